@@ -1,0 +1,47 @@
+# `make` alone shows what there is.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LOCK := deploy/requirements.lock
+NEEDS := pyproject.toml $(LOCK)
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint bench clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(VENV)/.run ## Run everything on this machine: broker, store, worker, simulated switches
+	@$(BIN)/ecounters run
+
+test: $(VENV)/.test ## Lint, types and all tests: what has to pass
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+lint: $(VENV)/.test ## Lint and types alone; changes nothing
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+bench: $(VENV)/.test ## Measure events a second
+	$(BIN)/python -m tests.bench
+
+clean: ## Remove what was made, but for the data of `make run`
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Python 3.11 or newer is needed: $(PYTHON) is not. Try: make PYTHON=python3.11 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.run: $(VENV)/.python $(NEEDS)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c $(LOCK) -e '.[embedded]'
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.python $(NEEDS)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c $(LOCK) -e '.[embedded,test]'
+	@touch $@ $(VENV)/.run
