@@ -1,0 +1,87 @@
+"""Every error of this project, by what the one who catches it does next.
+
+* EcountersError
+  x BadEvent           dead-letter the message and go on; carries ``reason`` and ``field``
+  x Refused            answer the request with it; carries ``code``, ``http_status`` and ``detail``
+  x Stop               end the process with ``exit_code``, after one line to the person
+    + SettingsError    the same, because a setting is wrong: exit 2
+
+Anything else that is raised is a mistake in the program.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+
+class EcountersError(Exception):
+    """The root: errors that this project raises on purpose."""
+
+
+class BadEvent(EcountersError):
+    """A message that cannot be counted. ``reason``: a word of the spec's list; ``field``: "" is the whole message."""
+
+    def __init__(self, reason: str, field: str) -> None:
+        super().__init__(reason, field)
+        self.reason = reason
+        self.field = field
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.field}" if self.field else self.reason
+
+
+class ApiError(NamedTuple):
+    """A documented error of the API: the vendor's text, and the HTTP status that goes with it."""
+
+    text: str
+    http_status: int
+
+
+INVALID_PARAMETER: Final = 1000
+INVALID_TYPE: Final = 1001
+NO_USER: Final = 1002
+NO_STORE: Final = 1010
+DENIED: Final = 1015
+INTERNAL: Final = 1032
+LOGGED_OUT: Final = 1043
+
+API_ERRORS: Final = {
+    INVALID_PARAMETER: ApiError("Invalid parameter", 400),
+    INVALID_TYPE: ApiError("Invalid data type", 400),
+    NO_USER: ApiError("UserId not provided", 400),
+    NO_STORE: ApiError("Error in DB connect", 503),
+    DENIED: ApiError("Permission denied", 403),
+    INTERNAL: ApiError("Internal server error", 500),
+    LOGGED_OUT: ApiError("Agent is not logged in", 403),
+}
+"""code -> text and HTTP status. The texts are the vendor's; the statuses are this project's."""
+
+
+class Refused(EcountersError):
+    """A request that is answered with an error.
+
+    ``code``: a key of API_ERRORS. ``detail``: what was wrong and where, for the sender's eyes; "" says the vendor's
+    text alone. ``http_status``: only where it is not the code's own (413 for size, 429 for too many).
+    """
+
+    def __init__(self, code: int, detail: str = "", *, http_status: int | None = None) -> None:
+        super().__init__(code, detail)
+        self.code = code
+        self.detail = detail
+        self.http_status = API_ERRORS[code].http_status if http_status is None else http_status
+
+    def __str__(self) -> str:
+        text = API_ERRORS[self.code].text
+        return f"{text}: {self.detail}" if self.detail else text
+
+
+class Stop(EcountersError):
+    """The process cannot go on. Its text is one line that says what is wrong and what to do."""
+
+    exit_code = 1
+
+
+class SettingsError(Stop):
+    """A setting is wrong or unknown. The text names it."""
+
+    exit_code = 2

@@ -1,0 +1,15 @@
+"""Every run draws the same examples: a red test is red for everybody. HYPOTHESIS_PROFILE=explore draws new ones."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+_SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.data_too_large]
+
+settings.register_profile(
+    "ci", deadline=None, derandomize=True, database=None, suppress_health_check=_SLOW_IS_FINE, print_blob=True
+)
+settings.register_profile("explore", deadline=None, database=None, suppress_health_check=_SLOW_IS_FINE, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))

@@ -1,0 +1,128 @@
+"""parse: whatever the bytes, an event or BadEvent; and its quick way is its careful way."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from ecounters.errors import BadEvent
+from ecounters.events import FIELDS, TYPES, CallEvent, _parse_carefully, parse
+from tests.support.builders import T0_MS
+
+REASONS = {
+    "empty", "too_large", "not_json", "not_object", "missing", "wrong_type", "empty_id", "too_long", "bad_value",
+    "unknown_type", "bad_ts",
+}  # fmt: skip
+
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8)
+    | st.sampled_from([0, "", "0", 1, "1", "12", 1.0, -1, 1001, 2**31, 10**130, "x" * 128, "x" * 129, "x" * 65, T0_MS])
+)
+values = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+)
+
+GOOD: dict[str, st.SearchStrategy[Any]] = {
+    "id": st.text(min_size=1, max_size=5),
+    "userId": st.text(min_size=1, max_size=5),
+    "callId": st.text(min_size=1, max_size=5),
+    "switchId": st.sampled_from(["s1", "s2"]),
+    "ts": st.integers(T0_MS - 10**9, T0_MS + 10**9),
+    "callType": st.sampled_from(["IBD", "OBD", "NEW"]),
+    "campaignId": st.integers(-2, 12) | st.sampled_from(["12", "-1", "x"]),
+    "retry": st.integers(0, 3),
+    "valid": st.booleans(),
+    "status": st.integers(-3, 20),
+    "balance": st.integers(-9, 9) | st.floats(-1e16, 1e16),
+    "callBalance": st.integers(-9, 9) | st.floats(-1e16, 1e16),
+    "callIds": st.lists(st.text(min_size=1, max_size=3), max_size=3),
+}
+
+
+@st.composite
+def almost_events(draw: st.DrawFn) -> dict[str, Any]:
+    """What looks like an event: mostly right fields, some of them anything, some others beside them."""
+    kind = draw(st.sampled_from(list(TYPES)))
+    made: dict[str, Any] = {"type": kind}
+    declared = TYPES[kind]
+    wild = draw(st.sets(st.sampled_from(["type", "ts", *FIELDS]), max_size=2))
+    for name in ("id", "ts", "switchId", *declared.needs, *declared.may):
+        if name in ("id", "ts", *declared.needs) or draw(st.booleans()):
+            made[name] = draw(GOOD.get(name, st.text(min_size=1, max_size=3)))
+    for name in wild:
+        made[name] = draw(values)
+    if draw(st.integers(0, 4)) == 0:
+        made[draw(st.text(max_size=4))] = draw(values)
+    return made
+
+
+def own_attributes(event: CallEvent) -> dict[str, Any]:
+    """What of an event counts: the fields of its type, with "" for absent."""
+    kind = TYPES[event.type]
+    names = [re.sub(r"[A-Z]", lambda m: "_" + m[0].lower(), name) for name in ("switchId", *kind.needs, *kind.may)]
+    found = {name: event.campaign if name == "campaign_id" else getattr(event, name) for name in names}
+    return {"type": event.type, "id": event.id, "ts": event.ts} | {k: "" if v is None else v for k, v in found.items()}
+
+
+def outcome(read: Any, value: bytes) -> Any:
+    """What comes of it: the attributes that count, or (reason, field)."""
+    try:
+        return own_attributes(read(value))
+    except BadEvent as bad:
+        assert bad.reason in REASONS
+        assert bad.field in ("", "type", "ts", *FIELDS)
+        return bad.reason, bad.field
+
+
+@settings(max_examples=300)
+@given(st.binary(max_size=200))
+@example(b'{"type":"\xed\xa0\x80"}')
+def test_any_bytes(value: bytes) -> None:
+    """Nothing but BadEvent is raised."""
+    outcome(parse, value)
+
+
+@settings(max_examples=200)
+@given(values)
+def test_any_json(value: Any) -> None:
+    """Nothing but BadEvent is raised."""
+    outcome(parse, json.dumps(value).encode())
+
+
+@settings(max_examples=600)
+@given(almost_events())
+def test_the_quick_way_is_the_careful_way(event: dict[str, Any]) -> None:
+    """Events that are nearly right: both ways take the same ones, and read the same in them."""
+    value = json.dumps(event, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    assert outcome(parse, value) == outcome(_parse_carefully, value)
+
+
+@settings(max_examples=400)
+@given(almost_events(), st.integers(0, 10**6), st.binary(min_size=1, max_size=3), st.booleans())
+def test_events_with_a_few_bytes_spoilt(event: dict[str, Any], at: int, spoilt: bytes, insert: bool) -> None:
+    """As a broken disk or a clever sender would make them: both ways agree on these too."""
+    value = json.dumps(event).encode()
+    at %= len(value)
+    value = value[:at] + spoilt + value[at if insert else at + len(spoilt) :]
+    assert outcome(parse, value) == outcome(_parse_carefully, value)
+
+
+@settings(max_examples=200)
+@given(almost_events(), st.integers(-720, 720), st.integers(0, 999))
+def test_a_time_in_rfc_3339_is_the_time_in_ms(event: dict[str, Any], minutes: int, ms: int) -> None:
+    """However the offset is written."""
+    from datetime import UTC, datetime, timedelta, timezone
+
+    moment = datetime.fromtimestamp(T0_MS / 1000, UTC).astimezone(timezone(timedelta(minutes=minutes)))
+    text = moment.isoformat(timespec="seconds")
+    with_ms = f"{text[:19]}.{ms:03}{text[19:]}"
+    spelled = json.dumps(event | {"ts": with_ms}).encode()
+    assert outcome(parse, spelled) == outcome(parse, json.dumps(event | {"ts": T0_MS + ms}).encode())

@@ -1,0 +1,223 @@
+"""Each field of an event: its spellings, its bounds on both sides, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from ecounters.events import CALL_TYPES, parse
+from tests.support.builders import T0_MS as TS
+from tests.support.messages import least, raw, read, refusal
+
+# -------------------------------------------------------------------------------------------------- times
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (TS, TS),
+        (float(TS), TS),
+        (str(TS), TS),
+        ("2026-03-10T12:00:00Z", TS),
+        ("2026-03-10t12:00:00z", TS),
+        ("2026-03-10T12:00:00.000Z", TS),
+        ("2026-03-10T12:00:00.9Z", TS + 900),
+        ("2026-03-10T12:00:00.123999999Z", TS + 123),
+        ("2026-03-10T17:30:00+05:30", TS),
+        ("2026-03-10T05:00:00.001-07:00", TS + 1),
+        ("2026-03-11T01:45:00+13:45", TS),
+        ("2024-02-29T00:00:00Z", 1_709_164_800_000),
+        (946_684_800_000, 946_684_800_000),
+        (4_102_444_799_999, 4_102_444_799_999),
+        ("2000-01-01T00:00:00Z", 946_684_800_000),
+        ("2099-12-31T23:59:59.999Z", 4_102_444_799_999),
+    ],
+)
+def test_times(given: object, expected: int) -> None:
+    """Milliseconds, their digits, and RFC 3339 in its forms name one time."""
+    assert read(least("call.heartbeat") | {"ts": given}).ts == expected
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        0, -1, 946_684_799_999, 4_102_444_800_000, TS // 1000, TS * 1000, 10**30, -(10**30),
+        "0", str(TS // 1000), "-1", "", " ", "yesterday", "9" * 40, "\u0663" * 13,
+        "1999-12-31T23:59:59.999Z", "2100-01-01T00:00:00Z", "2026-03-10T12:00:00", "2026-03-10", "12:00:00Z",
+        "2026-02-29T00:00:00Z", "2026-13-01T00:00:00Z", "2026-03-10T25:00:00Z", "2026-03-10T12:60:00Z",
+        "2026-03-10T12:00:00+24:00", "2026-03-10T12:00:00+0530", "2026-03-10T12:00:00.Z", "2026-03-10T12:00:00ZZ",
+        "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "2026-03-10T12:00:00Z\n",
+    ],
+)  # fmt: skip
+def test_times_out_of_range_or_of_no_calendar_are_refused(given: object) -> None:
+    """A time that cannot be is `bad_ts`."""
+    assert refusal(least("call.heartbeat") | {"ts": given}) == ("bad_ts", "ts")
+
+
+def test_a_time_with_a_fraction_of_a_ms_is_refused() -> None:
+    """A JSON float is a time only if it is whole, and huge ones end nowhere else."""
+    assert refusal(least("call.heartbeat") | {"ts": TS + 0.5}) == ("wrong_type", "ts")
+    assert refusal(raw("call.heartbeat", ts="1e999"))[1] == "ts"
+    assert refusal(raw("call.heartbeat", ts="9" * 5_000))[1] == "ts"
+
+
+# -------------------------------------------------------------------------------------------- own fields
+
+WHOLE = [
+    ("leg.dialed", "retry", "retry", 0, 1000, "bad_value"),
+    ("call.ended", "status", "status", -(2**31), 2**31 - 1, "bad_value"),
+]
+
+
+@pytest.mark.parametrize(("kind", "field", "name", "low", "high", "reason"), WHOLE)
+def test_whole_numbers_and_their_bounds(kind: str, field: str, name: str, low: int, high: int, reason: str) -> None:
+    """Numbers and their text mean the same, up to both bounds and not beyond them."""
+    for good in (low, high, 1):
+        for given in (good, str(good), float(good)):
+            assert getattr(read(least(kind) | {field: given}), name) == good
+    for bad in (low - 1, high + 1, str(high + 1), str(low - 1)):
+        assert refusal(least(kind) | {field: bad}) == (reason, field)
+    for wrong in (1.5, "1.5", "", "one", " 1", "+1", "1e3", "\u0661", [1], False):
+        assert refusal(least(kind) | {field: wrong}) == ("wrong_type", field)
+    for huge in ("9" * 30, "9" * 5_000, "1e999"):
+        assert refusal(raw(kind, **{field: huge})) in {("bad_value", field), ("wrong_type", field)}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (12, "12"), ("12", "12"), (-1, "-1"), ("-1", "-1"), (0, ""), ("0", ""), ("", ""), (None, ""),
+        ("summer", "summer"), (" 12", " 12"), ("1.5", "1.5"), (10**40, "1" + "0" * 40), (2**63, str(2**63)),
+    ],
+)  # fmt: skip
+def test_campaigns(given: object, expected: str) -> None:
+    """A campaign is text; 0, "0", "" and null are none; -1 is one."""
+    for ts in (TS, str(TS)):
+        assert read(least("call.started") | {"campaignId": given, "ts": ts}).campaign == expected
+
+
+def test_campaigns_that_are_none() -> None:
+    """A campaign is text or a whole number of at most 128 characters."""
+    assert refusal(least("call.started") | {"campaignId": 1.5}) == ("wrong_type", "campaignId")
+    assert refusal(least("call.started") | {"campaignId": False}) == ("wrong_type", "campaignId")
+    assert refusal(raw("call.started", campaignId="9" * 129))[1] == "campaignId"
+    assert refusal(raw("call.started", campaignId="9" * 5_000))[1] == "campaignId"
+
+
+@pytest.mark.parametrize("kind", CALL_TYPES)
+def test_call_types(kind: str) -> None:
+    """Every documented call type is taken as it is written."""
+    assert read(least("call.started") | {"callType": kind}).call_type == kind
+
+
+@pytest.mark.parametrize("kind", ["ibd", "XYZ", "", " IBD"])
+def test_other_call_types_are_refused(kind: str) -> None:
+    """A call type that is not in the table would be a counter that nobody knows."""
+    assert refusal(least("call.started") | {"callType": kind}) == ("bad_value", "callType")
+
+
+@pytest.mark.parametrize("field", ["balance", "callBalance"])
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [("0", 0), ("-3", -3), ("2.50", 2.5), ("0.1", 0.1), ("1e3", 1000), ('"12.5"', 12.5), ('"-7"', -7), ("1e15", 1e15)],
+)
+def test_balances(field: str, given: str, expected: float) -> None:
+    """A balance is any number that can be, or the text of one."""
+    name = "balance" if field == "balance" else "call_balance"
+    assert getattr(parse(raw("balance.updated", **{field: given})), name) == expected
+
+
+@pytest.mark.parametrize("field", ["balance", "callBalance"])
+@pytest.mark.parametrize(
+    "given", ["1e999", "-1e999", "1e300", "9" * 400, "9" * 5_000, '"1e999"', '"NaN"', '""', "true"]
+)
+def test_balances_that_no_answer_could_print_are_refused(field: str, given: str) -> None:
+    """An amount beyond every account is an error of the switch, and must not stop the partition."""
+    reason, named = refusal(raw("balance.updated", **{field: given}))
+    assert (reason in {"bad_value", "wrong_type"}, named) == (True, field)
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "name", "most"),
+    [
+        ("call.heartbeat", "id", "id", 128),
+        ("call.heartbeat", "userId", "user_id", 128),
+        ("call.heartbeat", "callId", "call_id", 128),
+        ("call.heartbeat", "switchId", "switch_id", 128),
+        ("call.started", "did", "did", 128),
+        ("call.started", "number", "number", 128),
+        ("call.started", "campaignId", "campaign_id", 128),
+        ("leg.dialed", "legId", "leg_id", 128),
+        ("leg.dialed", "nodeId", "node_id", 128),
+        ("leg.dialed", "agentId", "agent_id", 128),
+        ("ivr.entered", "ivrId", "ivr_id", 128),
+        ("dtmf.received", "digits", "digits", 64),
+        ("call.transferred", "to", "to", 128),
+        ("call.ended", "endedBy", "ended_by", 128),
+        ("call.ended", "cause", "cause", 128),
+    ],
+)
+def test_texts_have_a_length(kind: str, field: str, name: str, most: int) -> None:
+    """Characters are counted, not bytes; one more than the bound is refused."""
+    longest = "\N{SNOWMAN}" * most
+    assert getattr(read(least(kind) | {field: longest}), name) == longest
+    assert refusal(least(kind) | {field: longest + "x"}) == ("too_long", field)
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "name"),
+    [
+        ("call.started", "did", "did"),
+        ("call.started", "number", "number"),
+        ("leg.dialed", "legId", "leg_id"),
+        ("leg.dialed", "nodeId", "node_id"),
+        ("leg.dialed", "agentId", "agent_id"),
+        ("ivr.entered", "ivrId", "ivr_id"),
+        ("dtmf.received", "digits", "digits"),
+    ],
+)
+def test_names_given_as_integers_are_their_text(kind: str, field: str, name: str) -> None:
+    """A switch may send such names as numbers; true, a fraction and an object are not names."""
+    assert getattr(read(least(kind) | {field: 15550001111}), name) == "15550001111"
+    for wrong in (True, 1.5, dict[str, int](), [1]):
+        assert refusal(least(kind) | {field: wrong}) == ("wrong_type", field)
+
+
+@pytest.mark.parametrize("field", ["id", "userId", "callId", "switchId"])
+def test_ids_are_strings(field: str) -> None:
+    """An id given as a number is refused: 1 and 1.0 and "1" would be three spellings of one thing."""
+    assert refusal(least("call.heartbeat") | {field: 17}) == ("wrong_type", field)
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"), [("call.ended", "endedBy"), ("call.ended", "cause"), ("call.forwarded", "to")]
+)
+def test_texts_are_strings(kind: str, field: str) -> None:
+    """These have no spelling as numbers; null is absent."""
+    assert refusal(least(kind) | {field: 17}) == ("wrong_type", field)
+    assert read(least(kind) | {field: None}).type == kind
+
+
+def test_empty_optional_texts_are_absent() -> None:
+    """ "" for a DID, a number, an IVR of an input or a leg is as if it were not given; digits must be there."""
+    started = read(least("call.started") | {"did": "", "number": ""})
+    assert (started.did or "", started.number or "") == ("", "")
+    assert not read(least("dtmf.received") | {"ivrId": ""}).ivr_id
+    assert read(least("leg.ringing") | {"legId": ""}).leg_id == "1"
+    assert refusal(least("dtmf.received") | {"digits": ""}) == ("bad_value", "digits")
+
+
+def test_valid_is_true_or_false() -> None:
+    """Nothing else is a boolean, and absent or null is true."""
+    assert read(least("dtmf.received") | {"valid": False}).valid is False
+    assert read(least("dtmf.received") | {"valid": None}).valid is True
+    for wrong in (0, 1, "true", "false", [1], "x"):
+        assert refusal(least("dtmf.received") | {"valid": wrong}) == ("wrong_type", "valid")
+
+
+def test_call_ids_are_a_list_of_ids() -> None:
+    """A snapshot names calls by their ids, none of them empty or a number."""
+    assert read(least("switch.snapshot") | {"callIds": ["c1", "c2"]}).call_ids == ["c1", "c2"]
+    assert refusal(least("switch.snapshot") | {"callIds": ["c1", ""]}) == ("empty_id", "callIds")
+    assert refusal(least("switch.snapshot") | {"callIds": ["c1", 2]}) == ("wrong_type", "callIds")
+    assert refusal(least("switch.snapshot") | {"callIds": ["x" * 129]}) == ("too_long", "callIds")
+    assert refusal(least("switch.snapshot") | {"callIds": "c1"}) == ("wrong_type", "callIds")

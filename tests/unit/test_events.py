@@ -1,0 +1,150 @@
+"""parse: what is taken, what is refused, and with which reason and field."""
+
+from __future__ import annotations
+
+import pytest
+
+from ecounters.events import CALL_TYPES, TYPES, parse
+from tests.support.builders import T0_MS as TS
+from tests.support.messages import OWN, least, raw, read, refusal
+
+
+def test_the_types_are_the_documented_ones() -> None:
+    """The table of types holds what the specification lists, and so does that of call types."""
+    assert set(TYPES) == set(OWN)
+    assert CALL_TYPES == ("IBD", "OBD", "BRD", "QC", "CTC", "POOL", "MASK", "FLASH")
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_the_least_event_of_each_type_is_taken(kind: str) -> None:
+    """What is required is enough."""
+    taken = read(least(kind))
+    assert (taken.type, taken.id, taken.ts) == (kind, "e1", TS)
+    assert (taken.leg_id, taken.retry, taken.valid) == ("1", 0, True)
+
+
+@pytest.mark.parametrize(("kind", "field"), [(kind, field) for kind in OWN for field in least(kind) if field != "type"])
+def test_each_required_field_is_asked_for(kind: str, field: str) -> None:
+    """Without a required field, or with null for it, an event is refused and the field named."""
+    given = least(kind)
+    assert refusal(given | {field: None}) == ("missing", field)
+    del given[field]
+    assert refusal(given) == ("missing", field)
+
+
+@pytest.mark.parametrize(("kind", "field"), [(kind, field) for kind in OWN for field in least(kind)])
+def test_each_required_field_has_a_type(kind: str, field: str) -> None:
+    """A JSON value of another type than the documented one is refused and the field named."""
+    for wrong in (True, {}, {"a": 1}, 1.5 if field != "balance" else [1]):
+        assert refusal(least(kind) | {field: wrong}) == ("wrong_type", field)
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [(kind, f) for kind in OWN for f in ("id", "userId", "callId", "switchId", "ivrId") if f in least(kind)],
+)
+def test_an_empty_id_is_refused(kind: str, field: str) -> None:
+    """An id that names nothing is no id."""
+    assert refusal(least(kind) | {field: ""}) == ("empty_id", field)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, ("empty", "")),
+        (b"", ("empty", "")),
+        (b" ", ("not_json", "")),
+        (b"nonsense", ("not_json", "")),
+        (b'{"id":"e1"', ("not_json", "")),
+        (b'{"id":"e1"}}', ("not_json", "")),
+        (b"{'id':'e1'}", ("not_json", "")),
+        (b'["e1"', ("not_json", "")),
+        (b'"\xff"', ("not_json", "")),
+        (b"\xef\xbb\xbf{}", ("not_json", "")),
+        ('{"id":"e1"}'.encode("utf-16"), ("not_json", "")),
+        (b"[" * 60_000, ("not_json", "")),
+        (b'{"a":' * 10_000 + b"1" + b"}" * 10_000, ("not_json", "")),
+        (b"[]", ("not_object", "")),
+        (b"null", ("not_object", "")),
+        (b"1", ("not_object", "")),
+        (b'"text"', ("not_object", "")),
+        (b"{}", ("missing", "type")),
+        (b'{"type":"call.sung"}', ("unknown_type", "type")),
+        (b'{"type":""}', ("unknown_type", "type")),
+        (b'{"type":7}', ("wrong_type", "type")),
+    ],
+    ids=str,
+)
+def test_what_is_no_event_is_refused(value: bytes | None, expected: tuple[str, str]) -> None:
+    """A message that is not even an event says in which way."""
+    assert refusal(value) == expected
+
+
+def test_a_message_may_have_64_kib() -> None:
+    """65,536 bytes are taken, one more is not."""
+    value = raw("call.heartbeat", x='"' + "y" * 60_000 + '"')
+    assert parse(value + b" " * (65_536 - len(value))).type == "call.heartbeat"
+    assert refusal(value + b" " * (65_537 - len(value))) == ("too_large", "")
+
+
+@pytest.mark.parametrize("careful", [False, True], ids=["quick", "careful"])
+@pytest.mark.parametrize("extra", [b"\xff", b"\xed\xa0\x80", b"\xc0\x80"])
+def test_bad_utf8_is_refused_wherever_it_stands(extra: bytes, careful: bool) -> None:
+    """Bytes that are not UTF-8 are not JSON: in a field that is read, in one that is not, and in a name."""
+    base = raw("call.heartbeat", ts=f'"{TS}"' if careful else str(TS))[:-1]
+    for field in (b'"userId":"%s"', b'"x":"%s"', b'"%s":1', b'"x":{"y":["%s"]}'):
+        assert refusal(base + b"," + field.replace(b"%s", extra) + b"}") == ("not_json", "")
+
+
+def test_lone_surrogates_are_refused_and_pairs_taken() -> None:
+    """Half a character can't be written as UTF-8 again."""
+    assert refusal(raw("call.heartbeat", userId='"\\ud800"')) == ("not_json", "")
+    assert refusal(raw("call.heartbeat", cause='"\\udfff"')) == ("not_json", "")
+    assert parse(raw("call.heartbeat", userId='"\\ud83d\\ude00"')).user_id == "\N{GRINNING FACE}"
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "01", "1.", ".5", "+1", "0x10"])
+def test_what_json_has_no_numbers_for_is_refused(number: str) -> None:
+    """Numbers as only JavaScript or Python would read them are not JSON."""
+    assert refusal(raw("balance.updated", balance=number)) == ("not_json", "")
+
+
+def test_of_a_field_given_twice_the_last_counts() -> None:
+    """Duplicate keys are read as every common reader of JSON does, whichever of them is the good one."""
+    assert parse(raw("call.heartbeat")[:-1] + b',"userId":"u2"}').user_id == "u2"
+    assert parse(b'{"userId":5,' + raw("call.heartbeat")[1:]).user_id == "u1"
+    assert refusal(raw("call.heartbeat")[:-1] + b',"userId":5}') == ("wrong_type", "userId")
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_fields_that_are_not_the_types_own_are_ignored(kind: str) -> None:
+    """Whatever a newer switch adds, it does not break an older worker, in either way of reading."""
+    strange = {"mood": {"a": [1]}, "callType": "NEW", "balance": "lots", "status": "OK", "valid": 1, "callIds": 3}
+    if kind != "call.ended":
+        strange["cause"] = 17
+    allowed = {name: value for name, value in strange.items() if name not in OWN[kind] and name != "valid"}
+    if kind != "dtmf.received":
+        allowed["valid"] = 1
+    for ts in (TS, str(TS)):
+        assert read(least(kind) | allowed | {"ts": ts}).type == kind
+    deep = b'"x":1e999,"y":' + b"[" * 50 + b"]" * 50 + b',"z":' + b"9" * 5_000
+    assert parse(raw(kind)[:-1] + b"," + deep + b"}").type == kind
+    assert parse(raw(kind, ts=f'"{TS}"')[:-1] + b"," + deep + b"}").type == kind
+
+
+def test_the_order_of_the_checks() -> None:
+    """Of several faults the one is named that is checked first: type, id, ts, userId, callId, own fields."""
+    faults = {"type": 1, "id": "", "ts": 0, "userId": 1, "callId": "", "status": "x"}
+    order = []
+    given = dict(faults)
+    while given:
+        order.append(refusal(least("call.ended") | given)[1])
+        del given[order[-1]]
+    assert order == ["type", "id", "ts", "userId", "callId", "status"]
+
+
+def test_a_restart_may_name_a_user_but_not_an_empty_one() -> None:
+    """An absent user means all of them, so "" must not."""
+    assert read(least("switch.restarted")).user_id is None
+    assert read(least("switch.restarted") | {"userId": "u1"}).user_id == "u1"
+    assert refusal(least("switch.restarted") | {"userId": ""}) == ("empty_id", "userId")
