@@ -1,0 +1,273 @@
+"""Call: the join of a call's events.
+
+A call's record is a function of the *set* of its events: ``join`` may be called in any order and any number of
+times. Times are ms since the Unix epoch; 0 means "not seen" (no accepted event is that old). What follows the
+log's order instead (repeat or fresh, ends given by the system) is set by ``ecounters.state``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
+
+from ecounters.events import CallEvent
+
+if TYPE_CHECKING:
+    from ecounters.cells import Cell
+
+NEITHER, FRESH, REPEAT = 1, 2, 3
+"""How a call's number was known when its start was first seen; 0 before that."""
+
+LIVE, SUSPECTED, REAPED = 0, 1, 2
+"""How long a call has been silent: see spec "Time"."""
+
+STATUS_REAPED, STATUS_RESTARTED, STATUS_SNAPSHOT = -1, -2, -3
+
+
+class Leg(Struct, array_like=True, gc=False):
+    """One leg to a called party. ``retry`` > 0: a failover retry."""
+
+    id: str
+    retry: int = 0
+    ringing: int = 0
+    answered: int = 0
+    ended: int = 0
+
+
+class Call(Struct, gc=False, eq=False):
+    """One call's record. The fields up to ``silence`` are what the changelog keeps (``saved_form``)."""
+
+    id: str
+    last: int = 0
+    start: int = 0
+    start_id: str = ""
+    type: str = ""
+    campaign: str = ""
+    did: str = ""
+    number: str = ""
+    switch: str = ""
+    end: int = 0
+    end_id: str = ""
+    status: int = 0
+    ended_by: str = ""
+    system_end: int = 0
+    system_status: int = 0
+    known: int = 0
+    transferred: bool = False
+    forwarded: bool = False
+    legs: list[Leg] | None = None
+    holds: list[tuple[int, str, bool]] | None = None
+    ivrs: list[tuple[int, str, bool, str]] | None = None
+    dtmfs: dict[str, tuple[int, str, bool, str]] | None = None
+    silence: int = LIVE
+
+    # Of this process only.
+    cell: Cell | None = None  # where the call is counted, and
+    items: tuple[tuple[str, int], ...] = ()  # with what
+    live_key: tuple[str, str, str, str] | None = None  # under what it is counted as live
+    due: int = 0  # the wheel's bucket that it waits in
+    touched: bool = False  # changed since it was counted
+    dirty: bool = False  # changed since it was saved
+    saved: bool = False  # the changelog has it
+
+    @property
+    def ended(self) -> int:
+        """When the call ended, whoever ended it; 0 while it lives."""
+        return self.end or self.system_end or (self.last if self.silence == REAPED else 0)
+
+    @property
+    def end_status(self) -> int:
+        """The status of that end; meaningless while the call lives."""
+        if self.end:
+            return self.status
+        return self.system_status if self.system_end else STATUS_REAPED
+
+    def saved_form(self) -> tuple[Any, ...]:
+        """What the changelog keeps of the call, in the order of SAVED."""
+        return (
+            self.last, self.start, self.start_id, self.type, self.campaign, self.did, self.number, self.switch,
+            self.end, self.end_id, self.status, self.ended_by, self.system_end, self.system_status, self.known,
+            self.transferred, self.forwarded, self.legs, self.holds, self.ivrs, self.dtmfs, self.silence,
+        )  # fmt: skip
+
+
+class SavedCall(Struct, array_like=True, gc=False):
+    """The decoder's view of ``Call.saved_form``: typed, so that a spoilt changelog is noticed."""
+
+    last: int
+    start: int
+    start_id: str
+    type: str
+    campaign: str
+    did: str
+    number: str
+    switch: str
+    end: int
+    end_id: str
+    status: int
+    ended_by: str
+    system_end: int
+    system_status: int
+    known: int
+    transferred: bool
+    forwarded: bool
+    legs: list[Leg] | None
+    holds: list[tuple[int, str, bool]] | None
+    ivrs: list[tuple[int, str, bool, str]] | None
+    dtmfs: dict[str, tuple[int, str, bool, str]] | None
+    silence: int
+
+    def call(self, call_id: str) -> Call:
+        """The call that was saved."""
+        return Call(
+            call_id, self.last, self.start, self.start_id, self.type, self.campaign, self.did, self.number,
+            self.switch, self.end, self.end_id, self.status, self.ended_by, self.system_end, self.system_status,
+            self.known, self.transferred, self.forwarded, self.legs, self.holds, self.ivrs, self.dtmfs, self.silence,
+        )  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------------ the join
+
+
+def _leg(call: Call, event: CallEvent) -> Leg:
+    leg_id = event.leg_id
+    legs = call.legs
+    if legs is None:
+        leg = Leg(leg_id, event.retry)
+        call.legs = [leg]
+        return leg
+    for leg in legs:
+        if leg.id == leg_id:
+            if event.retry > leg.retry:
+                leg.retry = event.retry
+            return leg
+    leg = Leg(leg_id, event.retry)
+    legs.append(leg)
+    return leg
+
+
+def _started(call: Call, event: CallEvent) -> None:
+    ts = event.ts
+    if call.start and (ts, event.id) >= (call.start, call.start_id):
+        return
+    call.start = ts
+    call.start_id = event.id
+    call.type = _same(event.call_type or "")
+    call.campaign = _same(event.campaign)
+    call.did = _same(event.did or "")
+    call.number = event.number or ""
+    call.switch = _same(event.switch_id or "")
+
+
+def _dialed(call: Call, event: CallEvent) -> None:
+    _leg(call, event)  # that the leg is there (and its retry) is all that any counter asks for
+
+
+def _ringing(call: Call, event: CallEvent) -> None:
+    leg = _leg(call, event)
+    if not leg.ringing or event.ts < leg.ringing:
+        leg.ringing = event.ts
+
+
+def _answered(call: Call, event: CallEvent) -> None:
+    leg = _leg(call, event)
+    if not leg.answered or event.ts < leg.answered:
+        leg.answered = event.ts
+
+
+def _leg_ended(call: Call, event: CallEvent) -> None:
+    leg = _leg(call, event)
+    if not leg.ended or event.ts < leg.ended:
+        leg.ended = event.ts
+
+
+def _ended(call: Call, event: CallEvent) -> None:
+    if call.end and (event.ts, event.id) >= (call.end, call.end_id):
+        return
+    call.end = event.ts
+    call.end_id = event.id
+    call.status = event.status or 0
+    call.ended_by = _same(event.ended_by or "")
+
+
+def _hold(call: Call, event: CallEvent) -> None:
+    entry = (event.ts, event.id, event.type == "call.held")
+    if call.holds is None:
+        call.holds = [entry]
+    elif entry not in call.holds:
+        call.holds.append(entry)
+        call.holds.sort()
+
+
+def _ivr(call: Call, event: CallEvent) -> None:
+    entry = (event.ts, event.id, event.type == "ivr.entered", _same(event.ivr_id or ""))
+    if call.ivrs is None:
+        call.ivrs = [entry]
+    elif entry not in call.ivrs:
+        call.ivrs.append(entry)
+        call.ivrs.sort()
+
+
+def _dtmf(call: Call, event: CallEvent) -> None:
+    entry = (event.ts, _same(event.digits or ""), event.valid, _same(event.ivr_id or ""))
+    if call.dtmfs is None:
+        call.dtmfs = {event.id: entry}
+        return
+    known = call.dtmfs.get(event.id)
+    if known is None or entry < known:
+        call.dtmfs[event.id] = entry
+
+
+def _transferred(call: Call, event: CallEvent) -> None:
+    call.transferred = True
+
+
+def _forwarded(call: Call, event: CallEvent) -> None:
+    call.forwarded = True
+
+
+def _heartbeat(call: Call, event: CallEvent) -> None:
+    """Only ``last`` moves, and that moves with every event."""
+
+
+JOIN: Final[dict[str, Callable[[Call, CallEvent], None]]] = {
+    "call.started": _started,
+    "leg.dialed": _dialed,
+    "leg.ringing": _ringing,
+    "leg.answered": _answered,
+    "leg.ended": _leg_ended,
+    "ivr.entered": _ivr,
+    "ivr.left": _ivr,
+    "dtmf.received": _dtmf,
+    "call.held": _hold,
+    "call.resumed": _hold,
+    "call.transferred": _transferred,
+    "call.forwarded": _forwarded,
+    "call.heartbeat": _heartbeat,
+    "call.ended": _ended,
+}
+"""What each type of event of a call does to its record."""
+
+
+def current_ivr(call: Call) -> str:
+    """The IVR that the call is in: the one entered last and not left since; "" for none."""
+    inside: list[str] = []
+    for _, _, entered, ivr in call.ivrs or ():
+        if ivr in inside:
+            inside.remove(ivr)
+        if entered:
+            inside.append(ivr)
+    return inside[-1] if inside else ""
+
+
+_SAME: dict[str, str] = {}
+_SAME_MAX: Final = 65_536
+
+
+def _same(text: str) -> str:
+    """One object for equal texts: DIDs, campaigns, IVRs and digits recur in every call, and memory counts."""
+    if len(_SAME) >= _SAME_MAX:
+        _SAME.clear()
+    return _SAME.setdefault(text, text)

@@ -1,0 +1,182 @@
+"""Where counts are kept: a user's spans of time, each with a cell for every combination of dimensions.
+
+A span is a 15-minute window or, after the roll-up, a day of the user's zone. A call's contribution belongs to
+the window in which it started; once that window has gone into a day, its cell leads on to the day's.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right, insort
+from collections.abc import Iterator
+from zoneinfo import ZoneInfo
+
+from msgspec import Struct
+
+from ecounters.counters import Items
+from ecounters.windows import WINDOW_MS, day_of
+
+Dims = tuple[str, str, str, int | None]
+"""(callType, campaign or "", DID or "", status of the end or None while live)."""
+
+
+class Cell(Struct, gc=False, eq=False):
+    """The counts of one span and one combination of dimensions: slot -> amount, without zeros."""
+
+    begin: int
+    end: int
+    dims: Dims
+    counts: dict[str, int]
+    dirty: bool = False
+    saved: bool = False
+    lost: bool = False  # out of retention: what still changes there is counted no more
+    into: Cell | None = None  # the day's cell that took this one in
+
+
+class Span(Struct, gc=False, eq=False):
+    """[begin, end) and its cells."""
+
+    begin: int
+    end: int
+    cells: dict[Dims, Cell]
+
+    def cell(self, dims: Dims) -> Cell:
+        """The cell of these dimensions, made if it is not there yet."""
+        cell = self.cells.get(dims)
+        if cell is None:
+            cell = self.cells[dims] = Cell(self.begin, self.end, dims, {})
+        return cell
+
+
+class Spans:
+    """A user's spans. Changed and vanished cells gather until ``take_changes``."""
+
+    __slots__ = ("days", "dirty", "gone", "windows")
+
+    def __init__(self) -> None:
+        self.windows: dict[int, Span] = {}
+        self.days: list[Span] = []  # by begin; they never overlap
+        self.dirty: list[Cell] = []
+        self.gone: list[Cell] = []
+
+    def cell(self, window: int, dims: Dims) -> Cell:
+        """The cell that counts calls that started in that window, made if it is not there yet."""
+        span = self.windows.get(window)
+        if span is None:
+            span = self._day_with(window)
+            if span is None:
+                span = self.windows[window] = Span(window, window + WINDOW_MS, {})
+        return span.cell(dims)
+
+    def add(self, cell: Cell, items: Items, sign: int) -> None:
+        """Add (sign 1) or take back (sign -1) a call's contribution."""
+        while cell.into is not None:
+            cell = cell.into
+        counts = cell.counts
+        for slot, amount in items:
+            now = counts.get(slot, 0) + sign * amount
+            if now:
+                counts[slot] = now
+            else:
+                counts.pop(slot, None)
+        if not cell.dirty:
+            cell.dirty = True
+            self.dirty.append(cell)
+
+    def take_changes(self) -> Iterator[tuple[Cell, bool]]:
+        """(cell, whether it is still there) for all that changed since the last time."""
+        for cell in self.gone:
+            yield cell, False
+        for cell in self.dirty:
+            cell.dirty = False
+            if cell.lost or cell.into is not None:
+                continue
+            if cell.counts:
+                cell.saved = True
+                yield cell, True
+            elif cell.saved:
+                cell.saved = False
+                yield cell, False
+        self.gone = []
+        self.dirty = []
+
+    def restore(self, begin: int, end: int, dims: Dims, counts: dict[str, int] | None) -> None:
+        """Put one saved cell back as it was (None: it is gone)."""
+        if end - begin == WINDOW_MS:
+            span = self.windows.get(begin)
+        else:
+            span = next((day for day in self.days if day.begin == begin and day.end == end), None)
+        if counts is None:
+            if span is not None:
+                span.cells.pop(dims, None)
+            return
+        if span is None:
+            span = Span(begin, end, {})
+            if end - begin == WINDOW_MS:
+                self.windows[begin] = span
+            else:
+                insort(self.days, span, key=_begin)
+        span.cells[dims] = Cell(begin, end, dims, counts, saved=True)
+
+    def within(self, begin: int, end: int) -> Iterator[Span]:
+        """The spans that share time with [begin, end), oldest days first."""
+        for day in self.days:
+            if day.begin < end and day.end > begin:
+                yield day
+        if (end - begin) // WINDOW_MS < len(self.windows):
+            for at in range(begin - begin % WINDOW_MS, end, WINDOW_MS):
+                span = self.windows.get(at)
+                if span is not None:
+                    yield span
+        else:
+            for span in self.windows.values():
+                if span.begin < end and span.end > begin:
+                    yield span
+
+    def roll_up(self, zone: ZoneInfo, keep_from: int) -> None:
+        """Make days of the zone out of the windows of every day that is over at ``keep_from``."""
+        for begin in sorted(self.windows):
+            day = self._day_with(begin)
+            if day is None:
+                day = Span(*self._clear_of_others(*day_of(begin, zone), begin), {})
+                if day.end > keep_from:
+                    break
+                insort(self.days, day, key=_begin)
+            window = self.windows.pop(begin)
+            for dims, cell in window.cells.items():
+                target = day.cell(dims)
+                self.add(target, tuple(cell.counts.items()), 1)
+                cell.into = target
+                self._lose(cell)
+
+    def forget(self, before: int) -> None:
+        """Drop the spans that were over at ``before``."""
+        old = [s for s in self.windows.values() if s.end <= before]
+        for span in old:
+            del self.windows[span.begin]
+        while self.days and self.days[0].end <= before:
+            old.append(self.days.pop(0))
+        for span in old:
+            for cell in span.cells.values():
+                cell.lost = True
+                self._lose(cell)
+
+    def _day_with(self, window: int) -> Span | None:
+        at = bisect_right(self.days, window, key=_begin) - 1
+        return self.days[at] if at >= 0 and window < self.days[at].end else None
+
+    def _clear_of_others(self, begin: int, end: int, window: int) -> tuple[int, int]:
+        """A day of the zone without what other days hold already: the user's zone may have been another then."""
+        at = bisect_right(self.days, window, key=_begin)
+        if at > 0:
+            begin = max(begin, self.days[at - 1].end)
+        if at < len(self.days):
+            end = min(end, self.days[at].begin)
+        return begin, end
+
+    def _lose(self, cell: Cell) -> None:
+        if cell.saved:
+            self.gone.append(cell)
+
+
+def _begin(span: Span) -> int:
+    return span.begin

@@ -1,0 +1,222 @@
+"""The table of counters, and what one call contributes to them.
+
+Adding a counter is one entry in ``COUNTERS`` (the README's and OpenAPI's text come from it) and its line in
+``contributions``. A contribution is a flat tuple of (slot, amount): a slot is a counter's key, or "KEY/entry"
+for an entry of a map that a call can add several of (DTMF). Maps by type, campaign, DID and status need no
+slot: a cell is kept for each combination of these, so they follow from its TC. Amounts of time are ms.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from ecounters.calls import FRESH, REPEAT, Call, Leg, current_ivr
+
+
+class Kind(Enum):
+    """How a counter's value comes about, and so how it is printed."""
+
+    LIVE_MAP = "map of live calls"
+    LIVE_SUM = "number of live calls"
+    CALL_MAP = "map of calls by a dimension"
+    INPUT_MAP = "map of inputs"
+    COUNT = "number"
+    SUM = "sum of other counters"
+    SECONDS = "seconds"
+    AVERAGE = "seconds on average"
+    BALANCE = "amount"
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """One counter. ``source``: the dimension of a map, the counters of a sum, or (time, number) of an average."""
+
+    key: str
+    kind: Kind
+    definition: str
+    source: tuple[str, ...] = ()
+    in_payload: bool = False
+
+
+def _payload(key: str, kind: Kind, definition: str, *source: str) -> Counter:
+    return Counter(key, kind, definition, source, in_payload=True)
+
+
+COUNTERS: Final[dict[str, Counter]] = {
+    c.key: c
+    for c in (
+        _payload("LCT", Kind.LIVE_MAP, "live calls (started, not ended) by type", "type"),
+        _payload("RCMPID", Kind.LIVE_MAP, "live calls by campaign, for calls that have one", "campaign"),
+        _payload("RC", Kind.LIVE_SUM, "live calls of all campaigns: the sum of RCMPID", "campaign"),
+        _payload("LIVR", Kind.LIVE_MAP, "live calls that are in an IVR, by IVR", "ivr"),
+        _payload("LDID", Kind.LIVE_MAP, "live calls by DID", "did"),
+        _payload("cBl", Kind.BALANCE, "the last `callBalance`, 0 before one", "callBalance"),
+        _payload("CT", Kind.CALL_MAP, "calls by type", "type"),
+        _payload("CST", Kind.CALL_MAP, "ended calls by status", "status"),
+        _payload("CMPID", Kind.CALL_MAP, "calls by campaign", "campaign"),
+        _payload("DID", Kind.CALL_MAP, "calls by DID", "did"),
+        _payload("DTMF", Kind.INPUT_MAP, "DTMF inputs by what was pressed"),
+        _payload("DTMFV", Kind.INPUT_MAP, "of these, the valid ones"),
+        _payload("DTMFI", Kind.INPUT_MAP, "DTMF inputs by the IVR that they were made in"),
+        _payload("DTMFINV", Kind.INPUT_MAP, "the invalid DTMF inputs by what was pressed"),
+        _payload("GHC", Kind.COUNT, "ghost calls: ended, not answered, no leg rang, never in an IVR"),
+        _payload("FWC", Kind.COUNT, "calls forwarded at least once"),
+        _payload("TRSC", Kind.COUNT, "calls transferred at least once"),
+        _payload("MC", Kind.COUNT, "missed calls: ended, not answered, not ghost"),
+        _payload("ucBl", Kind.BALANCE, "the last `balance`, 0 before one", "balance"),
+        _payload("TC", Kind.COUNT, "calls"),
+        _payload("repeatCall", Kind.COUNT, "calls from a number seen in the 24 hours before"),
+        _payload("freshCall", Kind.COUNT, "calls from a number not seen in them"),
+        _payload("CHSR", Kind.COUNT, "calls hung up by the caller less than 5 s after the first ring, unanswered"),
+        _payload("CNC", Kind.COUNT, "answered calls"),
+        Counter("UC", Kind.COUNT, "calls with at least one leg that is not open"),
+        Counter("AC", Kind.SUM, "answered calls (= CNC)", ("CNC",)),
+        Counter("CM", Kind.COUNT, "calls in UC whose non-ghost legs that are not open were all missed"),
+        Counter("PM", Kind.COUNT, "calls in UC whose non-ghost legs that are not open were some missed, some answered"),
+        Counter("CA", Kind.COUNT, "calls in UC whose non-ghost legs that are not open were all answered"),
+        Counter("GH_UC", Kind.COUNT, "calls in UC whose legs that are not open are all ghost"),
+        Counter("FR_UC", Kind.COUNT, "calls with at least one retry leg (retry > 0) that is not open"),
+        Counter("FR_CM", Kind.COUNT, "as CM, looking at the retry legs only"),
+        Counter("FR_PM", Kind.COUNT, "as PM, looking at the retry legs only"),
+        Counter("FR_CA", Kind.COUNT, "as CA, looking at the retry legs only"),
+        Counter("FR_GH_UC", Kind.COUNT, "as GH_UC, looking at the retry legs only"),
+        Counter("FR_UC_N", Kind.COUNT, "retry legs that are not open, of all calls"),
+        Counter("FR_CM_N", Kind.COUNT, "retry legs that are not open, of the calls in FR_CM"),
+        Counter("FR_PM_N", Kind.COUNT, "retry legs that are not open, of the calls in FR_PM"),
+        Counter("FR_CA_N", Kind.COUNT, "retry legs that are not open, of the calls in FR_CA"),
+        Counter("FR_GH_N", Kind.COUNT, "retry legs that are ghost"),
+        Counter("FR_CAN_FR_PM_N", Kind.SUM, "FR_CA_N + FR_PM_N", ("FR_CA_N", "FR_PM_N")),
+        Counter("ringTime", Kind.SECONDS, "seconds that legs rang: from ringing to answered or, unanswered, to ended"),
+        Counter("holdTime", Kind.SECONDS, "seconds on hold, of closed intervals"),
+        Counter("actualTT", Kind.SECONDS, "seconds talked: from the first answer to the end, less holdTime"),
+        Counter("avgRingTime", Kind.AVERAGE, "ringTime / legs that it counts", ("ringTime", "rings")),
+        Counter("avgHoldTime", Kind.AVERAGE, "holdTime / calls with a closed hold", ("holdTime", "holds")),
+        Counter("avgTalkTime", Kind.AVERAGE, "actualTT / calls that it counts", ("actualTT", "talks")),
+    )
+}
+
+PAYLOAD: Final = tuple(c for c in COUNTERS.values() if c.in_payload)
+"""What every answer holds, in the documented order."""
+
+FIELDS: Final = frozenset(c.key for c in COUNTERS.values() if not c.in_payload) | {"TC", "MC"}
+"""What ``Field`` may ask for; TC and MC are in every answer already."""
+
+QUICK_HANG_UP_MS: Final = 5_000
+
+Items = tuple[tuple[str, int], ...]
+
+
+def contributions(call: Call) -> Items:
+    """What a started call adds to the cell of its window, type, campaign, DID and status."""
+    ended = call.ended
+    items: list[tuple[str, int]] = [("TC", 1)]
+    if call.known == FRESH:
+        items.append(("freshCall", 1))
+    elif call.known == REPEAT:
+        items.append(("repeatCall", 1))
+    if call.transferred:
+        items.append(("TRSC", 1))
+    if call.forwarded:
+        items.append(("FWC", 1))
+    held = 0
+    if call.holds is not None:
+        held, intervals = _held(call.holds, ended)
+        if intervals:
+            items += (("holdTime", held), ("holds", 1))
+    answered_at = _of_legs(call.legs, ended, items) if call.legs is not None else 0
+    if answered_at:
+        items.append(("CNC", 1))
+        if ended:
+            items += (("actualTT", max(0, ended - answered_at - held)), ("talks", 1))
+    elif ended:
+        _unanswered(call, items)
+    if call.dtmfs is not None:
+        for _, digits, valid, ivr in call.dtmfs.values():
+            items.append(("DTMF/" + digits, 1))
+            items.append((("DTMFV/" if valid else "DTMFINV/") + digits, 1))
+            if ivr:
+                items.append(("DTMFI/" + ivr, 1))
+    return tuple(items)
+
+
+def _unanswered(call: Call, items: list[tuple[str, int]]) -> None:
+    """Ghost or missed, and whether the caller gave up at once."""
+    first_ring = min((leg.ringing for leg in call.legs or () if leg.ringing), default=0)
+    if not first_ring and not any(entered for _, _, entered, _ in call.ivrs or ()):
+        items.append(("GHC", 1))
+    else:
+        items.append(("MC", 1))
+    if first_ring and call.ended_by == "caller" and call.end - first_ring < QUICK_HANG_UP_MS:
+        items.append(("CHSR", 1))
+
+
+def _of_legs(legs: list[Leg], ended: int, items: list[tuple[str, int]]) -> int:
+    """Add what the legs give; return when the first of them was answered (0: none was)."""
+    first_answer = answered = missed = ghost = 0
+    retry_answered = retry_missed = retry_ghost = 0
+    ring_ms = rings = 0
+    for leg in legs:
+        over = leg.ended or ended
+        retry = leg.retry > 0
+        if leg.answered:
+            answered += 1
+            retry_answered += retry
+            if not first_answer or leg.answered < first_answer:
+                first_answer = leg.answered
+            over = leg.answered
+        elif over:
+            if leg.ringing:
+                missed += 1
+                retry_missed += retry
+            else:
+                ghost += 1
+                retry_ghost += retry
+        if leg.ringing and over:
+            rings += 1
+            ring_ms += max(0, over - leg.ringing)
+    if rings:
+        items += (("ringTime", ring_ms), ("rings", rings))
+    closed = answered + missed + ghost
+    if closed:
+        items += (("UC", 1), (_class(answered, missed), 1))
+    retried = retry_answered + retry_missed + retry_ghost
+    if retried:
+        of = "FR_" + _class(retry_answered, retry_missed)
+        items += (("FR_UC", 1), (of, 1), ("FR_UC_N", retried))
+        if of != "FR_GH_UC":
+            items.append((of + "_N", retried))
+        if retry_ghost:
+            items.append(("FR_GH_N", retry_ghost))
+    return first_answer
+
+
+def _class(answered: int, missed: int) -> str:
+    """Which of the four classes a call's legs that are not open put it in."""
+    if answered:
+        return "PM" if missed else "CA"
+    return "CM" if missed else "GH_UC"
+
+
+def _held(holds: list[tuple[int, str, bool]], ended: int) -> tuple[int, int]:
+    """(ms on hold, closed intervals): a held opens one if none is open, a resumed or the call's end closes it."""
+    total = intervals = opened = 0
+    for ts, _, held in holds:
+        if held:
+            opened = opened or ts
+        elif opened:
+            total += ts - opened
+            intervals += 1
+            opened = 0
+    if opened and ended:
+        total += max(0, ended - opened)
+        intervals += 1
+    return total, intervals
+
+
+def live_key(call: Call) -> tuple[str, str, str, str] | None:
+    """(type, campaign, DID, IVR) under which a call counts as live; None if it does not."""
+    if not call.start or call.ended:
+        return None
+    return call.type, call.campaign, call.did, current_ivr(call) if call.ivrs else ""

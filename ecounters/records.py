@@ -1,0 +1,24 @@
+"""What goes into a partition's state, and what comes out of it uncounted."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple, Protocol
+
+MISROUTED: Final = "misrouted"
+
+
+class Record(Protocol):
+    """What is asked of a log record; aiokafka's ConsumerRecord is one."""
+
+    offset: int
+    timestamp: int
+    value: bytes | None
+
+
+class Refused(NamedTuple):
+    """A record that is not counted here: for the dead letters or, if MISROUTED, for the partition of ``user_id``."""
+
+    record: Record
+    reason: str
+    field: str
+    user_id: str = ""

@@ -1,0 +1,393 @@
+"""PartitionState: everything a worker knows of one partition, as a value that events are applied to.
+
+Its inputs are the partition's log records, in order, and the clock; nothing else. Applying a record again
+changes nothing (records below ``position`` are skipped, and events are idempotent anyway), and
+``restore`` of the entries of all cuts gives the state that the last cut was made of.
+
+Work per event is the join alone. Counting waits until somebody looks (``User.settle``): a call that changed
+five times between two looks is counted once, by the difference to what it had been counted with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from ecounters import saving
+from ecounters.calls import (
+    FRESH,
+    JOIN,
+    LIVE,
+    NEITHER,
+    REAPED,
+    REPEAT,
+    STATUS_RESTARTED,
+    STATUS_SNAPSHOT,
+    SUSPECTED,
+    Call,
+)
+from ecounters.errors import BadEvent
+from ecounters.events import CallEvent, parse
+from ecounters.policy import Policy
+from ecounters.records import MISROUTED, Record, Refused
+from ecounters.routing import partition_of
+from ecounters.user import User
+from ecounters.wheel import Wheel
+from ecounters.windows import DAY_MS, HOUR_MS, MINUTE_MS
+
+ENTRY_BYTES: Final = 350
+"""About what one changed call puts into a cut, its cell's and its number's share included."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What has happened since this process took the partition; for metrics."""
+
+    accepted: int = 0
+    reaped: int = 0
+    orphaned: int = 0
+
+
+class PartitionState:
+    """The state of one partition of so many. Not for several threads; nothing in it awaits."""
+
+    def __init__(self, partition: int, partitions: int, policy: Policy) -> None:
+        self.partition = partition
+        self.partitions = partitions
+        self.policy = policy
+        self.position = 0
+        """The next source offset to apply: every one below it is in the state."""
+        self.watermark = 0
+        self.arrival = 0
+        """Kafka's timestamp of the record accepted last."""
+        self.clock = 0
+        self.tally = Tally()
+        self.users: dict[str, User] = {}
+        self._quiet = Wheel()  # live calls, by when their silence is to be looked at
+        self._drops = Wheel()  # all others, by when they are to be forgotten
+        self._silent: dict[Call, User] = {}
+        self._dirty: list[tuple[User, Call]] = []
+        self._dropped: list[tuple[str, Call]] = []
+        self._numbers: dict[tuple[str, str], int | None] = {}
+        self._purge: Iterator[None] | None = None
+        self._purged_at = 0
+
+    # ------------------------------------------------------------------------------------------ events
+
+    def apply(self, records: Sequence[Record], begin: int, end: int, wall_ms: int) -> list[Refused]:
+        """Apply records[begin:end], in the log's order; those that were applied before are skipped.
+
+        Returns what is not to be counted here. The caller must have it published elsewhere before it lets the
+        next cut be acknowledged.
+        """
+        refused: list[Refused] = []
+        ahead = self.policy.clock_ahead_ms
+        position = self.position
+        skipped = 0
+        for at in range(begin, end):
+            record = records[at]
+            if record.offset < position:
+                skipped += 1
+                continue
+            try:
+                event = parse(record.value)
+                user = self.users.get(event.user_id or "")
+                if user is None and event.user_id is not None:
+                    if partition_of(event.user_id, self.partitions) != self.partition:
+                        refused.append(Refused(record, MISROUTED, "", event.user_id))
+                        continue
+                    user = User(event.user_id)
+                if event.ts > record.timestamp + ahead or event.ts > wall_ms + ahead:
+                    raise BadEvent("clock_ahead", "ts")
+                self._accept(event, user)
+                self.arrival = record.timestamp
+            except BadEvent as bad:
+                refused.append(Refused(record, bad.reason, bad.field))
+        if end > begin:
+            self.position = max(position, records[end - 1].offset + 1)
+        self.tally.accepted += end - begin - skipped - len(refused)
+        return refused
+
+    def _accept(self, event: CallEvent, user: User | None) -> None:
+        ts = event.ts
+        join = JOIN.get(event.type)
+        if join is None or user is None:
+            self.watermark = max(self.watermark, ts)
+            self._of_no_call(event, user)
+            return
+        call_id = event.call_id or ""
+        call = user.calls.get(call_id)
+        watermark = self.watermark
+        if (
+            call is not None
+            and (call.due < 0 or call.last + self.policy.max_call_ms <= watermark)
+            and self._drop_time(call) <= watermark
+        ):
+            self._drop(user, call)
+            call = None
+        if call is None:
+            if ts <= watermark - self.policy.linger_ms:
+                raise BadEvent("late", "ts")
+            call = user.calls[call_id] = Call(call_id)
+            if user.id not in self.users:
+                self.users[user.id] = user
+        if ts > watermark:
+            self.watermark = ts
+        if ts > call.last:
+            call.last = ts
+        join(call, event)
+        if join is _JOIN_START:
+            if not call.known:
+                self._settle_known(user, call, event, watermark)
+            self._place(user, call)
+        elif not call.due or call.silence or join is _JOIN_END:
+            self._place(user, call)
+        self._touch(user, call)
+
+    def _touch(self, user: User, call: Call) -> None:
+        if not call.touched:
+            call.touched = True
+            user.touched.append(call)
+        if not call.dirty:
+            call.dirty = True
+            self._dirty.append((user, call))
+
+    def _settle_known(self, user: User, call: Call, event: CallEvent, watermark: int) -> None:
+        """Repeat or fresh, once and for all. ``watermark``: as it was before the event."""
+        number, ts = event.number, event.ts
+        if not number:
+            call.known = NEITHER
+            return
+        last = user.numbers.get(number)
+        if last is not None and watermark > last + self._remember_ms:
+            last = None
+        repeat = last is not None and abs(ts - last) <= self.policy.repeat_within_ms
+        call.known = REPEAT if repeat else FRESH
+        if last is None or ts > last:
+            user.numbers[number] = ts
+            self._numbers[user.id, number] = ts
+
+    @property
+    def _remember_ms(self) -> int:
+        """How long a number is remembered: a call may wait that long for its start, which may be a repeat."""
+        return self.policy.repeat_within_ms + self.policy.max_call_ms
+
+    def _of_no_call(self, event: CallEvent, user: User | None) -> None:
+        if event.type == "balance.updated":
+            assert user is not None  # parse() asks for the userId
+            self.users.setdefault(user.id, user).update_balance(event)
+            return
+        if event.type == "switch.snapshot":
+            status, spared = STATUS_SNAPSHOT, frozenset(event.call_ids or ())
+        else:
+            status, spared = STATUS_RESTARTED, frozenset()
+        for owner in self.users.values() if event.user_id is None else (user,) if user is not None else ():
+            for call in list(owner.calls.values()):
+                if call.switch == event.switch_id and call.id not in spared and self._lives(call, event.ts):
+                    call.system_end = event.ts
+                    call.system_status = status
+                    self._place(owner, call)
+                    self._touch(owner, call)
+
+    def _lives(self, call: Call, at: int) -> bool:
+        """Whether the call started at or before that time and lives by the watermark (not by the wall clock)."""
+        if not call.start or call.start > at or call.end or call.system_end:
+            return False
+        return call.last + self.policy.max_call_ms > self.watermark
+
+    # -------------------------------------------------------------------------------------------- time
+
+    def advance(self, wall_ms: int, *, at_end: bool) -> None:
+        """Let time pass: the watermark, and the wall clock's share while the log has been read to its end."""
+        clock = self.watermark
+        if at_end and self.arrival:
+            clock += max(0, wall_ms - self.arrival)
+        back = clock < self.clock
+        self.clock = clock
+        if back:  # the log went on: its time is what counts, so what seemed silent may not be
+            for call, user in list(self._silent.items()):
+                self._place(user, call)
+                self._touch(user, call)
+        for call, user in self._quiet.take(clock // MINUTE_MS + 1):
+            call.due = 0
+            self._place(user, call)
+        for call, user in self._drops.take(self.watermark // MINUTE_MS):
+            call.due = 0
+            if self._drop_time(call) <= self.watermark:
+                self._drop(user, call)
+            else:
+                self._place(user, call)
+        self._keep_house()
+
+    def _place(self, user: User, call: Call) -> None:
+        """Note how silent the call is and put it where its next time limit will find it."""
+        if call.due > 0:
+            self._quiet.remove(call, call.due)
+        elif call.due < 0:
+            self._drops.remove(call, -call.due)
+        silence = LIVE
+        policy = self.policy
+        if call.start and not call.end and not call.system_end:
+            quiet_for = self.clock - call.last
+            if quiet_for >= policy.max_call_ms:
+                silence = REAPED
+            elif quiet_for >= policy.suspect_after_ms:
+                silence = SUSPECTED
+        if silence != call.silence:
+            self._silence(user, call, silence)
+        if call.start and not call.end and not call.system_end and silence != REAPED:
+            limit = policy.max_call_ms if silence == SUSPECTED else policy.suspect_after_ms
+            call.due = self._quiet.put(call, user, call.last + limit)
+        else:
+            call.due = -self._drops.put(call, user, self._drop_time(call))
+
+    def _silence(self, user: User, call: Call, silence: int) -> None:
+        if user.set_silence(call, silence):
+            self._touch(user, call)
+        if silence == REAPED:
+            self.tally.reaped += 1
+        if silence == LIVE:
+            self._silent.pop(call, None)
+        else:
+            self._silent[call] = user
+
+    def _drop_time(self, call: Call) -> int:
+        """The watermark at which the record is dropped."""
+        policy = self.policy
+        if not call.start:
+            return call.last + policy.max_call_ms
+        if call.end:
+            return max(call.start, call.end) + policy.linger_ms
+        if call.system_end:
+            return call.system_end + policy.after_system_end_ms
+        return call.last + policy.max_call_ms + policy.after_system_end_ms
+
+    def _drop(self, user: User, call: Call) -> None:
+        """Forget the record; its counters stay."""
+        if call.due > 0:
+            self._quiet.remove(call, call.due)
+        elif call.due < 0:
+            self._drops.remove(call, -call.due)
+        if not call.start:
+            self.tally.orphaned += 1
+        elif not call.end and not call.system_end and call.silence != REAPED:
+            self._silence(user, call, REAPED)  # its time passed within one step of the watermark
+        if call.touched:
+            user.settle()
+        self._silent.pop(call, None)
+        del user.calls[call.id]
+        if call.saved:
+            self._dropped.append((user.id, call))
+        call.dirty = False
+
+    def _keep_house(self) -> None:
+        """Forget old numbers and spans: once for each hour of the watermark, a user at a time."""
+        if self._purge is None and self.watermark >= self._purged_at + HOUR_MS:
+            self._purged_at = self.watermark
+            self._purge = self._forget_old()
+        if self._purge is not None and next(self._purge, self) is self:
+            self._purge = None
+
+    def _forget_old(self) -> Iterator[None]:
+        numbers_before = self.watermark - self._remember_ms
+        spans_before = self.watermark - self.policy.keep_days_ms
+        for user in list(self.users.values()):
+            old = [number for number, last in user.numbers.items() if last < numbers_before]
+            for number in old:
+                del user.numbers[number]
+                self._numbers[user.id, number] = None
+            user.spans.forget(spans_before)
+            yield
+
+    def due_for_roll_up(self) -> list[str]:
+        """Users with windows that may be a whole day past their time."""
+        limit = self.watermark - self.policy.keep_windows_ms - DAY_MS
+        return [user.id for user in self.users.values() if min(user.spans.windows, default=limit) < limit]
+
+    def roll_up(self, user_id: str, zone: ZoneInfo) -> None:
+        """Make days of that zone out of the user's windows that are past their time."""
+        user = self.users[user_id]
+        user.settle()
+        user.spans.roll_up(zone, self.watermark - self.policy.keep_windows_ms)
+        user.version += 1
+
+    # ------------------------------------------------------------------------------------------ saving
+
+    @property
+    def dirty_bytes(self) -> int:
+        """About how large the next cut is."""
+        return ENTRY_BYTES * (len(self._dirty) + len(self._dropped))
+
+    def cut(self) -> list[saving.Entry]:
+        """Everything that changed since the last cut, as absolute entries, the position last."""
+        entries = [saving.call_entry(user_id, call, gone=True) for user_id, call in self._dropped]
+        for user, call in self._dirty:
+            if call.dirty:  # else it was dropped since
+                call.dirty = False
+                call.saved = True
+                entries.append(saving.call_entry(user.id, call))
+        for user in self.users.values():
+            user.settle()
+            if user.spans.dirty or user.spans.gone:
+                entries += [saving.cell_entry(user.id, c, gone=not there) for c, there in user.spans.take_changes()]
+            if user.dirty:
+                user.dirty = False
+                entries.append(saving.user_entry(user))
+        entries += [saving.number_entry(*key, last) for key, last in self._numbers.items()]
+        self._dropped, self._dirty, self._numbers = [], [], {}
+        position = saving.Position(saving.FORMAT, self.position, self.watermark, self.arrival)
+        entries.append(saving.position_entry(position))
+        return entries
+
+    def restore(self, key: bytes, value: bytes | None) -> None:
+        """Take in one entry, in the changelog's order."""
+        kind = key[:1]
+        if kind == saving.CALL:
+            user_id, call_id, call = saving.read_call(key, value)
+            if call is None:
+                self._user(user_id).calls.pop(call_id, None)
+            else:
+                self._user(user_id).calls[call_id] = call
+        elif kind == saving.CELL:
+            user_id, begin, end, dims, counts = saving.read_cell(key, value)
+            self._user(user_id).spans.restore(begin, end, dims, counts)
+        elif kind == saving.NUMBER:
+            user_id, number, last = saving.read_number(key, value)
+            if last is None:
+                self._user(user_id).numbers.pop(number, None)
+            else:
+                self._user(user_id).numbers[number] = last
+        elif kind == saving.USER and value is not None:
+            user_id, balance, call_balance = saving.read_user(key, value)
+            user = self._user(user_id)
+            user.balance, user.call_balance = balance, call_balance
+        elif kind == saving.POSITION and value is not None:
+            told = saving.read_position(value)
+            self.position, self.watermark, self.arrival = told.position, told.watermark, told.arrival
+        else:
+            raise ValueError(f"the changelog has an entry that this version does not know: {key[:40]!r}")
+
+    def restored(self) -> None:
+        """Call after the last entry: makes what is derived from the entries."""
+        self.clock = self.watermark
+        self._purged_at = self.watermark
+        for user in self.users.values():
+            user.version += 1
+            for call in user.calls.values():
+                user.recall(call)
+                if call.silence:
+                    self._silent[call] = user
+                call.saved = True
+                self._place(user, call)
+
+    def _user(self, user_id: str) -> User:
+        user = self.users.get(user_id)
+        if user is None:
+            user = self.users[user_id] = User(user_id)
+        return user
+
+
+_JOIN_START = JOIN["call.started"]
+_JOIN_END = JOIN["call.ended"]

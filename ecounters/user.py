@@ -1,0 +1,111 @@
+"""User: what a partition keeps of one account."""
+
+from __future__ import annotations
+
+from ecounters.calls import REAPED, SUSPECTED, Call
+from ecounters.cells import Spans
+from ecounters.counters import contributions, live_key
+from ecounters.events import CallEvent
+from ecounters.windows import window_of
+
+LiveKey = tuple[str, str, str, str]
+
+Balance = tuple[int, str, int | float]
+"""(ts, event id, amount) of the event that gave it: the largest (ts, id) counts, whatever came last."""
+
+
+class User:
+    """One account: its calls, counts, numbers seen and balances. Times in ms since the Unix epoch."""
+
+    __slots__ = (
+        "balance", "call_balance", "calls", "dirty", "id", "live", "numbers", "spans", "suspected", "touched",
+        "version",
+    )  # fmt: skip
+
+    def __init__(self, user_id: str) -> None:
+        self.id = user_id
+        self.calls: dict[str, Call] = {}
+        self.spans = Spans()
+        self.live: dict[LiveKey, int] = {}
+        self.suspected = 0
+        self.numbers: dict[str, int] = {}
+        self.balance: Balance | None = None
+        self.call_balance: Balance | None = None
+        self.touched: list[Call] = []
+        self.dirty = False  # the balances have changed since they were saved
+        self.version = 0
+        """Goes up with every change of any number that an answer can show."""
+
+    def settle(self) -> None:
+        """Count every call that was touched since the last time, by the difference to what it counted before."""
+        touched = self.touched
+        if not touched:
+            return
+        self.touched = []
+        self.version += 1
+        for call in touched:
+            call.touched = False
+            self._recount(call)
+
+    def _recount(self, call: Call) -> None:
+        if call.start:
+            ended = call.ended
+            items = contributions(call)
+            dims = (call.type, call.campaign, call.did, call.end_status if ended else None)
+            cell = self.spans.cell(window_of(call.start), dims)
+            if cell is not call.cell or items != call.items:
+                if call.cell is not None:
+                    self.spans.add(call.cell, call.items, -1)
+                self.spans.add(cell, items, 1)
+                call.cell = cell
+                call.items = items
+        self.recount_live(call)
+
+    def recount_live(self, call: Call) -> None:
+        """Move the call among the live calls to where it is now."""
+        was, now = call.live_key, live_key(call)
+        if was != now:
+            if was is not None:
+                self._live(was, -1)
+            if now is not None:
+                self._live(now, 1)
+            call.live_key = now
+
+    def _live(self, key: LiveKey, change: int) -> None:
+        count = self.live.get(key, 0) + change
+        if count:
+            self.live[key] = count
+        else:
+            del self.live[key]
+
+    def recall(self, call: Call) -> None:
+        """Take a call from the changelog as it was counted when it was saved."""
+        self.calls[call.id] = call
+        if call.start:
+            dims = (call.type, call.campaign, call.did, call.end_status if call.ended else None)
+            call.cell = self.spans.cell(window_of(call.start), dims)
+            call.items = contributions(call)
+        self.recount_live(call)
+        if call.silence == SUSPECTED and call.live_key is not None:
+            self.suspected += 1
+
+    def set_silence(self, call: Call, silence: int) -> bool:
+        """Note how long a call has been silent; whether that changes what it counts as."""
+        was = call.silence
+        if was == silence:
+            return False
+        call.silence = silence
+        self.suspected += (silence == SUSPECTED) - (was == SUSPECTED)
+        self.version += 1
+        return REAPED in (was, silence)
+
+    def update_balance(self, event: CallEvent) -> None:
+        """Join one balance.updated."""
+        if event.balance is not None and (self.balance is None or (event.ts, event.id) > self.balance[:2]):
+            self.balance = (event.ts, event.id, event.balance)
+        if event.call_balance is not None and (
+            self.call_balance is None or (event.ts, event.id) > self.call_balance[:2]
+        ):
+            self.call_balance = (event.ts, event.id, event.call_balance)
+        self.version += 1
+        self.dirty = True

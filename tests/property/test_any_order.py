@@ -1,0 +1,38 @@
+"""The join: within the lateness bound, order and duplicates do not matter."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.builders import Event, Feed
+from tests.support.chaos import harmless
+from tests.support.identities import check_identities
+
+OF_THE_LOGS_ORDER = ("repeatCall", "freshCall")
+
+
+@settings(max_examples=150)
+@given(harmless(), st.randoms(use_true_random=False), st.integers(1, 9))
+def test_any_order_and_any_duplication_gives_the_same_counters(
+    events: list[Event], shuffle: object, every: int
+) -> None:
+    """One worker reads the events as they happened; another shuffled, some of them often, looking in between."""
+    straight = Feed().take(*events).pass_time()
+    mixed = [*events, *events[::3], *events[::5]]
+    shuffle.shuffle(mixed)  # type: ignore[attr-defined]  # hypothesis gives a random.Random
+    feed = Feed()
+    for at, event in enumerate(mixed):
+        feed.take(event)
+        if at % every == 0:
+            feed.pass_time().answer()
+        if at % (every + 2) == 0:
+            feed.state.cut()
+    feed.pass_time()
+    for user in ("u1", "u2"):
+        one, other = straight.answer(user), feed.answer(user)
+        check_identities(one, everything=True)
+        check_identities(other, everything=True)
+        for key in one:
+            if key not in OF_THE_LOGS_ORDER:
+                assert one[key] == other[key], key

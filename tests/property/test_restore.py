@@ -1,0 +1,163 @@
+"""The changelog: what is read back is what was saved, and goes on as if nothing had been."""
+
+from __future__ import annotations
+
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ecounters.policy import Policy
+from ecounters.saving import Entry
+from ecounters.state import PartitionState
+from ecounters.user import User
+from tests.support.builders import ALL_FIELDS, LogRecord, answer_of
+from tests.support.chaos import PARTITIONS, USERS, Step, chaotic
+from tests.support.identities import check_identities
+
+ZONES = ("UTC", "Asia/Kolkata", "America/New_York")
+FAR_MS = 2_000_000_000_000
+
+
+def image(state: PartitionState) -> dict[str, Any]:
+    """All that can be seen of a state, or decides what it will do."""
+    seen: dict[str, Any] = {"position": state.position, "watermark": state.watermark, "arrival": state.arrival}
+    for user_id in USERS:
+        user = state.users.get(user_id) or User(user_id)
+        told = answer_of(state, user_id, (0, 2 * FAR_MS), ALL_FIELDS)
+        check_identities(told, everything=True)
+        spans = [
+            (span.begin, span.end, {dims: cell.counts for dims, cell in span.cells.items() if cell.counts})
+            for span in (*user.spans.days, *user.spans.windows.values())
+        ]
+        counted = sorted((begin, end, sorted(map(str, cells.items()))) for begin, end, cells in spans if cells)
+        calls = {  # a record that is due to be dropped may still lie about for a minute: nobody can tell
+            call_id: call.saved_form()
+            for call_id, call in user.calls.items()
+            if state._drop_time(call) > state.watermark
+        }
+        seen[user_id] = (told, user.suspected, calls, counted, user.balance, user.call_balance)
+    return seen
+
+
+def do(state: PartitionState, step: Step, log: list[LogRecord], entries: list[Entry] | None) -> None:
+    """Let a step happen to one partition's state; cuts go to ``entries`` if there is a changelog."""
+    if step.what == "event" and step.record is not None:
+        log.append(step.record)
+        state.apply(log, len(log) - 1, len(log), step.record.timestamp)
+    elif step.what == "pass" and log:
+        state.advance(log[-1].timestamp + step.number * 40, at_end=step.number % 3 > 0)
+    elif step.what == "look":
+        image(state)
+    elif step.what == "roll":
+        for user in state.due_for_roll_up():
+            state.roll_up(user, ZoneInfo(ZONES[step.number % len(ZONES)]))
+    elif step.what == "cut" and entries is not None:
+        entries += state.cut()
+
+
+def read_back(partition: int, entries: list[Entry]) -> PartitionState:
+    """The state of a worker that has read those entries."""
+    state = PartitionState(partition, PARTITIONS, Policy())
+    for key, value in entries:
+        state.restore(key, value)
+    state.restored()
+    return state
+
+
+def compacted(entries: list[Entry]) -> list[Entry]:
+    """What compaction leaves: the last entry of each key, at its place."""
+    last = {key: at for at, (key, _) in enumerate(entries)}
+    return [entry for at, entry in enumerate(entries) if last[entry[0]] == at]
+
+
+@settings(max_examples=120)
+@given(chaotic(), st.integers(0, 60), st.integers(0, 10**6))
+def test_a_restored_state_is_the_saved_one_and_goes_on_like_it(steps: list[Step], crash: int, wall: int) -> None:
+    """From all entries, from the last of each key, and from these without tombstones: the same, then and later."""
+    for partition in range(PARTITIONS):
+        own = [step for step in steps if step.partition == partition]
+        state = PartitionState(partition, PARTITIONS, Policy())
+        log: list[LogRecord] = []
+        entries: list[Entry] = []
+        for step in own[:crash]:
+            do(state, step, log, entries)
+        entries += state.cut()
+        kept = compacted(entries)
+        workers = [state, *(read_back(partition, e) for e in (entries, kept, [e for e in kept if e[1] is not None]))]
+        logs = [log, *(list(log) for _ in workers[1:])]
+        first = log[-1].timestamp if log else 0
+        for worker in workers:
+            worker.advance(first + wall * 40, at_end=wall % 2 > 0)
+        assert_same(workers)
+        for at, step in enumerate(own[crash:]):
+            for worker, its_log in zip(workers, logs, strict=True):
+                do(worker, step, its_log, [])
+            if at % 7 == 0:
+                level(workers)
+        level(workers)
+
+
+def level(workers: list[PartitionState]) -> None:
+    """After time has passed for all of them alike they must look alike."""
+    for worker in workers:
+        worker.advance(0, at_end=False)
+    assert_same(workers)
+
+
+def assert_same(workers: list[PartitionState]) -> None:
+    """All workers look alike."""
+    expected = image(workers[0])
+    for worker in workers[1:]:
+        found = image(worker)
+        for part, value in expected.items():
+            assert found[part] == value, part
+
+
+@settings(max_examples=80)
+@given(chaotic(), st.integers(0, 60), st.integers(0, 60))
+def test_redelivery_after_a_restore_changes_nothing(steps: list[Step], crash: int, back: int) -> None:
+    """A worker that took over reads any earlier stretch of the log again, in other batches, and is not moved by it."""
+    for partition in range(PARTITIONS):
+        own = [step for step in steps if step.partition == partition]
+        state = PartitionState(partition, PARTITIONS, Policy())
+        log: list[LogRecord] = []
+        entries: list[Entry] = []
+        for step in own[:crash]:
+            do(state, step, log, entries)
+        entries += state.cut()
+        worker = read_back(partition, entries)
+        worker.advance(0, at_end=False)
+        before = image(worker)
+        assert worker.apply(log, min(back, len(log)), len(log), FAR_MS) == []
+        worker.advance(0, at_end=False)
+        assert image(worker) == before
+        whole, begin = list(log), min(back, len(log))
+        for step in own[crash:]:
+            if step.what != "roll":  # the other worker makes no roll-ups meanwhile
+                do(state, step, log, None)
+            whole += [step.record] if step.record is not None else []
+        worker.apply(whole, begin, len(whole), FAR_MS)
+        level([state, worker])
+
+
+@settings(max_examples=60)
+@given(chaotic(), st.lists(st.integers(1, 9), min_size=60, max_size=60))
+def test_batches_and_looks_do_not_matter(steps: list[Step], sizes: list[int]) -> None:
+    """One event at a time with all interruptions, or in batches of any size and looked at once: the same counters."""
+    for partition in range(PARTITIONS):
+        own = [step for step in steps if step.partition == partition]
+        state = PartitionState(partition, PARTITIONS, Policy())
+        log: list[LogRecord] = []
+        entries: list[Entry] = []
+        for step in own:
+            if step.what != "roll":
+                do(state, step, log, entries)
+        batched, begin = PartitionState(partition, PARTITIONS, Policy()), 0
+        for size in sizes:
+            end = min(begin + size, len(log))
+            batched.apply(log, begin, end, FAR_MS)
+            begin = end
+        batched.advance(0, at_end=False)
+        level([state, batched])

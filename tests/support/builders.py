@@ -1,0 +1,186 @@
+"""Events, calls and logs for tests: the one way to write them down.
+
+Times in tests are seconds after ``T0_MS``, a Tuesday noon (UTC); what is stored is ms since the Unix epoch.
+
+    call("c1").started(0).ringing(2).answered(5).ended(65, status=16).events     -> the events of a call
+    Feed().take(*events).answer()                                                -> what the domain says of them
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from ecounters.counters import FIELDS
+from ecounters.payload import Totals, Value, message
+from ecounters.policy import Policy
+from ecounters.state import PartitionState
+
+T0_MS = 1_773_144_000_000
+"""2026-03-10T12:00:00Z."""
+WIDE = (T0_MS - 30 * 86_400_000, T0_MS + 30 * 86_400_000)
+"""A range that holds whatever a test does."""
+ALL_FIELDS = tuple(sorted(FIELDS))
+
+Event = dict[str, Any]
+
+
+@dataclass(slots=True)
+class LogRecord:
+    """A record of a partition's log, as far as the domain looks at it."""
+
+    offset: int
+    timestamp: int
+    value: bytes | None
+
+
+def ms(seconds: float) -> int:
+    """A test's time in ms since the Unix epoch."""
+    return T0_MS + round(seconds * 1000)
+
+
+def encoded(event: Event) -> bytes:
+    """The event as a switch sends it."""
+    return json.dumps(event, separators=(",", ":")).encode()
+
+
+def event(kind: str, at: float, user: str | None = "u1", **fields: Any) -> Event:
+    """One event; equal arguments give equal events, with one id. ``None`` leaves a field out."""
+    made = {"type": kind, "ts": ms(at), "userId": user, **fields}
+    made = {name: value for name, value in made.items() if value is not None}
+    named = "|".join(str(made.get(name, "")) for name in ("callId", "type", "legId", "ts", "digits", "ivrId"))
+    return {"id": named, **made}
+
+
+class CallScript:
+    """The events of one call, written in any order."""
+
+    def __init__(self, call_id: str, user: str) -> None:
+        self.call_id = call_id
+        self.user = user
+        self.events: list[Event] = []
+
+    def add(self, kind: str, at: float, **fields: Any) -> Self:
+        """One event of that type."""
+        self.events.append(event(kind, at, self.user, callId=self.call_id, **fields))
+        return self
+
+    def started(self, at: float = 0, kind: str = "CTC", **fields: Any) -> Self:
+        """call.started of a call type; ``campaignId``, ``did``, ``number``, ``switchId`` as fields."""
+        return self.add("call.started", at, callType=kind, **fields)
+
+    def dialed(self, at: float, leg: str | None = None, retry: int | None = None) -> Self:
+        """leg.dialed."""
+        return self.add("leg.dialed", at, legId=leg, retry=retry)
+
+    def ringing(self, at: float, leg: str | None = None, retry: int | None = None) -> Self:
+        """leg.ringing."""
+        return self.add("leg.ringing", at, legId=leg, retry=retry)
+
+    def answered(self, at: float, leg: str | None = None, retry: int | None = None) -> Self:
+        """leg.answered."""
+        return self.add("leg.answered", at, legId=leg, retry=retry)
+
+    def leg_ended(self, at: float, leg: str | None = None, retry: int | None = None) -> Self:
+        """leg.ended."""
+        return self.add("leg.ended", at, legId=leg, retry=retry)
+
+    def entered(self, at: float, ivr: str) -> Self:
+        """ivr.entered."""
+        return self.add("ivr.entered", at, ivrId=ivr)
+
+    def left(self, at: float, ivr: str) -> Self:
+        """ivr.left."""
+        return self.add("ivr.left", at, ivrId=ivr)
+
+    def dtmf(self, at: float, digits: str, valid: bool | None = None, ivr: str | None = None) -> Self:
+        """dtmf.received."""
+        return self.add("dtmf.received", at, digits=digits, valid=valid, ivrId=ivr)
+
+    def held(self, at: float) -> Self:
+        """call.held."""
+        return self.add("call.held", at)
+
+    def resumed(self, at: float) -> Self:
+        """call.resumed."""
+        return self.add("call.resumed", at)
+
+    def heartbeat(self, at: float) -> Self:
+        """call.heartbeat."""
+        return self.add("call.heartbeat", at)
+
+    def ended(self, at: float, status: int = 16, by: str | None = None) -> Self:
+        """call.ended."""
+        return self.add("call.ended", at, status=status, endedBy=by)
+
+
+def call(call_id: str = "c1", user: str = "u1") -> CallScript:
+    """A call to be written down."""
+    return CallScript(call_id, user)
+
+
+def answer_of(
+    state: PartitionState, user: str = "u1", span: tuple[int, int] = WIDE, fields: Iterable[str] = ALL_FIELDS
+) -> dict[str, Value]:
+    """The message of an answer: payload and fields."""
+    found = state.users.get(user)
+    return message(found, Totals(found, *span), fields)
+
+
+class Feed:
+    """One partition that reads a log as it grows; by default each event arrives when it happens."""
+
+    def __init__(self, partition: int = 0, partitions: int = 1, policy: Policy | None = None) -> None:
+        self.state = PartitionState(partition, partitions, policy or Policy())
+        self.log: list[LogRecord] = []
+
+    def take(self, *events: Event | CallScript, arrived: float | None = None) -> Self:
+        """Append events to the log and apply them; none may be refused."""
+        refused = self.refused(*events, arrived=arrived)
+        assert not refused, refused
+        return self
+
+    def refused(self, *events: Event | CallScript, arrived: float | None = None) -> list[tuple[str, str]]:
+        """Append events to the log and apply them; (reason, field) of those that are refused."""
+        flat = [e for given in events for e in (given.events if isinstance(given, CallScript) else [given])]
+        return self.refused_bytes([encoded(e) for e in flat], [e["ts"] for e in flat], arrived)
+
+    def refused_bytes(
+        self, values: Sequence[bytes], times: Sequence[int], arrived: float | None = None
+    ) -> list[tuple[str, str]]:
+        """As ``refused``, for bytes that came at those times."""
+        begin = len(self.log)
+        for value, time in zip(values, times, strict=True):
+            at = ms(arrived) if arrived is not None else max(time, self.log[-1].timestamp if self.log else 0)
+            self.log.append(LogRecord(len(self.log), at, value))
+        wall = max((record.timestamp for record in self.log), default=0)
+        refused = self.state.apply(self.log, begin, len(self.log), wall)
+        return [(one.reason, one.field) for one in refused]
+
+    def clock(self, at: float) -> Self:
+        """An event that belongs to no call moves the watermark, and time is let pass."""
+        self.take(event("balance.updated", at, "ticker", balance=0))
+        return self.pass_time()
+
+    def pass_time(self, wall: float | None = None) -> Self:
+        """Let time pass: by the watermark or, at the log's end, by the wall clock."""
+        self.state.advance(ms(wall or 0), at_end=wall is not None)
+        return self
+
+    def answer(self, user: str = "u1", span: tuple[int, int] = WIDE) -> dict[str, Value]:
+        """The message of an answer with all fields."""
+        return answer_of(self.state, user, span)
+
+
+def picked(feed: Feed, *keys: str, user: str = "u1") -> tuple[Any, ...]:
+    """The values of those keys of the user's answer."""
+    told = feed.answer(user)
+    return tuple(told[key] for key in keys)
+
+
+def kept(feed: Feed, user: str = "u1") -> list[str]:
+    """The ids of the calls that a record is kept of."""
+    found = feed.state.users.get(user)
+    return sorted(found.calls) if found is not None else []

@@ -1,0 +1,140 @@
+"""Logs as bad as they come, for property tests: all types, few names, times at and around every limit.
+
+A drawn log is a list of ``Step``: something arrives on a partition, or somebody looks, saves or lets time pass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from hypothesis import strategies as st
+
+from ecounters.routing import partition_of
+from tests.support.builders import T0_MS, Event, LogRecord, encoded
+
+PARTITIONS: Final = 2
+USERS: Final = ("u1", "u2", "u3", "u4")
+
+KINDS: Final = (
+    "call.started", "call.started", "call.started", "leg.dialed", "leg.ringing", "leg.ringing", "leg.answered",
+    "leg.answered", "leg.ended", "ivr.entered", "ivr.entered", "ivr.left", "dtmf.received", "call.held", "call.resumed",
+    "call.transferred", "call.forwarded", "call.heartbeat", "call.ended", "call.ended", "balance.updated",
+    "switch.snapshot", "switch.restarted",
+)  # fmt: skip
+
+_MINUTE: Final = 60_000
+_HOUR: Final = 60 * _MINUTE
+STEPS_MS: Final = (
+    0, 0, 0, 1, 1_000, 4_999, 5_000, _MINUTE, 5 * _MINUTE, 15 * _MINUTE - 1, 15 * _MINUTE, _HOUR, 2 * _HOUR - 1,
+    2 * _HOUR, 4 * _HOUR - 1, 4 * _HOUR, 24 * _HOUR, 28 * _HOUR,
+)  # fmt: skip
+"""How far the time of the log goes on from one event to the next."""
+BACK_MS: Final = (
+    0, 0, 0, 0, 0, 1, 5_000, _MINUTE, 15 * _MINUTE - 1, 15 * _MINUTE, _HOUR, 4 * _HOUR, 24 * _HOUR, -_MINUTE,
+    -5 * _MINUTE, -5 * _MINUTE - 1,
+)  # fmt: skip
+"""How far an event's own time is behind its arrival."""
+SHORT_MS: Final = (0, 0, 1, 1_000, 4_999, 5_000, 20_000)
+"""Steps of a log that stays within the lateness bound."""
+
+_POOLS: Final[dict[str, dict[str, tuple[Any, ...]]]] = {
+    "call.started": {
+        "callType": ("IBD", "OBD", "CTC"),
+        "campaignId": (None, 0, "7", 7, -1, "spring"),
+        "did": (None, "", "1800", 1801),
+        "number": (None, "+15550001111", "+15550002222", 15550003333),
+        "switchId": (None, "s1", "s2"),
+    },
+    "leg": {"legId": (None, "1", 2, "2", "3"), "retry": (None, None, 0, 1, "2")},
+    "ivr": {"ivrId": ("menu", "5", 5, "queue")},
+    "dtmf": {"digits": ("1", 1, "2#", "*"), "valid": (None, True, False), "ivrId": (None, "", "menu", 5)},
+    "call.ended": {"status": (16, "16", 3, 0, -1), "endedBy": (None, "caller", "callee")},
+    "balance.updated": {"balance": (0, 1, 2.5, "-3"), "callBalance": (None, 7, "0.25")},
+    "switch.restarted": {"switchId": ("s1", "s2")},
+    "switch.snapshot": {"switchId": ("s1", "s2"), "callIds": ([], ["c0"], ["c1", "c2"], ["c0", "c1", "c2", "c3"])},
+}
+
+BROKEN: Final = (None, b"", b"{", b"[]", b"{}", b'{"type":"call.sung"}', b'{"type":"call.held","id":"1","ts":1}')
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that happens. ``what``: event, look, cut, pass, roll; ``number`` says more of it."""
+
+    what: str
+    partition: int = 0
+    record: LogRecord | None = None
+    number: int = 0
+
+
+def made_event(kind: str, call: int, user: int, ts: int, pick: int, event_id: str) -> Event:
+    """An event whose own fields ``pick`` chooses."""
+    made: Event = {"type": kind, "id": event_id, "ts": ts, "userId": USERS[user]}
+    if not kind.startswith(("balance.", "switch.")):
+        made["callId"] = f"c{call}"
+    pool = _POOLS.get(kind) or _POOLS.get(kind.split(".")[0]) or {}
+    for name, values in pool.items():
+        pick, at = divmod(pick, len(values))
+        if values[at] is not None:
+            made[name] = values[at]
+    if kind == "switch.restarted" and pick % 2:
+        del made["userId"]
+    return made
+
+
+_drawn = st.tuples(
+    st.sampled_from(KINDS),
+    st.integers(0, 3),
+    st.integers(0, len(USERS) - 1),
+    st.sampled_from(STEPS_MS),
+    st.sampled_from(BACK_MS),
+    st.integers(0, 10**6),
+    st.integers(0, 39),
+)
+
+
+@st.composite
+def chaotic(draw: st.DrawFn, most: int = 60) -> list[Step]:
+    """A log of several users on two partitions: duplicates, misrouted and broken messages, all interruptions."""
+    steps: list[Step] = []
+    values: list[tuple[bytes | None, int | None]] = []
+    offsets = [0] * PARTITIONS
+    now = T0_MS
+    size = draw(st.integers(1, most))  # drawn apart, for lists of no given length are drawn short
+    for at, (kind, call, user, step, back, pick, oddity) in enumerate(
+        draw(st.lists(_drawn, min_size=size, max_size=size))
+    ):
+        now += step
+        event = made_event(kind, call, user, now - back, pick, str(pick % 97) + "-" + str(at))
+        home = partition_of(event["userId"], PARTITIONS) if "userId" in event else None
+        value: bytes | None = encoded(event)
+        if oddity == 0:
+            value, home = BROKEN[pick % len(BROKEN)], 0
+        elif oddity in (1, 2, 3) and values:
+            value, home = values[pick % len(values)]
+        elif oddity == 4 and home is not None:
+            home = 1 - home
+        values.append((value, home))
+        for partition in range(PARTITIONS) if home is None else (home,):
+            steps.append(Step("event", partition, LogRecord(offsets[partition], now, value)))
+            offsets[partition] += 1 + (oddity == 5)
+        if oddity in range(6, 18):
+            what = ("look", "cut", "pass", "pass", "roll", "look")[oddity % 6]
+            steps.append(Step(what, oddity % PARTITIONS, number=pick))
+    return steps
+
+
+@st.composite
+def harmless(draw: st.DrawFn) -> list[Event]:
+    """Events of calls within 14 minutes, in the order of their ids: no order of them is late."""
+    events: list[Event] = []
+    now = T0_MS
+    kinds = st.sampled_from([kind for kind in KINDS if not kind.startswith("switch.")])
+    short = st.sampled_from(SHORT_MS)
+    one = st.tuples(kinds, st.integers(0, 2), st.integers(0, 1), short, st.integers(0, 10**6))
+    size = draw(st.integers(1, 40))
+    for at, (kind, call, user, step, pick) in enumerate(draw(st.lists(one, min_size=size, max_size=size))):
+        now += step
+        events.append(made_event(kind, call, user, now, pick, f"{pick % 9}-{at}"))
+    return events

@@ -1,0 +1,279 @@
+"""Spans and cells: where counts are, roll-up into days of a zone, retention."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from ecounters.cells import Dims, Spans
+from ecounters.payload import Totals
+from ecounters.policy import Policy
+from ecounters.state import PartitionState
+from ecounters.user import User
+from ecounters.windows import DAY_MS, HOUR_MS, WINDOW_MS, day_of
+from tests.support.builders import T0_MS, Feed, answer_of, call, event, ms
+
+DIMS = ("IBD", "", "", None)
+HOUR, DAY = 3600.0, 86_400.0
+UTC_ZONE = ZoneInfo("UTC")
+ZONES = ["UTC", "Asia/Kolkata", "Asia/Kathmandu", "America/New_York", "Pacific/Auckland", "Australia/Lord_Howe"]
+
+
+def at(text: str) -> int:
+    """ms of a time in UTC."""
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * 1000
+
+
+def spans_with(*windows: int) -> Spans:
+    """A call in each of those windows."""
+    spans = Spans()
+    for window in windows:
+        spans.add(spans.cell(window, DIMS), (("TC", 1),), 1)
+    return spans
+
+
+def calls_in(spans: Spans, begin: int, end: int) -> int:
+    """The calls of the spans that share time with [begin, end)."""
+    return sum(cell.counts.get("TC", 0) for span in spans.within(begin, end) for cell in span.cells.values())
+
+
+def changes(spans: Spans) -> list[tuple[int, int, object, bool]]:
+    """What is to be saved: (begin, end, counts, whether it is still there)."""
+    return [(cell.begin, cell.end, dict(cell.counts) if there else None, there) for cell, there in spans.take_changes()]
+
+
+def test_counts_hold_no_zeros_and_cells_that_empty_are_gone() -> None:
+    """What is taken back leaves nothing behind, in memory or in the changelog."""
+    spans = Spans()
+    cell = spans.cell(0, DIMS)
+    spans.add(cell, (("TC", 1), ("ringTime", 0)), 1)
+    assert cell.counts == {"TC": 1}
+    assert changes(spans) == [(0, WINDOW_MS, {"TC": 1}, True)]
+    spans.add(cell, (("TC", 1), ("ringTime", 0)), -1)
+    assert cell.counts == {}
+    assert changes(spans) == [(0, WINDOW_MS, None, False)]
+    spans.add(cell, (("TC", 1),), 1)
+    spans.add(cell, (("TC", 1),), -1)
+    assert changes(spans) == []
+
+
+def test_changes_are_told_once() -> None:
+    """A cell that changed often is saved once for each cut, and not at all if it did not change."""
+    spans = spans_with(0, 0, 0, WINDOW_MS)
+    assert changes(spans) == [(0, WINDOW_MS, {"TC": 3}, True), (WINDOW_MS, 2 * WINDOW_MS, {"TC": 1}, True)]
+    assert changes(spans) == []
+
+
+#         0    W    2W   3W   4W
+#         |-1--|----|-1--|-1--|
+#          [====)                  both ways of finding them, by window and by span
+@pytest.mark.parametrize(
+    ("begin", "end", "calls"),
+    [(0, 1, 1), (1, 2, 0), (0, 4, 3), (1, 3, 1), (3, 4, 1), (4, 9, 0), (-9, 0, 0), (-999, 999, 3)],
+)
+def test_a_range_finds_its_windows(begin: int, end: int, calls: int) -> None:
+    """Those that share time with it, no matter whether it is short or has more windows than there are."""
+    spans = spans_with(0, 2 * WINDOW_MS, 3 * WINDOW_MS)
+    assert calls_in(spans, begin * WINDOW_MS, end * WINDOW_MS) == calls
+
+
+@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize("month", ["2026-03", "2026-04", "2026-10", "2026-11"])
+def test_windows_become_days_of_the_zone(zone: str, month: str) -> None:
+    """A month of windows, changes of clocks included, becomes the zone's days; no call is lost or counted twice."""
+    here = ZoneInfo(zone)
+    begin, end = day_of(at(month + "-01T12:00"), here)[0], day_of(at(month + "-28T12:00"), here)[1]
+    windows = range(begin, end, WINDOW_MS)
+    spans = spans_with(*windows)
+    spans.roll_up(here, end)
+    assert spans.windows == {}
+    day_begin = begin
+    for day in spans.days:
+        assert (day.begin, day.end) == day_of(day_begin, here)
+        assert [cell.counts["TC"] for cell in day.cells.values()] == [(day.end - day.begin) // WINDOW_MS]
+        day_begin = day.end
+    assert day_begin == end
+    assert calls_in(spans, begin, end) == len(windows)
+
+
+def test_only_days_that_are_over_are_rolled_up() -> None:
+    """A day whose end is 1 ms after what may go stays as windows, and so does all that comes later."""
+    begin, end = at("2026-03-01T00:00"), at("2026-03-02T00:00")
+    for keep_from, days in ((end - 1, 0), (end, 1)):
+        spans = spans_with(begin, end - WINDOW_MS, end, end + DAY_MS)
+        spans.roll_up(UTC_ZONE, keep_from)
+        assert (len(spans.days), len(spans.windows)) == (days, 4 - 2 * days)
+        assert calls_in(spans, begin, end + 2 * DAY_MS) == 4
+
+
+def test_the_changelog_follows_a_roll_up() -> None:
+    """The windows that were saved are gone, the day is there; what was never saved needs no tombstone."""
+    spans = spans_with(0)
+    changes(spans)
+    spans.add(spans.cell(WINDOW_MS, DIMS), (("TC", 1),), 1)
+    spans.roll_up(UTC_ZONE, DAY_MS)
+    assert changes(spans) == [(0, WINDOW_MS, None, False), (0, DAY_MS, {"TC": 2}, True)]
+
+
+def test_a_call_of_a_rolled_up_window_is_corrected_in_its_day() -> None:
+    """Both by the cell that it was counted in and by the cell that it is counted in from now on."""
+    spans = spans_with(0)
+    old = spans.cell(0, DIMS)
+    spans.roll_up(UTC_ZONE, DAY_MS)
+    day = spans.cell(0, DIMS)
+    assert day is not old and (day.begin, day.end) == (0, DAY_MS)
+    spans.add(old, (("TC", 1),), -1)
+    assert day.counts == {}
+    assert spans.cell(7 * WINDOW_MS, DIMS) is day
+
+
+def test_a_late_window_of_a_day_goes_into_the_day() -> None:
+    """A window that comes up before the first day or between two days waits for its own roll-up."""
+    spans = spans_with(DAY_MS, 3 * DAY_MS)
+    spans.roll_up(UTC_ZONE, 9 * DAY_MS)
+    for window in (DAY_MS + WINDOW_MS, 2 * DAY_MS, 0):
+        spans.add(spans.cell(window, DIMS), (("TC", 1),), 1)
+    assert sorted(spans.windows) == [0, 2 * DAY_MS]
+    spans.roll_up(UTC_ZONE, 9 * DAY_MS)
+    assert [(day.begin // DAY_MS, day.end // DAY_MS) for day in spans.days] == [(0, 1), (1, 2), (2, 3), (3, 4)]
+    assert calls_in(spans, 0, 9 * DAY_MS) == 5
+
+
+@pytest.mark.parametrize(("first", "then"), [(a, b) for a in ZONES for b in ZONES if a != b])
+def test_a_change_of_zone_leaves_no_gap_and_no_overlap(first: str, then: str) -> None:
+    """What is a day already stays one; days of the new zone take what is left beside it."""
+    begin = at("2026-03-01T00:00")
+    windows = range(begin, begin + 6 * DAY_MS, WINDOW_MS)
+    spans = spans_with(*windows)
+    spans.roll_up(ZoneInfo(first), begin + 3 * DAY_MS)
+    spans.roll_up(ZoneInfo(then), begin + 9 * DAY_MS)
+    assert calls_in(spans, begin - DAY_MS, begin + 9 * DAY_MS) == len(windows)
+    for before, after in zip(spans.days, spans.days[1:], strict=False):
+        assert before.begin < before.end == after.begin < after.end
+        assert after.begin % WINDOW_MS == 0
+
+
+@pytest.mark.parametrize(("first", "then"), [("Asia/Kathmandu", "Asia/Kolkata"), ("Asia/Kolkata", "Asia/Kathmandu")])
+def test_a_rest_of_a_day_as_long_as_a_window_survives_a_restart(first: str, then: str) -> None:
+    """Two zones that are 15 minutes apart leave such a rest; it is counted once, however it is saved and read."""
+    begin = at("2026-03-01T00:00")
+    windows = range(begin, begin + 6 * DAY_MS, WINDOW_MS)
+    spans = spans_with(*windows)
+    log: list[tuple[int, int, Dims, dict[str, int] | None]] = []
+    for zone, keep_from in ((first, 3), (then, 4), (first, 5), (then, 9)):
+        spans.roll_up(ZoneInfo(zone), begin + keep_from * DAY_MS)
+        log += [
+            (cell.begin, cell.end, cell.dims, dict(cell.counts) if there else None)
+            for cell, there in spans.take_changes()
+        ]
+        for entries in (log, list({entry[:3]: entry for entry in log}.values())):
+            spans = Spans()
+            for entry_begin, end, dims, counts in entries:
+                spans.restore(entry_begin, end, dims, counts and dict(counts))
+            assert calls_in(spans, begin - DAY_MS, begin + 9 * DAY_MS) == len(windows)
+    assert WINDOW_MS in {entry[1] - entry[0] for entry in log if entry[3] is not None}
+
+
+def test_what_is_out_of_retention_is_forgotten() -> None:
+    """Spans that were over go, one that is not over stays; calls that still change there are counted no more."""
+    spans = spans_with(0, WINDOW_MS, 3 * DAY_MS)
+    old = spans.cell(0, DIMS)
+    changes(spans)
+    spans.forget(WINDOW_MS)
+    assert sorted(spans.windows) == [WINDOW_MS, 3 * DAY_MS]
+    assert changes(spans) == [(0, WINDOW_MS, None, False)]
+    spans.add(old, (("TC", 1),), -1)
+    assert changes(spans) == []
+    spans.roll_up(UTC_ZONE, 3 * DAY_MS)
+    spans.forget(DAY_MS - 1)
+    assert len(spans.days) == 1
+    spans.forget(DAY_MS)
+    assert (spans.days, calls_in(spans, 0, 9 * DAY_MS)) == ([], 1)
+
+
+# -------------------------------------------------------------------------------------------- in a partition
+
+
+def test_a_partition_says_who_is_due_and_rolls_up() -> None:
+    """48 hours are kept as windows, the rest as days; no number of an answer changes by it."""
+    feed = Feed()
+    for hour in range(0, 120, 3):
+        feed.take(
+            call(f"c{hour}")
+            .started(hour * HOUR, "IBD", did=f"d{hour % 2}")
+            .ringing(hour * HOUR + 1)
+            .ended(hour * HOUR + 9)
+        )
+    feed.clock(120 * HOUR)
+    told = feed.answer()
+    assert "u1" in feed.state.due_for_roll_up()
+    feed.state.roll_up("u1", ZoneInfo("Asia/Kolkata"))
+    user = feed.state.users["u1"]
+    assert feed.answer() == told
+    assert "u1" not in feed.state.due_for_roll_up()
+    oldest = min(user.spans.windows)
+    assert day_of(oldest, ZoneInfo("Asia/Kolkata"))[1] > feed.state.watermark - 48 * HOUR_MS
+    assert [(day.begin, day.end) for day in user.spans.days] == [
+        day_of(T0_MS + n * DAY_MS, ZoneInfo("Asia/Kolkata")) for n in range(len(user.spans.days))
+    ]
+
+
+def test_an_answer_says_that_days_count_whole() -> None:
+    """A bound inside a day that has been rolled up snaps outward to it."""
+    feed = Feed().take(call("c1").started(0).ended(9)).clock(5 * DAY)
+    feed.state.roll_up("u1", UTC_ZONE)
+    user = feed.state.users["u1"]
+    totals = Totals(user, ms(HOUR), ms(2 * HOUR))
+    assert (totals.begin, totals.end) == day_of(T0_MS, UTC_ZONE)
+    assert totals.counts["TC"] == 1
+
+
+def test_a_live_call_of_a_day_long_past_is_corrected_there() -> None:
+    """A call may outlive its window; its end is counted in the day that the window went into."""
+    feed = Feed()
+    feed.take(call().started(0, "IBD", campaignId=7).answered(5))
+    for hour in range(0, 100, 3):
+        feed.take(call().heartbeat(hour * HOUR))
+    feed.clock(100 * HOUR)
+    feed.state.roll_up("u1", UTC_ZONE)
+    feed.take(call().ended(100 * HOUR, 16)).pass_time()
+    told = feed.answer(span=day_of(T0_MS, UTC_ZONE))
+    assert (told["CT"], told["CST"], told["CMPID"], told["actualTT"]) == (
+        {"IBD": 1},
+        {"16": 1},
+        {"7": 1},
+        100 * 3600 - 5,
+    )
+    assert not feed.state.users["u1"].spans.windows
+
+
+def test_retention_is_kept_by_the_watermark() -> None:
+    """Days that were over before what is kept are forgotten as time goes on, an hour at a time."""
+    feed = Feed(policy=Policy(keep_days_ms=4 * DAY_MS))
+    for day in range(9):
+        feed.take(call(f"c{day}").started(day * DAY).ended(day * DAY + 9)).clock(day * DAY + HOUR)
+        for due in feed.state.due_for_roll_up():
+            feed.state.roll_up(due, UTC_ZONE)
+    for _ in range(9):
+        feed.clock(8 * DAY + 3 * HOUR)
+    user = feed.state.users["u1"]
+    assert (
+        min(span.end for span in (*user.spans.days, *user.spans.windows.values())) > feed.state.watermark - 4 * DAY_MS
+    )
+    assert answer_of(feed.state)["TC"] in (4, 5)
+
+
+def test_nothing_is_due_for_a_user_without_windows() -> None:
+    """An account that only has a balance never waits for a zone."""
+    feed = Feed().take(event("balance.updated", 0, balance=1)).clock(9 * DAY)
+    assert feed.state.due_for_roll_up() == []
+
+
+def test_spans_of_users_are_apart() -> None:
+    """Each user has spans of its own, also where the windows are the same."""
+    one, other = User("a"), User("b")
+    one.spans.add(one.spans.cell(0, DIMS), (("TC", 1),), 1)
+    assert (calls_in(one.spans, 0, 1), calls_in(other.spans, 0, 1)) == (1, 0)
+    assert PartitionState(0, 1, Policy()).due_for_roll_up() == []

@@ -1,0 +1,156 @@
+"""PartitionState: what follows the order of the log, as ends given by the system; and balances, which do not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.support.builders import CallScript, Feed, call, event, kept, picked
+
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
+LINGER, MAX_CALL = 15 * MINUTE, 4 * HOUR
+A_MS = 0.001
+LATE = [("late", "ts")]
+
+
+def restart(at: float, switch: str = "s", user: str | None = None) -> dict[str, Any]:
+    """switch.restarted, for all users or for one."""
+    return event("switch.restarted", at, user, switchId=switch)
+
+
+def snapshot(at: float, *calls: str, switch: str = "s", user: str = "u1") -> dict[str, Any]:
+    """switch.snapshot: those calls are live."""
+    return event("switch.snapshot", at, user, switchId=switch, callIds=list(calls))
+
+
+def test_a_restart_ends_the_switchs_calls_of_all_users() -> None:
+    """At its ts, with status -2: those of the switch, live, started at or before it."""
+    feed = Feed().take(
+        call("c1").started(0, switchId="s").answered(5),
+        call("c1", "u2").started(60, switchId="s"),
+        call("c2").started(0, switchId="other"),
+        call("c3").started(0),
+        call("c4").started(60.001, switchId="s"),
+        call("c5").started(0, switchId="s").ended(9, 16),
+        call("c6").ringing(1),
+    )
+    feed.take(restart(60))
+    assert picked(feed, "CST", "LCT", "actualTT") == ({"-2": 1, "16": 1}, {"CTC": 3}, 55)
+    assert picked(feed, "CST", user="u2") == ({"-2": 1},)
+
+
+def test_a_restart_of_one_user_ends_that_users_calls_only() -> None:
+    """With a userId the others' calls go on."""
+    feed = Feed().take(call("c1").started(0, switchId="s"), call("c1", "u2").started(0, switchId="s"))
+    feed.take(restart(60, user="u2"))
+    assert (picked(feed, "CST"), picked(feed, "CST", user="u2")) == (({},), ({"-2": 1},))
+
+
+def test_a_snapshot_ends_what_it_does_not_hold() -> None:
+    """At its ts, with status -3: the user's calls of that switch that are not in callIds."""
+    feed = Feed().take(
+        call("c1").started(0, switchId="s"),
+        call("c2").started(0, switchId="s"),
+        call("c1", "u2").started(0, switchId="s"),
+        call("c3").started(0, switchId="other"),
+        call("c4").started(60.001, switchId="s"),
+    )
+    feed.take(snapshot(60, "c2"))
+    assert picked(feed, "CST", "LCT") == ({"-3": 1}, {"CTC": 3})
+    assert picked(feed, "CST", user="u2") == ({},)
+
+
+def test_the_starts_own_switch_counts() -> None:
+    """Not the switch of another event of the call, and of several starts the current one's."""
+    feed = Feed().take(call("c1").started(5, switchId="s"), call("c1").started(4, switchId="other"))
+    feed.take(call("c2").started(0).add("leg.ringing", 1, switchId="s"))
+    assert picked(feed.take(restart(60)), "CST") == ({},)
+
+
+def test_a_system_end_stands_until_a_real_one_comes() -> None:
+    """A later event does not revive the call; a real end replaces it, also one that is earlier."""
+    feed = Feed().take(call().started(0, switchId="s").answered(5), restart(60), call().heartbeat(70))
+    assert picked(feed, "CST", "actualTT", "LCT") == ({"-2": 1}, 55, {})
+    feed.take(snapshot(80))
+    assert picked(feed, "CST", "actualTT") == ({"-2": 1}, 55)
+    feed.take(call().ended(90, 16))
+    assert picked(feed, "CST", "actualTT") == ({"16": 1}, 85)
+    feed.take(call().ended(50, 3))
+    assert picked(feed, "CST", "actualTT") == ({"3": 1}, 45)
+
+
+def test_a_call_that_starts_after_the_restart_was_read_is_not_ended_by_it() -> None:
+    """Only calls that are live when it arrives; a smaller start that comes later changes nothing of that."""
+    feed = Feed().take(restart(60), call("c1").started(0, switchId="s"))
+    assert picked(feed, "CST") == ({},)
+    feed.take(call("c2").started(100, switchId="s"), restart(90), call("c2").started(70, switchId="s"))
+    assert picked(feed, "LCT") == ({"CTC": 1},) and picked(feed, "CST") == ({"-2": 1},)
+
+
+def test_a_call_that_is_silent_too_long_is_not_ended_by_a_switch() -> None:
+    """Live goes by the watermark, that of the switch's event included, and not by the wall clock."""
+    for silent, status in ((MAX_CALL - A_MS, "-2"), (MAX_CALL, "-1")):
+        feed = Feed().take(call().started(0, switchId="s"), restart(silent)).pass_time(99 * HOUR)
+        assert picked(feed, "CST") == ({status: 1},)
+    feed = Feed().take(call().started(0, switchId="s")).pass_time(99 * HOUR)
+    assert picked(feed, "CST") == ({"-1": 1},)
+    assert picked(feed.take(restart(60)).pass_time(), "CST") == ({"-2": 1},)
+
+
+def test_a_call_ended_by_the_system_is_dropped_a_day_after_that_end() -> None:
+    """An old restart gives an old end: the day counts from the end, not from when it was read."""
+    feed = Feed().take(call().started(0, switchId="s").heartbeat(HOUR), restart(60)).clock(60 + DAY - A_MS)
+    assert kept(feed) == ["c1"]
+    assert feed.clock(60 + DAY).refused(call().ended(61)) == LATE
+    assert picked(feed, "CST") == ({"-2": 1},)
+
+
+# ------------------------------------------------------------------------------ repeat or fresh, balances
+
+
+def numbered(call_id: str, at: float) -> CallScript:
+    """The start of a call with one number."""
+    return call(call_id).started(at, number="+15550001111")
+
+
+def test_repeat_or_fresh_is_settled_by_the_first_start_processed() -> None:
+    """Another start of the call changes neither it nor what is remembered of the number."""
+    feed = Feed().take(call("c1").heartbeat(0), numbered("c1", 100), numbered("c1", 50))
+    feed.take(call("c1").started(10, number="+15550002222"))
+    assert picked(feed, "freshCall", "repeatCall") == (1, 0)
+    feed.take(call("c2").started(100, number="+15550002222"))
+    assert picked(feed, "freshCall", "repeatCall") == (2, 0)
+    feed.take(call("c3").heartbeat(100), call("c3").started(100), numbered("c3", 99))
+    assert picked(feed, "freshCall", "repeatCall") == (2, 0)
+
+
+def test_the_last_start_of_a_number_is_the_largest() -> None:
+    """A late start does not set it back."""
+    feed = Feed().take(*(call(f"c{at}").heartbeat(DAY) for at in range(3)))
+    feed.take(numbered("c0", DAY), numbered("c1", -A_MS), numbered("c2", 2 * DAY))
+    assert picked(feed, "freshCall", "repeatCall") == (2, 1)
+
+
+def test_a_number_is_forgotten_after_28_hours_by_the_watermark() -> None:
+    """A start that is within a day of it but comes later than that is fresh; whether the house was swept or not."""
+    for advanced in (False, True):
+        for beyond, expected in ((0.0, (1, 1)), (A_MS, (2, 0))):
+            feed = Feed().take(numbered("c0", 0))
+            feed.clock(20 * HOUR)
+            feed.take(call("c1").heartbeat(26 * HOUR))
+            clock = event("balance.updated", DAY + MAX_CALL + beyond, "ticker", balance=0)
+            feed.take(clock)
+            if advanced:
+                feed.pass_time().pass_time()
+            assert picked(feed.take(numbered("c1", DAY)), "freshCall", "repeatCall") == expected
+
+
+def test_balances_go_by_their_own_time() -> None:
+    """The largest (ts, id) counts in any order, and callBalance by the events that have one."""
+    events = [
+        event("balance.updated", 5, balance=5, callBalance=1) | {"id": "a"},
+        event("balance.updated", 9, balance=9) | {"id": "a"},
+        event("balance.updated", 9, balance=10) | {"id": "b"},
+        event("balance.updated", 2, balance=2, callBalance=8),
+    ]
+    for order in (events, events[::-1], events * 2):
+        assert picked(Feed().take(*order), "ucBl", "cBl") == (10, 1)
