@@ -1,0 +1,383 @@
+"""Simulated switches: the same again for the same plan, and like the calls of a platform."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice, pairwise, takewhile
+from pathlib import Path
+from statistics import fmean
+from typing import Any, NamedTuple
+
+import orjson
+import pytest
+
+import ecounters.simulate
+from ecounters.events import CALL_TYPES, TYPES, parse
+from ecounters.policy import Policy
+from ecounters.simulate import Plan, Published, simulate
+from ecounters.state import PartitionState
+from tests.support.builders import T0_MS, Event, LogRecord, answer_of
+from tests.support.identities import check_identities
+
+ROOT = Path(__file__).parents[2]
+MINUTE_MS, HOUR_MS = 60_000, 3_600_000
+USERS = 3
+
+
+class Seen(NamedTuple):
+    """A message, and what the domain reads in it."""
+
+    published: Published
+    raw: Event
+    ts: int
+
+
+def until(plan: Plan, hours: float) -> Iterator[Published]:
+    """The messages of the plan's first hours."""
+    return takewhile(lambda one: one.at_ms < plan.start_ms + hours * HOUR_MS, simulate(plan))
+
+
+@pytest.fixture(scope="module")
+def log() -> list[Seen]:
+    """Four hours of a small platform, when all is well: in them, every switch restarts or soon will."""
+    plan = Plan(start_ms=T0_MS, users=USERS, rate_per_s=0.5, day_shape=False)
+    return [Seen(one, orjson.loads(one.value), parse(one.value).ts) for one in until(plan, 4)]
+
+
+@pytest.fixture(scope="module")
+def undisturbed() -> list[Seen]:
+    """Five hours in which no switch restarts: no talk is cut short."""
+    plan = Plan(start_ms=T0_MS, rate_per_s=0.5, day_shape=False, restarts=False)
+    return [Seen(one, orjson.loads(one.value), parse(one.value).ts) for one in until(plan, 5)]
+
+
+@pytest.fixture(scope="module")
+def told(log: list[Seen]) -> list[dict[str, Any]]:
+    """What the counters say of each user, after the last event."""
+    state = PartitionState(0, 1, Policy())
+    records = [LogRecord(at, one.published.at_ms, one.published.value) for at, one in enumerate(log)]
+    assert state.apply(records, 0, len(records), log[-1].published.at_ms) == []
+    state.advance(0, at_end=False)
+    return [answer_of(state, f"u{n + 1}") for n in range(USERS)]
+
+
+def digest(plan: Plan, events: int = 20_000) -> str:
+    """A fingerprint of the first messages."""
+    made = hashlib.sha256()
+    for one in islice(simulate(plan), events):
+        made.update(b"%d %s %s\n" % (one.at_ms, (one.user_id or "").encode(), one.value))
+    return made.hexdigest()
+
+
+# -------------------------------------------------------------------------------------------- the same again
+
+
+@pytest.mark.parametrize("chaos", [False, True])
+def test_one_plan_gives_the_same_bytes(chaos: bool) -> None:
+    """Twice in this process, and in others whose hashes of texts are different."""
+    plan = Plan(start_ms=T0_MS, chaos=chaos)
+    script = (
+        "from ecounters.simulate import Plan; from tests.unit.test_simulate import digest;"
+        f"print(digest(Plan(start_ms={T0_MS}, chaos={chaos})))"
+    )
+    elsewhere = [
+        subprocess.run(
+            [sys.executable, "-c", script],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+        for seed in ("1", "2")
+    ]
+    assert {digest(plan), digest(plan), *elsewhere} == {digest(plan)}
+
+
+def test_another_seed_gives_other_calls() -> None:
+    """The seed is what chance comes from."""
+    assert digest(Plan(start_ms=T0_MS, seed=1), 100) != digest(Plan(start_ms=T0_MS, seed=2), 100)
+
+
+def test_chance_comes_from_one_method() -> None:
+    """Of the module random, only Random.random() gives the same numbers in every Python."""
+    for path in (ROOT / "ecounters").glob("simulate*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        taken = {node.module: node.names for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+        whole = [name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names]
+        assert [name.name for name in taken.get("random", [])] in ([], ["Random"]), path.name
+        assert not {"random", "secrets", "uuid"} & {*whole}, path.name
+        used = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id == "Random"]
+        methods = [
+            node.attr
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Call) and node.value.func in used
+        ]
+        assert methods == ["random"] * len(used), path.name
+
+
+# -------------------------------------------------------------------------------------------- the messages
+
+
+def test_messages_come_in_order_at_their_time(log: list[Seen]) -> None:
+    """Without chaos every event is published when it happens."""
+    assert all(one.published.at_ms == one.ts for one in log)
+    assert all(a.published.at_ms <= b.published.at_ms for a, b in pairwise(log))
+
+
+def test_the_key_is_the_user(log: list[Seen]) -> None:
+    """All events have one, but the restarts, which are for everybody."""
+    for published, raw, _ in log:
+        assert published.user_id == raw.get("userId")
+        assert (published.user_id is None) == (raw["type"] == "switch.restarted")
+
+
+def test_every_type_of_event_and_call_occurs(log: list[Seen]) -> None:
+    """Nothing that a switch can send is left out."""
+    assert {one.raw["type"] for one in log} == set(TYPES)
+    assert {one.raw["callType"] for one in log if "callType" in one.raw} == set(CALL_TYPES)
+
+
+def test_every_field_occurs(log: list[Seen]) -> None:
+    """Each type's own fields are there somewhere."""
+    seen: dict[str, set[str]] = {}
+    for one in log:
+        seen.setdefault(one.raw["type"], set()).update(one.raw)
+    for declared in TYPES.values():
+        wanted = {*declared.needs, *declared.may} - ({"userId"} if declared.name == "switch.restarted" else set())
+        assert wanted <= seen[declared.name], declared.name
+
+
+def test_ids_are_unique_and_short(log: list[Seen]) -> None:
+    """No two events share an id, no two calls a callId."""
+    assert len({one.raw["id"] for one in log}) == len(log)
+    started = [one.raw["callId"] for one in log if one.raw["type"] == "call.started"]
+    assert len(set(started)) == len(started)
+    assert max(map(len, started)) <= 40
+
+
+def test_events_have_a_usual_size(log: list[Seen]) -> None:
+    """Between 130 and 200 bytes in the mean, so that what is measured with them means something."""
+    assert 130 < fmean(len(one.published.value) for one in log) < 200
+
+
+def test_telephone_numbers_are_nobodys(log: list[Seen]) -> None:
+    """The area code 555 has not been given out."""
+    assert all(one.raw.get("number", "+1555").startswith("+1555") for one in log)
+    assert all(len(one.raw.get("number", "+15550000000")) == 12 for one in log)
+    assert all(one.raw.get("did", "1555").startswith("1555") for one in log)
+
+
+def test_a_few_switches_are_old_fashioned(log: list[Seen]) -> None:
+    """Now and then times come as text in several zones, and numbers as strings; not often."""
+    texts = [one.raw["ts"] for one in log if isinstance(one.raw["ts"], str)]
+    assert 0.003 < len(texts) / len(log) < 0.04
+    assert len({text[-6:] for text in texts}) == 3
+    for field in ("status", "campaignId", "balance", "retry"):
+        assert any(isinstance(one.raw.get(field), str) for one in log), field
+    assert any(isinstance(one.raw.get("legId"), int) for one in log)
+
+
+# ---------------------------------------------------------------------------------------------- the calls
+
+
+def test_outcomes_are_like_those_of_a_platform(told: list[dict[str, Any]]) -> None:
+    """Most calls are answered, some missed, few are ghosts or hung up at once."""
+    calls = sum(one["TC"] for one in told)
+    share = {key: sum(one[key] for one in told) / calls for key in ("CNC", "MC", "GHC", "CHSR", "PM", "FR_UC")}
+    assert 0.5 < share["CNC"] < 0.75
+    assert 0.2 < share["MC"] < 0.45
+    assert 0.01 < share["GHC"] < 0.06
+    assert 0.01 < share["CHSR"] < 0.08
+    assert 0.05 < share["PM"] < 0.3
+    assert 0.03 < share["FR_UC"] < 0.2
+
+
+def test_everything_that_is_counted_occurs(told: list[dict[str, Any]]) -> None:
+    """No counter of the largest user is 0, and the identities hold for all."""
+    for one in told:
+        check_identities(one, everything=True)
+    assert [key for key, value in told[0].items() if not value] == []
+    assert {"-2", "16", "487"} <= set(told[0]["CST"])
+    assert "-1" in told[0]["CMPID"] and sum(told[0]["CMPID"].values()) < told[0]["TC"]
+
+
+def test_users_differ_in_size(told: list[dict[str, Any]]) -> None:
+    """The second has about half as many calls as the first, the third a third."""
+    first, second, third = (one["TC"] for one in told)
+    assert 0.45 < second / first < 0.55
+    assert 0.28 < third / first < 0.38
+
+
+def test_callers_call_again(told: list[dict[str, Any]]) -> None:
+    """Numbers are drawn from a user's customers, some of whom call often."""
+    for one in told:
+        assert 0.05 < one["repeatCall"] / one["TC"] < 0.6
+
+
+def test_balances_go_down(log: list[Seen]) -> None:
+    """Each account's balance, and what is left to call with, falls from one event to the next."""
+    for user in ("u1", "u2", "u3"):
+        told = [one.raw for one in log if one.raw["type"] == "balance.updated" and one.raw["userId"] == user]
+        balances = [float(raw["balance"]) for raw in told]
+        assert len(balances) > 50 and all(a > b for a, b in pairwise(balances))
+        assert all(a["callBalance"] >= b["callBalance"] for a, b in pairwise(told))
+
+
+def test_a_leg_goes_from_dialed_to_ended(undisturbed: list[Seen]) -> None:
+    """The events of a leg come in their order, each once, and none after the call's end."""
+    order = ["leg.dialed", "leg.ringing", "leg.answered", "leg.ended"]
+    legs: dict[tuple[str, str], list[int]] = {}
+    over = set()
+    for _, raw, _ in undisturbed:
+        call_id = raw.get("callId")
+        assert call_id not in over
+        if raw["type"].startswith("leg."):
+            legs.setdefault((raw["callId"], str(raw.get("legId"))), []).append(order.index(raw["type"]))
+        elif raw["type"] == "call.ended":
+            over.add(call_id)
+    wrong = {leg: seen for leg, seen in legs.items() if seen != sorted(set(seen))}
+    assert not wrong and len(legs) > 10_000
+
+
+def test_talks_are_short_and_long(undisturbed: list[Seen]) -> None:
+    """About 3 minutes in the mean, some of 10 s, a few above 2 hours that are heard of every 5 minutes."""
+    broadcasts = {one.raw["callId"] for one in undisturbed if one.raw.get("callType") == "BRD"}
+    answered: dict[str, int] = {}
+    talks = []
+    for _, raw, ts in undisturbed:
+        if raw["type"] == "leg.answered" and raw["callId"] not in broadcasts:
+            answered.setdefault(raw["callId"], ts)
+        elif raw["type"] == "call.ended" and raw["callId"] in answered:
+            talks.append(ts - answered[raw["callId"]])
+    assert 150_000 < fmean(talks) < 220_000
+    assert min(talks) < 10_000 and 0 < sum(talk > 2 * HOUR_MS for talk in talks) < len(talks) / 200
+    beats: dict[str, list[int]] = {}
+    for _, raw, ts in undisturbed:
+        if raw["type"] == "call.heartbeat":
+            beats.setdefault(raw["callId"], []).append(ts)
+    assert max(map(len, beats.values())) >= 24
+    assert {b - a for times in beats.values() for a, b in pairwise(times)} == {5 * MINUTE_MS}
+
+
+def test_the_number_of_live_calls_levels_off(log: list[Seen]) -> None:
+    """It stays about rate x mean duration, in every half hour after the first."""
+    started: dict[str, int] = {}
+    live: set[str] = set()
+    durations = []
+    samples: dict[int, list[int]] = {}
+    for _, raw, ts in log:
+        if raw["type"] == "call.started":
+            started[raw["callId"]] = ts
+            live.add(raw["callId"])
+        elif raw["type"] == "call.ended":
+            durations.append(ts - started[raw["callId"]])
+            live.discard(raw["callId"])
+        elif raw["type"] == "switch.restarted":
+            live -= {call_id for call_id in live if call_id.startswith(raw["switchId"] + "-")}
+        samples.setdefault((ts - T0_MS) // (HOUR_MS // 2), []).append(len(live))
+    expected = 0.5 * fmean(durations) / 1000
+    assert len(samples) == 8
+    assert all(0.7 * expected < fmean(counts) < 1.3 * expected for at, counts in samples.items() if at), expected
+
+
+def test_the_rate_follows_the_day() -> None:
+    """As many calls in a day as the plan says; at its busiest hour far more than at its quietest."""
+    midnight = T0_MS - 12 * HOUR_MS
+    plan = Plan(start_ms=midnight, rate_per_s=0.05, restarts=False)
+    starts = [one.at_ms for one in until(plan, 24) if b'"call.started"' in one.value]
+    assert 0.95 < len(starts) / (0.05 * 86_400) < 1.05
+    hours = Counter((at - midnight) // HOUR_MS for at in starts)
+    assert hours[10] > 4 * hours[3] > 0
+
+
+# ------------------------------------------------------------------------------------------- the switches
+
+
+def test_snapshots_list_what_is_live(log: list[Seen]) -> None:
+    """A snapshot names each call of the user that the switch has begun and not ended, and no other."""
+    live: dict[tuple[str, str], set[str]] = {}
+    snapshots = 0
+    for _, raw, _ in log:
+        key = (raw.get("userId", ""), raw.get("switchId", ""))
+        if raw["type"] == "call.started":
+            live.setdefault(key, set()).add(raw["callId"])
+        elif raw["type"] == "call.ended":
+            live[key].discard(raw["callId"])
+        elif raw["type"] == "switch.restarted":
+            live = {(user, switch): calls for (user, switch), calls in live.items() if switch != raw["switchId"]}
+        elif raw["type"] == "switch.snapshot":
+            snapshots += 1
+            assert set(raw["callIds"]) == live.get(key, set())
+    assert snapshots > 50
+
+
+def test_a_restart_is_the_end_of_the_calls_before_it(log: list[Seen]) -> None:
+    """Nothing is heard any more of what the switch was at; the calls after it go on as ever."""
+    restarts = [(one.raw["switchId"], one.ts) for one in log if one.raw["type"] == "switch.restarted"]
+    assert restarts
+    for switch, at in restarts:
+        known = {
+            one.raw["callId"]
+            for one in log
+            if one.raw.get("switchId") == switch and "callId" in one.raw and one.ts <= at
+        }
+        after = [one.raw for one in log if one.raw.get("switchId") == switch and one.ts > at]
+        assert not known & {raw.get("callId") for raw in after}
+        assert any(raw["type"] == "call.ended" for raw in after)
+
+
+def test_without_restarts_every_call_ends(undisturbed: list[Seen]) -> None:
+    """Then a call is over when its switch says so, and no switch takes stock."""
+    assert not [one for one in undisturbed if one.raw["type"].startswith("switch.")]
+    ended = {one.raw["callId"] for one in undisturbed if one.raw["type"] == "call.ended"}
+    first_hour = [one.raw for one in undisturbed if one.ts < T0_MS + HOUR_MS]
+    early = {raw["callId"] for raw in first_hour if raw["type"] == "call.started"}
+    assert len(early) > 1_000 and early <= ended
+
+
+def test_a_snapshot_that_is_too_large_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message that would be refused says nothing; half of it would end the calls of the other half."""
+    monkeypatch.setattr(ecounters.simulate, "VALUE_BYTES_MAX", 400)
+    plan = Plan(start_ms=T0_MS, rate_per_s=1, day_shape=False)
+    snapshots = [one.value for one in until(plan, 1) if b'"switch.snapshot"' in one.value]
+    assert snapshots and max(map(len, snapshots)) <= 400
+
+
+# ----------------------------------------------------------------------------------------------- the plan
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"start_ms": 1_773_144_000},
+        {"start_ms": 4_102_444_800_000},
+        {"users": 0},
+        {"rate_per_s": 0},
+        {"rate_per_s": -1.0},
+        {"rate_per_s": float("inf")},
+        {"rate_per_s": float("nan")},
+        {"lateness_ms": -1},
+        {"lateness_ms": 15 * MINUTE_MS},
+    ],
+    ids=str,
+)
+def test_a_plan_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
+    """With a ValueError that names the field and the value."""
+    ((name, value),) = wrong.items()
+    with pytest.raises(ValueError, match=f"{name} must be .*{str(value).replace('+', '.')}"):
+        Plan(**{"start_ms": T0_MS, **wrong})
+
+
+@pytest.mark.parametrize("users", [1, 2_000])
+def test_there_may_be_one_user_or_many(users: int) -> None:
+    """Every event is of one of them, whatever their number."""
+    seen = {one.user_id for one in islice(simulate(Plan(start_ms=T0_MS, users=users)), 20_000)} - {None}
+    assert seen <= {f"u{n + 1}" for n in range(users)}
+    assert len(seen) >= min(users, 200)
