@@ -1,0 +1,1 @@
+"""The shell: Kafka, HTTP, Redis and the command line around the domain."""

@@ -1,0 +1,1 @@
+"""The longer commands. `streams.cli` has the options and the help."""

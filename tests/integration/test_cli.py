@@ -1,0 +1,347 @@
+"""The commands, as a person runs them, against real servers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from ecounters.errors import Stop
+from ecounters.query import Request
+from ecounters.routing import partition_of
+from streams.cli import main
+from streams.commands import publishing
+from streams.commands.publishing import Outgoing, Progress, at_speed, publish, read_log
+from streams.sessions import Sessions
+from streams.settings import SETTINGS, Settings, load
+from streams.topics import TopicsSpec, ensure_topics
+
+ROOT = Path(__file__).parent.parent.parent
+NOWHERE = "127.0.0.1:1"
+"""A port at which nothing listens."""
+
+
+@pytest.fixture
+def settings(redis_url: str, broker: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Topics of the test's own, and the environment set so that commands use them."""
+    name = f"test-{secrets.token_hex(4)}"
+    for variable in [one for one in os.environ if one.startswith("ECOUNTERS_") and "_TEST_" not in one]:
+        monkeypatch.delenv(variable)
+    given = {"BROKER": broker, "REDIS": redis_url, "TOPIC": name, "APP_ID": name, "PARTITIONS": "3"}
+    for variable, value in given.items():
+        monkeypatch.setenv(f"ECOUNTERS_{variable}", value)
+    return load(os.environ)
+
+
+def ran(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[int, str, str]:
+    """A command's exit code, stdout and stderr."""
+    exit_code = main(list(args))
+    seen = capsys.readouterr()
+    return exit_code, seen.out, seen.err
+
+
+async def read_all(settings: Settings, topic: str) -> dict[int, list[tuple[bytes | None, bytes, int]]]:
+    """What each partition holds, in order: key, value, timestamp type."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=settings.broker, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        partitions = [TopicPartition(topic, at) for at in range(3)]
+        consumer.assign(partitions)
+        await consumer.seek_to_beginning(*partitions)
+        ends = await consumer.end_offsets(partitions)
+        found: dict[int, list[tuple[bytes | None, bytes, int]]] = {at.partition: [] for at in partitions}
+        while any(len(found[at.partition]) < ends[at] for at in partitions):
+            for at, records in (await consumer.getmany(timeout_ms=1000)).items():
+                found[at.partition] += [(one.key, one.value, one.timestamp_type) for one in records]
+        return found
+    finally:
+        await consumer.stop()
+
+
+def event(user: str | None, at: int, kind: str = "call.heartbeat") -> dict[str, Any]:
+    """An event's fields."""
+    return {"id": f"e{at}", "type": kind, "ts": 1_790_000_000_000 + at, "userId": user, "callId": "c"}
+
+
+def test_settings_are_listed(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line for each, with value, default, unit and reason."""
+    exit_code, out, err = ran(capsys, "settings")
+    lines = {line.split()[0]: line for line in out.splitlines()[1:]}
+    assert (exit_code, err) == (0, "")
+    assert list(lines) == [row.env for row in SETTINGS]
+    assert all(row.unit in lines[row.env] and lines[row.env].endswith(row.why) for row in SETTINGS)
+    assert f" {settings.topic} " in lines["ECOUNTERS_TOPIC"]
+
+
+def test_a_password_is_not_listed(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither the list nor an error about an unreachable Redis shows how to log in."""
+    monkeypatch.setenv("ECOUNTERS_REDIS", f"redis://me:hunter2@{NOWHERE}/0")
+    _, out, _ = ran(capsys, "settings")
+    exit_code, _, err = ran(capsys, "user", "list")
+    assert exit_code == 1
+    assert f"redis://***@{NOWHERE}/0" in out
+    assert f"redis://***@{NOWHERE}/0" in err
+    assert "hunter2" not in out + err
+
+
+@pytest.mark.parametrize("command", [["settings"], ["topics"], ["user", "list"], ["worker"], ["run"]])
+def test_a_wrong_setting_ends_every_command_with_2(
+    command: list[str], settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line on stderr that says which and why."""
+    monkeypatch.setenv("ECOUNTERS_PORT", "many")
+    exit_code, _, err = ran(capsys, *command)
+    assert exit_code == 2
+    assert err == "ecounters: ECOUNTERS_PORT 'many' is wrong: it must be a whole number from 1 to 65535\n"
+
+
+def test_an_option_is_checked_like_its_variable(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    """--partitions 0 is refused in the words of ECOUNTERS_PARTITIONS."""
+    exit_code, _, err = ran(capsys, "topics", "--partitions", "0")
+    assert exit_code == 2
+    assert err.startswith("ecounters: ECOUNTERS_PARTITIONS '0' is wrong")
+
+
+def test_a_wrong_option_shows_usage(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    """click's own errors keep their form and code."""
+    exit_code, _, err = ran(capsys, "session", "open", "acme", "--ttl", "soon")
+    assert exit_code == 2
+    assert "no time such as" in err
+
+
+def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
+    """--help works for all, and the first page shows the way."""
+    exit_code, out, _ = ran(capsys, "--help")
+    assert exit_code == 0
+    assert "ecounters run" in out
+    for command in ("worker", "run", "settings", "topics", "user", "session", "replay", "simulate"):
+        assert ran(capsys, command, "--help")[0] == 0
+
+
+@pytest.mark.parametrize("command", [["topics"], ["replay", "-"]])
+def test_an_unreachable_broker_is_one_line(command: list[str], settings: Settings, tmp_path: Path) -> None:
+    """A process of its own, so that nothing else of what it prints can hide: one line, exit 1, no traceback."""
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys; from streams.cli import main; sys.exit(main())", *command],
+        env={**os.environ, "ECOUNTERS_BROKER": NOWHERE, "PYTHONPATH": str(ROOT)},
+        input=b'{"userId":"u"}\n',
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    lines = done.stderr.decode().splitlines()
+    assert done.returncode == 1
+    assert len(lines) == 1, lines
+    assert lines[0].startswith(f"ecounters: Kafka at {NOWHERE}: ")
+
+
+def test_users_and_sessions(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    """What the commands print opens the account, until it is taken back."""
+    name = f"cli-{secrets.token_hex(4)}"
+
+    def opens(**given: Any) -> int:
+        async def ask() -> int:
+            sessions = Sessions.connect(settings)
+            try:
+                await sessions.authorize(Request(**given))
+            except Exception as error:
+                return int(getattr(error, "code", -1))
+            finally:
+                await sessions.close()
+            return 0
+
+        return asyncio.run(ask())
+
+    exit_code, token, err = ran(capsys, "user", "add", name, "--zone", "Asia/Kolkata")
+    assert exit_code == 0
+    assert "not shown again" in err
+    assert opens(user_id=name, token=token.strip()) == 0
+    assert f"{name}\tAsia/Kolkata" in ran(capsys, "user", "list")[1].splitlines()
+    assert ran(capsys, "user", "add", name)[0] == 1
+    ssid = ran(capsys, "session", "open", name)[1].strip()
+    assert opens(ssid=ssid) == 0
+    away = ran(capsys, "session", "open", name, "--agent", "Asha", "--logged-out", "--ttl", "30m")[1].strip()
+    assert opens(ssid=away) == 1043
+    assert ran(capsys, "session", "close", ssid)[0] == 0
+    assert opens(ssid=ssid) == 1015
+    newer = ran(capsys, "user", "token", name)[1].strip()
+    assert opens(user_id=name, token=token.strip()) == 1015
+    assert opens(user_id=name, token=newer) == 0
+    assert ran(capsys, "user", "remove", name)[0] == 0
+    assert opens(user_id=name, token=newer) == 1015
+    assert ran(capsys, "user", "remove", name) == (
+        1,
+        "",
+        f"ecounters: there is no user {name}; `ecounters user list` shows all\n",
+    )
+
+
+# ------------------------------------------------------------------------------------------- topics
+
+
+def test_topics_are_made_and_then_checked(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    """The first run makes three topics with what they need, the second finds them."""
+    exit_code, out, _ = ran(capsys, "topics")
+    assert exit_code == 0
+    assert sorted(line.split(":")[0] for line in out.splitlines() if ": made, 3 partitions" in line) == sorted(
+        [settings.topic, settings.dlq_topic, settings.changelog_topic]
+    )
+    exit_code, out, _ = ran(capsys, "topics", "--partitions", "9")
+    assert exit_code == 0
+    assert out.splitlines()[0] == "3 partitions as there are already, not 9"
+    assert len([line for line in out.splitlines() if line.endswith(": there, 3 partitions")]) == 3
+
+
+async def make(settings: Settings, topic: str, partitions: int, **config: str) -> None:
+    """Make a topic as somebody else might have."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.broker)
+    await admin.start()
+    try:
+        named = {name.replace("_", "."): value for name, value in config.items()}
+        await admin.create_topics([NewTopic(topic, partitions, 1, topic_configs=named)])
+    finally:
+        await admin.close()
+
+
+def test_a_changelog_that_forgets_is_refused(settings: Settings) -> None:
+    """A changelog that deletes by time would lose counters; the error has the command that mends it."""
+    asyncio.run(make(settings, settings.changelog_topic, 3))
+    with pytest.raises(Stop, match=r"cleanup\.policy=delete.*--add-config cleanup\.policy=compact"):
+        asyncio.run(ensure_topics(settings.broker, TopicsSpec.of(settings)))
+
+
+def test_uneven_partitions_are_refused(settings: Settings) -> None:
+    """State belongs to its partition's events, so events and changelog have equally many."""
+    asyncio.run(make(settings, settings.topic, 4))
+    asyncio.run(make(settings, settings.changelog_topic, 3, cleanup_policy="compact"))
+    with pytest.raises(Stop, match=r"4 partitions and .* has 3"):
+        asyncio.run(ensure_topics(settings.broker, TopicsSpec.of(settings)))
+
+
+def test_new_topics_follow_those_that_are_there(settings: Settings) -> None:
+    """An events' topic of 5 gets a changelog of 5 whatever the setting; its own clock is warned of."""
+    asyncio.run(make(settings, settings.topic, 5))
+    lines = asyncio.run(ensure_topics(settings.broker, TopicsSpec.of(settings)))
+    assert f"{settings.changelog_topic}: made, 5 partitions, 1 copies" in lines
+    assert any("warning: message.timestamp.type=CreateTime" in line for line in lines)
+
+
+# ------------------------------------------------------------------------------------------- replay
+
+
+def test_replay_puts_every_line_where_it_belongs(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Events by murmur2 of their user, in order; restarts to all partitions; rubbish as it is, without a key."""
+    monkeypatch.setattr(publishing, "BATCH_BYTES", 4_096)  # so that there are many
+    users = [f"user-{at % 7}" for at in range(2_000)]
+    events = [json.dumps(event(user, at)).encode() for at, user in enumerate(users)]
+    restart = json.dumps(event(None, 1, "switch.restarted")).encode()
+    own_restart = json.dumps(event("user-1", 2, "switch.restarted")).encode()
+    rubbish = [b"not json", b"[1]", b'{"userId":7}', b"\xff\xfe", b'{"userId":""}']
+    log = tmp_path / "log.jsonl"
+    log.write_bytes(b"\n".join([*events, restart, own_restart, b"", *rubbish]) + b"\n")
+    assert ran(capsys, "topics")[0] == 0
+    exit_code, _, err = ran(capsys, "replay", str(log))
+    assert exit_code == 0
+    assert err.startswith("published 2,009 events in ")
+    found = asyncio.run(read_all(settings, settings.topic))
+    for partition, records in found.items():
+        keyed = [(key, value) for key, value, _ in records if key is not None]
+        mine = [*zip(users, events, strict=True), ("user-1", own_restart)]
+        assert keyed == [(user.encode(), value) for user, value in mine if partition_of(user, 3) == partition]
+        assert [value for key, value, _ in records if key is None].count(restart) == 1
+    keyless = [value for records in found.values() for key, value, _ in records if key is None and value != restart]
+    assert sorted(keyless) == sorted(rubbish)
+
+
+def test_a_users_partition_is_the_one_kafka_clients_choose(settings: Settings) -> None:
+    """A switch with Kafka's default partitioner and replay agree on every user."""
+    users = [f"u{at}" * (1 + at % 5) for at in range(40)] + ["जन", "日本語"]
+
+    async def work() -> dict[int, list[tuple[bytes | None, bytes, int]]]:
+        await ensure_topics(settings.broker, TopicsSpec.of(settings))
+        async with AIOKafkaProducer(bootstrap_servers=settings.broker) as producer:
+            for user in users:
+                await producer.send(settings.topic, b"{}", key=user.encode())
+        return await read_all(settings, settings.topic)
+
+    found = asyncio.run(work())
+    chosen = {key.decode(): at for at, records in found.items() for key, _, _ in records if key is not None}
+    assert chosen == {user: partition_of(user, 3) for user in users}
+
+
+def test_the_brokers_clock_is_in_the_records(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    """The topic is made with LogAppendTime, and the records have it."""
+    messages = [Outgoing(b"{}", "u", False, None)]
+    ran(capsys, "topics")
+    asyncio.run(publish(messages, settings.broker, settings.topic, at_speed(0), Progress("published")))
+    found = asyncio.run(read_all(settings, settings.topic))
+    assert [kind for records in found.values() for _, _, kind in records] == [1]
+
+
+def test_a_refused_message_ends_a_replay(settings: Settings) -> None:
+    """A message that the broker refuses fails the command; nothing is dropped in silence."""
+    messages = [Outgoing(b"x" * 3_000_000, "u", False, None)]
+    with pytest.raises(Exception, match="MessageSizeTooLarge"):
+        asyncio.run(publish(messages, settings.broker, settings.topic, at_speed(0), Progress("published")))
+
+
+@pytest.mark.parametrize(
+    "ts", ["1790000001000", 1_790_000_001_000, "2026-09-21T14:13:21Z", "2026-09-21T19:43:21+05:30"]
+)
+def test_the_pace_of_a_log_is_read_from_its_times(ts: object) -> None:
+    """All forms of ts are understood; at speed 2 a second takes half of one."""
+    first, second = read_log([json.dumps({"ts": 1_790_000_000_000}).encode(), json.dumps({"ts": ts}).encode()])
+    now = 50.0
+    wait_s = at_speed(2, lambda: now)
+    assert wait_s(first.due_ms or 0) == 0
+    assert second.due_ms == 1_790_000_001_000
+    assert wait_s(second.due_ms) == 0.5
+    now = 50.4
+    assert wait_s(second.due_ms) == pytest.approx(0.1)
+
+
+# ------------------------------------------------------------------------------------------- simulate
+
+
+def test_simulate_writes_the_same_log_for_the_same_seed(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """--out gives one JSON object a line, as many as asked for, the same again for the same seed."""
+    pytest.importorskip("ecounters.simulate")
+    logs = [tmp_path / name for name in ("a", "b", "c")]
+    for log, seed in zip(logs, ("7", "7", "8"), strict=True):
+        options = ["--seed", seed, "--events", "200", "--start", "2026-03-01T00:00:00Z", "--out", str(log)]
+        assert ran(capsys, "simulate", *options)[0] == 0
+    assert len([json.loads(line) for line in logs[0].read_bytes().splitlines()]) == 200
+    assert logs[0].read_bytes() == logs[1].read_bytes() != logs[2].read_bytes()
+
+
+def test_simulate_publishes(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    """From a start in the past it goes flat out, and everything arrives."""
+    pytest.importorskip("ecounters.simulate")
+    ran(capsys, "topics")
+    options = ["--events", "300", "--start", "2026-03-01T00:00:00Z"]
+    assert ran(capsys, "simulate", *options)[0] == 0
+    found = asyncio.run(read_all(settings, settings.topic))
+    assert sum(len(records) for records in found.values()) >= 300
+
+
+def test_an_endless_log_is_refused(settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """--out without --events would fill the disk."""
+    pytest.importorskip("ecounters.simulate")
+    exit_code, _, err = ran(capsys, "simulate", "--out", str(tmp_path / "log"))
+    assert exit_code == 2
+    assert "--events" in err

@@ -1,0 +1,68 @@
+"""A TCP relay in front of a real server, that can be made to fail as networks do."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+
+class Relay:
+    """Passes bytes to ``host:port`` and back, until it is cut (connections end) or hangs (nothing comes)."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._to = host, port
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._passing = asyncio.Event()
+        self._passing.set()
+        self.port = 0
+        self.connections = 0
+
+    async def __aenter__(self) -> Relay:
+        await self.mend()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.cut()
+
+    async def mend(self) -> None:
+        """Listen (again), on the same port."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def cut(self) -> None:
+        """End every connection and take no more."""
+        if self._server is None:
+            return
+        self._server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in list(self._writers):
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+        self._writers.clear()
+        self._server = None
+
+    def hang(self) -> None:
+        """Take connections and bytes, and pass nothing on."""
+        self._passing.clear()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        to_reader, to_writer = await asyncio.open_connection(*self._to)
+        self._writers |= {writer, to_writer}
+        for source, target in ((reader, to_writer), (to_reader, writer)):
+            task = asyncio.create_task(self._pump(source, target))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _pump(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while content := await source.read(65_536):
+                await self._passing.wait()
+                target.write(content)
+                await target.drain()
+        target.close()

@@ -1,0 +1,172 @@
+"""Style that is kept by a test: import direction, no clock in the domain, sizes, and a README that knows everything."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from streams.cli import cli
+from streams.settings import SETTINGS
+
+ROOT = Path(__file__).parent.parent
+FILE_LINES_MAX = 400
+FUNCTION_LINES_MAX = 50
+
+DOMAIN = sorted((ROOT / "ecounters").rglob("*.py"))
+SHELL = sorted((ROOT / "streams").rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+
+NOT_IN_DOMAIN = {
+    "streams",
+    "faust",
+    "mode",
+    "aiokafka",
+    "aiohttp",
+    "redis",
+    "prometheus_client",
+    "click",
+    "os",
+    "asyncio",
+}
+"""The domain decides; the shell moves bytes. What needs one of these belongs into streams/."""
+
+CLOCKS = {
+    "time.time": "a `now_ms` argument",
+    "time.time_ns": "a `now_ms` argument",
+    "time.monotonic": "a `now_ms` argument",
+    "time.perf_counter": "a measurement in streams/",
+    "datetime.now": "a `now_ms` argument",
+    "datetime.utcnow": "a `now_ms` argument",
+    "datetime.today": "a `now_ms` argument",
+    "date.today": "a `now_ms` argument",
+}
+"""Each ban names what to use in its place."""
+
+TOP = {"streams.cli", "streams.worker", "streams.run", "streams.commands"}
+"""What starts processes: imported by one another at most."""
+
+
+def relative(path: Path) -> str:
+    """A path as it is shown in a test's name."""
+    return str(path.relative_to(ROOT))
+
+
+def parsed(path: Path) -> ast.Module:
+    """A file's syntax tree."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """The modules that a file imports, as full names."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute, so that they can be searched for"
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+def dotted(node: ast.AST) -> str:
+    """`a.b.c` of an attribute's tree; "" for anything else."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value)}.{node.attr}"
+    return ""
+
+
+def clocks_in(tree: ast.AST) -> list[str]:
+    """Uses of a clock, by attribute or imported by name."""
+    used = [dotted(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+    used += imports(tree)
+    return [name for name in used if any(name == clock or name.endswith("." + clock) for clock in CLOCKS)]
+
+
+def long_functions(tree: ast.AST) -> list[str]:
+    """Functions of more than the allowed lines."""
+    return [
+        f"{node.name}: {(node.end_lineno or node.lineno) - node.lineno + 1} lines"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or node.lineno) - node.lineno + 1 > FUNCTION_LINES_MAX
+    ]
+
+
+@pytest.mark.parametrize("path", DOMAIN, ids=relative)
+def test_the_domain_imports_no_input_or_output(path: Path) -> None:
+    """Nothing of the shell, of a network or of the environment is imported by ecounters/."""
+    wrong = [name for name in imports(parsed(path)) if name.split(".")[0] in NOT_IN_DOMAIN]
+    assert not wrong, f"{relative(path)} imports {wrong}: that belongs into streams/"
+
+
+@pytest.mark.parametrize("path", DOMAIN, ids=relative)
+def test_the_domain_has_no_clock(path: Path) -> None:
+    """Time is an argument in ecounters/, so that a log read again gives the same counters."""
+    assert not clocks_in(parsed(path)), f"{relative(path)}: use instead {CLOCKS}"
+
+
+@pytest.mark.parametrize("path", SHELL, ids=relative)
+def test_nothing_imports_back(path: Path) -> None:
+    """cli, worker -> app -> the other modules of streams/; and nothing of the program imports tests."""
+    module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    found = list(imports(parsed(path)))
+    assert not [name for name in found if name.split(".")[0] == "tests"]
+    if any(module == top or module.startswith(top + ".") for top in TOP):
+        return
+    back = [name for name in found if any(name == top or name.startswith(top + ".") for top in TOP)]
+    assert not back, f"{relative(path)} imports {back}"
+    if module != "streams.app":
+        assert not [name for name in found if name == "streams.app" or name.startswith("streams.app.")]
+
+
+@pytest.mark.parametrize("path", [*DOMAIN, *SHELL, *TESTS], ids=relative)
+def test_files_and_functions_are_short(path: Path) -> None:
+    """A file has less than 400 lines, a function at most 50, whatever is in them."""
+    lines = len(path.read_text(encoding="utf-8").splitlines())
+    assert lines < FILE_LINES_MAX, f"{relative(path)} has {lines} lines: split it by what changes together"
+    assert not long_functions(parsed(path)), relative(path)
+
+
+def test_the_checks_see_what_they_are_for() -> None:
+    """Each check finds a planted fault; one that finds nothing anywhere proves nothing."""
+    tree = ast.parse("import time\nfrom time import monotonic\nimport datetime\nimport redis.asyncio\n")
+    assert "redis.asyncio" in list(imports(tree))
+    assert clocks_in(tree) == ["time.monotonic"]
+    assert clocks_in(ast.parse("x = datetime.datetime.now(UTC)")) == ["datetime.datetime.now"]
+    assert clocks_in(ast.parse("x = time.time()")) == ["time.time"]
+    assert long_functions(ast.parse("def f():\n" + "    x = 1\n" * 50)) == ["f: 51 lines"]
+    assert not long_functions(ast.parse("def f():\n" + "    x = 1\n" * 49))
+
+
+def readme() -> str:
+    """The README's text; the test is skipped while there is none."""
+    path = ROOT / "README.md"
+    if not path.exists():
+        pytest.skip("there is no README.md yet")
+    return path.read_text(encoding="utf-8")
+
+
+def commands(group: click.Group, prefix: str = "ecounters") -> Iterator[str]:
+    """All commands as they are typed."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{prefix} {name}")
+        else:
+            yield f"{prefix} {name}"
+
+
+@pytest.mark.parametrize("name", [row.env for row in SETTINGS])
+def test_the_readme_names_every_setting(name: str) -> None:
+    """A setting that is not in the README is not known to exist."""
+    assert re.search(rf"\b{name}\b", readme()), f"README.md does not say what {name} is"
+
+
+@pytest.mark.parametrize("name", list(commands(cli)))
+def test_the_readme_names_every_command(name: str) -> None:
+    """So it is with commands."""
+    assert re.search(rf"\b{name}\b", readme()), f"README.md does not say what `{name}` does"
