@@ -1,0 +1,64 @@
+"""Every Prometheus metric of a worker, in one place. Each says what to do about it when it moves."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_QUICK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+
+
+class Metrics(NamedTuple):
+    """The bundle, built once for each worker on a registry of its own."""
+
+    registry: CollectorRegistry
+    accepted: Counter
+    refused: Counter
+    misrouted: Counter
+    reaped: Gauge
+    orphaned: Gauge
+    live_calls: Gauge
+    suspected_calls: Gauge
+    kept_calls: Gauge
+    partitions: Gauge
+    lag_ms: Gauge
+    flushes: Histogram
+    flushed_entries: Counter
+    restored_entries: Counter
+    requests: Counter
+    request_seconds: Histogram
+
+    @classmethod
+    def create(cls, registry: CollectorRegistry) -> Metrics:
+        """All metrics, registered."""
+        return cls(
+            registry=registry,
+            # The feed. Flat while calls run: look at lag and at the switches' publishing.
+            accepted=Counter("ecounters_events_accepted", "Events counted", registry=registry),
+            # By reason. A rise: see what `ecounters.events.dlq` holds; the headers of a message say what is wrong.
+            refused=Counter("ecounters_events_refused", "Events dead-lettered", ["reason"], registry=registry),
+            # Above 0: a producer does not partition by murmur2(userId). Counted all the same, but it costs twice.
+            misrouted=Counter("ecounters_events_misrouted", "Events sent on to their partition", registry=registry),
+            # A rise: switches lose call.ended events, or long calls send no heartbeats.
+            reaped=Gauge("ecounters_calls_reaped", "Calls ended for silence since they came", registry=registry),
+            # A rise: switches lose call.started events.
+            orphaned=Gauge("ecounters_calls_orphaned", "Calls dropped without a start", registry=registry),
+            live_calls=Gauge("ecounters_live_calls", "Live calls on this worker", registry=registry),
+            # A rise: as for reaped, two hours earlier.
+            suspected_calls=Gauge("ecounters_suspected_calls", "Live calls not heard of for long", registry=registry),
+            # Memory follows this number.
+            kept_calls=Gauge("ecounters_kept_calls", "Call records in memory", registry=registry),
+            # "restoring" for long: the changelog is large, or the broker slow.
+            partitions=Gauge("ecounters_partitions", "Partitions of this worker", ["status"], registry=registry),
+            # Rising: the worker is saturated; start another one (up to as many as there are partitions).
+            lag_ms=Gauge("ecounters_lag_ms", "Largest lag of a partition behind its end", registry=registry),
+            flushes=Histogram(
+                "ecounters_flush_seconds", "Time of one flush until acknowledged", buckets=_QUICK, registry=registry
+            ),
+            flushed_entries=Counter("ecounters_flush_entries", "Changelog entries written", registry=registry),
+            restored_entries=Counter("ecounters_restore_entries", "Changelog entries read", registry=registry),
+            # By HTTP status. 5xx: the log has the cause under the id that the answer gives.
+            requests=Counter("ecounters_requests", "HTTP requests answered", ["status"], registry=registry),
+            request_seconds=Histogram("ecounters_request_seconds", "Time to answer", buckets=_QUICK, registry=registry),
+        )

@@ -1,0 +1,83 @@
+"""The routes of a worker: the counters, its health, its metrics."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
+
+from aiohttp import web
+from prometheus_client import generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from ecounters.query import BODY_BYTES_MAX, Request, parse_request
+from streams.answers import Answers
+from streams.metrics import Metrics
+from streams.sessions import Account
+from streams.web.responses import json_response, middleware, plain_error
+
+COUNTERS_PATHS: Final = ("/api/v2/overallCount/Ecounters", "/deepcall/api/v2/overallCount/Ecounters")
+
+
+class Health(Protocol):
+    """What the health routes ask of the worker."""
+
+    def not_ready(self) -> str:
+        """Why requests had better go elsewhere for now; "" if they need not."""
+
+    def collect(self) -> None:
+        """Bring the gauges up to date."""
+
+
+class Api:
+    """The HTTP application. ``authorize`` says who is asking, or raises Refused."""
+
+    def __init__(
+        self, authorize: Callable[[Request], Awaitable[Account]], answers: Answers, health: Health, metrics: Metrics
+    ) -> None:
+        self._authorize = authorize
+        self._answers = answers
+        self._health = health
+        self._metrics = metrics
+
+    def application(self) -> web.Application:
+        """An aiohttp application with all routes."""
+        app = web.Application(middlewares=[middleware(self._metrics)], client_max_size=BODY_BYTES_MAX)
+        for path in COUNTERS_PATHS:
+            app.router.add_post(path, self.counters)
+            app.router.add_options(path, self.options)
+        app.router.add_get("/healthz", self.healthz)
+        app.router.add_get("/readyz", self.readyz)
+        app.router.add_get("/metrics", self.metrics)
+        return app
+
+    async def counters(self, request: web.Request) -> web.Response:
+        """POST /api/v2/overallCount/Ecounters: all counters of one account."""
+        asked = parse_request(await request.read())
+        account = await self._authorize(asked)
+        answer = self._answers.answer(account, asked, int(time.time() * 1000))
+        if answer.etag in _etags(request.headers.get("If-None-Match", "")):
+            return web.Response(status=304, headers=answer.headers)
+        return json_response(answer.body, answer.headers)
+
+    async def options(self, request: web.Request) -> web.Response:
+        """OPTIONS: the common headers are the answer."""
+        return web.Response(status=204)
+
+    async def healthz(self, request: web.Request) -> web.Response:
+        """GET /healthz: the process is alive."""
+        return json_response(b'{"status":"ok"}')
+
+    async def readyz(self, request: web.Request) -> web.Response:
+        """GET /readyz: restored, connected, and lag under the limit."""
+        why = self._health.not_ready()
+        return plain_error(503, why) if why else json_response(b'{"status":"ready"}')
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        """GET /metrics: for Prometheus."""
+        self._health.collect()
+        return web.Response(body=generate_latest(self._metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def _etags(header: str) -> list[str]:
+    return [tag.strip() for tag in header.split(",")]
