@@ -82,22 +82,22 @@ class Spans:
             cell.dirty = True
             self.dirty.append(cell)
 
-    def take_changes(self) -> Iterator[tuple[Cell, bool]]:
+    def take_changes(self) -> list[tuple[Cell, bool]]:
         """(cell, whether it is still there) for all that changed since the last time."""
-        for cell in self.gone:
-            yield cell, False
+        changes = [(cell, False) for cell in self.gone]
         for cell in self.dirty:
             cell.dirty = False
             if cell.lost or cell.into is not None:
                 continue
             if cell.counts:
                 cell.saved = True
-                yield cell, True
+                changes.append((cell, True))
             elif cell.saved:
                 cell.saved = False
-                yield cell, False
+                changes.append((cell, False))
         self.gone = []
         self.dirty = []
+        return changes
 
     def restore(self, begin: int, end: int, dims: Dims, counts: dict[str, int] | None) -> None:
         """Put one saved cell back as it was (None: it is gone)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
 MISROUTED: Final = "misrouted"
@@ -22,3 +23,12 @@ class Refused(NamedTuple):
     reason: str
     field: str
     user_id: str = ""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What has happened since this process took the partition; for metrics."""
+
+    accepted: int = 0
+    reaped: int = 0
+    orphaned: int = 0

@@ -11,7 +11,6 @@ five times between two looks is counted once, by the difference to what it had b
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -31,7 +30,7 @@ from ecounters.calls import (
 from ecounters.errors import BadEvent
 from ecounters.events import CallEvent, parse
 from ecounters.policy import Policy
-from ecounters.records import MISROUTED, Record, Refused
+from ecounters.records import MISROUTED, Record, Refused, Tally
 from ecounters.routing import partition_of
 from ecounters.user import User
 from ecounters.wheel import Wheel
@@ -39,15 +38,6 @@ from ecounters.windows import DAY_MS, HOUR_MS, MINUTE_MS
 
 ENTRY_BYTES: Final = 350
 """About what one changed call puts into a cut, its cell's and its number's share included."""
-
-
-@dataclass(slots=True)
-class Tally:
-    """What has happened since this process took the partition; for metrics."""
-
-    accepted: int = 0
-    reaped: int = 0
-    orphaned: int = 0
 
 
 class PartitionState:
@@ -71,6 +61,7 @@ class PartitionState:
         self._dirty: list[tuple[User, Call]] = []
         self._dropped: list[tuple[str, Call]] = []
         self._numbers: dict[tuple[str, str], int | None] = {}
+        self._changed: dict[User, None] = {}  # whose cells or balances may have changed
         self._purge: Iterator[None] | None = None
         self._purged_at = 0
 
@@ -109,6 +100,10 @@ class PartitionState:
             self.position = max(position, records[end - 1].offset + 1)
         self.tally.accepted += end - begin - skipped - len(refused)
         return refused
+
+    def skip_to(self, offset: int) -> None:
+        """Nothing that is to be counted stands before that offset: marks of transactions, or what Kafka has deleted."""
+        self.position = max(self.position, offset)
 
     def _accept(self, event: CallEvent, user: User | None) -> None:
         ts = event.ts
@@ -153,6 +148,7 @@ class PartitionState:
         if not call.dirty:
             call.dirty = True
             self._dirty.append((user, call))
+            self._changed[user] = None
 
     def _settle_known(self, user: User, call: Call, event: CallEvent, watermark: int) -> None:
         """Repeat or fresh, once and for all. ``watermark``: as it was before the event."""
@@ -178,6 +174,7 @@ class PartitionState:
         if event.type == "balance.updated":
             assert user is not None  # parse() asks for the userId
             self.users.setdefault(user.id, user).update_balance(event)
+            self._changed[user] = None
             return
         if event.type == "switch.snapshot":
             status, spared = STATUS_SNAPSHOT, frozenset(event.call_ids or ())
@@ -276,6 +273,7 @@ class PartitionState:
             self._silence(user, call, REAPED)  # its time passed within one step of the watermark
         if call.touched:
             user.settle()
+            self._changed[user] = None
         self._silent.pop(call, None)
         del user.calls[call.id]
         if call.saved:
@@ -299,6 +297,7 @@ class PartitionState:
                 del user.numbers[number]
                 self._numbers[user.id, number] = None
             user.spans.forget(spans_before)
+            self._changed[user] = None
             yield
 
     def due_for_roll_up(self) -> list[str]:
@@ -312,34 +311,45 @@ class PartitionState:
         user.settle()
         user.spans.roll_up(zone, self.watermark - self.policy.keep_windows_ms)
         user.version += 1
+        self._changed[user] = None
 
     # ------------------------------------------------------------------------------------------ saving
+
+    @property
+    def changed(self) -> bool:
+        """Whether a cut would hold more than the position."""
+        return bool(self._changed or self._dropped or self._numbers)
 
     @property
     def dirty_bytes(self) -> int:
         """About how large the next cut is."""
         return ENTRY_BYTES * (len(self._dirty) + len(self._dropped))
 
-    def cut(self) -> list[saving.Entry]:
-        """Everything that changed since the last cut, as absolute entries, the position last."""
-        entries = [saving.call_entry(user_id, call, gone=True) for user_id, call in self._dropped]
-        for user, call in self._dirty:
+    def cut(self) -> Iterator[saving.Entry]:
+        """Everything that changed since the last cut, as absolute entries, the position last.
+
+        To be taken to its end: until then nothing may be applied and no time may pass, but answers may be given.
+        """
+        dropped, dirty, numbers, changed = self._dropped, self._dirty, self._numbers, self._changed
+        self._dropped, self._dirty, self._numbers, self._changed = [], [], {}, {}
+        position = saving.Position(saving.FORMAT, self.position, self.watermark, self.arrival)
+        for user_id, call in dropped:
+            yield saving.call_entry(user_id, call, gone=True)
+        for user, call in dirty:
             if call.dirty:  # else it was dropped since
                 call.dirty = False
                 call.saved = True
-                entries.append(saving.call_entry(user.id, call))
-        for user in self.users.values():
+                yield saving.call_entry(user.id, call)
+        for user in changed:
             user.settle()
-            if user.spans.dirty or user.spans.gone:
-                entries += [saving.cell_entry(user.id, c, gone=not there) for c, there in user.spans.take_changes()]
+            for cell, there in user.spans.take_changes():
+                yield saving.cell_entry(user.id, cell, gone=not there)
             if user.dirty:
                 user.dirty = False
-                entries.append(saving.user_entry(user))
-        entries += [saving.number_entry(*key, last) for key, last in self._numbers.items()]
-        self._dropped, self._dirty, self._numbers = [], [], {}
-        position = saving.Position(saving.FORMAT, self.position, self.watermark, self.arrival)
-        entries.append(saving.position_entry(position))
-        return entries
+                yield saving.user_entry(user)
+        for key, last in numbers.items():
+            yield saving.number_entry(*key, last)
+        yield saving.position_entry(position)
 
     def restore(self, key: bytes, value: bytes | None) -> None:
         """Take in one entry, in the changelog's order."""

@@ -86,7 +86,7 @@ def test_variables_of_others_are_left_alone() -> None:
         ("ADVERTISE", "worker"),
         ("DATA_DIR", ""),
         ("LOG_LEVEL", "LOUD"),
-        ("FLUSH_BYTES", "2000000"),
+        ("FLUSH_BYTES", "2000000000"),
     ],
 )
 def test_a_wrong_value_is_refused_in_one_line(name: str, value: str) -> None:

@@ -146,7 +146,7 @@ def test_a_dropped_call_stays_counted_and_leaves_nothing_else() -> None:
     for _ in range(3):
         feed.pass_time()
     state = feed.state
-    state.cut()
+    list(state.cut())
     left = (
         user.calls,
         user.numbers,
