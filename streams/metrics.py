@@ -16,6 +16,7 @@ class Metrics(NamedTuple):
     accepted: Counter
     refused: Counter
     misrouted: Counter
+    skipped: Counter
     reaped: Gauge
     orphaned: Gauge
     live_calls: Gauge
@@ -40,6 +41,9 @@ class Metrics(NamedTuple):
             refused=Counter("ecounters_events_refused", "Events dead-lettered", ["reason"], registry=registry),
             # Above 0: a producer does not partition by murmur2(userId). Counted all the same, but it costs twice.
             misrouted=Counter("ecounters_events_misrouted", "Events sent on to their partition", registry=registry),
+            # One for each transaction of a producer is in order. More: Kafka deleted events before they were counted;
+            # its retention must be longer than the longest outage.
+            skipped=Counter("ecounters_offsets_skipped", "Offsets without an event", registry=registry),
             # A rise: switches lose call.ended events, or long calls send no heartbeats.
             reaped=Gauge("ecounters_calls_reaped", "Calls ended for silence since they came", registry=registry),
             # A rise: switches lose call.started events.

@@ -148,10 +148,10 @@ class Settings:
     app_id: str = _setting("ecounters", "name", _name, "the consumer group, and the prefix of the changelog's name")
     data_dir: Path = _setting(".ecounters", "path", _path, "`ecounters run` alone: where the embedded stores keep data")
     flush_interval_ms: int = _setting(
-        "500", "ms", _whole(10, 60_000), "longer: fewer writes, more to read again after a crash"
+        "1000", "ms", _whole(10, 60_000), "longer: fewer writes, more to read again after a crash"
     )
     flush_bytes: int = _setting(
-        "700000", "bytes", _whole(10_000, 1_500_000), "a flush is one batch, so it must stay below the broker's limit"
+        "16000000", "bytes", _whole(100_000, 1_000_000_000), "so much unsaved state is flushed before its time: memory"
     )
     slice_ms: int = _setting(
         "10", "ms", _whole(1, 1_000), "work at a stretch before HTTP and heartbeats get their turn"

@@ -45,7 +45,7 @@ CHANGELOG_CONFIG: Final = {
     "min.compaction.lag.ms": str(600_000),
     # A restore that takes longer than this could miss a removal.
     "delete.retention.ms": str(DAY_MS),
-    # A flush is one batch; ECOUNTERS_FLUSH_BYTES stays below this.
+    # A flush is a transaction of batches of less than this.
     "max.message.bytes": str(2 * MIB),
 }
 
@@ -70,6 +70,16 @@ class TopicsSpec:
             settings.partitions,
             settings.replication,
         )
+
+
+async def count_partitions(broker: str, topic: str) -> int:
+    """How many partitions a topic has that is there. KafkaError if the broker cannot be asked."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker, request_timeout_ms=REQUEST_LIMIT_MS)
+    try:
+        await admin.start()
+        return (await _partitions(admin, [topic]))[topic]
+    finally:
+        await admin.close()
 
 
 async def ensure_topics(broker: str, spec: TopicsSpec) -> list[str]:

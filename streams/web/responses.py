@@ -5,18 +5,16 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable
 from typing import Final
 
 import orjson
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from ecounters.errors import Refused
 from streams.metrics import Metrics
 
 log = logging.getLogger(__name__)
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 COMMON_HEADERS: Final = {
     "Access-Control-Allow-Origin": "*",
@@ -52,7 +50,7 @@ def plain_error(status: int, text: str, headers: dict[str, str] | None = None) -
     return json_response(content, headers, status)
 
 
-def middleware(metrics: Metrics) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+def middleware(metrics: Metrics) -> Middleware:
     """Turn whatever a handler raises into an answer, add the common headers, and measure."""
 
     @web.middleware

@@ -1,0 +1,104 @@
+"""The one place that puts a worker together."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from typing import Any, Final
+
+import faust
+from prometheus_client import CollectorRegistry
+
+from ecounters.policy import Policy
+from streams.agents import add_agent
+from streams.answers import Answers
+from streams.health import WorkerHealth
+from streams.metrics import Metrics
+from streams.part import Context
+from streams.sessions import Sessions
+from streams.settings import Settings
+from streams.table import StateManager, StateTable
+from streams.transport import broker_urls
+from streams.web.api import Api
+
+HEARTBEATS: Final = 4
+"""In a session's time: so many may be lost, less one, before a worker is taken for dead."""
+QUEUED_BATCHES_MAX: Final = 4
+"""Faust's default is 4,096 messages, which here are batches of up to ``fetch_bytes``."""
+REQUEST_LIMIT_S: Final = 15.0
+
+
+class FaustApp(faust.App):
+    """Faust's app, with what the transport asks of it."""
+
+    fetch_wait_ms: int
+    positions: StateTable
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A worker's parts, put together and not started."""
+
+    faust: FaustApp
+    table: StateTable
+    sessions: Sessions
+    api: Api
+
+
+def build(settings: Settings, partitions: int) -> Engine:
+    """A worker for topics of so many partitions."""
+    app = FaustApp(**_options(settings))
+    table: StateTable = app.Table("state", partitions=partitions)  # type: ignore[assignment]
+    app.fetch_wait_ms = settings.fetch_wait_ms
+    app.positions = table
+    metrics = Metrics.create(CollectorRegistry())
+    sessions = Sessions.connect(settings)
+    table.furnish(Context(settings, _policy(settings), partitions, metrics, table, app.crash), sessions)
+    add_agent(app, settings.topic, table)
+    answers = Answers(table, settings.keep_days * 86_400_000)
+    api = Api(sessions.authorize, answers, WorkerHealth(app, table, settings, metrics), metrics)
+    return Engine(app, table, sessions, api)
+
+
+def _options(settings: Settings) -> dict[str, Any]:
+    """Faust's settings. Each that is not its default says why."""
+    return {
+        "id": settings.app_id,
+        "broker": list(broker_urls(settings.broker)),
+        "Table": StateTable,
+        "TableManager": StateManager,
+        "canonical_url": f"http://{settings.advertise}",
+        # Ours serves HTTP, before the tables are there too; it says 503 then.
+        "web_enabled": False,
+        # `ecounters topics` and the worker's start see to topics.
+        "topic_allow_declare": False,
+        "topic_disable_leader": True,
+        # The state is in memory and in its changelog; nothing of Faust's is kept on disk.
+        "store": "memory://",
+        "datadir": tempfile.gettempdir(),
+        "table_standby_replicas": 0,
+        "stream_wait_empty": False,
+        "stream_buffer_maxsize": QUEUED_BATCHES_MAX,
+        "broker_session_timeout": float(settings.session_timeout_s),
+        "broker_heartbeat_interval": settings.session_timeout_s / HEARTBEATS,
+        "broker_request_timeout": max(REQUEST_LIMIT_S, settings.session_timeout_s + 1.0),
+        "broker_rebalance_timeout": 30.0,
+        "broker_max_poll_interval": 300.0,
+        "broker_commit_interval": 1.0,
+        "consumer_auto_offset_reset": "earliest",
+        "consumer_max_fetch_size": settings.fetch_bytes,
+        # 20 minutes otherwise: a broker that is away would hold up the end of the process.
+        "producer_request_timeout": REQUEST_LIMIT_S,
+        "producer_acks": -1,
+    }
+
+
+def _policy(settings: Settings) -> Policy:
+    return Policy(
+        linger_ms=settings.linger_ms,
+        max_call_ms=settings.max_call_ms,
+        suspect_after_ms=settings.suspect_after_ms,
+        clock_ahead_ms=settings.clock_ahead_ms,
+        keep_windows_ms=settings.keep_windows_h * 3_600_000,
+        keep_days_ms=settings.keep_days * 86_400_000,
+    )

@@ -1,0 +1,158 @@
+"""A partition's changelog: written by one worker at a time, in transactions, and read back whole.
+
+Fencing: every partition has a transactional id of its own. To take it (``ChangelogWriter.open``) raises its epoch at
+the broker, which from then on refuses whatever a worker with an older epoch sends, and aborts what that one left open.
+So whoever lost the partition, however late it wakes up, cannot get another record into the log; and what is read by
+its successor after that is all there will ever be.
+
+A cut is one transaction: calls, cells and position count together or not at all, however many batches it takes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
+
+log = logging.getLogger(__name__)
+
+BATCH_BYTES: Final = 700_000
+"""Of one batch. Brokers take 1 MiB unless told otherwise."""
+REQUEST_BYTES_MAX: Final = 4 * 1_048_576
+"""A dead letter is as large as the message was, and its topic may take 2 MiB."""
+LIMIT_S: Final = 15.0
+"""For one transaction, and for taking an id over. aiokafka itself would go on trying for ever."""
+TRANSACTION_LIMIT_MS: Final = 30_000
+"""After that a broker aborts what a worker has begun and not ended."""
+FETCH_BYTES: Final = 4 * 1_048_576
+
+Headers = list[tuple[str, bytes]]
+
+
+class NotWritten(Exception):
+    """A transaction may not have been committed; this writer cannot go on, and the state must be restored."""
+
+
+class Letter(NamedTuple):
+    """A dead letter: the message as it came, and headers that say why."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+
+@dataclass(slots=True)
+class Outbox:
+    """What one transaction is to hold. ``partition``: the same in both topics."""
+
+    partition: int
+    entries: list[tuple[bytes, bytes | None]]
+    letters: list[Letter]
+
+
+class ChangelogWriter:
+    """Writes one partition's changelog and dead letters, alone of all workers. ``open`` it first."""
+
+    def __init__(self, broker: str, transactional_id: str, changelog: str, dlq: str) -> None:
+        self._changelog = changelog
+        self._dlq = dlq
+        self._id = transactional_id
+        self._producer = AIOKafkaProducer(
+            bootstrap_servers=broker,
+            client_id=transactional_id,
+            transactional_id=transactional_id,
+            transaction_timeout_ms=TRANSACTION_LIMIT_MS,
+            max_batch_size=BATCH_BYTES,
+            max_request_size=REQUEST_BYTES_MAX,
+            request_timeout_ms=int(LIMIT_S * 1000),
+        )
+
+    async def open(self) -> None:
+        """Take the id: from here on no other worker can write. KafkaError or TimeoutError if it cannot be had now."""
+        async with asyncio.timeout(LIMIT_S):
+            await self._producer.start()
+
+    async def close(self) -> None:
+        """Give up the connection. Never raises: what was not committed is to be done again by whoever comes next."""
+        with suppress(KafkaError, TimeoutError, AssertionError):
+            # A producer that was fenced has nothing to wait for, one whose broker is away would wait for ever.
+            async with asyncio.timeout(1.0):
+                await self._producer.stop()
+
+    async def write(self, outbox: Outbox) -> None:
+        """One transaction, committed when this returns. NotWritten if that is not certain."""
+        try:
+            async with asyncio.timeout(LIMIT_S):
+                await self._producer.begin_transaction()
+                await self._send(self._changelog, outbox.partition, ((k, v, []) for k, v in outbox.entries))
+                await self._send(self._dlq, outbox.partition, outbox.letters)
+                await self._producer.commit_transaction()
+        except (KafkaError, TimeoutError, AssertionError) as error:
+            # AssertionError: aiokafka's own, when its transaction has failed in the background meanwhile.
+            raise NotWritten(f"{self._id}: {type(error).__name__} {' '.join(str(error).split())}") from error
+
+    async def _send(
+        self, topic: str, partition: int, messages: Iterable[tuple[bytes | None, bytes | None, Headers]]
+    ) -> None:
+        sent = []
+        batch = self._producer.create_batch()
+        for key, value, headers in messages:
+            if batch.append(timestamp=None, key=key, value=value, headers=headers) is None:
+                sent.append(await self._send_batch(topic, partition, batch))
+                batch = self._producer.create_batch()
+                batch.append(timestamp=None, key=key, value=value, headers=headers)  # the first always fits
+        if batch.record_count():
+            sent.append(await self._send_batch(topic, partition, batch))
+        for future in sent:
+            await future
+
+    async def _send_batch(self, topic: str, partition: int, batch: Any) -> asyncio.Future[Any]:
+        batch.close()
+        future: asyncio.Future[Any] = await self._producer.send_batch(batch, topic, partition=partition)
+        return future
+
+
+class Chunk(NamedTuple):
+    """Some entries, in order. ``left``: how many offsets are still to come; 0: that was all."""
+
+    records: list[Any]
+    left: int
+
+
+async def read_changelog(broker: str, topic: str, partition: int) -> AsyncIterator[Chunk]:
+    """All that has been committed to one partition until now. KafkaError or TimeoutError if it cannot be read.
+
+    To be called after the writer is open, so that nothing can be added meanwhile.
+    """
+    tp = TopicPartition(topic, partition)
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=broker,
+        isolation_level="read_committed",
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        max_partition_fetch_bytes=FETCH_BYTES,
+        fetch_max_wait_ms=100,
+    )
+    try:
+        async with asyncio.timeout(LIMIT_S):
+            await consumer.start()
+            consumer.assign([tp])
+            await consumer.seek_to_beginning(tp)
+            end = (await consumer.end_offsets([tp]))[tp]
+        position = -1
+        while position < end:
+            async with asyncio.timeout(LIMIT_S):
+                was, records = position, []
+                while position == was:  # aiokafka says nothing of a broker that is away; the time limit does
+                    records = (await consumer.getmany(tp, timeout_ms=200)).get(tp, [])
+                    # Behind the last record comes the mark of its transaction, which nobody is handed.
+                    position = await consumer.position(tp)
+            yield Chunk(records, max(0, end - position))
+    finally:
+        await consumer.stop()

@@ -1,0 +1,342 @@
+"""Part: one partition while this worker has it, from the restore to the last flush."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+from zoneinfo import ZoneInfo
+
+from aiokafka.errors import KafkaError
+
+from ecounters.policy import Policy
+from ecounters.records import MISROUTED, Refused
+from ecounters.saving import POSITION
+from ecounters.state import PartitionState
+from streams.changelog import ChangelogWriter, Letter, NotWritten, Outbox, read_changelog
+from streams.metrics import Metrics
+from streams.settings import Settings
+from streams.transport import Batch
+
+log = logging.getLogger(__name__)
+
+STEP: Final = 200
+"""Events between two looks at the clock: about 1 ms."""
+CUT_STEP: Final = 100
+"""Entries between two looks at the clock, likewise."""
+LETTER_BYTES: Final = 200
+"""About what a dead letter has beside the message."""
+BEHIND_FLUSHES_MAX: Final = 4
+"""When so many flushes' worth is unsaved, reading waits: what is unsaved is bounded."""
+RETRY_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
+"""Pauses between tries to restore; the last one goes on."""
+
+
+class Feed(Protocol):
+    """What a part asks of the consumer."""
+
+    async def follow(self, part: Part) -> None:
+        """Read the events from the state's position on."""
+
+    def end_of(self, partition: int) -> tuple[int | None, float | None]:
+        """(the partition's end, age of that knowledge in seconds); None: not known."""
+
+    async def republish(self, refused: list[Refused]) -> None:
+        """Send misrouted events to their partitions, acknowledged when it returns; KafkaError if they were not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What all parts of a worker share."""
+
+    settings: Settings
+    policy: Policy
+    partitions: int
+    metrics: Metrics
+    feed: Feed
+    fail: Callable[[BaseException], Awaitable[None]]
+    """Ends the worker: something happened that must not."""
+
+
+class Part:
+    """One partition. ``state`` is what answers come from, None until the first restore; ``live``: fed and flushed."""
+
+    def __init__(self, partition: int, context: Context) -> None:
+        self.partition = partition
+        self.state: PartitionState | None = None
+        self.live = False
+        self.flushed = 0
+        """Events before this offset are safe in the changelog."""
+        self.committed = -1
+        self.read_until_ms = 0
+        """Kafka's timestamp of the last record read."""
+        self.restored_entries = 0
+        self._context = context
+        self._settings = context.settings
+        self._writer: ChangelogWriter | None = None
+        self._letters: list[Letter] = []
+        self._letter_bytes = 0
+        self._misrouted: list[Refused] = []
+        self._state_lock = asyncio.Lock()  # applied to, or cut
+        self._flush_lock = asyncio.Lock()
+        self._wanted = asyncio.Event()  # a flush, before its time
+        self._task: asyncio.Task[None] | None = None
+
+    # ------------------------------------------------------------------------------------------- its life
+
+    def start(self) -> None:
+        """Restore, then keep: in a task of its own."""
+        self._task = asyncio.create_task(self._live(), name=f"partition {self.partition}")
+
+    async def drop(self) -> None:
+        """The partition is no longer this worker's: forget it."""
+        self.live = False
+        self.state = None
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+        if self._writer is not None:
+            await self._writer.close()
+
+    async def _live(self) -> None:
+        try:
+            while True:
+                await self._restore_patiently()
+                await self._keep()
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            log.exception("partition %s: this must not happen", self.partition)
+            await self._context.fail(error)
+
+    async def _restore_patiently(self) -> None:
+        for attempt in range(1_000_000):
+            try:
+                await self._restore()
+                return
+            except (NotWritten, OSError, KafkaError) as error:  # TimeoutError is an OSError
+                pause = RETRY_S[min(attempt, len(RETRY_S) - 1)]
+                log.warning(
+                    "partition %s cannot be restored now, again in %s s: %s %s",
+                    self.partition, pause, type(error).__name__, " ".join(str(error).split()),
+                )  # fmt: skip
+                await asyncio.sleep(pause)
+
+    async def _restore(self) -> None:
+        """Take the changelog over and read it; the state as it was stays in use for answers until that is done."""
+        began = time.perf_counter()
+        settings = self._settings
+        if self._writer is not None:
+            await self._writer.close()
+        self._writer = ChangelogWriter(
+            settings.broker, f"{settings.app_id}-state-{self.partition}", settings.changelog_topic, settings.dlq_topic
+        )
+        await self._writer.open()
+        state = PartitionState(self.partition, self._context.partitions, self._context.policy)
+        entries = 0
+        async for chunk in read_changelog(settings.broker, settings.changelog_topic, self.partition):
+            entries += len(chunk.records)
+            turn = Turn(settings.slice_ms)
+            for at, record in enumerate(chunk.records):
+                state.restore(record.key, record.value)
+                if at % CUT_STEP == 0:
+                    await turn.over()
+        state.restored()
+        self._context.metrics.restored_entries.inc(entries)
+        self.restored_entries = entries
+        self.state, self.flushed, self.committed = state, state.position, -1
+        self.read_until_ms = state.arrival or now_ms()
+        self._letters, self._letter_bytes, self._misrouted = [], 0, []
+        self.live = True
+        await self._context.feed.follow(self)
+        log.info(
+            "partition %s restored: %s entries in %.2f s, next offset %s",
+            self.partition, entries, time.perf_counter() - began, state.position,
+        )  # fmt: skip
+
+    async def _keep(self) -> None:
+        """Flush now and then, and let time pass where no event comes, until a flush fails."""
+        interval = self._settings.flush_interval_ms / 1000
+        while self.live:
+            try:
+                async with asyncio.timeout(interval):
+                    await self._wanted.wait()
+            except TimeoutError:
+                pass
+            self._wanted.clear()
+            async with self._state_lock:
+                self._pass_time()
+            await self.flush()
+
+    # ------------------------------------------------------------------------------------------ its events
+
+    async def take(self, batch: Batch) -> bool:
+        """Apply a batch. False if the one before it is missing: read again, from the state's position."""
+        async with self._state_lock:
+            state = self.state
+            if state is None or not self.live:
+                return True  # whoever has the partition next reads it
+            if batch.begin > state.position:
+                return False
+            missing = batch.records[0].offset - state.position
+            if missing > 0:
+                self._context.metrics.skipped.inc(missing)
+            await self._apply(state, batch)
+        unsaved = state.dirty_bytes + self._letter_bytes
+        if unsaved > self._settings.flush_bytes * BEHIND_FLUSHES_MAX:
+            await self.flush()
+        elif unsaved > self._settings.flush_bytes:
+            self._wanted.set()
+        return True
+
+    async def _apply(self, state: PartitionState, batch: Batch) -> None:
+        records = batch.records
+        turn = Turn(self._settings.slice_ms)
+        before = state.tally.accepted
+        for at in range(0, len(records), STEP):
+            end = min(at + STEP, len(records))
+            refused = state.apply(records, at, end, now_ms())
+            if refused:
+                self._refuse(refused)
+            await turn.over()
+            if self.state is not state:
+                return
+        state.skip_to(batch.end)
+        self.read_until_ms = records[-1].timestamp
+        self._context.metrics.accepted.inc(state.tally.accepted - before)
+        self._pass_time()
+
+    def _refuse(self, refused: list[Refused]) -> None:
+        metrics = self._context.metrics
+        for one in refused:
+            if one.reason == MISROUTED:
+                metrics.misrouted.inc()
+                self._misrouted.append(one)
+            else:
+                metrics.refused.labels(one.reason).inc()
+                letter = self._letter(one)
+                self._letters.append(letter)
+                self._letter_bytes += LETTER_BYTES + len(letter.value or b"")
+
+    def _letter(self, refused: Refused) -> Letter:
+        record: Any = refused.record
+        headers = {
+            "reason": refused.reason,
+            "field": refused.field,
+            "topic": self._settings.topic,
+            "partition": str(self.partition),
+            "offset": str(record.offset),
+        }
+        return Letter(record.key, record.value, [(name, text.encode()) for name, text in headers.items()])
+
+    def _pass_time(self) -> None:
+        if self.state is not None:
+            self.state.advance(now_ms(), at_end=self.at_end())
+
+    async def roll_up(self, zone_of: Callable[[str], Awaitable[ZoneInfo | None]]) -> None:
+        """Make days of old windows, of all users whose zone can be had."""
+        state = self.state
+        if state is None or not self.live:
+            return
+        for user_id in state.due_for_roll_up():
+            zone = await zone_of(user_id)
+            if zone is None:
+                continue
+            async with self._state_lock:
+                if self.state is not state or not self.live:
+                    return
+                state.roll_up(user_id, zone)
+
+    # ------------------------------------------------------------------------------------------- its place
+
+    def at_end(self) -> bool:
+        """Whether everything has been read, as far as the broker has said lately."""
+        end, age = self._context.feed.end_of(self.partition)
+        return (
+            self.state is not None
+            and end is not None
+            and age is not None
+            and age * 1000 < self._settings.stale_after_ms
+            and self.state.position >= end
+        )
+
+    def lag_ms(self) -> int:
+        """How far behind the partition's end the state is, in time."""
+        if self.state is None:
+            return 0
+        end, age = self._context.feed.end_of(self.partition)
+        behind = 0 if end is None or self.state.position >= end else max(0, now_ms() - self.read_until_ms)
+        return max(behind, int((age or 0) * 1000) if age and age * 1000 >= self._settings.stale_after_ms else 0)
+
+    def fresh(self) -> bool:
+        """Whether the feed goes on: restored, followed, and heard of lately."""
+        _, age = self._context.feed.end_of(self.partition)
+        return self.live and age is not None and age * 1000 < self._settings.stale_after_ms
+
+    # ------------------------------------------------------------------------------------------ its flushes
+
+    async def flush(self, *, anyway: bool = False) -> bool:
+        """Save what has changed; False if that failed, whereupon the part restores itself.
+
+        ``anyway``: even if nothing has, to learn whether another worker has taken the partition.
+        """
+        async with self._flush_lock:
+            state, writer = self.state, self._writer
+            if state is None or writer is None or not self.live:
+                return False
+            async with self._state_lock:
+                if not anyway and not state.changed and state.position == self.flushed and not self._letters:
+                    return True
+                outbox = await self._cut(state)
+                position, misrouted = state.position, self._misrouted
+                self._misrouted = []
+            began = time.perf_counter()
+            try:
+                await self._context.feed.republish(misrouted)
+                await writer.write(outbox)
+            except (NotWritten, KafkaError) as error:
+                if self.live:
+                    log.warning("partition %s could not be flushed, restoring it: %s", self.partition, error)
+                self.live = False
+                self._wanted.set()
+                return False
+            self.flushed = position
+            self._context.metrics.flushes.observe(time.perf_counter() - began)
+            self._context.metrics.flushed_entries.inc(len(outbox.entries))
+            return True
+
+    async def _cut(self, state: PartitionState) -> Outbox:
+        entries: list[Any] = []
+        turn = Turn(self._settings.slice_ms)
+        for at, entry in enumerate(state.cut()):
+            entries.append(entry)
+            if at % CUT_STEP == 0:
+                await turn.over()
+        assert entries[-1][0] == POSITION  # what a position stands for must be in the log before it
+        letters, self._letters, self._letter_bytes = self._letters, [], 0
+        return Outbox(self.partition, entries, letters)
+
+
+class Turn:
+    """Work at a stretch: ``over`` gives everybody else a turn when this one has lasted long enough."""
+
+    __slots__ = ("_began", "_length_s")
+
+    def __init__(self, length_ms: int) -> None:
+        self._length_s = length_ms / 1000
+        self._began = time.perf_counter()
+
+    async def over(self) -> None:
+        """Let others work, if it is their turn."""
+        if time.perf_counter() - self._began >= self._length_s:
+            await asyncio.sleep(0)
+            self._began = time.perf_counter()
+
+
+def now_ms() -> int:
+    """The wall clock, in ms since the Unix epoch."""
+    return int(time.time() * 1000)

@@ -1,0 +1,221 @@
+"""The Faust table: the states of this worker's partitions, and what becomes of them when partitions come and go.
+
+It is keyed storage with a changelog, as any Faust table, but of whole partitions: ``Part``. Faust's own ways to write
+and to recover a changelog each lose exactness or speed, so ``streams.part`` has ours, and ``StateManager`` puts it in
+the place of Faust's recovery.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, cast
+
+from aiokafka.errors import IllegalStateError, KafkaError
+from faust.exceptions import ProducerSendError
+from faust.tables import Table
+from faust.tables.manager import TableManager
+from faust.types import TP
+
+from ecounters.records import Refused
+from ecounters.routing import partition_of
+from streams.answers import Place
+from streams.part import Context, Part
+from streams.sessions import Sessions
+from streams.transport import Batch, Consumer
+
+log = logging.getLogger(__name__)
+
+LET_GO_S: Final = 5.0
+"""For the last flush before a rebalance. The others wait meanwhile."""
+ROLL_UP_S: Final = 300.0
+"""How often it is looked whether windows have become old enough to be days."""
+
+
+class StateTable(Table[Any, Any]):
+    """``parts``: what this worker has. Built by ``app.Table``; ``furnish`` gives it what Faust knows nothing of."""
+
+    def __init__(self, app: Any, **options: Any) -> None:
+        super().__init__(app, **options)
+        self.parts: dict[int, Part] = {}
+        self._context: Context
+        self._sessions: Sessions
+        self._topic = ""
+        self._roller: asyncio.Task[None] | None = None
+
+    def furnish(self, context: Context, sessions: Sessions) -> None:
+        """Before the app is started."""
+        self._context = context
+        self._sessions = sessions
+        self._topic = context.settings.topic
+
+    async def on_start(self) -> None:
+        """In place of Faust's, which starts a store and makes the topic: here both are there already."""
+        self._roller = asyncio.create_task(self._roll_up_now_and_then(), name="roll-up")
+
+    async def on_stop(self) -> None:
+        """Save everything; the positions are committed by the consumer after this."""
+        if self._roller is not None:
+            self._roller.cancel()
+        await self.let_go()
+        await asyncio.gather(*(part.drop() for part in self.parts.values()))
+
+    # ------------------------------------------------------------------------------- partitions come and go
+
+    async def on_rebalance(
+        self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
+    ) -> None:
+        """Forget what is no longer this worker's, and begin to restore what is now."""
+        mine = {tp.partition for tp in assigned if tp.topic == self._topic}
+        lost = [self.parts.pop(partition) for partition in list(self.parts) if partition not in mine]
+        await asyncio.gather(*(part.drop() for part in lost))
+        for partition in sorted(mine - set(self.parts)):
+            part = self.parts[partition] = Part(partition, self._context)
+            part.start()
+        log.info("generation %s: partitions %s", generation_id, sorted(mine) or "none")
+
+    async def let_go(self) -> None:
+        """Save all, but do not wait for ever. What is not saved in time is read again, by whoever comes next."""
+        flushes = [asyncio.create_task(part.flush()) for part in self.parts.values() if part.live]
+        if flushes:
+            await asyncio.wait(flushes, timeout=LET_GO_S)
+
+    async def prove_ownership(self) -> None:
+        """Write to every changelog: a part that another worker had meanwhile finds out, and restores itself."""
+        await asyncio.gather(*(part.flush(anyway=True) for part in self.parts.values() if part.live))
+
+    # ------------------------------------------------------------------------------------------- positions
+
+    def to_commit(self) -> Mapping[TP, int]:
+        """Up to where each partition has been flushed, if that moved since the last commit."""
+        return {
+            TP(self._topic, at): part.flushed
+            for at, part in self.parts.items()
+            if part.flushed != part.committed and (part.flushed or part.committed >= 0)
+        }
+
+    def committed(self, offsets: Mapping[TP, int]) -> None:
+        """These have been committed."""
+        for tp, offset in offsets.items():
+            part = self.parts.get(tp.partition)
+            if part is not None:
+                part.committed = offset
+
+    # -------------------------------------------------------------------------------------------- the feed
+
+    async def take(self, partition: int, batch: Batch) -> None:
+        """Apply a batch to its partition; one that leaves a hole is not, but read again from where it should be."""
+        part = self.parts.get(partition)
+        if part is not None and not await part.take(batch):
+            log.info("partition %s: events before offset %s are missing, reading them again", partition, batch.begin)
+            await self.follow(part)
+
+    async def follow(self, part: Part) -> None:
+        """Read a part's events from its state's position on. During a rebalance nothing: its end sees to all parts."""
+        consumer = cast(Consumer, self.app.consumer)
+        tp = TP(self._topic, part.partition)
+        if self.app.rebalancing or part.state is None:
+            return
+        try:
+            earliest = (await consumer.earliest_offsets(tp))[tp]
+            if earliest > part.state.position:
+                if part.state.position:
+                    log.error(
+                        "partition %s: events from offset %s to %s were deleted by Kafka before they were counted",
+                        part.partition, part.state.position, earliest - 1,
+                    )  # fmt: skip
+                part.state.skip_to(earliest)
+            await consumer.follow(tp, part.state.position)
+        except (IllegalStateError, KafkaError, TimeoutError) as error:
+            # A rebalance has begun meanwhile, which ends with a seek of all parts; or the broker is away, and then
+            # the next flush fails and the part is restored.
+            log.info("partition %s is not read yet: %s", part.partition, " ".join(str(error).split()))
+
+    def end_of(self, partition: int) -> tuple[int | None, float | None]:
+        """(the partition's end, age of that knowledge in seconds); None: not known."""
+        return cast(Consumer, self.app.consumer).fetch_state(TP(self._topic, partition))
+
+    async def republish(self, refused: list[Refused]) -> None:
+        """Send misrouted events to their partitions; KafkaError if they were not acknowledged."""
+        sent = []
+        try:
+            for one in refused:
+                where = partition_of(one.user_id, self._context.partitions)
+                producer = await self.app.maybe_start_producer()
+                key = one.user_id.encode()
+                sent.append(await producer.send(self._topic, key, one.record.value, where, None, None))
+            for acknowledged in sent:
+                await acknowledged
+        except ProducerSendError as error:
+            raise KafkaError(str(error)) from error
+
+    # ------------------------------------------------------------------------------------------- its states
+
+    def place_of(self, user_id: str) -> Place | None:
+        """A user's partition for answers; None while this worker has not got it."""
+        part = self.parts.get(partition_of(user_id, self._context.partitions))
+        if part is None or part.state is None:
+            return None
+        return Place(part.state, part.lag_ms(), part.fresh() and not self.app.rebalancing)
+
+    async def _roll_up_now_and_then(self) -> None:
+        while True:
+            await asyncio.sleep(ROLL_UP_S)
+            for part in list(self.parts.values()):
+                await part.roll_up(self._sessions.zone_of)
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        """A partition's part, by its number."""
+        return self.parts.get(key, default)
+
+
+class StateManager(TableManager):
+    """Faust's manager of tables, whose only one restores itself, partition by partition, while others go on."""
+
+    @property
+    def _table(self) -> StateTable:
+        (table,) = self.values()
+        return cast(StateTable, table)
+
+    async def on_start(self) -> None:
+        """In place of Faust's: there is no changelog to subscribe to."""
+        self._tables_finalized.set()
+        await self._table.maybe_start()
+        self._tables_registered.set()
+
+    async def on_stop(self) -> None:
+        """In place of Faust's: nothing is fetched any more, then everything is saved."""
+        await cast(Any, self.app)._fetcher.stop()
+        await self._table.stop()
+
+    def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Nothing is buffered here."""
+
+    async def wait_until_recovery_completed(self) -> bool:
+        """Nobody waits: answers are given as soon as a user's partition is there."""
+        return False
+
+    async def on_rebalance(
+        self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
+    ) -> None:
+        """Partitions came or went: see to the parts, then let events flow again."""
+        await self._table.on_rebalance(assigned, revoked, newly_assigned, generation_id)
+        # Not here: the consumer's thread waits for this call to return, and is asked for seeks then.
+        self.add_future(self._resume(generation_id))
+
+    async def _resume(self, generation_id: int) -> None:
+        app = cast(Any, self.app)
+        await self._table.prove_ownership()
+        if generation_id != app.consumer_generation_id:
+            return  # another rebalance began, and ends likewise
+        app.flow_control.resume()
+        app.consumer.resume_flow()
+        await app._fetcher.maybe_start()
+        self.on_actives_ready()
+        self.on_standbys_ready()
+        app.on_rebalance_end()
+        await asyncio.gather(*(self._table.follow(part) for part in self._live_parts()))
+
+    def _live_parts(self) -> Iterable[Part]:
+        return [part for part in self._table.parts.values() if part.live]

@@ -1,0 +1,265 @@
+"""A Faust transport that hands over whole fetched batches: one message for each, whose value is a ``Batch``.
+
+Faust's cost is per message, not per byte, so this is what makes a worker quick. Registered as an entry point of
+``faust.transports``: a broker's address is ``ecounters://host:port``.
+
+What of Faust's consumer would lose exactness is replaced here, and nothing else: commits are of positions that have
+been flushed (``app.positions``), not of what agents have acknowledged; a seek is to the state's position, not to the
+group's; and a batch says from which offset on it is whole, so that the state can see whether one is missing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import Any, ClassVar, Final, NamedTuple, Protocol, cast
+
+from aiokafka.consumer.fetcher import FetchResult
+from aiokafka.errors import ConsumerStoppedError, IllegalStateError, KafkaError
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, ConsumerMessage, Message
+
+RECORDS_MAX: Final = 4_000
+"""Of one batch. Not every broker keeps to the bytes that a fetch may have; and partitions are to take turns."""
+
+
+class Batch(NamedTuple):
+    """Records of one partition that follow one another. ``begin``: the offset that was asked for; ``end``: the next."""
+
+    begin: int
+    end: int
+    records: list[Any]
+
+
+class Positions(Protocol):
+    """What the consumer must know of the states; ``app.positions`` is one."""
+
+    def to_commit(self) -> Mapping[TP, int]:
+        """Up to where each partition has been flushed, if that moved since the last commit."""
+
+    def committed(self, offsets: Mapping[TP, int]) -> None:
+        """These have been committed."""
+
+    async def let_go(self) -> None:
+        """A rebalance begins: save what can be saved while the partitions are still this worker's."""
+
+
+class ConsumerThread(driver.AIOKafkaConsumerThread):
+    """Faust's thread around aiokafka's consumer, which fetches and commits there."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        # Where the batch handed over last ended: what is skipped between two (transaction markers) is no gap.
+        self._handed: dict[TP, int] = {}
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        # Faust has 1.5 s here without a setting: that is how long an event could wait for one of another partition.
+        consumer._fetch_max_wait_ms = cast(Any, self.app).fetch_wait_ms
+        return consumer
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """A rebalance ends. Nothing is fetched of a partition until it is known from where on: see ``follow``."""
+        self._ensure_consumer().pause(*map(driver.ensure_aiokafka_TP, assigned))
+        await super().on_partitions_assigned(assigned, generation_id)
+
+    async def follow(self, tp: TP, offset: int) -> None:
+        """Fetch a partition's events from that offset on."""
+        await self.call_thread(self._follow, tp, offset)
+
+    async def _follow(self, tp: TP, offset: int) -> None:
+        consumer = self._ensure_consumer()
+        self._handed.pop(tp, None)
+        consumer.seek(driver.ensure_aiokafka_TP(tp), offset)
+        consumer.resume(driver.ensure_aiokafka_TP(tp))
+
+    async def _fetch_records(  # type: ignore[override]  # Batches in place of lists of records
+        self,
+        consumer: Any,
+        active_partitions: set[TP],
+        timeout: float | None = None,  # noqa: ASYNC109
+        **_: Any,
+    ) -> dict[TP, Batch]:
+        """What has been fetched of these partitions; waits for it at most so long.
+
+        In place of aiokafka's ``fetched_records``, which makes an object of 11 fields of every record, of as many as
+        the broker has sent at once, and goes on with the first partition while it has more.
+        """
+        fetcher = consumer._fetcher
+        if consumer._closed or fetcher._closed:
+            raise ConsumerStoppedError
+        with fetcher._subscriptions.fetch_context():
+            batches = self._drained(fetcher, active_partitions)
+            if not batches:
+                await asyncio.wait([fetcher._create_fetch_waiter()], timeout=timeout)
+                batches = self._drained(fetcher, active_partitions)
+        return batches
+
+    def _drained(self, fetcher: Any, active: set[TP]) -> dict[TP, Batch]:
+        batches: dict[TP, Batch] = {}
+        if not self.consumer.flow_active or fetcher._subscriptions.reassignment_in_progress:
+            return batches
+        for tp, result in list(fetcher._records.items()):
+            if tp not in active:
+                if not fetcher._subscriptions.is_assigned(tp):
+                    del fetcher._records[tp]
+                continue
+            if not isinstance(result, FetchResult):
+                del fetcher._records[tp]
+                fetcher._notify(fetcher._wait_consume_future)
+                result.check_raise()
+            elif result.check_assignment(tp) and result.has_more():
+                batch = self._batch(tp, result)
+                if batch is not None:
+                    batches[tp] = batch
+            if not result.has_more():
+                del fetcher._records[tp]
+                fetcher._notify(fetcher._wait_consume_future)
+        return batches
+
+    def _batch(self, tp: TP, result: Any) -> Batch | None:
+        """The next records of what was fetched; None if there are only marks of transactions."""
+        source = result._partition_records
+        source._consumer_record = _as_it_is
+        begin = self._handed.get(tp, source.next_fetch_offset)
+        records = list(islice(source, RECORDS_MAX))
+        result._update_position()
+        if len(records) < RECORDS_MAX:
+            result._partition_records = None
+        end = source.next_fetch_offset
+        if not records:
+            return None
+        self._handed[tp] = end
+        return Batch(begin, end, records)
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Commit, and say whether it could be done. Offsets only tell the lag: no reason to end the worker."""
+        consumer = self._ensure_consumer()
+        try:
+            await consumer.commit({driver.ensure_aiokafka_TP(tp): offset for tp, offset in offsets.items()})
+        except (KafkaError, IllegalStateError) as error:
+            self.log.warning("Offsets were not committed: %s", " ".join(str(error).split()))
+            return False
+        return True
+
+    def close(self) -> None:
+        """Nothing: Faust closes the client from the wrong thread here; stopping the thread closes it in order."""
+
+    def fetch_state(self, tp: TP) -> tuple[int | None, float | None]:
+        """(the partition's end, when the broker last said so as time.time()); None: not yet, or not ours."""
+        consumer = self._ensure_consumer()
+        try:
+            polled_ms = consumer.last_poll_timestamp(tp)
+            return consumer.highwater(tp), None if polled_ms is None else polled_ms / 1000
+        except IllegalStateError:
+            return None, None
+
+
+def _as_it_is(tp: TP, record: Any) -> Any:
+    """aiokafka's inner record, which has all that is asked of one: offset, timestamp, key, value."""
+    return record
+
+
+class Consumer(driver.Consumer):
+    """Faust's consumer, of batches."""
+
+    _thread: ConsumerThread
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    @property
+    def positions(self) -> Positions:
+        """What the states say of their positions."""
+        return cast(Positions, cast(Any, self.app).positions)
+
+    # --------------------------------------------------------------------------------------------- reading
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        """Hand on batches until the fetcher is to stop. Replaces Faust's, which keeps books of gaps and acks."""
+        while not any((self.should_stop, fetcher.should_stop)):
+            if not self.flow_active:
+                await self.wait_first(self.can_resume_flow.wait(), fetcher.wait_until_stopped())
+                continue
+            active = self._get_active_partitions()
+            if not active:
+                await asyncio.sleep(0.05)
+                continue
+            generation = self.app.consumer_generation_id
+            try:
+                fetched = cast(dict[TP, Batch], await self._getmany(active, timeout=1.0))
+            except ConsumerStoppedError:
+                return
+            for tp, batch in fetched.items():
+                stale = self.app.consumer_generation_id != generation
+                if stale or not self.flow_active:
+                    break  # what is left is read again, from the state's position
+                message = self._batch_message(tp, batch, generation)
+                await self.wait_first(self.callback(message), self.suspend_flow.wait())
+
+    def _batch_message(self, tp: TP, batch: Batch, generation: int) -> ConsumerMessage:
+        last = batch.records[-1]
+        return ConsumerMessage(
+            tp.topic, tp.partition, last.offset, last.timestamp / 1000, last.timestamp_type, [], None,
+            cast(Any, batch), None, None, None, tp, generation_id=generation,
+        )  # fmt: skip
+
+    def on_buffer_full(self, tp: TP) -> None:
+        """Nothing: a full queue makes ``_drain_messages`` wait, which is enough, and cannot be forgotten."""
+
+    def on_buffer_drop(self, tp: TP) -> None:
+        """Nothing, likewise."""
+
+    async def perform_seek(self) -> None:
+        """Nothing: every partition is followed from its state's position; group offsets are only told to others."""
+
+    async def follow(self, tp: TP, offset: int) -> None:
+        """Read a partition's events from that offset on."""
+        await self._thread.follow(tp, offset)
+        self.resume_partitions({tp})
+
+    def fetch_state(self, tp: TP) -> tuple[int | None, float | None]:
+        """(the partition's end, age in seconds of that knowledge); None: not known."""
+        end, at = self._thread.fetch_state(tp)
+        return end, None if at is None else max(0.0, time.time() - at)
+
+    # ------------------------------------------------------------------------------------------ committing
+
+    def ack(self, message: Message) -> bool:
+        """An agent is through with a batch. Nothing follows from it: what counts is what was flushed."""
+        self._unacked_messages.discard(message)
+        return True
+
+    async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
+        """Commit what has been flushed."""
+        assigned = self.assignment()
+        offsets = {tp: at for tp, at in self.positions.to_commit().items() if tp in assigned}
+        if not offsets or not await self._commit(offsets):
+            return False
+        self.positions.committed(offsets)
+        return True
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Save and commit while the partitions are still this worker's; then as Faust does."""
+        self.stop_flow()
+        self.app.flow_control.suspend()
+        await self.positions.let_go()
+        await self.commit()
+        await super().on_partitions_revoked(revoked)
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Nothing: Faust's detector mixes two clocks and knows no batches; /readyz and the lag tell."""
+
+
+class Transport(driver.Transport):
+    """The transport behind ``ecounters://``."""
+
+    Consumer: ClassVar[type[Consumer]] = Consumer
+    driver_version = f"{driver.Transport.driver_version} in batches"
+
+
+def broker_urls(brokers: str) -> Iterable[str]:
+    """``host:port,host:port`` of the settings as Faust's addresses of this transport."""
+    return [f"ecounters://{broker}" for broker in brokers.split(",")]

@@ -1,0 +1,129 @@
+"""One worker process, from its start to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import sys
+from typing import Any, Final
+
+from aiohttp import web
+from aiokafka.errors import KafkaError
+
+from streams.app import Engine, build
+from streams.settings import Settings
+from streams.topics import TopicsSpec, count_partitions, ensure_topics
+
+log = logging.getLogger(__name__)
+
+STOP_LIMIT_S: Final = 4.5
+"""For an orderly end; whoever sent the signal waits 5 s. What could not be saved by then is read again."""
+CRASHED: Final = 70
+"""Exit code: something happened that must not (EX_SOFTWARE)."""
+TRY_AGAIN_S: Final = 2.0
+SELDOM_S: Final = 30.0
+GC_THRESHOLDS: Final = (50_000, 20, 100)
+"""Calls and cells are not cyclic; Python's defaults look through all of them many times a second."""
+
+
+class Seldom(logging.Filter):
+    """Lets what the libraries say through once in a while: a broker's absence is worth 600 lines a minute to them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._next: dict[tuple[str, str], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to show the line."""
+        if record.name.startswith("streams.") and not record.msg.startswith("["):
+            return True
+        if record.levelno < logging.WARNING and not logging.getLogger().isEnabledFor(logging.DEBUG):
+            return False
+        key = record.name, record.msg
+        if record.created < self._next.get(key, 0.0):
+            return False
+        self._next[key] = record.created + SELDOM_S
+        return True
+
+
+def run_worker(settings: Settings) -> int:
+    """Run until a signal comes or something breaks; the exit code."""
+    logging.basicConfig(
+        level=settings.log_level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(Seldom())
+    gc.set_threshold(*GC_THRESHOLDS)
+    return asyncio.run(_run(settings))
+
+
+async def _run(settings: Settings) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for one in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(one, stop.set)
+    partitions = await _topics(settings, stop)
+    if partitions is None:
+        return 0
+    engine = build(settings, partitions)
+    runner = web.AppRunner(engine.api.application(), access_log=None, handle_signals=False)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, settings.host, settings.port).start()
+        log.info("serving on http://%s:%s", settings.host, settings.port)
+        return await _serve(engine, stop)
+    finally:
+        await runner.cleanup()
+        await engine.sessions.close()
+
+
+async def _topics(settings: Settings, stop: asyncio.Event) -> int | None:
+    """See to the topics, however long the broker is away; how many partitions there are. None: told to stop."""
+    while not stop.is_set():
+        try:
+            spec = TopicsSpec.of(settings)
+            for line in await ensure_topics(settings.broker, spec):
+                log.info("topic %s", line)
+            return await count_partitions(settings.broker, settings.topic)
+        except (KafkaError, OSError) as error:
+            log.warning(
+                "Kafka at %s cannot be used yet, trying again: %s", settings.broker, " ".join(str(error).split())
+            )
+        try:
+            async with asyncio.timeout(TRY_AGAIN_S):
+                await stop.wait()
+        except TimeoutError:
+            pass
+    return None
+
+
+async def _serve(engine: Engine, stop: asyncio.Event) -> int:
+    """Run Faust's app until it is told to stop, or crashes."""
+    app: Any = engine.faust
+    ended = [asyncio.create_task(stop.wait()), asyncio.create_task(_crashed(app))]
+    starting = asyncio.create_task(app.start())
+    done, _ = await asyncio.wait([*ended, starting], return_when=asyncio.FIRST_COMPLETED)
+    if done == {starting}:
+        starting.result()
+        await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
+    crashed = not stop.is_set()
+    for task in (*ended, starting):
+        task.cancel()
+    if crashed:
+        log.error("ending: %r", app.crash_reason)
+    try:
+        async with asyncio.timeout(STOP_LIMIT_S):
+            await app.stop()
+    except TimeoutError:
+        # The changelog is whole at every moment; there is nothing left that must be waited for.
+        log.warning("the end took more than %s s; ending without it", STOP_LIMIT_S)
+        logging.shutdown()
+        os._exit(CRASHED if crashed else 0)
+    return CRASHED if crashed else 0
+
+
+async def _crashed(app: Any) -> None:
+    await app._crashed.wait()
