@@ -19,6 +19,9 @@ Entry = tuple[bytes, bytes | None]
 FORMAT: Final = 1
 """Of the entries. A worker that reads another one stops: guessing would spoil counters."""
 
+ENTRY_BYTES: Final = 350
+"""About what one changed call puts into a cut, its cell's and its number's share included."""
+
 _encode = msgspec.msgpack.Encoder().encode
 
 CALL, CELL, NUMBER, USER, POSITION = b"c", b"w", b"n", b"u", b"p"

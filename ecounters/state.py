@@ -11,7 +11,6 @@ five times between two looks is counted once, by the difference to what it had b
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final
 from zoneinfo import ZoneInfo
 
 from ecounters import saving
@@ -35,9 +34,6 @@ from ecounters.routing import partition_of
 from ecounters.user import User
 from ecounters.wheel import Wheel
 from ecounters.windows import DAY_MS, HOUR_MS, MINUTE_MS
-
-ENTRY_BYTES: Final = 350
-"""About what one changed call puts into a cut, its cell's and its number's share included."""
 
 
 class PartitionState:
@@ -323,7 +319,7 @@ class PartitionState:
     @property
     def dirty_bytes(self) -> int:
         """About how large the next cut is."""
-        return ENTRY_BYTES * (len(self._dirty) + len(self._dropped))
+        return saving.ENTRY_BYTES * (len(self._dirty) + len(self._dropped))
 
     def cut(self) -> Iterator[saving.Entry]:
         """Everything that changed since the last cut, as absolute entries, the position last.
