@@ -25,7 +25,9 @@ HEARTBEATS: Final = 4
 """In a session's time: so many may be lost, less one, before a worker is taken for dead."""
 QUEUED_BATCHES_MAX: Final = 4
 """Faust's default is 4,096 messages, which here are batches of up to ``fetch_bytes``."""
-REQUEST_LIMIT_S: Final = 15.0
+REQUEST_LIMIT_S: Final = 10.0
+REBALANCE_S: Final = 10.0
+"""How long the others wait for a worker when partitions are shared out anew: for its last flush, and a bit."""
 
 
 class FaustApp(faust.App):
@@ -62,6 +64,7 @@ def build(settings: Settings, partitions: int) -> Engine:
 
 def _options(settings: Settings) -> dict[str, Any]:
     """Faust's settings. Each that is not its default says why."""
+    rebalance_s = max(REBALANCE_S, float(settings.session_timeout_s))
     return {
         "id": settings.app_id,
         "broker": list(broker_urls(settings.broker)),
@@ -79,10 +82,13 @@ def _options(settings: Settings) -> dict[str, Any]:
         "table_standby_replicas": 0,
         "stream_wait_empty": False,
         "stream_buffer_maxsize": QUEUED_BATCHES_MAX,
+        # Static membership: the broker gives a name's partitions to whoever has it, without waiting for the dead one.
+        "consumer_group_instance_id": settings.instance_id or None,
         "broker_session_timeout": float(settings.session_timeout_s),
         "broker_heartbeat_interval": settings.session_timeout_s / HEARTBEATS,
-        "broker_request_timeout": max(REQUEST_LIMIT_S, settings.session_timeout_s + 1.0),
-        "broker_rebalance_timeout": 30.0,
+        # The broker keeps a request to join open while others have not: the one limit must be above the other.
+        "broker_rebalance_timeout": rebalance_s,
+        "broker_request_timeout": rebalance_s + REQUEST_LIMIT_S,
         "broker_max_poll_interval": 300.0,
         "broker_commit_interval": 1.0,
         "consumer_auto_offset_reset": "earliest",

@@ -112,6 +112,7 @@ def _path(text: str) -> Path:
 
 
 _name = _matching(r"[A-Za-z0-9._-]{1,200}", "must be 1 to 200 letters, digits, '.', '_' or '-' (a Kafka topic's name)")
+_optional_name = _matching(r"[A-Za-z0-9._-]{0,200}", "must be up to 200 letters, digits, '.', '_' or '-'")
 _host = _matching(r"[A-Za-z0-9._:-]+", "must be a host name or an address to listen on")
 
 
@@ -138,6 +139,9 @@ class Settings:
     port: int = _setting("8080", "port", _whole(1, 65_535), "where HTTP is served")
     advertise: str = _setting(
         "", "host:port", _advertise, "where other workers reach this one; not given, it is host:port of the two above"
+    )
+    instance_id: str = _setting(
+        "", "name", _optional_name, "this worker's own: after a crash, one started with it has its partitions at once"
     )
     zone: ZoneInfo = _setting("UTC", "IANA name", zone_named, "the time zone of users added without one")
     topic: str = _setting("ecounters.events", "name", _name, "the topic of events; TOPIC.dlq takes what is refused")

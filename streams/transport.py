@@ -60,6 +60,15 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer._fetch_max_wait_ms = cast(Any, self.app).fetch_wait_ms
         return consumer
 
+    async def on_thread_stop(self) -> None:
+        """The consumer is stopped here, and leaves the group even if it has a name of its own in it.
+
+        aiokafka would have such a one only fall silent, and its partitions wait for the session's end.
+        """
+        if self._consumer is not None and self._consumer._coordinator is not None:
+            self._consumer._coordinator._group_instance_id = None
+        await super().on_thread_stop()
+
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """A rebalance ends. Nothing is fetched of a partition until it is known from where on: see ``follow``."""
         self._ensure_consumer().pause(*map(driver.ensure_aiokafka_TP, assigned))

@@ -1,0 +1,179 @@
+"""Holding workers against the log: what they answer, and what they dead-lettered, must be what a recount says."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from streams.sessions import Sessions
+from streams.settings import Settings
+from tests.support.builders import ALL_FIELDS
+from tests.support.recount import Recount
+from tests.support.workers import Place, Reply, Worker
+
+TOKEN: Final = "a-token-for-tests"
+CAUGHT_UP_LIMIT_S: Final = 90.0
+SLACK_MS: Final = 120_000
+"""How long after the last event a test asks, at most. No call's time limit may lie in it: the answer would depend on
+when it is asked."""
+
+Row = tuple[int, int, bytes | None]
+Letter = tuple[int, int, str, str, bytes | None]
+"""(partition, offset, reason, field, the message) of a refused event."""
+
+
+async def read_topic(broker: str, topic: str, isolation: str = "read_uncommitted") -> dict[int, list[Any]]:
+    """All records of a topic, by partition."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=broker, enable_auto_commit=False, isolation_level=isolation, auto_offset_reset="earliest"
+    )
+    await consumer.start()
+    try:
+        partitions = [TopicPartition(topic, at) for at in sorted(await _partitions(consumer, topic))]
+        consumer.assign(partitions)
+        await consumer.seek_to_beginning(*partitions)
+        ends = await consumer.end_offsets(partitions)
+        found: dict[int, list[Any]] = {tp.partition: [] for tp in partitions}
+        for tp in partitions:
+            while await consumer.position(tp) < ends[tp]:
+                for records in (await consumer.getmany(tp, timeout_ms=500)).values():
+                    found[tp.partition] += [r for r in records if r.offset < ends[tp]]
+        return found
+    finally:
+        await consumer.stop()
+
+
+async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> set[int]:
+    await consumer.topics()
+    found: set[int] | None = consumer.partitions_for_topic(topic)
+    assert found, f"there is no topic {topic}"
+    return found
+
+
+def wait_until_flushed(place: Place, limit_s: float = CAUGHT_UP_LIMIT_S) -> None:
+    """Until all that is in the log has been flushed and committed, what was sent on to other partitions included."""
+
+    async def wait() -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=place.broker)
+        consumer = AIOKafkaConsumer(bootstrap_servers=place.broker)
+        await admin.start()
+        await consumer.start()
+        try:
+            partitions = [TopicPartition(place.name, at) for at in range(place.partitions)]
+            deadline = time.monotonic() + limit_s
+            while True:
+                committed = await admin.list_consumer_group_offsets(place.name)
+                ends = await consumer.end_offsets(partitions)
+                left = {tp.partition: end - getattr(committed.get(tp), "offset", 0) for tp, end in ends.items() if end}
+                if not any(left.values()):
+                    return
+                assert time.monotonic() < deadline, f"not flushed after {limit_s} s: {left}"
+                await asyncio.sleep(0.1)
+        finally:
+            await consumer.stop()
+            await admin.close()
+
+    asyncio.run(wait())
+
+
+def recounts(place: Place) -> list[Recount]:
+    """The recount of each partition, as its log is now."""
+    log = asyncio.run(read_topic(place.broker, place.name))
+    found = []
+    for partition, records in sorted(log.items()):
+        recount = Recount(partition, len(log))
+        recount.read((record.offset, record.timestamp, record.value) for record in records)
+        found.append(recount)
+    return found
+
+
+def add_users(place: Place, users: Iterable[str]) -> None:
+    """Let these users ask, with TOKEN, in UTC."""
+
+    async def add() -> None:
+        sessions = Sessions.connect(Settings(redis=place.redis_url))
+        try:
+            known = {one.user_id for one in await sessions.list_users()}
+            for user in users:
+                if user not in known:
+                    await sessions.add_user(user, "UTC", TOKEN)
+                else:
+                    await sessions.new_token(user, TOKEN)
+        finally:
+            await sessions.close()
+
+    asyncio.run(add())
+
+
+def ask_any(workers: Sequence[Worker], user: str, begin_ms: int, end_ms: int) -> Reply:
+    """The answer of the worker that has the user's partition, complete and not behind, within a time limit."""
+    body = {
+        "userId": user,
+        "token": TOKEN,
+        "Field": list(ALL_FIELDS),
+        "filter": [{"field": "date", "op": "between", "value": [begin_ms, end_ms]}],
+    }
+    deadline = time.monotonic() + CAUGHT_UP_LIMIT_S
+    reply: Reply | None = None
+    while time.monotonic() < deadline:
+        for worker in workers:
+            reply = worker.ask(body)
+            assert reply.status in (200, 503), reply
+            lag, complete = reply.headers.get("X-Ecounters-Lag-Ms"), reply.headers.get("X-Ecounters-Complete")
+            if reply.status == 200 and lag == "0" and complete == "true":
+                return reply
+        time.sleep(0.1)
+    logs = "\n".join(worker.last_words() for worker in workers)
+    raise AssertionError(f"{user}: no complete answer in {CAUGHT_UP_LIMIT_S} s; the last: {reply}\n{logs}")
+
+
+def differences(
+    workers: Sequence[Worker], counted: Sequence[Recount], begin_ms: int, end_ms: int
+) -> tuple[int, list[str]]:
+    """(how many counters were compared, what differs) over all users, all keys and all fields of a range."""
+    compared, wrong = 0, []
+    for recount in counted:
+        for user in recount.users():
+            settled = recount.watermark + SLACK_MS
+            expected = recount.answer(user, begin_ms, end_ms, ALL_FIELDS)
+            assert expected == recount.answer(user, begin_ms, end_ms, ALL_FIELDS, settled), "choose another seed"
+            reply = ask_any(workers, user, begin_ms, end_ms)
+            told: Mapping[str, Any] = reply.json["message"]
+            if list(told) != list(expected):
+                wrong.append(f"{user}: keys {list(told)}, expected {list(expected)}")
+            for key, value in expected.items():
+                compared += 1
+                if told.get(key) != value:
+                    wrong.append(f"{user} {key}: {told.get(key)}, recounted {value}")
+            suspected = int(reply.headers["X-Ecounters-Suspected"])
+            if suspected != recount.suspected(user):
+                wrong.append(f"{user} suspected: {suspected}, recounted {recount.suspected(user)}")
+    return compared, wrong
+
+
+def dead_letters(place: Place) -> list[Letter]:
+    """What the dead-letter topic holds, in the order of the places that it came from."""
+    found = []
+    for records in asyncio.run(read_topic(place.broker, f"{place.name}.dlq", "read_committed")).values():
+        for record in records:
+            headers = {name: value.decode() for name, value in record.headers}
+            assert headers["topic"] == place.name
+            where = int(headers["partition"]), int(headers["offset"])
+            found.append((*where, headers["reason"], headers["field"], record.value))
+    return sorted(found, key=lambda letter: letter[:2])
+
+
+def refused(place: Place, counted: Sequence[Recount]) -> list[Letter]:
+    """What the dead-letter topic should hold."""
+    log = asyncio.run(read_topic(place.broker, place.name))
+    values = {(p, record.offset): record.value for p, records in log.items() for record in records}
+    return sorted(
+        (recount.partition, offset, reason, name, values[recount.partition, offset])
+        for recount in counted
+        for offset, reason, name in recount.refused
+    )

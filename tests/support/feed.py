@@ -1,0 +1,93 @@
+"""Publishing made-up logs to a broker, at a pace, while a test does other things."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from aiokafka import AIOKafkaProducer
+
+from ecounters.routing import partition_of
+from ecounters.simulate import Plan, Published, simulate
+from tests.support.workers import Place
+
+SLICE_S: Final = 0.02
+
+
+def yesterday_ms() -> int:
+    """Yesterday's midnight (UTC): a log that starts there is the same every day, but for the date."""
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return int((today - timedelta(days=1)).timestamp() * 1000)
+
+
+def made_up(plan: Plan, events: int) -> list[Published]:
+    """The first so many messages of a plan."""
+    return list(itertools.islice(simulate(plan), events))
+
+
+async def publish(place: Place, messages: Iterable[Published], rate: float, misroute_every: int = 0) -> None:
+    """Publish messages to their partitions, so many a second (0: flat out); every n-th to a wrong partition."""
+    producer = AIOKafkaProducer(bootstrap_servers=place.broker, acks="all", linger_ms=5, max_batch_size=200_000)
+    await producer.start()
+    sent = []
+    try:
+        began = time.monotonic()
+        for at, (partition, key, value) in enumerate(_routed(messages, place.partitions, misroute_every)):
+            sent.append(await producer.send(place.name, value, key=key, partition=partition))
+            if len(sent) > 2_000:
+                await asyncio.gather(*sent)
+                sent = []
+            if rate and at % 100 == 0:
+                ahead = at / rate - (time.monotonic() - began)
+                if ahead > SLICE_S:
+                    await asyncio.sleep(ahead)
+        await asyncio.gather(*sent)
+    finally:
+        await producer.stop()
+
+
+def _routed(
+    messages: Iterable[Published], partitions: int, misroute_every: int
+) -> Iterator[tuple[int, bytes | None, bytes]]:
+    for at, message in enumerate(messages):
+        if message.user_id is None:
+            for partition in range(partitions):
+                yield partition, None, message.value
+            continue
+        where = partition_of(message.user_id, partitions)
+        if misroute_every and at % misroute_every == misroute_every - 1:
+            where = (where + 1) % partitions
+        yield where, message.user_id.encode(), message.value
+
+
+class Feed:
+    """A log that is published in the background: ``with Feed(...) as feed: ...; feed.wait()``."""
+
+    def __init__(self, place: Place, messages: Iterable[Published], rate: float, misroute_every: int = 0) -> None:
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(
+            target=self._run, args=(place, messages, rate, misroute_every), name="feed", daemon=True
+        )
+        self._thread.start()
+
+    def _run(self, place: Place, messages: Iterable[Published], rate: float, misroute_every: int) -> None:
+        try:
+            asyncio.run(publish(place, messages, rate, misroute_every))
+        except BaseException as error:
+            self._error = error
+
+    @property
+    def running(self) -> bool:
+        """Whether there is more to come."""
+        return self._thread.is_alive()
+
+    def wait(self) -> None:
+        """Until everything is published; what went wrong is raised here."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error

@@ -1,0 +1,156 @@
+"""Real worker processes, as a person would start them, and what they are asked."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final, Self
+
+ROOT: Final = Path(__file__).parent.parent.parent
+PATH: Final = "/api/v2/overallCount/Ecounters"
+READY_LIMIT_S: Final = 60.0
+END_LIMIT_S: Final = 10.0
+
+
+@dataclass(frozen=True)
+class Place:
+    """Topics of a test's own on a broker, and the store. ``settings``: more of them, without their prefix."""
+
+    broker: str
+    redis_url: str
+    log_dir: Path
+    name: str = field(default_factory=lambda: f"t{secrets.token_hex(5)}")
+    partitions: int = 4
+    settings: Mapping[str, object] = field(default_factory=dict)
+
+    def environment(self, **more: object) -> dict[str, str]:
+        """The environment of a process that works here."""
+        given = {
+            "BROKER": self.broker,
+            "REDIS": self.redis_url,
+            "TOPIC": self.name,
+            "APP_ID": self.name,
+            "PARTITIONS": self.partitions,
+            **self.settings,
+            **more,
+        }
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("ECOUNTERS_")}
+        return clean | {f"ECOUNTERS_{name}": str(value) for name, value in given.items()}
+
+    def having(self, **settings: object) -> Place:
+        """The same place with other settings."""
+        return replace(self, settings={**self.settings, **settings})
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a worker answered."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body."""
+        return json.loads(self.body)
+
+
+class Worker:
+    """One worker process, on a port of its own. ``again``: in the place of one that has ended."""
+
+    def __init__(self, place: Place, again: Worker | None = None) -> None:
+        self.place = place
+        self.port: int = free_port() if again is None else again.port
+        self.log = place.log_dir / f"worker-{self.port}-{secrets.token_hex(2)}.log"
+        # A name of its own, so that one in its place needs not wait until the group takes this one for dead.
+        environment = place.environment(PORT=self.port, INSTANCE_ID=f"w{self.port}")
+        command = [sys.executable, "-m", "streams.cli", "worker"]
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.kill()
+
+    # ------------------------------------------------------------------------------------------ its end
+
+    def kill(self) -> None:
+        """SIGKILL, whatever it is doing."""
+        with suppress(ProcessLookupError):
+            self.process.kill()
+        self.process.wait(END_LIMIT_S)
+
+    def end(self) -> float:
+        """SIGTERM; how many seconds it took, and it must have ended in order."""
+        began = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(END_LIMIT_S)
+        assert code == 0, self.last_words()
+        return time.monotonic() - began
+
+    def last_words(self) -> str:
+        """The end of its log."""
+        return self.log.read_text(errors="replace")[-4_000:]
+
+    # ------------------------------------------------------------------------------------------ asking it
+
+    def request(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Reply:
+        """One request; bytes go as they are, anything else as JSON. OSError if it does not listen."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+            connection.request(method, path, content, dict(headers or {}))
+            response = connection.getresponse()
+            return Reply(response.status, dict(response.getheaders()), response.read())
+        finally:
+            connection.close()
+
+    def ask(self, body: Mapping[str, object], headers: Mapping[str, str] | None = None) -> Reply:
+        """The counters."""
+        return self.request("POST", PATH, body, headers)
+
+    def metric(self, name: str) -> float:
+        """A metric without labels, or the sum over its labels."""
+        text = self.request("GET", "/metrics").body.decode()
+        rows = [line.rsplit(" ", 1) for line in text.splitlines() if line.split("{")[0].split(" ")[0] == name]
+        assert rows, f"there is no metric {name}"
+        return sum(float(value) for _, value in rows)
+
+    def not_ready(self) -> str:
+        """Why it is not ready; "" if it is."""
+        try:
+            reply = self.request("GET", "/readyz")
+        except (OSError, http.client.HTTPException) as error:
+            return str(error)
+        return "" if reply.status == 200 else str(reply.json["message"])
+
+    def wait_ready(self, limit_s: float = READY_LIMIT_S) -> Self:
+        """Until it is ready: restored, and at the end of its partitions or nearly so."""
+        deadline = time.monotonic() + limit_s
+        while why := self.not_ready():
+            assert self.process.poll() is None, f"it ended: {self.last_words()}"
+            assert time.monotonic() < deadline, f"not ready after {limit_s} s ({why}): {self.last_words()}"
+            time.sleep(0.05)
+        return self
+
+
+def free_port() -> int:
+    """A port that nothing listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        return int(one.getsockname()[1])
