@@ -56,7 +56,7 @@ class Api:
         asked = parse_request(await request.read())
         account = await self._authorize(asked)
         answer = self._answers.answer(account, asked, int(time.time() * 1000))
-        if answer.etag in _etags(request.headers.get("If-None-Match", "")):
+        if _matches(request.headers.get("If-None-Match", ""), answer.etag):
             return web.Response(status=304, headers=answer.headers)
         return json_response(answer.body, answer.headers)
 
@@ -79,5 +79,7 @@ class Api:
         return web.Response(body=generate_latest(self._metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-def _etags(header: str) -> list[str]:
-    return [tag.strip() for tag in header.split(",")]
+def _matches(if_none_match: str, etag: str) -> bool:
+    """Whether the client has that answer already; by RFC 9110 it does not matter here whether a tag is weak."""
+    tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
+    return "*" in tags or etag.removeprefix("W/") in tags

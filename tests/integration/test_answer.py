@@ -1,0 +1,238 @@
+"""The answer over real HTTP: the vendor's sample, every error, and what a bad message in the stream does."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from ecounters.routing import partition_of
+from streams.sessions import Sessions
+from streams.settings import Settings
+from tests.support.audit import TOKEN, Letter, add_users, dead_letters, recounts, refused, wait_until_flushed
+from tests.support.builders import CallScript, encoded
+from tests.support.workers import PATH, Place, Reply, Worker
+
+SAMPLE = (
+    b'{"message":{"LCT":{},"RCMPID":{},"RC":0,"LIVR":{},"LDID":{},"cBl":0,"CT":{"CTC":2},"CST":{"3":1,"6":1},'
+    b'"CMPID":{},"DID":{},"DTMF":{},"DTMFV":{},"DTMFI":{},"DTMFINV":{},"GHC":0,"FWC":0,"TRSC":2,"MC":0,"ucBl":0,'
+    b'"TC":2,"repeatCall":0,"freshCall":2,"CHSR":0,"CNC":2},"status":"success"}'
+)
+SAMPLE_ETAG = 'W/"11a-HFF66YNcSs5WoIJy6+TSUnmUgDk"'
+HEADERS = {
+    "Content-Type": "application/json; charset=utf-8",
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "POST, GET, OPTIONS, PATCH, DELETE",
+    "Access-Control-Allow-Headers": "X-Requested-With,content-type",
+    "Access-Control-Allow-Credentials": "true",
+    "Vary": "Origin",
+    "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
+}
+
+
+def publish(place: Place, user: str, *values: bytes | None) -> None:
+    """Publish messages of one user."""
+
+    async def send() -> None:
+        producer = AIOKafkaProducer(bootstrap_servers=place.broker, max_request_size=2_000_000)
+        await producer.start()
+        try:
+            for value in values:
+                await producer.send_and_wait(
+                    place.name, value, key=user.encode(), partition=partition_of(user, place.partitions)
+                )
+        finally:
+            await producer.stop()
+
+    asyncio.run(send())
+
+
+def told_when(worker: Worker, user: str, key: str, value: object) -> Reply:
+    """The answer once a key has that value; it must come soon."""
+    deadline = time.monotonic() + 10
+    while True:
+        reply = worker.ask({"userId": user, "token": TOKEN})
+        if reply.status == 200 and reply.json["message"][key] == value:
+            return reply
+        assert time.monotonic() < deadline, (reply, worker.last_words())
+        time.sleep(0.02)
+
+
+class Now(CallScript):
+    """The events of a call, in seconds from now."""
+
+    def values(self) -> list[bytes]:
+        """As they are published: a test's times begin at noon of a day, these begin now."""
+        shift = int(time.time() * 1000) - 60_000 - min(event["ts"] for event in self.events)
+        return [
+            encoded({**event, "ts": event["ts"] + shift, "id": f"{self.user}{event['id']}"}) for event in self.events
+        ]
+
+
+def test_the_vendors_sample_comes_out_byte_for_byte(place: Place) -> None:
+    """Two click-to-call calls; the second leg of one of them missed; both transferred, from new numbers."""
+    add_users(place, ["sample"])
+    first = Now("c1", "sample").started(0, "CTC", number="+15550000001").ringing(1, "1").answered(3, "1")
+    first.dialed(4, "2").ringing(5, "2").answered(7, "2").add("call.transferred", 8, to="a2").ended(20, 3)
+    second = Now("c2", "sample").started(1, "CTC", number="+15550000002").ringing(2, "1").answered(4, "1")
+    second.dialed(5, "2").ringing(6, "2").leg_ended(15, "2").add("call.transferred", 16, to="a3").ended(22, 6)
+    with Worker(place).wait_ready() as worker:
+        publish(place, "sample", *first.values(), *second.values())
+        told_when(worker, "sample", "CST", {"3": 1, "6": 1})
+        for path in (PATH, "/deepcall" + PATH):
+            reply = worker.request("POST", path, {"userId": "sample", "token": TOKEN})
+            assert (reply.status, reply.body, reply.headers["ETag"]) == (200, SAMPLE, SAMPLE_ETAG)
+            assert {name: reply.headers[name] for name in HEADERS} == HEADERS
+            assert reply.headers["Content-Length"] == "282"
+        for tag in (SAMPLE_ETAG, f'"x", {SAMPLE_ETAG}', "*"):
+            again = worker.ask({"userId": "sample", "token": TOKEN}, {"If-None-Match": tag})
+            assert (again.status, again.body, again.headers["ETag"]) == (304, b"", SAMPLE_ETAG)
+        assert worker.ask({"userId": "sample", "token": TOKEN}, {"If-None-Match": '"x"'}).status == 200
+
+
+@pytest.fixture
+def worker(place: Place) -> Iterator[Worker]:
+    """A worker that is ready, and knows the user u1."""
+    add_users(place, ["u1"])
+    with Worker(place) as one:
+        yield one.wait_ready()
+
+
+def ssid_of(place: Place, **options: Any) -> str:
+    """A session of u1."""
+
+    async def open_() -> str:
+        sessions = Sessions.connect(Settings(redis=place.redis_url))
+        try:
+            return await sessions.open_session("u1", 600, **options)
+        finally:
+            await sessions.close()
+
+    return asyncio.run(open_())
+
+
+def test_who_may_ask_and_who_may_not(place: Place, worker: Worker) -> None:
+    """A session, a user with a token, or both if they agree; all that is wrong is refused in the same words."""
+    ssid = ssid_of(place)
+    good: list[dict[str, Any]] = [
+        {"ssid": ssid},
+        {"userId": "u1", "token": TOKEN},
+        {"ssid": ssid, "userId": "u1", "token": TOKEN},
+    ]
+    for body in good:
+        assert worker.ask(body).status == 200
+    wrong: list[dict[str, Any]] = [
+        {"ssid": "x"},
+        {"userId": "u1", "token": "x"},
+        {"userId": "u1"},
+        {"userId": "nobody", "token": TOKEN},
+        {"ssid": ssid, "userId": "u2", "token": TOKEN},
+    ]
+    told = {worker.ask(body).body for body in wrong}
+    assert told == {b'{"status":"error","message":"Permission denied","code":1015}'}
+    assert {worker.ask(body).status for body in wrong} == {403}
+    out = worker.ask({"ssid": ssid_of(place, agent="ann", logged_in=False)})
+    assert (out.status, out.json) == (403, {"status": "error", "message": "Agent is not logged in", "code": 1043})
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code", "begins"),
+    [
+        (b"", 400, 1000, "Invalid parameter: the body is empty"),
+        (b"{", 400, 1000, "Invalid parameter: the body is not JSON"),
+        (b"[]", 400, 1000, "Invalid parameter: the body is not a JSON object"),
+        (b" " * 70_000, 413, 1000, "Invalid parameter: the body"),
+        (b'{"ssid":1}', 400, 1001, "Invalid data type: ssid must be a string"),
+        (b"{}", 400, 1002, "UserId not provided"),
+        (b'{"ssid":"x","x":1}', 400, 1000, 'Invalid parameter: unknown parameter "x"'),
+        (b'{"ssid":"x","Field":["XX"]}', 400, 1000, 'Invalid parameter: Field[0] "XX"'),
+        (b'{"ssid":"x","filter":[{"field":"did","value":"1"}]}', 400, 1000, "Invalid parameter: filter[0].field"),
+    ],
+)
+def test_a_request_that_is_wrong_is_told_what_and_where(
+    worker: Worker, body: bytes, status: int, code: int, begins: str
+) -> None:
+    """In the documented form, with the documented headers."""
+    reply = worker.request("POST", PATH, body)
+    assert (reply.status, reply.json["status"], reply.json["code"]) == (status, "error", code)
+    assert reply.json["message"].startswith(begins)
+    assert {name: reply.headers[name] for name in HEADERS} == HEADERS
+
+
+def test_methods_and_paths(worker: Worker) -> None:
+    """OPTIONS is answered, other methods are refused with Allow, unknown paths in the same JSON form."""
+    options = worker.request("OPTIONS", PATH)
+    assert (options.status, options.body) == (204, b"")
+    assert options.headers["Access-Control-Allow-Methods"] == HEADERS["Access-Control-Allow-Methods"]
+    wrong = worker.request("GET", PATH)
+    assert (wrong.status, wrong.headers["Allow"], wrong.json["status"]) == (405, "OPTIONS, POST", "error")
+    missing = worker.request("GET", "/nowhere")
+    assert (missing.status, missing.json["status"]) == (404, "error")
+    assert worker.request("GET", "/healthz").status == 200
+
+
+def test_bad_messages_are_dead_lettered_and_change_nothing(place: Place, worker: Worker) -> None:
+    """Not JSON, of wrong or unknown types, empty, too large, ahead, late: each byte for byte with its reason."""
+    call = Now("c1", "u1").started(0, "IBD", did="1555").ringing(1).answered(2)
+    publish(place, "u1", *call.values())
+    before = told_when(worker, "u1", "CNC", 1).body
+    now = int(time.time() * 1000)
+
+    def event(**fields: object) -> bytes:
+        made = {"id": "x", "type": "call.started", "ts": now, "userId": "u1", "callId": "c2", "callType": "IBD"}
+        return json.dumps({**made, **fields}).encode()
+
+    bad: dict[bytes | None, tuple[str, str]] = {
+        None: ("empty", ""),
+        b"": ("empty", ""),
+        b"{": ("not_json", ""),
+        b"\xff\xfe": ("not_json", ""),
+        b"[1]": ("not_object", ""),
+        event(id=""): ("empty_id", "id"),
+        event(id=7): ("wrong_type", "id"),
+        event(type="call.sung"): ("unknown_type", "type"),
+        event(callId=None): ("missing", "callId"),
+        event(callType="XXX"): ("bad_value", "callType"),
+        event(ts=17): ("bad_ts", "ts"),
+        event(ts=now + 600_000): ("clock_ahead", "ts"),
+        event(ts=now - 3_600_000): ("late", "ts"),
+        event(did="x" * 66_000): ("too_large", ""),
+        event(did="x" * 200): ("too_long", "did"),
+    }
+    publish(place, "u1", *bad)
+    wait_until_flushed(place)
+    counted = recounts(place)
+    letters = dead_letters(place)
+    assert letters == refused(place, counted)
+    assert [_told(letter) for letter in letters] == [(value, *why) for value, why in bad.items()]
+    assert worker.metric("ecounters_events_refused_total") == len(bad)
+    assert worker.ask({"userId": "u1", "token": TOKEN}).body == before
+
+
+def _told(letter: Letter) -> tuple[bytes | None, str, str]:
+    _, _, reason, name, value = letter
+    return value, reason, name
+
+
+def test_a_client_may_send_what_it_likes_for_a_content_type(worker: Worker) -> None:
+    """The vendor's own clients send none, text/plain or a form's."""
+    for kind in (None, "text/plain", "application/x-www-form-urlencoded", "application/json"):
+        headers = {} if kind is None else {"Content-Type": kind}
+        assert worker.ask({"userId": "u1", "token": TOKEN}, headers).status == 200
+
+
+def test_a_broken_request_is_no_error_of_the_worker(worker: Worker) -> None:
+    """An empty Content-Length, as the vendor's samples set it, is no HTTP; the next request is answered."""
+    connection = http.client.HTTPConnection("127.0.0.1", worker.port, timeout=5)
+    connection.putrequest("POST", PATH)
+    connection.putheader("Content-Length", "")
+    connection.endheaders()
+    assert connection.getresponse().status == 400
+    connection.close()
+    assert worker.ask({"userId": "u1", "token": TOKEN}).status == 200
