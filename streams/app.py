@@ -18,7 +18,7 @@ from streams.part import Context
 from streams.sessions import Sessions
 from streams.settings import Settings
 from streams.table import StateManager, StateTable
-from streams.transport import broker_urls
+from streams.transport import Assignor, broker_urls
 from streams.web.api import Api
 
 HEARTBEATS: Final = 4
@@ -70,6 +70,7 @@ def _options(settings: Settings) -> dict[str, Any]:
         "broker": list(broker_urls(settings.broker)),
         "Table": StateTable,
         "TableManager": StateManager,
+        "PartitionAssignor": Assignor,
         "canonical_url": f"http://{settings.advertise}",
         # Ours serves HTTP, before the tables are there too; it says 503 then.
         "web_enabled": False,

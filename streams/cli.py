@@ -7,6 +7,7 @@ import itertools
 import logging
 import os
 import re
+import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from datetime import datetime
@@ -363,3 +364,7 @@ def main(args: list[str] | None = None) -> int:
         click.echo(f"ecounters: {error}", err=True)
         return 1
     return result if isinstance(result, int) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

