@@ -12,7 +12,25 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
-from ecounters.events import CallEvent
+from ecounters.event_types import (
+    Answered,
+    Dialed,
+    DtmfReceived,
+    Ended,
+    Event,
+    Forwarded,
+    Heartbeat,
+    Held,
+    IvrEntered,
+    IvrEvent,
+    IvrLeft,
+    LegEnded,
+    LegEvent,
+    Resumed,
+    Ringing,
+    Started,
+    Transferred,
+)
 
 if TYPE_CHECKING:
     from ecounters.cells import Cell
@@ -131,7 +149,7 @@ class SavedCall(Struct, array_like=True, gc=False):
 # ------------------------------------------------------------------------------------------------ the join
 
 
-def _leg(call: Call, event: CallEvent) -> Leg:
+def _leg(call: Call, event: LegEvent) -> Leg:
     leg_id = event.leg_id
     legs = call.legs
     if legs is None:
@@ -148,52 +166,52 @@ def _leg(call: Call, event: CallEvent) -> Leg:
     return leg
 
 
-def _started(call: Call, event: CallEvent) -> None:
+def _started(call: Call, event: Started) -> None:
     ts = event.ts
     if call.start and (ts, event.id) >= (call.start, call.start_id):
         return
     call.start = ts
     call.start_id = event.id
-    call.type = _same(event.call_type or "")
+    call.type = event.call_type
     call.campaign = _same(event.campaign)
-    call.did = _same(event.did or "")
-    call.number = event.number or ""
+    call.did = _same(event.did)
+    call.number = event.number
     call.switch = _same(event.switch_id or "")
 
 
-def _dialed(call: Call, event: CallEvent) -> None:
+def _dialed(call: Call, event: Dialed) -> None:
     _leg(call, event)  # that the leg is there (and its retry) is all that any counter asks for
 
 
-def _ringing(call: Call, event: CallEvent) -> None:
+def _ringing(call: Call, event: Ringing) -> None:
     leg = _leg(call, event)
     if not leg.ringing or event.ts < leg.ringing:
         leg.ringing = event.ts
 
 
-def _answered(call: Call, event: CallEvent) -> None:
+def _answered(call: Call, event: Answered) -> None:
     leg = _leg(call, event)
     if not leg.answered or event.ts < leg.answered:
         leg.answered = event.ts
 
 
-def _leg_ended(call: Call, event: CallEvent) -> None:
+def _leg_ended(call: Call, event: LegEnded) -> None:
     leg = _leg(call, event)
     if not leg.ended or event.ts < leg.ended:
         leg.ended = event.ts
 
 
-def _ended(call: Call, event: CallEvent) -> None:
+def _ended(call: Call, event: Ended) -> None:
     if call.end and (event.ts, event.id) >= (call.end, call.end_id):
         return
     call.end = event.ts
     call.end_id = event.id
-    call.status = event.status or 0
-    call.ended_by = _same(event.ended_by or "")
+    call.status = event.status
+    call.ended_by = _same(event.ended_by)
 
 
-def _hold(call: Call, event: CallEvent) -> None:
-    entry = (event.ts, event.id, event.type == "call.held")
+def _hold(call: Call, event: Held | Resumed) -> None:
+    entry = (event.ts, event.id, type(event) is Held)
     if call.holds is None:
         call.holds = [entry]
     elif entry not in call.holds:
@@ -201,8 +219,8 @@ def _hold(call: Call, event: CallEvent) -> None:
         call.holds.sort()
 
 
-def _ivr(call: Call, event: CallEvent) -> None:
-    entry = (event.ts, event.id, event.type == "ivr.entered", _same(event.ivr_id or ""))
+def _ivr(call: Call, event: IvrEvent) -> None:
+    entry = (event.ts, event.id, type(event) is IvrEntered, _same(event.ivr_id))
     if call.ivrs is None:
         call.ivrs = [entry]
     elif entry not in call.ivrs:
@@ -210,8 +228,8 @@ def _ivr(call: Call, event: CallEvent) -> None:
         call.ivrs.sort()
 
 
-def _dtmf(call: Call, event: CallEvent) -> None:
-    entry = (event.ts, _same(event.digits or ""), event.valid, _same(event.ivr_id or ""))
+def _dtmf(call: Call, event: DtmfReceived) -> None:
+    entry = (event.ts, _same(event.digits), event.valid, _same(event.ivr_id))
     if call.dtmfs is None:
         call.dtmfs = {event.id: entry}
         return
@@ -220,33 +238,33 @@ def _dtmf(call: Call, event: CallEvent) -> None:
         call.dtmfs[event.id] = entry
 
 
-def _transferred(call: Call, event: CallEvent) -> None:
+def _transferred(call: Call, event: Transferred) -> None:
     call.transferred = True
 
 
-def _forwarded(call: Call, event: CallEvent) -> None:
+def _forwarded(call: Call, event: Forwarded) -> None:
     call.forwarded = True
 
 
-def _heartbeat(call: Call, event: CallEvent) -> None:
+def _heartbeat(call: Call, event: Heartbeat) -> None:
     """Only ``last`` moves, and that moves with every event."""
 
 
-JOIN: Final[dict[str, Callable[[Call, CallEvent], None]]] = {
-    "call.started": _started,
-    "leg.dialed": _dialed,
-    "leg.ringing": _ringing,
-    "leg.answered": _answered,
-    "leg.ended": _leg_ended,
-    "ivr.entered": _ivr,
-    "ivr.left": _ivr,
-    "dtmf.received": _dtmf,
-    "call.held": _hold,
-    "call.resumed": _hold,
-    "call.transferred": _transferred,
-    "call.forwarded": _forwarded,
-    "call.heartbeat": _heartbeat,
-    "call.ended": _ended,
+JOIN: Final[dict[type[Event], Callable[[Call, Any], None]]] = {
+    Started: _started,
+    Dialed: _dialed,
+    Ringing: _ringing,
+    Answered: _answered,
+    LegEnded: _leg_ended,
+    IvrEntered: _ivr,
+    IvrLeft: _ivr,
+    DtmfReceived: _dtmf,
+    Held: _hold,
+    Resumed: _hold,
+    Transferred: _transferred,
+    Forwarded: _forwarded,
+    Heartbeat: _heartbeat,
+    Ended: _ended,
 }
 """What each type of event of a call does to its record."""
 

@@ -1,10 +1,9 @@
-"""Bytes from Kafka -> CallEvent, or BadEvent with a reason and the name of the field.
+"""Bytes from Kafka -> an event, or BadEvent with a reason and the name of the field.
 
 ``parse`` has two ways to the same result. The quick one lets msgspec decode and type-check in one pass; it
 takes what a well-behaved switch sends. Whatever it does not take (numbers given as strings, RFC 3339 times,
 anything wrong) goes through ``_parse_carefully``, which looks at one field after the other and so can say
 which of them is wrong. The careful way is the definition; a property test holds the quick one against it.
-Source of the fields: the table ``FIELDS`` and ``TYPES`` below.
 """
 
 from __future__ import annotations
@@ -12,164 +11,49 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import msgspec
-from msgspec import Meta, Struct
 
 from ecounters.errors import BadEvent
+from ecounters.event_types import (
+    AMOUNT_MAX,
+    CALL_TYPES,
+    DIGITS_MAX,
+    RETRY_MAX,
+    STATUS_MAX,
+    TEXT_MAX,
+    TS_MAX_MS,
+    TS_MIN_MS,
+    TYPES,
+    AnyEvent,
+    EventType,
+    Started,
+)
 
 VALUE_BYTES_MAX: Final = 65_536
 """A larger message is dead-lettered: no event of a call is near that size, and one must not stall a partition."""
 
-TEXT_MAX: Final = 128
-DIGITS_MAX: Final = 64
-TS_MIN_MS: Final = 946_684_800_000
-"""2000-01-01. Times before it are nearly always seconds taken for milliseconds."""
-TS_MAX_MS: Final = 4_102_444_800_000
-"""2100-01-01, excluded."""
-RETRY_MAX: Final = 1000
-STATUS_MAX: Final = 2**31 - 1
-AMOUNT_MAX: Final = 10**15
-"""Of a balance: what a JSON number holds without loss, with its hundredths."""
-
-CALL_TYPES: Final = ("IBD", "OBD", "BRD", "QC", "CTC", "POOL", "MASK", "FLASH")
-
-_Id = Annotated[str, Meta(min_length=1, max_length=TEXT_MAX)]
-_Text = Annotated[str, Meta(max_length=TEXT_MAX)]
-_Amount = Annotated[int, Meta(ge=-AMOUNT_MAX, le=AMOUNT_MAX)] | Annotated[float, Meta(ge=-AMOUNT_MAX, le=AMOUNT_MAX)]
-# What fits into 64 bits; a longer one is for the careful way.
-_Campaign = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | _Text
-
-
-class CallEvent(Struct, gc=False, rename="camel"):
-    """One accepted event. Times are ms since the Unix epoch; ``None`` or ``""`` is "not given"."""
-
-    type: str
-    id: _Id
-    ts: Annotated[int, Meta(ge=TS_MIN_MS, lt=TS_MAX_MS)]
-    user_id: _Id | None = None
-    call_id: _Id | None = None
-    leg_id: _Id = "1"
-    retry: Annotated[int, Meta(ge=0, le=RETRY_MAX)] = 0
-    switch_id: _Id | None = None
-    call_type: _Text | None = None
-    campaign_id: _Campaign | None = None
-    did: _Text | None = None
-    number: _Text | None = None
-    node_id: _Text | None = None
-    agent_id: _Text | None = None
-    ivr_id: _Text | None = None
-    digits: Annotated[str, Meta(min_length=1, max_length=DIGITS_MAX)] | None = None
-    valid: bool = True
-    to: _Text | None = None
-    status: Annotated[int, Meta(ge=-STATUS_MAX - 1, le=STATUS_MAX)] | None = None
-    ended_by: _Text | None = None
-    cause: _Text | None = None
-    balance: _Amount | None = None
-    call_balance: _Amount | None = None
-    call_ids: list[_Id] | None = None
-
-    @property
-    def campaign(self) -> str:
-        """The campaign as text; "" for none (0, "0", "" and absent)."""
-        given = self.campaign_id
-        return "" if not given or given == "0" else str(given)
-
-
-@dataclass(frozen=True, slots=True)
-class EventType:
-    """What a type of event has beside id, type, ts and switchId: ``needs`` must be there, ``may`` can be.
-
-    Whatever else a message holds is not looked at.
-    """
-
-    name: str
-    needs: tuple[str, ...]
-    meaning: str
-    may: tuple[str, ...] = ()
-
-
-_OF_CALL: Final = ("userId", "callId")
-_OF_LEG: Final = ("legId", "retry")
-
-TYPES: Final[dict[str, EventType]] = {
-    t.name: t
-    for t in (
-        EventType(
-            "call.started", (*_OF_CALL, "callType"), "the platform took up a call", ("campaignId", "did", "number")
-        ),
-        EventType(
-            "leg.dialed",
-            _OF_CALL,
-            "a leg to a called party was set up; retry > 0: a failover retry",
-            (*_OF_LEG, "nodeId", "agentId"),
-        ),
-        EventType("leg.ringing", _OF_CALL, "the leg rings", _OF_LEG),
-        EventType("leg.answered", _OF_CALL, "the called party picked up", _OF_LEG),
-        EventType("leg.ended", _OF_CALL, "the leg is over", _OF_LEG),
-        EventType("ivr.entered", (*_OF_CALL, "ivrId"), "the caller is in an IVR flow"),
-        EventType("ivr.left", (*_OF_CALL, "ivrId"), "the caller has left an IVR flow"),
-        EventType("dtmf.received", (*_OF_CALL, "digits"), "the caller pressed something", ("valid", "ivrId")),
-        EventType("call.held", _OF_CALL, "the call is on hold"),
-        EventType("call.resumed", _OF_CALL, "the hold is over"),
-        EventType("call.transferred", _OF_CALL, "the call was transferred", ("to",)),
-        EventType("call.forwarded", _OF_CALL, "the call was forwarded", ("to",)),
-        EventType("call.heartbeat", _OF_CALL, "the call is still there"),
-        EventType("call.ended", (*_OF_CALL, "status"), "the call is over", ("endedBy", "cause")),
-        EventType("balance.updated", ("userId", "balance"), "the account's balance", ("callBalance",)),
-        EventType("switch.snapshot", ("userId", "switchId", "callIds"), "every live call of this user on this switch"),
-        EventType("switch.restarted", ("switchId",), "the switch lost all its calls", ("userId",)),
-    )
-}
-
-_decode = msgspec.json.Decoder(CallEvent).decode
+_decode = msgspec.json.Decoder(AnyEvent).decode
 _decode_parts = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
-# The Python names of what each type needs, for the quick way.
-_NEEDS: Final[dict[str, tuple[str, ...]]] = {
-    name: tuple(re.sub(r"[A-Z]", lambda m: "_" + m[0].lower(), need) for need in t.needs if need not in _OF_CALL)
-    for name, t in TYPES.items()
-}
-_PLAIN: Final = frozenset(name for name, t in TYPES.items() if t.needs == _OF_CALL)
 
-
-def parse(value: bytes | None) -> CallEvent:
+def parse(value: bytes | None) -> AnyEvent:
     """One Kafka message's value as an event, or raise BadEvent(reason, field) and nothing else."""
     if not value:
         raise BadEvent("empty", "")
     if len(value) > VALUE_BYTES_MAX:
         raise BadEvent("too_large", "")
     try:
-        event = _decode(value)
+        event: AnyEvent = _decode(value)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return _parse_carefully(value)
     if not value.isascii() and not _is_utf8(value):  # msgspec does not look into fields that it skips
         raise BadEvent("not_json", "")
-    if event.type in _PLAIN:
-        if event.user_id is not None and event.call_id is not None:
-            return event
+    if type(event) is Started and type(event.campaign_id) is str:
         return _parse_carefully(value)
-    return event if _is_complete(event) else _parse_carefully(value)
-
-
-def _is_complete(event: CallEvent) -> bool:
-    """Whether the quick way may take a decoded event whose type has demands of its own."""
-    needs = _NEEDS.get(event.type)
-    if needs is None:
-        return False
-    declared = TYPES[event.type].needs
-    if "userId" in declared and event.user_id is None:
-        return False
-    if "callId" in declared and event.call_id is None:
-        return False
-    if any(getattr(event, need) in (None, "") for need in needs):
-        return False
-    if event.type == "call.started":
-        return event.call_type in CALL_TYPES and type(event.campaign_id) is not str
-    return True
+    return event
 
 
 def _is_utf8(value: bytes) -> bool:
@@ -183,19 +67,21 @@ def _is_utf8(value: bytes) -> bool:
 # ---------------------------------------------------------------------------------------------- the careful way
 
 
-def _parse_carefully(value: bytes) -> CallEvent:
+def _parse_carefully(value: bytes) -> AnyEvent:
     raw = _object(value)
     declared = _declared_type(raw)
-    fields: dict[str, Any] = {"type": declared.name, "id": _required(raw, "id"), "ts": _time(raw.get("ts"))}
+    fields: dict[str, Any] = {"id": _required(raw, "id"), "ts": _time(raw.get("ts"))}
     for name in FIELDS:  # which begins with the ids, in the documented order of the checks
         if name in declared.needs:
             fields[name] = _required(raw, name)
         elif name in declared.may or name == "switchId":
             fields[name] = _optional(raw, name)
     try:
-        return msgspec.convert({name: got for name, got in fields.items() if got is not None}, CallEvent)
+        made: Any = msgspec.convert({n: got for n, got in fields.items() if got is not None}, declared.cls)
     except msgspec.ValidationError as error:  # the careful checks are the stricter ones: this is never reached
         raise BadEvent("bad_value", str(error)) from None
+    event: AnyEvent = made
+    return event
 
 
 def _object(value: bytes) -> dict[str, Any]:

@@ -10,24 +10,17 @@ five times between two looks is counted once, by the difference to what it had b
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from ecounters import saving
 from ecounters.calls import (
-    FRESH,
-    JOIN,
-    LIVE,
-    NEITHER,
-    REAPED,
-    REPEAT,
-    STATUS_RESTARTED,
-    STATUS_SNAPSHOT,
-    SUSPECTED,
-    Call,
-)
+    FRESH, JOIN, LIVE, NEITHER, REAPED, REPEAT, STATUS_RESTARTED, STATUS_SNAPSHOT, SUSPECTED, Call,
+)  # fmt: skip
 from ecounters.errors import BadEvent
-from ecounters.events import CallEvent, parse
+from ecounters.event_types import AnyEvent, BalanceUpdated, Ended, Started, SwitchSnapshot
+from ecounters.events import parse
 from ecounters.policy import Policy
 from ecounters.records import MISROUTED, Record, Refused, Tally
 from ecounters.routing import partition_of
@@ -70,60 +63,59 @@ class PartitionState:
         next cut be acknowledged.
         """
         refused: list[Refused] = []
+        while begin < end and records[begin].offset < self.position:
+            begin += 1
+        if begin == end:
+            return refused
+        users = self.users
         ahead = self.policy.clock_ahead_ms
-        position = self.position
-        skipped = 0
+        latest = wall_ms + ahead
         for at in range(begin, end):
             record = records[at]
-            if record.offset < position:
-                skipped += 1
-                continue
             try:
                 event = parse(record.value)
-                user = self.users.get(event.user_id or "")
-                if user is None and event.user_id is not None:
-                    if partition_of(event.user_id, self.partitions) != self.partition:
-                        refused.append(Refused(record, MISROUTED, "", event.user_id))
+                user_id = event.user_id
+                user = users.get(user_id) if user_id is not None else None
+                if user is None and user_id is not None:
+                    if partition_of(user_id, self.partitions) != self.partition:
+                        refused.append(Refused(record, MISROUTED, "", user_id))
                         continue
-                    user = User(event.user_id)
-                if event.ts > record.timestamp + ahead or event.ts > wall_ms + ahead:
+                    user = User(user_id)
+                ts, timestamp = event.ts, record.timestamp
+                if ts > timestamp + ahead or ts > latest:
                     raise BadEvent("clock_ahead", "ts")
-                self._accept(event, user)
-                self.arrival = record.timestamp
+                join = JOIN.get(type(event))
+                if join is not None and user is not None:
+                    self._accept(event, ts, user, join)
+                else:
+                    self._of_no_call(event, user)
+                self.arrival = timestamp
             except BadEvent as bad:
                 refused.append(Refused(record, bad.reason, bad.field))
-        if end > begin:
-            self.position = max(position, records[end - 1].offset + 1)
-        self.tally.accepted += end - begin - skipped - len(refused)
+        self.position = records[end - 1].offset + 1
+        self.tally.accepted += end - begin - len(refused)
         return refused
 
     def skip_to(self, offset: int) -> None:
-        """Nothing that is to be counted stands before that offset: marks of transactions, or what Kafka has deleted."""
+        """Nothing to count stands before that offset: marks of transactions, or what Kafka has deleted."""
         self.position = max(self.position, offset)
 
-    def _accept(self, event: CallEvent, user: User | None) -> None:
-        ts = event.ts
-        join = JOIN.get(event.type)
-        if join is None or user is None:
-            self.watermark = max(self.watermark, ts)
-            self._of_no_call(event, user)
-            return
-        call_id = event.call_id or ""
-        call = user.calls.get(call_id)
-        watermark = self.watermark
+    def _accept(self, event: Any, ts: int, user: User, join: Callable[[Call, Any], None]) -> None:
+        """Join one event of a call. Not typed: the table of joins has the types, and this is the hottest function."""
+        policy, watermark = self.policy, self.watermark
+        call = user.calls.get(event.call_id)
         if (
             call is not None
-            and (call.due < 0 or call.last + self.policy.max_call_ms <= watermark)
+            and (call.due < 0 or call.last + policy.max_call_ms <= watermark)
             and self._drop_time(call) <= watermark
         ):
             self._drop(user, call)
             call = None
         if call is None:
-            if ts <= watermark - self.policy.linger_ms:
+            if ts <= watermark - policy.linger_ms:
                 raise BadEvent("late", "ts")
-            call = user.calls[call_id] = Call(call_id)
-            if user.id not in self.users:
-                self.users[user.id] = user
+            call = user.calls[event.call_id] = Call(event.call_id)
+            self.users.setdefault(user.id, user)
         if ts > watermark:
             self.watermark = ts
         if ts > call.last:
@@ -135,7 +127,8 @@ class PartitionState:
             self._place(user, call)
         elif not call.due or call.silence or join is _JOIN_END:
             self._place(user, call)
-        self._touch(user, call)
+        if not (call.touched and call.dirty):
+            self._touch(user, call)
 
     def _touch(self, user: User, call: Call) -> None:
         if not call.touched:
@@ -146,7 +139,7 @@ class PartitionState:
             self._dirty.append((user, call))
             self._changed[user] = None
 
-    def _settle_known(self, user: User, call: Call, event: CallEvent, watermark: int) -> None:
+    def _settle_known(self, user: User, call: Call, event: Started, watermark: int) -> None:
         """Repeat or fresh, once and for all. ``watermark``: as it was before the event."""
         number, ts = event.number, event.ts
         if not number:
@@ -166,17 +159,16 @@ class PartitionState:
         """How long a number is remembered: a call may wait that long for its start, which may be a repeat."""
         return self.policy.repeat_within_ms + self.policy.max_call_ms
 
-    def _of_no_call(self, event: CallEvent, user: User | None) -> None:
-        if event.type == "balance.updated":
-            assert user is not None  # parse() asks for the userId
+    def _of_no_call(self, event: AnyEvent, user: User | None) -> None:
+        self.watermark = max(self.watermark, event.ts)
+        if type(event) is BalanceUpdated and user is not None:
             self.users.setdefault(user.id, user).update_balance(event)
             self._changed[user] = None
             return
-        if event.type == "switch.snapshot":
-            status, spared = STATUS_SNAPSHOT, frozenset(event.call_ids or ())
-        else:
-            status, spared = STATUS_RESTARTED, frozenset()
-        for owner in self.users.values() if event.user_id is None else (user,) if user is not None else ():
+        spared, status = frozenset[str](), STATUS_RESTARTED
+        if type(event) is SwitchSnapshot:
+            spared, status = frozenset(event.call_ids), STATUS_SNAPSHOT
+        for owner in [user] if user is not None else self.users.values():
             for call in list(owner.calls.values()):
                 if call.switch == event.switch_id and call.id not in spared and self._lives(call, event.ts):
                     call.system_end = event.ts
@@ -395,5 +387,5 @@ class PartitionState:
         return user
 
 
-_JOIN_START = JOIN["call.started"]
-_JOIN_END = JOIN["call.ended"]
+_JOIN_START = JOIN[Started]
+_JOIN_END = JOIN[Ended]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ecounters.calls import REAPED, SUSPECTED, Call
 from ecounters.cells import Spans
 from ecounters.counters import contributions, live_key
-from ecounters.events import CallEvent
+from ecounters.event_types import BalanceUpdated
 from ecounters.windows import window_of
 
 LiveKey = tuple[str, str, str, str]
@@ -99,9 +99,9 @@ class User:
         self.version += 1
         return REAPED in (was, silence)
 
-    def update_balance(self, event: CallEvent) -> None:
+    def update_balance(self, event: BalanceUpdated) -> None:
         """Join one balance.updated."""
-        if event.balance is not None and (self.balance is None or (event.ts, event.id) > self.balance[:2]):
+        if self.balance is None or (event.ts, event.id) > self.balance[:2]:
             self.balance = (event.ts, event.id, event.balance)
         if event.call_balance is not None and (
             self.call_balance is None or (event.ts, event.id) > self.call_balance[:2]

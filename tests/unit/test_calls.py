@@ -7,7 +7,8 @@ from itertools import permutations
 import pytest
 
 from ecounters.calls import JOIN, STATUS_REAPED, STATUS_RESTARTED, Call, SavedCall, current_ivr
-from ecounters.events import TYPES, parse
+from ecounters.event_types import TYPES
+from ecounters.events import parse
 from tests.support.builders import CallScript, call, encoded, event, ms
 
 
@@ -16,7 +17,7 @@ def joined(*events: dict[str, object]) -> Call:
     made = Call("c1")
     for one in events:
         read = parse(encoded(one))
-        JOIN[read.type](made, read)
+        JOIN[type(read)](made, read)
     return made
 
 
@@ -27,7 +28,7 @@ def of(script: CallScript) -> Call:
 
 def test_every_type_of_a_call_has_a_join() -> None:
     """No event of a call is left aside."""
-    assert set(JOIN) == {name for name, kind in TYPES.items() if "callId" in kind.needs}
+    assert set(JOIN) == {kind.cls for kind in TYPES.values() if "callId" in kind.needs}
 
 
 def test_the_smallest_start_gives_everything_of_a_start() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ecounters.events import CALL_TYPES, TYPES, parse
+from ecounters.event_types import CALL_TYPES, TYPES
+from ecounters.events import parse
 from tests.support.builders import T0_MS as TS
 from tests.support.messages import OWN, least, raw, read, refusal
 
@@ -20,7 +21,8 @@ def test_the_least_event_of_each_type_is_taken(kind: str) -> None:
     """What is required is enough."""
     taken = read(least(kind))
     assert (taken.type, taken.id, taken.ts) == (kind, "e1", TS)
-    assert (taken.leg_id, taken.retry, taken.valid) == ("1", 0, True)
+    defaults = {"leg_id": "1", "retry": 0, "valid": True}
+    assert all(getattr(taken, name, value) == value for name, value in defaults.items())
 
 
 @pytest.mark.parametrize(("kind", "field"), [(kind, field) for kind in OWN for field in least(kind) if field != "type"])

@@ -18,7 +18,8 @@ import orjson
 import pytest
 
 import ecounters.simulate
-from ecounters.events import CALL_TYPES, TYPES, parse
+from ecounters.event_types import CALL_TYPES, TYPES
+from ecounters.events import parse
 from ecounters.policy import Policy
 from ecounters.simulate import Plan, Published, simulate
 from ecounters.state import PartitionState

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import astuple, fields, replace
 from itertools import islice, pairwise, takewhile
+from typing import Any
 
 import orjson
 import pytest
 
 from ecounters.errors import BadEvent
-from ecounters.events import TS_MAX_MS, parse
+from ecounters.event_types import TS_MAX_MS
+from ecounters.events import parse
 from ecounters.policy import Policy
 from ecounters.simulate import Plan, Published, simulate
 from ecounters.simulate_chaos import (
@@ -127,7 +129,7 @@ def test_ends_are_lost(share: float) -> None:
     )
     early, ended = set(), set()
     for one in takewhile(lambda one: one.at_ms < T0_MS + 4 * HOUR_MS, simulate(plan)):
-        event = parse(one.value)
+        event: Any = parse(one.value)
         if event.type == "call.started" and one.at_ms < T0_MS + HOUR_MS:
             early.add(event.call_id)
         elif event.type == "call.ended":
@@ -155,8 +157,8 @@ def test_skew_is_of_a_whole_call() -> None:
     """A call is timed by one clock, which is ahead by up to 4 minutes, or right."""
     skews: dict[str, set[int]] = {}
     for one in made(replace(NONE, skewed=0.5)):
-        event = parse(one.value)
-        if event.call_id:
+        event: Any = parse(one.value)
+        if hasattr(event, "call_id"):
             skews.setdefault(event.call_id, set()).add(event.ts - one.at_ms)
     assert all(len(of_call) == 1 for of_call in skews.values())
     ahead = [min(of_call) for of_call in skews.values() if of_call != {0}]
