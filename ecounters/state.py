@@ -1,8 +1,7 @@
 """PartitionState: everything a worker knows of one partition, as a value that events are applied to.
 
-Its inputs are the partition's log records, in order, and the clock; nothing else. Applying a record again
-changes nothing (records below ``position`` are skipped, and events are idempotent anyway), and
-``restore`` of the entries of all cuts gives the state that the last cut was made of.
+Its inputs are the partition's log records, in order, and the clock. Applying a record again changes nothing (what is
+below ``position`` is skipped, and events are idempotent anyway), and ``restore`` of all cuts gives the same state.
 
 Work per event is the join alone. Counting waits until somebody looks (``User.settle``): a call that changed
 five times between two looks is counted once, by the difference to what it had been counted with.
@@ -16,8 +15,17 @@ from zoneinfo import ZoneInfo
 
 from ecounters import saving
 from ecounters.calls import (
-    FRESH, JOIN, LIVE, NEITHER, REAPED, REPEAT, STATUS_RESTARTED, STATUS_SNAPSHOT, SUSPECTED, Call,
-)  # fmt: skip
+    FRESH,
+    JOIN,
+    LIVE,
+    NEITHER,
+    REAPED,
+    REPEAT,
+    STATUS_RESTARTED,
+    STATUS_SNAPSHOT,
+    SUSPECTED,
+    Call,
+)
 from ecounters.errors import BadEvent
 from ecounters.event_types import AnyEvent, BalanceUpdated, Ended, Started, SwitchSnapshot
 from ecounters.events import parse
@@ -97,7 +105,7 @@ class PartitionState:
         return refused
 
     def skip_to(self, offset: int) -> None:
-        """Nothing to count stands before that offset: marks of transactions, or what Kafka has deleted."""
+        """Nothing to count stands before that offset."""
         self.position = max(self.position, offset)
 
     def _accept(self, event: Any, ts: int, user: User, join: Callable[[Call, Any], None]) -> None:
