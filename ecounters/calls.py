@@ -148,20 +148,30 @@ class SavedCall(Struct, array_like=True, gc=False):
 
 # ------------------------------------------------------------------------------------------------ the join
 
+_SAME: dict[str, str] = {}
+"""One object for equal texts: DIDs, campaigns, IVRs and digits recur in every call, and memory counts."""
+_SAME_MAX: Final = 65_536
+_same = _SAME.setdefault
+
+
+def _forget_texts() -> None:
+    if len(_SAME) > _SAME_MAX:
+        _SAME.clear()
+
 
 def _leg(call: Call, event: LegEvent) -> Leg:
-    leg_id = event.leg_id
+    leg_id, retry = event.leg_id, event.retry
     legs = call.legs
     if legs is None:
-        leg = Leg(leg_id, event.retry)
+        leg = Leg(_same(leg_id, leg_id), retry)
         call.legs = [leg]
         return leg
     for leg in legs:
         if leg.id == leg_id:
-            if event.retry > leg.retry:
-                leg.retry = event.retry
+            if retry > leg.retry:
+                leg.retry = retry
             return leg
-    leg = Leg(leg_id, event.retry)
+    leg = Leg(_same(leg_id, leg_id), retry)
     legs.append(leg)
     return leg
 
@@ -170,13 +180,16 @@ def _started(call: Call, event: Started) -> None:
     ts = event.ts
     if call.start and (ts, event.id) >= (call.start, call.start_id):
         return
+    _forget_texts()
+    campaign = event.campaign
     call.start = ts
     call.start_id = event.id
     call.type = event.call_type
-    call.campaign = _same(event.campaign)
-    call.did = _same(event.did)
+    call.campaign = _same(campaign, campaign)
+    call.did = _same(event.did, event.did)
     call.number = event.number
-    call.switch = _same(event.switch_id or "")
+    switch = event.switch_id or ""
+    call.switch = _same(switch, switch)
 
 
 def _dialed(call: Call, event: Dialed) -> None:
@@ -207,7 +220,7 @@ def _ended(call: Call, event: Ended) -> None:
     call.end = event.ts
     call.end_id = event.id
     call.status = event.status
-    call.ended_by = _same(event.ended_by)
+    call.ended_by = _same(event.ended_by, event.ended_by)
 
 
 def _hold(call: Call, event: Held | Resumed) -> None:
@@ -220,7 +233,7 @@ def _hold(call: Call, event: Held | Resumed) -> None:
 
 
 def _ivr(call: Call, event: IvrEvent) -> None:
-    entry = (event.ts, event.id, type(event) is IvrEntered, _same(event.ivr_id))
+    entry = (event.ts, event.id, type(event) is IvrEntered, _same(event.ivr_id, event.ivr_id))
     if call.ivrs is None:
         call.ivrs = [entry]
     elif entry not in call.ivrs:
@@ -229,7 +242,8 @@ def _ivr(call: Call, event: IvrEvent) -> None:
 
 
 def _dtmf(call: Call, event: DtmfReceived) -> None:
-    entry = (event.ts, _same(event.digits), event.valid, _same(event.ivr_id))
+    _forget_texts()
+    entry = (event.ts, _same(event.digits, event.digits), event.valid, _same(event.ivr_id, event.ivr_id))
     if call.dtmfs is None:
         call.dtmfs = {event.id: entry}
         return
@@ -278,14 +292,3 @@ def current_ivr(call: Call) -> str:
         if entered:
             inside.append(ivr)
     return inside[-1] if inside else ""
-
-
-_SAME: dict[str, str] = {}
-_SAME_MAX: Final = 65_536
-
-
-def _same(text: str) -> str:
-    """One object for equal texts: DIDs, campaigns, IVRs and digits recur in every call, and memory counts."""
-    if len(_SAME) >= _SAME_MAX:
-        _SAME.clear()
-    return _SAME.setdefault(text, text)

@@ -44,6 +44,7 @@ class PartitionState:
         self.partition = partition
         self.partitions = partitions
         self.policy = policy
+        self._linger_ms, self._max_call_ms = policy.linger_ms, policy.max_call_ms
         self.position = 0
         """The next source offset to apply: every one below it is in the state."""
         self.watermark = 0
@@ -75,15 +76,14 @@ class PartitionState:
             begin += 1
         if begin == end:
             return refused
-        users = self.users
+        users: Any = self.users  # asked for None too, which it has not
         ahead = self.policy.clock_ahead_ms
         latest = wall_ms + ahead
-        for at in range(begin, end):
-            record = records[at]
+        for record in records[begin:end]:
             try:
                 event = parse(record.value)
                 user_id = event.user_id
-                user = users.get(user_id) if user_id is not None else None
+                user = users.get(user_id)
                 if user is None and user_id is not None:
                     if partition_of(user_id, self.partitions) != self.partition:
                         refused.append(Refused(record, MISROUTED, "", user_id))
@@ -110,17 +110,17 @@ class PartitionState:
 
     def _accept(self, event: Any, ts: int, user: User, join: Callable[[Call, Any], None]) -> None:
         """Join one event of a call. Not typed: the table of joins has the types, and this is the hottest function."""
-        policy, watermark = self.policy, self.watermark
+        watermark = self.watermark
         call = user.calls.get(event.call_id)
         if (
             call is not None
-            and (call.due < 0 or call.last + policy.max_call_ms <= watermark)
+            and (call.due < 0 or call.last + self._max_call_ms <= watermark)
             and self._drop_time(call) <= watermark
         ):
             self._drop(user, call)
             call = None
         if call is None:
-            if ts <= watermark - policy.linger_ms:
+            if ts <= watermark - self._linger_ms:
                 raise BadEvent("late", "ts")
             call = user.calls[event.call_id] = Call(event.call_id)
             self.users.setdefault(user.id, user)
