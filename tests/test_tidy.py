@@ -12,6 +12,7 @@ import pytest
 
 from streams.cli import cli
 from streams.settings import SETTINGS
+from tests.support.readme import rendered
 
 ROOT = Path(__file__).parent.parent
 FILE_LINES_MAX = 400
@@ -144,11 +145,8 @@ def test_the_checks_see_what_they_are_for() -> None:
 
 
 def readme() -> str:
-    """The README's text; the test is skipped while there is none."""
-    path = ROOT / "README.md"
-    if not path.exists():
-        pytest.skip("there is no README.md yet")
-    return path.read_text(encoding="utf-8")
+    """The README's text."""
+    return (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def commands(group: click.Group, prefix: str = "ecounters") -> Iterator[str]:
@@ -170,3 +168,8 @@ def test_the_readme_names_every_setting(name: str) -> None:
 def test_the_readme_names_every_command(name: str) -> None:
     """So it is with commands."""
     assert re.search(rf"\b{name}\b", readme()), f"README.md does not say what `{name}` does"
+
+
+def test_the_readmes_tables_are_those_of_the_code() -> None:
+    """Counters, events, errors, settings and metrics: `python -m tests.support.readme` writes them."""
+    assert readme() == rendered(readme())
