@@ -141,7 +141,7 @@ class Heartbeat(CallEvent, tag="call.heartbeat", kw_only=True):
 
 
 class Ended(CallEvent, tag="call.ended", kw_only=True):
-    """The call is over. ``ended_by``: caller, callee or system."""
+    """The call is over, ended by caller, callee or system."""
 
     status: Annotated[int, Meta(ge=-STATUS_MAX - 1, le=STATUS_MAX)]
     ended_by: _Text = ""
