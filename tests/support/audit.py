@@ -13,6 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from streams.sessions import Sessions
 from streams.settings import Settings
+from streams.topics import count_partitions
 from tests.support.builders import ALL_FIELDS
 from tests.support.recount import Recount
 from tests.support.workers import Place, Reply, Worker
@@ -35,7 +36,7 @@ async def read_topic(broker: str, topic: str, isolation: str = "read_uncommitted
     )
     await consumer.start()
     try:
-        partitions = [TopicPartition(topic, at) for at in sorted(await _partitions(consumer, topic))]
+        partitions = [TopicPartition(topic, at) for at in range(await count_partitions(broker, topic))]
         consumer.assign(partitions)
         await consumer.seek_to_beginning(*partitions)
         ends = await consumer.end_offsets(partitions)
@@ -47,13 +48,6 @@ async def read_topic(broker: str, topic: str, isolation: str = "read_uncommitted
         return found
     finally:
         await consumer.stop()
-
-
-async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> set[int]:
-    await consumer.topics()
-    found: set[int] | None = consumer.partitions_for_topic(topic)
-    assert found, f"there is no topic {topic}"
-    return found
 
 
 def wait_until_flushed(place: Place, limit_s: float = CAUGHT_UP_LIMIT_S) -> None:
