@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,11 @@ from tests.support.workers import Place
 
 
 @pytest.fixture
-def place(broker: str, redis_url: str, tmp_path: Path) -> Place:
+def place(broker: str, redis_url: str, tmp_path: Path) -> Iterator[Place]:
     """Topics of the test's own, and settings for tests: a dead worker is noticed soon."""
     made = Place(broker, redis_url, tmp_path, settings={"SESSION_TIMEOUT_S": 6, "FLUSH_INTERVAL_MS": 200})
     environment = {name: value for name, value in made.environment().items() if name.startswith("ECOUNTERS_")}
     settings = load(environment)
     asyncio.run(ensure_topics(settings.broker, TopicsSpec.of(settings)))
-    return made
+    yield made
+    made.end_all()

@@ -52,22 +52,16 @@ def test_kills_joins_and_leaves_change_nothing(place: Place) -> None:
     feed = Feed(place, messages, rate=2_500, misroute_every=1_000)
     second: Worker | None = None
     worker = Worker(place)
-    try:
-        for kill in range(20):
-            if chance.random() < 0.7:  # else it is killed while it starts or restores
-                worker.wait_ready()
-            time.sleep(chance.uniform(0.0, 1.5))  # the moment is what is random, nothing is waited for
-            worker.kill()
-            worker = Worker(place, again=worker)
-            if kill % 4 == 0:
-                second = Worker(place).wait_ready()
-            elif kill % 4 == 2 and second is not None:
-                second.end()
-                second = None
-        feed.wait()
-        worker.wait_ready()
-        check(place, [worker])
-    finally:
+    for kill in range(20):
+        if chance.random() < 0.7:  # else it is killed while it starts or restores
+            worker.wait_ready()
+        time.sleep(chance.uniform(0.0, 1.5))  # the moment is what is random, nothing is waited for
         worker.kill()
-        if second is not None:
-            second.kill()
+        worker = Worker(place, again=worker)
+        if kill % 4 == 0:
+            second = Worker(place).wait_ready()
+        elif kill % 4 == 2 and second is not None:
+            second.end()
+    feed.wait()
+    worker.wait_ready()
+    check(place, [worker])

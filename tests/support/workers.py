@@ -33,6 +33,12 @@ class Place:
     name: str = field(default_factory=lambda: f"t{secrets.token_hex(5)}")
     partitions: int = 4
     settings: Mapping[str, object] = field(default_factory=dict)
+    started: list[Worker] = field(default_factory=list)
+
+    def end_all(self) -> None:
+        """Kill what a test has left running."""
+        for worker in self.started:
+            worker.kill()
 
     def environment(self, **more: object) -> dict[str, str]:
         """The environment of a process that works here."""
@@ -82,6 +88,7 @@ class Worker:
             self.process = subprocess.Popen(
                 command, cwd=ROOT, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL
             )
+        place.started.append(self)
 
     def __enter__(self) -> Self:
         return self

@@ -1,0 +1,146 @@
+"""The bench's command line: which parts, on which broker, how large."""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from aiokafka.errors import KafkaError
+
+from ecounters.errors import Stop
+from tests.bench.latency import latency
+from tests.bench.memory import live_memory, steady_memory
+from tests.bench.report import say
+from tests.bench.restore import restore
+from tests.bench.stage import Stage
+from tests.bench.throughput import PAIRS, make_log, run_job, throughput
+
+PARTS: Final = ("throughput", "latency", "memory", "restore")
+GIVEN: Final = "ECOUNTERS_TEST_BROKER"
+INTERRUPTED: Final = 130
+"""Exit code, as a shell has it for Ctrl-C."""
+
+
+class Bench:
+    """All that was asked for, on one broker. ``failed``: whether some of it could not be measured."""
+
+    def __init__(
+        self, stage: Callable[[], Stage], parts: tuple[str, ...], events: int, pairs: int, seconds: float
+    ) -> None:
+        self._stage = stage
+        self._parts = parts
+        self._events = events
+        self._pairs = pairs
+        self._seconds = seconds
+        self.failed = False
+
+    def run(self) -> None:
+        """One part after the other, each on a stage of its own; one that fails does not keep the others from it."""
+        if {"throughput", "restore"} & set(self._parts):
+            self._try("throughput and restore", self._throughput_and_restore)
+        if "latency" in self._parts:
+            self._try("latency", lambda stage: latency(stage, self._seconds).print())
+        if "memory" in self._parts:
+            self._try("memory of a live call", lambda stage: live_memory(stage).print())
+            self._try("memory over many events", lambda stage: steady_memory(stage).print())
+
+    def _try(self, what: str, measure: Callable[[Stage], None]) -> None:
+        say(f"{what}: starting broker and store")
+        try:
+            with self._stage() as stage:
+                measure(stage)
+        except (Stop, KafkaError, OSError, AssertionError, subprocess.SubprocessError) as error:
+            say(f"{what} could not be measured: {error}")
+            self.failed = True
+
+    def _throughput_and_restore(self, stage: Stage) -> None:
+        place, log = make_log(stage, self._events)
+        if "throughput" in self._parts:
+            table, place = throughput(stage, place, log, self._pairs)
+            table.print()
+        else:
+            say("one job, for a changelog to restore")
+            run_job(stage, place, log)
+        if "restore" in self._parts:
+            restore(stage, place).print()
+
+
+def _machine() -> str:
+    model = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ),
+        platform.machine(),
+    )
+    load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
+    return f"{os.cpu_count()} processors ({model}), Python {platform.python_version()}, load average before: {load}"
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.argument("parts", nargs=-1, type=click.Choice(PARTS), metavar="[PART]...")
+@click.option(
+    "--events", type=click.IntRange(10_000), default=1_000_000, show_default=True,
+    help="Of the log of throughput and restore.",
+)  # fmt: skip
+@click.option(
+    "--pairs", type=click.IntRange(1), default=PAIRS, show_default=True, help="Throughput: raw and job, in turns."
+)
+@click.option(
+    "--seconds", type=click.FloatRange(10), default=20.0, show_default=True, help="Latency: how long probes are sent."
+)
+@click.option("--broker", help=f"A Kafka to measure on besides the embedded one [{GIVEN}].", envvar=GIVEN)
+@click.option("--only-broker", is_flag=True, help="Only on that Kafka, not on the embedded one.")
+@click.option("--keep", is_flag=True, help="Keep the logs of the workers, and say where they are.")
+def main(
+    parts: tuple[str, ...], events: int, pairs: int, seconds: float, broker: str | None, only_broker: bool, keep: bool
+) -> None:
+    """Measure real worker processes on this machine.
+
+    \b
+    PART is one or more of these; all, if none is given:
+        throughput   a full log: read and dropped, and as the whole job, in turns
+        restore      the state of the last job: restored by new workers; start and stop
+        latency      publish to visible in an answer, at 5,000 events/s
+        memory       bytes for each live call; growth while calls come and go
+
+    \b
+    Progress goes to stderr, results to stdout:
+        python -m tests.bench > results.txt
+        python -m tests.bench throughput --events 100000 --pairs 5
+
+    The broker and the store are embedded ones with data in a directory under TMPDIR, which is removed at the end.
+    """
+    if not Path("/proc/self/stat").exists():
+        raise click.ClickException("the bench reads /proc, which only Linux has")
+    if only_broker and not broker:
+        raise click.UsageError(f"--only-broker needs --broker or {GIVEN}")
+    for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # SIGINT is ignored by what a shell starts with &
+        signal.signal(one, _interrupt)
+    print(_machine())
+    brokers: list[str | None] = ([] if only_broker else [None]) + ([broker] if broker else [])
+    benches = [Bench(partial(Stage, at, keep=keep), parts or PARTS, events, pairs, seconds) for at in brokers]
+    try:
+        for bench in benches:
+            bench.run()
+    except KeyboardInterrupt:
+        say("stopped")
+        sys.exit(INTERRUPTED)
+    sys.exit(any(bench.failed for bench in benches))
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m tests.bench")

@@ -1,0 +1,144 @@
+"""Latency: from publishing an event until an answer has it, while a steady stream of others is counted."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from dataclasses import replace
+from typing import Any, Final
+
+from ecounters.errors import Stop
+from streams.commands.publishing import Publisher, publisher
+from streams.sessions import Sessions
+from streams.settings import Settings
+from tests.bench.events import Rounds, Switch
+from tests.bench.probe import USER, Probing
+from tests.bench.report import Table, percentile, say
+from tests.bench.stage import PARTITIONS, Stage
+from tests.support.workers import ROOT, Worker
+
+RATE: Final = 5_000
+TICK_S: Final = 0.012
+TICK_CALLS: Final = 10
+CALL_TICKS: Final = 250
+"""A call lasts 3 s: from then on there are as many ends as starts, and RATE is reached."""
+WARM_S: Final = 4.0
+PROBE_EVERY_S: Final = 0.02
+USERS: Final = 50
+assert TICK_CALLS * Rounds.ROUND_EVENTS / TICK_S == RATE
+
+
+class Load:
+    """Publishes RATE events a second, as they happen, in small lots."""
+
+    def __init__(self, to: Publisher) -> None:
+        self._to = to
+        self._rounds = Rounds(Switch(USERS, 5_000), TICK_CALLS, CALL_TICKS)
+        self.events = 0
+
+    async def go(self) -> None:
+        """Until it is cancelled. What could not be published in time is published at once."""
+        due = time.monotonic()
+        while True:
+            for message in self._rounds.next(int(time.time() * 1000)):
+                self.events += await self._to.put(message)
+            await self._to.send()
+            due += TICK_S
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+
+
+def latency(stage: Stage, seconds: float) -> Table:
+    """The table: percentiles of the probes."""
+    place = stage.place()
+    stage.make_topics(place)
+    token = asyncio.run(_token(stage.server.redis_url))
+    with stage.worker(place) as worker:
+        worker.wait_ready()
+        say(f"{RATE:,} events/s for {WARM_S + seconds:g} s, and a probe each {PROBE_EVERY_S * 1000:g} ms")
+        probing = Probing(
+            stage.broker, place.name, PARTITIONS, worker.port, token, int(seconds / PROBE_EVERY_S), PROBE_EVERY_S
+        )
+        told, rate = asyncio.run(_measure(probing))
+        if told["missing"]:
+            raise Stop(f"{told['missing']} probes were never seen; the end of the log:\n{worker.last_words()}")
+        _check_lag(worker)
+        worker.end()
+    return _table(stage, told, rate)
+
+
+async def _token(redis_url: str) -> str:
+    sessions = Sessions.connect(replace(Settings(), redis=redis_url))
+    try:
+        return await sessions.add_user(USER, "UTC")
+    finally:
+        await sessions.close()
+
+
+def _check_lag(worker: Worker) -> None:
+    why = worker.not_ready()
+    if why:
+        say(f"the worker was not ready at the end: {why}")
+
+
+async def _measure(probing: Probing) -> tuple[dict[str, Any], float]:
+    """What the probe process says, and the rate that was in fact published meanwhile."""
+    async with publisher(probing.broker, probing.topic) as publishing:
+        load = Load(publishing)
+        going = asyncio.create_task(load.go())
+        try:
+            await asyncio.sleep(WARM_S)
+            before, began = load.events, time.monotonic()
+            probe = asyncio.create_task(_probe(probing))
+            await asyncio.wait([probe, going], return_when=asyncio.FIRST_COMPLETED)
+            if not probe.done():
+                probe.cancel()
+                going.result()
+            return probe.result(), (load.events - before) / (time.monotonic() - began)
+        finally:
+            going.cancel()
+            await asyncio.gather(going, return_exceptions=True)
+
+
+async def _probe(probing: Probing) -> dict[str, Any]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.bench.probe",
+        cwd=ROOT, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    try:
+        output, _ = await process.communicate(json.dumps(probing._asdict()).encode())
+        if process.returncode:
+            raise Stop(f"the probe ended with exit code {process.returncode}")
+        told: dict[str, Any] = json.loads(output)
+        return told
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+def _table(stage: Stage, told: dict[str, Any], rate: float) -> Table:
+    table = Table(
+        f"latency, {stage.title}: one worker at {rate:,.0f} events/s, {len(told['visible'])} probes",
+        ("ms", "p50", "p95", "p99", "max"),
+        notes=[
+            "publish to visible: a process of its own publishes a call.started of a probe user every "
+            f"{PROBE_EVERY_S * 1000:g} ms (producer's send called: the clock starts) and asks for that user's counters "
+            "on one kept connection; the first answer whose TC has the call stops the clock, when it is received",
+            "publish to acknowledged: the same events, until the broker has said that it has them; what of the latency "
+            "is not the worker's",
+            "between answers: the time from one answer to the next, which is how exact all this is; "
+            f"{told['asked'] / told['seconds']:,.0f} questions/s were asked, and the worker served them besides",
+            f"the {rate:,.0f} events/s are published by this process in lots of {TICK_S * 1000:g} ms, ts = now; goal: "
+            f"{RATE:,}",
+        ],
+    )
+    for name, key in (
+        ("publish to visible", "visible"),
+        ("publish to acknowledged", "acknowledged"),
+        ("between answers", "gaps"),
+    ):
+        values = [value * 1000 for value in told[key]]
+        table.add(name, *(percentile(values, share) for share in (0.5, 0.95, 0.99, 1.0)))
+    return table

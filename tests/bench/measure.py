@@ -1,0 +1,203 @@
+"""What is read of a process while it works: its CPU time and memory, its log, its metrics, its group's offsets.
+
+Whatever a worker is asked costs it time that is measured with the rest, so what the system or the broker knows is
+asked there, and the worker itself as seldom as will do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import os
+import re
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from ecounters.errors import Stop
+from tests.support.workers import Worker
+
+SAMPLE_LEAST_S: Final = 0.005
+SAMPLE_MOST_S: Final = 0.25
+"""Between two looks at /metrics: seldom while the end is far, then ever more often."""
+LOG_LOOK_S: Final = 0.005
+OFFSETS_LOOK_S: Final = 0.05
+START_LIMIT_S: Final = 60.0
+COMMIT_LIMIT_S: Final = 30.0
+SLOWEST: Final = 2_000
+"""Events a second; what counts fewer is given up on."""
+
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+_STAMP: Final = r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) INFO "
+_GENERATION: Final = re.compile(_STAMP + r"streams\.table: generation \d+: partitions \[", re.MULTILINE)
+_RESTORED: Final = re.compile(
+    _STAMP + r"streams\.part: partition \d+ restored: (\d+) entries in ([0-9.]+) s, next offset", re.MULTILINE
+)
+
+
+# ---------------------------------------------------------------------------------------------- the system
+
+
+def cpu_s(pid: int) -> float:
+    """User and system time that a process has used so far, to 10 ms."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def machine_cpu_s() -> float:
+    """Time that all processors have worked so far, whoever for."""
+    user, nice, system, _idle, _iowait, irq, softirq, steal, *_ = map(
+        int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+    )
+    return (user + nice + system + irq + softirq + steal) / _TICKS
+
+
+def rss_bytes(pid: int) -> int:
+    """Memory of a process that is in RAM now (VmRSS)."""
+    found = re.search(r"^VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    if found is None:
+        raise Stop(f"process {pid} has ended")
+    return int(found[1]) * 1024
+
+
+# ---------------------------------------------------------------------------------------------- the worker's log
+
+
+class Restored(NamedTuple):
+    """What a worker's log says of its start. Times as time.time(), to the ms."""
+
+    shared_out: float
+    """When it was given its partitions."""
+    first: float
+    """When the first partition was there, and events began to be read."""
+    last: float
+    partitions: int
+    entries: int
+    longest_s: float
+    """Of one partition, as it says itself."""
+
+
+def restored(log: Path) -> Restored | None:
+    """What the log says so far; None: no partition has been restored."""
+    text = log.read_text(errors="replace")
+    generation, lines = _GENERATION.search(text), _RESTORED.findall(text)
+    if generation is None or not lines:
+        return None
+    times = [_time(stamp) for stamp, _, _ in lines]
+    entries, seconds = [int(count) for _, count, _ in lines], [float(took) for _, _, took in lines]
+    return Restored(_time(generation[1]), min(times), max(times), len(lines), sum(entries), max(seconds))
+
+
+def until_first_restored(worker: Worker) -> Restored:
+    """Wait until the first partition is restored. Reads the log alone, so as to disturb nobody."""
+    deadline = time.monotonic() + START_LIMIT_S
+    while True:
+        found = restored(worker.log)
+        if found is not None:
+            return found
+        _check(worker, deadline, "no partition was restored")
+        time.sleep(LOG_LOOK_S)
+
+
+def _time(stamp: str) -> float:
+    """asctime, which is of the zone that both processes are in."""
+    return datetime.strptime(stamp, "%Y-%m-%d %H:%M:%S,%f").timestamp()
+
+
+def _check(worker: Worker, deadline: float, what: str) -> None:
+    if worker.process.poll() is not None:
+        raise Stop(f"the worker ended with exit code {worker.process.returncode}:\n{worker.last_words()}")
+    if time.monotonic() > deadline:
+        raise Stop(f"{what} in time; the end of the worker's log:\n{worker.last_words()}")
+
+
+# ---------------------------------------------------------------------------------------------- its metrics
+
+
+class Asker:
+    """Asks a worker for its metrics on one connection."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", worker.port, timeout=10)
+
+    def metrics(self) -> dict[str, float]:
+        """All metrics; of those with labels, the sum."""
+        self._connection.request("GET", "/metrics")
+        text = self._connection.getresponse().read().decode()
+        found: dict[str, float] = {}
+        for line in text.splitlines():
+            if not line.startswith("#"):
+                name, value = line.rsplit(" ", 1)
+                name = name.partition("{")[0]
+                found[name] = found.get(name, 0.0) + float(value)
+        return found
+
+    def close(self) -> None:
+        """Give up the connection."""
+        self._connection.close()
+
+
+def until_accepted(worker: Worker, events: int) -> float:
+    """Wait until the worker has counted so many events since its start; when that was, as time.time().
+
+    A question costs the worker about a millisecond, so the next one is after a part of the time that is still to go
+    by the rate so far: the end is seen to some 5 ms without asking all the time.
+    """
+    asker = Asker(worker)
+    began = time.monotonic()
+    deadline = began + START_LIMIT_S + events / SLOWEST
+    try:
+        while True:
+            told, at = asker.metrics(), time.time()
+            accepted = told["ecounters_events_accepted_total"]
+            if accepted >= events:
+                return at
+            lost = told.get("ecounters_events_refused_total", 0.0) + told["ecounters_events_misrouted_total"]
+            if lost:
+                raise Stop(f"{lost:.0f} of the bench's events were refused or misrouted, which must not be")
+            _check(worker, deadline, f"only {accepted:,.0f} of {events:,} events were counted")
+            left_s = (events - accepted) * (time.monotonic() - began) / accepted if accepted else SAMPLE_MOST_S
+            time.sleep(min(SAMPLE_MOST_S, max(SAMPLE_LEAST_S, left_s / 3)))
+    except (OSError, http.client.HTTPException) as error:
+        raise Stop(f"the worker gave no answer ({error}); the end of its log:\n{worker.last_words()}") from error
+    finally:
+        asker.close()
+
+
+# ---------------------------------------------------------------------------------------------- its group
+
+
+async def ends_of(broker: str, topic: str, partitions: int) -> dict[int, int]:
+    """The end of each partition of a topic."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=broker)
+    await consumer.start()
+    try:
+        ends = await consumer.end_offsets([TopicPartition(topic, at) for at in range(partitions)])
+        return {tp.partition: end for tp, end in ends.items()}
+    finally:
+        await consumer.stop()
+
+
+async def until_committed(broker: str, group: str, topic: str, ends: Mapping[int, int]) -> float:
+    """Wait until a group's offsets are at those ends: all is flushed then, too; when that was, as time.time()."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker)
+    told: dict[int, int] = {}
+    await admin.start()
+    try:
+        async with asyncio.timeout(COMMIT_LIMIT_S):
+            while True:
+                offsets = await admin.list_consumer_group_offsets(group)
+                at = time.time()
+                told = {tp.partition: found.offset for tp, found in offsets.items() if tp.topic == topic}
+                if all(told.get(partition, 0) >= end for partition, end in ends.items()):
+                    return at
+                await asyncio.sleep(OFFSETS_LOOK_S)
+    except TimeoutError:
+        raise Stop(f"offsets of group {group} were not committed in {COMMIT_LIMIT_S:g} s: {told}, not {ends}") from None
+    finally:
+        await admin.close()

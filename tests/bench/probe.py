@@ -1,0 +1,135 @@
+"""A process that publishes probes and watches for them in a worker's answers. Its job comes on stdin, as JSON.
+
+It prints one JSON object; all times in seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import re
+import sys
+import threading
+import time
+from typing import Any, Final, NamedTuple
+
+from aiokafka import AIOKafkaProducer
+
+from ecounters.routing import partition_of
+from tests.support.workers import PATH
+
+USER: Final = "probe"
+POLL_S: Final = 0.0015
+BEFORE_S: Final = 1.0
+"""To let the noise of this process's own start pass."""
+AFTER_S: Final = 10.0
+"""What is not seen so long after the last probe was published is missing."""
+_TC: Final = re.compile(rb'"TC":(\d+)')
+
+
+class Probing(NamedTuple):
+    """The job. ``token``: of USER; ``probes``: how many, one each ``every_s``."""
+
+    broker: str
+    topic: str
+    partitions: int
+    port: int
+    token: str
+    probes: int
+    every_s: float
+
+
+class Watch(threading.Thread):
+    """Asks for the probe user's counters, again and again. ``seen``: when the call with that number was first there."""
+
+    def __init__(self, probing: Probing) -> None:
+        super().__init__(daemon=True)
+        self._count = probing.probes
+        self._port = probing.port
+        # A range of a day that ends in the future: midnight may come while this runs.
+        since = int((time.time() - 43_200) * 1000)
+        wanted = {"field": "date", "op": "gte", "value": since}
+        self._body = json.dumps({"userId": USER, "token": probing.token, "filter": [wanted]}).encode()
+        self.seen: list[float] = []
+        self.gaps: list[float] = []
+        self.asked = 0
+        self.began = time.perf_counter()
+        self.failure: BaseException | None = None
+        self.give_up = threading.Event()
+
+    def run(self) -> None:
+        """Until all have been seen, or it is to give up."""
+        try:
+            self._watch(http.client.HTTPConnection("127.0.0.1", self._port, timeout=10))
+        except BaseException as error:
+            self.failure = error
+
+    def _watch(self, connection: http.client.HTTPConnection) -> None:
+        last = due = time.perf_counter()
+        while len(self.seen) < self._count and not self.give_up.is_set():
+            connection.request("POST", PATH, self._body)
+            response = connection.getresponse()
+            answer, at = response.read(), time.perf_counter()
+            found = _TC.search(answer)
+            if response.status != 200 or found is None:
+                raise RuntimeError(f"HTTP {response.status}: {answer[:300]!r}")
+            self.asked += 1
+            self.seen.extend([at] * (int(found[1]) - len(self.seen)))
+            self.gaps.append(at - last)
+            last = at
+            due = max(due + POLL_S, at)
+            time.sleep(max(0.0, due - at))
+
+
+async def publish_probes(probing: Probing) -> tuple[list[float], list[float]]:
+    """Publish all probes, each in its time. (When each was sent, how long each took to be acknowledged.)"""
+    sent: list[float] = []
+    acknowledged: list[float] = []
+    waiting = []
+    partition = partition_of(USER, probing.partitions)
+    producer = AIOKafkaProducer(bootstrap_servers=probing.broker, acks="all")
+    await producer.start()
+    try:
+        due = time.perf_counter() + BEFORE_S
+        for at in range(probing.probes):
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            due += probing.every_s
+            value = json.dumps(
+                {"id": f"p{at}", "type": "call.started", "ts": int(time.time() * 1000), "userId": USER,
+                 "callId": f"probe-{at}", "callType": "IBD"}
+            ).encode()  # fmt: skip
+            began = time.perf_counter()
+            sent.append(began)
+            future = await producer.send(probing.topic, value, USER.encode(), partition=partition)
+            future.add_done_callback(lambda _, began=began: acknowledged.append(time.perf_counter() - began))
+            waiting.append(future)
+        await asyncio.gather(*waiting)
+    finally:
+        await producer.stop()
+    return sent, acknowledged
+
+
+def probe(probing: Probing) -> dict[str, Any]:
+    """Publish and watch; what came of it."""
+    watch = Watch(probing)
+    watch.start()
+    sent, acknowledged = asyncio.run(publish_probes(probing))
+    watch.join(AFTER_S)
+    watch.give_up.set()
+    watch.join()
+    if watch.failure is not None:
+        raise watch.failure
+    visible = [seen - began for seen, began in zip(watch.seen, sent, strict=False)]
+    return {
+        "visible": visible,
+        "acknowledged": acknowledged,
+        "gaps": watch.gaps[1:],
+        "asked": watch.asked,
+        "seconds": time.perf_counter() - watch.began,
+        "missing": probing.probes - len(visible),
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(probe(Probing(**json.load(sys.stdin)))))

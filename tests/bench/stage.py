@@ -1,0 +1,188 @@
+"""Stage: a broker and a store to measure on, topics of its own, worker processes; all gone when it is left."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, NamedTuple, Self, cast
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from ecounters.errors import Stop
+from streams.commands.publishing import Outgoing, Progress, at_speed, publish
+from streams.embedded import Child, Embedded, Guard
+from streams.topics import TopicsSpec, ensure_topics
+from tests.bench.measure import ends_of
+from tests.bench.report import say
+from tests.support.workers import ROOT, Place, Worker
+
+PARTITIONS: Final = 8
+HELPER_LIMIT_S: Final = 300.0
+
+
+class Log(NamedTuple):
+    """A topic that holds so many messages. ``ends``: of each partition."""
+
+    topic: str
+    messages: int
+    value_bytes: int
+    ends: dict[int, int]
+
+
+class Stage:
+    """``broker``: one that is there already; None: the embedded one. The store is embedded in any case."""
+
+    def __init__(self, broker: str | None = None, *, keep: bool = False) -> None:
+        self._given = broker
+        self._keep = keep
+        self._exits = ExitStack()
+        self._prefix = f"bench-{secrets.token_hex(3)}"
+        self._names = 0
+        self._guard: Guard
+        self.server: Embedded
+        self.dir: Path
+
+    def __enter__(self) -> Self:
+        with ExitStack() as exits:
+            self.dir = Path(tempfile.mkdtemp(prefix="ecounters-bench-"))
+            exits.callback(self._remove_dir)
+            # Whatever ends this process, SIGKILL too, the guard ends its children.
+            self._guard = exits.enter_context(Guard())
+            self.server = Embedded.launch(self.dir / "store")
+            exits.callback(self.server.kill)  # not stop(): it would write all data first
+            self._guard.watch(self.server.child)
+            self.server.wait()
+            if self._given is not None:
+                exits.callback(self._remove_topics)
+            self._exits = exits.pop_all()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._exits.close()
+
+    def _remove_dir(self) -> None:
+        if self._keep:
+            say(f"logs are in {self.dir}")
+        else:
+            shutil.rmtree(self.dir, ignore_errors=True)
+
+    def _remove_topics(self) -> None:
+        try:
+            asyncio.run(_delete_topics(self.broker, self._prefix))
+        except (KafkaError, OSError) as error:
+            say(f"topics {self._prefix}-* on {self.broker} could not be deleted: {error}")
+
+    @property
+    def broker(self) -> str:
+        """Where Kafka is."""
+        return self._given or self.server.broker
+
+    @property
+    def title(self) -> str:
+        """What it is, for the person."""
+        return f"broker {self._given}" if self._given else "embedded broker"
+
+    def place(self) -> Place:
+        """Topics that nobody has used yet."""
+        self._names += 1
+        name = f"{self._prefix}-{self._names}"
+        return Place(self.broker, self.server.redis_url, self.dir, name, PARTITIONS)
+
+    def fresh(self, place: Place) -> Place:
+        """The same events for a new group, with an empty changelog."""
+        self._names += 1
+        return place.having(APP_ID=f"{self._prefix}-app{self._names}")
+
+    def forget(self, place: Place) -> None:
+        """Delete the changelog of a place that is not used any more: the embedded broker has all in memory."""
+        asyncio.run(_delete_topics(self.broker, app_id(place) + "-state-changelog"))
+
+    def make_topics(self, place: Place) -> None:
+        """Make a place's topics, as a worker would."""
+        spec = TopicsSpec(place.name, f"{place.name}.dlq", f"{app_id(place)}-state-changelog", PARTITIONS, 1)
+        asyncio.run(ensure_topics(self.broker, spec))
+
+    def publish(self, place: Place, messages: Iterable[Outgoing]) -> Log:
+        """Publish messages as fast as can be; when this returns, the broker has them."""
+        progress, value_bytes = Progress("published"), 0
+
+        def counted() -> Iterator[Outgoing]:
+            nonlocal value_bytes
+            for message in messages:
+                value_bytes += len(message.value)
+                yield message
+
+        asyncio.run(publish(counted(), self.broker, place.name, at_speed(0), progress))
+        progress.end()
+        ends = asyncio.run(ends_of(self.broker, place.name, PARTITIONS))
+        return Log(place.name, progress.count, value_bytes, ends)
+
+    @contextmanager
+    def worker(self, place: Place) -> Iterator[Worker]:
+        """A worker process, killed at the end if it has not ended until then."""
+        with Worker(place) as worker:
+            child = cast(Child, worker.process)  # all that the guard asks of a child is its pid
+            self._guard.watch(child)
+            try:
+                yield worker
+            finally:
+                worker.kill()
+                self._guard.release(child)
+
+    @contextmanager
+    def helper(self, module: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+        """A process of the bench's own, killed at the end. Its output is one JSON object."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is for this process alone, which then ends the others
+        )
+        child = cast(Child, process)
+        self._guard.watch(child)
+        try:
+            with process:
+                try:
+                    yield process
+                finally:
+                    process.kill()
+        finally:
+            self._guard.release(child)
+
+
+def app_id(place: Place) -> str:
+    """A place's consumer group."""
+    return str(place.settings.get("APP_ID", place.name))
+
+
+def outcome(helper: subprocess.Popen[bytes], given: object = None) -> dict[str, Any]:
+    """What a helper prints when it ends; ``given`` goes to its stdin as JSON."""
+    try:
+        output, _ = helper.communicate(json.dumps(given).encode(), HELPER_LIMIT_S)
+    except subprocess.TimeoutExpired:
+        raise Stop(f"a helper took more than {HELPER_LIMIT_S:g} s") from None
+    if helper.returncode:
+        raise Stop(f"a helper ended with exit code {helper.returncode}")
+    return cast(dict[str, Any], json.loads(output))
+
+
+async def _delete_topics(broker: str, prefix: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker)
+    await admin.start()
+    try:
+        names = [name for name in await admin.list_topics() if name.startswith(prefix)]
+        if names:
+            await admin.delete_topics(names)
+    finally:
+        await admin.close()
