@@ -7,7 +7,8 @@ log's order instead (repeat or fresh, ends given by the system) is set by ``ecou
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
@@ -41,6 +42,12 @@ NEITHER, FRESH, REPEAT = 1, 2, 3
 LIVE, SUSPECTED, REAPED = 0, 1, 2
 """How long a call has been silent: see spec "Time"."""
 
+TRANSFERRED, FORWARDED = 1, 2
+"""What has become of a call."""
+
+TOUCHED, DIRTY, SAVED = 1, 2, 4
+"""Marks of a call: changed since it was counted; changed since it was saved; the changelog has it."""
+
 STATUS_REAPED, STATUS_RESTARTED, STATUS_SNAPSHOT = -1, -2, -3
 
 
@@ -55,7 +62,12 @@ class Leg(Struct, array_like=True, gc=False):
 
 
 class Call(Struct, gc=False, eq=False):
-    """One call's record. The fields up to ``silence`` are what the changelog keeps (``saved_form``)."""
+    """One call's record. The fields up to ``silence`` are what the changelog keeps (``saved_form``).
+
+    There are as many of these as live calls, and a field less is 8 bytes less for each. ``system``: (when, status) of
+    the end that a switch's restart or snapshot gave. ``moves``: of TRANSFERRED and FORWARDED. ``ivrs``: flat, four
+    after four, see ``ivr_entries``.
+    """
 
     id: str
     last: int = 0
@@ -70,44 +82,46 @@ class Call(Struct, gc=False, eq=False):
     end_id: str = ""
     status: int = 0
     ended_by: str = ""
-    system_end: int = 0
-    system_status: int = 0
+    system: tuple[int, int] | None = None
     known: int = 0
-    transferred: bool = False
-    forwarded: bool = False
-    legs: list[Leg] | None = None
-    holds: list[tuple[int, str, bool]] | None = None
-    ivrs: list[tuple[int, str, bool, str]] | None = None
+    moves: int = 0
+    legs: tuple[Leg, ...] | None = None
+    holds: tuple[tuple[int, str, bool], ...] | None = None
+    ivrs: tuple[Any, ...] | None = None
     dtmfs: dict[str, tuple[int, str, bool, str]] | None = None
     silence: int = LIVE
 
     # Of this process only.
     cell: Cell | None = None  # where the call is counted, and
-    items: tuple[tuple[str, int], ...] = ()  # with what
+    ones: tuple[str, ...] = ()  # with what: these slots by 1,
+    sums: tuple[Any, ...] = ()  # and (slot, amount, slot, amount, ...)
     live_key: tuple[str, str, str, str] | None = None  # under what it is counted as live
-    due: int = 0  # the wheel's bucket that it waits in
-    touched: bool = False  # changed since it was counted
-    dirty: bool = False  # changed since it was saved
-    saved: bool = False  # the changelog has it
+    due: int = 0  # its place in a wheel
+    marks: int = 0  # of TOUCHED, DIRTY and SAVED
+    user: Any = None  # whose it is
 
     @property
     def ended(self) -> int:
         """When the call ended, whoever ended it; 0 while it lives."""
-        return self.end or self.system_end or (self.last if self.silence == REAPED else 0)
+        if self.end:
+            return self.end
+        if self.system is not None:
+            return self.system[0]
+        return self.last if self.silence == REAPED else 0
 
     @property
     def end_status(self) -> int:
         """The status of that end; meaningless while the call lives."""
         if self.end:
             return self.status
-        return self.system_status if self.system_end else STATUS_REAPED
+        return STATUS_REAPED if self.system is None else self.system[1]
 
     def saved_form(self) -> tuple[Any, ...]:
         """What the changelog keeps of the call, in the order of SAVED."""
         return (
             self.last, self.start, self.start_id, self.type, self.campaign, self.did, self.number, self.switch,
-            self.end, self.end_id, self.status, self.ended_by, self.system_end, self.system_status, self.known,
-            self.transferred, self.forwarded, self.legs, self.holds, self.ivrs, self.dtmfs, self.silence,
+            self.end, self.end_id, self.status, self.ended_by, self.system, self.known, self.moves, self.legs,
+            self.holds, self.ivrs, self.dtmfs, self.silence,
         )  # fmt: skip
 
 
@@ -126,14 +140,12 @@ class SavedCall(Struct, array_like=True, gc=False):
     end_id: str
     status: int
     ended_by: str
-    system_end: int
-    system_status: int
+    system: tuple[int, int] | None
     known: int
-    transferred: bool
-    forwarded: bool
-    legs: list[Leg] | None
-    holds: list[tuple[int, str, bool]] | None
-    ivrs: list[tuple[int, str, bool, str]] | None
+    moves: int
+    legs: tuple[Leg, ...] | None
+    holds: tuple[tuple[int, str, bool], ...] | None
+    ivrs: tuple[Any, ...] | None
     dtmfs: dict[str, tuple[int, str, bool, str]] | None
     silence: int
 
@@ -141,8 +153,8 @@ class SavedCall(Struct, array_like=True, gc=False):
         """The call that was saved."""
         return Call(
             call_id, self.last, self.start, self.start_id, self.type, self.campaign, self.did, self.number,
-            self.switch, self.end, self.end_id, self.status, self.ended_by, self.system_end, self.system_status,
-            self.known, self.transferred, self.forwarded, self.legs, self.holds, self.ivrs, self.dtmfs, self.silence,
+            self.switch, self.end, self.end_id, self.status, self.ended_by, self.system, self.known, self.moves,
+            self.legs, self.holds, self.ivrs, self.dtmfs, self.silence,
         )  # fmt: skip
 
 
@@ -164,7 +176,7 @@ def _leg(call: Call, event: LegEvent) -> Leg:
     legs = call.legs
     if legs is None:
         leg = Leg(_same(leg_id, leg_id), retry)
-        call.legs = [leg]
+        call.legs = (leg,)
         return leg
     for leg in legs:
         if leg.id == leg_id:
@@ -172,7 +184,7 @@ def _leg(call: Call, event: LegEvent) -> Leg:
                 leg.retry = retry
             return leg
     leg = Leg(_same(leg_id, leg_id), retry)
-    legs.append(leg)
+    call.legs = (*legs, leg)
     return leg
 
 
@@ -226,19 +238,19 @@ def _ended(call: Call, event: Ended) -> None:
 def _hold(call: Call, event: Held | Resumed) -> None:
     entry = (event.ts, event.id, type(event) is Held)
     if call.holds is None:
-        call.holds = [entry]
+        call.holds = (entry,)
     elif entry not in call.holds:
-        call.holds.append(entry)
-        call.holds.sort()
+        call.holds = tuple(sorted((*call.holds, entry)))
 
 
 def _ivr(call: Call, event: IvrEvent) -> None:
     entry = (event.ts, event.id, type(event) is IvrEntered, _same(event.ivr_id, event.ivr_id))
     if call.ivrs is None:
-        call.ivrs = [entry]
-    elif entry not in call.ivrs:
-        call.ivrs.append(entry)
-        call.ivrs.sort()
+        call.ivrs = entry
+        return
+    known = list(ivr_entries(call))
+    if entry not in known:
+        call.ivrs = tuple(chain.from_iterable(sorted([*known, entry])))
 
 
 def _dtmf(call: Call, event: DtmfReceived) -> None:
@@ -253,11 +265,11 @@ def _dtmf(call: Call, event: DtmfReceived) -> None:
 
 
 def _transferred(call: Call, event: Transferred) -> None:
-    call.transferred = True
+    call.moves |= TRANSFERRED
 
 
 def _forwarded(call: Call, event: Forwarded) -> None:
-    call.forwarded = True
+    call.moves |= FORWARDED
 
 
 def _heartbeat(call: Call, event: Heartbeat) -> None:
@@ -283,10 +295,17 @@ JOIN: Final[dict[type[Event], Callable[[Call, Any], None]]] = {
 """What each type of event of a call does to its record."""
 
 
+def ivr_entries(call: Call) -> Iterator[tuple[int, str, bool, str]]:
+    """(ts, event id, whether it was entered, IVR) of each ivr.entered and ivr.left, by (ts, id)."""
+    flat = call.ivrs or ()
+    for at in range(0, len(flat), 4):
+        yield flat[at : at + 4]
+
+
 def current_ivr(call: Call) -> str:
     """The IVR that the call is in: the one entered last and not left since; "" for none."""
     inside: list[str] = []
-    for _, _, entered, ivr in call.ivrs or ():
+    for _, _, entered, ivr in ivr_entries(call):
         if ivr in inside:
             inside.remove(ivr)
         if entered:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from bisect import bisect_right, insort
 from collections.abc import Iterator
+from itertools import chain
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
-from ecounters.counters import Items
+from ecounters.counters import Ones, Sums
 from ecounters.windows import WINDOW_MS, day_of
 
 Dims = tuple[str, str, str, int | None]
@@ -67,13 +68,20 @@ class Spans:
                 span = self.windows[window] = Span(window, window + WINDOW_MS, {})
         return span.cell(dims)
 
-    def add(self, cell: Cell, items: Items, sign: int) -> None:
+    def add(self, cell: Cell, ones: Ones, sums: Sums, sign: int) -> None:
         """Add (sign 1) or take back (sign -1) a call's contribution."""
         while cell.into is not None:
             cell = cell.into
         counts = cell.counts
-        for slot, amount in items:
-            now = counts.get(slot, 0) + sign * amount
+        for slot in ones:
+            now = counts.get(slot, 0) + sign
+            if now:
+                counts[slot] = now
+            else:
+                counts.pop(slot, None)
+        for at in range(0, len(sums), 2):
+            slot = sums[at]
+            now = counts.get(slot, 0) + sign * sums[at + 1]
             if now:
                 counts[slot] = now
             else:
@@ -144,7 +152,7 @@ class Spans:
             window = self.windows.pop(begin)
             for dims, cell in window.cells.items():
                 target = day.cell(dims)
-                self.add(target, tuple(cell.counts.items()), 1)
+                self.add(target, (), tuple(chain.from_iterable(cell.counts.items())), 1)
                 cell.into = target
                 self._lose(cell)
 

@@ -1,8 +1,8 @@
 """The table of counters, and what one call contributes to them.
 
 Adding a counter is one entry in ``COUNTERS`` (the README's and OpenAPI's text come from it) and its line in
-``contributions``. A contribution is a flat tuple of (slot, amount): a slot is a counter's key, or "KEY/entry"
-for an entry of a map that a call can add several of (DTMF). Maps by type, campaign, DID and status need no
+``contributions``. What a call adds is by slots: a slot is a counter's key, or "KEY/entry" for an entry of a map that a
+call can add several of (DTMF). Maps by type, campaign, DID and status need no
 slot: a cell is kept for each combination of these, so they follow from its TC. Amounts of time are ms.
 """
 
@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Any, Final
 
-from ecounters.calls import FRESH, REPEAT, Call, Leg, current_ivr
+from ecounters.calls import FORWARDED, FRESH, REPEAT, TRANSFERRED, Call, Leg, current_ivr, ivr_entries
 
 
 class Kind(Enum):
@@ -105,54 +105,69 @@ FIELDS: Final = frozenset(c.key for c in COUNTERS.values() if not c.in_payload) 
 
 QUICK_HANG_UP_MS: Final = 5_000
 
-Items = tuple[tuple[str, int], ...]
+Ones = tuple[str, ...]
+"""The slots that a call adds 1 to. Equal ones are one object: there are few kinds of calls, and memory counts."""
+Sums = tuple[Any, ...]
+"""(slot, amount, slot, amount, ...): what it adds to the others."""
+
+_KINDS: dict[Ones, Ones] = {}
+_KINDS_MAX: Final = 65_536
 
 
-def contributions(call: Call) -> Items:
+def contributions(call: Call) -> tuple[Ones, Sums]:
     """What a started call adds to the cell of its window, type, campaign, DID and status."""
     ended = call.ended
-    items: list[tuple[str, int]] = [("TC", 1)]
+    ones = ["TC"]
+    sums: list[Any] = []
     if call.known == FRESH:
-        items.append(("freshCall", 1))
+        ones.append("freshCall")
     elif call.known == REPEAT:
-        items.append(("repeatCall", 1))
-    if call.transferred:
-        items.append(("TRSC", 1))
-    if call.forwarded:
-        items.append(("FWC", 1))
+        ones.append("repeatCall")
+    if call.moves & TRANSFERRED:
+        ones.append("TRSC")
+    if call.moves & FORWARDED:
+        ones.append("FWC")
     held = 0
     if call.holds is not None:
         held, intervals = _held(call.holds, ended)
         if intervals:
-            items += (("holdTime", held), ("holds", 1))
-    answered_at = _of_legs(call.legs, ended, items) if call.legs is not None else 0
+            ones.append("holds")
+            sums += ("holdTime", held)
+    answered_at = _of_legs(call.legs, ended, ones, sums) if call.legs is not None else 0
     if answered_at:
-        items.append(("CNC", 1))
+        ones.append("CNC")
         if ended:
-            items += (("actualTT", max(0, ended - answered_at - held)), ("talks", 1))
+            ones.append("talks")
+            sums += ("actualTT", max(0, ended - answered_at - held))
     elif ended:
-        _unanswered(call, items)
+        _unanswered(call, ones)
     if call.dtmfs is not None:
-        for _, digits, valid, ivr in call.dtmfs.values():
-            items.append(("DTMF/" + digits, 1))
-            items.append((("DTMFV/" if valid else "DTMFINV/") + digits, 1))
-            if ivr:
-                items.append(("DTMFI/" + ivr, 1))
-    return tuple(items)
+        _pressed(call.dtmfs, sums)
+    kind = tuple(ones)
+    if len(_KINDS) > _KINDS_MAX:
+        _KINDS.clear()
+    return _KINDS.setdefault(kind, kind), tuple(sums)
 
 
-def _unanswered(call: Call, items: list[tuple[str, int]]) -> None:
+def _pressed(dtmfs: dict[str, tuple[int, str, bool, str]], sums: list[Any]) -> None:
+    for _, digits, valid, ivr in dtmfs.values():
+        sums += ("DTMF/" + digits, 1, ("DTMFV/" if valid else "DTMFINV/") + digits, 1)
+        if ivr:
+            sums += ("DTMFI/" + ivr, 1)
+
+
+def _unanswered(call: Call, ones: list[str]) -> None:
     """Ghost or missed, and whether the caller gave up at once."""
     first_ring = min((leg.ringing for leg in call.legs or () if leg.ringing), default=0)
-    if not first_ring and not any(entered for _, _, entered, _ in call.ivrs or ()):
-        items.append(("GHC", 1))
+    if not first_ring and not any(entered for _, _, entered, _ in ivr_entries(call)):
+        ones.append("GHC")
     else:
-        items.append(("MC", 1))
+        ones.append("MC")
     if first_ring and call.ended_by == "caller" and call.end - first_ring < QUICK_HANG_UP_MS:
-        items.append(("CHSR", 1))
+        ones.append("CHSR")
 
 
-def _of_legs(legs: list[Leg], ended: int, items: list[tuple[str, int]]) -> int:
+def _of_legs(legs: tuple[Leg, ...], ended: int, ones: list[str], sums: list[Any]) -> int:
     """Add what the legs give; return when the first of them was answered (0: none was)."""
     first_answer = answered = missed = ghost = 0
     retry_answered = retry_missed = retry_ghost = 0
@@ -177,18 +192,18 @@ def _of_legs(legs: list[Leg], ended: int, items: list[tuple[str, int]]) -> int:
             rings += 1
             ring_ms += max(0, over - leg.ringing)
     if rings:
-        items += (("ringTime", ring_ms), ("rings", rings))
-    closed = answered + missed + ghost
-    if closed:
-        items += (("UC", 1), (_class(answered, missed), 1))
+        sums += ("ringTime", ring_ms, "rings", rings)
+    if answered + missed + ghost:
+        ones += ("UC", _class(answered, missed))
     retried = retry_answered + retry_missed + retry_ghost
     if retried:
         of = "FR_" + _class(retry_answered, retry_missed)
-        items += (("FR_UC", 1), (of, 1), ("FR_UC_N", retried))
+        ones += ("FR_UC", of)
+        sums += ("FR_UC_N", retried)
         if of != "FR_GH_UC":
-            items.append((of + "_N", retried))
+            sums += (of + "_N", retried)
         if retry_ghost:
-            items.append(("FR_GH_N", retry_ghost))
+            sums += ("FR_GH_N", retry_ghost)
     return first_answer
 
 
@@ -199,7 +214,7 @@ def _class(answered: int, missed: int) -> str:
     return "CM" if missed else "GH_UC"
 
 
-def _held(holds: list[tuple[int, str, bool]], ended: int) -> tuple[int, int]:
+def _held(holds: tuple[tuple[int, str, bool], ...], ended: int) -> tuple[int, int]:
     """(ms on hold, closed intervals): a held opens one if none is open, a resumed or the call's end closes it."""
     total = intervals = opened = 0
     for ts, _, held in holds:

@@ -15,15 +15,18 @@ from zoneinfo import ZoneInfo
 
 from ecounters import saving
 from ecounters.calls import (
+    DIRTY,
     FRESH,
     JOIN,
     LIVE,
     NEITHER,
     REAPED,
     REPEAT,
+    SAVED,
     STATUS_RESTARTED,
     STATUS_SNAPSHOT,
     SUSPECTED,
+    TOUCHED,
     Call,
 )
 from ecounters.errors import BadEvent
@@ -53,11 +56,11 @@ class PartitionState:
         self.clock = 0
         self.tally = Tally()
         self.users: dict[str, User] = {}
-        self._quiet = Wheel()  # live calls, by when their silence is to be looked at
-        self._drops = Wheel()  # all others, by when they are to be forgotten
-        self._silent: dict[Call, User] = {}
-        self._dirty: list[tuple[User, Call]] = []
-        self._dropped: list[tuple[str, Call]] = []
+        self._quiet = Wheel(1)  # live calls, by when their silence is to be looked at
+        self._drops = Wheel(-1)  # all others, by when they are to be forgotten
+        self._silent: dict[Call, None] = {}
+        self._dirty: list[Call] = []
+        self._dropped: list[Call] = []
         self._numbers: dict[tuple[str, str], int | None] = {}
         self._changed: dict[User, None] = {}  # whose cells or balances may have changed
         self._purge: Iterator[None] | None = None
@@ -117,12 +120,12 @@ class PartitionState:
             and (call.due < 0 or call.last + self._max_call_ms <= watermark)
             and self._drop_time(call) <= watermark
         ):
-            self._drop(user, call)
+            self._drop(call)
             call = None
         if call is None:
             if ts <= watermark - self._linger_ms:
                 raise BadEvent("late", "ts")
-            call = user.calls[event.call_id] = Call(event.call_id)
+            call = user.calls[event.call_id] = Call(event.call_id, user=user)
             self.users.setdefault(user.id, user)
         if ts > watermark:
             self.watermark = ts
@@ -132,20 +135,20 @@ class PartitionState:
         if join is _JOIN_START:
             if not call.known:
                 self._settle_known(user, call, event, watermark)
-            self._place(user, call)
+            self._place(call)
         elif not call.due or call.silence or join is _JOIN_END:
-            self._place(user, call)
-        if not (call.touched and call.dirty):
-            self._touch(user, call)
+            self._place(call)
+        if call.marks & _MARKED != _MARKED:
+            self._touch(call)
 
-    def _touch(self, user: User, call: Call) -> None:
-        if not call.touched:
-            call.touched = True
+    def _touch(self, call: Call) -> None:
+        marks, user = call.marks, call.user
+        if not marks & TOUCHED:
             user.touched.append(call)
-        if not call.dirty:
-            call.dirty = True
-            self._dirty.append((user, call))
+        if not marks & DIRTY:
+            self._dirty.append(call)
             self._changed[user] = None
+        call.marks = marks | _MARKED
 
     def _settle_known(self, user: User, call: Call, event: Started, watermark: int) -> None:
         """Repeat or fresh, once and for all. ``watermark``: as it was before the event."""
@@ -179,14 +182,13 @@ class PartitionState:
         for owner in [user] if user is not None else self.users.values():
             for call in list(owner.calls.values()):
                 if call.switch == event.switch_id and call.id not in spared and self._lives(call, event.ts):
-                    call.system_end = event.ts
-                    call.system_status = status
-                    self._place(owner, call)
-                    self._touch(owner, call)
+                    call.system = event.ts, status
+                    self._place(call)
+                    self._touch(call)
 
     def _lives(self, call: Call, at: int) -> bool:
         """Whether the call started at or before that time and lives by the watermark (not by the wall clock)."""
-        if not call.start or call.start > at or call.end or call.system_end:
+        if not call.start or call.start > at or call.end or call.system is not None:
             return False
         return call.last + self.policy.max_call_ms > self.watermark
 
@@ -200,51 +202,47 @@ class PartitionState:
         back = clock < self.clock
         self.clock = clock
         if back:  # the log went on: its time is what counts, so what seemed silent may not be
-            for call, user in list(self._silent.items()):
-                self._place(user, call)
-                self._touch(user, call)
-        for call, user in self._quiet.take(clock // MINUTE_MS + 1):
-            call.due = 0
-            self._place(user, call)
-        for call, user in self._drops.take(self.watermark // MINUTE_MS):
-            call.due = 0
+            for call in list(self._silent):
+                self._place(call)
+                self._touch(call)
+        for call in self._quiet.take(clock // MINUTE_MS + 1):
+            self._place(call)
+        for call in self._drops.take(self.watermark // MINUTE_MS):
             if self._drop_time(call) <= self.watermark:
-                self._drop(user, call)
+                self._drop(call)
             else:
-                self._place(user, call)
+                self._place(call)
         self._keep_house()
 
-    def _place(self, user: User, call: Call) -> None:
+    def _place(self, call: Call) -> None:
         """Note how silent the call is and put it where its next time limit will find it."""
-        if call.due > 0:
-            self._quiet.remove(call, call.due)
-        elif call.due < 0:
-            self._drops.remove(call, -call.due)
+        if call.due:
+            (self._quiet if call.due > 0 else self._drops).remove(call)
         silence = LIVE
         policy = self.policy
-        if call.start and not call.end and not call.system_end:
+        if call.start and not call.end and call.system is None:
             quiet_for = self.clock - call.last
             if quiet_for >= policy.max_call_ms:
                 silence = REAPED
             elif quiet_for >= policy.suspect_after_ms:
                 silence = SUSPECTED
         if silence != call.silence:
-            self._silence(user, call, silence)
-        if call.start and not call.end and not call.system_end and silence != REAPED:
+            self._silence(call, silence)
+        if call.start and not call.end and call.system is None and silence != REAPED:
             limit = policy.max_call_ms if silence == SUSPECTED else policy.suspect_after_ms
-            call.due = self._quiet.put(call, user, call.last + limit)
+            self._quiet.put(call, call.last + limit)
         else:
-            call.due = -self._drops.put(call, user, self._drop_time(call))
+            self._drops.put(call, self._drop_time(call))
 
-    def _silence(self, user: User, call: Call, silence: int) -> None:
-        if user.set_silence(call, silence):
-            self._touch(user, call)
+    def _silence(self, call: Call, silence: int) -> None:
+        if call.user.set_silence(call, silence):
+            self._touch(call)
         if silence == REAPED:
             self.tally.reaped += 1
         if silence == LIVE:
             self._silent.pop(call, None)
         else:
-            self._silent[call] = user
+            self._silent[call] = None
 
     def _drop_time(self, call: Call) -> int:
         """The watermark at which the record is dropped."""
@@ -253,28 +251,27 @@ class PartitionState:
             return call.last + policy.max_call_ms
         if call.end:
             return max(call.start, call.end) + policy.linger_ms
-        if call.system_end:
-            return call.system_end + policy.after_system_end_ms
+        if call.system is not None:
+            return call.system[0] + policy.after_system_end_ms
         return call.last + policy.max_call_ms + policy.after_system_end_ms
 
-    def _drop(self, user: User, call: Call) -> None:
+    def _drop(self, call: Call) -> None:
         """Forget the record; its counters stay."""
-        if call.due > 0:
-            self._quiet.remove(call, call.due)
-        elif call.due < 0:
-            self._drops.remove(call, -call.due)
+        user = call.user
+        if call.due:
+            (self._quiet if call.due > 0 else self._drops).remove(call)
         if not call.start:
             self.tally.orphaned += 1
-        elif not call.end and not call.system_end and call.silence != REAPED:
-            self._silence(user, call, REAPED)  # its time passed within one step of the watermark
-        if call.touched:
+        elif not call.end and call.system is None and call.silence != REAPED:
+            self._silence(call, REAPED)  # its time passed within one step of the watermark
+        if call.marks & TOUCHED:
             user.settle()
             self._changed[user] = None
         self._silent.pop(call, None)
         del user.calls[call.id]
-        if call.saved:
-            self._dropped.append((user.id, call))
-        call.dirty = False
+        if call.marks & SAVED:
+            self._dropped.append(call)
+        call.marks &= ~DIRTY
 
     def _keep_house(self) -> None:
         """Forget old numbers and spans: once for each hour of the watermark, a user at a time."""
@@ -329,13 +326,12 @@ class PartitionState:
         dropped, dirty, numbers, changed = self._dropped, self._dirty, self._numbers, self._changed
         self._dropped, self._dirty, self._numbers, self._changed = [], [], {}, {}
         position = saving.Position(saving.FORMAT, self.position, self.watermark, self.arrival)
-        for user_id, call in dropped:
-            yield saving.call_entry(user_id, call, gone=True)
-        for user, call in dirty:
-            if call.dirty:  # else it was dropped since
-                call.dirty = False
-                call.saved = True
-                yield saving.call_entry(user.id, call)
+        for call in dropped:
+            yield saving.call_entry(call.user.id, call, gone=True)
+        for call in dirty:
+            if call.marks & DIRTY:  # else it was dropped since
+                call.marks = call.marks & ~DIRTY | SAVED
+                yield saving.call_entry(call.user.id, call)
         for user in changed:
             user.settle()
             for cell, there in user.spans.take_changes():
@@ -384,9 +380,9 @@ class PartitionState:
             for call in user.calls.values():
                 user.recall(call)
                 if call.silence:
-                    self._silent[call] = user
-                call.saved = True
-                self._place(user, call)
+                    self._silent[call] = None
+                call.marks |= SAVED
+                self._place(call)
 
     def _user(self, user_id: str) -> User:
         user = self.users.get(user_id)
@@ -395,5 +391,6 @@ class PartitionState:
         return user
 
 
+_MARKED = TOUCHED | DIRTY
 _JOIN_START = JOIN[Started]
 _JOIN_END = JOIN[Ended]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ecounters.calls import REAPED, SUSPECTED, Call
+from ecounters.calls import REAPED, SUSPECTED, TOUCHED, Call
 from ecounters.cells import Spans
 from ecounters.counters import contributions, live_key
 from ecounters.event_types import BalanceUpdated
@@ -18,8 +18,8 @@ class User:
     """One account: its calls, counts, numbers seen and balances. Times in ms since the Unix epoch."""
 
     __slots__ = (
-        "balance", "call_balance", "calls", "dirty", "id", "live", "numbers", "spans", "suspected", "touched",
-        "version",
+        "_live_keys", "balance", "call_balance", "calls", "dirty", "id", "live", "numbers", "spans", "suspected",
+        "touched", "version",
     )  # fmt: skip
 
     def __init__(self, user_id: str) -> None:
@@ -27,6 +27,7 @@ class User:
         self.calls: dict[str, Call] = {}
         self.spans = Spans()
         self.live: dict[LiveKey, int] = {}
+        self._live_keys: dict[LiveKey, LiveKey] = {}  # one object for equal keys
         self.suspected = 0
         self.numbers: dict[str, int] = {}
         self.balance: Balance | None = None
@@ -44,21 +45,20 @@ class User:
         self.touched = []
         self.version += 1
         for call in touched:
-            call.touched = False
+            call.marks &= ~TOUCHED
             self._recount(call)
 
     def _recount(self, call: Call) -> None:
         if call.start:
             ended = call.ended
-            items = contributions(call)
+            ones, sums = contributions(call)
             dims = (call.type, call.campaign, call.did, call.end_status if ended else None)
             cell = self.spans.cell(window_of(call.start), dims)
-            if cell is not call.cell or items != call.items:
+            if cell is not call.cell or ones is not call.ones or sums != call.sums:
                 if call.cell is not None:
-                    self.spans.add(call.cell, call.items, -1)
-                self.spans.add(cell, items, 1)
-                call.cell = cell
-                call.items = items
+                    self.spans.add(call.cell, call.ones, call.sums, -1)
+                self.spans.add(cell, ones, sums, 1)
+                call.cell, call.ones, call.sums = cell, ones, sums
         self.recount_live(call)
 
     def recount_live(self, call: Call) -> None:
@@ -68,6 +68,7 @@ class User:
             if was is not None:
                 self._live(was, -1)
             if now is not None:
+                now = self._live_keys.setdefault(now, now)
                 self._live(now, 1)
             call.live_key = now
 
@@ -77,14 +78,16 @@ class User:
             self.live[key] = count
         else:
             del self.live[key]
+            del self._live_keys[key]
 
     def recall(self, call: Call) -> None:
         """Take a call from the changelog as it was counted when it was saved."""
+        call.user = self
         self.calls[call.id] = call
         if call.start:
             dims = (call.type, call.campaign, call.did, call.end_status if call.ended else None)
             call.cell = self.spans.cell(window_of(call.start), dims)
-            call.items = contributions(call)
+            call.ones, call.sums = contributions(call)
         self.recount_live(call)
         if call.silence == SUSPECTED and call.live_key is not None:
             self.suspected += 1

@@ -1,52 +1,72 @@
 """Wheel: calls by the minute in which something is due for them.
 
-Each call stands in one bucket, and is taken out when that is no longer its place: an ended call must not be
-held in memory by a time limit of the live call that it was.
+Each call is due in one minute, and that a call has moved on is noted there only; but where half of a bucket has moved
+on, the bucket is cleared of it: an ended call must not be held in memory by a time limit of the live call that it was.
 """
 
 from __future__ import annotations
 
 import heapq
-from typing import TYPE_CHECKING
 
 from ecounters.calls import Call
 from ecounters.windows import MINUTE_MS
 
-if TYPE_CHECKING:
-    from ecounters.user import User
+
+class _Bucket:
+    """The calls that were put into one minute; ``moved``: how many of them are there no more."""
+
+    __slots__ = ("calls", "moved")
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.moved = 0
 
 
 class Wheel:
-    """Buckets of one minute. The caller keeps the minute that ``put`` returns, and gives it back to ``remove``."""
+    """Buckets of one minute. ``sign``: with which a call's ``due`` names its minute, so that two wheels are told apart.
 
-    __slots__ = ("_buckets", "_minutes")
+    A call's place is ``sign * minute``, kept in ``call.due`` by the wheel; 0 is nowhere.
+    """
 
-    def __init__(self) -> None:
-        self._buckets: dict[int, dict[Call, User]] = {}
+    __slots__ = ("_buckets", "_minutes", "_sign")
+
+    def __init__(self, sign: int) -> None:
+        self._sign = sign
+        self._buckets: dict[int, _Bucket] = {}
         self._minutes: list[int] = []
 
     def __len__(self) -> int:
-        return sum(map(len, self._buckets.values()))
+        return sum(len(bucket.calls) - bucket.moved for bucket in self._buckets.values())
 
-    def put(self, call: Call, user: User, due_ms: int) -> int:
-        """Put a call into the bucket of due_ms; the bucket's minute."""
+    def put(self, call: Call, due_ms: int) -> None:
+        """Let a call be due then; it must be nowhere."""
         minute = due_ms // MINUTE_MS
         bucket = self._buckets.get(minute)
         if bucket is None:
-            bucket = self._buckets[minute] = {}
+            bucket = self._buckets[minute] = _Bucket()
             heapq.heappush(self._minutes, minute)
-        bucket[call] = user
-        return minute
+        bucket.calls.append(call)
+        call.due = self._sign * minute
 
-    def remove(self, call: Call, minute: int) -> None:
-        """Take a call out of the bucket that ``put`` named."""
-        bucket = self._buckets.get(minute)
+    def remove(self, call: Call) -> None:
+        """Let a call that is in this wheel be nowhere."""
+        place = call.due
+        call.due = 0
+        bucket = self._buckets.get(self._sign * place)
         if bucket is not None:
-            bucket.pop(call, None)
+            bucket.moved += 1
+            if bucket.moved * 2 > len(bucket.calls):
+                bucket.calls = [one for one in dict.fromkeys(bucket.calls) if one.due == place]
+                bucket.moved = 0
 
-    def take(self, before_minute: int) -> list[tuple[Call, User]]:
-        """Take everything out of the buckets of the minutes before that one."""
-        taken: list[tuple[Call, User]] = []
+    def take(self, before_minute: int) -> list[Call]:
+        """Take everything that is due in the minutes before that one; it is nowhere then."""
+        taken: list[Call] = []
         while self._minutes and self._minutes[0] < before_minute:
-            taken += self._buckets.pop(heapq.heappop(self._minutes)).items()
+            minute = heapq.heappop(self._minutes)
+            place = self._sign * minute
+            for call in self._buckets.pop(minute).calls:
+                if call.due == place:
+                    call.due = 0
+                    taken.append(call)
         return taken

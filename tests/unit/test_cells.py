@@ -30,7 +30,7 @@ def spans_with(*windows: int) -> Spans:
     """A call in each of those windows."""
     spans = Spans()
     for window in windows:
-        spans.add(spans.cell(window, DIMS), (("TC", 1),), 1)
+        spans.add(spans.cell(window, DIMS), ("TC",), (), 1)
     return spans
 
 
@@ -48,14 +48,14 @@ def test_counts_hold_no_zeros_and_cells_that_empty_are_gone() -> None:
     """What is taken back leaves nothing behind, in memory or in the changelog."""
     spans = Spans()
     cell = spans.cell(0, DIMS)
-    spans.add(cell, (("TC", 1), ("ringTime", 0)), 1)
+    spans.add(cell, ("TC",), ("ringTime", 0), 1)
     assert cell.counts == {"TC": 1}
     assert changes(spans) == [(0, WINDOW_MS, {"TC": 1}, True)]
-    spans.add(cell, (("TC", 1), ("ringTime", 0)), -1)
+    spans.add(cell, ("TC",), ("ringTime", 0), -1)
     assert cell.counts == {}
     assert changes(spans) == [(0, WINDOW_MS, None, False)]
-    spans.add(cell, (("TC", 1),), 1)
-    spans.add(cell, (("TC", 1),), -1)
+    spans.add(cell, ("TC",), (), 1)
+    spans.add(cell, ("TC",), (), -1)
     assert changes(spans) == []
 
 
@@ -112,7 +112,7 @@ def test_the_changelog_follows_a_roll_up() -> None:
     """The windows that were saved are gone, the day is there; what was never saved needs no tombstone."""
     spans = spans_with(0)
     changes(spans)
-    spans.add(spans.cell(WINDOW_MS, DIMS), (("TC", 1),), 1)
+    spans.add(spans.cell(WINDOW_MS, DIMS), ("TC",), (), 1)
     spans.roll_up(UTC_ZONE, DAY_MS)
     assert changes(spans) == [(0, WINDOW_MS, None, False), (0, DAY_MS, {"TC": 2}, True)]
 
@@ -124,7 +124,7 @@ def test_a_call_of_a_rolled_up_window_is_corrected_in_its_day() -> None:
     spans.roll_up(UTC_ZONE, DAY_MS)
     day = spans.cell(0, DIMS)
     assert day is not old and (day.begin, day.end) == (0, DAY_MS)
-    spans.add(old, (("TC", 1),), -1)
+    spans.add(old, ("TC",), (), -1)
     assert day.counts == {}
     assert spans.cell(7 * WINDOW_MS, DIMS) is day
 
@@ -134,7 +134,7 @@ def test_a_late_window_of_a_day_goes_into_the_day() -> None:
     spans = spans_with(DAY_MS, 3 * DAY_MS)
     spans.roll_up(UTC_ZONE, 9 * DAY_MS)
     for window in (DAY_MS + WINDOW_MS, 2 * DAY_MS, 0):
-        spans.add(spans.cell(window, DIMS), (("TC", 1),), 1)
+        spans.add(spans.cell(window, DIMS), ("TC",), (), 1)
     assert sorted(spans.windows) == [0, 2 * DAY_MS]
     spans.roll_up(UTC_ZONE, 9 * DAY_MS)
     assert [(day.begin // DAY_MS, day.end // DAY_MS) for day in spans.days] == [(0, 1), (1, 2), (2, 3), (3, 4)]
@@ -184,7 +184,7 @@ def test_what_is_out_of_retention_is_forgotten() -> None:
     spans.forget(WINDOW_MS)
     assert sorted(spans.windows) == [WINDOW_MS, 3 * DAY_MS]
     assert changes(spans) == [(0, WINDOW_MS, None, False)]
-    spans.add(old, (("TC", 1),), -1)
+    spans.add(old, ("TC",), (), -1)
     assert changes(spans) == []
     spans.roll_up(UTC_ZONE, 3 * DAY_MS)
     spans.forget(DAY_MS - 1)
@@ -274,6 +274,6 @@ def test_nothing_is_due_for_a_user_without_windows() -> None:
 def test_spans_of_users_are_apart() -> None:
     """Each user has spans of its own, also where the windows are the same."""
     one, other = User("a"), User("b")
-    one.spans.add(one.spans.cell(0, DIMS), (("TC", 1),), 1)
+    one.spans.add(one.spans.cell(0, DIMS), ("TC",), (), 1)
     assert (calls_in(one.spans, 0, 1), calls_in(other.spans, 0, 1)) == (1, 0)
     assert PartitionState(0, 1, Policy()).due_for_roll_up() == []
