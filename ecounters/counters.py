@@ -218,6 +218,8 @@ def _held(holds: tuple[tuple[int, str, bool], ...], ended: int) -> tuple[int, in
     """(ms on hold, closed intervals): a held opens one if none is open, a resumed or the call's end closes it."""
     total = intervals = opened = 0
     for ts, _, held in holds:
+        if ended and ts > ended:
+            break  # whatever is told of the time after the end
         if held:
             opened = opened or ts
         elif opened:
@@ -225,7 +227,7 @@ def _held(holds: tuple[tuple[int, str, bool], ...], ended: int) -> tuple[int, in
             intervals += 1
             opened = 0
     if opened and ended:
-        total += max(0, ended - opened)
+        total += ended - opened
         intervals += 1
     return total, intervals
 

@@ -255,7 +255,8 @@ def test_time_that_legs_rang(script: CallScript, total: float, average: float) -
         (call().started(0).held(1).ended(9), 8, 8),
         (call().started(0).held(1).resumed(2).held(5), 1, 1),
         (call().started(0).held(10).ended(9), 0, 0),
-        (call().started(0).ended(9).held(8).resumed(12), 4, 4),
+        (call().started(0).ended(9).held(8).resumed(12), 1, 1),
+        (call().started(0).ended(9).held(8).resumed(12).held(13), 1, 1),
     ],
 )
 def test_time_on_hold(script: CallScript, total: float, average: float) -> None:
@@ -269,7 +270,8 @@ def test_the_average_hold_is_over_calls_that_were_on_hold() -> None:
     held = call("c1").started(0).held(1).resumed(2).held(3).resumed(5)
     at_once = call("c2").started(0).held(1).ended(1)
     still = call("c3").started(0).held(1)
-    told = counted(held, at_once, still, call("c4").started(0))
+    too_late = call("c5").started(0).held(10).ended(9)
+    told = counted(held, at_once, still, call("c4").started(0), too_late)
     assert (told["holdTime"], told["avgHoldTime"]) == (3, 1.5)
 
 
