@@ -7,10 +7,10 @@ LOCK := deploy/requirements.lock
 NEEDS := pyproject.toml $(LOCK)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench clean
+.PHONY: help run test test-kafka lint bench clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/.run ## Run everything on this machine: broker, store, worker, simulated switches
 	@$(BIN)/ecounters run
@@ -20,6 +20,12 @@ test: $(VENV)/.test ## Lint, types and all tests: what has to pass
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/pytest
+
+# Where the system has no Java that will do, pip has one.
+test-kafka: $(VENV)/.test ## The integration tests on Apache Kafka, fetched by Maven
+	@[ "$$ECOUNTERS_TEST_KAFKA" = off ] || $(BIN)/python -c 'from tests.support.kafka import java; java()' 2>/dev/null || \
+	  $(BIN)/pip install --quiet --disable-pip-version-check -c $(LOCK) -e '.[kafka]'
+	$(BIN)/python -m tests.support.kafka -- $(BIN)/pytest tests/integration
 
 lint: $(VENV)/.test ## Lint and types alone; changes nothing
 	$(BIN)/ruff check

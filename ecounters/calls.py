@@ -248,6 +248,9 @@ def _ivr(call: Call, event: IvrEvent) -> None:
     if call.ivrs is None:
         call.ivrs = entry
         return
+    if event.ts > call.ivrs[-4]:  # as it nearly always is
+        call.ivrs += entry
+        return
     known = list(ivr_entries(call))
     if entry not in known:
         call.ivrs = tuple(chain.from_iterable(sorted([*known, entry])))

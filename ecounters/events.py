@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
@@ -30,6 +30,7 @@ from ecounters.event_types import (
     AnyEvent,
     EventType,
     Started,
+    attribute,
 )
 
 VALUE_BYTES_MAX: Final = 65_536
@@ -71,16 +72,12 @@ def _parse_carefully(value: bytes) -> AnyEvent:
     raw = _object(value)
     declared = _declared_type(raw)
     fields: dict[str, Any] = {"id": _required(raw, "id"), "ts": _time(raw.get("ts"))}
-    for name in FIELDS:  # which begins with the ids, in the documented order of the checks
-        if name in declared.needs:
-            fields[name] = _required(raw, name)
-        elif name in declared.may or name == "switchId":
-            fields[name] = _optional(raw, name)
-    try:
-        made: Any = msgspec.convert({n: got for n, got in fields.items() if got is not None}, declared.cls)
-    except msgspec.ValidationError as error:  # the careful checks are the stricter ones: this is never reached
-        raise BadEvent("bad_value", str(error)) from None
-    event: AnyEvent = made
+    for name, attribute_name, required in _PLANS[declared.name]:
+        got = _required(raw, name) if required else _optional(raw, name)
+        if got is not None:
+            fields[attribute_name] = got
+    # Not checked once more: what the functions of FIELDS let through is what the class declares.
+    event: AnyEvent = declared.cls(**fields)  # type: ignore[assignment]
     return event
 
 
@@ -88,6 +85,17 @@ def _object(value: bytes) -> dict[str, Any]:
     """The fields that any type of event has. The others may hold whatever is JSON, as on the quick way."""
     if not _is_utf8(value):
         raise BadEvent("not_json", "")
+    try:
+        whole = msgspec.json.decode(value)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return _object_in_parts(value)
+    if type(whole) is not dict:
+        raise BadEvent("not_object", "")
+    return whole
+
+
+def _object_in_parts(value: bytes) -> dict[str, Any]:
+    """The same of what cannot be read as a whole: a field that nobody asks for may hold a number of any size."""
     try:
         parts = _decode_parts(value)
     except msgspec.ValidationError:
@@ -215,6 +223,10 @@ def _ids(given: Any, name: str) -> list[str]:
 _RFC3339: Final = re.compile(r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2})(\.\d+)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
 
 
+_DIGITS: Final = re.compile(r"[0-9]{1,15}", re.ASCII)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
 def _time(given: Any) -> int:
     if given is None:
         raise BadEvent("missing", "ts")
@@ -230,7 +242,7 @@ def _time(given: Any) -> int:
 
 
 def _time_of_text(text: str) -> int:
-    if re.fullmatch(r"[0-9]{1,15}", text, re.ASCII):
+    if _DIGITS.fullmatch(text):
         return int(text)
     match = _RFC3339.fullmatch(text)
     if match is None:
@@ -238,8 +250,7 @@ def _time_of_text(text: str) -> int:
     day, clock, fraction, zone = match.groups()
     try:
         moment = datetime.fromisoformat(f"{day}T{clock}{'+00:00' if zone in 'Zz' else zone}")
-        epoch = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
-        return (moment - epoch) // timedelta(milliseconds=1) + int((fraction or ".0")[1:4].ljust(3, "0"))
+        return (moment - _EPOCH) // timedelta(milliseconds=1) + int((fraction or ".0")[1:4].ljust(3, "0"))
     except (ValueError, OverflowError):
         raise BadEvent("bad_ts", "ts") from None
 
@@ -271,3 +282,13 @@ FIELDS: Final[dict[str, Callable[[Any, str], Any]]] = {
     "callIds": _ids,
 }
 """How each field that is no type and no time is read: a function of (what was given, the field's name)."""
+
+_PLANS: Final = {
+    kind.name: tuple(
+        (name, attribute(name), name in kind.needs)
+        for name in FIELDS
+        if name != "id" and (name in kind.needs or name in kind.may or name == "switchId")
+    )
+    for kind in TYPES.values()
+}
+"""What is read of each type, in the documented order of the checks: (field, attribute, whether it is required)."""

@@ -82,6 +82,7 @@ class PartitionState:
         users: Any = self.users  # asked for None too, which it has not
         ahead = self.policy.clock_ahead_ms
         latest = wall_ms + ahead
+        arrival = self.arrival
         for record in records[begin:end]:
             try:
                 event = parse(record.value)
@@ -100,9 +101,10 @@ class PartitionState:
                     self._accept(event, ts, user, join)
                 else:
                     self._of_no_call(event, user)
-                self.arrival = timestamp
+                arrival = timestamp
             except BadEvent as bad:
                 refused.append(Refused(record, bad.reason, bad.field))
+        self.arrival = arrival
         self.position = records[end - 1].offset + 1
         self.tally.accepted += end - begin - len(refused)
         return refused
