@@ -30,7 +30,7 @@ CUT_STEP: Final = 100
 LETTER_BYTES: Final = 200
 """About what a dead letter has beside the message."""
 FAR_BEHIND_MS: Final = 10_000
-FAR_BEHIND_INTERVALS: Final = 4
+FAR_BEHIND_INTERVALS: Final = 5
 BEHIND_FLUSHES_MAX: Final = 4
 """When so many flushes' worth is unsaved, reading waits: what is unsaved is bounded."""
 RETRY_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
@@ -163,14 +163,17 @@ class Part:
     async def _keep(self) -> None:
         """Flush now and then, and let time pass where no event comes, until a flush fails."""
         interval_s = self._settings.flush_interval_ms / 1000
+        passed = 0
         while self.live:
             try:
-                # What is far behind changes the same calls again soon: fewer, larger flushes let it catch up sooner.
-                behind = self.lag_ms() > FAR_BEHIND_MS
-                async with asyncio.timeout(interval_s * (FAR_BEHIND_INTERVALS if behind else 1)):
+                async with asyncio.timeout(interval_s):
                     await self._wanted.wait()
             except TimeoutError:
-                pass
+                passed += 1
+                # What is far behind changes the same calls again soon: fewer, larger flushes let it catch up sooner.
+                if passed < FAR_BEHIND_INTERVALS and self.lag_ms() > FAR_BEHIND_MS:
+                    continue
+            passed = 0
             self._wanted.clear()
             async with self._state_lock:
                 self._pass_time()
