@@ -9,7 +9,7 @@ five times between two looks is counted once, by the difference to what it had b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -71,8 +71,7 @@ class PartitionState:
     def apply(self, records: Sequence[Record], begin: int, end: int, wall_ms: int) -> list[Refused]:
         """Apply records[begin:end], in the log's order; those that were applied before are skipped.
 
-        Returns what is not to be counted here. The caller must have it published elsewhere before it lets the
-        next cut be acknowledged.
+        Returns what is not to be counted here; it must be published elsewhere before the next cut is acknowledged.
         """
         refused: list[Refused] = []
         while begin < end and records[begin].offset < self.position:
@@ -80,30 +79,39 @@ class PartitionState:
         if begin == end:
             return refused
         users: Any = self.users  # asked for None too, which it has not
+        max_call_ms, arrival = self._max_call_ms, self.arrival
         ahead = self.policy.clock_ahead_ms
         latest = wall_ms + ahead
-        arrival = self.arrival
         for record in records[begin:end]:
             try:
-                event = parse(record.value)
-                user_id = event.user_id
-                user = users.get(user_id)
-                if user is None and user_id is not None:
-                    if partition_of(user_id, self.partitions) != self.partition:
-                        refused.append(Refused(record, MISROUTED, "", user_id))
-                        continue
-                    user = User(user_id)
+                event: Any = parse(record.value)
+                user = users.get(event.user_id)
+                if user is None and event.user_id is not None:
+                    user = self._new_user(event.user_id)
                 ts, timestamp = event.ts, record.timestamp
                 if ts > timestamp + ahead or ts > latest:
                     raise BadEvent("clock_ahead", "ts")
                 join = JOIN.get(type(event))
-                if join is not None and user is not None:
-                    self._accept(event, ts, user, join)
-                else:
+                if join is None:
                     self._of_no_call(event, user)
+                else:
+                    call = user.calls.get(event.call_id)
+                    if call is None or call.due <= 0 or call.last + max_call_ms <= self.watermark:
+                        call = self._call(event, user, call)
+                    if not call.known and join is _JOIN_START:
+                        self._settle_known(user, call, event)
+                    if ts > call.last:
+                        call.last = ts
+                        if ts > self.watermark:
+                            self.watermark = ts
+                    join(call, event)
+                    if join is _JOIN_START or join is _JOIN_END or call.silence or not call.due:
+                        self._place(call)
+                    if call.marks & _MARKED != _MARKED:
+                        self._touch(call)
                 arrival = timestamp
             except BadEvent as bad:
-                refused.append(Refused(record, bad.reason, bad.field))
+                refused.append(Refused(record, bad.reason, bad.field, event.user_id if bad.reason is MISROUTED else ""))
         self.arrival = arrival
         self.position = records[end - 1].offset + 1
         self.tally.accepted += end - begin - len(refused)
@@ -113,10 +121,15 @@ class PartitionState:
         """Nothing to count stands before that offset."""
         self.position = max(self.position, offset)
 
-    def _accept(self, event: Any, ts: int, user: User, join: Callable[[Call, Any], None]) -> None:
-        """Join one event of a call. Not typed: the table of joins has the types, and this is the hottest function."""
+    def _new_user(self, user_id: str) -> User:
+        """An account that nothing is known of yet; not kept before something of it is accepted."""
+        if partition_of(user_id, self.partitions) != self.partition:
+            raise BadEvent(MISROUTED, "")
+        return User(user_id)
+
+    def _call(self, event: Any, user: User, call: Call | None) -> Call:
+        """The record that an event belongs to, where that is not simply a live call: made anew, if it is not late."""
         watermark = self.watermark
-        call = user.calls.get(event.call_id)
         if (
             call is not None
             and (call.due < 0 or call.last + self._max_call_ms <= watermark)
@@ -125,23 +138,11 @@ class PartitionState:
             self._drop(call)
             call = None
         if call is None:
-            if ts <= watermark - self._linger_ms:
+            if event.ts <= watermark - self._linger_ms:
                 raise BadEvent("late", "ts")
             call = user.calls[event.call_id] = Call(event.call_id, user=user)
             self.users.setdefault(user.id, user)
-        if ts > watermark:
-            self.watermark = ts
-        if ts > call.last:
-            call.last = ts
-        join(call, event)
-        if join is _JOIN_START:
-            if not call.known:
-                self._settle_known(user, call, event, watermark)
-            self._place(call)
-        elif not call.due or call.silence or join is _JOIN_END:
-            self._place(call)
-        if call.marks & _MARKED != _MARKED:
-            self._touch(call)
+        return call
 
     def _touch(self, call: Call) -> None:
         marks, user = call.marks, call.user
@@ -152,14 +153,14 @@ class PartitionState:
             self._changed[user] = None
         call.marks = marks | _MARKED
 
-    def _settle_known(self, user: User, call: Call, event: Started, watermark: int) -> None:
-        """Repeat or fresh, once and for all. ``watermark``: as it was before the event."""
+    def _settle_known(self, user: User, call: Call, event: Started) -> None:
+        """Repeat or fresh, once and for all, by the watermark as it was before the event."""
         number, ts = event.number, event.ts
         if not number:
             call.known = NEITHER
             return
         last = user.numbers.get(number)
-        if last is not None and watermark > last + self._remember_ms:
+        if last is not None and self.watermark > last + self._remember_ms:
             last = None
         repeat = last is not None and abs(ts - last) <= self.policy.repeat_within_ms
         call.known = REPEAT if repeat else FRESH
