@@ -19,3 +19,8 @@ class Policy:
     keep_days_ms: int = 400 * DAY_MS
     after_system_end_ms: int = DAY_MS
     repeat_within_ms: int = DAY_MS
+
+    @property
+    def remember_number_ms(self) -> int:
+        """How long a number is remembered: a call may wait that long for its start, which may be a repeat."""
+        return self.repeat_within_ms + self.max_call_ms

@@ -160,18 +160,13 @@ class PartitionState:
             call.known = NEITHER
             return
         last = user.numbers.get(number)
-        if last is not None and self.watermark > last + self._remember_ms:
+        if last is not None and self.watermark > last + self.policy.remember_number_ms:
             last = None
         repeat = last is not None and abs(ts - last) <= self.policy.repeat_within_ms
         call.known = REPEAT if repeat else FRESH
         if last is None or ts > last:
             user.numbers[number] = ts
             self._numbers[user.id, number] = ts
-
-    @property
-    def _remember_ms(self) -> int:
-        """How long a number is remembered: a call may wait that long for its start, which may be a repeat."""
-        return self.policy.repeat_within_ms + self.policy.max_call_ms
 
     def _of_no_call(self, event: AnyEvent, user: User | None) -> None:
         self.watermark = max(self.watermark, event.ts)
@@ -285,7 +280,7 @@ class PartitionState:
             self._purge = None
 
     def _forget_old(self) -> Iterator[None]:
-        numbers_before = self.watermark - self._remember_ms
+        numbers_before = self.watermark - self.policy.remember_number_ms
         spans_before = self.watermark - self.policy.keep_days_ms
         for user in list(self.users.values()):
             old = [number for number, last in user.numbers.items() if last < numbers_before]
@@ -376,11 +371,16 @@ class PartitionState:
 
     def restored(self) -> None:
         """Call after the last entry: makes what is derived from the entries."""
-        self.clock = self.watermark
-        self._purged_at = self.watermark
+        for _ in self.restoring():
+            pass
+
+    def restoring(self) -> Iterator[None]:
+        """``restored`` in steps, a call each: there can be a million of them."""
+        self.clock = self._purged_at = self.watermark
         for user in self.users.values():
             user.version += 1
             for call in user.calls.values():
+                yield
                 user.recall(call)
                 if call.silence:
                     self._silent[call] = None

@@ -147,7 +147,10 @@ class Part:
                 state.restore(record.key, record.value)
                 if at % CUT_STEP == 0:
                     await turn.over()
-        state.restored()
+        turn = Turn(settings.slice_ms)
+        for at, _ in enumerate(state.restoring()):
+            if at % CUT_STEP == 0:
+                await turn.over()
         self._context.metrics.restored_entries.inc(entries)
         self.restored_entries = entries
         self.state, self.flushed, self.committed = state, state.position, -1
