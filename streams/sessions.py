@@ -235,7 +235,7 @@ class Sessions:
         """Add a user and give back the token, made if it is not given. Stop if the user is there already."""
         _check_text("user id", user_id)
         _check_known(deny)
-        token = secrets.token_urlsafe(TOKEN_BYTES) if token is None else token
+        token = _drawn("t", TOKEN_BYTES) if token is None else token
         fields = {"born": secrets.token_hex(8), "zone": str(_zone(zone)), "deny": " ".join(deny), **_hashed(token)}
         if not await self._change(user_id, fields, expect=False):
             raise Stop(f"user {user_id} is there already; `ecounters user token {user_id}` makes a new token")
@@ -243,7 +243,7 @@ class Sessions:
 
     async def new_token(self, user_id: str, token: str | None = None) -> str:
         """Replace a user's token by a new one, and give it back. Its sessions go on. Stop if there is no such user."""
-        token = secrets.token_urlsafe(TOKEN_BYTES) if token is None else token
+        token = _drawn("t", TOKEN_BYTES) if token is None else token
         if not await self._change(user_id, _hashed(token), expect=True):
             raise _no_user(user_id)
         return token
@@ -297,7 +297,7 @@ class Sessions:
         user = await self._hash(_user_key(user_id))
         if not user:
             raise _no_user(user_id)
-        ssid = secrets.token_urlsafe(SSID_BYTES)
+        ssid = _drawn("s", SSID_BYTES)
         fields = {"user": user_id, "born": user["born"], "agent": agent, "logged_in": "1" if logged_in else "0"}
         async with self._redis.pipeline(transaction=True) as pipe:
             pipe.hset(_session_key(ssid), mapping=cast(Any, fields))
@@ -309,6 +309,11 @@ class Sessions:
         """End a session; workers take notice within FRESH_S. Stop if there is no such session."""
         if not await self._redis.delete(_session_key(ssid)):
             raise Stop("there is no such session: it has ended, or the ssid is mistyped")
+
+
+def _drawn(letter: str, count: int) -> str:
+    """A secret of so many random bytes. It begins with a letter: a "-" would be taken for an option."""
+    return letter + secrets.token_urlsafe(count)
 
 
 class _Unreachable(Exception):

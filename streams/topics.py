@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,7 +20,9 @@ REQUEST_LIMIT_MS: Final = 10_000
 """For each request to the broker. Making a topic of many partitions takes seconds on a busy cluster."""
 
 _ALREADY_THERE: Final = 36
-"""Kafka's error code TOPIC_ALREADY_EXISTS: somebody else was quicker, which is as good."""
+"""Kafka's error code TOPIC_ALREADY_EXISTS."""
+KNOWN_POLL_S: Final = 0.05
+KNOWN_POLLS: Final = 200
 
 EVENTS_CONFIG: Final = {
     # The broker's clock: an event's being too far ahead is then the same verdict whenever the log is read.
@@ -120,7 +123,21 @@ async def _ensure(admin: Any, spec: TopicsSpec) -> list[str]:
         for name, (count, config) in wanted.items()
         if name not in there
     ]
-    return lines + (await _create(admin, missing) if missing else [])
+    made, others = await _create(admin, missing) if missing else ([], [])
+    await _until_known(admin, [spec.events, spec.dlq, spec.changelog])
+    if others:  # somebody else was quicker, and what they have made is to be checked like the rest
+        return await _ensure(admin, spec)
+    return lines + made
+
+
+async def _until_known(admin: Any, names: list[str]) -> None:
+    """Wait until the brokers know of topics that were just made: Kafka acknowledges before all of them do."""
+    for _ in range(KNOWN_POLLS):
+        known = set(await admin.list_topics()) & set(names)
+        if len(known) == len(names) and all((await _partitions(admin, names)).values()):
+            return
+        await asyncio.sleep(KNOWN_POLL_S)
+    raise TimeoutError(f"the brokers do not know of {', '.join(names)} yet, which were made; try again")
 
 
 async def _partitions(admin: Any, names: list[str]) -> dict[str, int]:
@@ -167,13 +184,17 @@ def _uneven(spec: TopicsSpec, events: int, changelog: int) -> str:
     )
 
 
-async def _create(admin: Any, topics: list[NewTopic]) -> list[str]:
+async def _create(admin: Any, topics: list[NewTopic]) -> tuple[list[str], list[str]]:
+    """(lines on what was made, names of topics that are there after all)."""
     response = await admin.create_topics(topics)
-    lines = []
+    lines, others = [], []
     for name, code, *text in response.topic_errors:
-        if code not in (0, _ALREADY_THERE):
+        if code == _ALREADY_THERE:
+            others.append(name)
+            continue
+        if code:
             why = text[0] if text and text[0] else for_code(code).__name__
             raise Stop(f"topic {name} cannot be made: {why}")
         made = next(topic for topic in topics if topic.name == name)
         lines.append(f"{name}: made, {made.num_partitions} partitions, {made.replication_factor} copies")
-    return lines
+    return lines, others

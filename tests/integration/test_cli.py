@@ -291,8 +291,9 @@ def test_the_brokers_clock_is_in_the_records(settings: Settings, capsys: pytest.
     assert [kind for records in found.values() for _, _, kind in records] == [1]
 
 
-def test_a_refused_message_ends_a_replay(settings: Settings) -> None:
+def test_a_refused_message_ends_a_replay(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     """A message that the broker refuses fails the command; nothing is dropped in silence."""
+    assert ran(capsys, "topics")[0] == 0
     messages = [Outgoing(b"x" * 3_000_000, "u", False, None)]
     with pytest.raises(Exception, match="MessageSizeTooLarge"):
         asyncio.run(publish(messages, settings.broker, settings.topic, at_speed(0), Progress("published")))
