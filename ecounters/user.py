@@ -19,7 +19,7 @@ class User:
 
     __slots__ = (
         "_live_keys", "balance", "call_balance", "calls", "dirty", "id", "live", "numbers", "spans", "suspected",
-        "touched", "version",
+        "token", "touched", "version",
     )  # fmt: skip
 
     def __init__(self, user_id: str) -> None:
@@ -34,6 +34,8 @@ class User:
         self.call_balance: Balance | None = None
         self.touched: list[Call] = []
         self.dirty = False  # the balances have changed since they were saved
+        self.token = object()
+        """Tells this one from another of the same id, as after a restore, without keeping it."""
         self.version = 0
         """Goes up with every change of any number that an answer can show."""
 

@@ -90,7 +90,8 @@ def _options(settings: Settings) -> dict[str, Any]:
         # The broker keeps a request to join open while others have not: the one limit must be above the other.
         "broker_rebalance_timeout": rebalance_s,
         "broker_request_timeout": rebalance_s + REQUEST_LIMIT_S,
-        "broker_max_poll_interval": 300.0,
+        # aiokafka leaves the group after this without a poll and never comes back; in a restore nothing is polled.
+        "broker_max_poll_interval": 2_147_483.0,
         "broker_commit_interval": 1.0,
         "consumer_auto_offset_reset": "earliest",
         "consumer_max_fetch_size": settings.fetch_bytes,

@@ -28,6 +28,7 @@ REQUEST_BYTES_MAX: Final = 4 * 1_048_576
 """A dead letter is as large as the message was, and its topic may take 2 MiB."""
 LIMIT_S: Final = 15.0
 """For one transaction, and for taking an id over. aiokafka itself would go on trying for ever."""
+CLOSE_S: Final = 0.5
 TRANSACTION_LIMIT_MS: Final = 30_000
 """After that a broker aborts what a worker has begun and not ended."""
 FETCH_BYTES: Final = 4 * 1_048_576
@@ -82,8 +83,17 @@ class ChangelogWriter:
         """Give up the connection. Never raises: what was not committed is to be done again by whoever comes next."""
         with suppress(KafkaError, TimeoutError, AssertionError):
             # A producer that was fenced has nothing to wait for, one whose broker is away would wait for ever.
-            async with asyncio.timeout(1.0):
+            async with asyncio.timeout(CLOSE_S):
                 await self._producer.stop()
+                return
+        # Cut short, it leaves its sender running and its connections open.
+        sender = self._producer._sender.sender_task
+        while sender is not None and not sender.done():
+            sender.cancel()
+            await asyncio.wait([sender], timeout=CLOSE_S)
+        with suppress(KafkaError, TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                await self._producer.client.close()
 
     async def write(self, outbox: Outbox) -> None:
         """One transaction, committed when this returns. NotWritten if that is not certain."""

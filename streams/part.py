@@ -33,6 +33,10 @@ FAR_BEHIND_MS: Final = 10_000
 FAR_BEHIND_INTERVALS: Final = 5
 BEHIND_FLUSHES_MAX: Final = 4
 """When so many flushes' worth is unsaved, reading waits: what is unsaved is bounded."""
+CANCEL_S: Final = 0.2
+HEAR_S: Final = 0.5
+MARKS_MAX: Final = 100
+"""Offsets without an event that are no cause for alarm: marks of transactions."""
 RETRY_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
 """Pauses between tries to restore; the last one goes on."""
 
@@ -70,6 +74,8 @@ class Part:
         self.partition = partition
         self.state: PartitionState | None = None
         self.live = False
+        self.followed = True
+        """False: the consumer could not be told where to read; it is told again."""
         self.flushed = 0
         """Events before this offset are safe in the changelog."""
         self.committed = -1
@@ -95,12 +101,12 @@ class Part:
 
     async def drop(self) -> None:
         """The partition is no longer this worker's: forget it."""
-        self.live = False
-        self.state = None
+        self.live, self.state = False, None
         task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
+        while task is not None and not task.done():
+            task.cancel()  # once is not enough: aiokafka swallows what comes while it closes
+            await asyncio.wait([task], timeout=CANCEL_S)
+        self.live, self.state = False, None
         if self._writer is not None:
             await self._writer.close()
 
@@ -109,6 +115,9 @@ class Part:
             while True:
                 await self._restore_patiently()
                 await self._keep()
+                # Whoever was refused may have lost the partition without knowing: let it hear of that first, or it
+                # would take the changelog away from its rightful owner.
+                await asyncio.sleep(self._settings.session_timeout_s / 4 + HEAR_S)
         except asyncio.CancelledError:
             raise
         except Exception as error:
@@ -178,6 +187,8 @@ class Part:
                     continue
             passed = 0
             self._wanted.clear()
+            if not self.followed:
+                await self._context.feed.follow(self)
             async with self._state_lock:
                 self._pass_time()
             await self.flush()
@@ -192,9 +203,8 @@ class Part:
                 return True  # whoever has the partition next reads it
             if batch.begin > state.position:
                 return False
-            missing = batch.records[0].offset - state.position
-            if missing > 0:
-                self._context.metrics.skipped.inc(missing)
+            if batch.records:
+                self._note_gap(batch.records[0].offset - state.position)
             await self._apply(state, batch)
         unsaved = state.dirty_bytes + self._letter_bytes
         if unsaved > self._settings.flush_bytes * BEHIND_FLUSHES_MAX:
@@ -202,6 +212,13 @@ class Part:
         elif unsaved > self._settings.flush_bytes:
             self._wanted.set()
         return True
+
+    def _note_gap(self, missing: int) -> None:
+        if missing > 0:
+            self._context.metrics.skipped.inc(missing)
+        if missing > MARKS_MAX:
+            log.error("partition %s: %s offsets hold no event; has Kafka deleted what was not counted?",
+                      self.partition, missing)  # fmt: skip
 
     async def _apply(self, state: PartitionState, batch: Batch) -> None:
         records = batch.records
@@ -216,7 +233,8 @@ class Part:
             if self.state is not state:
                 return
         state.skip_to(batch.end)
-        self.read_until_ms = records[-1].timestamp
+        if records:
+            self.read_until_ms = records[-1].timestamp
         self._context.metrics.accepted.inc(state.tally.accepted - before)
         self._pass_time()
 
@@ -226,6 +244,7 @@ class Part:
             if one.reason == MISROUTED:
                 metrics.misrouted.inc()
                 self._misrouted.append(one)
+                self._letter_bytes += LETTER_BYTES + len(one.record.value or b"")
             else:
                 metrics.refused.labels(one.reason).inc()
                 letter = self._letter(one)
@@ -298,26 +317,32 @@ class Part:
             state, writer = self.state, self._writer
             if state is None or writer is None or not self.live:
                 return False
-            async with self._state_lock:
-                if not anyway and not state.changed and state.position == self.flushed and not self._letters:
-                    return True
-                outbox = await self._cut(state)
-                position, misrouted = state.position, self._misrouted
-                self._misrouted = []
-            began = time.perf_counter()
             try:
-                await self._context.feed.republish(misrouted)
-                await writer.write(outbox)
+                return await self._flush(state, writer, anyway=anyway)
             except (NotWritten, KafkaError) as error:
                 if self.live:
                     log.warning("partition %s could not be flushed, restoring it: %s", self.partition, error)
                 self.live = False
                 self._wanted.set()
                 return False
-            self.flushed = position
-            self._context.metrics.flushes.observe(time.perf_counter() - began)
-            self._context.metrics.flushed_entries.inc(len(outbox.entries))
-            return True
+            except BaseException:
+                self.live = False  # what was cut is neither written nor marked any more: this state must not be saved
+                raise
+
+    async def _flush(self, state: PartitionState, writer: ChangelogWriter, *, anyway: bool) -> bool:
+        async with self._state_lock:
+            if not anyway and not state.changed and state.position == self.flushed and not self._letters:
+                return True
+            outbox = await self._cut(state)
+            position, misrouted = state.position, self._misrouted
+            self._misrouted = []
+        began = time.perf_counter()
+        await self._context.feed.republish(misrouted)
+        await writer.write(outbox)
+        self.flushed = position
+        self._context.metrics.flushes.observe(time.perf_counter() - began)
+        self._context.metrics.flushed_entries.inc(len(outbox.entries))
+        return True
 
     async def _cut(self, state: PartitionState) -> Outbox:
         entries: list[Any] = []

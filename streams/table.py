@@ -119,6 +119,14 @@ class StateTable(Table[Any, Any]):
             return
         try:
             earliest = (await consumer.earliest_offsets(tp))[tp]
+            end = (await consumer.highwaters(tp))[tp]
+            if end < part.state.position:
+                log.error(
+                    "partition %s: the topic ends at offset %s, though events up to %s were counted: it was made anew or "
+                    "cut off; reading from %s on",
+                    part.partition, end, part.state.position - 1, end if earliest else 0,
+                )  # fmt: skip
+                part.state.position = end if earliest else 0
             if earliest > part.state.position:
                 if part.state.position:
                     log.error(
@@ -127,9 +135,10 @@ class StateTable(Table[Any, Any]):
                     )  # fmt: skip
                 part.state.skip_to(earliest)
             await consumer.follow(tp, part.state.position)
+            part.followed = True
         except (IllegalStateError, KafkaError, TimeoutError) as error:
-            # A rebalance has begun meanwhile, which ends with a seek of all parts; or the broker is away, and then
-            # the next flush fails and the part is restored.
+            # A rebalance has begun meanwhile, or the broker is away: the part asks again.
+            part.followed = False
             log.info("partition %s is not read yet: %s", part.partition, " ".join(str(error).split()))
 
     def end_of(self, partition: int) -> tuple[int | None, float | None]:
@@ -147,7 +156,7 @@ class StateTable(Table[Any, Any]):
                 sent.append(await producer.send(self._topic, key, one.record.value, where, None, None))
             for acknowledged in sent:
                 await acknowledged
-        except ProducerSendError as error:
+        except (ProducerSendError, AssertionError) as error:  # the second is aiokafka's, of partitions unknown to it
             raise KafkaError(str(error)) from error
 
     # ------------------------------------------------------------------------------------------- its states
@@ -163,7 +172,10 @@ class StateTable(Table[Any, Any]):
         while True:
             await asyncio.sleep(ROLL_UP_S)
             for part in list(self.parts.values()):
-                await part.roll_up(self._sessions.zone_of)
+                try:
+                    await part.roll_up(self._sessions.zone_of)
+                except ValueError:  # a zone that this machine does not know: its user waits, the others need not
+                    log.exception("partition %s: windows could not be made days", part.partition)
 
     def get(self, key: Any, default: Any = None) -> Any:
         """A partition's part, by its number."""

@@ -121,16 +121,14 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
                 fetcher._notify(fetcher._wait_consume_future)
                 result.check_raise()
             elif result.check_assignment(tp) and result.has_more():
-                batch = self._batch(tp, result)
-                if batch is not None:
-                    batches[tp] = batch
+                batches[tp] = self._batch(tp, result)
             if not result.has_more():
                 del fetcher._records[tp]
                 fetcher._notify(fetcher._wait_consume_future)
         return batches
 
-    def _batch(self, tp: TP, result: Any) -> Batch | None:
-        """The next records of what was fetched; None if there are only marks of transactions.
+    def _batch(self, tp: TP, result: Any) -> Batch:
+        """The next records of what was fetched: none, if there are only marks of transactions.
 
         Reads the producers' batches themselves: what aiokafka does for each record costs as much as to count it.
         """
@@ -150,8 +148,6 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         result._update_position()
         if not source._records.has_next():
             result._partition_records = None
-        if not records:
-            return None
         self._handed[tp] = source.next_fetch_offset
         return Batch(begin, source.next_fetch_offset, records)
 
@@ -216,9 +212,9 @@ class Consumer(driver.Consumer):
                 await self.wait_first(self.callback(message), self.suspend_flow.wait())
 
     def _batch_message(self, tp: TP, batch: Batch, generation: int) -> ConsumerMessage:
-        last = batch.records[-1]
+        stamp = batch.records[-1].timestamp / 1000 if batch.records else time.time()
         return ConsumerMessage(
-            tp.topic, tp.partition, last.offset, last.timestamp / 1000, last.timestamp_type, [], None,
+            tp.topic, tp.partition, batch.end - 1, stamp, 0, [], None,
             cast(Any, batch), None, None, None, tp, generation_id=generation,
         )  # fmt: skip
 

@@ -84,7 +84,7 @@ async def _run(settings: Settings) -> int:
     if partitions is None:
         return 0
     engine = build(settings, partitions)
-    runner = web.AppRunner(engine.api.application(), access_log=None, handle_signals=False)
+    runner = web.AppRunner(engine.api.application(), access_log=None, handle_signals=False, shutdown_timeout=0.2)
     await runner.setup()
     try:
         await web.TCPSite(runner, settings.host, settings.port).start()
