@@ -25,7 +25,7 @@ test: $(VENV)/.test ## Lint, types and all tests: what has to pass
 test-kafka: $(VENV)/.test ## The integration tests on Apache Kafka, fetched by Maven
 	@[ "$$ECOUNTERS_TEST_KAFKA" = off ] || $(BIN)/python -c 'from tests.support.kafka import java; java()' 2>/dev/null || \
 	  $(BIN)/pip install --quiet --disable-pip-version-check -c $(LOCK) -e '.[kafka]'
-	$(BIN)/python -m tests.support.kafka -- $(BIN)/pytest tests/integration
+	ECOUNTERS_TEST_FAULTS=1 $(BIN)/python -m tests.support.kafka -- $(BIN)/pytest tests/integration tests/faults
 
 lint: $(VENV)/.test ## Lint and types alone; changes nothing
 	$(BIN)/ruff check

@@ -305,8 +305,7 @@ class Cluster:
 
     def _out_of_sync(self) -> Iterator[str]:
         for node, broker in self._running().items():
-            answer = broker.metadata()
-            if answer is None:
+            if (answer := broker.metadata()) is None:
                 yield f"node {node} does not answer"
             for _, topic, _, partitions in answer.topics if answer else ():
                 for _, partition, _, copies, in_sync in partitions:
@@ -321,10 +320,11 @@ class Cluster:
         """SIGTERM: it hands over what it leads, and ends."""
         self.nodes[node].end(signal.SIGTERM)
 
-    def restart(self, node: int) -> None:
-        """Start it on its data and ports, after a ``stop`` if it still runs; returns when it is one of them again."""
-        self.stop(node)
-        self.nodes[node].start(self._java, self._id, self._settings())
+    def restart(self, *nodes: int) -> None:
+        """Start them on their data and ports, after a ``stop`` of what still runs; returns when they are back."""
+        for node in nodes:
+            self.stop(node)
+            self.nodes[node].start(self._java, self._id, self._settings())
         self.wait()
 
     def pause(self, node: int) -> None:

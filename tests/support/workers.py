@@ -74,15 +74,17 @@ class Reply:
 
 
 class Worker:
-    """One worker process, on a port of its own. ``again``: in the place of one that has ended."""
+    """One worker process, on a port of its own. ``again``: in the place of one that has ended.
 
-    def __init__(self, place: Place, again: Worker | None = None) -> None:
+    ``named``: with a name in the group, so that one in its place need not wait until the group takes it for dead.
+    """
+
+    def __init__(self, place: Place, again: Worker | None = None, *, named: bool = True) -> None:
         self.place = place
         self.port = free_port()
         self.name: str = f"w{self.port}" if again is None else again.name
         self.log = place.log_dir / f"worker-{self.name}-{self.port}.log"
-        # A name of its own, so that one in its place needs not wait until the group takes this one for dead.
-        environment = place.environment(PORT=self.port, INSTANCE_ID=self.name)
+        environment = place.environment(PORT=self.port, INSTANCE_ID=self.name if named else "")
         command = [sys.executable, "-m", "streams.cli", "worker"]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(

@@ -1,0 +1,39 @@
+"""A Kafka of the faults' own, which they may kill: of three nodes, fetched by Maven. Left out where that is off."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from streams.settings import load
+from streams.topics import TopicsSpec, ensure_topics
+from tests.support.kafka import Cluster
+from tests.support.workers import Place
+
+FAULTS = "ECOUNTERS_TEST_FAULTS"
+"""Set by `make test-kafka`: these tests need Java, Maven and a few minutes."""
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three nodes, of which any one may be lost."""
+    if not os.environ.get(FAULTS):
+        pytest.skip("these tests kill an Apache Kafka of their own: `make test-kafka` runs them")
+    with Cluster(tmp_path_factory.mktemp("cluster"), 3) as made:
+        yield made
+
+
+@pytest.fixture
+def place(cluster: Cluster, redis_url: str, tmp_path: Path) -> Iterator[Place]:
+    """Topics of the test's own, in three copies."""
+    settings = {"SESSION_TIMEOUT_S": 6, "FLUSH_INTERVAL_MS": 200, "REPLICATION": 3}
+    made = Place(cluster.address, redis_url, tmp_path, settings=settings)
+    environment = {name: value for name, value in made.environment().items() if name.startswith("ECOUNTERS_")}
+    loaded = load(environment)
+    asyncio.run(ensure_topics(loaded.broker, TopicsSpec.of(loaded)))
+    yield made
+    made.end_all()
