@@ -44,7 +44,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    user: User | None
+    token: object  # of the user that it was made of; the user itself would be kept too, with all its calls
     version: int
     body: bytes
     etag: str
@@ -66,34 +66,35 @@ class Answers:
         place = self._places.place_of(account.user_id)
         if place is None:
             raise Refused(1032, "these counters are being moved or restored; try again shortly", http_status=503)
-        kept = self._bytes(place.state, account.user_id, begin, end, request.fields)
-        return Answer(kept.body, kept.etag, self._headers(place, kept))
+        user = place.state.users.get(account.user_id)
+        kept = self._bytes(user, account.user_id, begin, end, request.fields)
+        return Answer(kept.body, kept.etag, self._headers(place, kept, user))
 
-    def _bytes(self, state: PartitionState, user_id: str, begin: int, end: int, fields: tuple[str, ...]) -> _Kept:
-        user = state.users.get(user_id)
+    def _bytes(self, user: User | None, user_id: str, begin: int, end: int, fields: tuple[str, ...]) -> _Kept:
         if user is not None:
             user.settle()
-        version = user.version if user is not None else 0
+        token, version = (user.token, user.version) if user is not None else (None, 0)
         key = (user_id, begin, end, fields)
         kept = self._kept.get(key)
-        if kept is not None and kept.user is user and kept.version == version:
+        if kept is not None and kept.token is token and kept.version == version:
             self._kept.move_to_end(key)
             return kept
         totals = Totals(user, begin, end)
         content = body(message(user, totals, fields))
-        kept = self._kept[key] = _Kept(user, version, content, etag(content), totals.begin, totals.end)
+        kept = self._kept[key] = _Kept(token, version, content, etag(content), totals.begin, totals.end)
         self._kept.move_to_end(key)
         if len(self._kept) > KEPT_ANSWERS_MAX:
             self._kept.popitem(last=False)
         return kept
 
-    def _headers(self, place: Place, kept: _Kept) -> dict[str, str]:
+    def _headers(self, place: Place, kept: _Kept, user: User | None) -> dict[str, str]:
         headers = {
             "ETag": kept.etag,
             "X-Ecounters-Lag-Ms": str(place.lag_ms),
             "X-Ecounters-Complete": "true" if place.fresh else "false",
-            "X-Ecounters-Suspected": str(kept.user.suspected if kept.user is not None else 0),
+            "X-Ecounters-Suspected": str(user.suspected if user is not None else 0),
             "X-Ecounters-Range": f"{rfc3339(kept.begin)}/{rfc3339(kept.end)}",
+            "X-Ecounters-Position": f"{place.state.partition}:{place.state.position}",
         }
         if place.state.watermark:
             headers["X-Ecounters-As-Of"] = rfc3339(place.state.watermark)

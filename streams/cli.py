@@ -2,53 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
-import logging
-import os
 import re
 import sys
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime
-from typing import Any, BinaryIO, Final, TypeVar
+from typing import BinaryIO, Final, TypeVar
 
 import click
-from aiokafka.errors import KafkaError
-from redis.exceptions import RedisError
 
 from ecounters.errors import SettingsError, Stop
 from streams.commands import publishing
+from streams.commands.audit import audit, explain
+from streams.commands.common import go as _go
+from streams.commands.common import settings_with as _settings
+from streams.commands.dlq import dlq
 from streams.sessions import PERMISSIONS, Sessions
-from streams.settings import PREFIX, SETTINGS, RunOptions, Settings, load, masked, shown
+from streams.settings import SETTINGS, RunOptions, Settings, shown
 from streams.topics import TopicsSpec, ensure_topics
 
 T = TypeVar("T")
 
 _DURATION: Final = re.compile(r"([1-9][0-9]{0,8})([smhd])")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
-
-
-def _settings(**options: object) -> Settings:
-    """The settings of the environment; options that were given stand in for the variables of their names."""
-    given = {PREFIX + name.upper(): str(value) for name, value in options.items() if value is not None}
-    return load({**os.environ, **given})
-
-
-def _go(settings: Settings, work: Coroutine[Any, Any, T]) -> T:
-    """Run to the end. That Kafka or Redis is not there becomes one line."""
-    # Its own lines about a broker that is away would come on top of the one below.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    try:
-        return asyncio.run(work)
-    except KafkaError as error:
-        raise Stop(f"Kafka at {settings.broker}: {_one_line(error)}") from error
-    except RedisError as error:
-        raise Stop(f"Redis at {masked(settings.redis)}: {_one_line(error)}") from error
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _with_sessions(use: Callable[[Sessions], Awaitable[T]], settings: Settings | None = None) -> T:
@@ -342,6 +319,11 @@ def _write(out: BinaryIO, values: Iterator[bytes]) -> None:
         out.write(value + b"\n")
         progress.add(1)
     progress.end()
+
+
+cli.add_command(audit)
+cli.add_command(explain)
+cli.add_command(dlq)
 
 
 # ------------------------------------------------------------------------------------------------ the end

@@ -2,21 +2,50 @@
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from collections import deque
+from typing import Any, Final
+
+from prometheus_client import Counter
 
 from streams.metrics import Metrics
 from streams.settings import Settings
 from streams.table import StateTable
 
+SHARE_S: Final = 60.0
+"""What the share of refused events is of: so many seconds, or since the last look, if that was longer ago."""
+SHARE_STEP_S: Final = 1.0
+
+
+class RefusedShare:
+    """The share of refused events among those of the last SHARE_S, from totals that only grow; looked at now and then.
+
+    Nothing is done for an event, and no more than SHARE_S / SHARE_STEP_S looks are remembered.
+    """
+
+    def __init__(self, now_s: float) -> None:
+        self._looks = deque([(now_s, 0.0, 0.0)])
+
+    def look(self, now_s: float, read: float, refused: float) -> float:
+        """The share, 0 to 1; 0 if nothing was read. ``read``: all events so far, ``refused``: those of them."""
+        looks = self._looks
+        while len(looks) > 1 and looks[1][0] <= now_s - SHARE_S:
+            looks.popleft()
+        _, read_before, refused_before = looks[0]
+        if now_s - looks[-1][0] >= SHARE_STEP_S:
+            looks.append((now_s, read, refused))
+        return (refused - refused_before) / (read - read_before) if read > read_before else 0.0
+
 
 class WorkerHealth:
-    """Looks at the table when it is asked; keeps nothing."""
+    """Looks at the table when it is asked; keeps nothing but what the share of refused events needs."""
 
     def __init__(self, app: Any, table: StateTable, settings: Settings, metrics: Metrics) -> None:
         self._app = app
         self._table = table
         self._settings = settings
         self._metrics = metrics
+        self._refused = RefusedShare(time.monotonic())
 
     def not_ready(self) -> str:
         """Why requests had better go elsewhere for now; "" if they need not."""
@@ -49,3 +78,11 @@ class WorkerHealth:
         metrics.partitions.labels("live").set(live)
         metrics.partitions.labels("restoring").set(len(parts) - live)
         metrics.lag_ms.set(max((part.lag_ms() for part in parts), default=0))
+        refused = _total(metrics.refused)
+        read = _total(metrics.accepted) + refused + _total(metrics.misrouted)
+        metrics.refused_ratio.set(self._refused.look(time.monotonic(), read, refused))
+
+
+def _total(counter: Counter) -> float:
+    """Over all labels."""
+    return sum(row.value for metric in counter.collect() for row in metric.samples if row.name.endswith("_total"))

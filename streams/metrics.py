@@ -15,6 +15,7 @@ class Metrics(NamedTuple):
     registry: CollectorRegistry
     accepted: Counter
     refused: Counter
+    refused_ratio: Gauge
     misrouted: Counter
     skipped: Counter
     reaped: Gauge
@@ -39,6 +40,10 @@ class Metrics(NamedTuple):
             accepted=Counter("ecounters_events_accepted", "Events counted", registry=registry),
             # By reason. A rise: see what `ecounters.events.dlq` holds; the headers of a message say what is wrong.
             refused=Counter("ecounters_events_refused", "Events dead-lettered", ["reason"], registry=registry),
+            # To alert on, say above 0.01: some switch publishes what cannot be counted, and its calls are missing from
+            # the counters. `ecounters dlq --since 10m` shows what and why; once the cause has been mended (a clock, a
+            # type of event that this release does not know), `ecounters dlq --replay` counts what can be.
+            refused_ratio=Gauge("ecounters_refused_ratio", "Refused of all read in the last minute", registry=registry),
             # Above 0: a producer does not partition by murmur2(userId). Counted all the same, but it costs twice.
             misrouted=Counter("ecounters_events_misrouted", "Events sent on to their partition", registry=registry),
             # One for each transaction of a producer is in order. More: Kafka deleted events before they were counted;

@@ -122,8 +122,8 @@ class StateTable(Table[Any, Any]):
             end = (await consumer.highwaters(tp))[tp]
             if end < part.state.position:
                 log.error(
-                    "partition %s: the topic ends at offset %s, though events up to %s were counted: it was made anew or "
-                    "cut off; reading from %s on",
+                    "partition %s: the topic ends at offset %s, though events up to %s were counted: it was made anew, "
+                    "or cut off; reading from %s on",
                     part.partition, end, part.state.position - 1, end if earliest else 0,
                 )  # fmt: skip
                 part.state.position = end if earliest else 0

@@ -111,6 +111,23 @@ def test_the_domain_has_no_clock(path: Path) -> None:
     assert not clocks_in(parsed(path)), f"{relative(path)}: use instead {CLOCKS}"
 
 
+RECOUNT = "ecounters.recount"
+
+
+def across(path: Path, tree: ast.AST) -> list[str]:
+    """Imports that lead from the recount to the rest of the domain, or back."""
+    module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    inside = f"{module}.".startswith(f"{RECOUNT}.")
+    domain = [name for name in imports(tree) if name.split(".")[0] == RECOUNT.split(".")[0]]
+    return [name for name in domain if f"{name}.".startswith(f"{RECOUNT}.") is not inside]
+
+
+@pytest.mark.parametrize("path", DOMAIN, ids=relative)
+def test_the_recount_and_the_rest_of_the_domain_share_nothing(path: Path) -> None:
+    """A recount that used what it is to check, or the other way round, would find the same mistakes right."""
+    assert not across(path, parsed(path)), f"{relative(path)}: the recount stands alone"
+
+
 @pytest.mark.parametrize("path", SHELL, ids=relative)
 def test_nothing_imports_back(path: Path) -> None:
     """cli, worker -> app -> the other modules of streams/; and nothing of the program imports tests."""
@@ -140,6 +157,11 @@ def test_the_checks_see_what_they_are_for() -> None:
     assert clocks_in(tree) == ["time.monotonic"]
     assert clocks_in(ast.parse("x = datetime.datetime.now(UTC)")) == ["datetime.datetime.now"]
     assert clocks_in(ast.parse("x = time.time()")) == ["time.time"]
+    recount, state = ROOT / "ecounters" / "recount" / "call.py", ROOT / "ecounters" / "state.py"
+    assert across(recount, ast.parse("from ecounters.windows import day_of\nfrom ecounters.recount.parse import x"))
+    assert across(recount, ast.parse("from ecounters import windows")) == ["ecounters.windows"]
+    assert across(state, ast.parse("from ecounters import recount\nimport ecounters.user")) == ["ecounters.recount"]
+    assert across(recount, ast.parse("from ecounters.recount.parse import x\nimport json")) == []
     assert long_functions(ast.parse("def f():\n" + "    x = 1\n" * 50)) == ["f: 51 lines"]
     assert not long_functions(ast.parse("def f():\n" + "    x = 1\n" * 49))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from tests.support.recount_parse import Event
+from ecounters.recount.parse import Event
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from tests.support.recount_calls import (
+from ecounters.recount.call import (
     RESTARTED,
     SNAPSHOT,
     WINDOW,
@@ -32,7 +32,7 @@ from tests.support.recount_calls import (
     lives,
     start_of,
 )
-from tests.support.recount_parse import Bad, Event, parse, partition_of
+from ecounters.recount.parse import Bad, Event, parse, partition_of
 
 LogRow = tuple[int, int, bytes | None]
 """(offset, Kafka's timestamp in ms, value)."""
@@ -184,9 +184,12 @@ class Recount:
         """Only memory depends on when: whether a call still has its record is asked wherever that matters."""
         self._swept = self.watermark
         for user in self._users.values():
-            for call in list(user.calls.values()):
-                if drop_time(call, self.limits) <= self.watermark:
-                    self._drop(user, call)
+            self._drop_due_of(user)
+
+    def _drop_due_of(self, user: User) -> None:
+        for call in list(user.calls.values()):
+            if drop_time(call, self.limits) <= self.watermark:
+                self._drop(user, call)
 
     def _drop(self, user: User, call: Call) -> None:
         """Forget the events; what the call counts stays as it is. One that still waits for its start counts nothing."""
@@ -208,8 +211,9 @@ class Recount:
 
     def kept(self, user_id: str) -> list[str]:
         """The ids of the user's calls that a record is kept of, in order."""
-        self._drop_what_is_due()
-        return sorted(self._users.get(user_id, User()).calls)
+        user = self._users.get(user_id, User())
+        self._drop_due_of(user)
+        return sorted(user.calls)
 
     def suspected(self, user_id: str, clock_ms: int | None = None) -> int:
         """How many of the user's live calls have been silent for long."""
@@ -234,32 +238,56 @@ class Recount:
         self, user_id: str, key: str, begin_ms: int, end_ms: int, clock_ms: int | None = None
     ) -> list[str]:
         """The ids of the calls that a counter's value comes from; ``key``: "MC", or an entry of a map, "CST/16"."""
-        counter = key.partition("/")[0]
-        if counter not in KEYS or (counter != key and counter not in MAPS):
-            raise ValueError(f"{key} is no counter and no entry of one")
-        names = SUMS.get(key) or AVERAGES.get(key, (key,))[:1]
-        found = []
-        for call_id, adds in self._counted(user_id, begin_ms, end_ms, clock_ms):
-            if any(name == wanted or name.partition("/")[0] == wanted for name, _ in adds for wanted in names):
-                found.append(call_id)
-        return sorted(set(found))
+        return self.calls_behind_each(user_id, [key], begin_ms, end_ms, clock_ms)[key]
+
+    def calls_behind_each(
+        self, user_id: str, keys: Iterable[str], begin_ms: int, end_ms: int, clock_ms: int | None = None
+    ) -> dict[str, list[str]]:
+        """``calls_behind`` of several at once."""
+        parts = {key: _parts(key) for key in keys}
+        counted = list(self._counted(user_id, begin_ms, end_ms, clock_ms))
+        return {key: sorted({call for call, adds in counted if _has(adds, names)}) for key, names in parts.items()}
+
+    def is_behind(self, user_id: str, key: str, call_id: str, begin_ms: int, end_ms: int) -> bool:
+        """Whether a call that has its record is one of ``calls_behind``, by the watermark."""
+        call = self._users.get(user_id, User()).calls.get(call_id)
+        return call is not None and _has(self._adds(call, begin_ms, end_ms, self.watermark), _parts(key))
 
     def _counted(
         self, user_id: str, begin_ms: int, end_ms: int, clock_ms: int | None
     ) -> Iterator[tuple[str, list[tuple[str, int]]]]:
         """(call, what it adds) of every call; to the counters only if it started in the range."""
-        self._drop_what_is_due()
         clock = self.watermark if clock_ms is None else clock_ms
-        begin, end = begin_ms // WINDOW * WINDOW, -(-end_ms // WINDOW) * WINDOW
         user = self._users.get(user_id, User())
+        self._drop_due_of(user)
         for gone in user.dropped:
-            if begin <= gone.start < end:
+            if _is_inside(gone.start, begin_ms, end_ms):
                 yield gone.id, list(gone.counts)
         for call in user.calls.values():
-            start = start_of(call)
-            inside = start is not None and begin <= start["ts"] < end
-            adds = list(counts(call, clock, self.limits)) if inside else []
-            yield call.id, [*adds, *live_counts(call, clock, self.limits)]
+            yield call.id, self._adds(call, begin_ms, end_ms, clock)
+
+    def _adds(self, call: Call, begin_ms: int, end_ms: int, clock: int) -> list[tuple[str, int]]:
+        start = start_of(call)
+        inside = start is not None and _is_inside(start["ts"], begin_ms, end_ms)
+        adds = list(counts(call, clock, self.limits)) if inside else []
+        return [*adds, *live_counts(call, clock, self.limits)]
+
+
+def _is_inside(start: int, begin_ms: int, end_ms: int) -> bool:
+    """Whether a call that started then is counted in that range, widened to whole windows."""
+    return begin_ms // WINDOW * WINDOW <= start < -(-end_ms // WINDOW) * WINDOW
+
+
+def _parts(key: str) -> tuple[str, ...]:
+    """What a call must add to be behind a counter or an entry of a map."""
+    counter = key.partition("/")[0]
+    if counter not in KEYS or (counter != key and counter not in MAPS):
+        raise ValueError(f"{key} is no counter and no entry of one")
+    return SUMS.get(key) or AVERAGES.get(key, (key,))[:1]
+
+
+def _has(adds: list[tuple[str, int]], names: tuple[str, ...]) -> bool:
+    return any(name == wanted or name.partition("/")[0] == wanted for name, _ in adds for wanted in names)
 
 
 # -------------------------------------------------------------------------------------------------- printing

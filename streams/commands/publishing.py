@@ -63,6 +63,10 @@ class Publisher:
             await self._append(self._route(message.user_id), message.user_id.encode(), message.value)
         return 1
 
+    async def put_to(self, partition: int, key: bytes | None, value: bytes | None) -> None:
+        """Take over a message for that partition, with that key. Raises as ``put``."""
+        await self._append(partition, key, value)
+
     def _route(self, user_id: str) -> int:
         partition = self._routes.get(user_id)
         if partition is None:
@@ -71,7 +75,7 @@ class Publisher:
             partition = self._routes[user_id] = partition_of(user_id, self._partitions)
         return partition
 
-    async def _append(self, partition: int, key: bytes | None, value: bytes) -> None:
+    async def _append(self, partition: int, key: bytes | None, value: bytes | None) -> None:
         batch = self._batches.get(partition)
         if batch is None:
             batch = self._batches[partition] = self._producer.create_batch()
@@ -126,12 +130,13 @@ async def publisher(broker: str, topic: str) -> AsyncIterator[Publisher]:
 
 
 class Progress:
-    """A line on stderr that says how far a command is. ``verb``: "published"."""
+    """A line on stderr that says how far a command is. ``verb``: "published"; ``what``: of these."""
 
-    def __init__(self, verb: str, to: TextIO | None = None) -> None:
+    def __init__(self, verb: str, to: TextIO | None = None, what: str = "events") -> None:
         self._to = to if to is not None else sys.stderr
         self._tty = self._to.isatty()
         self._verb = verb
+        self._what = what
         self._began = time.monotonic()
         self._next = self._began + (PROGRESS_TTY_S if self._tty else PROGRESS_LOG_S)
         self.count = 0
@@ -152,7 +157,7 @@ class Progress:
 
     def _line(self, now: float) -> str:
         seconds = max(now - self._began, 1e-3)
-        return f"{self._verb} {self.count:,} events in {seconds:,.1f} s, {self.count / seconds:,.0f}/s"
+        return f"{self._verb} {self.count:,} {self._what} in {seconds:,.1f} s, {self.count / seconds:,.0f}/s"
 
 
 async def publish(

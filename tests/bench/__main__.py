@@ -16,6 +16,7 @@ import click
 from aiokafka.errors import KafkaError
 
 from ecounters.errors import Stop
+from tests.bench.flood import backlog, live
 from tests.bench.latency import latency
 from tests.bench.memory import live_memory, steady_memory
 from tests.bench.report import say
@@ -23,7 +24,7 @@ from tests.bench.restore import restore
 from tests.bench.stage import Stage
 from tests.bench.throughput import PAIRS, make_log, run_job, throughput
 
-PARTS: Final = ("throughput", "latency", "memory", "restore")
+PARTS: Final = ("throughput", "latency", "memory", "restore", "flood")
 GIVEN: Final = "ECOUNTERS_TEST_BROKER"
 INTERRUPTED: Final = 130
 """Exit code, as a shell has it for Ctrl-C."""
@@ -51,6 +52,9 @@ class Bench:
         if "memory" in self._parts:
             self._try("memory of a live call", lambda stage: live_memory(stage).print())
             self._try("memory over many events", lambda stage: steady_memory(stage).print())
+        if "flood" in self._parts:
+            self._try("a flood behind", lambda stage: backlog(stage, self._events).print())
+            self._try("a flood as it happens", lambda stage: live(stage, self._events).print())
 
     def _try(self, what: str, measure: Callable[[Stage], None]) -> None:
         say(f"{what}: starting broker and store")
@@ -94,7 +98,7 @@ def _interrupt(number: int, frame: Any) -> None:
 @click.argument("parts", nargs=-1, type=click.Choice(PARTS), metavar="[PART]...")
 @click.option(
     "--events", type=click.IntRange(10_000), default=1_000_000, show_default=True,
-    help="Of the log of throughput and restore.",
+    help="Of the log of throughput and restore; of the flood.",
 )  # fmt: skip
 @click.option(
     "--pairs", type=click.IntRange(1), default=PAIRS, show_default=True, help="Throughput: raw and job, in turns."
@@ -116,6 +120,7 @@ def main(
         restore      the state of the last job: restored by new workers; start and stop
         latency      publish to visible in an answer, at 5,000 events/s
         memory       bytes for each live call; growth while calls come and go
+        flood        a million bad events: what they leave of the rate of good ones
 
     \b
     Progress goes to stderr, results to stdout:

@@ -6,10 +6,10 @@ import random
 import time
 
 from ecounters.counters import FIELDS, PAYLOAD
+from ecounters.recount.recount import Recount
 from ecounters.simulate import Plan
 from tests.support.audit import add_users, dead_letters, differences, recounts, refused, wait_until_flushed
 from tests.support.feed import Feed, made_up, yesterday_ms
-from tests.support.recount import Recount
 from tests.support.workers import Place, Worker
 
 DAY_MS = 86_400_000

@@ -11,11 +11,11 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
+from ecounters.recount.recount import Recount
 from streams.sessions import Sessions
 from streams.settings import Settings
 from streams.topics import count_partitions
 from tests.support.builders import ALL_FIELDS
-from tests.support.recount import Recount
 from tests.support.workers import Place, Reply, Worker
 
 TOKEN: Final = "a-token-for-tests"

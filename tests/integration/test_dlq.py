@@ -1,0 +1,238 @@
+"""``ecounters dlq``: what it shows of what a real worker refused, and what becomes of it when it is replayed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from ecounters.routing import partition_of
+from streams.commands.dlq import Refusal, destination, printable
+from tests.support.audit import TOKEN, add_users, dead_letters, read_topic, wait_until_flushed
+from tests.support.workers import ROOT, Place, Worker
+
+Message = tuple[int, bytes | None, bytes | None]
+"""(partition, key, value)."""
+USER = "u1"
+AHEAD_MS = 3_000
+"""How far ahead of the clock an event is; ECOUNTERS_CLOCK_AHEAD_MS is less than that here."""
+ESCAPES = b"\x1b[2J\x1b]0;gotcha\x07 \xe2\x80\xae\xc2\x9b31m\r\n\xff\x00end"
+"""Clears a terminal, names its window, turns the text around, colours it; and is no UTF-8."""
+
+
+@pytest.fixture
+def here(place: Place) -> Place:
+    """A place where events may be ahead of the clock by a second."""
+    add_users(place, [USER])
+    return place.having(CLOCK_AHEAD_MS=1_000)
+
+
+@pytest.fixture
+def worker(here: Place) -> Iterator[Worker]:
+    """A worker there, ready."""
+    with Worker(here) as one:
+        yield one.wait_ready()
+
+
+def ran(place: Place, *args: str, answer: str = "") -> subprocess.CompletedProcess[str]:
+    """``ecounters dlq`` as a person runs it, who says ``answer`` when asked."""
+    return subprocess.run(
+        [sys.executable, "-m", "streams.cli", "dlq", *args],
+        cwd=ROOT, env=place.environment(), input=answer, capture_output=True, encoding="utf-8", timeout=60, check=False,
+    )  # fmt: skip
+
+
+def publish(place: Place, *messages: Message) -> None:
+    """Publish messages, and wait until the worker has dealt with them."""
+
+    async def send() -> None:
+        producer = AIOKafkaProducer(bootstrap_servers=place.broker)
+        await producer.start()
+        try:
+            for partition, key, value in messages:
+                batch = producer.create_batch()  # which may be of a message with neither
+                batch.append(key=key, value=value, timestamp=None)
+                batch.close()
+                await (await producer.send_batch(batch, place.name, partition=partition))
+        finally:
+            await producer.stop()
+
+    asyncio.run(send())
+    wait_until_flushed(place)
+
+
+def event(at: int, **fields: object) -> bytes:
+    """A call.started of USER, now."""
+    made = {"id": f"e{at}", "type": "call.started", "ts": int(time.time() * 1000), "userId": USER}
+    return json.dumps({**made, "callId": f"c{at}", "callType": "IBD", **fields}).encode()
+
+
+def counts(shown: str) -> dict[tuple[str, str], int]:
+    """The table: (reason, field) -> count."""
+    lines = shown.split("\n\n")[0].splitlines()
+    assert lines[0].split() == ["REASON", "FIELD", "COUNT", "FIRST", "SEEN", "LAST", "SEEN"]
+    found = {}
+    for line in lines[1:]:
+        reason, name, count, first, last = line.split()
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", first)
+        assert first <= last
+        found[reason, name] = int(count.replace(",", ""))
+    return found
+
+
+def started(worker: Worker) -> int:
+    """How many calls of USER are counted."""
+    reply = worker.ask({"userId": USER, "token": TOKEN})
+    assert reply.status == 200, reply
+    return int(reply.json["message"]["TC"])
+
+
+def test_counts_and_samples_of_what_was_refused(here: Place, worker: Worker, tmp_path: Path) -> None:
+    """By reason and field; each sample with where it stood; all of it, of one reason, of one partition, of a time."""
+    assert ran(here).stdout == f"Nothing in {here.name}.dlq.\n"
+    key = USER.encode()
+    bad: list[Message] = [
+        *((0, key, event(at, type="call.sung")) for at in range(5)),
+        (1, key, event(9, callId=None)),
+        (2, None, ESCAPES),
+        (2, None, None),
+        (3, key, b""),
+        (3, key, event(10, number="x" * 300)),
+    ]
+    publish(here, *bad, (partition_of(USER, 4), key, event(11)))
+    expected = {("unknown_type", "type"): 5, ("missing", "callId"): 1, ("not_json", "-"): 1, ("empty", "-"): 2}
+    expected["too_long", "number"] = 1
+    all_of_it = ran(here)
+    assert (all_of_it.returncode, counts(all_of_it.stdout)) == (0, expected)
+    assert "read 10 letters" in all_of_it.stderr
+    assert next(iter(counts(all_of_it.stdout))) == ("unknown_type", "type")
+    samples = [line for line in all_of_it.stdout.splitlines() if line.startswith("  ")]
+    assert len(samples) == 3 + 1 + 1 + 2 + 1
+    # A sample is where it stood, when, and how it begins.
+    offsets = {offset for partition, offset, reason, *_ in dead_letters(here) if reason == "missing" and partition == 1}
+    (missing,) = [line for line in samples if f"{here.name}/1/" in line]
+    assert missing.split()[0] == f"{here.name}/1/{offsets.pop()}"
+    assert missing.endswith((bad[5][2] or b"").decode())
+    assert "unknown_type: type, the last 3 of 5" in all_of_it.stdout
+    assert any(line.endswith("(no message)") for line in samples) and any(line.endswith("(empty)") for line in samples)
+    assert any(re.search(r'"number": "x+… \(\d+ bytes\)$', line) for line in samples)
+
+    assert counts(ran(here, "--reason", "empty", "--samples", "0").stdout) == {("empty", "-"): 2}
+    assert counts(ran(here, "--partition", "3").stdout) == {("empty", "-"): 1, ("too_long", "number"): 1}
+    assert counts(ran(here, "--since", "1h").stdout) == expected
+    nothing = ran(here, "--since", "2099-01-01T00:00:00Z")
+    assert nothing.stdout == f"Nothing of that time or place in {here.name}.dlq.\n"
+    other = ran(here, "--reason", "late").stdout
+    assert other.endswith("refused as late; there is: empty, missing, not_json, too_long, unknown_type.\n")
+
+    file = tmp_path / "bad.jsonl"
+    written = ran(here, "--out", str(file))
+    assert sorted(file.read_bytes().splitlines()) == sorted(v for _, _, v in bad if v and v != ESCAPES)
+    assert "3 messages are empty or have line breaks and were not written." in written.stderr
+
+
+def test_samples_do_nothing_to_a_terminal(here: Place, worker: Worker) -> None:
+    """Whatever a message holds: no control character of it reaches the terminal, nor one that turns text around."""
+    publish(here, (0, None, ESCAPES))
+    shown = ran(here)
+    assert shown.returncode == 0
+    assert not [one for one in shown.stdout if not one.isprintable() and one != "\n"]
+    assert shown.stdout.rstrip().endswith(r"\x1b[2J\x1b]0;gotcha\x07 \u202e\x9b31m\r\n\xff\x00end")
+
+
+def test_a_replay_counts_what_is_good_by_then_and_changes_nothing_when_repeated(here: Place, worker: Worker) -> None:
+    """An event ahead of the clock is counted once the clock has come that far; one that stays bad comes back."""
+    key, where = USER.encode(), partition_of(USER, here.partitions)
+    elsewhere = (where + 1) % here.partitions
+    due = int(time.time() * 1000) + AHEAD_MS
+    ahead = [event(at, ts=due) for at in range(3)]
+    publish(here, *((where, key, one) for one in ahead), (elsewhere, b"its own", b"{"), (where, key, event(8)))
+    assert started(worker) == 1
+    assert counts(ran(here).stdout) == {("clock_ahead", "ts"): 3, ("not_json", "-"): 1}
+
+    declined = ran(here, "--replay", answer="n\n")
+    assert f"Publish these 4 messages to {here.name} again?" in declined.stderr
+    assert declined.returncode == 130
+    time.sleep(max(0.0, due / 1000 - time.time()))
+    confirmed = ran(here, "--replay", "--reason", "clock_ahead", answer="y\n")
+    assert (confirmed.returncode, "Published 3 messages" in confirmed.stderr) == (0, True), confirmed.stderr
+    wait_until_flushed(here)
+    assert started(worker) == 4
+    before = worker.ask({"userId": USER, "token": TOKEN}).body
+
+    for again in (1, 2):
+        assert ran(here, "--replay", "--yes").returncode == 0
+        wait_until_flushed(here)
+        assert worker.ask({"userId": USER, "token": TOKEN}).body == before
+        # Its copies are letters too, which the next replay publishes likewise.
+        assert counts(ran(here).stdout) == {("clock_ahead", "ts"): 3, ("not_json", "-"): 2**again}
+    log = asyncio.run(read_topic(here.broker, here.name))
+    assert [(row.key, row.value) for row in log[elsewhere]] == [(b"its own", b"{")] * 4
+    assert [row.key for row in log[where]] == [key] * (4 + 3 * 3)
+
+
+def test_the_alert_metric_tells_of_a_flood(here: Place, worker: Worker) -> None:
+    """The share of refused events among all that were read lately."""
+    key, where = USER.encode(), partition_of(USER, here.partitions)
+    assert worker.metric("ecounters_refused_ratio") == 0
+    publish(here, *((where, key, event(at)) for at in range(3)), (where, key, b"{"))
+    assert worker.metric("ecounters_refused_ratio") == 0.25
+
+
+def test_wrong_use_is_told(here: Place) -> None:
+    """One line each that says what is wrong; 2 for a wrong option, 1 for what is not there."""
+    for args, code, text in (
+        (["--since", "soon"], 2, "no time such as 30m, 2h, 1d or 2026-03-01T09:00:00+05:30"),
+        (["--since", "2026-03-01T09:00:00"], 2, "no time such as"),
+        (["--yes"], 2, "--yes is for --replay"),
+        (["--partition", "4"], 1, f"ecounters: there is no partition 4: {here.name}.dlq has 0 to 3\n"),
+    ):
+        found = ran(here, *args)
+        assert (found.returncode, found.stdout) == (code, "")
+        assert text in found.stderr
+    nowhere = ran(here.having(TOPIC="nobody.made.it"))
+    assert (nowhere.returncode, nowhere.stderr.count("\n")) == (1, 1)
+    assert "there is no topic nobody.made.it.dlq" in nowhere.stderr
+    away = ran(here.having(BROKER="127.0.0.1:1"))
+    assert (away.returncode, away.stderr.count("\n")) == (1, 1)
+    assert away.stderr.startswith("ecounters: Kafka at 127.0.0.1:1: ")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (b'{"userId":"u1"}', partition_of("u1", 8)),
+        (b'{"userId":""}', 5),
+        (b'{"userId":7}', 5),
+        (b"[]", 5),
+        (b'{"userId":"u1"', 5),
+        (None, 5),
+    ],
+)
+def test_where_a_letter_is_published_to(value: bytes | None, expected: int) -> None:
+    """Its user's partition, or the one that it came from."""
+    assert destination(Refusal("not_json", "", "events", 5, "17", 0, b"u9", value), 8) == expected
+
+
+@pytest.mark.parametrize(
+    ("data", "shown"),
+    [
+        (b"plain", "plain"),
+        ("é€😀".encode(), "é€😀"),
+        ("€".encode()[:2], ""),
+        (b"\xc3(", r"\xc3("),
+        ("a\u2028b\u200b\ufeff".encode(), r"a\u2028b\u200b\ufeff"),
+        (b"\x7f\x08\t", r"\x7f\x08\t"),
+    ],
+)
+def test_printable_text(data: bytes, shown: str) -> None:
+    """Letters stay, all else is an escape; a character that was cut in two is left out."""
+    assert printable(data, cut=True) == shown
