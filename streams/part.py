@@ -16,7 +16,7 @@ from ecounters.policy import Policy
 from ecounters.records import MISROUTED, Refused
 from ecounters.saving import POSITION
 from ecounters.state import PartitionState
-from streams.changelog import ChangelogWriter, Letter, NotWritten, Outbox, read_changelog
+from streams.changelog import ChangelogWriter, Headers, Letter, NotWritten, Outbox, read_changelog
 from streams.metrics import Metrics
 from streams.settings import Settings
 from streams.transport import Batch
@@ -27,8 +27,14 @@ STEP: Final = 200
 """Events between two looks at the clock: about 1 ms."""
 CUT_STEP: Final = 100
 """Entries between two looks at the clock, likewise."""
-LETTER_BYTES: Final = 200
-"""About what a dead letter has beside the message."""
+LETTER_BYTES: Final = 400
+"""About what a dead letter takes in memory beside the message; most of its headers are shared."""
+LETTER_HEADERS: Final = ("reason", "field", "topic", "partition")
+"""Those that are the same for many; ``offset`` comes on top."""
+LETTER_VALUE_MAX: Final = 900_000
+LETTER_KEY_MAX: Final = 50_000
+"""What a topic takes by default, 1 MiB in all. A message that came compressed can be larger, and its letter would be
+refused by the broker again and again: it is cut, and the header ``size`` says how long it was."""
 FAR_BEHIND_MS: Final = 10_000
 FAR_BEHIND_INTERVALS: Final = 5
 BEHIND_FLUSHES_MAX: Final = 4
@@ -87,6 +93,7 @@ class Part:
         self._writer: ChangelogWriter | None = None
         self._letters: list[Letter] = []
         self._letter_bytes = 0
+        self._letter_heads: dict[tuple[str, str], Headers] = {}
         self._misrouted: list[Refused] = []
         self._state_lock = asyncio.Lock()  # applied to, or cut
         self._flush_lock = asyncio.Lock()
@@ -239,32 +246,39 @@ class Part:
         self._pass_time()
 
     def _refuse(self, refused: list[Refused]) -> None:
-        metrics = self._context.metrics
+        """Keep for the next flush what is not counted here. A flood comes through here: little is done for each."""
+        counts: dict[str, int] = {}
         for one in refused:
+            counts[one.reason] = counts.get(one.reason, 0) + 1
+            self._letter_bytes += LETTER_BYTES + len(one.record.value or b"")
             if one.reason == MISROUTED:
-                metrics.misrouted.inc()
                 self._misrouted.append(one)
-                self._letter_bytes += LETTER_BYTES + len(one.record.value or b"")
             else:
-                metrics.refused.labels(one.reason).inc()
-                letter = self._letter(one)
-                self._letters.append(letter)
-                self._letter_bytes += LETTER_BYTES + len(letter.value or b"")
+                self._letters.append(self._letter(one))
+        metrics = self._context.metrics
+        metrics.misrouted.inc(counts.pop(MISROUTED, 0))
+        for reason, count in counts.items():
+            metrics.refused.labels(reason).inc(count)
 
     def _letter(self, refused: Refused) -> Letter:
         record: Any = refused.record
-        headers = {
-            "reason": refused.reason,
-            "field": refused.field,
-            "topic": self._settings.topic,
-            "partition": str(self.partition),
-            "offset": str(record.offset),
-        }
-        return Letter(record.key, record.value, [(name, text.encode()) for name, text in headers.items()])
+        kind = refused.reason, refused.field
+        head = self._letter_heads.get(kind)
+        if head is None:
+            texts = zip(LETTER_HEADERS, (*kind, self._settings.topic, str(self.partition)), strict=True)
+            head = self._letter_heads[kind] = [(name, text.encode()) for name, text in texts]
+        key, value, headers = record.key, record.value, [*head, ("offset", b"%d" % record.offset)]
+        if value and len(value) > LETTER_VALUE_MAX:
+            value = value[:LETTER_VALUE_MAX]
+            headers.append(("size", b"%d" % len(record.value)))
+        return Letter(key and key[:LETTER_KEY_MAX], value, headers)
 
     def _pass_time(self) -> None:
         if self.state is not None:
-            self.state.advance(now_ms(), at_end=self.at_end())
+            now, at_end = now_ms(), self.at_end()
+            if at_end:  # nothing is behind: where no event comes for long, the next one is not late for that
+                self.read_until_ms = max(self.read_until_ms, now)
+            self.state.advance(now, at_end=at_end)
 
     async def roll_up(self, zone_of: Callable[[str], Awaitable[ZoneInfo | None]]) -> None:
         """Make days of old windows, of all users whose zone can be had."""

@@ -1,11 +1,10 @@
-"""Flood: a million bad events on half of the partitions. What it does to the others, and to the worker."""
+"""Flood: as many bad events as good ones, on half of the partitions. What that does to the others and to the worker."""
 
 from __future__ import annotations
 
 import asyncio
 import http.client
 import itertools
-import json
 import os
 import sys
 import time
@@ -25,7 +24,6 @@ from tests.bench.report import Table, percentile, say
 from tests.bench.stage import PARTITIONS, Stage
 from tests.support.workers import ROOT, Place, Worker
 
-FLOOD: Final = 1_000_000
 GOOD_PARTITIONS: Final = PARTITIONS // 2
 """Good events are on the partitions below it, the flood is on the others."""
 LOOK_S: Final = 0.1
@@ -259,15 +257,19 @@ async def _live(place: Place, worker: Worker, events: int) -> list[list[str | fl
         watch = Watch(worker, half)
         going = asyncio.create_task(Load(half).go())  # type: ignore[arg-type]  # all that it asks of a publisher
         flood = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.bench.flood", cwd=ROOT, stdin=asyncio.subprocess.PIPE, start_new_session=True
-        )
+            sys.executable, "-m", "tests.bench.flood", place.broker, place.name, str(events),
+            cwd=ROOT, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, start_new_session=True,
+        )  # fmt: skip
+        assert flood.stdin is not None and flood.stdout is not None
         try:
+            async with asyncio.timeout(LIMIT_S):
+                if not await flood.stdout.readline():
+                    raise Stop("the flood could not be made")
             await asyncio.sleep(WARM_S)
             rows = [await _span(watch, "before", lambda _, passed: passed > BEFORE_S)]
             say(f"{events:,} bad events")
-            assert flood.stdin is not None
-            flood.stdin.write(json.dumps([place.broker, place.name, events]).encode() + b"\n")
-            flood.stdin.close()
+            flood.stdin.write(b"go\n")
+            await flood.stdin.drain()
             rows.append(await _span(watch, "flood", lambda look, _: look.refused >= events))
             rows.append(await _span(watch, "after", lambda _, passed: passed > BEFORE_S))
             return rows
@@ -298,11 +300,12 @@ async def _pour(broker: str, topic: str, messages: list[Outgoing]) -> None:
 
 
 def _pourer() -> None:
-    """A process of its own: makes the flood, and publishes it when it is told where to."""
-    made = list(bad_events(FLOOD))
-    broker, topic, events = json.loads(sys.stdin.readline())
-    messages = list(itertools.islice(itertools.cycle(made), events))
-    asyncio.run(_pour(broker, topic, messages))
+    """A process of its own: makes the flood, says so, and publishes it when it is told to."""
+    broker, topic, events = sys.argv[1:]
+    messages = list(bad_events(int(events)))
+    print("made", flush=True)
+    if sys.stdin.readline():
+        asyncio.run(_pour(broker, topic, messages))
 
 
 if __name__ == "__main__":

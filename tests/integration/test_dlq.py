@@ -236,3 +236,24 @@ def test_where_a_letter_is_published_to(value: bytes | None, expected: int) -> N
 def test_printable_text(data: bytes, shown: str) -> None:
     """Letters stay, all else is an escape; a character that was cut in two is left out."""
     assert printable(data, cut=True) == shown
+
+
+def test_a_message_larger_than_the_topic_takes_stops_nothing(place: Place) -> None:
+    """Compressed it came through; its letter is cut, says how large it was, and what comes after it is read."""
+
+    async def send() -> None:
+        producer = AIOKafkaProducer(
+            bootstrap_servers=place.broker, compression_type="gzip", max_request_size=10_000_000
+        )
+        await producer.start()
+        try:
+            await producer.send_and_wait(place.name, b"x" * 5_000_000, key=b"u1", partition=0)
+            await producer.send_and_wait(place.name, b"{", key=b"u1", partition=0)
+        finally:
+            await producer.stop()
+
+    with Worker(place).wait_ready():
+        asyncio.run(send())
+        wait_until_flushed(place, 30)
+        told = [(reason, len(value or b"")) for _, _, reason, _, value in dead_letters(place)]
+        assert told == [("too_large", 900_000), ("not_json", 1)]
