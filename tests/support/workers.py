@@ -20,7 +20,7 @@ from typing import Any, Final, Self
 ROOT: Final = Path(__file__).parent.parent.parent
 PATH: Final = "/api/v2/overallCount/Ecounters"
 READY_LIMIT_S: Final = 60.0
-END_LIMIT_S: Final = 10.0
+END_LIMIT_S: Final = 20.0
 
 
 @dataclass(frozen=True)
