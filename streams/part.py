@@ -87,7 +87,6 @@ class Part:
         self.committed = -1
         self.read_until_ms = 0
         """Kafka's timestamp of the last record read."""
-        self.restored_entries = 0
         self._context = context
         self._settings = context.settings
         self._writer: ChangelogWriter | None = None
@@ -168,7 +167,6 @@ class Part:
             if at % CUT_STEP == 0:
                 await turn.over()
         self._context.metrics.restored_entries.inc(entries)
-        self.restored_entries = entries
         self.state, self.flushed, self.committed = state, state.position, -1
         self.read_until_ms = state.arrival or now_ms()
         self._letters, self._letter_bytes, self._misrouted = [], 0, []

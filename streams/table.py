@@ -177,10 +177,6 @@ class StateTable(Table[Any, Any]):
                 except ValueError:  # a zone that this machine does not know: its user waits, the others need not
                     log.exception("partition %s: windows could not be made days", part.partition)
 
-    def get(self, key: Any, default: Any = None) -> Any:
-        """A partition's part, by its number."""
-        return self.parts.get(key, default)
-
 
 class StateManager(TableManager):
     """Faust's manager of tables, whose only one restores itself, partition by partition, while others go on."""
