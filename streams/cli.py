@@ -7,7 +7,6 @@ import re
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from datetime import datetime
 from typing import BinaryIO, Final, TypeVar
 
 import click
@@ -16,6 +15,7 @@ from ecounters.errors import SettingsError, Stop
 from streams.commands import publishing
 from streams.commands.audit import audit, explain
 from streams.commands.common import go as _go
+from streams.commands.common import moment_ms
 from streams.commands.common import settings_with as _settings
 from streams.commands.dlq import dlq
 from streams.sessions import PERMISSIONS, Sessions
@@ -54,13 +54,10 @@ def _moment(context: click.Context, option: click.Parameter, text: str | None) -
     """Milliseconds since 1970, or RFC 3339 with an offset -> ms."""
     if text is None or re.fullmatch(r"[0-9]{1,15}", text):
         return None if text is None else int(text)
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
+    moment = moment_ms(text)
+    if moment is None:
         raise click.BadParameter(f"{text!r} is no time such as 2026-03-01T09:00:00+05:30 or ms since 1970")
-    return int(moment.timestamp() * 1000)
+    return moment
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

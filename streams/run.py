@@ -28,6 +28,7 @@ from redis.exceptions import RedisError
 from ecounters.errors import Stop
 from ecounters.simulate import SWITCHES_MIN
 from streams.commands import publishing
+from streams.commands.common import one_line
 from streams.embedded import SERVER, STOP_LIMIT_S, Child, Embedded, Guard, is_free, keep_little
 from streams.sessions import Sessions
 from streams.settings import PREFIX, SETTINGS, RunOptions, Settings
@@ -123,7 +124,7 @@ class _Run:
             self._tell_of(ended.child)
             return 1
         except (KafkaError, RedisError) as error:
-            raise Stop(f"the embedded server: {' '.join(str(error).split()) or type(error).__name__}") from error
+            raise Stop(f"the embedded server: {one_line(error)}") from error
         finally:
             for task in (work, watch, stopped):
                 task.cancel()

@@ -14,6 +14,7 @@ import aiohttp
 import orjson
 
 from ecounters.errors import Stop
+from streams.commands.common import one_line
 from streams.web.api import COUNTERS_PATHS
 
 ANSWER_LIMIT_S: Final = 10.0
@@ -84,7 +85,7 @@ class Workers:
             async with self._client.post(url, data=content) as response:
                 answer = await response.read()
         except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
-            return f"{url}: {' '.join(str(error).split()) or type(error).__name__}"
+            return f"{url}: {one_line(error)}"
         try:
             text = orjson.loads(answer)["message"]
         except (ValueError, TypeError, KeyError):

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Coroutine
+from datetime import datetime
 from typing import Any, TypeVar
 
 from aiokafka.errors import KafkaError
@@ -30,10 +31,20 @@ def go(settings: Settings, work: Coroutine[Any, Any, T]) -> T:
     try:
         return asyncio.run(work)
     except KafkaError as error:
-        raise Stop(f"Kafka at {settings.broker}: {_one_line(error)}") from error
+        raise Stop(f"Kafka at {settings.broker}: {one_line(error)}") from error
     except RedisError as error:
-        raise Stop(f"Redis at {masked(settings.redis)}: {_one_line(error)}") from error
+        raise Stop(f"Redis at {masked(settings.redis)}: {one_line(error)}") from error
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
+    """What an error says, on one line; its name if it says nothing."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def moment_ms(text: str) -> int | None:
+    """RFC 3339 with an offset -> ms since 1970; None if it is none."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return None if moment.tzinfo is None else int(moment.timestamp() * 1000)

@@ -19,7 +19,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from ecounters.errors import Stop
 from ecounters.routing import partition_of
-from streams.commands.common import go, settings_with
+from streams.commands.common import go, moment_ms, settings_with
 from streams.commands.publishing import Progress, publisher
 from streams.settings import Settings
 from streams.topics import count_partitions
@@ -296,13 +296,10 @@ def _since(context: click.Context, option: click.Parameter, text: str | None) ->
         return None
     if ago := _AGO.fullmatch(text):
         return max(0, int((time.time() - int(ago[1]) * _SECONDS[ago[2]]) * 1000))
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
+    moment = moment_ms(text)
+    if moment is None:
         raise click.BadParameter(f"{text!r} is no time such as 30m, 2h, 1d or 2026-03-01T09:00:00+05:30")
-    return max(0, int(moment.timestamp() * 1000))
+    return max(0, moment)
 
 
 def _nothing(topic: str, found: Found, wanted: Wanted) -> str:
