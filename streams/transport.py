@@ -166,12 +166,13 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     def fetch_state(self, tp: TP) -> tuple[int | None, float | None]:
         """(the partition's end, when the broker last said so as time.time()); None: not yet, or not ours."""
-        consumer = self._ensure_consumer()
-        try:
-            polled_ms = consumer.last_poll_timestamp(tp)
-            return consumer.highwater(tp), None if polled_ms is None else polled_ms / 1000
-        except IllegalStateError:
+        # aiokafka's own methods assert that the partition is assigned, which another thread may just have changed.
+        subscription = self._ensure_consumer()._subscription.subscription
+        assignment = None if subscription is None else subscription.assignment
+        state = None if assignment is None else assignment.state_value(driver.ensure_aiokafka_TP(tp))
+        if state is None or state.timestamp is None:
             return None, None
+        return state.highwater, state.timestamp / 1000
 
 
 class Consumer(driver.Consumer):
