@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import faust
 from prometheus_client import CollectorRegistry
@@ -19,6 +19,7 @@ from streams.sessions import Sessions
 from streams.settings import Settings
 from streams.table import StateManager, StateTable
 from streams.transport import Assignor, broker_urls
+from streams.web.anywhere import Anywhere
 from streams.web.api import Api
 
 HEARTBEATS: Final = 4
@@ -58,7 +59,8 @@ def build(settings: Settings, partitions: int) -> Engine:
     table.furnish(Context(settings, _policy(settings), partitions, metrics, table, app.crash), sessions)
     add_agent(app, settings.topic, table)
     answers = Answers(table, settings.keep_days * 86_400_000)
-    api = Api(sessions.authorize, answers, WorkerHealth(app, table, settings, metrics), metrics)
+    anywhere = Anywhere(answers, table, lambda: settings.secret or cast(Assignor, app.assignor).secret, metrics)
+    api = Api(sessions.authorize, anywhere, WorkerHealth(app, table, settings, metrics), metrics)
     return Engine(app, table, sessions, api)
 
 

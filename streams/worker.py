@@ -61,6 +61,8 @@ def run_worker(settings: Settings) -> int:
     )
     for handler in logging.getLogger().handlers:
         handler.addFilter(Seldom())
+    # Below that it writes out what it sends: the group's secret and the changelog.
+    logging.getLogger("aiokafka").setLevel(max(logging.INFO, logging.getLogger().level))
     gc.set_threshold(*GC_THRESHOLDS)
     _give_memory_back()
     return asyncio.run(_run(settings))

@@ -11,9 +11,9 @@ from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from ecounters.query import BODY_BYTES_MAX, Request, parse_request
-from streams.answers import Answers
 from streams.metrics import Metrics
 from streams.sessions import Account
+from streams.web.anywhere import ANSWER_PATH, Anywhere
 from streams.web.responses import json_response, middleware, plain_error
 
 COUNTERS_PATHS: Final = ("/api/v2/overallCount/Ecounters", "/deepcall/api/v2/overallCount/Ecounters")
@@ -34,7 +34,7 @@ class Api:
     """The HTTP application. ``authorize`` says who is asking, or raises Refused."""
 
     def __init__(
-        self, authorize: Callable[[Request], Awaitable[Account]], answers: Answers, health: Health, metrics: Metrics
+        self, authorize: Callable[[Request], Awaitable[Account]], answers: Anywhere, health: Health, metrics: Metrics
     ) -> None:
         self._authorize = authorize
         self._answers = answers
@@ -50,6 +50,8 @@ class Api:
         for path in SERIES_PATHS:
             app.router.add_post(path, self.series)
             app.router.add_options(path, self.options)
+        app.router.add_post(ANSWER_PATH, self._answers.answer_other)
+        app.on_cleanup.append(self._close)
         app.router.add_get("/healthz", self.healthz)
         app.router.add_get("/readyz", self.readyz)
         app.router.add_get("/metrics", self.metrics)
@@ -65,10 +67,13 @@ class Api:
 
     async def _answer(self, request: web.Request, asked: Request) -> web.Response:
         account = await self._authorize(asked)
-        answer = self._answers.answer(account, asked, int(time.time() * 1000))
+        answer = await self._answers.answer(account, asked, int(time.time() * 1000))
         if _matches(request.headers.get("If-None-Match", ""), answer.etag):
             return web.Response(status=304, headers=answer.headers)
         return json_response(answer.body, answer.headers)
+
+    async def _close(self, app: web.Application) -> None:
+        await self._answers.close()
 
     async def options(self, request: web.Request) -> web.Response:
         """OPTIONS: the common headers are the answer."""
