@@ -16,6 +16,7 @@ import click
 from aiokafka.errors import KafkaError
 
 from ecounters.errors import Stop
+from tests.bench.answers import answers
 from tests.bench.flood import backlog, live
 from tests.bench.latency import latency
 from tests.bench.memory import live_memory, steady_memory
@@ -24,7 +25,7 @@ from tests.bench.restore import restore
 from tests.bench.stage import Stage
 from tests.bench.throughput import PAIRS, make_log, run_job, throughput
 
-PARTS: Final = ("throughput", "latency", "memory", "restore", "flood")
+PARTS: Final = ("throughput", "latency", "memory", "restore", "flood", "answers")
 GIVEN: Final = "ECOUNTERS_TEST_BROKER"
 INTERRUPTED: Final = 130
 """Exit code, as a shell has it for Ctrl-C."""
@@ -55,6 +56,8 @@ class Bench:
         if "flood" in self._parts:
             self._try("a flood behind", lambda stage: backlog(stage, self._events).print())
             self._try("a flood as it happens", lambda stage: live(stage, self._events).print())
+        if "answers" in self._parts:
+            answers().print()
 
     def _try(self, what: str, measure: Callable[[Stage], None]) -> None:
         say(f"{what}: starting broker and store")
@@ -121,6 +124,7 @@ def main(
         latency      publish to visible in an answer, at 5,000 events/s
         memory       bytes for each live call; growth while calls come and go
         flood        a million bad events: what they leave of the rate of good ones
+        answers      one answer over 10,000 cells, with filters and as a series; no process
 
     \b
     Progress goes to stderr, results to stdout:
