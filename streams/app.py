@@ -18,6 +18,7 @@ from streams.part import Context
 from streams.sessions import Sessions
 from streams.settings import Settings
 from streams.table import StateManager, StateTable
+from streams.throttle import Door, Throttle
 from streams.transport import Assignor, broker_urls
 from streams.web.anywhere import Anywhere
 from streams.web.api import Api
@@ -60,7 +61,8 @@ def build(settings: Settings, partitions: int) -> Engine:
     add_agent(app, settings.topic, table)
     answers = Answers(table, settings.keep_days * 86_400_000)
     anywhere = Anywhere(answers, table, lambda: settings.secret or cast(Assignor, app.assignor).secret, metrics)
-    api = Api(sessions.authorize, anywhere, WorkerHealth(app, table, settings, metrics), metrics)
+    door = Door(sessions, Throttle(settings.throttle_per_min))
+    api = Api(door.authorize, anywhere, WorkerHealth(app, table, settings, metrics), metrics, settings.proxies)
     return Engine(app, table, sessions, api)
 
 

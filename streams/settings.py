@@ -202,6 +202,12 @@ class Settings:
     throttle_per_min: int = _setting(
         "20", "a minute", _whole(1, 1_000_000), "wrong credentials from one address or for one user before 429"
     )
+    proxies: int = _setting(
+        "0",
+        "proxies",
+        _whole(0, 10),
+        "so many stand before the worker: that many from its end, X-Forwarded-For has the client's address",
+    )
 
     @property
     def dlq_topic(self) -> str:

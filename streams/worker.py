@@ -18,6 +18,7 @@ from aiokafka.errors import KafkaError
 from streams.app import Engine, build
 from streams.settings import Settings
 from streams.topics import TopicsSpec, count_partitions, ensure_topics
+from streams.web.serving import Runner
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +87,7 @@ async def _run(settings: Settings) -> int:
     if partitions is None:
         return 0
     engine = build(settings, partitions)
-    runner = web.AppRunner(engine.api.application(), access_log=None, handle_signals=False, shutdown_timeout=0.2)
+    runner = Runner(engine.api.application(), handle_signals=False, shutdown_timeout=0.2)
     await runner.setup()
     try:
         await web.TCPSite(runner, settings.host, settings.port).start()

@@ -25,6 +25,7 @@ from streams.answers import Answer, Answers, Places
 from streams.metrics import Metrics
 from streams.sessions import Account
 from streams.settings import zone_named
+from streams.web.responses import body_of
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ class Anywhere:
 
     async def answer_other(self, request: web.Request) -> web.Response:
         """POST /internal/answer: another worker asks for a user whose partition is here."""
-        content = await request.read()
+        content = await body_of(request)
         if not hmac.compare_digest(_signature(self._secret(), content), _given(request)) or not self._secret():
             return web.Response(status=NOT_SIGNED)
         question = orjson.loads(content)
@@ -104,7 +105,7 @@ class Anywhere:
             async with self._pool().post(url + ANSWER_PATH, data=content, headers=headers) as reply:
                 body = await reply.read()
             self._silent.discard(url)
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except (aiohttp.ClientError, OSError) as error:
             self._metrics.hops.labels("unreachable").inc()
             if url not in self._silent:
                 self._silent.add(url)

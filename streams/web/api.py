@@ -14,7 +14,8 @@ from ecounters.query import BODY_BYTES_MAX, Request, parse_request
 from streams.metrics import Metrics
 from streams.sessions import Account
 from streams.web.anywhere import ANSWER_PATH, Anywhere
-from streams.web.responses import json_response, middleware, plain_error
+from streams.web.responses import body_of, client_address, json_response, middleware, plain_error
+from streams.web.sending import Sender
 
 COUNTERS_PATHS: Final = ("/api/v2/overallCount/Ecounters", "/deepcall/api/v2/overallCount/Ecounters")
 SERIES_PATHS: Final = ("/api/v2/overallCount/series", "/deepcall/api/v2/overallCount/series")
@@ -31,15 +32,25 @@ class Health(Protocol):
 
 
 class Api:
-    """The HTTP application. ``authorize`` says who is asking, or raises Refused."""
+    """The HTTP application. ``authorize`` says who is asking from which address, or raises Refused.
+
+    ``proxies``: so many stand before this worker.
+    """
 
     def __init__(
-        self, authorize: Callable[[Request], Awaitable[Account]], answers: Anywhere, health: Health, metrics: Metrics
+        self,
+        authorize: Callable[[Request, str], Awaitable[Account]],
+        answers: Anywhere,
+        health: Health,
+        metrics: Metrics,
+        proxies: int,
     ) -> None:
         self._authorize = authorize
         self._answers = answers
         self._health = health
         self._metrics = metrics
+        self._proxies = proxies
+        self._sender = Sender()
 
     def application(self) -> web.Application:
         """An aiohttp application with all routes."""
@@ -59,18 +70,16 @@ class Api:
 
     async def counters(self, request: web.Request) -> web.Response:
         """POST /api/v2/overallCount/Ecounters: all counters of one account."""
-        return await self._answer(request, parse_request(await request.read()))
+        return await self._answer(request, parse_request(await body_of(request)))
 
     async def series(self, request: web.Request) -> web.Response:
         """POST /api/v2/overallCount/series: the counters of one account, step by step."""
-        return await self._answer(request, parse_request(await request.read(), series=True))
+        return await self._answer(request, parse_request(await body_of(request), series=True))
 
     async def _answer(self, request: web.Request, asked: Request) -> web.Response:
-        account = await self._authorize(asked)
+        account = await self._authorize(asked, client_address(request, self._proxies))
         answer = await self._answers.answer(account, asked, int(time.time() * 1000))
-        if _matches(request.headers.get("If-None-Match", ""), answer.etag):
-            return web.Response(status=304, headers=answer.headers)
-        return json_response(answer.body, answer.headers)
+        return await self._sender.response(request, answer)
 
     async def _close(self, app: web.Application) -> None:
         await self._answers.close()
@@ -92,9 +101,3 @@ class Api:
         """GET /metrics: for Prometheus."""
         self._health.collect()
         return web.Response(body=generate_latest(self._metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-
-def _matches(if_none_match: str, etag: str) -> bool:
-    """Whether the client has that answer already; by RFC 9110 it does not matter here whether a tag is weak."""
-    tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
-    return "*" in tags or etag.removeprefix("W/") in tags
