@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError
 
 from streams.app import Engine, build
 from streams.settings import Settings
-from streams.topics import TopicsSpec, count_partitions, ensure_topics
+from streams.topics import TopicsSpec, ensure_topics
 from streams.web.serving import Runner
 
 log = logging.getLogger(__name__)
@@ -102,10 +102,10 @@ async def _topics(settings: Settings, stop: asyncio.Event) -> int | None:
     """See to the topics, however long the broker is away; how many partitions there are. None: told to stop."""
     while not stop.is_set():
         try:
-            spec = TopicsSpec.of(settings)
-            for line in await ensure_topics(settings.broker, spec):
+            topics = await ensure_topics(settings.broker, TopicsSpec.of(settings))
+            for line in topics.lines:
                 log.info("topic %s", line)
-            return await count_partitions(settings.broker, settings.topic)
+            return topics.partitions
         except (KafkaError, OSError) as error:
             log.warning(
                 "Kafka at %s cannot be used yet, trying again: %s", settings.broker, " ".join(str(error).split())
