@@ -102,27 +102,36 @@ class Anywhere:
         """Another worker's answer, or its refusal; a 503 if it gives neither in time."""
         headers = {SIGNATURE: _signature(secret, content), "Content-Type": "application/json"}
         try:
-            async with self._pool().post(url + ANSWER_PATH, data=content, headers=headers) as reply:
+            async with self._pool().post(
+                url + ANSWER_PATH, data=content, headers=headers, allow_redirects=False
+            ) as reply:
                 body = await reply.read()
-            self._silent.discard(url)
         except (aiohttp.ClientError, OSError) as error:
-            self._metrics.hops.labels("unreachable").inc()
-            if url not in self._silent:
-                self._silent.add(url)
-                log.warning("the worker at %s gives no answer: %s", url, type(error).__name__)
-            raise _nowhere() from error
-        if reply.status == 200 and OF_AN_ANSWER + "Position" in reply.headers:
-            self._metrics.hops.labels("answered").inc()
-            return Answer(body, reply.headers["ETag"], _told(reply))
+            raise self._unanswered(url, "unreachable", f"gives no answer: {type(error).__name__}") from error
         if reply.status == NOT_MINE:
-            self._metrics.hops.labels("not_mine").inc()
-            raise _nowhere()
+            raise self._unanswered(url, "not_mine")
         if reply.status == NOT_SIGNED:
-            self._metrics.hops.labels("not_trusted").inc()
-            log.warning("the worker at %s does not trust this one: ECOUNTERS_SECRET or the clocks differ", url)
-            raise _nowhere()
-        self._metrics.hops.labels("refused").inc()
-        raise _refusal(url, reply.status, body)
+            raise self._unanswered(url, "not_trusted", "does not trust this one: ECOUNTERS_SECRET or the clocks differ")
+        if reply.status == 200 and OF_AN_ANSWER + "Position" in reply.headers:
+            self._answered(url, "answered")
+            return Answer(body, reply.headers["ETag"], _told(reply))
+        refused = _refusal(reply.status, body)
+        if refused is None:
+            raise self._unanswered(url, "not_ours", f"is none of this release: it answers HTTP {reply.status}")
+        self._answered(url, "refused")
+        raise refused
+
+    def _answered(self, url: str, result: str) -> None:
+        self._metrics.hops.labels(result).inc()
+        self._silent.discard(url)
+
+    def _unanswered(self, url: str, result: str, why: str = "") -> Refused:
+        """The refusal that goes with no answer; the log is told once, until there is one again."""
+        self._metrics.hops.labels(result).inc()
+        if why and url not in self._silent:
+            self._silent.add(url)
+            log.warning("the worker at %s %s", url, why)
+        return _nowhere()
 
     def _pool(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -139,17 +148,16 @@ def _nowhere() -> Refused:
     return Refused(INTERNAL, "these counters are being moved or restored; try again shortly", http_status=503)
 
 
-def _refusal(url: str, status: int, body: bytes) -> Refused:
-    """The refusal that another worker gave, as it was; what is none of ours says that nobody answers."""
+def _refusal(status: int, body: bytes) -> Refused | None:
+    """The refusal that another worker gave, as it was; None: it is none of ours."""
     try:
         told = orjson.loads(body)
         code, message = told["code"], str(told["message"])
-        text, expected = API_ERRORS[code]
+        text, documented = API_ERRORS[code]
     except (ValueError, KeyError, TypeError):
-        expected = 0
-    if status not in (expected, 503) or not expected:
-        log.warning("what answers at %s is no worker of this release: HTTP %s", url, status)
-        return _nowhere()
+        return None
+    if status not in (documented, 503):  # such as a 404, of one that knows nothing of this
+        return None
     return Refused(code, message.removeprefix(text).removeprefix(": "), http_status=status)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import hmac
 import itertools
 import json
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -190,6 +191,26 @@ def test_one_ends_and_another_comes_under_load(place: Place, workers: list[Worke
     crowd.while_(end)
     assert sorted(who_has(workers)) == [1, 1, 2]
     assert all_answer(workers, 5) == expected
+
+
+def test_one_that_does_not_answer_is_not_waited_for(workers: list[Worker]) -> None:
+    """A worker that is stopped, its connections open: 503 after 2 s, and all is well when it goes on."""
+    expected = all_answer(workers)
+    told = []
+    workers[0].process.send_signal(signal.SIGSTOP)
+    try:
+        for user in USERS:
+            began = time.monotonic()
+            reply = workers[1].ask(asking(user))
+            assert time.monotonic() - began < 4
+            assert (reply.status, reply.body == expected[user]) in ((200, True), (503, False))
+            assert reply.status == 200 or reply.headers["Retry-After"] == "1"
+            told.append(reply.status)
+    finally:
+        workers[0].process.send_signal(signal.SIGCONT)
+    assert 503 in told
+    assert all_answer(workers) == expected
+    assert "gives no answer: TimeoutError" in workers[1].log.read_text()
 
 
 def signed(secret: str, at_ms: int, user: str = "u0") -> tuple[bytes, dict[str, str]]:
