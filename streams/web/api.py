@@ -11,12 +11,14 @@ from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from ecounters.query import BODY_BYTES_MAX, Request, parse_request
-from streams.answers import Answers
+from streams.answers import Answer, Answers
 from streams.metrics import Metrics
 from streams.sessions import Account
 from streams.web.responses import json_response, middleware, plain_error
+from streams.web.stream import Streams
 
 COUNTERS_PATHS: Final = ("/api/v2/overallCount/Ecounters", "/deepcall/api/v2/overallCount/Ecounters")
+STREAM_PATHS: Final = ("/api/v2/overallCount/stream", "/deepcall/api/v2/overallCount/stream")
 
 
 class Health(Protocol):
@@ -39,12 +41,16 @@ class Api:
         self._answers = answers
         self._health = health
         self._metrics = metrics
+        self.streams = Streams(self._who, self._answer, metrics)
 
     def application(self) -> web.Application:
         """An aiohttp application with all routes."""
         app = web.Application(middlewares=[middleware(self._metrics)], client_max_size=BODY_BYTES_MAX)
         for path in COUNTERS_PATHS:
             app.router.add_post(path, self.counters)
+            app.router.add_options(path, self.options)
+        for path in STREAM_PATHS:
+            app.router.add_get(path, self.streams.stream, allow_head=False)
             app.router.add_options(path, self.options)
         app.router.add_get("/healthz", self.healthz)
         app.router.add_get("/readyz", self.readyz)
@@ -54,11 +60,19 @@ class Api:
     async def counters(self, request: web.Request) -> web.Response:
         """POST /api/v2/overallCount/Ecounters: all counters of one account."""
         asked = parse_request(await request.read())
-        account = await self._authorize(asked)
-        answer = self._answers.answer(account, asked, int(time.time() * 1000))
+        account = await self._who(request, asked)
+        answer = await self._answer(account, asked, int(time.time() * 1000))
         if _matches(request.headers.get("If-None-Match", ""), answer.etag):
             return web.Response(status=304, headers=answer.headers)
         return json_response(answer.body, answer.headers)
+
+    async def _who(self, request: web.Request, asked: Request) -> Account:
+        """The account that asks: all credentials, of whatever route, are looked at here."""
+        return await self._authorize(asked)
+
+    async def _answer(self, account: Account, asked: Request, now_ms: int) -> Answer:
+        """The answer, of whatever route."""
+        return self._answers.answer(account, asked, now_ms)
 
     async def options(self, request: web.Request) -> web.Response:
         """OPTIONS: the common headers are the answer."""
