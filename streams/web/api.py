@@ -18,6 +18,7 @@ from streams.web.responses import json_response, middleware, plain_error
 from streams.web.stream import Streams
 
 COUNTERS_PATHS: Final = ("/api/v2/overallCount/Ecounters", "/deepcall/api/v2/overallCount/Ecounters")
+SERIES_PATHS: Final = ("/api/v2/overallCount/series", "/deepcall/api/v2/overallCount/series")
 STREAM_PATHS: Final = ("/api/v2/overallCount/stream", "/deepcall/api/v2/overallCount/stream")
 
 
@@ -49,6 +50,9 @@ class Api:
         for path in COUNTERS_PATHS:
             app.router.add_post(path, self.counters)
             app.router.add_options(path, self.options)
+        for path in SERIES_PATHS:
+            app.router.add_post(path, self.series)
+            app.router.add_options(path, self.options)
         for path in STREAM_PATHS:
             app.router.add_get(path, self.streams.stream, allow_head=False)
             app.router.add_options(path, self.options)
@@ -59,7 +63,13 @@ class Api:
 
     async def counters(self, request: web.Request) -> web.Response:
         """POST /api/v2/overallCount/Ecounters: all counters of one account."""
-        asked = parse_request(await request.read())
+        return await self._respond(request, parse_request(await request.read()))
+
+    async def series(self, request: web.Request) -> web.Response:
+        """POST /api/v2/overallCount/series: the counters of one account, step by step."""
+        return await self._respond(request, parse_request(await request.read(), series=True))
+
+    async def _respond(self, request: web.Request, asked: Request) -> web.Response:
         account = await self._who(request, asked)
         answer = await self._answer(account, asked, int(time.time() * 1000))
         if _matches(request.headers.get("If-None-Match", ""), answer.etag):

@@ -8,7 +8,6 @@ slowly skips versions, and whoever does not read at all is dropped.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
 import random
 import socket
@@ -259,7 +258,7 @@ class Streams:
         self._authorize = authorize
         self._answer = answer
         self._metrics = metrics
-        self._subjects: dict[tuple[Account, Request], Subject] = {}
+        self._subjects: dict[tuple[Account, str, tuple[str, ...]], Subject] = {}
         self._ending = False
 
     def end(self) -> None:
@@ -276,10 +275,10 @@ class Streams:
         fields = request.query.getall("Field", []) + request.query.getall("fields", [])
         asked = parse_query(request.query, fields, request.cookies.get(COOKIE))
         account = await self._authorize(request, asked)
-        key = account, dataclasses.replace(asked, ssid=None, user_id=None, token=None)
+        key = account, asked.filter, asked.fields
         subject = self._subjects.get(key)
         if subject is None:
-            subject = self._subjects[key] = Subject(*key, self._answer)
+            subject = self._subjects[key] = Subject(account, asked, self._answer)
         subject.users += 1
         try:
             await subject.known()
