@@ -58,7 +58,7 @@ def build(settings: Settings, partitions: int) -> Engine:
     table.furnish(Context(settings, _policy(settings), partitions, metrics, table, app.crash), sessions)
     add_agent(app, settings.topic, table)
     answers = Answers(table, settings.keep_days * 86_400_000)
-    api = Api(sessions.authorize, answers, WorkerHealth(app, table, settings, metrics), metrics)
+    api = Api(sessions.authorize, sessions, answers, WorkerHealth(app, table, settings, metrics), metrics)
     return Engine(app, table, sessions, api)
 
 

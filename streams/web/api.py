@@ -14,6 +14,7 @@ from ecounters.query import BODY_BYTES_MAX, Request, parse_request
 from streams.answers import Answer, Answers
 from streams.metrics import Metrics
 from streams.sessions import Account
+from streams.web.dashboard import Dashboard, Store
 from streams.web.responses import json_response, middleware, plain_error
 from streams.web.stream import Streams
 
@@ -36,13 +37,19 @@ class Api:
     """The HTTP application. ``authorize`` says who is asking, or raises Refused."""
 
     def __init__(
-        self, authorize: Callable[[Request], Awaitable[Account]], answers: Answers, health: Health, metrics: Metrics
+        self,
+        authorize: Callable[[Request], Awaitable[Account]],
+        store: Store,
+        answers: Answers,
+        health: Health,
+        metrics: Metrics,
     ) -> None:
         self._authorize = authorize
         self._answers = answers
         self._health = health
         self._metrics = metrics
         self.streams = Streams(self._who, self._answer, metrics)
+        self._dashboard = Dashboard(self._who, self._respond, store)
 
     def application(self) -> web.Application:
         """An aiohttp application with all routes."""
@@ -56,6 +63,7 @@ class Api:
         for path in STREAM_PATHS:
             app.router.add_get(path, self.streams.stream, allow_head=False)
             app.router.add_options(path, self.options)
+        self._dashboard.add_to(app.router)
         app.router.add_get("/healthz", self.healthz)
         app.router.add_get("/readyz", self.readyz)
         app.router.add_get("/metrics", self.metrics)

@@ -41,6 +41,8 @@ STATUS_S: Final = 5.0
 COMMENT_S: Final = 15.0
 CHECK_S: Final = 10.0
 """So often a listener's session is looked up again: a closed one is heard for so much longer, no more."""
+CHECKS_AT_ONCE: Final = 8
+"""More would wait for one another in Redis longer than one may: all are due at once after a pause."""
 STUCK_S: Final = 30.0
 """A listener that takes nothing for so long, or whose network is gone, is dropped."""
 SEND_BUFFER_BYTES: Final = 65_536
@@ -259,6 +261,7 @@ class Streams:
         self._answer = answer
         self._metrics = metrics
         self._subjects: dict[tuple[Account, str, tuple[str, ...]], Subject] = {}
+        self._checks = asyncio.Semaphore(CHECKS_AT_ONCE)
         self._ending = False
 
     def end(self) -> None:
@@ -332,10 +335,12 @@ class Streams:
             if listener.done.done():
                 return listener.done.result()
             try:
-                if await self._authorize(request, asked) != subject.account:
-                    return None  # in another zone since: the client comes again
+                async with self._checks:
+                    account = await self._authorize(request, asked)
             except Refused as refused:
                 return refused
+            if account != subject.account:
+                return None  # in another zone since: the client comes again
 
 
 def _bound(transport: asyncio.Transport) -> None:

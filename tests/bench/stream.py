@@ -84,8 +84,8 @@ async def _open_sessions(redis_url: str) -> list[str]:
 
 
 def _run(stage: Stage, events: int, ssids: list[str]) -> Run:
-    # While it is stopped it sends no heartbeats.
-    place = stage.place().having(SESSION_TIMEOUT_S=300)
+    # While it is stopped it sends no heartbeats, and looks no session up.
+    place = stage.place().having(SESSION_TIMEOUT_S=300, SESSION_CACHE_S=600)
     stage.make_topics(place)
     with stage.worker(place) as worker:
         worker.wait_ready()
