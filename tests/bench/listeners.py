@@ -15,6 +15,8 @@ from typing import Final
 
 from tests.support.listening import STREAM
 
+AGAIN_S: Final = 1.0
+"""As a 503 says."""
 CONNECTING: Final = 8
 """Connections that wait for their first event: Redis is asked for each, and has a second."""
 
@@ -32,10 +34,17 @@ class Count(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask for the stream."""
         assert isinstance(transport, asyncio.Transport)
-        transport.write(f"GET {STREAM}?ssid={self._ssid} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        self._transport = transport
+        self._ask()
+
+    def _ask(self) -> None:
+        self._transport.write(f"GET {STREAM}?ssid={self._ssid} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
 
     def data_received(self, data: bytes) -> None:
         """Count."""
+        if self._first and data.startswith(b"HTTP/1.1 503"):
+            asyncio.get_running_loop().call_later(AGAIN_S, self._ask)
+            return
         if self._first:
             self._first = False
             self._limit.release()

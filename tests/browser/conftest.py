@@ -12,16 +12,19 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from streams.embedded import Embedded, Guard
 from tests.support.audit import add_users
-from tests.support.board import Screen
+from tests.support.board import Screen, aside
 from tests.support.workers import Place, Worker
 
 OFF: Final = "ECOUNTERS_TEST_BROWSER"
 NAMES: Final = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """The system's Chromium. Without one the tests fail, unless they are turned off."""
+    """The system's Chromium. Without one the tests fail, unless they are turned off.
+
+    Not for the whole run: as long as it is there, its event loop is this thread's.
+    """
     if os.environ.get(OFF) == "off":
         pytest.skip(f"{OFF}=off")
     found = next(filter(None, map(shutil.which, NAMES)), None)
@@ -49,7 +52,7 @@ def worker(server: Embedded, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """A worker that is ready, with a user whose days are India's."""
     settings = {"STALE_AFTER_MS": 500, "FLUSH_INTERVAL_MS": 200}
     place = Place(server.broker, server.redis_url, tmp_path_factory.mktemp("worker"), settings=settings)
-    add_users(place, [place.name])
+    aside(add_users, place, [place.name])
     with Worker(place) as one:
         yield one.wait_ready()
     place.end_all()

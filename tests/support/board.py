@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, ParamSpec, TypeVar
 
 from playwright.sync_api import ConsoleMessage, Page, Request, expect
 
 from tests.support.audit import TOKEN
 from tests.support.workers import Worker
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 SOON_MS: Final = 15_000
 EXPECTED: Final = re.compile(r"Failed to load resource: (net::ERR_|the server responded with a status of (403|503))")
 """A browser's own words for an answer that is an error; everything else on the console is a mistake of the page."""
+
+
+def aside(do: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What a function gives that runs an event loop of its own: playwright has one running in this thread."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(do, *args, **kwargs).result()
 
 
 class Screen:
