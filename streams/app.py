@@ -62,7 +62,8 @@ def build(settings: Settings, partitions: int) -> Engine:
     answers = Answers(table, settings.keep_days * 86_400_000)
     anywhere = Anywhere(answers, table, lambda: settings.secret or cast(Assignor, app.assignor).secret, metrics)
     door = Door(sessions, Throttle(settings.throttle_per_min))
-    api = Api(door.authorize, anywhere, WorkerHealth(app, table, settings, metrics), metrics, settings.proxies)
+    health = WorkerHealth(app, table, settings, metrics)
+    api = Api(door.authorize, sessions, anywhere, health, metrics, settings.proxies)
     return Engine(app, table, sessions, api)
 
 

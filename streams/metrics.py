@@ -31,6 +31,7 @@ class Metrics(NamedTuple):
     hops: Counter
     requests: Counter
     request_seconds: Histogram
+    listeners: Gauge
 
     @classmethod
     def create(cls, registry: CollectorRegistry) -> Metrics:
@@ -75,4 +76,6 @@ class Metrics(NamedTuple):
             # By HTTP status. 5xx: the log has the cause under the id that the answer gives.
             requests=Counter("ecounters_requests", "HTTP requests answered", ["status"], registry=registry),
             request_seconds=Histogram("ecounters_request_seconds", "Time to answer", buckets=_QUICK, registry=registry),
+            # Each takes a file descriptor and some 20 KB. Towards the limit of files: more workers share them.
+            listeners=Gauge("ecounters_listeners", "Streams that are listened to", registry=registry),
         )

@@ -14,11 +14,14 @@ from ecounters.query import BODY_BYTES_MAX, Request, parse_request
 from streams.metrics import Metrics
 from streams.sessions import Account
 from streams.web.anywhere import ANSWER_PATH, Anywhere
+from streams.web.dashboard import Dashboard, Store
 from streams.web.responses import body_of, client_address, json_response, middleware, plain_error
 from streams.web.sending import Sender
+from streams.web.stream import Streams
 
 COUNTERS_PATHS: Final = ("/api/v2/overallCount/Ecounters", "/deepcall/api/v2/overallCount/Ecounters")
 SERIES_PATHS: Final = ("/api/v2/overallCount/series", "/deepcall/api/v2/overallCount/series")
+STREAM_PATHS: Final = ("/api/v2/overallCount/stream", "/deepcall/api/v2/overallCount/stream")
 
 
 class Health(Protocol):
@@ -40,6 +43,7 @@ class Api:
     def __init__(
         self,
         authorize: Callable[[Request, str], Awaitable[Account]],
+        store: Store,
         answers: Anywhere,
         health: Health,
         metrics: Metrics,
@@ -51,6 +55,8 @@ class Api:
         self._metrics = metrics
         self._proxies = proxies
         self._sender = Sender()
+        self.streams = Streams(self._who, answers.answer, metrics)
+        self._dashboard = Dashboard(self._who, self._respond, store)
 
     def application(self) -> web.Application:
         """An aiohttp application with all routes."""
@@ -63,6 +69,10 @@ class Api:
             app.router.add_options(path, self.options)
         app.router.add_post(ANSWER_PATH, self._answers.answer_other)
         app.on_cleanup.append(self._close)
+        for path in STREAM_PATHS:
+            app.router.add_get(path, self.streams.stream, allow_head=False)
+            app.router.add_options(path, self.options)
+        self._dashboard.add_to(app.router)
         app.router.add_get("/healthz", self.healthz)
         app.router.add_get("/readyz", self.readyz)
         app.router.add_get("/metrics", self.metrics)
@@ -70,19 +80,23 @@ class Api:
 
     async def counters(self, request: web.Request) -> web.Response:
         """POST /api/v2/overallCount/Ecounters: all counters of one account."""
-        return await self._answer(request, parse_request(await body_of(request)))
+        return await self._respond(request, parse_request(await body_of(request)))
 
     async def series(self, request: web.Request) -> web.Response:
         """POST /api/v2/overallCount/series: the counters of one account, step by step."""
-        return await self._answer(request, parse_request(await body_of(request), series=True))
+        return await self._respond(request, parse_request(await body_of(request), series=True))
 
-    async def _answer(self, request: web.Request, asked: Request) -> web.Response:
-        account = await self._authorize(asked, client_address(request, self._proxies))
+    async def _respond(self, request: web.Request, asked: Request) -> web.Response:
+        account = await self._who(request, asked)
         answer = await self._answers.answer(account, asked, int(time.time() * 1000))
         return await self._sender.response(request, answer)
 
     async def _close(self, app: web.Application) -> None:
         await self._answers.close()
+
+    async def _who(self, request: web.Request, asked: Request) -> Account:
+        """The account that asks: all credentials, of whatever route, are looked at here."""
+        return await self._authorize(asked, client_address(request, self._proxies))
 
     async def options(self, request: web.Request) -> web.Response:
         """OPTIONS: the common headers are the answer."""

@@ -38,9 +38,14 @@ def json_response(content: bytes, headers: dict[str, str] | None = None, status:
     return web.Response(body=content, status=status, headers={"Content-Type": JSON_TYPE, **(headers or {})})
 
 
-def error_response(refused: Refused, headers: dict[str, str] | None = None) -> web.Response:
+def error_body(refused: Refused) -> bytes:
     """A refusal in the documented form."""
-    content = orjson.dumps({"status": "error", "message": str(refused), "code": refused.code})
+    return orjson.dumps({"status": "error", "message": str(refused), "code": refused.code})
+
+
+def error_response(refused: Refused, headers: dict[str, str] | None = None) -> web.Response:
+    """The answer that a refusal is."""
+    content = error_body(refused)
     headers = dict(headers or {})
     if refused.http_status in (429, 503):
         headers.setdefault("Retry-After", str(refused.retry_after_s))
@@ -117,7 +122,8 @@ def middleware(metrics: Metrics) -> Middleware:
         if not response.prepared:
             with_common_headers(response)
         metrics.requests.labels(response.status).inc()
-        metrics.request_seconds.observe(time.perf_counter() - begun)
+        if not response.prepared:  # a stream lasts as long as it is listened to
+            metrics.request_seconds.observe(time.perf_counter() - begun)
         return response
 
     return answer
