@@ -151,10 +151,12 @@ class SavedCall(Struct, array_like=True, gc=False):
 
     def call(self, call_id: str) -> Call:
         """The call that was saved."""
+        _forget_texts()
+        call_type, campaign, did, switch = self.type, self.campaign, self.did, self.switch
         return Call(
-            call_id, self.last, self.start, self.start_id, self.type, self.campaign, self.did, self.number,
-            self.switch, self.end, self.end_id, self.status, self.ended_by, self.system, self.known, self.moves,
-            self.legs, self.holds, self.ivrs, self.dtmfs, self.silence,
+            call_id, self.last, self.start, self.start_id, _same(call_type, call_type), _same(campaign, campaign),
+            _same(did, did), self.number, _same(switch, switch), self.end, self.end_id, self.status, self.ended_by,
+            self.system, self.known, self.moves, self.legs, self.holds, self.ivrs, self.dtmfs, self.silence,
         )  # fmt: skip
 
 

@@ -71,25 +71,25 @@ _user_value = msgspec.msgpack.Decoder(tuple[Balance | None, Balance | None]).dec
 _position = msgspec.msgpack.Decoder(Position).decode
 
 
-def read_call(key: bytes, value: bytes | None) -> tuple[str, str, Call | None]:
-    """(user, callId, the call or None)."""
-    user_id, call_id = _call_key(memoryview(key)[1:])
-    return user_id, call_id, None if value is None else _call_value(value).call(call_id)
+def read_call(key: bytes, value: bytes) -> tuple[str, Call]:
+    """(user, the call)."""
+    user_id, call_id = _call_key(key[1:])
+    return user_id, _call_value(value).call(call_id)
 
 
-def read_cell(key: bytes, value: bytes | None) -> tuple[str, int, int, Dims, dict[str, int] | None]:
-    """(user, begin, end, dims, counts or None)."""
-    return *_cell_key(memoryview(key)[1:]), None if value is None else _cell_value(value)
+def read_cell(key: bytes, value: bytes) -> tuple[str, int, int, Dims, dict[str, int]]:
+    """(user, begin, end, dims, counts)."""
+    return *_cell_key(key[1:]), _cell_value(value)
 
 
-def read_number(key: bytes, value: bytes | None) -> tuple[str, str, int | None]:
-    """(user, number, last start or None)."""
-    return *_call_key(memoryview(key)[1:]), None if value is None else _number_value(value)
+def read_number(key: bytes, value: bytes) -> tuple[str, str, int]:
+    """(user, number, last start)."""
+    return *_call_key(key[1:]), _number_value(value)
 
 
 def read_user(key: bytes, value: bytes) -> tuple[str, Balance | None, Balance | None]:
     """(user, balance, callBalance)."""
-    return _user_key(memoryview(key)[1:]), *_user_value(value)
+    return _user_key(key[1:]), *_user_value(value)
 
 
 def read_position(value: bytes) -> Position:

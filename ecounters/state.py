@@ -1,7 +1,7 @@
 """PartitionState: everything a worker knows of one partition, as a value that events are applied to.
 
 Its inputs are the partition's log records, in order, and the clock. Applying a record again changes nothing (what is
-below ``position`` is skipped, and events are idempotent anyway), and ``restore`` of all cuts gives the same state.
+below ``position`` is skipped, and events are idempotent anyway), and all cuts restored give the same state.
 
 Work per event is the join alone. Counting waits until somebody looks (``User.settle``): a call that changed
 five times between two looks is counted once, by the difference to what it had been counted with.
@@ -142,6 +142,8 @@ class PartitionState:
                 raise BadEvent("late", "ts")
             call = user.calls[event.call_id] = Call(event.call_id, user=user)
             self.users.setdefault(user.id, user)
+        elif call.cell is None and not call.marks & TOUCHED:
+            user.recollect(call)  # it was restored, and has rested since
         return call
 
     def _touch(self, call: Call) -> None:
@@ -341,57 +343,28 @@ class PartitionState:
             yield saving.number_entry(*key, last)
         yield saving.position_entry(position)
 
-    def restore(self, key: bytes, value: bytes | None) -> None:
-        """Take in one entry, in the changelog's order."""
-        kind = key[:1]
-        if kind == saving.CALL:
-            user_id, call_id, call = saving.read_call(key, value)
-            if call is None:
-                self._user(user_id).calls.pop(call_id, None)
-            else:
-                self._user(user_id).calls[call_id] = call
-        elif kind == saving.CELL:
-            user_id, begin, end, dims, counts = saving.read_cell(key, value)
-            self._user(user_id).spans.restore(begin, end, dims, counts)
-        elif kind == saving.NUMBER:
-            user_id, number, last = saving.read_number(key, value)
-            if last is None:
-                self._user(user_id).numbers.pop(number, None)
-            else:
-                self._user(user_id).numbers[number] = last
-        elif kind == saving.USER and value is not None:
-            user_id, balance, call_balance = saving.read_user(key, value)
-            user = self._user(user_id)
-            user.balance, user.call_balance = balance, call_balance
-        elif kind == saving.POSITION and value is not None:
-            told = saving.read_position(value)
-            self.position, self.watermark, self.arrival = told.position, told.watermark, told.arrival
-        else:
-            raise ValueError(f"the changelog has an entry that this version does not know: {key[:40]!r}")
+    # ------------------------------------------------------------------------------------------ restoring
 
-    def restored(self) -> None:
-        """Call after the last entry: makes what is derived from the entries."""
-        for _ in self.restoring():
-            pass
-
-    def restoring(self) -> Iterator[None]:
-        """``restored`` in steps, a call each: there can be a million of them."""
+    def begin_at(self, position: saving.Position) -> None:
+        """Be as far as the entries go that this is restored from: the first thing to restore."""
+        self.position, self.watermark, self.arrival = position.position, position.watermark, position.arrival
         self.clock = self._purged_at = self.watermark
-        for user in self.users.values():
-            user.version += 1
-            for call in user.calls.values():
-                yield
-                user.recall(call)
-                if call.silence:
-                    self._silent[call] = None
-                call.marks |= SAVED
-                self._place(call)
 
-    def _user(self, user_id: str) -> User:
+    def user(self, user_id: str) -> User:
+        """An account, made if it is not there yet."""
         user = self.users.get(user_id)
         if user is None:
             user = self.users[user_id] = User(user_id)
+            user.version += 1
         return user
+
+    def recall(self, call: Call) -> None:
+        """Take in a call of one of the users, as it was saved, once all cells are there."""
+        call.user.recall(call)
+        if call.silence:
+            self._silent[call] = None
+        call.marks |= SAVED
+        self._place(call)
 
 
 _MARKED = TOUCHED | DIRTY

@@ -84,15 +84,20 @@ class User:
 
     def recall(self, call: Call) -> None:
         """Take a call from the changelog as it was counted when it was saved."""
-        call.user = self
         self.calls[call.id] = call
+        if call.end and not call.silence:
+            return  # most of these are never heard of again: ``recollect`` is for the others
+        self.recollect(call)
+        self.recount_live(call)
+        if call.silence == SUSPECTED and call.live_key is not None:
+            self.suspected += 1
+
+    def recollect(self, call: Call) -> None:
+        """Find out what a call from the changelog was counted with; no later than when it is about to change."""
         if call.start:
             dims = (call.type, call.campaign, call.did, call.end_status if call.ended else None)
             call.cell = self.spans.cell(window_of(call.start), dims)
             call.ones, call.sums = contributions(call)
-        self.recount_live(call)
-        if call.silence == SUSPECTED and call.live_key is not None:
-            self.suspected += 1
 
     def set_silence(self, call: Call, silence: int) -> bool:
         """Note how long a call has been silent; whether that changes what it counts as."""

@@ -6,7 +6,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from contextlib import aclosing
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 from zoneinfo import ZoneInfo
 
@@ -14,6 +15,7 @@ from aiokafka.errors import KafkaError
 
 from ecounters.policy import Policy
 from ecounters.records import MISROUTED, Refused
+from ecounters.restoring import Restoring
 from ecounters.saving import POSITION
 from ecounters.state import PartitionState
 from streams.changelog import ChangelogWriter, Headers, Letter, NotWritten, Outbox, read_changelog
@@ -71,6 +73,8 @@ class Context:
     feed: Feed
     fail: Callable[[BaseException], Awaitable[None]]
     """Ends the worker: something happened that must not."""
+    making: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Whoever has it makes a state of what was read: one partition is there soon, and not all of them late."""
 
 
 class Part:
@@ -153,19 +157,7 @@ class Part:
             settings.broker, f"{settings.app_id}-state-{self.partition}", settings.changelog_topic, settings.dlq_topic
         )
         await self._writer.open()
-        state = PartitionState(self.partition, self._context.partitions, self._context.policy)
-        entries = 0
-        async for chunk in read_changelog(settings.broker, settings.changelog_topic, self.partition):
-            entries += len(chunk.records)
-            turn = Turn(settings.slice_ms)
-            for at, record in enumerate(chunk.records):
-                state.restore(record.key, record.value)
-                if at % CUT_STEP == 0:
-                    await turn.over()
-        turn = Turn(settings.slice_ms)
-        for at, _ in enumerate(state.restoring()):
-            if at % CUT_STEP == 0:
-                await turn.over()
+        state, entries = await self._read(settings)
         self._context.metrics.restored_entries.inc(entries)
         self.state, self.flushed, self.committed = state, state.position, -1
         self.read_until_ms = state.arrival or now_ms()
@@ -176,6 +168,21 @@ class Part:
             "partition %s restored: %s entries in %.2f s, next offset %s",
             self.partition, entries, time.perf_counter() - began, state.position,
         )  # fmt: skip
+
+    async def _read(self, settings: Settings) -> tuple[PartitionState, int]:
+        """(the state that the changelog holds, how many entries that took)."""
+        restoring = Restoring(PartitionState(self.partition, self._context.partitions, self._context.policy))
+        count = 0
+        turn = Turn(settings.slice_ms)
+        async with aclosing(read_changelog(settings.broker, settings.changelog_topic, self.partition)) as reading:
+            async for entries in reading:
+                restoring.take(entries)
+                count += len(entries)
+                await turn.over()
+        async with self._context.making:
+            for _ in restoring.making():
+                await turn.over()
+        return restoring.state, count
 
     async def _keep(self) -> None:
         """Flush now and then, and let time pass where no event comes, until a flush fails."""

@@ -2,32 +2,58 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Final
 
 from ecounters.errors import Stop
+from ecounters.saving import Entry
+from streams.changelog import ChangelogWriter, Outbox, read_changelog
 from tests.bench.measure import restored
 from tests.bench.report import Table, median, say
-from tests.bench.stage import PARTITIONS, Stage
+from tests.bench.stage import PARTITIONS, Stage, app_id, outcome
 from tests.support.workers import Place
 
 STARTS: Final = 3
+WRITE_STEP: Final = 50_000
+"""Entries in one transaction."""
 
 NOTES: Final = (
-    "each row: a new worker process on the changelog that the last job left, ended in order when it is ready",
-    "entries: of the changelog, all partitions, as the log's lines `partition N restored` say; not compacted, so these "
-    "are the writes of all flushes, not the keys",
-    "restore: from the log's line `generation N` (partitions given) to the last partition's; longest: of one "
-    "partition, as it says itself",
+    "as written: the changelog that the last job left, with the writes of all flushes; compacted: its last entry of "
+    "each key alone, in a changelog of its own",
+    "each row: the median of so many new worker processes, ended in order when they are ready",
+    "entries: of the changelog, all partitions, as the log's lines `partition N restored` say; keys: those that are "
+    "there at the end",
+    "restore: from the log's line `generation N` (partitions given) to the last partition's; first: to the first "
+    "partition's, which answers from then on",
+    "CPU µs: for each entry, of a process that does nothing else: reading, and making the state of what was read; "
+    "what others do on the machine matters less for it",
     "ready: from the start of the process until /readyz says so (asked every 50 ms)",
     "stop: from SIGTERM until the process has ended, with exit code 0",
 )
+COLUMNS: Final = (
+    "", "entries", "keys", "restore s", "first s", "entries/s", "CPU µs", "reading", "making", "ready s", "stop s",
+)  # fmt: skip
 
 
 def restore(stage: Stage, place: Place) -> Table:
-    """Start and end workers on a changelog."""
+    """Start and end workers on a changelog, and on the same one compacted."""
+    table = Table(f"restore, {stage.title}: {PARTITIONS} partitions", COLUMNS, notes=list(NOTES))
+    table.add("as written", *_measured(stage, place))
+    compacted = stage.fresh(place)
+    stage.make_topics(compacted)
+    for partition in range(PARTITIONS):
+        asyncio.run(_compact(stage.broker, place, compacted, partition))
+    table.add("compacted", *_measured(stage, compacted))
+    return table
+
+
+def _measured(stage: Stage, place: Place) -> list[float]:
+    """A row."""
     rows = []
     for at in range(1, STARTS + 1):
+        with stage.helper("tests.bench.reading", stage.broker, _changelog(place), str(PARTITIONS)) as helper:
+            read = outcome(helper)
         began = time.monotonic()
         with stage.worker(place) as worker:
             worker.wait_ready()
@@ -36,15 +62,29 @@ def restore(stage: Stage, place: Place) -> Table:
             told = restored(worker.log)
         if told is None or told.partitions != PARTITIONS:
             raise Stop(f"not all partitions were restored by one worker: {worker.last_words()}")
-        took = told.last - told.shared_out
-        rows.append((told.entries, took, told.longest_s, told.entries / took, ready, stop))
-        say(f"start {at} of {STARTS}: {told.entries:,} entries in {took:.2f} s, ready after {ready:.2f} s")
-    table = Table(
-        f"restore, {stage.title}: {PARTITIONS} partitions",
-        ("", "entries", "restore s", "longest s", "entries/s", "start to ready s", "stop s"),
-        notes=list(NOTES),
-    )
-    for at, row in enumerate(rows, 1):
-        table.add(f"start {at}", *row)
-    table.add("median", rows[0][0], *(median(values) for values in list(zip(*rows, strict=True))[1:]))
-    return table
+        entries, took, first = told.entries, told.last - told.shared_out, told.first - told.shared_out
+        reading, making = (read[name] / entries * 1e6 for name in ("read_s", "made_s"))
+        rows.append((took, first, entries / took, reading + making, reading, making, ready, stop))
+        say(f"start {at} of {STARTS}: {entries:,} entries in {took:.2f} s, ready after {ready:.2f} s")
+    return [entries, read["keys"], *(median(values) for values in zip(*rows, strict=True))]
+
+
+async def _compact(broker: str, source: Place, target: Place, partition: int) -> None:
+    """Write the last entry of each key; the position comes last, as in every cut."""
+    last: dict[bytes, bytes | None] = {}
+    async for entries in read_changelog(broker, _changelog(source), partition):
+        for key, value in entries:
+            last.pop(key, None)
+            last[key] = value
+    kept: list[Entry] = [(key, value) for key, value in last.items() if value is not None]
+    writer = ChangelogWriter(broker, f"{app_id(target)}-state-{partition}", _changelog(target), f"{target.name}.dlq")
+    await writer.open()
+    try:
+        for at in range(0, len(kept), WRITE_STEP):
+            await writer.write(Outbox(partition, kept[at : at + WRITE_STEP], []))
+    finally:
+        await writer.close()
+
+
+def _changelog(place: Place) -> str:
+    return f"{app_id(place)}-state-changelog"

@@ -31,7 +31,7 @@ from ecounters.simulate import Plan, simulate
 from ecounters.state import PartitionState
 from ecounters.user import User
 from ecounters.windows import DAY_MS, HOUR_MS, MINUTE_MS, day_of
-from tests.support.builders import ALL_FIELDS, T0_MS, Event, LogRecord, answer_of, call, encoded, event
+from tests.support.builders import ALL_FIELDS, T0_MS, Event, LogRecord, answer_of, call, encoded, event, restored
 from tests.support.chaos import BROKEN, KINDS, PARTITIONS, USERS, Step, chaotic, made_event
 
 EVERYTHING = (0, 4_000_000_000_000)
@@ -60,10 +60,7 @@ class Both:
     def crash(self) -> None:
         """Save, and go on with what is read back."""
         self.entries += self.state.cut()
-        self.state = PartitionState(self.state.partition, self.state.partitions, Policy())
-        for key, value in self.entries:
-            self.state.restore(key, value)
-        self.state.restored()
+        self.state = restored(self.entries, self.state.partition, self.state.partitions)
 
     def differences(self, *spans: Span, users: tuple[str, ...] = USERS, wall_ms: int | None = None) -> list[str]:
         """Where the two disagree once time has passed. ``wall_ms``: the log has been read to its end at that time."""

@@ -12,7 +12,7 @@ from ecounters.policy import Policy
 from ecounters.saving import Entry
 from ecounters.state import PartitionState
 from ecounters.user import User
-from tests.support.builders import ALL_FIELDS, LogRecord, answer_of
+from tests.support.builders import ALL_FIELDS, LogRecord, answer_of, restored
 from tests.support.chaos import PARTITIONS, USERS, Step, chaotic
 from tests.support.identities import check_identities
 
@@ -57,15 +57,6 @@ def do(state: PartitionState, step: Step, log: list[LogRecord], entries: list[En
         entries += state.cut()
 
 
-def read_back(partition: int, entries: list[Entry]) -> PartitionState:
-    """The state of a worker that has read those entries."""
-    state = PartitionState(partition, PARTITIONS, Policy())
-    for key, value in entries:
-        state.restore(key, value)
-    state.restored()
-    return state
-
-
 def compacted(entries: list[Entry]) -> list[Entry]:
     """What compaction leaves: the last entry of each key, at its place."""
     last = {key: at for at, (key, _) in enumerate(entries)}
@@ -85,7 +76,10 @@ def test_a_restored_state_is_the_saved_one_and_goes_on_like_it(steps: list[Step]
             do(state, step, log, entries)
         entries += state.cut()
         kept = compacted(entries)
-        workers = [state, *(read_back(partition, e) for e in (entries, kept, [e for e in kept if e[1] is not None]))]
+        workers = [
+            state,
+            *(restored(e, partition, PARTITIONS) for e in (entries, kept, [e for e in kept if e[1] is not None])),
+        ]
         logs = [log, *(list(log) for _ in workers[1:])]
         first = log[-1].timestamp if log else 0
         for worker in workers:
@@ -127,7 +121,7 @@ def test_redelivery_after_a_restore_changes_nothing(steps: list[Step], crash: in
         for step in own[:crash]:
             do(state, step, log, entries)
         entries += state.cut()
-        worker = read_back(partition, entries)
+        worker = restored(entries, partition, PARTITIONS)
         worker.advance(0, at_end=False)
         before = image(worker)
         assert worker.apply(log, min(back, len(log)), len(log), FAR_MS) == []

@@ -17,6 +17,8 @@ from ecounters.conditions import Where
 from ecounters.counters import FIELDS
 from ecounters.payload import Totals, Value, message
 from ecounters.policy import Policy
+from ecounters.restoring import Restoring
+from ecounters.saving import Entry
 from ecounters.state import PartitionState
 
 T0_MS = 1_773_144_000_000
@@ -132,6 +134,15 @@ def answer_of(
     """The message of an answer: payload and fields."""
     found = state.users.get(user)
     return message(found, Totals(found, *span, where), fields)
+
+
+def restored(entries: Iterable[Entry], partition: int = 0, partitions: int = 1) -> PartitionState:
+    """The state of a worker that has read those entries."""
+    restoring = Restoring(PartitionState(partition, partitions, Policy()))
+    restoring.take(entries)
+    for _ in restoring.making():
+        pass
+    return restoring.state
 
 
 class Feed:

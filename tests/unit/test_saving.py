@@ -8,18 +8,7 @@ import msgspec
 import pytest
 
 from ecounters import saving
-from ecounters.policy import Policy
-from ecounters.state import PartitionState
-from tests.support.builders import ALL_FIELDS, Feed, answer_of, call, event
-
-
-def restored(entries: list[saving.Entry]) -> PartitionState:
-    """The state of a worker that reads those entries."""
-    state = PartitionState(0, 1, Policy())
-    for key, value in entries:
-        state.restore(key, value)
-    state.restored()
-    return state
+from tests.support.builders import ALL_FIELDS, Feed, answer_of, call, event, restored
 
 
 def busy() -> Feed:
@@ -96,7 +85,7 @@ def test_reaped_calls_come_back_as_they_were_counted() -> None:
 def test_another_format_is_not_guessed_at(value: tuple[int, ...]) -> None:
     """A worker that would misread its state stops instead."""
     with pytest.raises(ValueError, match="format"):
-        PartitionState(0, 1, Policy()).restore(saving.POSITION, msgspec.msgpack.encode(value))
+        restored([(saving.POSITION, msgspec.msgpack.encode(value)), (b"?", b"of that format")])
 
 
 @pytest.mark.parametrize(
@@ -115,7 +104,7 @@ def test_another_format_is_not_guessed_at(value: tuple[int, ...]) -> None:
 def test_a_spoilt_entry_is_noticed(key: bytes, value: bytes) -> None:
     """Wrong types are an error and not a wrong number."""
     with pytest.raises(ValueError):
-        PartitionState(0, 1, Policy()).restore(key, value)
+        restored([(key, value)])
 
 
 @pytest.mark.parametrize("number", [0, -1, 2.5, 3.0, 10**15, 1e-9])

@@ -1,0 +1,44 @@
+"""Reading: a process of the bench's own that restores all partitions as a worker does, and nothing else.
+
+    python -m tests.bench.reading BROKER CHANGELOG PARTITIONS
+
+prints how many entries and keys there were, and the CPU time that reading and making took (JSON, seconds).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import sys
+import time
+
+from ecounters.policy import Policy
+from ecounters.restoring import Restoring
+from ecounters.state import PartitionState
+from streams.changelog import read_changelog
+from streams.worker import GC_THRESHOLDS
+
+
+async def _read(broker: str, topic: str, partitions: int) -> dict[str, float]:
+    entries = keys = 0
+    states = []  # all are kept, as a worker does
+    read_s = made_s = 0.0
+    for partition in range(partitions):
+        restoring = Restoring(PartitionState(partition, partitions, Policy()))
+        began = time.process_time()
+        async for some in read_changelog(broker, topic, partition):
+            restoring.take(some)
+            entries += len(some)
+        read = time.process_time()
+        keys += len(restoring)
+        for _ in restoring.making():
+            pass
+        read_s, made_s = read_s + read - began, made_s + time.process_time() - read
+        states.append(restoring.state)
+    return {"entries": entries, "keys": keys, "read_s": read_s, "made_s": made_s}
+
+
+if __name__ == "__main__":
+    gc.set_threshold(*GC_THRESHOLDS)
+    print(json.dumps(asyncio.run(_read(sys.argv[1], sys.argv[2], int(sys.argv[3])))))
