@@ -14,7 +14,8 @@ from ecounters.errors import Stop
 from streams.settings import Settings
 
 MIB: Final = 1_048_576
-DAY_MS: Final = 86_400_000
+HOUR_MS: Final = 3_600_000
+DAY_MS: Final = 24 * HOUR_MS
 
 REQUEST_LIMIT_MS: Final = 10_000
 """For each request to the broker. Making a topic of many partitions takes seconds on a busy cluster."""
@@ -41,13 +42,14 @@ CHANGELOG_CONFIG: Final = {
     "cleanup.policy": "compact",
     # Half of the log may be dead entries before Kafka looks by default; a restore reads them all.
     "min.cleanable.dirty.ratio": "0.1",
-    # The active segment is never compacted, so it must not be Kafka's week and 1 GiB.
-    "segment.ms": str(3_600_000),
-    "segment.bytes": str(64 * MIB),
-    # A flush that is a chain of batches must be whole until it has surely been followed by another.
-    "min.compaction.lag.ms": str(600_000),
-    # A restore that takes longer than this could miss a removal.
-    "delete.retention.ms": str(DAY_MS),
+    # The segment that is written to is never compacted: it must not be Kafka's week and 1 GiB. 16 MiB are read in less
+    # than a second.
+    "segment.bytes": str(16 * MIB),
+    "segment.ms": str(HOUR_MS),
+    # Removals, and the marks of transactions, go in the second compaction that finds them: there must be one.
+    "max.compaction.lag.ms": str(HOUR_MS),
+    # A restore that takes longer than this could miss a removal. Kafka's day would be a day of ended calls to read.
+    "delete.retention.ms": str(HOUR_MS),
     # A flush is a transaction of batches of less than this.
     "max.message.bytes": str(2 * MIB),
 }

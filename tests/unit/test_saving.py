@@ -81,6 +81,17 @@ def test_reaped_calls_come_back_as_they_were_counted() -> None:
     assert answer_of(state)["CST"] == {"-1": 1, "16": 1}
 
 
+def test_a_call_that_had_ended_is_corrected_after_a_restore() -> None:
+    """What it was counted with is made up only now, and must be taken back before the new is added."""
+    feed, whole = busy(), busy()
+    assert whole.answer()["GHC"] == 1
+    feed.state = restored(list(feed.state.cut()))
+    for one in (feed, whole):
+        one.take(call("c2").ringing(10.2).answered(10.5).add("call.forwarded", 10.7))
+    assert feed.answer() == whole.answer()
+    assert (feed.answer()["GHC"], feed.answer()["FWC"]) == (0, 1)
+
+
 @pytest.mark.parametrize("value", [(2, 0, 0, 0), (0, 0, 0, 0)])
 def test_another_format_is_not_guessed_at(value: tuple[int, ...]) -> None:
     """A worker that would misread its state stops instead."""

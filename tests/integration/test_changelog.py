@@ -1,0 +1,155 @@
+"""The changelog's size follows the state's and not the events': what a restore has to read is bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import time
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.client import AIOKafkaClient
+from aiokafka.protocol.fetch import FetchRequest
+from aiokafka.record.memory_records import MemoryRecords
+
+from ecounters.saving import POSITION
+from ecounters.windows import HOUR_MS, window_of
+from streams.changelog import read_changelog
+from streams.commands.publishing import Outgoing, Progress, at_speed, publish
+from streams.topics import CHANGELOG_CONFIG
+from tests.bench.events import Rounds, Switch
+from tests.support.audit import wait_until_flushed
+from tests.support.workers import Place, Worker
+
+COMPACTED_LIMIT_S: Final = 60.0
+ROUND_MS: Final = 1_000
+ROUND_CALLS: Final = 10
+LIVE: Final = 1_000
+ROUNDS: Final = 180
+"""Before the first look: 100 until calls end, and 70 until the first of these are dropped (ten seconds later, and those
+of a minute together). After it ten times as many: whole minutes, so that as many are about to be dropped."""
+
+SOON: Final = {
+    # What takes an hour in production, within seconds; 1 MiB is the least that Kafka takes.
+    "segment.ms": "1000",
+    "segment.bytes": str(1_048_576),
+    "max.compaction.lag.ms": "1000",
+    "delete.retention.ms": "500",
+}
+
+
+class Size(NamedTuple):
+    """What there is to read. ``keys``: without those that were removed; ``written``: entries and marks, ever."""
+
+    sent: int
+    entries: int
+    keys: int
+    written: int
+
+
+@pytest.mark.skipif(
+    "ECOUNTERS_TEST_BROKER" not in os.environ, reason="the embedded broker does not compact transactions"
+)
+def test_ten_times_the_events_of_as_many_live_calls_leave_no_more_to_read(
+    broker: str, redis_url: str, tmp_path: Path
+) -> None:
+    """At most 1.5 times the bytes, once Kafka has compacted; and a worker that starts then reads just these."""
+    place = Place(broker, redis_url, tmp_path, partitions=1, settings={"FLUSH_INTERVAL_MS": 200, "LINGER_MS": 10_000})
+    asyncio.run(_make_changelog(place))
+    rounds = Rounds(Switch(users=2, numbers=LIVE), ROUND_CALLS, LIVE // ROUND_CALLS)
+    times = itertools.count(window_of(int(time.time() * 1000) - HOUR_MS), ROUND_MS)
+    try:
+        with Worker(place).wait_ready() as worker:
+            few = _feed(place, rounds, times, ROUNDS)
+            before = _compacted(place, next(times))
+            many = sum(_feed(place, rounds, times, ROUNDS) for _ in range(10))
+            after = _compacted(place, next(times))
+            assert many >= 10 * few
+            assert worker.metric("ecounters_live_calls") == LIVE
+            worker.kill()
+        assert after.written > 5 * before.written
+        assert abs(after.keys - before.keys) < 0.1 * before.keys
+        assert after.sent <= 1.5 * before.sent, (before, after)
+        with Worker(place).wait_ready() as worker:
+            assert worker.metric("ecounters_live_calls") == LIVE
+            assert worker.metric("ecounters_restore_entries_total") <= 1.5 * before.entries
+    finally:
+        place.end_all()
+
+
+async def _make_changelog(place: Place) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=place.broker)
+    await admin.start()
+    try:
+        config = CHANGELOG_CONFIG | SOON
+        await admin.create_topics([NewTopic(_changelog(place), place.partitions, 1, topic_configs=config)])
+    finally:
+        await admin.close()
+
+
+def _feed(place: Place, rounds: Rounds, times: itertools.count[int], count: int) -> int:
+    """So many rounds of calls that come and go, saved when this returns; how many events they were."""
+    messages = [message for ts in itertools.islice(times, count) for message in rounds.next(ts)]
+    asyncio.run(publish(messages, place.broker, place.name, at_speed(0), Progress("published")))
+    wait_until_flushed(place)
+    return len(messages)
+
+
+def _compacted(place: Place, ts: int) -> Size:
+    """Wait until next to nothing but the last entry of each key is there; what there is to read then.
+
+    A segment that is written to is never compacted, and ends only when something is written after its time.
+    """
+    deadline = time.monotonic() + COMPACTED_LIMIT_S
+    for beat in itertools.count():
+        value = f'{{"id":"b{ts}-{beat}","type":"balance.updated","ts":{ts},"userId":"u1","balance":1}}'
+        message = Outgoing(value.encode(), "u1", False, None)
+        asyncio.run(publish([message], place.broker, place.name, at_speed(0), Progress("published")))
+        wait_until_flushed(place)
+        size = asyncio.run(_size(place))
+        if size.entries < 1.05 * size.keys:
+            return size
+        assert time.monotonic() < deadline, f"not compacted after {COMPACTED_LIMIT_S} s: {size}"
+    raise AssertionError
+
+
+async def _size(place: Place) -> Size:
+    sent, written = await _sent(place)
+    count = 0
+    last: dict[bytes, bytes | None] = {}
+    async for entries in read_changelog(place.broker, _changelog(place), 0):
+        count += len(entries)
+        last.update(entries)
+    assert POSITION in last
+    return Size(sent, count, sum(value is not None for value in last.values()), written)
+
+
+async def _sent(place: Place) -> tuple[int, int]:
+    """(bytes of record batches that the broker sends for the whole changelog, the offset at its end)."""
+    topic, partition = TopicPartition(_changelog(place), 0)
+    client = AIOKafkaClient(bootstrap_servers=place.broker)
+    await client.bootstrap()
+    try:
+        await client.set_topics([topic])
+        sent = offset = 0
+        while True:
+            request = FetchRequest(0, 0, 2**25, 0, [(topic, [(partition, offset, 2**25)])])
+            response = await client.send(client.cluster.leader_for_partition(TopicPartition(topic, partition)), request)
+            _, ((_, error, end, *_, batches),) = response.topics[0]
+            assert not error
+            sent += len(batches)
+            records = MemoryRecords(batches)
+            while records.has_next():
+                offset = records.next_batch().next_offset
+            if offset >= end:
+                return sent, offset
+    finally:
+        await client.close()
+
+
+def _changelog(place: Place) -> str:
+    return f"{place.name}-state-changelog"
