@@ -23,7 +23,7 @@ test: $(VENV)/.test ## Lint, types and all tests: what has to pass
 
 # Where the system has no Java that will do, pip has one.
 test-kafka: $(VENV)/.test ## The integration tests on Apache Kafka, fetched by Maven
-	@[ "$$ECOUNTERS_TEST_KAFKA" = off ] || $(BIN)/python -c 'from tests.support.kafka import java; java()' 2>/dev/null || \
+	@[ "$$ECOUNTERS_TEST_KAFKA" = off ] || $(BIN)/python -c 'from tests.support.kafka_jars import java; java()' 2>/dev/null || \
 	  $(BIN)/pip install --quiet --disable-pip-version-check -c $(LOCK) -e '.[kafka]'
 	ECOUNTERS_TEST_FAULTS=1 $(BIN)/python -m tests.support.kafka -- $(BIN)/pytest tests/integration tests/faults
 

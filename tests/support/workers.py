@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -77,15 +77,26 @@ class Worker:
     """One worker process, on a port of its own or a given one. ``again``: in the place of one that has ended.
 
     ``named``: with a name in the group, so that one in its place need not wait until the group takes it for dead.
+    ``through``: a module and its options that run the command line in its place, as ``tests.faults.aimed``.
     """
 
-    def __init__(self, place: Place, again: Worker | None = None, *, named: bool = True, port: int = 0) -> None:
+    def __init__(
+        self,
+        place: Place,
+        again: Worker | None = None,
+        *,
+        named: bool = True,
+        port: int = 0,
+        through: Sequence[str] = (),
+    ) -> None:
         self.place = place
+        self.named = named
+        self.through = through
         self.port = port or free_port()
         self.name: str = f"w{self.port}" if again is None else again.name
         self.log = place.log_dir / f"worker-{self.name}-{self.port}.log"
         environment = place.environment(PORT=self.port, INSTANCE_ID=self.name if named else "")
-        command = [sys.executable, "-m", "streams.cli", "worker"]
+        command = [sys.executable, "-m", *(through or ["streams.cli"]), "worker"]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 command, cwd=ROOT, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL

@@ -1,0 +1,179 @@
+"""``make faults``: everything that may befall a cluster, often, and after each round a recount of everything.
+
+Three nodes of Apache Kafka (three copies, two of which must have a write), a Redis, and real workers, all of them
+processes of this machine. A log with chaos flows all the while. Exit code 0 only if no counter differs in any round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shutil
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from ecounters.errors import Stop
+from tests.faults.holding import Held
+from tests.faults.rounds import Round
+from tests.faults.stage import Stage, Store
+from tests.faults.surroundings import NODES, ROUNDS
+from tests.support.kafka import Cluster
+
+SHOWN: Final = 20
+KILLS: Final = "kills"
+
+
+@dataclass(slots=True)
+class Row:
+    """One round, as the table has it. ``failed``: why it could not be brought to its end."""
+
+    round: Round
+    tally: Counter[str] = field(default_factory=Counter)
+    held: Held = field(default_factory=Held)
+    failed: str = ""
+    seconds: float = 0.0
+
+    @property
+    def right(self) -> bool:
+        """Nothing differs."""
+        return not (self.failed or self.held.wrong or self.held.letters)
+
+
+def say(text: str) -> None:
+    """A line with the time."""
+    print(f"{datetime.now():%H:%M:%S} {text}", flush=True)
+
+
+def played(one: Round, times: int, cluster: Cluster, store: Store, directory: Path, seed: int) -> Row:
+    """One round from its start to its row."""
+    row, began = Row(one), time.monotonic()
+    stage = Stage(cluster, store, directory / one.name, f"{seed}/{one.name}")
+    try:
+        stage.open()
+        one.act(stage, times)
+        row.held = stage.finish()
+    except Exception as error:
+        row.failed = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        traceback.print_exc()
+    finally:
+        row.tally = stage.tally
+        heal(cluster)
+        stage.close()
+    row.seconds = time.monotonic() - began
+    return row
+
+
+def heal(cluster: Cluster) -> None:
+    """All nodes run again, whatever a round has left."""
+    for node in NODES:
+        cluster.resume(node)
+    if down := [node for node in NODES if not cluster.nodes[node].runs]:
+        cluster.restart(*down)
+    cluster.wait()
+
+
+def told(tally: Counter[str]) -> str:
+    """What was done."""
+    return ", ".join(f"{what} {count}" for what, count in sorted(tally.items()))
+
+
+def table(rows: Sequence[Row]) -> Iterator[str]:
+    """What was done, how often, and what differed."""
+    heads = "round", "what was done", "how often", "events", "compared", "DIFFERING", "letters wrong", "s"
+    lines = [heads]
+    for row in rows:
+        held = row.held
+        counts = (
+            (f"{held.fed:,}", f"{held.compared:,}", f"{len(held.wrong):,}", f"{held.letters:,}")
+            if not row.failed
+            else ("-", "-", "not known", "-")
+        )
+        lines.append((row.round.name, row.round.what, told(row.tally), *counts, f"{row.seconds:.0f}"))
+    widths = [max(len(line[at]) for line in lines) for at in range(len(heads))]
+    for line in lines:
+        cells = (text.ljust(width) if at < 3 else text.rjust(width)
+                 for at, (text, width) in enumerate(zip(line, widths, strict=True)))  # fmt: skip
+        yield "  ".join(cells).rstrip()
+
+
+def summary(rows: Sequence[Row], seed: int, scale: float, seconds: float) -> Iterator[str]:
+    """The table, the sum of it, and what was wrong."""
+    yield from table(rows)
+    tally = sum((row.tally for row in rows), Counter[str]())
+    yield ""
+    yield f"in all: {told(tally)}; {sum(row.held.fed for row in rows):,} events"
+    for row in rows:
+        if row.failed:
+            yield f"{row.round.name} failed: {row.failed}"
+        yield from (f"{row.round.name}: {line}" for line in row.held.wrong[:SHOWN])
+    compared, wrong = (sum(one) for one in zip(*((r.held.compared, len(r.held.wrong)) for r in rows), strict=True))
+    letters, failed = sum(row.held.letters for row in rows), sum(bool(row.failed) for row in rows)
+    yield (
+        f"{compared:,} counters compared, {wrong:,} differ; {letters:,} dead letters not exactly once; "
+        f"{failed} of {len(rows)} rounds failed; seed {seed}, scale {scale:g}, {seconds / 60:.0f} min"
+    )
+
+
+def run(rounds: Sequence[Round], seed: int, scale: float, directory: Path) -> int:
+    """Play the rounds; the exit code."""
+    began, rows = time.monotonic(), list[Row]()
+    store = Store(directory / "redis")
+    try:
+        with Cluster(directory / "kafka", len(NODES)) as cluster:
+            for at, one in enumerate(rounds, 1):
+                times = max(1, round(one.times * scale))
+                say(f"[{at}/{len(rounds)}] {one.name}: {one.what} ({times} times)")
+                row = played(one, times, cluster, store, directory, seed)
+                rows.append(row)
+                held = row.held
+                say(
+                    f"    {told(row.tally)}; {held.fed:,} events, {held.compared:,} counters compared, "
+                    f"{len(held.wrong)} differ, {held.letters} dead letters wrong; {row.seconds:.0f} s, "
+                    f"{held.seconds:.0f} of them to compare" + (f"; FAILED: {row.failed}" if row.failed else "")
+                )
+                for line in held.wrong[:SHOWN]:
+                    say(f"    {line}")
+    finally:
+        store.kill()
+        if rows:
+            print("", *summary(rows, seed, scale, time.monotonic() - began), sep="\n", flush=True)
+    return 0 if all(row.right for row in rows) else 1
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """See the module."""
+    names = [one.name for one in ROUNDS]
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--seed", type=int, default=1, help="of the logs, moments and victims (1)")
+    parser.add_argument("--only", action="append", choices=names, metavar="ROUND", help="this round; may be repeated")
+    parser.add_argument("--scale", type=float, default=1.0, help="so many times as often (1)")
+    parser.add_argument("--list", action="store_true", help="show the rounds, and do nothing")
+    given = parser.parse_args(args)
+    if given.list:
+        print(*(f"{one.name:14} {one.times:3} times {one.what}" for one in ROUNDS), sep="\n")
+        return 0
+    rounds = [one for one in ROUNDS if not given.only or one.name in given.only]
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # brokers are away often enough
+    directory = Path(tempfile.mkdtemp(prefix="ecounters-faults-"))
+    try:
+        code = run(rounds, given.seed, given.scale, directory)
+    except (Stop, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    if code:
+        print(f"logs of workers and brokers: {directory}", file=sys.stderr)
+    else:
+        shutil.rmtree(directory, ignore_errors=True)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,141 @@
+"""A worker that is struck by a signal at a chosen moment of its work: a fault injector outside of the product.
+
+``python -m tests.faults.aimed --at sent --nth 3 [--signal STOP] [--clock-ahead 3600] worker`` runs ``ecounters worker``
+in this process, and sends this process the signal when it passes that point for the third time. What is decided is
+decided by the worker's own code, against a real broker; only the moment is ours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import inspect
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A moment: before or after a call of ``name`` (module:Class.method), if ``wanted`` says so of its arguments."""
+
+    name: str
+    after: bool
+    what: str
+    wanted: Callable[..., bool] = lambda *_, **__: True
+
+
+def _request(kind: str) -> Callable[..., bool]:
+    """Whether a connection of a changelog's writer sends such a request."""
+
+    def wanted(connection: Any, request: Any, **_: Any) -> bool:
+        return "-state-" in str(connection._client_id) and type(request).__name__.startswith(kind)
+
+    return wanted
+
+
+_SEND: Final = "aiokafka.conn:AIOKafkaConnection.send"
+_WRITER: Final = "streams.changelog:ChangelogWriter"
+
+POINTS: Final = {
+    "apply": Point("ecounters.state:PartitionState.apply", True, "events applied, the batch not finished"),
+    "cut": Point("streams.part:Part._cut", True, "a flush cut, nothing sent of it"),
+    "begin": Point("aiokafka:AIOKafkaProducer.begin_transaction", True, "a transaction begun, nothing sent in it"),
+    "sent": Point(_SEND, True, "a flush sent, its acknowledgement not waited for", _request("ProduceRequest")),
+    "acked": Point(
+        "aiokafka.producer.sender:SendProduceReqHandler.handle_response", False, "a flush acknowledged, not committed",
+        lambda handler, _: handler._sender._txn_manager is not None,
+    ),
+    "commit-sent": Point(_SEND, True, "a commit sent, its answer not waited for", _request("EndTxnRequest")),
+    "written": Point(f"{_WRITER}.write", True, "a transaction committed, the worker does not know yet"),
+    "offset-commit": Point("streams.transport:ConsumerThread._commit", False, "before an offset's commit"),
+    "offset-committed": Point("streams.transport:ConsumerThread._commit", True, "after an offset's commit"),
+    "republish": Point(
+        "streams.table:StateTable.republish", True, "misrouted events sent on, the flush not begun",
+        lambda _, refused: bool(refused),
+    ),
+    "open": Point(f"{_WRITER}.open", True, "a changelog taken over, nothing read of it"),
+    "restore": Point("ecounters.state:PartitionState.restore", True, "a changelog read in part"),
+    "revoke": Point("streams.transport:Consumer.on_partitions_revoked", False, "a rebalance begun, nothing saved"),
+    "let-go": Point("streams.table:StateTable.let_go", True, "saved for a rebalance or an end, not committed"),
+    "assigned": Point("streams.table:StateTable.on_rebalance", True, "partitions assigned, no flow yet"),
+    "stop": Point("streams.table:StateTable.on_stop", False, "told to end, nothing saved"),
+}  # fmt: skip
+
+
+class Strike:
+    """Sends this process a signal, once, when it has been called so often."""
+
+    def __init__(self, nth: int, number: signal.Signals) -> None:
+        self._left = nth
+        self._signal = number
+
+    def __call__(self) -> None:
+        """One passing."""
+        self._left -= 1
+        if self._left == 0:
+            os.kill(os.getpid(), self._signal)
+
+
+def aim(point: Point, strike: Strike) -> None:
+    """Let the strike be called whenever the point is passed. AttributeError if the worker has no such method."""
+    module, _, path = point.name.partition(":")
+    owner_name, _, method = path.partition(".")
+    owner = getattr(importlib.import_module(module), owner_name)
+    was = getattr(owner, method)
+
+    def strike_if(after: bool, args: Any, options: Any) -> None:
+        if after == point.after and point.wanted(*args, **options):
+            strike()
+
+    async def waiting(*args: Any, **options: Any) -> Any:
+        strike_if(False, args, options)
+        given = await was(*args, **options)
+        strike_if(True, args, options)
+        return given
+
+    def at_once(*args: Any, **options: Any) -> Any:
+        strike_if(False, args, options)
+        given = was(*args, **options)
+        strike_if(True, args, options)
+        return given
+
+    setattr(owner, method, waiting if inspect.iscoroutinefunction(was) else at_once)
+
+
+def through(at: str, nth: int, *, how: str = "KILL") -> list[str]:
+    """For ``Worker(through=...)``."""
+    assert at in POINTS, at
+    return ["tests.faults.aimed", "--at", at, "--nth", str(nth), "--signal", how]
+
+
+def clock_ahead(seconds: int) -> list[str]:
+    """For ``Worker(through=...)``: its own clock is wrong, and nothing else."""
+    return ["tests.faults.aimed", "--clock-ahead", str(seconds)]
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """See the module."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults.aimed")
+    parser.add_argument("--at", choices=POINTS)
+    parser.add_argument("--nth", type=int, default=1)
+    parser.add_argument("--signal", choices=("KILL", "STOP"), default="KILL")
+    parser.add_argument("--clock-ahead", type=int, default=0, metavar="SECONDS")
+    parser.add_argument("command", nargs="+")
+    given = parser.parse_args(args)
+    if given.clock_ahead:
+        right = time.time
+        time.time = lambda: right() + given.clock_ahead
+    if given.at:
+        aim(POINTS[given.at], Strike(given.nth, signal.Signals[f"SIG{given.signal}"]))
+    from streams.cli import main as run
+
+    sys.exit(run(given.command))
+
+
+if __name__ == "__main__":
+    main()

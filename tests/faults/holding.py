@@ -1,0 +1,103 @@
+"""Holding a round's workers against the log: ``ecounters audit`` twice, and the dead letters.
+
+First those that lived through the round are asked. Then all are ended but one, which is killed, and one in its place
+is asked, that knows only what the changelog says: of every window by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+
+from streams.commands.asking import ANSWER_LIMIT_S, Workers
+from streams.commands.auditing import Audit, Options, lines_of
+from streams.commands.reading import log_reader
+from streams.sessions import Sessions
+from streams.settings import load
+from tests.support.audit import dead_letters, refused, wait_until_flushed
+from tests.support.workers import Place, Worker
+
+FLUSHED_LIMIT_S = 240.0
+
+
+@dataclass(slots=True)
+class Held:
+    """What was found. ``wrong``: a line for each counter that differs; ``letters``: missing, or not of this log."""
+
+    fed: int = 0
+    compared: int = 0
+    wrong: list[str] = field(default_factory=list)
+    letters: int = 0
+    seconds: float = 0.0
+
+
+class CountingAudit(Audit):
+    """An audit that can be made again of other workers, and counts what it compares, of windows too."""
+
+    compared = 0
+
+    def ask_next(self, workers: Workers, options: Options) -> None:
+        """Whom to ask from now on, and for what."""
+        self._workers, self._options = workers, options
+
+    async def _compare(self, user_id: str, ssid: str, dates: dict[str, Any]) -> Any:
+        look = await super()._compare(user_id, ssid, dates)
+        self.compared += look.compared
+        return look
+
+    def recounts(self) -> list[Any]:
+        """Of all partitions, as far as they were read."""
+        return list(self._recounts.values())
+
+
+def hold(place: Place, workers: Sequence[Worker], fresh: Callable[[], Worker]) -> Held:
+    """The comparison; ``fresh``: ends the workers and gives one that has restored everything."""
+    began = time.monotonic()
+    wait_until_flushed(place, FLUSHED_LIMIT_S)
+    held = asyncio.run(_hold(place, workers, fresh))
+    held.seconds = time.monotonic() - began
+    return held
+
+
+async def _hold(place: Place, workers: Sequence[Worker], fresh: Callable[[], Worker]) -> Held:
+    environment = {name: value for name, value in place.environment().items() if name.startswith("ECOUNTERS_")}
+    settings = load(environment)
+    sessions = Sessions.connect(settings)
+    timeout = aiohttp.ClientTimeout(total=ANSWER_LIMIT_S)
+    held = Held()
+    try:
+        async with (
+            log_reader(settings.broker, settings.topic) as reader,
+            aiohttp.ClientSession(timeout=timeout) as client,
+        ):
+            held.fed = sum(reader.ends.values())
+            options = Options()
+            audit = CountingAudit(reader, Workers(client, [_url(one) for one in workers]), sessions, settings, options)
+            held.wrong += _differences(await audit.run(), options)
+            one, options = await asyncio.to_thread(fresh), Options(every_window=True)
+            audit.ask_next(Workers(client, [_url(one)]), options)
+            held.wrong += [f"restored: {line}" for line in _differences(await audit.run(), options)]
+            held.compared = audit.compared
+            recounts = audit.recounts()
+    finally:
+        await sessions.close()
+    told = Counter(await asyncio.to_thread(dead_letters, place))
+    wanted = Counter(await asyncio.to_thread(refused, place, recounts))
+    held.letters = ((told - wanted) + (wanted - told)).total()
+    return held
+
+
+def _url(worker: Worker) -> str:
+    return f"http://127.0.0.1:{worker.port}"
+
+
+def _differences(outcome: Any, options: Options) -> list[str]:
+    """A line for each counter that differs, or that nobody could be asked for."""
+    assert outcome.users, "nobody was asked"
+    return list(lines_of(outcome, options))[:-1]

@@ -1,0 +1,232 @@
+"""A round's stage: topics of its own on the cluster, a log with chaos that flows all the while, and the workers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from aiokafka.admin import AIOKafkaAdminClient
+
+from ecounters.simulate import Plan, Published, simulate
+from streams.embedded import Embedded
+from streams.settings import load
+from streams.topics import TopicsSpec, ensure_topics
+from tests.faults.holding import Held, hold
+from tests.support.audit import add_users
+from tests.support.feed import Feed, yesterday_ms
+from tests.support.kafka import Cluster
+from tests.support.workers import Place, Worker
+
+USERS: Final = 8
+RATE: Final = 1_500.0
+"""Events a second: some 150 times as fast as they happened."""
+MISROUTE_EVERY: Final = 500
+SETTINGS: Final = {"SESSION_TIMEOUT_S": 6, "FLUSH_INTERVAL_MS": 200, "REPLICATION": 3}
+SESSION_S: Final = 6
+READY_S: Final = 150.0
+"""For what takes 5 s on an idle machine, after a rebalance that waits for the dead."""
+PATIENCE_S: Final = 25.0
+POLL_S: Final = 0.05
+
+
+class Store:
+    """A Redis of the run's own, that can be killed and comes back on its port with what it had written to disk."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._server = Embedded.start(directory)
+
+    @property
+    def url(self) -> str:
+        """Where it is, whether it runs or not."""
+        return self._server.redis_url
+
+    def kill(self) -> None:
+        """SIGKILL: it loses what came in the last second."""
+        self._server.kill()
+
+    def restart(self) -> None:
+        """On its data; returns when it answers."""
+        self._server = Embedded.start(self._directory, self._server.kafka_port, self._server.redis_port)
+
+
+class Stage:
+    """One round. Everything that is random comes from ``chance``; ``tally`` counts what was done."""
+
+    def __init__(self, cluster: Cluster, store: Store, directory: Path, seed: str) -> None:
+        self.cluster = cluster
+        self.store = store
+        self.chance = random.Random(seed)
+        self.tally: Counter[str] = Counter()
+        self.workers: list[Worker] = []
+        self.sent: list[Published] = []
+        """What has been published so far, in order."""
+        directory.mkdir(parents=True)
+        self.place = Place(cluster.address, store.url, directory, settings=SETTINGS)
+        self._born: dict[Worker, float] = {}
+        self._over = threading.Event()
+        self._feed: Feed | None = None
+        self._plan = Plan(
+            yesterday_ms(), seed=self.chance.randrange(1, 1_000_000), users=USERS, rate_per_s=1.2, chaos=True
+        )
+
+    # ------------------------------------------------------------------------------------------- its log
+
+    def open(self) -> None:
+        """Make the topics, let the users in, and let the log flow."""
+        environment = {name: value for name, value in self.place.environment().items() if name.startswith("ECOUNTERS_")}
+        settings = load(environment)
+        asyncio.run(ensure_topics(settings.broker, TopicsSpec.of(settings)))
+        add_users(self.place, (f"u{n + 1}" for n in range(USERS)))
+        self._feed = Feed(self.place, self._flowing(simulate(self._plan)), RATE, misroute_every=MISROUTE_EVERY)
+
+    def _flowing(self, messages: Iterable[Published]) -> Iterator[Published]:
+        for message in messages:
+            if self._over.is_set():
+                return
+            self.sent.append(message)
+            yield message
+
+    def publish(self, messages: Iterable[Published]) -> None:
+        """Publish something else meanwhile; returns when it is acknowledged."""
+        Feed(self.place, messages, 0).wait()
+
+    def last_minutes(self, minutes: int) -> list[Published]:
+        """The log's last minutes, by the time of its calls, as they were published."""
+        since = self.sent[-1].at_ms - minutes * 60_000
+        return [message for message in self.sent[:] if message.at_ms >= since]
+
+    # --------------------------------------------------------------------------------------- its workers
+
+    def hire(self, *, named: bool = True, through: Sequence[str] = ()) -> Worker:
+        """One more worker."""
+        return self._take(Worker(self.place, named=named, through=through))
+
+    def replace(self, worker: Worker, through: Sequence[str] = ()) -> Worker:
+        """SIGKILL, if it has not ended yet, and another under its name."""
+        if worker.process.poll() is None:
+            worker.kill()
+            self.tally["kills"] += 1
+        self.workers.remove(worker)
+        return self._take(Worker(self.place, again=worker, named=worker.named, through=through))
+
+    def dismiss(self, worker: Worker) -> float:
+        """SIGTERM; how many seconds it took to end."""
+        self.workers.remove(worker)
+        self.tally["SIGTERMs"] += 1
+        return worker.end()
+
+    def lose(self, worker: Worker) -> None:
+        """SIGKILL, and nobody in its place."""
+        self.workers.remove(worker)
+        worker.kill()
+        self.tally["kills"] += 1
+
+    def lose_dead(self, worker: Worker) -> None:
+        """Nobody in the place of one that has ended, or is killed now."""
+        worker.kill()
+        self.workers.remove(worker)
+
+    def stand_in(self, worker: Worker) -> Worker:
+        """Another under its name, whatever becomes of it."""
+        return self._take(Worker(self.place, again=worker, named=worker.named))
+
+    def end_or_struck(self, worker: Worker) -> None:
+        """SIGTERM of one that is to be struck on its way; another in its place."""
+        worker.process.send_signal(signal.SIGTERM)
+        self.tally["kills" if worker.process.wait(PATIENCE_S) == -signal.SIGKILL else "misses"] += 1
+        self.replace(worker)
+
+    def _take(self, worker: Worker) -> Worker:
+        self.workers.append(worker)
+        self._born[worker] = time.monotonic()
+        return worker
+
+    def age(self, worker: Worker) -> float:
+        """Seconds since it was started."""
+        return time.monotonic() - self._born[worker]
+
+    def pause(self, shortest_s: float, longest_s: float) -> None:
+        """A random moment: nothing is waited for."""
+        time.sleep(self.chance.uniform(shortest_s, longest_s))
+
+    def wait_ready_or_not(self, worker: Worker, limit_s: float = 8.0) -> None:
+        """Until it is ready, or that takes too long: whatever it does then, it is struck at."""
+        deadline = time.monotonic() + limit_s
+        while worker.not_ready() and worker.process.poll() is None and time.monotonic() < deadline:
+            time.sleep(POLL_S)
+
+    def wait_settled(self, *without: Worker) -> None:
+        """Until the workers have all partitions between them, restored and at their ends."""
+        deadline = time.monotonic() + READY_S
+        crew = [one for one in self.workers if one not in without]
+        while why := self._unsettled(crew):
+            assert time.monotonic() < deadline, f"after {READY_S:g} s: {why}"
+            for worker in crew:
+                assert worker.process.poll() is None, f"it ended: {worker.last_words()}"
+            time.sleep(POLL_S)
+
+    def _unsettled(self, crew: Sequence[Worker]) -> str:
+        for worker in crew:
+            if why := worker.not_ready():
+                return f"{worker.name}: {why}"
+        held = sum(worker.metric("ecounters_partitions") for worker in crew)
+        return "" if held == self.place.partitions else f"{held:g} of {self.place.partitions} partitions are held"
+
+    def wait_stopped(self, worker: Worker, limit_s: float = PATIENCE_S) -> bool:
+        """Until a SIGSTOP has reached it; False if it does not come."""
+        deadline = time.monotonic() + limit_s
+        while time.monotonic() < deadline:
+            if os.waitid(os.P_PID, worker.process.pid, os.WSTOPPED | os.WNOHANG) is not None:
+                return True
+            time.sleep(POLL_S)
+        return False
+
+    # ------------------------------------------------------------------------------------------- its end
+
+    def finish(self) -> Held:
+        """No more events; when all have been counted, hold everything against the log."""
+        self._over.set()
+        assert self._feed is not None
+        self._feed.wait()
+        self.wait_settled()
+        return hold(self.place, list(self.workers), self._fresh)
+
+    def _fresh(self) -> Worker:
+        """All are ended in order but one, which is killed; another in its place has all partitions at once."""
+        for worker in self.workers[:-1]:
+            worker.end()
+        last = self.workers[-1]
+        last.kill()
+        return Worker(self.place, again=last, named=last.named).wait_ready(READY_S)
+
+    def close(self) -> None:
+        """Leave nothing behind, whatever happened."""
+        self._over.set()
+        for worker in self.place.started:
+            with suppress(ProcessLookupError):
+                worker.process.send_signal(signal.SIGCONT)
+        self.place.end_all()
+        if self._feed is not None:
+            with suppress(Exception):
+                self._feed.wait()
+        asyncio.run(self._drop_topics())
+
+    async def _drop_topics(self) -> None:
+        """What a round wrote is of no use to the next, and makes its cluster slower."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.place.broker)
+        await admin.start()
+        try:
+            known = await admin.list_topics()
+            await admin.delete_topics([topic for topic in known if topic.startswith(self.place.name)])
+        finally:
+            await admin.close()

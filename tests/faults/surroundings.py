@@ -1,0 +1,210 @@
+"""The rounds of `make faults`: what befalls what workers work with: brokers, disks, networks, Redis, clocks."""
+
+from __future__ import annotations
+
+import random
+import resource
+import time
+from collections.abc import Iterator
+from typing import Final
+
+from ecounters.simulate import Published
+from tests.faults.aimed import clock_ahead
+from tests.faults.rounds import ROUNDS, a_round
+from tests.faults.stage import READY_S, USERS, Stage
+from tests.support.audit import TOKEN
+from tests.support.builders import encoded, event
+from tests.support.kafka import Cluster
+from tests.support.workers import Worker
+
+__all__ = ["ROUNDS"]
+
+NODES: Final = (1, 2, 3)
+AWAY_S: Final = 60
+HOUR_S: Final = 3_600
+MINUTE_MS: Final = 60_000
+
+
+def in_sync(stage: Stage) -> None:
+    """Until every copy is: one broker may be lost then, not before."""
+    stage.cluster.wait_in_sync(READY_S)
+
+
+# --------------------------------------------------------------------------------------------- brokers
+
+
+@a_round("broker", "kill -9 of one broker of three, and its restart", 9)
+def broker(stage: Stage, times: int) -> None:
+    """Leaders, the group's coordinator and the transactions' move to the others."""
+    for _ in range(2):
+        stage.hire()
+    for at in range(times):
+        node = NODES[at % 3]
+        stage.pause(0.0, 2.0)
+        stage.cluster.kill(node)
+        stage.tally["broker kills"] += 1
+        stage.pause(1.0, 8.0)
+        stage.cluster.restart(node)
+        in_sync(stage)
+
+
+@a_round("broker-kill", "the same, and SIGKILL of a worker while it is away", 6)
+def broker_and_worker(stage: Stage, times: int) -> None:
+    """A restore goes on while the leaders move."""
+    for _ in range(2):
+        stage.hire()
+    for _ in range(times):
+        stage.wait_settled()
+        node = stage.chance.choice(NODES)
+        stage.cluster.kill(node)
+        stage.tally["broker kills"] += 1
+        stage.pause(0.0, 4.0)
+        stage.replace(stage.chance.choice(stage.workers))
+        stage.pause(0.0, 4.0)
+        stage.cluster.restart(node)
+        in_sync(stage)
+
+
+@a_round("brokers", "kill -9 of all three brokers at once, and their restart", 3)
+def brokers(stage: Stage, times: int) -> None:
+    """Nobody can write for a while, in the middle of whatever was written."""
+    for _ in range(2):
+        stage.hire()
+    for at in range(times):
+        stage.wait_settled()
+        stage.pause(0.0, 2.0)
+        for node in NODES:
+            stage.cluster.kill(node)
+            stage.tally["broker kills"] += 1
+        stage.pause(0.0, 10.0)
+        if at % 2:
+            stage.replace(stage.workers[0])
+        stage.cluster.restart(*NODES)
+        in_sync(stage)
+
+
+@a_round("unreachable", f"no broker answers for {AWAY_S} s (SIGSTOP of all three), then all go on", 1)
+def unreachable(stage: Stage, times: int) -> None:
+    """Connections stay, and nothing comes: every time limit passes, then old requests are answered."""
+    for _ in range(2):
+        stage.hire()
+    for _ in range(times):
+        stage.wait_settled()
+        for node in NODES:
+            stage.cluster.pause(node)
+        time.sleep(AWAY_S)
+        for worker in stage.workers:
+            assert worker.request("GET", "/healthz").status == 200
+            assert worker.not_ready()
+        for node in NODES:
+            stage.cluster.resume(node)
+        stage.tally["outages"] += 1
+        stage.cluster.wait(READY_S)
+        in_sync(stage)
+
+
+@a_round("disk", "a broker's disk is full (no file of it may grow), then there is room again", 3)
+def disk(stage: Stage, times: int) -> None:
+    """One broker, which halts; the third time all of them."""
+    for _ in range(2):
+        stage.hire()
+    for at in range(times):
+        stage.wait_settled()
+        full = NODES if at % 3 == 2 else (NODES[at % 3],)
+        for node in full:
+            fill(stage.cluster, node)
+        deadline = time.monotonic() + READY_S
+        while any(stage.cluster.nodes[node].complaint() is None for node in full):
+            assert time.monotonic() < deadline, f"brokers {full} go on without a disk"
+            time.sleep(0.2)
+        stage.tally["full disks"] += len(full)
+        stage.pause(0.0, 5.0)
+        stage.cluster.restart(*full)
+        in_sync(stage)
+
+
+def fill(cluster: Cluster, node: int) -> None:
+    """Its writes to files fail from now on. Its next process may write again."""
+    _, most = resource.prlimit(cluster.nodes[node].pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(cluster.nodes[node].pid, resource.RLIMIT_FSIZE, (0, most))
+
+
+# ------------------------------------------------------------------------------------------------ Redis
+
+
+@a_round("redis", "kill -9 of Redis, and its restart", 5)
+def redis(stage: Stage, times: int) -> None:
+    """Counting goes on; who was known is answered meanwhile, and everybody is when it is back, by what it kept."""
+    for _ in range(2):
+        stage.hire()
+    for _ in range(times):
+        stage.wait_settled()
+        known = {"userId": "u1", "token": TOKEN}
+        for worker in stage.workers:
+            worker.ask(known)
+        time.sleep(1.5)  # it writes to disk once a second
+        stage.store.kill()
+        stage.tally["Redis kills"] += 1
+        stage.pause(0.0, 5.0)
+        codes = {worker.ask({"userId": "u2", "token": TOKEN}).status for worker in stage.workers}
+        assert codes == {503}, codes
+        answered(stage.workers, known)
+        stage.store.restart()
+
+
+def answered(workers: list[Worker], body: dict[str, str]) -> None:
+    """Whoever has the user answers."""
+    replies = [worker.ask(body) for worker in workers]
+    assert any(reply.status == 200 for reply in replies), replies
+
+
+# -------------------------------------------------------------------------------------- the log, and clocks
+
+
+@a_round("redelivery", "the last 10 minutes of the log come again, shuffled", 5)
+def redelivery(stage: Stage, times: int) -> None:
+    """Every event is known already, and each is out of its order; a worker is killed amid them, too."""
+    for _ in range(2):
+        stage.hire()
+    for at in range(times):
+        stage.wait_settled()
+        stage.pause(2.0, 5.0)
+        again = stage.last_minutes(10)
+        stage.chance.shuffle(again)
+        stage.tally["events again"] += len(again)
+        stage.publish(again)
+        if at % 2:
+            stage.replace(stage.workers[0])
+
+
+@a_round("events-ahead", "events of up to a day ahead of the clock, amid the others", 5)
+def events_ahead(stage: Stage, times: int) -> None:
+    """They go to the dead letters, each once, and make no other event late; a worker is killed amid them, too."""
+    stage.hire()
+    for at in range(times):
+        stage.wait_settled()
+        stage.publish(list(ahead_of_time(stage.chance, 200)))
+        stage.tally["events ahead"] += 200
+        if at % 2:
+            stage.replace(stage.workers[0])
+
+
+def ahead_of_time(chance: random.Random, events: int) -> Iterator[Published]:
+    """Calls that start between 6 minutes and a day from now."""
+    now = int(time.time() * 1000)
+    for n in range(events):
+        user, ts = f"u{n % USERS + 1}", now + chance.randint(6 * MINUTE_MS, 24 * 60 * MINUTE_MS)
+        made = event("call.started", 0, user, ts=ts, callId=f"ahead-{n}-{ts}", callType="IBD")
+        yield Published(now, user, encoded(made))
+
+
+@a_round("clock", "a worker's own clock is 5 hours ahead, then right again", 3)
+def clock(stage: Stage, times: int) -> None:
+    """Live calls seem silent for longer than a call may last, wherever no event comes; nothing of it may stay."""
+    stage.hire()
+    for _ in range(times):
+        stage.replace(stage.workers[0], clock_ahead(5 * HOUR_S)).wait_ready(READY_S)
+        stage.pause(4.0, 8.0)
+        stage.tally["wrong clocks"] += 1
+        stage.replace(stage.workers[0]).wait_ready(READY_S)
+        stage.pause(2.0, 4.0)
