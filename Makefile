@@ -7,7 +7,7 @@ LOCK := deploy/requirements.lock
 NEEDS := pyproject.toml $(LOCK)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-kafka lint bench clean
+.PHONY: help run test test-kafka faults lint bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,13 @@ test-kafka: $(VENV)/.test ## The integration tests on Apache Kafka, fetched by M
 	@[ "$$ECOUNTERS_TEST_KAFKA" = off ] || $(BIN)/python -c 'from tests.support.kafka_jars import java; java()' 2>/dev/null || \
 	  $(BIN)/pip install --quiet --disable-pip-version-check -c $(LOCK) -e '.[kafka]'
 	ECOUNTERS_TEST_FAULTS=1 $(BIN)/python -m tests.support.kafka -- $(BIN)/pytest tests/integration tests/faults
+
+FAULTS := # options of `make faults`: FAULTS="--seed 2 --only zombie --scale 0.5"
+
+faults: $(VENV)/.test ## An hour of faults on a cluster of three Apache Kafkas, and a table of what differed
+	@$(BIN)/python -c 'from tests.support.kafka_jars import java; java()' 2>/dev/null || \
+	  $(BIN)/pip install --quiet --disable-pip-version-check -c $(LOCK) -e '.[kafka]'
+	$(BIN)/python -m tests.faults $(FAULTS)
 
 lint: $(VENV)/.test ## Lint and types alone; changes nothing
 	$(BIN)/ruff check

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import logging
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -22,6 +23,7 @@ from typing import Final
 
 from ecounters.errors import Stop
 from tests.faults.holding import Held
+from tests.faults.network import Network
 from tests.faults.rounds import Round
 from tests.faults.stage import Stage, Store
 from tests.faults.surroundings import NODES, ROUNDS
@@ -52,10 +54,20 @@ def say(text: str) -> None:
     print(f"{datetime.now():%H:%M:%S} {text}", flush=True)
 
 
-def played(one: Round, times: int, cluster: Cluster, store: Store, directory: Path, seed: int) -> Row:
+@dataclass(frozen=True, slots=True)
+class World:
+    """What all rounds share."""
+
+    cluster: Cluster
+    network: Network
+    store: Store
+    directory: Path
+
+
+def played(one: Round, times: int, world: World, seed: int) -> Row:
     """One round from its start to its row."""
     row, began = Row(one), time.monotonic()
-    stage = Stage(cluster, store, directory / one.name, f"{seed}/{one.name}")
+    stage = Stage(world.cluster, world.network, world.store, world.directory / one.name, f"{seed}/{one.name}")
     try:
         stage.open()
         one.act(stage, times)
@@ -65,7 +77,8 @@ def played(one: Round, times: int, cluster: Cluster, store: Store, directory: Pa
         traceback.print_exc()
     finally:
         row.tally = stage.tally
-        heal(cluster)
+        world.network.go_on()
+        heal(world.cluster)
         stage.close()
     row.seconds = time.monotonic() - began
     return row
@@ -127,11 +140,13 @@ def run(rounds: Sequence[Round], seed: int, scale: float, directory: Path) -> in
     began, rows = time.monotonic(), list[Row]()
     store = Store(directory / "redis")
     try:
-        with Cluster(directory / "kafka", len(NODES)) as cluster:
+        network = Network(NODES)
+        with network, Cluster(directory / "kafka", len(NODES), far=network.ports) as cluster:
+            world = World(cluster, network, store, directory)
             for at, one in enumerate(rounds, 1):
                 times = max(1, round(one.times * scale))
                 say(f"[{at}/{len(rounds)}] {one.name}: {one.what} ({times} times)")
-                row = played(one, times, cluster, store, directory, seed)
+                row = played(one, times, world, seed)
                 rows.append(row)
                 held = row.held
                 say(
@@ -161,10 +176,15 @@ def main(args: Sequence[str] | None = None) -> int:
         print(*(f"{one.name:14} {one.times:3} times {one.what}" for one in ROUNDS), sep="\n")
         return 0
     rounds = [one for one in ROUNDS if not given.only or one.name in given.only]
+    # Both end it in order, also where a shell has put it into the background and has it ignore the first.
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, signal.default_int_handler)
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # brokers are away often enough
     directory = Path(tempfile.mkdtemp(prefix="ecounters-faults-"))
     try:
         code = run(rounds, given.seed, given.scale, directory)
+    except KeyboardInterrupt:
+        return 130
     except (Stop, OSError) as error:
         print(error, file=sys.stderr)
         return 1

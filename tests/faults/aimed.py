@@ -21,10 +21,14 @@ from typing import Any, Final
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A moment: before or after a call of ``name`` (module:Class.method), if ``wanted`` says so of its arguments."""
+    """A moment: before or after a call of ``name`` (module:Class.method), if ``wanted`` says so of its arguments.
+
+    ``most``: so often at least it is passed in a few seconds of a worker's life, while events come.
+    """
 
     name: str
     after: bool
+    most: int
     what: str
     wanted: Callable[..., bool] = lambda *_, **__: True
 
@@ -42,28 +46,29 @@ _SEND: Final = "aiokafka.conn:AIOKafkaConnection.send"
 _WRITER: Final = "streams.changelog:ChangelogWriter"
 
 POINTS: Final = {
-    "apply": Point("ecounters.state:PartitionState.apply", True, "events applied, the batch not finished"),
-    "cut": Point("streams.part:Part._cut", True, "a flush cut, nothing sent of it"),
-    "begin": Point("aiokafka:AIOKafkaProducer.begin_transaction", True, "a transaction begun, nothing sent in it"),
-    "sent": Point(_SEND, True, "a flush sent, its acknowledgement not waited for", _request("ProduceRequest")),
+    "apply": Point("ecounters.state:PartitionState.apply", True, 20, "events applied, the batch not finished"),
+    "cut": Point("streams.part:Part._cut", True, 20, "a flush cut, nothing sent of it"),
+    "begin": Point("aiokafka:AIOKafkaProducer.begin_transaction", True, 20, "a transaction begun, nothing sent in it"),
+    "sent": Point(_SEND, True, 20, "a flush sent, its acknowledgement not waited for", _request("ProduceRequest")),
     "acked": Point(
-        "aiokafka.producer.sender:SendProduceReqHandler.handle_response", False, "a flush acknowledged, not committed",
+        "aiokafka.producer.sender:SendProduceReqHandler.handle_response",
+        False, 20, "a flush acknowledged, not committed",
         lambda handler, _: handler._sender._txn_manager is not None,
     ),
-    "commit-sent": Point(_SEND, True, "a commit sent, its answer not waited for", _request("EndTxnRequest")),
-    "written": Point(f"{_WRITER}.write", True, "a transaction committed, the worker does not know yet"),
-    "offset-commit": Point("streams.transport:ConsumerThread._commit", False, "before an offset's commit"),
-    "offset-committed": Point("streams.transport:ConsumerThread._commit", True, "after an offset's commit"),
+    "commit-sent": Point(_SEND, True, 20, "a commit sent, its answer not waited for", _request("EndTxnRequest")),
+    "written": Point(f"{_WRITER}.write", True, 10, "a transaction committed, the worker does not know yet"),
+    "offset-commit": Point("streams.transport:ConsumerThread._commit", False, 5, "before an offset's commit"),
+    "offset-committed": Point("streams.transport:ConsumerThread._commit", True, 5, "after an offset's commit"),
     "republish": Point(
-        "streams.table:StateTable.republish", True, "misrouted events sent on, the flush not begun",
+        "streams.table:StateTable.republish", True, 3, "misrouted events sent on, the flush not begun",
         lambda _, refused: bool(refused),
     ),
-    "open": Point(f"{_WRITER}.open", True, "a changelog taken over, nothing read of it"),
-    "restore": Point("ecounters.state:PartitionState.restore", True, "a changelog read in part"),
-    "revoke": Point("streams.transport:Consumer.on_partitions_revoked", False, "a rebalance begun, nothing saved"),
-    "let-go": Point("streams.table:StateTable.let_go", True, "saved for a rebalance or an end, not committed"),
-    "assigned": Point("streams.table:StateTable.on_rebalance", True, "partitions assigned, no flow yet"),
-    "stop": Point("streams.table:StateTable.on_stop", False, "told to end, nothing saved"),
+    "open": Point(f"{_WRITER}.open", True, 2, "a changelog taken over, nothing read of it"),
+    "restore": Point("ecounters.state:PartitionState.restore", True, 200, "a changelog read in part"),
+    "revoke": Point("streams.transport:Consumer.on_partitions_revoked", False, 2, "a rebalance begun, nothing saved"),
+    "let-go": Point("streams.table:StateTable.let_go", True, 2, "saved for a rebalance or an end, not committed"),
+    "assigned": Point("streams.table:StateTable.on_rebalance", True, 2, "partitions assigned, no flow yet"),
+    "stop": Point("streams.table:StateTable.on_stop", False, 1, "told to end, nothing saved"),
 }  # fmt: skip
 
 

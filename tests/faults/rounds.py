@@ -72,12 +72,13 @@ def kill_all(stage: Stage, times: int) -> None:
             stage.replace(worker)
 
 
-def aimed(stage: Stage, times: int, points: Sequence[str], passings: int) -> None:
+def aimed(stage: Stage, times: int, points: Sequence[str]) -> None:
     """Two workers that are killed whenever they pass one of these points, for the n-th time; then two that live."""
     done = 0
 
     def aim() -> list[str]:
-        return through(stage.chance.choice(points), stage.chance.randint(1, passings))
+        point = stage.chance.choice(points)
+        return through(point, stage.chance.randint(1, POINTS[point].most))
 
     for _ in range(2):
         stage.hire(through=aim())
@@ -97,20 +98,20 @@ def aimed(stage: Stage, times: int, points: Sequence[str], passings: int) -> Non
         stage.replace(worker)
 
 
-def a_round_of(name: str, what: str, times: int, points: Sequence[str], passings: int) -> None:
+def a_round_of(name: str, what: str, times: int, *points: str) -> None:
     """A round of kills that are aimed at these points."""
-    a_round(name, f"SIGKILL: {what}", times)(lambda stage, count: aimed(stage, count, points, passings))
+    a_round(name, f"SIGKILL: {what}", times)(lambda stage, count: aimed(stage, count, points))
 
 
-a_round_of("apply", POINTS["apply"].what, 14, ("apply",), 40)
-a_round_of("cut", "a flush cut, or its transaction begun, nothing sent", 14, ("cut", "begin"), 30)
-a_round_of("sent", "a flush sent and not acknowledged, or acknowledged and not committed", 20, ("sent", "acked"), 30)
-a_round_of("commit-sent", "a transaction's commit sent and not answered", 12, ("commit-sent",), 30)
-a_round_of("written", "a flush committed, before and after its offset is", 20,
-           ("written", "offset-commit", "offset-committed"), 10)  # fmt: skip
-a_round_of("republish", POINTS["republish"].what, 8, ("republish",), 6)
-a_round_of("restore", "a changelog taken over or read in part", 20, ("open", "restore"), 5)
-a_round_of("restore-deep", "a changelog read in part, further on", 10, ("restore",), 2_000)
+a_round_of("apply", POINTS["apply"].what, 14, "apply")
+a_round_of("cut", "a flush cut, or its transaction begun, nothing sent", 14, "cut", "begin")
+a_round_of("sent", "a flush sent and not acknowledged, or acknowledged and not committed", 20, "sent", "acked")
+a_round_of("commit-sent", "a transaction's commit sent and not answered", 12, "commit-sent")
+a_round_of(
+    "written", "a flush committed, before and after its offset is", 20, "written", "offset-commit", "offset-committed"
+)
+a_round_of("republish", POINTS["republish"].what, 8, "republish")
+a_round_of("restore", "a changelog taken over, or read in part", 30, "open", "restore")
 
 
 @a_round("rebalance", "SIGKILL in a rebalance: begun; saved, not committed; assigned, not read yet", 12)

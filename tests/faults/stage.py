@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,7 @@ from streams.embedded import Embedded
 from streams.settings import load
 from streams.topics import TopicsSpec, ensure_topics
 from tests.faults.holding import Held, hold
+from tests.faults.network import Network
 from tests.support.audit import add_users
 from tests.support.feed import Feed, yesterday_ms
 from tests.support.kafka import Cluster
@@ -62,8 +64,9 @@ class Store:
 class Stage:
     """One round. Everything that is random comes from ``chance``; ``tally`` counts what was done."""
 
-    def __init__(self, cluster: Cluster, store: Store, directory: Path, seed: str) -> None:
+    def __init__(self, cluster: Cluster, network: Network, store: Store, directory: Path, seed: str) -> None:
         self.cluster = cluster
+        self.network = network
         self.store = store
         self.chance = random.Random(seed)
         self.tally: Counter[str] = Counter()
@@ -107,9 +110,10 @@ class Stage:
 
     # --------------------------------------------------------------------------------------- its workers
 
-    def hire(self, *, named: bool = True, through: Sequence[str] = ()) -> Worker:
-        """One more worker."""
-        return self._take(Worker(self.place, named=named, through=through))
+    def hire(self, *, named: bool = True, through: Sequence[str] = (), far: bool = False) -> Worker:
+        """One more worker. ``far``: through a network that can be cut."""
+        place = replace(self.place, broker=self.network.address) if far else self.place
+        return self._take(Worker(place, named=named, through=through))
 
     def replace(self, worker: Worker, through: Sequence[str] = ()) -> Worker:
         """SIGKILL, if it has not ended yet, and another under its name."""

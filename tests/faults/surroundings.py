@@ -103,6 +103,28 @@ def unreachable(stage: Stage, times: int) -> None:
         in_sync(stage)
 
 
+@a_round("cut-off", f"one worker of two loses its network for {AWAY_S} s, hanging or cut, while the brokers go on", 2)
+def cut_off(stage: Stage, times: int) -> None:
+    """A zombie that runs: it answers, says that it is incomplete, and must write no more once the network is back."""
+    far, near = stage.hire(named=False, far=True), stage.hire(named=False)
+    for at in range(times):
+        stage.wait_settled()
+        stage.pause(0.0, 1.0)
+        if at % 2:
+            stage.network.cut()
+        else:
+            stage.network.hang()
+        time.sleep(AWAY_S)
+        stage.tally["cuts"] += 1
+        stage.wait_settled(far)
+        assert far.request("GET", "/healthz").status == 200
+        assert far.not_ready()
+        told = far.ask({"userId": "u1", "token": TOKEN}), near.ask({"userId": "u1", "token": TOKEN})
+        assert told[1].headers["X-Ecounters-Complete"] == "true", told
+        assert told[0].status == 503 or told[0].headers["X-Ecounters-Complete"] == "false", told
+        stage.network.go_on()
+
+
 @a_round("disk", "a broker's disk is full (no file of it may grow), then there is room again", 3)
 def disk(stage: Stage, times: int) -> None:
     """One broker, which halts; the third time all of them."""

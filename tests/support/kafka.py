@@ -52,7 +52,7 @@ SETTINGS: Final[Mapping[str, object]] = {
     "process.roles": "broker,controller",
     "controller.listener.names": "CONTROLLER",
     "inter.broker.listener.name": "PLAINTEXT",
-    "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+    "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,FAR:PLAINTEXT",
     "auto.create.topics.enable": "false",
     "unclean.leader.election.enable": "false",
     # Every partition costs files and time at each start.
@@ -91,8 +91,11 @@ _METADATA: Final = struct.pack(">hhihi", 3, 1, 1, -1, -1)
 class Broker:
     """One node, broker and controller at once: its data, its ports, and its process while it has one."""
 
-    def __init__(self, data: Path, node: int, ports: Sequence[int], guard: Guard) -> None:
+    def __init__(
+        self, data: Path, node: int, ports: Sequence[int], guard: Guard, far: tuple[int, int] | None = None
+    ) -> None:
         self.node = node
+        self.far = far
         self.port, self.controller_port = ports
         self.paused = False
         self.logs: list[Path] = []
@@ -118,6 +121,10 @@ class Broker:
             "listeners": f"PLAINTEXT://{LOCAL}:{self.port},CONTROLLER://{LOCAL}:{self.controller_port}",
             "log.dirs": self._data,
         }
+        if self.far is not None:
+            near, (port, told) = f"PLAINTEXT://{LOCAL}:{self.port}", self.far
+            own["listeners"] = f"{own['listeners']},FAR://{LOCAL}:{port}"
+            own["advertised.listeners"] = f"{near},FAR://{LOCAL}:{told}"
         config = self._data.with_suffix(".properties")
         config.write_text("".join(f"{name}={value}\n" for name, value in {**settings, **own}.items()))
         # Child empties its file, and what it said before it was killed is wanted.
@@ -169,13 +176,21 @@ class Cluster:
     """Kafka as it is in production, of nodes 1 to ``count``: with three, any one may be lost.
 
     ``replication``: copies of a topic that does not say how many, and of Kafka's own topics; all but one of them must
-    have a write before it is acknowledged.
+    have a write before it is acknowledged. ``far``: node -> a second port of it, and the one that it names to those who
+    come there, so that something may stand in between.
     """
 
-    def __init__(self, directory: Path, count: int = 1, replication: int | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        count: int = 1,
+        replication: int | None = None,
+        far: Mapping[int, tuple[int, int]] | None = None,
+    ) -> None:
         self.directory = directory
         self.nodes: dict[int, Broker] = {}
         self._count = count
+        self._far = far or {}
         self._copies = min(count, 3) if replication is None else replication
         self._id = "k" + secrets.token_urlsafe(16)[1:]  # a first "-" would be taken for an option
         self._java: list[str] = []
@@ -201,7 +216,7 @@ class Cluster:
             ports = free_ports(2 * self._count)
             for node in range(1, self._count + 1):
                 own = ports[2 * node - 2 : 2 * node]
-                self.nodes[node] = Broker(self.directory / f"node-{node}", node, own, self._guard)
+                self.nodes[node] = Broker(self.directory / f"node-{node}", node, own, self._guard, self._far.get(node))
             for broker in self.nodes.values():
                 broker.start(self._java, self._id, self._settings())
             self.wait()

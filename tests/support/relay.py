@@ -7,16 +7,19 @@ from contextlib import suppress
 
 
 class Relay:
-    """Passes bytes to ``host:port`` and back, until it is cut (connections end) or hangs (nothing comes)."""
+    """Passes bytes to ``host:port`` and back, until it is cut (connections end) or hangs (nothing comes).
 
-    def __init__(self, host: str, port: int) -> None:
+    ``listen``: its own port; 0: any free one.
+    """
+
+    def __init__(self, host: str, port: int, listen: int = 0) -> None:
         self._to = host, port
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
         self._passing = asyncio.Event()
         self._passing.set()
-        self.port = 0
+        self.port = listen
         self.connections = 0
 
     async def __aenter__(self) -> Relay:
@@ -50,9 +53,17 @@ class Relay:
         """Take connections and bytes, and pass nothing on."""
         self._passing.clear()
 
+    def go_on(self) -> None:
+        """Pass on what has come meanwhile, and all else."""
+        self._passing.set()
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        to_reader, to_writer = await asyncio.open_connection(*self._to)
+        try:
+            to_reader, to_writer = await asyncio.open_connection(*self._to)
+        except OSError:  # nobody is there: the same is to be seen on this side
+            writer.close()
+            return
         self._writers |= {writer, to_writer}
         for source, target in ((reader, to_writer), (to_reader, writer)):
             task = asyncio.create_task(self._pump(source, target))
