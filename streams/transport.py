@@ -177,13 +177,14 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     def fetch_state(self, tp: TP) -> tuple[int | None, float | None]:
         """(the partition's end, when the broker last said so as time.time()); None: not yet, or not ours."""
-        # aiokafka's own methods assert that the partition is assigned, which another thread may just have changed.
+        # Asked for from another thread than the one that changes it: each of these is looked at once. What aiokafka
+        # offers for that looks twice, and asserts that nothing has changed.
         subscription = self._ensure_consumer()._subscription.subscription
         assignment = None if subscription is None else subscription.assignment
         state = None if assignment is None else assignment.state_value(driver.ensure_aiokafka_TP(tp))
-        if state is None or state.timestamp is None:
+        if state is None:
             return None, None
-        return state.highwater, state.timestamp / 1000
+        return state.highwater, None if state.timestamp is None else state.timestamp / 1000
 
 
 class Consumer(driver.Consumer):

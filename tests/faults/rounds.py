@@ -232,7 +232,7 @@ def zombie_aimed(stage: Stage, times: int) -> None:
         stage.wait_settled()
         point = points[at % len(points)]
         victim = stage.hire(named=False, through=through(point, 1 if point == "open" else 2, how="STOP"))
-        if stage.wait_stopped(victim):
+        if victim.wait_stopped(PATIENCE_S):
             wake(stage, victim)
         else:
             stage.tally["misses"] += 1

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import signal
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -76,7 +74,6 @@ class Stage:
         directory.mkdir(parents=True)
         self.place = Place(cluster.address, store.url, directory, settings=SETTINGS)
         self._born: dict[Worker, float] = {}
-        self._over = threading.Event()
         self._feed: Feed | None = None
         self._plan = Plan(
             yesterday_ms(), seed=self.chance.randrange(1, 1_000_000), users=USERS, rate_per_s=1.2, chaos=True
@@ -90,12 +87,10 @@ class Stage:
         settings = load(environment)
         asyncio.run(ensure_topics(settings.broker, TopicsSpec.of(settings)))
         add_users(self.place, (f"u{n + 1}" for n in range(USERS)))
-        self._feed = Feed(self.place, self._flowing(simulate(self._plan)), RATE, misroute_every=MISROUTE_EVERY)
+        self._feed = Feed(self.place, self._noted(simulate(self._plan)), RATE, misroute_every=MISROUTE_EVERY)
 
-    def _flowing(self, messages: Iterable[Published]) -> Iterator[Published]:
+    def _noted(self, messages: Iterable[Published]) -> Iterator[Published]:
         for message in messages:
-            if self._over.is_set():
-                return
             self.sent.append(message)
             yield message
 
@@ -186,22 +181,12 @@ class Stage:
         held = sum(worker.metric("ecounters_partitions") for worker in crew)
         return "" if held == self.place.partitions else f"{held:g} of {self.place.partitions} partitions are held"
 
-    def wait_stopped(self, worker: Worker, limit_s: float = PATIENCE_S) -> bool:
-        """Until a SIGSTOP has reached it; False if it does not come."""
-        deadline = time.monotonic() + limit_s
-        while time.monotonic() < deadline:
-            if os.waitid(os.P_PID, worker.process.pid, os.WSTOPPED | os.WNOHANG) is not None:
-                return True
-            time.sleep(POLL_S)
-        return False
-
     # ------------------------------------------------------------------------------------------- its end
 
     def finish(self) -> Held:
         """No more events; when all have been counted, hold everything against the log."""
-        self._over.set()
         assert self._feed is not None
-        self._feed.wait()
+        self._feed.stop()
         self.wait_settled()
         return hold(self.place, list(self.workers), self._fresh)
 
@@ -215,14 +200,13 @@ class Stage:
 
     def close(self) -> None:
         """Leave nothing behind, whatever happened."""
-        self._over.set()
         for worker in self.place.started:
             with suppress(ProcessLookupError):
                 worker.process.send_signal(signal.SIGCONT)
         self.place.end_all()
         if self._feed is not None:
             with suppress(Exception):
-                self._feed.wait()
+                self._feed.stop()
         asyncio.run(self._drop_topics())
 
     async def _drop_topics(self) -> None:

@@ -74,8 +74,12 @@ class Feed:
 
     def __init__(self, place: Place, messages: Iterable[Published], rate: float, misroute_every: int = 0) -> None:
         self._error: BaseException | None = None
+        self._stopped = threading.Event()
         self._thread = threading.Thread(
-            target=self._run, args=(place, messages, rate, misroute_every), name="feed", daemon=True
+            target=self._run,
+            args=(place, self._until_stopped(messages), rate, misroute_every),
+            name="feed",
+            daemon=True,
         )
         self._thread.start()
 
@@ -84,6 +88,17 @@ class Feed:
             asyncio.run(publish(place, messages, rate, misroute_every))
         except BaseException as error:
             self._error = error
+
+    def _until_stopped(self, messages: Iterable[Published]) -> Iterator[Published]:
+        for message in messages:
+            if self._stopped.is_set():
+                return
+            yield message
+
+    def stop(self) -> None:
+        """That was enough: publish no more, and wait for what is on its way."""
+        self._stopped.set()
+        self.wait()
 
     @property
     def running(self) -> bool:

@@ -125,6 +125,15 @@ class Worker:
         assert code == 0, self.last_words()
         return time.monotonic() - began
 
+    def wait_stopped(self, limit_s: float = READY_LIMIT_S) -> bool:
+        """Until a SIGSTOP has reached it; False if none does."""
+        deadline = time.monotonic() + limit_s
+        while os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT) is None:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.05)
+        return True
+
     def last_words(self) -> str:
         """The end of its log."""
         return self.log.read_text(errors="replace")[-4_000:]

@@ -1,0 +1,108 @@
+"""Faults at chosen moments of a worker's work, and of its log; after each, everything is the recount's.
+
+The long run with all that can befall a cluster is `make faults`; this is what holds on any broker, once each.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+
+import pytest
+
+from ecounters.simulate import simulate
+from tests.faults.aimed import clock_ahead, through
+from tests.faults.surroundings import HOUR_S, ahead_of_time
+from tests.integration.test_exact import USERS, check, plan
+from tests.support.audit import add_users
+from tests.support.feed import Feed, made_up
+from tests.support.workers import Place, Worker
+
+EVENTS = 20_000
+RATE = 1_000.0
+STRUCK_S = 60
+AT_WORK = (
+    ("apply", 5), ("cut", 3), ("begin", 4), ("sent", 5), ("acked", 3), ("commit-sent", 4), ("written", 3),
+    ("republish", 1), ("offset-commit", 2), ("offset-committed", 2), ("open", 2), ("restore", 50),
+)  # fmt: skip
+"""(point, at which passing) of a worker that is let be."""
+
+
+def feed(place: Place, seed: int) -> Feed:
+    """A log with chaos on its way, until it is stopped, and users who may ask."""
+    add_users(place, (f"u{n + 1}" for n in range(USERS)))
+    return Feed(place, simulate(plan(seed)), RATE, misroute_every=300)
+
+
+def struck(worker: Worker) -> Worker:
+    """One that was aimed at has been killed by itself, and another is in its place."""
+    assert worker.process.wait(STRUCK_S) == -signal.SIGKILL, worker.last_words()
+    return Worker(worker.place, again=worker)
+
+
+def test_a_kill_at_any_moment_of_its_work_changes_nothing(place: Place) -> None:
+    """Mid-batch; before, in and after a transaction; before and after the offset's commit; while it restores."""
+    flowing = feed(place, 21)
+    worker = Worker(place)
+    for point, nth in AT_WORK:
+        worker.kill()
+        worker = struck(Worker(place, again=worker, through=through(point, nth)))
+    flowing.stop()
+    check(place, [worker.wait_ready()])
+
+
+def test_a_kill_at_any_moment_of_a_rebalance_changes_nothing(place: Place) -> None:
+    """As another joins: begun, nothing saved; saved, not committed; assigned, nothing read. And as it ends."""
+    flowing = feed(place, 22)
+    first = Worker(place).wait_ready()
+    for point in ("revoke", "let-go", "assigned"):
+        second = Worker(place, through=through(point, 2)).wait_ready()
+        with Worker(place) as third:
+            second = struck(second).wait_ready()
+            third.wait_ready().end()
+        if point == "assigned":
+            second.kill()
+            second = Worker(place, again=second, through=through("stop", 1)).wait_ready()
+            second.process.send_signal(signal.SIGTERM)
+            second = struck(second).wait_ready()
+        second.end()
+    flowing.stop()
+    check(place, [first.wait_ready()])
+
+
+def test_what_comes_again_ahead_or_by_a_wrong_clock_changes_nothing(place: Place) -> None:
+    """The log's last minutes, shuffled; events of the future; a worker whose own clock is five hours ahead."""
+    add_users(place, (f"u{n + 1}" for n in range(USERS)))
+    chance = random.Random(23)
+    messages = made_up(plan(23), EVENTS)
+    half = EVENTS // 2
+    worker = Worker(place)
+    Feed(place, messages[:half], 0).wait()
+    since = messages[half].at_ms - 10 * 60_000
+    again = [message for message in messages[:half] if message.at_ms >= since]
+    chance.shuffle(again)
+    worker.wait_ready().kill()
+    worker = Worker(place, again=worker, through=clock_ahead(5 * HOUR_S)).wait_ready()
+    Feed(place, [*again, *ahead_of_time(chance, 100), *messages[half:]], RATE).wait()
+    while worker.metric("ecounters_calls_reaped") == 0:  # idle, it takes those that live for silent since long
+        time.sleep(0.1)
+    worker.kill()
+    counted = check(place, [Worker(place, again=worker).wait_ready()])
+    assert sum(reason == "clock_ahead" for one in counted for _, reason, _ in one.refused) >= 100
+
+
+@pytest.mark.parametrize("point", ["sent", "commit-sent"])
+def test_a_worker_that_sleeps_amid_a_transaction_writes_no_more(place: Place, point: str) -> None:
+    """Another took its name and its partitions meanwhile; what it was about to write or to commit is refused."""
+    flowing = feed(place, 24)
+    zombie = Worker(place, through=through(point, 3, how="STOP"))
+    assert zombie.wait_stopped()
+    worker = Worker(place, again=zombie).wait_ready()
+    zombie.process.send_signal(signal.SIGCONT)
+    while "could not be flushed" not in zombie.last_words():
+        assert zombie.process.poll() is None, zombie.last_words()
+        time.sleep(0.05)
+    zombie.kill()
+    flowing.stop()
+    check(place, [worker.wait_ready()])
