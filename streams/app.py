@@ -19,7 +19,8 @@ from streams.sessions import Sessions
 from streams.settings import Settings
 from streams.table import StateManager, StateTable
 from streams.transport import Assignor, broker_urls
-from streams.web.api import Api
+from streams.web.api import COUNTERS_PATHS, Api
+from streams.web.docs import Docs
 
 HEARTBEATS: Final = 4
 """In a session's time: so many may be lost, less one, before a worker is taken for dead."""
@@ -58,7 +59,8 @@ def build(settings: Settings, partitions: int) -> Engine:
     table.furnish(Context(settings, _policy(settings), partitions, metrics, table, app.crash), sessions)
     add_agent(app, settings.topic, table)
     answers = Answers(table, settings.keep_days * 86_400_000)
-    api = Api(sessions.authorize, answers, WorkerHealth(app, table, settings, metrics), metrics)
+    docs = Docs(settings.topic, COUNTERS_PATHS)
+    api = Api(sessions.authorize, answers, WorkerHealth(app, table, settings, metrics), metrics, docs)
     return Engine(app, table, sessions, api)
 
 

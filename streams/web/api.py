@@ -14,6 +14,7 @@ from ecounters.query import BODY_BYTES_MAX, Request, parse_request
 from streams.answers import Answers
 from streams.metrics import Metrics
 from streams.sessions import Account
+from streams.web.docs import Docs
 from streams.web.responses import json_response, middleware, plain_error
 
 COUNTERS_PATHS: Final = ("/api/v2/overallCount/Ecounters", "/deepcall/api/v2/overallCount/Ecounters")
@@ -33,12 +34,18 @@ class Api:
     """The HTTP application. ``authorize`` says who is asking, or raises Refused."""
 
     def __init__(
-        self, authorize: Callable[[Request], Awaitable[Account]], answers: Answers, health: Health, metrics: Metrics
+        self,
+        authorize: Callable[[Request], Awaitable[Account]],
+        answers: Answers,
+        health: Health,
+        metrics: Metrics,
+        docs: Docs,
     ) -> None:
         self._authorize = authorize
         self._answers = answers
         self._health = health
         self._metrics = metrics
+        self._docs = docs
 
     def application(self) -> web.Application:
         """An aiohttp application with all routes."""
@@ -49,6 +56,7 @@ class Api:
         app.router.add_get("/healthz", self.healthz)
         app.router.add_get("/readyz", self.readyz)
         app.router.add_get("/metrics", self.metrics)
+        self._docs.add_to(app)
         return app
 
     async def counters(self, request: web.Request) -> web.Response:

@@ -1,0 +1,146 @@
+"""The OpenAPI document of a worker, from the tables that the worker itself goes by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from ecounters.errors import API_ERRORS, DENIED, INTERNAL, INVALID_PARAMETER
+from ecounters.openapi_schemas import Schema, error, parameters, payload
+
+JSON: Final = "application/json"
+
+TEXT: Final = """\
+All live and windowed counters of one account in one answer.
+
+Errors have one form, and their message says what was wrong and where. A path that is not here gives 404 in that form,
+a method that a path does not have 405 with `Allow`, and bytes that are no HTTP 400. `OPTIONS` is answered everywhere.
+What is published to Kafka so that it is counted is described by [/asyncapi.json](/asyncapi.json).
+"""
+
+ANSWER_HEADERS: Final[dict[str, tuple[str, Schema, bool]]] = {
+    "ETag": ("Of the plain body: send it as If-None-Match", {"type": "string", "pattern": '^W/"[0-9a-f]+-.{27}"$'}, True),
+    "X-Ecounters-As-Of": ("Time of the newest event that is in it", {"type": "string", "format": "date-time"}, False),
+    "X-Ecounters-Lag-Ms": ("How far the partition is behind its end", {"type": "integer", "minimum": 0}, True),
+    "X-Ecounters-Complete": ("false: restoring, or no word from Kafka", {"type": "boolean"}, True),
+    "X-Ecounters-Suspected": ("Live calls not heard of for long", {"type": "integer", "minimum": 0}, True),
+    "X-Ecounters-Range": ("What was counted: begin/end in RFC 3339", {"type": "string", "pattern": "^[^/]+/[^/]+$"}, True),
+    "X-Ecounters-Position": (
+        "partition:offset of the next event that is not in it", {"type": "string", "pattern": "^[0-9]+:[0-9]+$"}, True,
+    ),
+}  # fmt: skip
+"""Of an answer with counters, beside the common ones: (meaning, schema, whether it is always there)."""
+
+ALSO: Final[dict[int, tuple[str, tuple[int, ...]]]] = {
+    413: ("The body is larger than 64 KiB", (INVALID_PARAMETER,)),
+    429: ("Wrong credentials too often from this address or for this user", (DENIED,)),
+    503: ("The store or the counters cannot be had for now", (INTERNAL,)),
+}
+"""Statuses that are no code's own: what they mean, and the codes that come with them."""
+
+
+def document(version: str, common_headers: Mapping[str, str], counters_paths: Iterable[str]) -> dict[str, Any]:
+    """The whole document. ``version``: of this program; ``common_headers``: what every answer has."""
+    always = {name: _constant(value) for name, value in common_headers.items()}
+    counters = {path: _counters(always, at) for at, path in enumerate(counters_paths)}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Ecounters", "version": version, "description": TEXT, "license": {"name": "MIT"}},
+        "servers": [{"url": "/"}],
+        "tags": [{"name": "counters"}, {"name": "worker", "description": "For those who run it"}],
+        "paths": {**counters, **_worker(always)},
+        "components": {
+            "schemas": {"Parameters": parameters(), "Message": payload()},
+            "headers": {name: _header(*told) for name, told in ANSWER_HEADERS.items()},
+        },
+    }
+
+
+def _constant(value: str) -> dict[str, Any]:
+    return {"required": True, "schema": {"type": "string", "const": value}}
+
+
+def _header(meaning: str, schema: Schema, always: bool) -> dict[str, Any]:
+    return {"description": meaning, "required": always, "schema": schema}
+
+
+RETRY_AFTER: Final = _header("Seconds", {"type": "integer", "minimum": 1}, True)
+
+
+def _content(schema: Schema) -> dict[str, Any]:
+    return {JSON: {"schema": schema}}
+
+
+def _errors(statuses: Iterable[int], always: Mapping[str, Any]) -> dict[str, Any]:
+    """The refusals with these statuses."""
+    found = {}
+    for status in statuses:
+        meaning, more = ALSO.get(status, ("", ()))
+        codes = [code for code, of in API_ERRORS.items() if of.http_status == status] + list(more)
+        lines = [meaning] if meaning else []
+        lines += [f"{code} {API_ERRORS[code].text}" for code in codes]
+        headers = {**always, "Retry-After": RETRY_AFTER} if status in (429, 503) else dict(always)
+        found[str(status)] = {
+            "description": "; ".join(lines), "headers": headers, "content": _content(error(codes)),
+        }  # fmt: skip
+    return found
+
+
+def _counters(always: Mapping[str, Any], at: int) -> dict[str, Any]:
+    """POST and OPTIONS of the path of the counters, which has several names: operation ids are told apart by ``at``."""
+    told = {name: {"$ref": f"#/components/headers/{name}"} for name in ANSWER_HEADERS}
+    success = {
+        "type": "object",
+        "required": ["message", "status"],
+        "properties": {"message": {"$ref": "#/components/schemas/Message"}, "status": {"const": "success"}},
+        "additionalProperties": False,
+    }
+    post = {
+        "operationId": "counters" + "ByOtherPath" * at,
+        "tags": ["counters"],
+        "summary": "All counters of one account",
+        "description": "The body is JSON, whatever its Content-Type says.",
+        "parameters": [{"name": "If-None-Match", "in": "header", "schema": {"type": "string"}}],
+        "requestBody": {"required": True, "content": _content({"$ref": "#/components/schemas/Parameters"})},
+        "responses": {
+            "200": {"description": "The counters", "headers": {**always, **told}, "content": _content(success)},
+            "304": {"description": "What the client has still holds", "headers": {**always, **told}},
+            **_errors((400, 403, 413, 429, 500, 503), always),
+        },
+    }
+    options = {
+        "operationId": "preflight" + "ByOtherPath" * at,
+        "tags": ["counters"],
+        "summary": "What a browser asks before it sends",
+        "responses": {"204": {"description": "The headers are the answer", "headers": dict(always)}},
+    }
+    return {"post": post, "options": options}
+
+
+def _worker(always: Mapping[str, Any]) -> dict[str, Any]:
+    """The other routes, which ask for nothing."""
+    status: Schema = {"type": "object", "required": ["status"], "properties": {"status": {"type": "string"}}}
+    not_ready = _errors((503,), always)["503"] | {"description": "Why not", "content": _content(error([1000]))}
+    not_ready["headers"] = dict(always)
+    return {
+        "/healthz": _get("healthz", "The process is alive", _content(status), always),
+        "/readyz": _get("readyz", "Restored, connected, and not far behind", _content(status), always, not_ready),
+        "/metrics": _get("metrics", "For Prometheus", _text("text/plain"), always),
+        "/openapi.json": _get("openapi", "This document", _content({"type": "object"}), always),
+        "/asyncapi.json": _get("asyncapi", "The events, machine readable", _content({"type": "object"}), always),
+        "/docs": _get("docs", "This document, for people", _text("text/html"), always),
+    }
+
+
+def _text(kind: str) -> dict[str, Any]:
+    return {kind: {"schema": {"type": "string"}}}
+
+
+def _get(
+    name: str, summary: str, content: dict[str, Any], always: Mapping[str, Any], or_503: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    responses = {"200": {"description": summary, "headers": dict(always), "content": content}}
+    if or_503 is not None:
+        responses["503"] = or_503
+    responses |= _errors((500,), always)
+    return {"get": {"operationId": name, "tags": ["worker"], "summary": summary, "responses": responses}}
