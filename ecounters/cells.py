@@ -6,7 +6,7 @@ the window in which it started; once that window has gone into a day, its cell l
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
 from itertools import chain
 from zoneinfo import ZoneInfo
@@ -127,9 +127,7 @@ class Spans:
 
     def within(self, begin: int, end: int) -> Iterator[Span]:
         """The spans that share time with [begin, end), oldest days first."""
-        for day in self.days:
-            if day.begin < end and day.end > begin:
-                yield day
+        yield from self.days_within(begin, end)
         if (end - begin) // WINDOW_MS < len(self.windows):
             for at in range(begin - begin % WINDOW_MS, end, WINDOW_MS):
                 span = self.windows.get(at)
@@ -139,6 +137,10 @@ class Spans:
             for span in self.windows.values():
                 if span.begin < end and span.end > begin:
                     yield span
+
+    def days_within(self, begin: int, end: int) -> list[Span]:
+        """The days that share time with [begin, end), oldest first."""
+        return self.days[bisect_right(self.days, begin, key=_end) : bisect_left(self.days, end, key=_begin)]
 
     def roll_up(self, zone: ZoneInfo, keep_from: int) -> None:
         """Make days of the zone out of the windows of every day that is over at ``keep_from``."""
@@ -188,3 +190,7 @@ class Spans:
 
 def _begin(span: Span) -> int:
     return span.begin
+
+
+def _end(span: Span) -> int:
+    return span.end

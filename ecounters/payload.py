@@ -6,11 +6,12 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
 from ecounters.cells import Dims
+from ecounters.conditions import Where
 from ecounters.counters import COUNTERS, PAYLOAD, Counter, Kind
 from ecounters.user import LiveKey, User
 
@@ -18,25 +19,39 @@ Value = dict[str, int] | int | float
 
 _DIMENSION: Final = {"type": 0, "campaign": 1, "did": 2, "status": 3}
 _LIVE_DIMENSION: Final = {"type": 0, "campaign": 1, "did": 2, "ivr": 3}
+_PAYLOAD: Final = tuple(counter.key for counter in PAYLOAD)
+_OF_NOW: Final = (Kind.LIVE_MAP, Kind.LIVE_SUM, Kind.BALANCE)
+_COUNTED: Final = tuple(counter.key for counter in PAYLOAD if counter.kind not in _OF_NOW)
 
 
 class Totals:
-    """The sums over the cells of a range. ``begin`` and ``end`` are what was counted, in ms."""
+    """The sums over the cells of a range that ``where`` holds for. ``begin`` and ``end`` are what was counted, in ms.
 
-    __slots__ = ("_by_dims", "begin", "counts", "end")
+    ``live``: whether to count the live calls too, which are of now.
+    """
 
-    def __init__(self, user: User | None, begin: int, end: int) -> None:
+    __slots__ = ("_by_dims", "begin", "counts", "end", "live")
+
+    def __init__(
+        self, user: User | None, begin: int, end: int, where: Where | None = None, *, live: bool = True
+    ) -> None:
         self.begin, self.end = begin, end
         self.counts: dict[str, int] = {}
+        self.live: dict[LiveKey, int] = {}
         self._by_dims: dict[Dims, int] = {}
         if user is None:
             return
         user.settle()
+        holds = where.compiled() if where is not None else None
+        if live:
+            self.live = user.live if holds is None else {k: n for k, n in user.live.items() if holds((*k[:3], None))}
         counts, by_dims = self.counts, self._by_dims
         for span in user.spans.within(begin, end):
             self.begin = min(self.begin, span.begin)
             self.end = max(self.end, span.end)
             for dims, cell in span.cells.items():
+                if holds is not None and not holds(dims):
+                    continue
                 for slot, amount in cell.counts.items():
                     counts[slot] = counts.get(slot, 0) + amount
                 by_dims[dims] = by_dims.get(dims, 0) + cell.counts.get("TC", 0)
@@ -60,12 +75,17 @@ class Totals:
 
 def message(user: User | None, totals: Totals, fields: Iterable[str] = ()) -> dict[str, Value]:
     """The answer's ``message``: the payload's counters, then the fields asked for, as JSON values in order."""
-    keys = dict.fromkeys([counter.key for counter in PAYLOAD])
-    keys.update(dict.fromkeys(fields))
+    keys = dict.fromkeys((*_PAYLOAD, *fields))
     return {key: _VALUES[COUNTERS[key].kind](COUNTERS[key], user, totals) for key in keys}
 
 
-def body(told: dict[str, Value]) -> bytes:
+def counted(totals: Totals, fields: Iterable[str] = ()) -> dict[str, Value]:
+    """The same without what is of now: live calls and balances."""
+    keys = dict.fromkeys((*_COUNTED, *fields))
+    return {key: _VALUES[COUNTERS[key].kind](COUNTERS[key], None, totals) for key in keys}
+
+
+def body(told: dict[str, Value] | list[dict[str, Any]]) -> bytes:
     """The bytes of a successful answer."""
     return orjson.dumps({"message": told, "status": "success"})
 
@@ -97,11 +117,10 @@ def seconds(ms: int, parts: int = 1) -> int | float:
     return whole(round(ms / parts / 1000, 3)) if parts else 0
 
 
-def _live(counter: Counter, user: User | None) -> dict[str, int]:
+def _live(counter: Counter, totals: Totals) -> dict[str, int]:
     at = _LIVE_DIMENSION[counter.source[0]]
     found: dict[str, int] = {}
-    live: dict[LiveKey, int] = {} if user is None else user.live
-    for key, calls in live.items():
+    for key, calls in totals.live.items():
         if key[at]:
             found[key[at]] = found.get(key[at], 0) + calls
     return found
@@ -120,8 +139,8 @@ def _average(counter: Counter, totals: Totals) -> int | float:
 
 
 _VALUES: Final[dict[Kind, Callable[[Counter, User | None, Totals], Value]]] = {
-    Kind.LIVE_MAP: lambda counter, user, totals: in_order(_live(counter, user)),
-    Kind.LIVE_SUM: lambda counter, user, totals: sum(_live(counter, user).values()),
+    Kind.LIVE_MAP: lambda counter, user, totals: in_order(_live(counter, totals)),
+    Kind.LIVE_SUM: lambda counter, user, totals: sum(_live(counter, totals).values()),
     Kind.CALL_MAP: lambda counter, user, totals: in_order(totals.calls_by(counter.source[0])),
     Kind.INPUT_MAP: lambda counter, user, totals: in_order(totals.inputs(counter.key)),
     Kind.COUNT: lambda counter, user, totals: totals.counts.get(counter.key, 0),

@@ -7,15 +7,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, NamedTuple, Protocol
 
+from ecounters.dates import time_range
 from ecounters.errors import Refused
 from ecounters.payload import Totals, body, etag, message
-from ecounters.query import Request, time_range
+from ecounters.query import Request
+from ecounters.series import Series
 from ecounters.state import PartitionState
 from ecounters.user import User
 from streams.sessions import Account
 
 KEPT_ANSWERS_MAX: Final = 4_096
-"""Different (user, range, fields) whose bytes are kept; some 1 KB each."""
+"""Different (user, range, what is asked for) whose bytes are kept; some 1 KB each."""
+KEPT_BYTES_MAX: Final = 64_000_000
+"""Of all of these: a series has up to 1 MB."""
 
 
 class Place(NamedTuple):
@@ -59,32 +63,43 @@ class Answers:
         self._places = places
         self._keep_ms = keep_ms
         self._kept: OrderedDict[tuple[object, ...], _Kept] = OrderedDict()
+        self._kept_bytes = 0
 
     def answer(self, account: Account, request: Request, now_ms: int) -> Answer:
-        """The answer to one request, or Refused: 1000 for its dates, 503 while the partition is elsewhere."""
-        begin, end = time_range(request, account.zone, now_ms, self._keep_ms)
+        """The answer to one request (a series, if it has an interval), or Refused: 1000 for its range, 503 while the
+        partition is elsewhere."""
+        asked = time_range(request.dates, account.zone, now_ms, self._keep_ms)
         place = self._places.place_of(account.user_id)
         if place is None:
             raise Refused(1032, "these counters are being moved or restored; try again shortly", http_status=503)
         user = place.state.users.get(account.user_id)
-        kept = self._bytes(user, account.user_id, begin, end, request.fields)
+        kept = self._bytes(user, account, asked, request)
         return Answer(kept.body, kept.etag, self._headers(place, kept, user))
 
-    def _bytes(self, user: User | None, user_id: str, begin: int, end: int, fields: tuple[str, ...]) -> _Kept:
+    def _bytes(self, user: User | None, account: Account, asked: tuple[int, int], request: Request) -> _Kept:
         if user is not None:
             user.settle()
         token, version = (user.token, user.version) if user is not None else (None, 0)
-        key = (user_id, begin, end, fields)
+        zone = account.zone.key if request.interval is not None else None
+        key = (account.user_id, asked, request.filter, request.fields, request.interval, zone)
         kept = self._kept.get(key)
         if kept is not None and kept.token is token and kept.version == version:
             self._kept.move_to_end(key)
             return kept
-        totals = Totals(user, begin, end)
-        content = body(message(user, totals, fields))
-        kept = self._kept[key] = _Kept(token, version, content, etag(content), totals.begin, totals.end)
-        self._kept.move_to_end(key)
-        if len(self._kept) > KEPT_ANSWERS_MAX:
-            self._kept.popitem(last=False)
+        if request.interval is not None:
+            made = Series(user, asked, request.interval, account.zone, request.where, request.fields)
+            content, begin, end = body(made.message), made.begin, made.end
+        else:
+            totals = Totals(user, *asked, request.where)
+            content, begin, end = body(message(user, totals, request.fields)), totals.begin, totals.end
+        return self._keep(key, _Kept(token, version, content, etag(content), begin, end))
+
+    def _keep(self, key: tuple[object, ...], kept: _Kept) -> _Kept:
+        was = self._kept.pop(key, None)
+        self._kept[key] = kept
+        self._kept_bytes += len(kept.body) - (len(was.body) if was is not None else 0)
+        while len(self._kept) > KEPT_ANSWERS_MAX or self._kept_bytes > KEPT_BYTES_MAX:
+            self._kept_bytes -= len(self._kept.popitem(last=False)[1].body)
         return kept
 
     def _headers(self, place: Place, kept: _Kept, user: User | None) -> dict[str, str]:

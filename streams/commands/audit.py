@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 
 import click
 
+from ecounters.dates import DateCondition, time_range
 from ecounters.errors import Refused
-from ecounters.query import Condition, Request, time_range
 from streams.commands.common import go, settings_with
 from streams.commands.publishing import Progress
 from streams.sessions import Sessions
@@ -36,9 +36,9 @@ def _range(option: str, op: str, text: str, zone: ZoneInfo, settings: Settings) 
     values = tuple(int(one) if re.fullmatch(r"[0-9]{1,15}", one) else one for one in text.split(".."))
     if len(values) > 2 or (len(values) == 2 and op != "eq"):
         raise click.BadParameter(f"{text!r} is more than a date", param_hint=option)
-    asked = Request(conditions=(Condition("between" if len(values) == 2 else op, values, option),))
+    asked = DateCondition("between" if len(values) == 2 else op, values, option)
     try:
-        return time_range(asked, zone, now_ms(), settings.keep_days * DAY_MS)
+        return time_range([asked], zone, now_ms(), settings.keep_days * DAY_MS)
     except Refused as refused:
         raise click.BadParameter(refused.detail, param_hint=option) from None
 

@@ -18,6 +18,7 @@ from streams.web.docs import Docs
 from streams.web.responses import json_response, middleware, plain_error
 
 COUNTERS_PATHS: Final = ("/api/v2/overallCount/Ecounters", "/deepcall/api/v2/overallCount/Ecounters")
+SERIES_PATHS: Final = ("/api/v2/overallCount/series", "/deepcall/api/v2/overallCount/series")
 
 
 class Health(Protocol):
@@ -53,6 +54,9 @@ class Api:
         for path in COUNTERS_PATHS:
             app.router.add_post(path, self.counters)
             app.router.add_options(path, self.options)
+        for path in SERIES_PATHS:
+            app.router.add_post(path, self.series)
+            app.router.add_options(path, self.options)
         app.router.add_get("/healthz", self.healthz)
         app.router.add_get("/readyz", self.readyz)
         app.router.add_get("/metrics", self.metrics)
@@ -61,7 +65,13 @@ class Api:
 
     async def counters(self, request: web.Request) -> web.Response:
         """POST /api/v2/overallCount/Ecounters: all counters of one account."""
-        asked = parse_request(await request.read())
+        return await self._answer(request, parse_request(await request.read()))
+
+    async def series(self, request: web.Request) -> web.Response:
+        """POST /api/v2/overallCount/series: the counters of one account, step by step."""
+        return await self._answer(request, parse_request(await request.read(), series=True))
+
+    async def _answer(self, request: web.Request, asked: Request) -> web.Response:
         account = await self._authorize(asked)
         answer = self._answers.answer(account, asked, int(time.time() * 1000))
         if _matches(request.headers.get("If-None-Match", ""), answer.etag):

@@ -152,7 +152,7 @@ def test_who_may_ask_and_who_may_not(place: Place, worker: Worker) -> None:
         (b"{}", 400, 1002, "UserId not provided"),
         (b'{"ssid":"x","x":1}', 400, 1000, 'Invalid parameter: unknown parameter "x"'),
         (b'{"ssid":"x","Field":["XX"]}', 400, 1000, 'Invalid parameter: Field[0] "XX"'),
-        (b'{"ssid":"x","filter":[{"field":"did","value":"1"}]}', 400, 1000, "Invalid parameter: filter[0].field"),
+        (b'{"ssid":"x","filter":[{"field":"dids","value":"1"}]}', 400, 1000, "Invalid parameter: filter[0].field"),
     ],
 )
 def test_a_request_that_is_wrong_is_told_what_and_where(

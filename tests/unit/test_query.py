@@ -10,8 +10,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from ecounters.counters import FIELDS
+from ecounters.dates import time_range
 from ecounters.errors import Refused
-from ecounters.query import Request, parse_request, time_range
+from ecounters.query import Request, parse_request
 from ecounters.windows import DAY_MS
 
 KEEP_MS = 400 * DAY_MS
@@ -41,7 +42,8 @@ def refusal(content: bytes | dict[str, Any]) -> tuple[int, int, str]:
 
 def ranged(*conditions: dict[str, Any], zone: ZoneInfo = KOLKATA, now_ms: int = NOW_MS) -> tuple[int, int]:
     """The range that conditions on the date make."""
-    return time_range(asked(filter=[{"field": "date"} | one for one in conditions]), zone, now_ms, KEEP_MS)
+    dates = asked(filter=[{"field": "date"} | one for one in conditions]).dates
+    return time_range(dates, zone, now_ms, KEEP_MS)
 
 
 def no_range(*conditions: dict[str, Any]) -> str:
@@ -159,7 +161,7 @@ def test_what_is_wrong_with_a_condition_is_named_with_its_place(condition: objec
 def test_at_most_32_conditions() -> None:
     """A longer filter is refused."""
     one = {"field": "date", "value": "today"}
-    assert len(asked(filter=[one] * 32).conditions) == 32
+    assert len(asked(filter=[one] * 32).dates) == 32
     assert refusal({"filter": [one] * 33})[0] == 1000
 
 
@@ -168,9 +170,9 @@ def test_at_most_32_conditions() -> None:
 
 def test_the_default_is_today_until_now() -> None:
     """From 00:00 in the user's zone to the end of the window that holds now."""
-    assert time_range(asked(), KOLKATA, NOW_MS, KEEP_MS) == (at("03-09 18:30"), at("03-10 12:15"))
-    assert time_range(asked(), KOLKATA, at("03-10 12:00"), KEEP_MS) == (at("03-09 18:30"), at("03-10 12:15"))
-    assert time_range(asked(), KOLKATA, at("03-10 18:30"), KEEP_MS) == (at("03-10 18:30"), at("03-10 18:45"))
+    assert time_range([], KOLKATA, NOW_MS, KEEP_MS) == (at("03-09 18:30"), at("03-10 12:15"))
+    assert time_range([], KOLKATA, at("03-10 12:00"), KEEP_MS) == (at("03-09 18:30"), at("03-10 12:15"))
+    assert time_range([], KOLKATA, at("03-10 18:30"), KEEP_MS) == (at("03-10 18:30"), at("03-10 18:45"))
 
 
 @pytest.mark.parametrize(
