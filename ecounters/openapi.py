@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ecounters.errors import API_ERRORS, DENIED, INTERNAL, INVALID_PARAMETER
-from ecounters.openapi_schemas import Schema, error, parameters, payload
+from ecounters.openapi_schemas import (
+    Schema,
+    condition,
+    date,
+    error,
+    parameters,
+    payload,
+    series_parameters,
+    steps,
+)
 
 JSON: Final = "application/json"
 
@@ -18,17 +27,23 @@ a method that a path does not have 405 with `Allow`, and bytes that are no HTTP 
 What is published to Kafka so that it is counted is described by [/asyncapi.json](/asyncapi.json).
 """
 
+_NUMBER: Final[Schema] = {"type": "integer", "minimum": 0}
+_MOMENT: Final[Schema] = {"type": "string", "format": "date-time"}
+
+
+def _like(pattern: str) -> Schema:
+    return {"type": "string", "pattern": pattern}
+
+
 ANSWER_HEADERS: Final[dict[str, tuple[str, Schema, bool]]] = {
-    "ETag": ("Of the plain body: send it as If-None-Match", {"type": "string", "pattern": '^W/"[0-9a-f]+-.{27}"$'}, True),
-    "X-Ecounters-As-Of": ("Time of the newest event that is in it", {"type": "string", "format": "date-time"}, False),
-    "X-Ecounters-Lag-Ms": ("How far the partition is behind its end", {"type": "integer", "minimum": 0}, True),
+    "ETag": ("Of the plain body: send it as If-None-Match", _like('^W/"[0-9a-f]+-.{27}"$'), True),
+    "X-Ecounters-As-Of": ("Time of the newest event that is in it", _MOMENT, False),
+    "X-Ecounters-Lag-Ms": ("How far the partition is behind its end", _NUMBER, True),
     "X-Ecounters-Complete": ("false: restoring, or no word from Kafka", {"type": "boolean"}, True),
-    "X-Ecounters-Suspected": ("Live calls not heard of for long", {"type": "integer", "minimum": 0}, True),
-    "X-Ecounters-Range": ("What was counted: begin/end in RFC 3339", {"type": "string", "pattern": "^[^/]+/[^/]+$"}, True),
-    "X-Ecounters-Position": (
-        "partition:offset of the next event that is not in it", {"type": "string", "pattern": "^[0-9]+:[0-9]+$"}, True,
-    ),
-}  # fmt: skip
+    "X-Ecounters-Suspected": ("Live calls not heard of for long", _NUMBER, True),
+    "X-Ecounters-Range": ("What was counted: begin/end in RFC 3339", _like("^[^/]+/[^/]+$"), True),
+    "X-Ecounters-Position": ("partition:offset of the next event that is not in it", _like("^[0-9]+:[0-9]+$"), True),
+}
 """Of an answer with counters, beside the common ones: (meaning, schema, whether it is always there)."""
 
 ALSO: Final[dict[int, tuple[str, tuple[int, ...]]]] = {
@@ -39,18 +54,42 @@ ALSO: Final[dict[int, tuple[str, tuple[int, ...]]]] = {
 """Statuses that are no code's own: what they mean, and the codes that come with them."""
 
 
-def document(version: str, common_headers: Mapping[str, str], counters_paths: Iterable[str]) -> dict[str, Any]:
+class Asked(NamedTuple):
+    """What is asked for by POST. The schemas are names of components; ``answer``: the answer's ``message``."""
+
+    name: str
+    summary: str
+    body: str
+    answer: str
+
+
+COUNTERS: Final = Asked("counters", "All counters of one account", "Parameters", "Message")
+SERIES: Final = Asked("series", "The counters of one account, step by step", "SeriesParameters", "Steps")
+
+
+def document(
+    version: str, common_headers: Mapping[str, str], counters_paths: Iterable[str], series_paths: Iterable[str]
+) -> dict[str, Any]:
     """The whole document. ``version``: of this program; ``common_headers``: what every answer has."""
     always = {name: _constant(value) for name, value in common_headers.items()}
-    counters = {path: _counters(always, at) for at, path in enumerate(counters_paths)}
+    asked = {path: _asked(COUNTERS, always, at) for at, path in enumerate(counters_paths)}
+    asked |= {path: _asked(SERIES, always, at) for at, path in enumerate(series_paths)}
     return {
         "openapi": "3.1.0",
         "info": {"title": "Ecounters", "version": version, "description": TEXT, "license": {"name": "MIT"}},
         "servers": [{"url": "/"}],
         "tags": [{"name": "counters"}, {"name": "worker", "description": "For those who run it"}],
-        "paths": {**counters, **_worker(always)},
+        "paths": {**asked, **_worker(always)},
         "components": {
-            "schemas": {"Parameters": parameters(), "Message": payload()},
+            "schemas": {
+                "Parameters": parameters(),
+                "SeriesParameters": series_parameters(),
+                "Date": date(),
+                "Condition": condition(),
+                "Message": payload(),
+                "Steps": steps(),
+                "StepMessage": payload(of_now=False),
+            },
             "headers": {name: _header(*told) for name, told in ANSWER_HEADERS.items()},
         },
     }
@@ -86,30 +125,30 @@ def _errors(statuses: Iterable[int], always: Mapping[str, Any]) -> dict[str, Any
     return found
 
 
-def _counters(always: Mapping[str, Any], at: int) -> dict[str, Any]:
-    """POST and OPTIONS of the path of the counters, which has several names: operation ids are told apart by ``at``."""
+def _asked(what: Asked, always: Mapping[str, Any], at: int) -> dict[str, Any]:
+    """POST and OPTIONS of one of the paths of ``what``: operation ids are told apart by ``at``."""
     told = {name: {"$ref": f"#/components/headers/{name}"} for name in ANSWER_HEADERS}
     success = {
         "type": "object",
         "required": ["message", "status"],
-        "properties": {"message": {"$ref": "#/components/schemas/Message"}, "status": {"const": "success"}},
+        "properties": {"message": {"$ref": f"#/components/schemas/{what.answer}"}, "status": {"const": "success"}},
         "additionalProperties": False,
     }
     post = {
-        "operationId": "counters" + "ByOtherPath" * at,
+        "operationId": what.name + "ByOtherPath" * at,
         "tags": ["counters"],
-        "summary": "All counters of one account",
+        "summary": what.summary,
         "description": "The body is JSON, whatever its Content-Type says.",
         "parameters": [{"name": "If-None-Match", "in": "header", "schema": {"type": "string"}}],
-        "requestBody": {"required": True, "content": _content({"$ref": "#/components/schemas/Parameters"})},
+        "requestBody": {"required": True, "content": _content({"$ref": f"#/components/schemas/{what.body}"})},
         "responses": {
-            "200": {"description": "The counters", "headers": {**always, **told}, "content": _content(success)},
+            "200": {"description": what.summary, "headers": {**always, **told}, "content": _content(success)},
             "304": {"description": "What the client has still holds", "headers": {**always, **told}},
             **_errors((400, 403, 413, 429, 500, 503), always),
         },
     }
     options = {
-        "operationId": "preflight" + "ByOtherPath" * at,
+        "operationId": what.name + "Preflight" + "ByOtherPath" * at,
         "tags": ["counters"],
         "summary": "What a browser asks before it sends",
         "responses": {"204": {"description": "The headers are the answer", "headers": dict(always)}},

@@ -5,32 +5,55 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from ecounters.counters import COUNTERS, FIELDS, PAYLOAD, Counter, Kind
-from ecounters.event_types import CALL_TYPES
-from ecounters.query import _OPS, _WORDS, CONDITIONS_MAX, FIELDS_MAX, PARAMETERS
+from ecounters import conditions, dates
+from ecounters.conditions import CONDITIONS_MAX, VALUES_MAX
+from ecounters.counters import COUNTERS, FIELDS, Counter, Kind
+from ecounters.event_types import CALL_TYPES, STATUS_MAX, TEXT_MAX
+from ecounters.payload import OF_NOW
+from ecounters.query import CREDENTIAL_MAX, FIELDS_MAX, PARAMETERS
+from ecounters.series import INTERVALS, STEPS_MAX
 
 Schema = dict[str, Any]
 
+_MAP: Final[Schema] = {"type": "object", "additionalProperties": {"type": "integer", "minimum": 1}}
+_COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
+_SECONDS: Final[Schema] = {"type": "number", "minimum": 0}
+
 _KINDS: Final[dict[Kind, Schema]] = {
-    **dict.fromkeys(
-        (Kind.LIVE_MAP, Kind.CALL_MAP, Kind.INPUT_MAP),
-        {"type": "object", "additionalProperties": {"type": "integer", "minimum": 1}},
-    ),
-    **dict.fromkeys((Kind.LIVE_SUM, Kind.COUNT, Kind.SUM), {"type": "integer", "minimum": 0}),
-    **dict.fromkeys((Kind.SECONDS, Kind.AVERAGE), {"type": "number", "minimum": 0}),
+    Kind.LIVE_MAP: _MAP,
+    Kind.LIVE_SUM: _COUNT,
+    Kind.CALL_MAP: _MAP,
+    Kind.INPUT_MAP: _MAP,
+    Kind.COUNT: _COUNT,
+    Kind.SUM: _COUNT,
+    Kind.SECONDS: _SECONDS,
+    Kind.AVERAGE: _SECONDS,
     Kind.BALANCE: {"type": "number"},
 }
 """How a counter's value is printed."""
 
 
-def payload() -> Schema:
-    """The ``message`` of an answer: what it always holds, and what ``Field`` adds."""
+def payload(*, of_now: bool = True) -> Schema:
+    """The ``message`` of an answer: what it always holds, and what ``Field`` adds. ``of_now``: so are live calls."""
+    told = [one for one in COUNTERS.values() if of_now or one.kind not in OF_NOW]
     return {
         "type": "object",
-        "required": [counter.key for counter in PAYLOAD],
-        "properties": {counter.key: _counter(counter) for counter in COUNTERS.values()},
+        "required": [one.key for one in told if one.in_payload],
+        "properties": {one.key: _counter(one) for one in told},
         "additionalProperties": False,
     }
+
+
+def steps() -> Schema:
+    """The ``message`` of a series: one object for each step."""
+    moment: Schema = {"type": "string", "format": "date-time"}
+    step: Schema = {
+        "type": "object",
+        "required": ["from", "to", "message"],
+        "properties": {"from": moment, "to": moment, "message": {"$ref": "#/components/schemas/StepMessage"}},
+        "additionalProperties": False,
+    }
+    return {"type": "array", "maxItems": STEPS_MAX, "items": step}
 
 
 def _counter(counter: Counter) -> Schema:
@@ -54,7 +77,7 @@ def error(codes: Iterable[int]) -> Schema:
     }
 
 
-_TEXT: Final[Schema] = {"type": "string", "maxLength": 512}
+_CREDENTIAL: Final[Schema] = {"type": "string", "maxLength": CREDENTIAL_MAX}
 _FIELD: Final[Schema] = {
     "type": "array",
     "maxItems": FIELDS_MAX,
@@ -63,45 +86,103 @@ _FIELD: Final[Schema] = {
 }
 
 _PARAMETERS: Final[dict[str, Schema]] = {
-    "ssid": {**_TEXT, "description": "A session's id. It is enough by itself"},
-    "userId": {**_TEXT, "description": "The account, with its token"},
-    "token": {**_TEXT, "description": "The account's token"},
+    "ssid": {**_CREDENTIAL, "description": "A session's id. It is enough by itself"},
+    "userId": {**_CREDENTIAL, "description": "The account, with its token"},
+    "token": {**_CREDENTIAL, "description": "The account's token"},
+    "filter": {
+        "type": "array",
+        "maxItems": CONDITIONS_MAX,
+        "items": {"anyOf": [{"$ref": "#/components/schemas/Date"}, {"$ref": "#/components/schemas/Condition"}]},
+        "description": f"Conditions that must all hold: at most {CONDITIONS_MAX} with all that are inside of others, "
+        f"with {VALUES_MAX} values in all. Without a date, today is counted",
+    },
     "Field": _FIELD,
     "fields": {**_FIELD, "description": "The same as Field; only one of them may be given"},
 }
+_EXAMPLE: Final = {"ssid": "s…", "filter": [{"field": "date", "value": "yesterday"}], "Field": ["UC", "avgTalkTime"]}
 
 
 def parameters() -> Schema:
-    """The body of a request."""
-    known = {**_PARAMETERS, "filter": filters()}
+    """The body of a request for the counters."""
     return {
         "type": "object",
-        "properties": {name: known[name] for name in PARAMETERS},
+        "properties": {name: _PARAMETERS[name] for name in PARAMETERS},
         "additionalProperties": False,
         "anyOf": [{"required": ["ssid"]}, {"required": ["userId"]}],
         "not": {"required": ["Field", "fields"]},
-        "examples": [
-            {"ssid": "s…", "filter": [{"field": "date", "value": "yesterday"}], "Field": ["UC", "avgTalkTime"]}
-        ],
+        "examples": [_EXAMPLE],
     }
 
 
-def filters() -> Schema:
-    """``filter``: conditions that must all hold."""
-    return {"type": "array", "maxItems": CONDITIONS_MAX, "items": _date()}
+def series_parameters() -> Schema:
+    """The same for a series."""
+    told = parameters()
+    told["properties"]["interval"] = {"enum": list(INTERVALS), "description": "how long a step is"}
+    return told | {"required": ["interval"], "examples": [{**_EXAMPLE, "interval": "1h"}]}
 
 
-def _date() -> Schema:
-    one: Schema = {"type": ["string", "integer"]}
+def date() -> Schema:
+    """A condition on the date."""
+    text = {"type": "string"}
+    moment: Schema = {
+        "anyOf": [
+            {"enum": list(dates.WORDS)},
+            {**text, "format": "date"},
+            {**text, "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}$"},
+            {**text, "format": "date-time"},
+            {"type": "integer", "description": "ms since 1970"},
+        ]
+    }
+    pair: Schema = {"type": "array", "items": moment, "minItems": 2, "maxItems": 2}
+    field: Schema = {"const": "date"}
+    single = [op for op in dates.OPS if op != "between"]
     return {
-        "type": "object",
-        "required": ["field", "value"],
-        "properties": {
-            "field": {"const": "date"},
-            "op": {"enum": list(_OPS)},
-            "value": {"anyOf": [one, {"type": "array", "items": one, "minItems": 2, "maxItems": 2}]},
-        },
-        "additionalProperties": False,
-        "description": "YYYY-MM-DD (a whole day) and YYYY-MM-DD HH:MM:SS in the account's zone, RFC 3339, ms since 1970, "
-        f"or one of {', '.join(_WORDS)}. A pair is what `between` takes",
+        "anyOf": [
+            _object(["field", "value"], {"field": field, "op": {"enum": single}, "value": moment}),
+            _object(["field", "value"], {"field": field, "op": {"const": "between"}, "value": pair}),
+        ],
+        "description": "YYYY-MM-DD (a whole day) and YYYY-MM-DD HH:MM:SS in the account's zone, RFC 3339, ms since "
+        f"1970, or one of {', '.join(dates.WORDS)}. No op: between for a pair, else eq. It stands at the top only",
     }
+
+
+_WORD: Final[Schema] = {"anyOf": [{"type": "string", "maxLength": TEXT_MAX}, {"type": "integer"}]}
+_VALUES: Final[dict[str, Schema]] = {
+    "callType": {"enum": list(CALL_TYPES)},
+    "campaignId": _WORD,
+    "did": _WORD,
+    "status": {
+        "anyOf": [
+            {"type": "integer", "minimum": -STATUS_MAX - 1, "maximum": STATUS_MAX},
+            {"type": "string", "pattern": "^-?[0-9]{1,15}$"},
+        ]
+    },
+}
+
+
+def condition() -> Schema:
+    """A condition on anything else, or several of them."""
+    inner: Schema = {"$ref": "#/components/schemas/Condition"}
+    some: Schema = {"type": "array", "minItems": 1, "maxItems": CONDITIONS_MAX, "items": inner}
+    forms = [form for field in conditions.DIMENSIONS for form in _on(field)]
+    forms += [_object([word], {word: some}) for word in ("and", "or")]
+    return {
+        "anyOf": [*forms, _object(["not"], {"not": inner})],
+        "description": f"No op: in for an array, else eq. and, or, not go to a depth of {conditions.DEPTH_MAX}",
+    }
+
+
+def _on(field: str) -> list[Schema]:
+    """A condition on one field: with one value, and with several."""
+    value = _VALUES[field]
+    values: Schema = {"type": "array", "minItems": 1, "maxItems": VALUES_MAX, "items": value}
+    several = [op for op in conditions.OPS if op in ("in", "nin")]
+    single = [op for op in conditions.OPS if op not in several]
+    return [
+        _object(["field", "value"], {"field": {"const": field}, "op": {"enum": single}, "value": value}),
+        _object(["field", "value"], {"field": {"const": field}, "op": {"enum": several}, "value": values}),
+    ]
+
+
+def _object(required: list[str], properties: dict[str, Schema]) -> Schema:
+    return {"type": "object", "required": required, "properties": properties, "additionalProperties": False}

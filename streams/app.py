@@ -19,7 +19,7 @@ from streams.sessions import Sessions
 from streams.settings import Settings
 from streams.table import StateManager, StateTable
 from streams.transport import Assignor, broker_urls
-from streams.web.api import COUNTERS_PATHS, Api
+from streams.web.api import COUNTERS_PATHS, SERIES_PATHS, Api
 from streams.web.docs import Docs
 
 HEARTBEATS: Final = 4
@@ -59,7 +59,7 @@ def build(settings: Settings, partitions: int) -> Engine:
     table.furnish(Context(settings, _policy(settings), partitions, metrics, table, app.crash), sessions)
     add_agent(app, settings.topic, table)
     answers = Answers(table, settings.keep_days * 86_400_000)
-    docs = Docs(settings.topic, COUNTERS_PATHS)
+    docs = Docs(settings.topic, COUNTERS_PATHS, SERIES_PATHS)
     api = Api(sessions.authorize, answers, WorkerHealth(app, table, settings, metrics), metrics, docs)
     return Engine(app, table, sessions, api)
 

@@ -33,11 +33,11 @@ PAGE_HEADERS: Final = {"Content-Security-Policy": POLICY, "X-Content-Type-Option
 
 
 class Docs:
-    """The routes. ``topic``: of the events; ``counters_paths``: where the counters are asked for."""
+    """The routes. ``topic``: of the events; the paths: where counters and series are asked for."""
 
-    def __init__(self, topic: str, counters_paths: tuple[str, ...]) -> None:
+    def __init__(self, topic: str, counters_paths: tuple[str, ...], series_paths: tuple[str, ...]) -> None:
         known = version("ecounters")
-        self._openapi = orjson.dumps(openapi.document(known, COMMON_HEADERS, counters_paths))
+        self._openapi = orjson.dumps(openapi.document(known, COMMON_HEADERS, counters_paths, series_paths))
         self._asyncapi = orjson.dumps(asyncapi.document(known, topic))
 
     def add_to(self, app: web.Application) -> None:
