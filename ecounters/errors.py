@@ -82,12 +82,14 @@ class Refused(EcountersError):
 
     ``code``: a key of API_ERRORS. ``detail``: what was wrong and where, for the sender's eyes; "" says the vendor's
     text alone. ``http_status``: only where it is not the code's own (413 for size, 429 for too many).
+    ``retry_after_s``: when to try again, where that may help.
     """
 
-    def __init__(self, code: int, detail: str = "", *, http_status: int | None = None) -> None:
+    def __init__(self, code: int, detail: str = "", *, http_status: int | None = None, retry_after_s: int = 1) -> None:
         super().__init__(code, detail)
         self.code = code
         self.detail = detail
+        self.retry_after_s = retry_after_s
         self.http_status = API_ERRORS[code].http_status if http_status is None else http_status
 
     def __str__(self) -> str:

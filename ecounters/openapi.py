@@ -47,6 +47,7 @@ ANSWER_HEADERS: Final[dict[str, tuple[str, Schema, bool]]] = {
 """Of an answer with counters, beside the common ones: (meaning, schema, whether it is always there)."""
 
 ALSO: Final[dict[int, tuple[str, tuple[int, ...]]]] = {
+    408: ("The body did not come in time", (INVALID_PARAMETER,)),
     413: ("The body is larger than 64 KiB", (INVALID_PARAMETER,)),
     429: ("Wrong credentials too often from this address or for this user", (DENIED,)),
     503: ("The store or the counters cannot be had for now", (INTERNAL,)),
@@ -68,12 +69,18 @@ SERIES: Final = Asked("series", "The counters of one account, step by step", "Se
 
 
 def document(
-    version: str, common_headers: Mapping[str, str], counters_paths: Iterable[str], series_paths: Iterable[str]
+    version: str,
+    common_headers: Mapping[str, str],
+    counters_paths: Iterable[str],
+    series_paths: Iterable[str],
+    stream_paths: Iterable[str],
 ) -> dict[str, Any]:
     """The whole document. ``version``: of this program; ``common_headers``: what every answer has."""
     always = {name: _constant(value) for name, value in common_headers.items()}
+    always["Vary"] = _header("", _like("^(Origin|Accept-Encoding)"), True)
     asked = {path: _asked(COUNTERS, always, at) for at, path in enumerate(counters_paths)}
     asked |= {path: _asked(SERIES, always, at) for at, path in enumerate(series_paths)}
+    asked |= {path: _stream(always, at) for at, path in enumerate(stream_paths)}
     return {
         "openapi": "3.1.0",
         "info": {"title": "Ecounters", "version": version, "description": TEXT, "license": {"name": "MIT"}},
@@ -144,16 +151,43 @@ def _asked(what: Asked, always: Mapping[str, Any], at: int) -> dict[str, Any]:
         "responses": {
             "200": {"description": what.summary, "headers": {**always, **told}, "content": _content(success)},
             "304": {"description": "What the client has still holds", "headers": {**always, **told}},
-            **_errors((400, 403, 413, 429, 500, 503), always),
+            **_errors((400, 403, 408, 413, 429, 500, 503), always),
         },
     }
-    options = {
-        "operationId": what.name + "Preflight" + "ByOtherPath" * at,
+    return {"post": post, "options": _preflight(what.name, always, at)}
+
+
+def _preflight(name: str, always: Mapping[str, Any], at: int) -> dict[str, Any]:
+    return {
+        "operationId": name + "Preflight" + "ByOtherPath" * at,
         "tags": ["counters"],
         "summary": "What a browser asks before it sends",
         "responses": {"204": {"description": "The headers are the answer", "headers": dict(always)}},
     }
-    return {"post": post, "options": options}
+
+
+def _stream(always: Mapping[str, Any], at: int) -> dict[str, Any]:
+    """GET and OPTIONS of one of the paths of the stream."""
+    text: Schema = {"type": "string"}
+    get = {
+        "operationId": "stream" + "ByOtherPath" * at,
+        "tags": ["counters"],
+        "summary": "The counters of one account as they change: Server-Sent Events",
+        "description": "An event without a name has the same data as the answer to a POST, at once and then at most "
+        "once a second, when it has changed; its id is the version. An event `status` tells how old it is.",
+        "parameters": [
+            {"name": "ssid", "in": "query", "schema": text, "description": "A session's id; or else a cookie"},
+            {"name": "filter", "in": "query", "schema": text, "description": "As in a POST, as JSON text"},
+            {"name": "Field", "in": "query", "schema": {"type": "array", "items": text}, "explode": False},
+            {"name": "Last-Event-ID", "in": "header", "schema": text, "description": "What the client has already"},
+            {"name": "ecounters", "in": "cookie", "schema": text, "description": "A session of the dashboard"},
+        ],
+        "responses": {
+            "200": {"description": "It does not end", "headers": dict(always), "content": _text("text/event-stream")},
+            **_errors((400, 403, 429, 500, 503), always),
+        },
+    }
+    return {"get": get, "options": _preflight("stream", always, at)}
 
 
 def _worker(always: Mapping[str, Any]) -> dict[str, Any]:
@@ -167,6 +201,7 @@ def _worker(always: Mapping[str, Any]) -> dict[str, Any]:
         "/metrics": _get("metrics", "For Prometheus", _text("text/plain"), always),
         "/openapi.json": _get("openapi", "This document", _content({"type": "object"}), always),
         "/asyncapi.json": _get("asyncapi", "The events, machine readable", _content({"type": "object"}), always),
+        "/dashboard": _get("dashboard", "A live page of the counters", _text("text/html"), always),
         "/docs": _get("docs", "This document, for people", _text("text/html"), always),
     }
 

@@ -21,7 +21,7 @@ STEPS_MAX: Final = 1_000
 
 
 class Series:
-    """The steps of a range: ``message`` is theirs, ``begin`` and ``end`` (ms) are what they cover."""
+    """The steps of a range of whole windows: ``message`` is theirs, ``begin`` and ``end`` (ms) are what they cover."""
 
     def __init__(
         self,
@@ -49,8 +49,8 @@ class Series:
 def steps(begin: int, end: int, interval: str, zone: ZoneInfo) -> list[int]:
     """Where the steps of [begin, end) begin, and where the last one ends, in ms: Refused, if there are too many.
 
-    Days and hours are those of the zone's clocks: a day has 23 or 25 hours where they change. Both ends are snapped
-    outward.
+    The range is one of whole windows; both ends are snapped outward. Days and hours are those of the zone's clocks: a
+    day has 23 or 25 hours where they change.
     """
     if interval == "1d":
         first, last = local_date(begin, zone), local_date(end - 1, zone)
@@ -89,11 +89,11 @@ def _begins_hour(window: int, zone: ZoneInfo) -> bool:
 def _whole(user: User | None, bounds: list[int], interval: str, zone: ZoneInfo) -> list[int]:
     """The bounds without those that are inside of a day which is kept as one, or Refused if these are most of them."""
     days = user.spans.days_within(bounds[0], bounds[-1]) if user is not None else []
-    if not days:
+    if user is None or not days:
         return bounds
     if interval != "1d":
-        until = days[-1].end
-        first = _local(next((bound for bound in bounds if bound >= until), until), zone)
+        until = user.spans.days[-1].end
+        first = _local(next(bound for bound in steps(until, until + 1, interval, zone) if bound >= until), zone)
         raise Refused(INVALID_PARAMETER, f"interval {interval} can be told from {first} on; before that, 1d alone")
     # Days were kept as they were in the user's zone, and that may have been another.
     inside = {b for day in days for b in bounds[bisect_right(bounds, day.begin) : bisect_left(bounds, day.end)]}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import faust
 from prometheus_client import CollectorRegistry
@@ -18,8 +18,10 @@ from streams.part import Context
 from streams.sessions import Sessions
 from streams.settings import Settings
 from streams.table import StateManager, StateTable
+from streams.throttle import Door, Throttle
 from streams.transport import Assignor, broker_urls
-from streams.web.api import COUNTERS_PATHS, SERIES_PATHS, Api
+from streams.web.anywhere import Anywhere
+from streams.web.api import COUNTERS_PATHS, SERIES_PATHS, STREAM_PATHS, Api
 from streams.web.docs import Docs
 
 HEARTBEATS: Final = 4
@@ -59,8 +61,11 @@ def build(settings: Settings, partitions: int) -> Engine:
     table.furnish(Context(settings, _policy(settings), partitions, metrics, table, app.crash), sessions)
     add_agent(app, settings.topic, table)
     answers = Answers(table, settings.keep_days * 86_400_000)
-    docs = Docs(settings.topic, COUNTERS_PATHS, SERIES_PATHS)
-    api = Api(sessions.authorize, answers, WorkerHealth(app, table, settings, metrics), metrics, docs)
+    anywhere = Anywhere(answers, table, lambda: settings.secret or cast(Assignor, app.assignor).secret, metrics)
+    door = Door(sessions, Throttle(settings.throttle_per_min))
+    health = WorkerHealth(app, table, settings, metrics)
+    docs = Docs(settings.topic, COUNTERS_PATHS, SERIES_PATHS, STREAM_PATHS)
+    api = Api(door.authorize, sessions, anywhere, health, metrics, settings.proxies, docs)
     return Engine(app, table, sessions, api)
 
 

@@ -154,7 +154,7 @@ def topics(partitions: int | None, replication: int | None) -> None:
         ecounters topics --partitions 24 --replication 3
     """
     settings = _settings(partitions=partitions, replication=replication)
-    for line in _go(settings, ensure_topics(settings.broker, TopicsSpec.of(settings))):
+    for line in _go(settings, ensure_topics(settings.broker, TopicsSpec.of(settings))).lines:
         click.echo(line)
 
 

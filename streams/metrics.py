@@ -28,8 +28,10 @@ class Metrics(NamedTuple):
     flushes: Histogram
     flushed_entries: Counter
     restored_entries: Counter
+    hops: Counter
     requests: Counter
     request_seconds: Histogram
+    listeners: Gauge
 
     @classmethod
     def create(cls, registry: CollectorRegistry) -> Metrics:
@@ -67,7 +69,13 @@ class Metrics(NamedTuple):
             ),
             flushed_entries=Counter("ecounters_flush_entries", "Changelog entries written", registry=registry),
             restored_entries=Counter("ecounters_restore_entries", "Changelog entries read", registry=registry),
+            # By result. "unreachable": ECOUNTERS_ADVERTISE of some worker does not lead to it, or it is down;
+            # "not_trusted": ECOUNTERS_SECRET or the clocks differ; "not_ours": what is at that address is no worker of
+            # this release. "not_mine" comes with each rebalance.
+            hops=Counter("ecounters_hops", "Users asked for at other workers", ["result"], registry=registry),
             # By HTTP status. 5xx: the log has the cause under the id that the answer gives.
             requests=Counter("ecounters_requests", "HTTP requests answered", ["status"], registry=registry),
             request_seconds=Histogram("ecounters_request_seconds", "Time to answer", buckets=_QUICK, registry=registry),
+            # Each takes a file descriptor and some 20 KB. Towards the limit of files: more workers share them.
+            listeners=Gauge("ecounters_listeners", "Streams that are listened to", registry=registry),
         )

@@ -48,6 +48,7 @@ END_LIMITS_S: Final = {SIMULATOR: 3.0, WORKER: 8.0, SERVER: STOP_LIMIT_S}
 """A worker needs 5 s at most to save; killed, it loses nothing that it would not read again."""
 
 COUNTERS_PATH: Final = "/api/v2/overallCount/Ecounters"
+DASHBOARD_PATH: Final = "/dashboard"
 PORTS_TRIED: Final = 100
 LOOK_S: Final = 0.2
 ASK_LIMIT_S: Final = 3.0
@@ -255,6 +256,7 @@ class _Run:
             "Ecounters is running.",
             "",
             f"  address   {self._url}",
+            f"  dashboard {self._url}{DASHBOARD_PATH}",
             f"  user      {USER}",
             f"  token     {token}",
             f"  broker    {settings.broker}, events go to the topic {settings.topic}",

@@ -146,7 +146,7 @@ class Sessions:
         """
         if not given.ssid and not given.user_id:
             raise Refused(NO_USER, "give ssid, or userId and token")
-        key = _digest(repr((given.ssid, given.user_id, given.token)))
+        key = _key_of(given)
         known = self._known.get(key)
         now = self._clock()
         if known is not None and now < min(known.asked_at + FRESH_S, known.ends_at):
@@ -165,6 +165,10 @@ class Sessions:
         if len(self._known) > CACHED_MAX:
             self._known.popitem(last=False)
         return account
+
+    def knows(self, given: Credentials) -> bool:
+        """Whether these were good when they were last looked up, however long ago that is."""
+        return _key_of(given) in self._known
 
     async def zone_of(self, user_id: str) -> ZoneInfo | None:
         """The zone of a user's account; None while it cannot be had: no such account, or Redis cannot be asked."""
@@ -368,8 +372,8 @@ def _session_key(ssid: str) -> bytes:
     return b"ecounters:session:" + hashlib.sha256(_bytes(ssid)).hexdigest().encode()
 
 
-def _digest(text: str) -> bytes:
-    return hashlib.sha256(_bytes(text)).digest()
+def _key_of(given: Credentials) -> bytes:
+    return hashlib.sha256(_bytes(repr((given.ssid, given.user_id, given.token)))).digest()
 
 
 def _bytes(text: str) -> bytes:

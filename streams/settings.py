@@ -29,7 +29,7 @@ Parser = Callable[[str], Any]
 
 
 class Setting(NamedTuple):
-    """A row of the table. ``default``: as text, as one would write it. ``secret``: an address with a password in it."""
+    """A row of the table. ``default``: as text, as one would write it. ``secret``: a password is in it."""
 
     field: str
     env: str
@@ -113,6 +113,7 @@ def _path(text: str) -> Path:
 
 _name = _matching(r"[A-Za-z0-9._-]{1,200}", "must be 1 to 200 letters, digits, '.', '_' or '-' (a Kafka topic's name)")
 _optional_name = _matching(r"[A-Za-z0-9._-]{0,200}", "must be up to 200 letters, digits, '.', '_' or '-'")
+_secret = _matching(r"|[!-~]{16,512}", "must be 16 to 512 characters, all of them ASCII and none a space")
 _host = _matching(r"[A-Za-z0-9._:-]+", "must be a host name or an address to listen on")
 
 
@@ -126,7 +127,7 @@ def _advertise(text: str) -> str:
 def _setting(default: str, unit: str, parse: Parser, why: str, *, secret: bool = False) -> Any:
     """A field of Settings. Its default is the parsed text, so that a default cannot be of another form."""
     row = {"default": default, "unit": unit, "parse": parse, "why": why, "secret": secret}
-    return dataclasses.field(default=parse(default), metadata=row)
+    return dataclasses.field(default=parse(default), metadata=row, repr=not secret)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +143,13 @@ class Settings:
     )
     instance_id: str = _setting(
         "", "name", _optional_name, "this worker's own: after a crash, one started with it has its partitions at once"
+    )
+    secret: str = _setting(
+        "",
+        "text",
+        _secret,
+        "by which workers know one another, the same for all; not given, the group draws one and keeps it in Kafka",
+        secret=True,
     )
     zone: ZoneInfo = _setting("UTC", "IANA name", zone_named, "the time zone of users added without one")
     topic: str = _setting("ecounters.events", "name", _name, "the topic of events; TOPIC.dlq takes what is refused")
@@ -193,6 +201,12 @@ class Settings:
     log_level: str = _setting("INFO", "level", _level, "DEBUG, INFO, WARNING, ERROR or CRITICAL")
     throttle_per_min: int = _setting(
         "20", "a minute", _whole(1, 1_000_000), "wrong credentials from one address or for one user before 429"
+    )
+    proxies: int = _setting(
+        "0",
+        "proxies",
+        _whole(0, 10),
+        "so many stand before the worker: that many from its end, X-Forwarded-For has the client's address",
     )
 
     @property
@@ -283,4 +297,6 @@ def masked(address: str) -> str:
 def shown(settings: Settings, setting: Setting) -> str:
     """A setting's value as text, masked where it may hold a password."""
     text = str(getattr(settings, setting.field))
-    return masked(text) if setting.secret else text
+    if setting.field == "redis":
+        return masked(text)
+    return "***" if setting.secret and text else text

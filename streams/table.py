@@ -23,7 +23,7 @@ from ecounters.routing import partition_of
 from streams.answers import Place
 from streams.part import Context, Part
 from streams.sessions import Sessions
-from streams.transport import Batch, Consumer
+from streams.transport import Assignor, Batch, Consumer
 
 log = logging.getLogger(__name__)
 
@@ -167,6 +167,12 @@ class StateTable(Table[Any, Any]):
         if part is None or part.state is None:
             return None
         return Place(part.state, part.lag_ms(), part.fresh() and not self.app.rebalancing)
+
+    def address_of(self, user_id: str) -> str | None:
+        """URL of the other worker that has a user's partition, as of the last assignment; None: there is none."""
+        assignor = cast(Assignor, self.app.assignor)
+        url = assignor.addresses.get(partition_of(user_id, self._context.partitions))
+        return None if url == str(self.app.conf.canonical_url) else url
 
     async def _roll_up_now_and_then(self) -> None:
         while True:

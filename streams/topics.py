@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -85,8 +85,15 @@ async def count_partitions(broker: str, topic: str) -> int:
         await admin.close()
 
 
-async def ensure_topics(broker: str, spec: TopicsSpec) -> list[str]:
-    """Make the topics that are missing and check the others. Lines for the person: what was done or found.
+class Topics(NamedTuple):
+    """Topics that are there. ``partitions``: of events and of the changelog; ``lines``: what was done or found."""
+
+    partitions: int
+    lines: list[str]
+
+
+async def ensure_topics(broker: str, spec: TopicsSpec) -> Topics:
+    """Make the topics that are missing and check the others.
 
     Stop if a topic cannot be made, or if one that is there would not do; the text says what to do. aiokafka's
     KafkaError where the broker cannot be reached.
@@ -99,7 +106,7 @@ async def ensure_topics(broker: str, spec: TopicsSpec) -> list[str]:
         await admin.close()
 
 
-async def _ensure(admin: Any, spec: TopicsSpec) -> list[str]:
+async def _ensure(admin: Any, spec: TopicsSpec) -> Topics:
     # list_topics first: to be asked about a topic that is missing makes some brokers create it.
     there = await _partitions(admin, sorted({spec.events, spec.dlq, spec.changelog} & set(await admin.list_topics())))
     events, changelog = there.get(spec.events), there.get(spec.changelog)
@@ -127,7 +134,7 @@ async def _ensure(admin: Any, spec: TopicsSpec) -> list[str]:
     await _until_known(admin, [spec.events, spec.dlq, spec.changelog])
     if others:  # somebody else was quicker, and what they have made is to be checked like the rest
         return await _ensure(admin, spec)
-    return lines + made
+    return Topics(partitions, lines + made)
 
 
 async def _until_known(admin: Any, names: list[str]) -> None:

@@ -11,12 +11,15 @@ group's; and a batch says from which offset on it is whole, so that the state ca
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any, ClassVar, Final, NamedTuple, Protocol, cast
 
+import orjson
 from aiokafka.consumer.fetcher import FetchResult
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 from aiokafka.errors import ConsumerStoppedError, CorruptRecordException, IllegalStateError, KafkaError
 from faust.assignor import PartitionAssignor
 from faust.transport.drivers import aiokafka as driver
@@ -24,6 +27,9 @@ from faust.types import TP, ConsumerMessage, Message
 
 RECORDS_MAX: Final = 4_000
 """About so many in one batch. Not every broker keeps to a fetch's limit of bytes; and partitions are to take turns."""
+
+
+SECRET_BYTES: Final = 24
 
 
 class Batch(NamedTuple):
@@ -54,6 +60,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         super().__post_init__()
         # Where the batch handed over last ended: what is skipped between two (transaction markers) is no gap.
         self._handed: dict[TP, int] = {}
+        self._told_address = False
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
@@ -74,6 +81,10 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         """A rebalance ends. Nothing is fetched of a partition until it is known from where on: see ``follow``."""
         self._ensure_consumer().pause(*map(driver.ensure_aiokafka_TP, assigned))
         await super().on_partitions_assigned(assigned, generation_id)
+        if cast(Assignor, self.app.assignor).moved and not self._told_address:
+            # The broker gave this name its old assignment without asking the leader: the others look for it elsewhere.
+            self._told_address = True
+            self._ensure_consumer()._coordinator.request_rejoin()
 
     async def follow(self, tp: TP, offset: int) -> None:
         """Fetch a partition's events from that offset on."""
@@ -166,12 +177,13 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     def fetch_state(self, tp: TP) -> tuple[int | None, float | None]:
         """(the partition's end, when the broker last said so as time.time()); None: not yet, or not ours."""
-        consumer = self._ensure_consumer()
-        try:
-            polled_ms = consumer.last_poll_timestamp(tp)
-            return consumer.highwater(tp), None if polled_ms is None else polled_ms / 1000
-        except IllegalStateError:
+        # aiokafka's own methods assert that the partition is assigned, which another thread may just have changed.
+        subscription = self._ensure_consumer()._subscription.subscription
+        assignment = None if subscription is None else subscription.assignment
+        state = None if assignment is None else assignment.state_value(driver.ensure_aiokafka_TP(tp))
+        if state is None or state.timestamp is None:
             return None, None
+        return state.highwater, state.timestamp / 1000
 
 
 class Consumer(driver.Consumer):
@@ -266,15 +278,47 @@ class Consumer(driver.Consumer):
 
 
 class Assignor(PartitionAssignor):
-    """Faust's, but that a worker may come back under its name at another address.
+    """Faust's, with what workers must know to ask one another: who is where, and what proves that one belongs.
 
-    The broker then hands out what it had for the one before, whose address Faust asserts to be its own.
+    ``addresses``: partition -> URL of its worker, as of the last assignment. ``secret``: drawn by the group's first
+    leader and told to all that Kafka lets in. ``moved``: the group knows another address of this worker than its own.
     """
 
+    def __init__(self, app: Any, replicas: int = 0) -> None:
+        super().__init__(app, replicas)
+        self.addresses: dict[int, str] = {}
+        self.secret = ""
+        self.moved = False
+
+    def assign(self, cluster: Any, member_metadata: Any) -> Any:
+        """Share out the partitions, as the group's leader."""
+        self.secret = self.secret or secrets.token_hex(SECRET_BYTES)
+        assigned = super().assign(cluster, member_metadata)
+        return {member: self._with_secret(one) for member, one in assigned.items()}
+
+    def _with_secret(self, assigned: Any) -> Any:
+        told = orjson.loads(self._decompress(assigned.user_data)) | {"secret": self.secret}
+        return ConsumerProtocolMemberAssignment(
+            assigned.version, assigned.assignment, self._compress(orjson.dumps(told))
+        )
+
     def on_assignment(self, assignment: Any) -> None:
-        """Take an assignment in; Faust has done that when it asserts."""
+        """Take an assignment in.
+
+        A worker may come back under its name at another address. The broker then hands out what it had for the one
+        before, whose address Faust asserts to be its own, after it has taken in the rest.
+        """
         with suppress(AssertionError):
             super().on_assignment(assignment)
+        told = orjson.loads(self._decompress(assignment.user_data))
+        self.secret = told.get("secret", self.secret)
+        self.moved = told["url"] != str(self._url)
+        self.addresses = {
+            partition: url
+            for url, topics in self.external_topics_metadata().items()
+            for partitions in topics.values()  # of the one topic that there is: that of events
+            for partition in partitions
+        }
 
 
 class Transport(driver.Transport):

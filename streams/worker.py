@@ -7,6 +7,7 @@ import ctypes
 import gc
 import logging
 import os
+import resource
 import signal
 import sys
 from contextlib import suppress
@@ -17,7 +18,8 @@ from aiokafka.errors import KafkaError
 
 from streams.app import Engine, build
 from streams.settings import Settings
-from streams.topics import TopicsSpec, count_partitions, ensure_topics
+from streams.topics import TopicsSpec, ensure_topics
+from streams.web.serving import Runner
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +28,8 @@ STOP_LIMIT_S: Final = 4.5
 CRASHED: Final = 70
 """Exit code: something happened that must not (EX_SOFTWARE)."""
 TRY_AGAIN_S: Final = 2.0
+LISTEN_BACKLOG: Final = 1_024
+"""Connections that wait to be taken: all listeners of a worker that has ended come at once."""
 MMAP_THRESHOLD_BYTES: Final = 131_072
 """glibc's own default, which stays only if it is set. Without it a worker grew by a quarter over 2 million events."""
 _M_MMAP_THRESHOLD: Final = -3
@@ -61,9 +65,19 @@ def run_worker(settings: Settings) -> int:
     )
     for handler in logging.getLogger().handlers:
         handler.addFilter(Seldom())
+    # Below that it writes out what it sends: the group's secret and the changelog.
+    logging.getLogger("aiokafka").setLevel(max(logging.INFO, logging.getLogger().level))
     gc.set_threshold(*GC_THRESHOLDS)
+    _allow_files()
     _give_memory_back()
     return asyncio.run(_run(settings))
+
+
+def _allow_files() -> None:
+    """As many open files as may be: each listener is one, and the limit that most systems begin with is 1,024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # macOS takes no "unlimited"
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _give_memory_back() -> None:
@@ -84,10 +98,10 @@ async def _run(settings: Settings) -> int:
     if partitions is None:
         return 0
     engine = build(settings, partitions)
-    runner = web.AppRunner(engine.api.application(), access_log=None, handle_signals=False, shutdown_timeout=0.2)
+    runner = Runner(engine.api.application(), handle_signals=False, shutdown_timeout=0.2)
     await runner.setup()
     try:
-        await web.TCPSite(runner, settings.host, settings.port).start()
+        await web.TCPSite(runner, settings.host, settings.port, backlog=LISTEN_BACKLOG).start()
         log.info("serving on http://%s:%s", settings.host, settings.port)
         return await _serve(engine, stop)
     finally:
@@ -99,10 +113,10 @@ async def _topics(settings: Settings, stop: asyncio.Event) -> int | None:
     """See to the topics, however long the broker is away; how many partitions there are. None: told to stop."""
     while not stop.is_set():
         try:
-            spec = TopicsSpec.of(settings)
-            for line in await ensure_topics(settings.broker, spec):
+            topics = await ensure_topics(settings.broker, TopicsSpec.of(settings))
+            for line in topics.lines:
                 log.info("topic %s", line)
-            return await count_partitions(settings.broker, settings.topic)
+            return topics.partitions
         except (KafkaError, OSError) as error:
             log.warning(
                 "Kafka at %s cannot be used yet, trying again: %s", settings.broker, " ".join(str(error).split())
@@ -127,6 +141,7 @@ async def _serve(engine: Engine, stop: asyncio.Event) -> int:
     crashed = not stop.is_set()
     for task in (*ended, starting):
         task.cancel()
+    engine.api.streams.end()
     if crashed:
         log.error("ending: %r", app.crash_reason)
     try:

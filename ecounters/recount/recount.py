@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from ecounters.recount.call import (
     RESTARTED,
@@ -32,10 +32,13 @@ from ecounters.recount.call import (
     lives,
     start_of,
 )
+from ecounters.recount.filters import matches
 from ecounters.recount.parse import Bad, Event, parse, partition_of
 
 LogRow = tuple[int, int, bytes | None]
 """(offset, Kafka's timestamp in ms, value)."""
+Where = Sequence[Mapping[str, Any]]
+"""The conditions of a request's filter; those on the date are passed over."""
 Answer = dict[str, dict[str, int] | int | float]
 
 PAYLOAD: Final = (
@@ -221,14 +224,21 @@ class Recount:
         return sum(is_suspected(call, clock, self.limits) for call in self._users.get(user_id, User()).calls.values())
 
     def answer(
-        self, user_id: str, begin_ms: int, end_ms: int, fields: Iterable[str] = (), clock_ms: int | None = None
+        self,
+        user_id: str,
+        begin_ms: int,
+        end_ms: int,
+        fields: Iterable[str] = (),
+        clock_ms: int | None = None,
+        where: Where = (),
     ) -> Answer:
         """The ``message`` of an answer: the payload's keys in order, then the fields asked for.
 
-        Counted are the calls whose start's window begins in [begin_ms, end_ms), widened to whole windows.
+        Counted are the calls whose start's window begins in [begin_ms, end_ms), widened to whole windows, and for which
+        the conditions of ``where`` hold.
         """
         totals: Counter[str] = Counter()
-        for _, adds in self._counted(user_id, begin_ms, end_ms, clock_ms):
+        for _, adds in self._counted(user_id, begin_ms, end_ms, clock_ms, where):
             for name, amount in adds:
                 totals[name] += amount
         balances = self._users.get(user_id, User()).balances
@@ -254,17 +264,18 @@ class Recount:
         return call is not None and _has(self._adds(call, begin_ms, end_ms, self.watermark), _parts(key))
 
     def _counted(
-        self, user_id: str, begin_ms: int, end_ms: int, clock_ms: int | None
+        self, user_id: str, begin_ms: int, end_ms: int, clock_ms: int | None, where: Where = ()
     ) -> Iterator[tuple[str, list[tuple[str, int]]]]:
         """(call, what it adds) of every call; to the counters only if it started in the range."""
         clock = self.watermark if clock_ms is None else clock_ms
         user = self._users.get(user_id, User())
         self._drop_due_of(user)
         for gone in user.dropped:
-            if _is_inside(gone.start, begin_ms, end_ms):
+            if _is_inside(gone.start, begin_ms, end_ms) and matches(where, _dims(gone.counts)):
                 yield gone.id, list(gone.counts)
         for call in user.calls.values():
-            yield call.id, self._adds(call, begin_ms, end_ms, clock)
+            if not where or matches(where, _dims(counts(call, clock, self.limits))):
+                yield call.id, self._adds(call, begin_ms, end_ms, clock)
 
     def _adds(self, call: Call, begin_ms: int, end_ms: int, clock: int) -> list[tuple[str, int]]:
         start = start_of(call)
@@ -276,6 +287,17 @@ class Recount:
 def _is_inside(start: int, begin_ms: int, end_ms: int) -> bool:
     """Whether a call that started then is counted in that range, widened to whole windows."""
     return begin_ms // WINDOW * WINDOW <= start < -(-end_ms // WINDOW) * WINDOW
+
+
+def _dims(adds: Iterable[tuple[str, int]]) -> dict[str, Any]:
+    """What a filter asks of a call, from what the call adds."""
+    entries = dict(name.split("/", 1) for name, _ in adds if "/" in name and not name.startswith("DTMF"))
+    return {
+        "callType": entries.get("CT", ""),
+        "campaignId": entries.get("CMPID", ""),
+        "did": entries.get("DID", ""),
+        "status": entries.get("CST"),
+    }
 
 
 def _parts(key: str) -> tuple[str, ...]:

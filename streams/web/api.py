@@ -11,14 +11,18 @@ from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from ecounters.query import BODY_BYTES_MAX, Request, parse_request
-from streams.answers import Answers
 from streams.metrics import Metrics
 from streams.sessions import Account
+from streams.web.anywhere import ANSWER_PATH, Anywhere
+from streams.web.dashboard import Dashboard, Store
 from streams.web.docs import Docs
-from streams.web.responses import json_response, middleware, plain_error
+from streams.web.responses import body_of, client_address, json_response, middleware, plain_error
+from streams.web.sending import Sender
+from streams.web.stream import Streams
 
 COUNTERS_PATHS: Final = ("/api/v2/overallCount/Ecounters", "/deepcall/api/v2/overallCount/Ecounters")
 SERIES_PATHS: Final = ("/api/v2/overallCount/series", "/deepcall/api/v2/overallCount/series")
+STREAM_PATHS: Final = ("/api/v2/overallCount/stream", "/deepcall/api/v2/overallCount/stream")
 
 
 class Health(Protocol):
@@ -32,20 +36,29 @@ class Health(Protocol):
 
 
 class Api:
-    """The HTTP application. ``authorize`` says who is asking, or raises Refused."""
+    """The HTTP application. ``authorize`` says who is asking from which address, or raises Refused.
+
+    ``proxies``: so many stand before this worker.
+    """
 
     def __init__(
         self,
-        authorize: Callable[[Request], Awaitable[Account]],
-        answers: Answers,
+        authorize: Callable[[Request, str], Awaitable[Account]],
+        store: Store,
+        answers: Anywhere,
         health: Health,
         metrics: Metrics,
+        proxies: int,
         docs: Docs,
     ) -> None:
         self._authorize = authorize
         self._answers = answers
         self._health = health
         self._metrics = metrics
+        self._proxies = proxies
+        self._sender = Sender()
+        self.streams = Streams(self._who, answers.answer, metrics)
+        self._dashboard = Dashboard(self._who, self._respond, store)
         self._docs = docs
 
     def application(self) -> web.Application:
@@ -57,6 +70,12 @@ class Api:
         for path in SERIES_PATHS:
             app.router.add_post(path, self.series)
             app.router.add_options(path, self.options)
+        app.router.add_post(ANSWER_PATH, self._answers.answer_other)
+        app.on_cleanup.append(self._close)
+        for path in STREAM_PATHS:
+            app.router.add_get(path, self.streams.stream, allow_head=False)
+            app.router.add_options(path, self.options)
+        self._dashboard.add_to(app.router)
         app.router.add_get("/healthz", self.healthz)
         app.router.add_get("/readyz", self.readyz)
         app.router.add_get("/metrics", self.metrics)
@@ -65,18 +84,23 @@ class Api:
 
     async def counters(self, request: web.Request) -> web.Response:
         """POST /api/v2/overallCount/Ecounters: all counters of one account."""
-        return await self._answer(request, parse_request(await request.read()))
+        return await self._respond(request, parse_request(await body_of(request)))
 
     async def series(self, request: web.Request) -> web.Response:
         """POST /api/v2/overallCount/series: the counters of one account, step by step."""
-        return await self._answer(request, parse_request(await request.read(), series=True))
+        return await self._respond(request, parse_request(await body_of(request), series=True))
 
-    async def _answer(self, request: web.Request, asked: Request) -> web.Response:
-        account = await self._authorize(asked)
-        answer = self._answers.answer(account, asked, int(time.time() * 1000))
-        if _matches(request.headers.get("If-None-Match", ""), answer.etag):
-            return web.Response(status=304, headers=answer.headers)
-        return json_response(answer.body, answer.headers)
+    async def _respond(self, request: web.Request, asked: Request) -> web.Response:
+        account = await self._who(request, asked)
+        answer = await self._answers.answer(account, asked, int(time.time() * 1000))
+        return await self._sender.response(request, answer)
+
+    async def _close(self, app: web.Application) -> None:
+        await self._answers.close()
+
+    async def _who(self, request: web.Request, asked: Request) -> Account:
+        """The account that asks: all credentials, of whatever route, are looked at here."""
+        return await self._authorize(asked, client_address(request, self._proxies))
 
     async def options(self, request: web.Request) -> web.Response:
         """OPTIONS: the common headers are the answer."""
@@ -95,9 +119,3 @@ class Api:
         """GET /metrics: for Prometheus."""
         self._health.collect()
         return web.Response(body=generate_latest(self._metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-
-def _matches(if_none_match: str, etag: str) -> bool:
-    """Whether the client has that answer already; by RFC 9110 it does not matter here whether a tag is weak."""
-    tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
-    return "*" in tags or etag.removeprefix("W/") in tags

@@ -14,7 +14,7 @@ from streams.web.responses import COMMON_HEADERS, json_response
 
 SWAGGER_UI: Final = Path(str(distribution("flask-swagger-ui").locate_file("flask_swagger_ui/dist")))
 """Only its files are used; the package itself, which needs Flask, is never imported."""
-OWN: Final = Path(__file__).parent / "static"
+OWN: Final = Path(__file__).parent / "pages"
 
 FILES: Final = {
     "swagger-ui.css": SWAGGER_UI,
@@ -33,11 +33,11 @@ PAGE_HEADERS: Final = {"Content-Security-Policy": POLICY, "X-Content-Type-Option
 
 
 class Docs:
-    """The routes. ``topic``: of the events; the paths: where counters and series are asked for."""
+    """The routes. ``topic``: of the events; ``paths``: those of counters, series and stream."""
 
-    def __init__(self, topic: str, counters_paths: tuple[str, ...], series_paths: tuple[str, ...]) -> None:
+    def __init__(self, topic: str, *paths: tuple[str, ...]) -> None:
         known = version("ecounters")
-        self._openapi = orjson.dumps(openapi.document(known, COMMON_HEADERS, counters_paths, series_paths))
+        self._openapi = orjson.dumps(openapi.document(known, COMMON_HEADERS, *paths))
         self._asyncapi = orjson.dumps(asyncapi.document(known, topic))
 
     def add_to(self, app: web.Application) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 import time
@@ -9,6 +10,7 @@ from typing import Final
 
 import orjson
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
 
 from ecounters.errors import Refused
@@ -27,7 +29,8 @@ COMMON_HEADERS: Final = {
 """As the vendor's sample answer has them."""
 
 JSON_TYPE: Final = "application/json; charset=utf-8"
-RETRY_AFTER_S: Final = "1"
+BODY_LIMIT_S: Final = 30.0
+"""For a whole body, of at most 64 KiB, to come. Who sends no more must not hold a connection for ever."""
 
 
 def json_response(content: bytes, headers: dict[str, str] | None = None, status: int = 200) -> web.Response:
@@ -35,12 +38,17 @@ def json_response(content: bytes, headers: dict[str, str] | None = None, status:
     return web.Response(body=content, status=status, headers={"Content-Type": JSON_TYPE, **(headers or {})})
 
 
-def error_response(refused: Refused, headers: dict[str, str] | None = None) -> web.Response:
+def error_body(refused: Refused) -> bytes:
     """A refusal in the documented form."""
-    content = orjson.dumps({"status": "error", "message": str(refused), "code": refused.code})
+    return orjson.dumps({"status": "error", "message": str(refused), "code": refused.code})
+
+
+def error_response(refused: Refused, headers: dict[str, str] | None = None) -> web.Response:
+    """The answer that a refusal is."""
+    content = error_body(refused)
     headers = dict(headers or {})
     if refused.http_status in (429, 503):
-        headers.setdefault("Retry-After", RETRY_AFTER_S)
+        headers.setdefault("Retry-After", str(refused.retry_after_s))
     return json_response(content, headers, refused.http_status)
 
 
@@ -48,6 +56,51 @@ def plain_error(status: int, text: str, headers: dict[str, str] | None = None) -
     """An error of HTTP itself (no such path, no such method), in the same form."""
     content = orjson.dumps({"status": "error", "message": text, "code": 1000})
     return json_response(content, headers, status)
+
+
+def failure(error: BaseException | None) -> web.Response:
+    """What nobody foresaw. The cause goes to the log, its id into the answer: nothing of the inside may leak."""
+    error_id = secrets.token_hex(6)
+    log.error("request failed, error id %s", error_id, exc_info=error)
+    return error_response(Refused(1032, f"error id {error_id}"))
+
+
+def in_form(error: web.HTTPException) -> web.Response:
+    """An error that aiohttp has found, in the documented form."""
+    if isinstance(error, web.HTTPRequestEntityTooLarge):
+        return error_response(Refused(1000, "the body is larger than 64 KiB", http_status=413))
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allow = ", ".join(sorted(error.allowed_methods | {"OPTIONS"}))
+        return plain_error(405, f"{error.method} is not allowed here: {allow}", {"Allow": allow})
+    if isinstance(error, web.HTTPNotFound):
+        return plain_error(404, "there is nothing at this path")
+    return plain_error(error.status, error.reason)
+
+
+def with_common_headers(response: web.StreamResponse) -> None:
+    """Add the headers that every answer has, unless it has its own; it must not have begun."""
+    for name, value in COMMON_HEADERS.items():
+        response.headers.setdefault(name, value)
+    response.headers.setdefault("Server", "ecounters")  # aiohttp would tell its version, and Python's
+
+
+async def body_of(request: web.Request) -> bytes:
+    """The body of a request, or Refused: 413 if it is too large, 408 if it does not come, 400 if it is broken."""
+    try:
+        async with asyncio.timeout(BODY_LIMIT_S):
+            return await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise Refused(1000, "the body is larger than 64 KiB", http_status=413) from None
+    except TimeoutError:
+        raise Refused(1000, f"the body did not come within {BODY_LIMIT_S:g} s", http_status=408) from None
+    except (web.RequestPayloadError, HttpProcessingError):
+        raise Refused(1000, "the body is not coded as its headers say") from None
+
+
+def client_address(request: web.Request, proxies: int) -> str:
+    """Where a request comes from. What the client itself says of that, before the first proxy, is not believed."""
+    told = ",".join(request.headers.getall("X-Forwarded-For", [])).split(",")
+    return told[-proxies].strip() if 0 < proxies <= len(told) else request.remote or ""
 
 
 def middleware(metrics: Metrics) -> Middleware:
@@ -60,24 +113,17 @@ def middleware(metrics: Metrics) -> Middleware:
             response = await handler(request)
         except Refused as refused:
             response = error_response(refused)
-        except web.HTTPRequestEntityTooLarge:
-            response = error_response(Refused(1000, "the body is larger than 64 KiB", http_status=413))
-        except web.HTTPMethodNotAllowed as wrong:
-            allow = ", ".join(sorted(wrong.allowed_methods | {"OPTIONS"}))
-            response = plain_error(405, f"{request.method} is not allowed here: {allow}", {"Allow": allow})
-        except web.HTTPNotFound:
-            response = plain_error(404, "there is nothing at this path")
-        except web.HTTPException:
-            raise
-        except Exception:
-            # The cause goes to the log, its id into the answer: nothing of the inside may leak.
-            error_id = secrets.token_hex(6)
-            log.exception("request failed, error id %s", error_id)
-            response = error_response(Refused(1032, f"error id {error_id}"))
+        except web.HTTPException as error:
+            response = in_form(error)
+        except ConnectionError:
+            raise  # whoever asked is gone
+        except Exception as error:
+            response = failure(error)
         if not response.prepared:
-            response.headers.update(COMMON_HEADERS)
+            with_common_headers(response)
         metrics.requests.labels(response.status).inc()
-        metrics.request_seconds.observe(time.perf_counter() - begun)
+        if not response.prepared:  # a stream lasts as long as it is listened to
+            metrics.request_seconds.observe(time.perf_counter() - begun)
         return response
 
     return answer

@@ -16,15 +16,17 @@ import click
 from aiokafka.errors import KafkaError
 
 from ecounters.errors import Stop
+from tests.bench.answers import answers
 from tests.bench.flood import backlog, live
 from tests.bench.latency import latency
 from tests.bench.memory import live_memory, steady_memory
 from tests.bench.report import say
 from tests.bench.restore import restore
 from tests.bench.stage import Stage
+from tests.bench.stream import stream
 from tests.bench.throughput import PAIRS, make_log, run_job, throughput
 
-PARTS: Final = ("throughput", "latency", "memory", "restore", "flood")
+PARTS: Final = ("throughput", "latency", "memory", "restore", "flood", "answers", "stream")
 GIVEN: Final = "ECOUNTERS_TEST_BROKER"
 INTERRUPTED: Final = 130
 """Exit code, as a shell has it for Ctrl-C."""
@@ -55,6 +57,10 @@ class Bench:
         if "flood" in self._parts:
             self._try("a flood behind", lambda stage: backlog(stage, self._events).print())
             self._try("a flood as it happens", lambda stage: live(stage, self._events).print())
+        if "answers" in self._parts:
+            answers().print()
+        if "stream" in self._parts:
+            self._try("listeners", lambda stage: stream(stage, self._events).print())
 
     def _try(self, what: str, measure: Callable[[Stage], None]) -> None:
         say(f"{what}: starting broker and store")
@@ -98,7 +104,7 @@ def _interrupt(number: int, frame: Any) -> None:
 @click.argument("parts", nargs=-1, type=click.Choice(PARTS), metavar="[PART]...")
 @click.option(
     "--events", type=click.IntRange(10_000), default=1_000_000, show_default=True,
-    help="Of the log of throughput and restore; of the flood.",
+    help="Of the log of throughput, restore and stream; of the flood.",
 )  # fmt: skip
 @click.option(
     "--pairs", type=click.IntRange(1), default=PAIRS, show_default=True, help="Throughput: raw and job, in turns."
@@ -121,6 +127,8 @@ def main(
         latency      publish to visible in an answer, at 5,000 events/s
         memory       bytes for each live call; growth while calls come and go
         flood        a million bad events: what they leave of the rate of good ones
+        answers      one answer over 10,000 cells, with filters and as a series; no process
+        stream       2,000 listeners: what they leave of the rate
 
     \b
     Progress goes to stderr, results to stdout:

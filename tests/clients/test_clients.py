@@ -56,7 +56,9 @@ def fetched(command: Sequence[str], into: Path) -> None:
     """Let npm or Maven bring what a client needs."""
     if not ALL:
         pytest.skip("ECOUNTERS_TEST_CLIENTS=1 fetches what this client needs")
-    done = subprocess.run([program(command[0]), *command[1:]], cwd=into, capture_output=True, text=True, timeout=LIMIT_S)
+    done = subprocess.run(
+        [program(command[0]), *command[1:]], cwd=into, capture_output=True, text=True, timeout=LIMIT_S
+    )
     assert done.returncode == 0, done.stdout[-2_000:] + done.stderr[-2_000:]
 
 
@@ -64,7 +66,12 @@ def said(command: Sequence[str], typed: str | None = None, **more: str) -> str:
     """What a client prints."""
     environment = {**os.environ, **more}
     done = subprocess.run(
-        [program(command[0]), *command[1:]], input=typed, env=environment, capture_output=True, text=True, timeout=LIMIT_S
+        [program(command[0]), *command[1:]],
+        input=typed,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
     )
     assert done.returncode == 0, done.stderr[-2_000:]
     return done.stdout

@@ -232,7 +232,7 @@ def test_uneven_partitions_are_refused(settings: Settings) -> None:
 def test_new_topics_follow_those_that_are_there(settings: Settings) -> None:
     """An events' topic of 5 gets a changelog of 5 whatever the setting; its own clock is warned of."""
     asyncio.run(make(settings, settings.topic, 5))
-    lines = asyncio.run(ensure_topics(settings.broker, TopicsSpec.of(settings)))
+    lines = asyncio.run(ensure_topics(settings.broker, TopicsSpec.of(settings))).lines
     assert f"{settings.changelog_topic}: made, 5 partitions, 1 copies" in lines
     assert any("warning: message.timestamp.type=CreateTime" in line for line in lines)
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from ecounters.conditions import Where
 from ecounters.counters import FIELDS
 from ecounters.payload import Totals, Value, message
 from ecounters.policy import Policy
@@ -122,11 +123,15 @@ def call(call_id: str = "c1", user: str = "u1") -> CallScript:
 
 
 def answer_of(
-    state: PartitionState, user: str = "u1", span: tuple[int, int] = WIDE, fields: Iterable[str] = ALL_FIELDS
+    state: PartitionState,
+    user: str = "u1",
+    span: tuple[int, int] = WIDE,
+    fields: Iterable[str] = ALL_FIELDS,
+    where: Where | None = None,
 ) -> dict[str, Value]:
     """The message of an answer: payload and fields."""
     found = state.users.get(user)
-    return message(found, Totals(found, *span), fields)
+    return message(found, Totals(found, *span, where), fields)
 
 
 class Feed:

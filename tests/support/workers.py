@@ -74,14 +74,14 @@ class Reply:
 
 
 class Worker:
-    """One worker process, on a port of its own. ``again``: in the place of one that has ended.
+    """One worker process, on a port of its own or a given one. ``again``: in the place of one that has ended.
 
     ``named``: with a name in the group, so that one in its place need not wait until the group takes it for dead.
     """
 
-    def __init__(self, place: Place, again: Worker | None = None, *, named: bool = True) -> None:
+    def __init__(self, place: Place, again: Worker | None = None, *, named: bool = True, port: int = 0) -> None:
         self.place = place
-        self.port = free_port()
+        self.port = port or free_port()
         self.name: str = f"w{self.port}" if again is None else again.name
         self.log = place.log_dir / f"worker-{self.name}-{self.port}.log"
         environment = place.environment(PORT=self.port, INSTANCE_ID=self.name if named else "")

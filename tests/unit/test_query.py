@@ -255,8 +255,10 @@ def test_what_is_no_date_is_refused_with_what_would_be(value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "condition", [{"value": "2025-02-03"}, {"op": "gte", "value": at("2025-02-03 18:29")}, {"value": 0}]
-)
+    "condition",
+    [{"value": "2025-02-03"}, {"op": "gte", "value": at("2025-02-03 18:29")}, {"value": 0},
+     {"op": "lt", "value": "2025-02-04"}, {"op": "lte", "value": "2024-01-01"}],
+)  # fmt: skip
 def test_a_range_that_begins_before_retention_says_how_far_back_it_goes(condition: dict[str, Any]) -> None:
     """Never a silent part answer: the first whole day that is kept is named, in the user's time."""
     detail = no_range(condition)

@@ -137,6 +137,17 @@ def test_addresses_are_shown_without_secrets(address: str, seen: str) -> None:
     assert settings.redis == address
 
 
+def test_the_workers_secret_is_not_shown() -> None:
+    """Neither by `ecounters settings` nor in an error, nor where settings are printed whole."""
+    settings = load({"ECOUNTERS_SECRET": 3 * PASSWORD})
+    (row,) = [row for row in SETTINGS if row.field == "secret"]
+    assert (settings.secret, shown(settings, row), shown(load({}), row)) == (3 * PASSWORD, "***", "")
+    assert PASSWORD not in repr(settings)
+    with pytest.raises(SettingsError, match="16 to 512 characters") as caught:
+        load({"ECOUNTERS_SECRET": f" {PASSWORD}"})
+    assert PASSWORD not in str(caught.value)
+
+
 def test_settings_that_do_not_fit_are_refused() -> None:
     """Each pair that contradicts is named."""
     with pytest.raises(SettingsError, match=r"SUSPECT_AFTER_MS 7200000 .* ECOUNTERS_MAX_CALL_MS 3600000"):

@@ -1,0 +1,142 @@
+"""Stream: what 2,000 listeners leave of the feed's rate."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, NamedTuple, cast
+
+from ecounters.errors import Stop
+from streams.sessions import Sessions
+from streams.settings import Settings
+from tests.bench.events import SIMULATED, simulated
+from tests.bench.measure import cpu_s, machine_cpu_s, rss_bytes, until_accepted
+from tests.bench.report import Table, median, say
+from tests.bench.stage import Stage
+from tests.support.workers import Place, Worker
+
+LISTENERS: Final = 2_000
+PAIRS: Final = 3
+MIB: Final = 1_048_576
+US: Final = 1_000_000
+
+NOTES: Final = (
+    f"{LISTENERS:,} streams from a process of their own, each with a session of its own, shared out over the "
+    f"{SIMULATED.users} users of the log, all of whose counters change all the time; runs with and without in turns",
+    "job/s: a worker that has caught up, with its listeners, is stopped (SIGSTOP) while a log is published, and goes "
+    "on (SIGCONT): events a second from there until /metrics says that all are accepted, flushing as always",
+    "left: the rate with listeners to the rate without, of one pair. CPU left: the same of the worker's CPU time for "
+    "each event (/proc/PID/stat), which says what is left where the other processes have processors of their own",
+    "payloads/s: that all listeners got in the span",
+    "KiB each: growth of VmRSS from before the listeners come until they are all there, for each",
+)
+
+
+class Run(NamedTuple):
+    """One log, counted. ``payloads``: that listeners got meanwhile, a second; ``each``: bytes of memory for each."""
+
+    rate: float
+    cpu_us: float
+    others: float
+    payloads: float
+    each: float
+
+
+def stream(stage: Stage, events: int) -> Table:
+    """The table: pairs of runs."""
+    table = Table(
+        f"stream, {stage.title}: {events:,} events, without and with {LISTENERS:,} listeners",
+        ("", "job/s", "with", "left", "CPU µs", "with", "CPU left", "payloads/s", "KiB each", "others", "with"),
+        notes=list(NOTES),
+    )
+    rows: list[tuple[float, ...]] = []
+    ssids = asyncio.run(_open_sessions(stage.server.redis_url))
+    for at in range(1, PAIRS + 1):
+        without, with_ = _run(stage, events, []), _run(stage, events, ssids)
+        left, cpu_left = with_.rate / without.rate, without.cpu_us / with_.cpu_us
+        say(f"pair {at} of {PAIRS}: {without.rate:,.0f}/s, {with_.rate:,.0f}/s with listeners: {left:.2f}")
+        rows.append(
+            (
+                without.rate, with_.rate, left, without.cpu_us, with_.cpu_us, cpu_left, with_.payloads,
+                with_.each / 1024, without.others, with_.others,
+            )
+        )  # fmt: skip
+        table.add(f"pair {at}", *rows[-1])
+    table.add("median", *(median(values) for values in zip(*rows, strict=True)))
+    return table
+
+
+async def _open_sessions(redis_url: str) -> list[str]:
+    sessions = Sessions.connect(Settings(redis=redis_url))
+    try:
+        users = [f"u{at + 1}" for at in range(SIMULATED.users)]
+        for user in users:
+            await sessions.add_user(user, "UTC")
+        return [await sessions.open_session(users[at % len(users)], 86_400) for at in range(LISTENERS)]
+    finally:
+        await sessions.close()
+
+
+def _run(stage: Stage, events: int, ssids: list[str]) -> Run:
+    # While it is stopped it sends no heartbeats, and looks no session up.
+    place = stage.place().having(SESSION_TIMEOUT_S=300, SESSION_CACHE_S=600)
+    stage.make_topics(place)
+    with stage.worker(place) as worker:
+        worker.wait_ready()
+        before = rss_bytes(worker.process.pid)
+        with _listeners(stage, worker, ssids) as listeners:
+            each = (rss_bytes(worker.process.pid) - before) / len(ssids) if ssids else 0.0
+            messages = _publish_stopped(stage, place, worker, events)
+            pids = worker.process.pid, stage.server.child.pid, os.getpid(), *([listeners.pid] if listeners else [])
+            used, mine, all_used = cpu_s(worker.process.pid), sum(map(cpu_s, pids)), machine_cpu_s()
+            worker.process.send_signal(signal.SIGCONT)
+            began = time.time()
+            seconds = until_accepted(worker, messages) - began
+            used = cpu_s(worker.process.pid) - used
+            others = (machine_cpu_s() - all_used - sum(map(cpu_s, pids)) + mine) / seconds
+            payloads = _payloads(listeners) / seconds if listeners else 0.0
+        worker.end()
+    return Run(messages / seconds, used / messages * US, max(0.0, others), payloads, each)
+
+
+def _publish_stopped(stage: Stage, place: Place, worker: Worker, events: int) -> int:
+    worker.process.send_signal(signal.SIGSTOP)
+    return stage.publish(place, simulated(events)).messages
+
+
+@contextmanager
+def _listeners(stage: Stage, worker: Worker, ssids: list[str]) -> Iterator[subprocess.Popen[bytes] | None]:
+    """The process, once all its streams are open; None if there are to be none."""
+    if not ssids:
+        yield None
+        return
+    with stage.helper("tests.bench.listeners", str(worker.port)) as helper:
+        assert helper.stdin is not None
+        helper.stdin.write(json.dumps(ssids).encode() + b"\n")
+        helper.stdin.flush()
+        _line(helper)
+        yield helper
+
+
+def _payloads(helper: subprocess.Popen[bytes]) -> int:
+    """What its listeners got after the first payloads; it ends with that."""
+    assert helper.stdin is not None
+    helper.stdin.close()
+    told = _line(helper)
+    if told["lost"]:
+        raise Stop(f"{told['lost']} of the listeners were dropped, which must not be")
+    return told["payloads"] - LISTENERS
+
+
+def _line(helper: subprocess.Popen[bytes]) -> dict[str, int]:
+    assert helper.stdout is not None
+    line = helper.stdout.readline()
+    if not line:
+        raise Stop("the listeners' process ended")
+    return cast(dict[str, int], json.loads(line))

@@ -1,0 +1,68 @@
+"""A headless Chromium, a worker to look at, and a page that must stay silent and at home."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from typing import Final
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from streams.embedded import Embedded, Guard
+from tests.support.audit import add_users
+from tests.support.board import Screen, aside
+from tests.support.workers import Place, Worker
+
+OFF: Final = "ECOUNTERS_TEST_BROWSER"
+NAMES: Final = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """The system's Chromium. Without one the tests fail, unless they are turned off.
+
+    Not for the whole run: as long as it is there, its event loop is this thread's.
+    """
+    if os.environ.get(OFF) == "off":
+        pytest.skip(f"{OFF}=off")
+    found = next(filter(None, map(shutil.which, NAMES)), None)
+    assert found, f"there is no Chromium: `apt-get install chromium` brings one; {OFF}=off leaves these tests out"
+    with sync_playwright() as playwright:
+        # As root, which containers are run as, it has no sandbox; it sees nothing but this machine's worker.
+        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+        with playwright.chromium.launch(executable_path=found, args=arguments) as launched:
+            yield launched
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
+    """A broker and store of these tests' own, which they may stop."""
+    with Guard() as guard:
+        started = Embedded.start(tmp_path_factory.mktemp("browser") / "store")
+        guard.watch(started.child)
+        yield started
+        started.kill()
+        guard.release(started.child)
+
+
+@pytest.fixture
+def worker(server: Embedded, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+    """A worker that is ready, with a user whose days are India's."""
+    settings = {"STALE_AFTER_MS": 500, "FLUSH_INTERVAL_MS": 200}
+    place = Place(server.broker, server.redis_url, tmp_path_factory.mktemp("worker"), settings=settings)
+    aside(add_users, place, [place.name])
+    with Worker(place) as one:
+        yield one.wait_ready()
+    place.end_all()
+
+
+@pytest.fixture
+def screen(browser: Browser, worker: Worker) -> Iterator[Screen]:
+    """The dashboard, not logged in. Afterwards: nothing was said to the console, nothing asked of anybody else."""
+    with browser.new_context(viewport={"width": 1_440, "height": 900}, locale="en") as context:
+        page: Page = context.new_page()
+        made = Screen(page, worker)
+        yield made
+        made.check()

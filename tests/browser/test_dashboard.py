@@ -1,0 +1,208 @@
+"""The dashboard in a real browser, on a real worker."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, expect
+
+from streams.embedded import Embedded
+from tests.integration.test_answer import Now, publish
+from tests.support.audit import TOKEN
+from tests.support.board import Screen, aside
+from tests.support.workers import Place, Worker
+
+SHOWN_MS = 2_500
+"""From the broker's word for an event until it is on the screen: a look a second, and a busy machine."""
+NOTICED_MS = 25_000
+
+
+def tell(place: Place, *values: bytes) -> None:
+    """Publish events of the place's user; they are with the broker then."""
+    aside(publish, place, place.name, *values)
+
+
+def started(place: Place, name: str, *, kind: str = "IBD") -> Now:
+    """A live call of the place's user."""
+    call = Now(name, place.name)
+    call.started(0, kind, campaignId="77", did="15550001", number=f"+1{name}").ringing(1)
+    return call
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """A process that stands still meanwhile."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_a_call_is_on_the_screen_within_a_second_or_so(screen: Screen) -> None:
+    """Logged in, published, seen: in the tiles, in the cards, and gone from them when it ends."""
+    place = screen.worker.place
+    screen.open().log_in().live()
+    screen.tile("live", "0")
+    call = started(place, "c1")
+    tell(place, *call.values())
+    screen.tile("live", "1", SHOWN_MS)
+    for card, text in (("type", "Inbound"), ("campaign", "77"), ("did", "15550001")):
+        row = screen.page.locator(f"#card-{card} tbody tr")
+        expect(row).to_have_count(1)
+        expect(row.locator("th")).to_have_text(text)
+        expect(row.locator("td")).to_have_text("1")
+    tell(place, *call.answered(3).ended(20, 16).values()[2:])
+    screen.tile("answered", "1", SHOWN_MS)
+    screen.tile("live", "0")
+    screen.tile("talk", "17 s")
+    expect(screen.page.locator("#card-did")).to_contain_text("No live calls on a DID")
+    expect(screen.page.locator("#card-status tbody th")).to_have_text("Status 16")
+
+
+def test_the_chart_has_the_series_numbers(screen: Screen) -> None:
+    """Drawn by Chart.js, and as a table for who cannot see it; in other steps, when these are asked for."""
+    place = screen.worker.place
+    tell(place, *started(place, "c1").answered(3).ended(9, 16).values(), *started(place, "c2").values())
+    page = screen.open().log_in().live().page
+    expect(page.locator("#plot")).to_have_attribute("aria-label", "Stacked bars of calls: 2 calls, 0 missed. "
+                                                    "The table below has the numbers.")  # fmt: skip
+    page.get_by_text("The chart's numbers as a table").click()
+    rows = page.locator("#chart-table tbody tr")
+    assert rows.count() >= 24
+    table = [row.split("\t") for row in page.locator("#chart-table tbody").inner_text().split("\n")]
+    assert [sum(int(row[at]) for row in table) for at in range(1, 6)] == [1, 0, 0, 1, 2]
+    drawn = "document.querySelector('#plot').getContext('2d').getImageData(0, 0, 4000, 4000).data.some((one) => one)"
+    assert page.evaluate(drawn)
+    page.get_by_label("14 days").check()
+    expect(rows).to_have_count(14)
+
+
+def test_a_worker_that_stands_still_is_noticed_and_found_again(screen: Screen) -> None:
+    """Its silence is told in a banner with its age; when it goes on, so does the page, without anybody's help."""
+    screen.open().log_in().live()
+    with stopped(screen.worker.process.pid):
+        screen.state("Connection lost", NOTICED_MS)
+        expect(screen.page.locator("#banner")).to_contain_text("Connection lost. The numbers are old")
+        expect(screen.page.locator("#banner-more")).to_contain_text("Last heard 1")
+    screen.state("Live", NOTICED_MS)
+    expect(screen.page.locator("#banner")).to_be_hidden()
+    expect(screen.page.locator("#announce")).to_have_text("The numbers are live again.")
+
+
+def test_a_worker_that_is_killed_and_comes_back(screen: Screen) -> None:
+    """On the same address: the page has its numbers again, with what was published meanwhile."""
+    place, old = screen.worker.place, screen.worker
+    tell(place, *started(place, "c1").values())
+    screen.open().log_in().live()
+    screen.tile("total", "1")
+    old.kill()
+    screen.state("Connection lost", 3_000)
+    tell(place, *started(place, "c2").values())
+    with Worker(place, old, port=old.port).wait_ready():
+        screen.state("Live", NOTICED_MS)
+        screen.tile("total", "2", NOTICED_MS)
+
+
+def test_numbers_that_may_be_old_are_said_to_be(screen: Screen, server: Embedded) -> None:
+    """The worker answers, but hears nothing of Kafka; the page is not put off by it."""
+    screen.open().log_in().live()
+    with stopped(server.child.pid):
+        screen.state("Incomplete")
+        expect(screen.page.locator("#banner")).to_contain_text("may be old or incomplete")
+    screen.live()
+
+
+def test_a_wrong_token_is_an_error_that_can_be_mended(screen: Screen) -> None:
+    """It says what is wrong, to screen readers too, and leaves no session behind."""
+    page = screen.open().log_in("wrong").page
+    expect(page.get_by_role("alert")).to_have_text("There is no such user, or the token is not this user's.")
+    assert not page.context.cookies()
+    expect(page.locator("#token")).to_be_focused()
+    screen.log_in().live()
+
+
+def test_the_session_is_out_of_reach_and_ends_with_the_log_out(screen: Screen) -> None:
+    """HttpOnly, strict, and lasting; after the log-out it opens nothing, not even for who kept a copy."""
+    page = screen.open().log_in().live().page
+    (cookie,) = page.context.cookies()
+    assert (cookie["httpOnly"], cookie["sameSite"], cookie["path"], cookie["secure"]) == (True, "Strict", "/", False)
+    assert cookie["expires"] > time.time() + 29 * 86_400
+    assert page.evaluate("document.cookie") == ""
+    assert page.evaluate("Object.keys(localStorage)") in ([], ["theme"])
+    page.reload()
+    screen.live()
+    kept = {"Cookie": f"ecounters={cookie['value']}"}
+    assert screen.worker.request("GET", "/dashboard/session", headers=kept).json["message"]["userId"] == screen.user
+    page.get_by_role("button", name="Log out").click()
+    expect(page.get_by_label("User")).to_be_focused()
+    assert not page.context.cookies()
+    deadline = time.monotonic() + 5
+    while screen.worker.request("GET", "/dashboard/session", headers=kept).json["message"] is not None:
+        assert time.monotonic() < deadline, "the session goes on"
+        time.sleep(0.1)
+    page.reload()
+    expect(page.get_by_label("User")).to_be_visible()
+
+
+def test_it_can_be_used_with_the_keyboard_alone(screen: Screen) -> None:
+    """Log in, skip to the numbers, choose another span and theme, log out: all by Tab, arrows, space and Enter."""
+    page = screen.open().page
+    expect(page.get_by_label("User")).to_be_focused()
+    keys = page.keyboard
+    keys.type(screen.user)
+    keys.press("Tab")
+    keys.type(TOKEN)
+    keys.press("Enter")
+    screen.live()
+    expect(page.locator("#numbers")).to_be_focused()
+    keys.press("Shift+Tab")
+    expect(page.get_by_role("button", name="Log out")).to_be_focused()
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    keys.press("Shift+Tab")
+    keys.press("Enter")
+    expect(page.locator("html")).to_have_attribute("data-theme", "light")
+    keys.press("Shift+Tab")
+    skip = page.get_by_text("Skip to the numbers")
+    expect(skip).to_be_focused()
+    expect(skip).to_be_in_viewport()
+    keys.press("Enter")
+    expect(page.locator("#numbers")).to_be_focused()
+    keys.press("Tab")
+    keys.press("ArrowRight")
+    expect(page.get_by_label("24 hours")).to_be_checked()
+    keys.press("Shift+Tab")
+    keys.press("Enter")
+    expect(page.get_by_label("User")).to_be_focused()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "height"), [(1_920, 1_080), (390, 844)])
+def test_nothing_keeps_anybody_out(browser: Browser, worker: Worker, theme: str, width: int, height: int) -> None:
+    """axe finds nothing in either theme, on a wall or a phone, and nothing sticks out to the side."""
+    place = worker.place
+    tell(place, *started(place, "c1").dtmf(2, "1").values())
+    scheme: Literal["dark", "light"] = "dark" if theme == "dark" else "light"
+    with browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme) as context:
+        # axe is put into the page, which the page's own policy would not let anybody do.
+        page = context.new_page()
+        screen = Screen(page, worker).open()
+        assert not _found(screen)
+        screen.log_in().live().tile("total", "1")
+        expect(page.locator("#chart-table tbody tr")).not_to_have_count(0)
+        page.get_by_text("The chart's numbers as a table").click()
+        assert not _found(screen)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        screen.check()
+
+
+def _found(screen: Screen) -> list[str]:
+    results = Axe().run(screen.page)
+    return [f"{one['id']}: {one['help']}: {one['nodes'][0]['html']}" for one in results.response["violations"]]

@@ -1,0 +1,253 @@
+"""Any worker answers for any user: three real workers, and what is answered while one of them dies or moves."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import itertools
+import json
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import pytest
+
+from ecounters.routing import partition_of
+from ecounters.simulate import Published
+from tests.support.audit import TOKEN, add_users, wait_until_flushed
+from tests.support.builders import CallScript, encoded
+from tests.support.feed import publish
+from tests.support.workers import PATH, Place, Worker
+
+USERS = tuple(f"u{at}" for at in range(8))
+TAKEN_OVER_LIMIT_S = 60.0
+CLIENTS = 8
+SECRET = "a-secret-of-the-workers"
+OF_AN_ANSWER = (
+    "ETag",
+    "X-Ecounters-As-Of",
+    "X-Ecounters-Lag-Ms",
+    "X-Ecounters-Complete",
+    "X-Ecounters-Suspected",
+    "X-Ecounters-Range",
+    "X-Ecounters-Position",
+)
+
+
+def fill(place: Place) -> None:
+    """Publish another number of calls for each user."""
+    add_users(place, USERS)
+    messages = []
+    now_ms = int(time.time() * 1000)
+    for at, user in enumerate(USERS):
+        for call in range(at + 1):
+            script = CallScript(f"c{call}", user).started(0, "IBD", did=f"1555{at}").ringing(1).answered(2)
+            shift = now_ms - 60_000 - script.events[0]["ts"]
+            for event in script.events:
+                value = encoded({**event, "ts": event["ts"] + shift, "id": f"{user}{event['id']}"})
+                messages.append(Published(0, user, value))
+    asyncio.run(publish(place, messages, 0))
+
+
+def asking(user: str) -> dict[str, Any]:
+    """A request for a user's counters."""
+    return {"userId": user, "token": TOKEN}
+
+
+def all_answer(workers: Sequence[Worker], limit_s: float = TAKEN_OVER_LIMIT_S) -> dict[str, bytes]:
+    """Each user's answer, as soon as all workers give the right one; they must in time."""
+    deadline = time.monotonic() + limit_s
+    while True:
+        replies = {user: [worker.ask(asking(user)) for worker in workers] for user in USERS}
+        bodies = {user: {(reply.status, reply.body) for reply in some} for user, some in replies.items()}
+        if all({status for status, _ in some} == {200} for some in bodies.values()):
+            counted = {user: [json.loads(body)["message"]["CNC"] for _, body in some] for user, some in bodies.items()}
+            if counted == {user: [at + 1] for at, user in enumerate(USERS)}:
+                return {user: body for user, ((_, body),) in bodies.items()}
+        assert time.monotonic() < deadline, (bodies, [worker.last_words() for worker in workers])
+        time.sleep(0.05)
+
+
+def who_has(workers: Sequence[Worker]) -> list[float]:
+    """How many partitions each worker has."""
+    return [worker.metric("ecounters_partitions") for worker in workers]
+
+
+@dataclass
+class Crowd:
+    """Clients who ask all workers for all users, all the time. ``told``: (status, Retry-After, is right) -> how often.
+
+    ``ports`` may change meanwhile; one who cannot be reached is left out.
+    """
+
+    expected: Mapping[str, bytes]
+    ports: list[int]
+    told: Counter[tuple[int, str | None, bool]] = field(default_factory=Counter)
+    stopped: bool = False
+
+    async def ask(self) -> None:
+        """Ask until told to stop."""
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
+            await asyncio.gather(*(self._client(session, at) for at in range(CLIENTS)))
+
+    async def _client(self, session: aiohttp.ClientSession, at: int) -> None:
+        for user, turn in zip(itertools.cycle(USERS[at:] + USERS[:at]), itertools.count(at), strict=False):
+            if self.stopped:
+                return
+            url = f"http://127.0.0.1:{self.ports[turn // len(USERS) % len(self.ports)]}{PATH}"
+            try:
+                async with session.post(url, json=asking(user)) as reply:
+                    body = await reply.read()
+                    right = body == self.expected[user]
+                    self.told[reply.status, reply.headers.get("Retry-After"), right] += 1
+            except (aiohttp.ClientConnectionError, ConnectionError):
+                await asyncio.sleep(0.01)  # it is the one that was killed
+
+    def while_(self, happening: Callable[[], None]) -> None:
+        """Ask while something happens, and say what was wrong of it."""
+
+        async def both() -> None:
+            asking = asyncio.create_task(self.ask())
+            try:
+                await asyncio.to_thread(happening)
+            finally:
+                self.stopped = True
+                await asking
+
+        asyncio.run(both())
+        wrong = {told: often for told, often in self.told.items() if told not in ((200, None, True), (503, "1", False))}
+        assert not wrong
+        assert self.told[200, None, True] > 100
+
+
+@pytest.fixture
+def workers(place: Place) -> list[Worker]:
+    """Three workers which share four partitions, and have counted all that there is."""
+    fill(place)
+    started = [Worker(place).wait_ready() for _ in range(3)]
+    wait_until_flushed(place)
+    for worker in started:
+        worker.wait_ready()  # again, after it had to give partitions away
+    return started
+
+
+def test_any_worker_answers_for_any_user(place: Place, workers: list[Worker]) -> None:
+    """The same bytes and headers whoever is asked; a 304, and a refusal of the one who has the user, too."""
+    bodies = all_answer(workers)
+    assert sorted(who_has(workers)) == [1, 1, 2]
+    for user in USERS:
+        replies = [worker.ask(asking(user)) for worker in workers]
+        told = [{name: reply.headers[name] for name in OF_AN_ANSWER} for reply in replies]
+        assert told[0] == told[1] == told[2]
+        assert {reply.body for reply in replies} == {bodies[user]}
+        assert told[0]["X-Ecounters-Position"].startswith(f"{partition_of(user, place.partitions)}:")
+        for worker in workers:
+            again = worker.ask(asking(user), {"If-None-Match": told[0]["ETag"]})
+            assert (again.status, again.body, again.headers["ETag"]) == (304, b"", told[0]["ETag"])
+            fields = worker.ask(asking(user) | {"Field": ["UC"], "filter": [{"field": "date", "value": "last7days"}]})
+            assert fields.json["message"]["UC"] == USERS.index(user) + 1
+            old = worker.ask(asking(user) | {"filter": [{"field": "date", "value": "2001-01-01"}]})
+            assert (old.status, old.json["code"]) == (400, 1000)
+            assert old.json["message"].startswith("Invalid parameter: filter[0].value: counts are kept back to ")
+    assert sum(worker.metric("ecounters_hops_total") for worker in workers) > 0
+
+
+def test_one_is_killed_under_load(place: Place, workers: list[Worker]) -> None:
+    """Every 200 is right, and the rest is 503 with Retry-After, until another has its place; then all are 200."""
+    expected = all_answer(workers)
+    crowd = Crowd(expected, [worker.port for worker in workers])
+
+    def kill() -> None:
+        time.sleep(1)
+        workers[1].kill()
+        time.sleep(1)
+        workers[1] = Worker(place, workers[1])
+        crowd.ports[1] = workers[1].port
+        all_answer([worker.wait_ready() for worker in workers])
+
+    crowd.while_(kill)
+    assert crowd.told[503, "1", False]
+    assert all_answer(workers, 5) == expected
+
+
+def test_one_ends_and_another_comes_under_load(place: Place, workers: list[Worker]) -> None:
+    """Two orderly rebalances: likewise, and nobody needs to wait for anybody to be taken for dead."""
+    expected = all_answer(workers)
+    crowd = Crowd(expected, [worker.port for worker in workers])
+
+    def end() -> None:
+        time.sleep(1)
+        del crowd.ports[2]
+        workers.pop().end()
+        all_answer(workers)
+        workers.append(Worker(place).wait_ready())
+        crowd.ports.append(workers[2].port)
+        all_answer(workers)
+
+    crowd.while_(end)
+    assert sorted(who_has(workers)) == [1, 1, 2]
+    assert all_answer(workers, 5) == expected
+
+
+def test_one_that_does_not_answer_is_not_waited_for(workers: list[Worker]) -> None:
+    """A worker that is stopped, its connections open: 503 after 2 s, and all is well when it goes on."""
+    expected = all_answer(workers)
+    told = []
+    workers[0].process.send_signal(signal.SIGSTOP)
+    try:
+        for user in USERS:
+            began = time.monotonic()
+            reply = workers[1].ask(asking(user))
+            assert time.monotonic() - began < 4
+            assert (reply.status, reply.body == expected[user]) in ((200, True), (503, False))
+            assert reply.status == 200 or reply.headers["Retry-After"] == "1"
+            told.append(reply.status)
+    finally:
+        workers[0].process.send_signal(signal.SIGCONT)
+    assert 503 in told
+    assert all_answer(workers) == expected
+    assert "gives no answer: TimeoutError" in workers[1].log.read_text()
+
+
+def signed(secret: str, at_ms: int, user: str = "u0") -> tuple[bytes, dict[str, str]]:
+    """What a worker with that secret would ask at that time."""
+    content = json.dumps({"userId": user, "zone": "UTC", "at": at_ms, "asked": {}}).encode()
+    return content, {"X-Ecounters-Signature": hmac.new(secret.encode(), content, "sha256").hexdigest()}
+
+
+def test_only_workers_ask_without_credentials(place: Place) -> None:
+    """The question between workers is answered only if it is signed with their secret, and not long ago."""
+    fill(place)
+    with Worker(place.having(SECRET=SECRET)).wait_ready() as worker:
+        now_ms = int(time.time() * 1000)
+        content, headers = signed(SECRET, now_ms)
+        expected = all_answer([worker])["u0"]
+        assert worker.request("POST", "/internal/answer", content, headers).body == expected
+        for body, given in (
+            (content, {}),
+            (content, {"X-Ecounters-Signature": ""}),
+            (content, {"X-Ecounters-Signature": "\u00e9"}),
+            (content.replace(b"u0", b"u1"), headers),
+            signed("another-secret-of-24-char", now_ms),
+            signed("", now_ms),
+            signed(SECRET, now_ms - 400_000),
+            signed(SECRET, now_ms + 400_000),
+        ):
+            refused = worker.request("POST", "/internal/answer", body, given)
+            assert (refused.status, refused.body) == (403, b"")
+        assert SECRET not in worker.log.read_text()
+
+
+def test_workers_of_different_secrets_do_not_answer_for_one_another(place: Place) -> None:
+    """503 and a line in the log that says why, never another's numbers; each goes on with its own users."""
+    fill(place)
+    workers = [Worker(place.having(SECRET=secret)).wait_ready() for secret in (SECRET, SECRET.upper())]
+    wait_until_flushed(place)
+    for user in USERS:
+        told = sorted(worker.ask(asking(user)).status for worker in workers)
+        assert told == [200, 503], workers[0].last_words()
+    assert "ECOUNTERS_SECRET or the clocks differ" in workers[0].log.read_text()

@@ -1,0 +1,43 @@
+"""Many guesses at a time, against a real Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+from ecounters.errors import Refused
+from ecounters.query import Request
+from streams.sessions import Sessions
+from streams.settings import load
+from streams.throttle import Door, Throttle
+from tests.support.audit import TOKEN, add_users
+from tests.support.workers import Place
+
+LIMIT = 5
+GUESSES = 40
+
+
+def test_guesses_at_a_time_learn_no_more_than_one_after_the_other(place: Place) -> None:
+    """All are looked up before the first is counted; still only so many are told right from wrong."""
+    add_users(place, ["guessed"])
+
+    async def work() -> tuple[list[int], int]:
+        sessions = Sessions.connect(load({"ECOUNTERS_REDIS": place.redis_url}))
+        door = Door(sessions, Throttle(LIMIT))
+
+        async def told(token: str) -> int:
+            try:
+                await door.authorize(Request(user_id="guessed", token=token), "10.0.0.1")
+            except Refused as refused:
+                return refused.http_status
+            return 200
+
+        try:
+            guesses = [told(f"guess-{at}") for at in range(GUESSES)]
+            return list(await asyncio.gather(*guesses)), await told(TOKEN)
+        finally:
+            await sessions.close()
+
+    guesses, right = asyncio.run(work())
+    assert Counter(guesses) == {403: LIMIT, 429: GUESSES - LIMIT}
+    assert right == 429

@@ -1,0 +1,94 @@
+"""Filters and series over HTTP: what a real worker answers is a recount of the calls that match."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from ecounters.recount.recount import Recount
+from ecounters.simulate import Plan
+from tests.support.audit import SLACK_MS, TOKEN, add_users, recounts, wait_until_flushed
+from tests.support.builders import ALL_FIELDS
+from tests.support.feed import Feed, made_up, yesterday_ms
+from tests.support.workers import PATH, Place, Worker
+
+DAY_MS = 86_400_000
+SERIES = PATH.replace("Ecounters", "series")
+USERS = ("u1", "u2", "u3")
+
+FILTERS: list[list[dict[str, Any]]] = [
+    [],
+    [{"field": "callType", "value": ["IBD", "CTC"]}],
+    [{"field": "callType", "op": "nin", "value": ["IBD", "CTC"]}, {"field": "did", "op": "ne", "value": ""}],
+    [{"field": "campaignId", "value": ""}],
+    [{"or": [{"field": "status", "value": 16}, {"not": {"field": "campaignId", "op": "eq", "value": ""}}]}],
+]
+
+
+def asked(user: str, conditions: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+    """A request for a day and a half from yesterday's midnight on."""
+    begin = yesterday_ms()
+    date = {"field": "date", "op": "between", "value": [begin, begin + 3 * DAY_MS // 2]}
+    return {"userId": user, "token": TOKEN, "Field": list(ALL_FIELDS), "filter": [*conditions, date], **more}
+
+
+def test_filtered_answers_and_series_are_the_recounts(place: Place) -> None:
+    """Every filter, every user, all Fields; of a series each step, and its range is told in the header."""
+    add_users(place, USERS)
+    with Worker(place).wait_ready() as worker:
+        Feed(place, made_up(Plan(yesterday_ms(), seed=3, users=len(USERS), rate_per_s=0.5), 12_000), rate=0).wait()
+        wait_until_flushed(place)
+        by_user = {user: again for again in recounts(place) for user in again.users() if user in USERS}
+        assert set(by_user) == set(USERS)
+        told = [check(worker, by_user[user], user, conditions) for user in USERS for conditions in FILTERS]
+        assert min(told) > 0
+        check_refusals(worker)
+
+
+def check(worker: Worker, again: Recount, user: str, conditions: list[dict[str, Any]]) -> int:
+    """One answer and its series against the recount; how many calls it counted."""
+    begin, end = yesterday_ms(), yesterday_ms() + 3 * DAY_MS // 2
+    answer = worker.ask(asked(user, conditions))
+    expected = again.answer(user, begin, end, ALL_FIELDS, where=conditions)
+    settled = again.watermark + SLACK_MS
+    assert expected == again.answer(user, begin, end, ALL_FIELDS, settled, conditions), "choose another seed"
+    assert answer.json["message"] == expected, (user, conditions)
+    for path in (SERIES, "/deepcall" + SERIES):
+        series = worker.request("POST", path, asked(user, conditions, interval="1h"))
+        assert series.status == 200, series
+    for step in series.json["message"]:
+        since, until = (int(datetime.fromisoformat(step[name]).timestamp()) * 1000 for name in ("from", "to"))
+        recounted = again.answer(user, since, until, ALL_FIELDS, where=conditions)
+        assert step["message"] == {key: recounted[key] for key in step["message"]}, (user, conditions, step)
+    assert len(series.json["message"]) == 36
+    assert sum(step["message"]["TC"] for step in series.json["message"]) == expected["TC"]
+    first, last = (datetime.fromtimestamp(at / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z") for at in (begin, end))
+    assert answer.headers["X-Ecounters-Range"] == series.headers["X-Ecounters-Range"] == f"{first}/{last}"
+    again_asked = worker.request(
+        "POST", SERIES, asked(user, conditions, interval="1h"), {"If-None-Match": series.headers["ETag"]}
+    )
+    assert again_asked.status == 304
+    return int(str(expected["TC"]))
+
+
+def check_refusals(worker: Worker) -> None:
+    """In the documented form, with the place."""
+    wrong: list[tuple[str, dict[str, Any], int, str]] = [
+        (PATH, {"interval": "1h"}, 1000, 'unknown parameter "interval"'),
+        (SERIES, {}, 1000, "interval is missing"),
+        (SERIES, {"interval": "1m"}, 1000, 'interval "1m" is none of 15m, 1h, 1d'),
+        (
+            SERIES,
+            {"interval": "15m", "filter": [{"field": "date", "value": "last30days"}]},
+            1000,
+            "interval 15m makes 2880 steps",
+        ),
+        (PATH, {"filter": [{"or": [{"field": "did", "op": "like", "value": 1}]}]}, 1000, 'filter[0].or[0].op "like"'),
+        (PATH, {"filter": [{"field": "did", "value": None}]}, 1001, "filter[0].value must be"),
+    ]
+    for path, given, code, detail in wrong:
+        reply = worker.request("POST", path, {"userId": "u1", "token": TOKEN, **given})
+        assert (reply.status, reply.json["code"]) == (400, code), reply
+        assert reply.json["message"].split(": ", 1)[1].startswith(detail), reply
+    options = worker.request("OPTIONS", SERIES)
+    assert options.status == 204

@@ -1,0 +1,276 @@
+"""The push over real HTTP: what is sent and when, who may listen and how long, slow and dead listeners."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from streams.embedded import Embedded, Guard
+from streams.sessions import Sessions
+from streams.settings import Settings
+from streams.web.stream import CHECK_S, STATUS_S
+from tests.integration.test_answer import Now, publish, ssid_of
+from tests.support.audit import TOKEN, add_users
+from tests.support.listening import STREAM, Listening
+from tests.support.workers import Place, Worker
+
+
+@pytest.fixture
+def worker(place: Place) -> Iterator[Worker]:
+    """A worker that is ready, and knows the user u1."""
+    add_users(place, ["u1"])
+    with Worker(place) as one:
+        yield one.wait_ready()
+
+
+def in_store(place: Place, do: Callable[[Sessions], Coroutine[Any, Any, None]]) -> None:
+    """Change something in the session store."""
+
+    async def go() -> None:
+        sessions = Sessions.connect(Settings(redis=place.redis_url))
+        try:
+            await do(sessions)
+        finally:
+            await sessions.close()
+
+    asyncio.run(go())
+
+
+def call(name: str, *, number: str = "1") -> list[bytes]:
+    """A live call of u1."""
+    return Now(name, "u1").started(0, "IBD", number=number).ringing(1).values()
+
+
+def metric_when(worker: Worker, name: str, value: float, limit_s: float = 10) -> None:
+    """Until a metric has that value."""
+    deadline = time.monotonic() + limit_s
+    while (found := worker.metric(name)) != value:
+        assert time.monotonic() < deadline, (name, found)
+        time.sleep(0.05)
+
+
+def test_the_payload_at_once_and_again_when_it_changes(place: Place, worker: Worker) -> None:
+    """The data are the bytes of the POST, the version is the same for the same bytes; a status goes with each."""
+    who, fields = {"ssid": ssid_of(place)}, ["UC", "AC"]
+    for path in (STREAM, "/deepcall" + STREAM):
+        with Listening(worker, {**who, "Field": "UC,AC"}, path=path) as listening:
+            assert listening.response.status == 200
+            assert listening.response.getheader("Content-Type") == "text/event-stream; charset=utf-8"
+            assert listening.response.getheader("Cache-Control") == "no-store"
+            assert listening.response.getheader("Access-Control-Allow-Origin") == "*"
+            first = listening.until()
+            status = listening.until("status").json
+            assert first.data.encode() == worker.ask({**who, "Field": fields}).body
+            assert set(status) == {"asOf", "lagMs", "complete", "suspected", "range"} and status["complete"] is True
+            publish(place, "u1", *call(f"c{path}"))
+            second = listening.until()
+            reply = worker.ask({**who, "Field": fields})
+            assert second.data.encode() == reply.body and second.json["message"]["LCT"] != first.json["message"]["LCT"]
+            assert second.version == reply.headers["ETag"][3:-1] != first.version
+            assert listening.until("status").json["asOf"] == reply.headers["X-Ecounters-As-Of"]
+    with Listening(worker, {**who, "Field": ["UC", "AC"]}) as repeated:
+        assert repeated.until().data == second.data
+
+
+def test_changes_come_once_a_second_at_most(place: Place, worker: Worker) -> None:
+    """However fast events come; and the last state comes too."""
+    who = {"ssid": ssid_of(place)}
+
+    def feed() -> None:
+        for at in range(25):
+            publish(place, "u1", *call(f"c{at}", number=str(at)))
+            time.sleep(0.05)
+
+    with Listening(worker, who) as listening, ThreadPoolExecutor() as threads:
+        listening.until()
+        published = threads.submit(feed)
+        times = []
+        calls = 0
+        while calls < 25:
+            told = listening.until()
+            times.append(told.at)
+            calls = told.json["message"]["TC"]
+        published.result()
+    gaps = [after - before for before, after in itertools.pairwise(times)]
+    assert gaps and min(gaps) > 0.7, gaps
+
+
+def test_a_listener_that_comes_again_gets_what_it_has_not_got(place: Place, worker: Worker) -> None:
+    """The version that it had: nothing but statuses until something changes, from another worker's start too."""
+    who = {"ssid": ssid_of(place)}
+    publish(place, "u1", *call("c1"))
+    with Listening(worker, who) as listening:
+        told = listening.until()
+        while told.json["message"]["TC"] != 1:
+            told = listening.until()
+    worker.end()
+    with Worker(place, worker).wait_ready() as again:
+        with Listening(again, who, {"Last-Event-ID": told.version}) as resumed:
+            resumed.until("status"), resumed.until("status")
+            assert [one.name for one in resumed.seen] == ["status", "status"]
+            assert 0 < resumed.seen[1].at - resumed.seen[0].at < STATUS_S + 2
+            publish(place, "u1", *call("c2", number="2"))
+            assert resumed.until().json["message"]["TC"] == 2
+        with Listening(again, who, {"Last-Event-ID": told.version}) as older:
+            assert older.until().json["message"]["TC"] == 2
+
+
+def test_a_comment_comes_every_15_seconds(place: Place, worker: Worker) -> None:
+    """For what is between the two and would cut a silent connection."""
+    with Listening(worker, {"ssid": ssid_of(place)}) as listening:
+        began = listening.until().at
+        assert 13 < listening.until(":").at - began < 18
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "begins"),
+    [
+        ({}, 400, "UserId not provided"),
+        ({"ssid": "wrong"}, 403, "Permission denied"),
+        ({"ssid": "x", "x": "1"}, 400, 'Invalid parameter: unknown parameter "x"'),
+        ({"userId": "u1", "token": TOKEN}, 400, "Invalid parameter: userId is not taken in a URL"),
+        ({"ssid": "x", "filter": "["}, 400, "Invalid parameter: filter is not JSON"),
+        ({"ssid": "x", "filter": '[],"ssid":"y"'}, 400, "Invalid parameter: filter is not JSON"),
+        ({"ssid": "x", "filter": '[{"field":"date","op":"like","value":1}]'}, 400, "Invalid parameter: filter[0].op"),
+        ({"ssid": "x", "Field": "UC,XX"}, 400, 'Invalid parameter: Field[1] "XX"'),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_told_before_the_stream_begins(
+    worker: Worker, query: dict[str, object], status: int, begins: str
+) -> None:
+    """In the documented form of a POST's errors."""
+    with Listening(worker, query) as listening:
+        reply = listening.reply
+        assert (reply.status, reply.json["status"]) == (status, "error")
+        assert reply.json["message"].startswith(begins)
+        assert reply.headers["Content-Type"] == "application/json; charset=utf-8"
+
+
+def test_a_filter_is_taken_as_in_a_post(place: Place, worker: Worker) -> None:
+    """The same bytes for yesterday."""
+    who, dates = {"ssid": ssid_of(place)}, [{"field": "date", "value": "yesterday"}]
+    publish(place, "u1", *call("c1"))
+    with Listening(worker, {**who, "filter": json.dumps(dates)}) as listening:
+        assert listening.until().data.encode() == worker.ask({**who, "filter": dates}).body
+        assert (
+            listening.until("status").json["range"] == worker.ask({**who, "filter": dates}).headers["X-Ecounters-Range"]
+        )
+
+
+def test_the_end_of_a_session_is_the_end_of_its_streams(place: Place, worker: Worker) -> None:
+    """Others' go on. The last event is the error that the next request gets."""
+    closed, kept = ssid_of(place), ssid_of(place)
+    with Listening(worker, {"ssid": closed}) as one, Listening(worker, {"ssid": kept}) as other:
+        one.until(), other.until()
+        in_store(place, lambda sessions: sessions.close_session(closed))
+        began = time.monotonic()
+        last = one.rest()[-1]
+        assert (last.name, last.json["code"]) == ("end", 1015)
+        assert time.monotonic() - began < CHECK_S + 4
+        other.until("status")
+    with Listening(worker, {"ssid": closed}) as again:
+        assert again.reply.json == last.json
+
+
+def test_a_worker_that_ends_ends_its_streams_at_once(place: Place, worker: Worker) -> None:
+    """In order, and no stream holds up its end; from then on it takes none."""
+    who = {"ssid": ssid_of(place)}
+    listeners = [Listening(worker, who) for _ in range(20)]
+    for one in listeners:
+        one.until()
+    assert worker.metric("ecounters_listeners") == 20
+    assert worker.end() < 5
+    for one in listeners:
+        assert all(told.name == "status" for told in one.rest())
+        one.__exit__()
+
+
+def test_listeners_that_leave_are_noticed(place: Place, worker: Worker) -> None:
+    """And the subject that nobody listens to is forgotten."""
+    who = {"ssid": ssid_of(place)}
+    listeners = [Listening(worker, who) for _ in range(5)]
+    for one in listeners:
+        one.until()
+    for one in listeners:
+        one.__exit__()
+    metric_when(worker, "ecounters_listeners", 0)
+    with Listening(worker, who) as one:
+        one.until()
+        publish(place, "u1", *call("c1"))
+        one.until()
+
+
+def test_a_listener_that_does_not_read_is_dropped_and_holds_up_nobody(place: Place, worker: Worker) -> None:
+    """Its versions are skipped, so that nothing piles up for it, and after half a minute it is given up."""
+    publish(place, "u1", *(value for at in range(3_000) for value in _with_did(at)))
+    who = {"ssid": ssid_of(place)}
+    with socket.socket() as lazy, Listening(worker, who) as listening:
+        lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        lazy.connect(("127.0.0.1", worker.port))
+        lazy.sendall(f"GET {STREAM}?{urlencode(who)} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        listening.until()
+        metric_when(worker, "ecounters_listeners", 2)
+        deadline = time.monotonic() + 60
+        for at in range(10_000):
+            publish(place, "u1", *call(f"c{at}", number=str(at)))
+            listening.until()
+            if worker.metric("ecounters_listeners") == 1:
+                break
+            assert time.monotonic() < deadline, "it is still there"
+        else:
+            raise AssertionError("it is still there")
+
+
+def _with_did(at: int) -> list[bytes]:
+    """A call on a DID of its own: thousands of these make a payload of many KB."""
+    return Now(f"d{at}", "u1").started(0, "IBD", did=f"1555{at:016}").values()
+
+
+def test_http_1_0_is_served_without_chunks(place: Place, worker: Worker) -> None:
+    """As nginx speaks to what is behind it, if it is not told otherwise."""
+    with socket.create_connection(("127.0.0.1", worker.port), timeout=10) as client:
+        client.sendall(f"GET {STREAM}?ssid={ssid_of(place)} HTTP/1.0\r\nHost: x\r\n\r\n".encode())
+        got = b""
+        while b"event: status" not in got:
+            got += client.recv(65_536)
+        publish(place, "u1", *call("c1"))
+        while got.count(b"\nid: ") < 2:
+            assert select.select([client], [], [], 10)[0]
+            got += client.recv(65_536)
+    head, _, events = got.partition(b"\r\n\r\n")
+    assert b"chunked" not in head.lower() and b"\r\n" not in events
+
+
+def test_a_feed_that_stands_still_is_told(tmp_path: Path) -> None:
+    """While nothing is heard of Kafka the numbers may be old: listeners are told so, and stay."""
+    with Guard() as guard:
+        server = Embedded.start(tmp_path / "store")
+        guard.watch(server.child)
+        place = Place(server.broker, server.redis_url, tmp_path, settings={"STALE_AFTER_MS": 500})
+        add_users(place, ["u1"])
+        try:
+            with Worker(place).wait_ready() as one, Listening(one, {"ssid": ssid_of(place)}) as listening:
+                listening.until("status", complete=True)
+                os.kill(server.child.pid, signal.SIGSTOP)
+                began = time.monotonic()
+                assert listening.until("status", complete=False).at - began < 4
+                os.kill(server.child.pid, signal.SIGCONT)
+                listening.until("status", complete=True)
+                publish(place, "u1", *call("c1"))
+                assert listening.until().json["message"]["TC"] == 1
+        finally:
+            server.kill()
+            guard.release(server.child)

@@ -1,0 +1,287 @@
+"""Filters and series: against the recount of the calls that they ask for, and against the sum that they are part of."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from datetime import datetime
+from itertools import pairwise, product
+from time import process_time
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ecounters.conditions import read_filter
+from ecounters.counters import COUNTERS, Kind
+from ecounters.dates import time_range
+from ecounters.errors import Refused
+from ecounters.payload import Totals, message
+from ecounters.policy import Policy
+from ecounters.query import Request, parse_forwarded, parse_request
+from ecounters.recount.filters import matches
+from ecounters.recount.recount import Recount
+from ecounters.series import INTERVALS, Series, steps
+from ecounters.state import PartitionState
+from ecounters.windows import DAY_MS, HOUR_MS, MINUTE_MS, WINDOW_MS
+from tests.support.builders import ALL_FIELDS, T0_MS, LogRecord, answer_of
+from tests.support.chaos import PARTITIONS, USERS, Step, chaotic
+from tests.support.filters import VALUES, filters
+
+EVERYTHING = (0, 4_000_000_000_000)
+ZONES = ("UTC", "Asia/Kolkata", "Asia/Kathmandu", "America/New_York", "Australia/Lord_Howe", "Pacific/Apia")
+
+EVERY_DIMS = [
+    (kind, campaign, did, status)
+    for kind, campaign, did, status in product(
+        ("IBD", "OBD", "CTC"),
+        ("", "0", "7", "-1", "spring"),
+        ("", "1800", "1801", "01800"),
+        (None, 16, 3, 0, -1, -2, -3),
+    )
+]
+
+
+@settings(max_examples=250)
+@given(filters)
+def test_a_filter_holds_for_the_calls_that_it_says(given_filter: list[dict[str, Any]]) -> None:
+    """Compiled or read from its JSON each time: the same for every combination of dimensions."""
+    where = read_filter(given_filter)[1]
+    assert where is not None
+    holds = where.compiled()
+    for dims in EVERY_DIMS:
+        named = dict(zip(VALUES, dims, strict=True))
+        assert holds(dims) == matches(given_filter, named), named
+
+
+def happened(log: list[Step], partition: int, zone: ZoneInfo) -> tuple[PartitionState, Recount]:
+    """Both have read a partition's log; the state was saved, restored and rolled up on the way."""
+    state, again, records = PartitionState(partition, PARTITIONS, Policy()), Recount(partition, PARTITIONS), []
+    entries: list[tuple[bytes, bytes | None]] = []
+    for step in log:
+        if step.partition != partition:
+            continue
+        if step.record is not None:
+            records.append(step.record)
+            _read(state, again, records)
+        elif step.what == "cut":
+            entries += state.cut()
+            state = PartitionState(partition, PARTITIONS, Policy())
+            for key, value in entries:
+                state.restore(key, value)
+            state.restored()
+        elif step.what == "roll":
+            for user_id in state.due_for_roll_up():
+                state.roll_up(user_id, zone)
+    state.advance(0, at_end=False)
+    return state, again
+
+
+def _read(state: PartitionState, again: Recount, records: list[LogRecord]) -> None:
+    at = len(records) - 1
+    state.apply(records, at, at + 1, records[at].timestamp)
+    again.read([(records[at].offset, records[at].timestamp, records[at].value)])
+    state.advance(0, at_end=False)
+
+
+@settings(max_examples=150)
+@given(chaotic(), st.lists(filters, min_size=1, max_size=3), st.integers(0, 40), st.integers(1, 400))
+def test_a_filtered_answer_is_a_recount_of_the_calls_that_match(
+    log: list[Step], asked: list[list[dict[str, Any]]], first: int, windows: int
+) -> None:
+    """All counters, gauges and Fields, of any log and any user: of a range, or of all time where days were made."""
+    begin = T0_MS - 5 * HOUR_MS + first * WINDOW_MS
+    for partition in range(PARTITIONS):
+        state, again = happened(log, partition, ZoneInfo("Asia/Kolkata"))
+        for user, given_filter in product(USERS, asked):
+            found = state.users.get(user)
+            spans = [EVERYTHING] if found and found.spans.days else [EVERYTHING, (begin, begin + windows * WINDOW_MS)]
+            for span in spans:
+                told = answer_of(state, user, span, where=read_filter(given_filter)[1])
+                assert told == again.answer(user, *span, ALL_FIELDS, where=given_filter), (user, span)
+
+
+ADDITIVE = [key for key, counter in COUNTERS.items() if counter.kind in (Kind.COUNT, Kind.SUM)]
+MAPS = [key for key, counter in COUNTERS.items() if counter.kind in (Kind.CALL_MAP, Kind.INPUT_MAP)]
+
+
+@settings(max_examples=200)
+@given(
+    chaotic(),
+    st.none() | filters,
+    st.sampled_from(sorted(INTERVALS)),
+    st.sampled_from(ZONES),
+    st.sampled_from(ZONES),
+    st.integers(-40, 40),
+    st.integers(1, 600),
+)
+def test_the_steps_of_a_series_add_up_to_the_answer(
+    log: list[Step],
+    given_filter: list[dict[str, Any]] | None,
+    interval: str,
+    zone_name: str,
+    zone_before: str,
+    first: int,
+    windows: int,
+) -> None:
+    """They follow one another, cover the range, and every additive counter is their sum; days that were made in
+    another zone stay whole; what is only known by day can't be told by less, and the text says what can."""
+    zone = ZoneInfo(zone_name)
+    where = read_filter(given_filter)[1] if given_filter else None
+    asked = T0_MS + first * WINDOW_MS, T0_MS + (first + windows) * WINDOW_MS
+    for partition in range(PARTITIONS):
+        state, _ = happened(log, partition, ZoneInfo(zone_before))
+        for name, user in state.users.items():
+            try:
+                series = Series(user, asked, interval, zone, where, ALL_FIELDS)
+            except Refused as refused:
+                assert interval != "1d" and user.spans.days[0].begin < asked[1]
+                since = datetime.fromisoformat(refused.detail.split(" from ")[1].split()[0]).timestamp() * 1000
+                later = int(since), int(since) + HOUR_MS
+                assert Series(user, later, interval, zone, where).begin == since
+                continue
+            assert series.begin <= asked[0] and asked[1] <= series.end
+            whole = message(user, Totals(user, series.begin, series.end, where), ALL_FIELDS)
+            assert _summed(series) == {key: whole[key] for key in (*ADDITIVE, *MAPS)}, name
+
+
+def _summed(series: Series) -> dict[str, Any]:
+    times = [one["from"] for one in series.message] + [series.message[-1]["to"]]
+    assert times[1:] == [one["to"] for one in series.message]
+    moments = [datetime.fromisoformat(one).timestamp() * 1000 for one in times]
+    assert moments == sorted(set(moments)) and (moments[0], moments[-1]) == (series.begin, series.end)
+    told = [one["message"] for one in series.message]
+    sums: dict[str, Any] = {key: sum(one[key] for one in told) for key in ADDITIVE}
+    for key in MAPS:
+        total: Counter[str] = Counter()
+        for one in told:
+            total.update(one[key])
+        sums[key] = dict(total)
+    return sums
+
+
+@settings(max_examples=300)
+@given(st.sampled_from(ZONES), st.integers(0, 400 * 96), st.integers(1, 1_500), st.sampled_from(sorted(INTERVALS)))
+def test_steps_are_those_of_the_zones_clocks(zone_name: str, first: int, windows: int, interval: str) -> None:
+    """A step begins where the day, the hour or the quarter on the wall does, also where clocks change."""
+    zone = ZoneInfo(zone_name)
+    begin = T0_MS + first * WINDOW_MS
+    end = begin + windows * WINDOW_MS
+    try:
+        bounds = steps(begin, end, interval, zone)
+    except Refused as refused:
+        assert interval == "15m" and windows > 1_000 and f"{windows} steps" in refused.detail
+        return
+    assert bounds[0] <= begin < bounds[1] and bounds[-2] < end <= bounds[-1]
+    walls = [datetime.fromtimestamp(at / 1000, zone) for at in range(bounds[0], bounds[-1] + 1, WINDOW_MS)]
+    before = datetime.fromtimestamp((bounds[0] - WINDOW_MS) / 1000, zone)
+    expected = [
+        int(now.timestamp() * 1000)
+        for was, now in pairwise([before, *walls])
+        if interval == "15m"
+        or (interval == "1d" and was.date() != now.date())
+        or (interval == "1h" and (now.minute == 0 or was.hour != now.hour))
+    ]
+    assert bounds == expected
+
+
+# ------------------------------------------------------------------------------------------------- requests
+
+_texts = st.text(max_size=8) | st.sampled_from(
+    ("ssid", "userId", "filter", "Field", "interval", "field", "op", "value", "and", "or", "not", "date", "did",
+     "status", "campaignId", "callType", "eq", "in", "nin", "between", "gte", "today", "2026-03-10", "1h", "UC", "7")
+)  # fmt: skip
+_numbers = st.integers() | st.floats() | st.sampled_from((10**40, -(10**400), 7.0, 1e300, 2**63))
+_any_json = st.recursive(
+    st.none() | st.booleans() | _numbers | _texts,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_texts, inner, max_size=4),
+    max_leaves=12,
+)
+_near = st.fixed_dictionaries(
+    {"ssid": st.just("s")},
+    optional={
+        "filter": _any_json
+        | st.lists(
+            _any_json
+            | filters.map(lambda found: found[0])
+            | st.fixed_dictionaries({"field": _texts, "value": _any_json}, optional={"op": _texts})
+        ),
+        "Field": _any_json,
+        "interval": _any_json,
+    },
+)
+
+
+@settings(max_examples=800)
+@given(st.binary(max_size=60) | (_any_json | _near).map(lambda given: json.dumps(given).encode()), st.booleans())
+def test_any_body_is_a_request_or_refused(content: bytes, series: bool) -> None:
+    """Nothing else is raised; the text says no more than the sender did, and not at length; so it is with dates."""
+    try:
+        request = parse_request(content, series=series)
+    except Refused as refused:
+        assert refused.code in (1000, 1001, 1002)
+        assert len(refused.detail) < 400, refused.detail
+        assert "Traceback" not in refused.detail and "object at 0x" not in refused.detail
+        json.dumps(refused.detail).encode()
+        str(refused).encode()
+        return
+    assert type(request) is Request
+
+
+@settings(max_examples=300)
+@given(filters, st.sampled_from((None, "15m", "1d")), st.lists(st.sampled_from(ALL_FIELDS), max_size=4))
+def test_what_is_forwarded_is_the_same_request(
+    given_filter: list[dict[str, Any]], interval: str | None, fields: list[str]
+) -> None:
+    """Without the credentials, and with the places that an error would name."""
+    date = {"field": "date", "op": "gte", "value": T0_MS - 3 * DAY_MS - MINUTE_MS}
+    given = {"ssid": "s", "userId": "u", "token": "t", "filter": [*given_filter, date], "Field": fields}
+    given |= {"interval": interval} if interval is not None else {}
+    request = parse_request(json.dumps(given).encode(), series=interval is not None)
+    again = parse_forwarded(json.dumps(request.forwarded()).encode())
+    assert (again.ssid, again.user_id, again.token) == (None, None, None)
+    assert Request(
+        "s", "u", "t", again.filter, again.dates, again.where, again.fields, again.interval
+    ) == request  # fmt: skip
+    assert again.dates[0].place == f"filter[{len(given_filter)}]"
+
+
+BOMBS = [
+    b"[" * 65_000,
+    b'{"ssid":' * 8_000,
+    b'{"ssid":"s","filter":' + b'[{"and":' * 500 + b"[]" + b"}]" * 500 + b"}",
+    b'{"ssid":"s","filter":' + b'[{"not":' * 5_000,
+    b'{"ssid":"s","ssid":"s"}',
+    b'{"ssid":"s","\\u0073sid":"t"}',
+    b'{"ssid":"s","filter":[{"field":"did","value":1,"value":2}]}',
+    b"{" + b",".join(b'"k%d":1' % n for n in range(5_500)) + b',"k5499":1}',
+    b'{"ssid":"s","filter":[{"field":"did","value":1e400}]}',
+    b'{"ssid":"s","filter":[{"field":"did","value":' + b"9" * 60_000 + b"}]}",
+    b'{"ssid":"s","filter":[{"field":"did","value":' + b"9" * 401 + b"}]}",
+    b'{"ssid":"s","filter":[{"field":"date","value":' + b"9" * 401 + b"}]}",
+    b'{"ssid":"s","filter":[{"field":"status","value":1e300}]}',
+    b'{"ssid":"s","filter":[{"field":"did","value":"\\ud800"}]}',
+    b'{"ssid":"s","filter":[{"field":"did","value":"\\udc00\\ud800"}]}',
+    b'{"ssid":"s","\\ud800":1}',
+    b'{"ssid":"s","filter":[NaN]}',
+    b'{"ssid":"s","filter":[-Infinity]}',
+    b'{"ssid":"\xff"}',
+    b'{"ssid":"\xed\xa0\x80"}',
+    b'\xef\xbb\xbf{"ssid":"s"}',
+    '{"ssid":"s"}'.encode("utf-16"),
+    b'{"ssid":"s"}\x00',
+    b'{"ssid":"s",}',
+    b"{'ssid':'s'}",
+]
+
+
+@pytest.mark.parametrize("bomb", BOMBS, ids=lambda bomb: repr(bomb[:40]))
+def test_bombs_are_refused_at_once(bomb: bytes) -> None:
+    """1000 in hardly any time, whatever they are made of."""
+    began = process_time()
+    with pytest.raises(Refused) as caught:
+        time_range(parse_request(bomb).dates, ZoneInfo("UTC"), T0_MS, 400 * DAY_MS)
+    assert process_time() - began < 0.25
+    assert caught.value.code == 1000 and len(caught.value.detail) < 400

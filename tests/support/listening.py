@@ -1,0 +1,90 @@
+"""A listener of the push: one connection, read event by event."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple, Self
+from urllib.parse import urlencode
+
+from tests.support.workers import Reply, Worker
+
+STREAM: Final = "/api/v2/overallCount/stream"
+LIMIT_S: Final = 20.0
+
+
+class Told(NamedTuple):
+    """One event, or a comment (its name is ":"). ``at``: when it came, in monotonic seconds."""
+
+    name: str
+    version: str
+    data: str
+    at: float
+
+    @property
+    def json(self) -> Any:
+        """The data."""
+        return json.loads(self.data)
+
+
+class Listening:
+    """A stream that was opened. Events of kinds that a test does not wait for are kept in ``seen``."""
+
+    def __init__(
+        self, worker: Worker, query: Mapping[str, object], headers: Mapping[str, str] | None = None, path: str = STREAM
+    ) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", worker.port, timeout=LIMIT_S)
+        self._connection.request("GET", f"{path}?{urlencode(query, doseq=True)}", headers=dict(headers or {}))
+        self.response = self._connection.getresponse()
+        self.seen: list[Told] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.response.close()
+        self._connection.close()
+
+    @property
+    def reply(self) -> Reply:
+        """All of it, where it is no stream."""
+        return Reply(self.response.status, dict(self.response.getheaders()), self.response.read())
+
+    def next(self) -> Told | None:
+        """The next event or comment; None at the end of the stream."""
+        lines: list[str] = []
+        while line := self.response.readline().decode():
+            if line == "\n":
+                told = _told(lines)
+                if told is None:
+                    lines = []
+                    continue
+                self.seen.append(told)
+                return told
+            lines.append(line.rstrip("\n"))
+        return None
+
+    def until(self, name: str = "", *, complete: bool | None = None) -> Told:
+        """The next event of that name: "" is a payload, ``complete`` says which status."""
+        deadline = time.monotonic() + LIMIT_S
+        while told := self.next():
+            if told.name == name and (complete is None or told.json["complete"] is complete):
+                return told
+            assert time.monotonic() < deadline, self.seen
+        raise AssertionError(f"the stream has ended: {self.seen}")
+
+    def rest(self) -> list[Told]:
+        """What comes until the end."""
+        return list(iter(self.next, None))
+
+
+def _told(lines: list[str]) -> Told | None:
+    """An event of its lines; None if they only say when to come again."""
+    parts = dict(line.split(": ", 1) for line in lines if not line.startswith(":"))
+    if not parts:
+        return Told(":", "", "", time.monotonic())
+    if "data" not in parts:
+        return None
+    return Told(parts.get("event", ""), parts.get("id", ""), parts["data"], time.monotonic())

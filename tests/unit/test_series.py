@@ -1,0 +1,152 @@
+"""Series: where steps begin and end, what is in them, and what can't be told."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from ecounters.conditions import read_filter
+from ecounters.errors import Refused
+from ecounters.query import Request, parse_request
+from ecounters.series import Series, steps
+from tests.support.builders import T0_MS, Feed, call, event
+
+HOUR = 3_600
+UTC = ZoneInfo("UTC")
+
+
+def at(text: str) -> int:
+    """ms of a time in UTC, as "03-10 12:15" of 2026."""
+    return int(datetime.fromisoformat(f"2026-{text}+00:00").timestamp()) * 1000
+
+
+def hours(begin: str, end: str, zone: str, interval: str = "1h") -> list[float]:
+    """How long the steps of a range are, in hours."""
+    bounds = steps(at(begin), at(end), interval, ZoneInfo(zone))
+    return [(bounds[n + 1] - bounds[n]) / 3_600_000 for n in range(len(bounds) - 1)]
+
+
+def test_steps_snap_outward_to_the_zones_clocks() -> None:
+    """Kathmandu is 5:45 ahead: its hours begin at a quarter past, in UTC."""
+    assert steps(at("03-10 12:15"), at("03-10 12:45"), "15m", UTC) == [at(f"03-10 12:{m}") for m in (15, 30, 45)]
+    assert steps(at("03-10 12:15"), at("03-10 13:15"), "1h", UTC) == [at(f"03-10 {h}:00") for h in (12, 13, 14)]
+    kathmandu = ZoneInfo("Asia/Kathmandu")
+    assert steps(at("03-10 12:15"), at("03-10 13:15"), "1h", kathmandu) == [at("03-10 12:15"), at("03-10 13:15")]
+    assert steps(at("03-10 12:00"), at("03-10 12:30"), "1h", kathmandu)[::2] == [at("03-10 11:15"), at("03-10 13:15")]
+    assert steps(at("03-10 12:00"), at("03-10 18:30"), "1d", kathmandu) == [
+        at("03-09 18:15"), at("03-10 18:15"), at("03-11 18:15")
+    ]  # fmt: skip
+
+
+def test_days_and_hours_where_clocks_change() -> None:
+    """23 and 25 hours; on Lord Howe clocks change by half an hour, so that an hour has 30 or 90 minutes."""
+    assert hours("03-28 12:00", "03-30 12:00", "Europe/Berlin", "1d") == [24, 23, 24]
+    assert hours("10-24 12:00", "10-26 12:00", "Europe/Berlin", "1d") == [24, 25, 24]
+    assert hours("03-29 00:00", "03-29 03:00", "Europe/Berlin") == [1, 1, 1]
+    assert hours("10-25 00:00", "10-25 03:00", "Europe/Berlin") == [1, 1, 1]
+    assert hours("10-03 14:00", "10-03 17:00", "Australia/Lord_Howe") == [1, 1, 0.5, 1]
+    assert hours("04-04 13:00", "04-04 17:00", "Australia/Lord_Howe") == [1, 1.5, 1, 1]
+
+
+def refusal(*arguments: Any) -> str:
+    """Why there are no steps, or no series."""
+    with pytest.raises(Refused) as caught:
+        (Series if len(arguments) > 3 and not isinstance(arguments[0], int) else steps)(*arguments)
+    assert caught.value.code == 1000
+    return caught.value.detail
+
+
+@pytest.mark.parametrize(("interval", "length"), [("15m", 900_000), ("1h", 3_600_000), ("1d", 86_400_000)])
+def test_at_most_1000_steps(interval: str, length: int) -> None:
+    """One more is refused, with how many it would be."""
+    begin = at("01-01 00:00")
+    assert len(steps(begin, begin + 1_000 * length, interval, UTC)) == 1_001
+    assert "1001 steps" in refusal(begin, begin + 1_001 * length, interval, UTC)
+    assert "1001 steps" in refusal(begin, begin + 1_000 * length + 900_000, interval, UTC)
+
+
+def feed() -> Feed:
+    """Calls in three hours, one of them live, and a balance."""
+    return Feed().take(
+        call("c1").started(0, "IBD", campaignId=7, number="+1555").answered(1).ended(9, 16),
+        call("c2").started(900, "OBD").ringing(901).ended(905, 3),
+        call("c3").started(2 * HOUR, "IBD", campaignId=7, number="+1555").answered(2 * HOUR + 5),
+        event("balance.updated", 2 * HOUR + 6, balance=2.5),
+    )
+
+
+NOW_KEYS = {"LCT", "RCMPID", "RC", "LIVR", "LDID", "cBl", "ucBl"}
+
+
+def test_a_step_holds_what_its_calls_count() -> None:
+    """In the zone's time, without what is of now, and with Fields; hours without a call are there too."""
+    user = feed().state.users["u1"]
+    series = Series(user, (T0_MS, T0_MS + 3 * HOUR * 1000), "1h", ZoneInfo("Asia/Karachi"), None, ("UC", "avgTalkTime"))
+    told = series.message
+    assert [one["from"][11:] for one in told] == ["17:00:00+05:00", "18:00:00+05:00", "19:00:00+05:00"]
+    assert told[0]["to"] == told[1]["from"] == "2026-03-10T18:00:00+05:00"
+    assert [[one["message"][key] for key in ("TC", "CNC", "MC", "freshCall", "repeatCall", "UC")] for one in told] == [
+        [2, 1, 1, 1, 0, 2], [0] * 6, [1, 1, 0, 0, 1, 1]
+    ]  # fmt: skip
+    assert told[0]["message"]["CST"] == {"3": 1, "16": 1} and told[0]["message"]["avgTalkTime"] == 8
+    assert not NOW_KEYS & set(told[0]["message"])
+    assert list(told[0]["message"])[:3] == ["CT", "CST", "CMPID"] and list(told[0]["message"])[-1] == "avgTalkTime"
+    where = read_filter([{"field": "campaignId", "value": 7}])[1]
+    only = Series(user, (T0_MS, T0_MS + 3 * HOUR * 1000), "1h", UTC, where).message
+    assert [one["message"]["TC"] for one in only] == [1, 0, 1]
+    assert [one["message"]["TC"] for one in Series(None, (T0_MS, T0_MS + 900_000), "1h", UTC).message] == [0]
+
+
+def test_what_is_kept_by_day_is_told_by_day_alone() -> None:
+    """By less it is refused, with the time from which on it can be told; and from that time on it is."""
+    made = feed().clock(4 * 24 * HOUR)
+    made.state.roll_up("u1", UTC)
+    made.take(call("new", "u1").started(4 * 24 * HOUR, "QC"))
+    user = made.state.users["u1"]
+    assert [day.begin for day in user.spans.days] == [at("03-10 00:00")]
+    for interval in ("15m", "1h"):
+        asked = at("03-10 23:45"), at("03-12 00:00")
+        assert "from 2026-03-11T00:00:00+00:00 on" in refusal(user, asked, interval, UTC)
+        later = Series(user, (at("03-11 00:00"), at("03-12 00:00")), interval, UTC)
+        assert later.begin == at("03-11 00:00")
+        assert "from 2026-03-11T06:00:00+05:45 on" in refusal(user, asked, "1h", ZoneInfo("Asia/Kathmandu"))
+    told = Series(user, (at("03-10 13:00"), at("03-15 00:00")), "1d", UTC).message
+    assert [one["message"]["TC"] for one in told] == [3, 0, 0, 0, 1]
+
+
+def test_a_day_of_another_zone_stays_whole() -> None:
+    """The steps that it lies across are one."""
+    made = feed().clock(4 * 24 * HOUR)
+    made.state.roll_up("u1", UTC)
+    user = made.state.users["u1"]
+    series = Series(user, (at("03-10 20:00"), at("03-11 20:00")), "1d", ZoneInfo("Asia/Kolkata"))
+    assert [(one["from"], one["to"], one["message"]["TC"]) for one in series.message] == [
+        ("2026-03-10T05:30:00+05:30", "2026-03-12T00:00:00+05:30", 3),
+        ("2026-03-12T00:00:00+05:30", "2026-03-13T00:00:00+05:30", 0),
+    ]
+    wide = Series(user, (at("03-09 20:00"), at("03-09 21:00")), "1d", ZoneInfo("America/New_York"))
+    assert (wide.begin, wide.end) == (at("03-09 04:00"), at("03-11 00:00"))
+
+
+def asked(**given: Any) -> Request:
+    """The request for a series."""
+    return parse_request(str({"ssid": "s"} | given).replace("'", '"').encode(), series=True)
+
+
+def test_the_interval_is_asked_for() -> None:
+    """It must be one of three, and is a parameter of a series alone."""
+    assert asked(interval="15m").interval == "15m"
+    for wrong, code, detail in (
+        ({}, 1000, "interval is missing"),
+        ({"interval": "5m"}, 1000, 'interval "5m" is none of 15m, 1h, 1d'),
+        ({"interval": 15}, 1001, "interval must be a string"),
+    ):
+        with pytest.raises(Refused) as caught:
+            asked(**wrong)
+        assert caught.value.code == code and caught.value.detail.startswith(detail)
+    with pytest.raises(Refused) as caught:
+        parse_request(b'{"ssid":"s","interval":"1h"}')
+    assert caught.value.detail == 'unknown parameter "interval"'

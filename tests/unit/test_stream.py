@@ -1,0 +1,177 @@
+"""Streams over a real server, with answers as a test wants them: what becomes of a stream when there is none."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from zoneinfo import ZoneInfo
+
+import aiohttp
+import pytest
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from ecounters.errors import Refused
+from ecounters.query import Request
+from streams.answers import Answer
+from streams.metrics import Metrics
+from streams.sessions import Account
+from streams.web.responses import middleware
+from streams.web.stream import Streams, parse_query
+
+ACCOUNT = Account("u1", ZoneInfo("UTC"))
+HEADERS = {
+    "X-Ecounters-Lag-Ms": "0",
+    "X-Ecounters-Complete": "true",
+    "X-Ecounters-Suspected": "0",
+    "X-Ecounters-Range": "a/b",
+}
+AWAY = Refused(1032, "these counters are being moved", http_status=503)
+
+
+class Served:
+    """A server whose answers are ``now``: a body, or what is raised."""
+
+    def __init__(self) -> None:
+        self.now: bytes | Exception = b"{}"
+        self.looks = 0
+        self._metrics = Metrics.create(CollectorRegistry())
+        self.streams = Streams(self.who, self.answer, self._metrics)
+
+    async def who(self, request: web.Request, asked: Request) -> Account:
+        """Everybody may."""
+        return ACCOUNT
+
+    async def answer(self, account: Account, asked: Request, now_ms: int) -> Answer:
+        """What is given."""
+        self.looks += 1
+        if isinstance(self.now, Exception):
+            raise self.now
+        return Answer(self.now, f'W/"{self.now.decode()}"', HEADERS)
+
+    def run(self, test: Callable[[aiohttp.ClientSession], Awaitable[None]]) -> None:
+        """Run a test with a client of this server."""
+
+        async def go() -> None:
+            app = web.Application(middlewares=[middleware(self._metrics)])
+            app.router.add_get("/", self.streams.stream)
+            runner = web.AppRunner(app, shutdown_timeout=0.2)
+            await runner.setup()
+            site = web.TCPSite(runner, "127.0.0.1", 0)
+            await site.start()
+            port = runner.addresses[0][1]
+            try:
+                async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session, asyncio.timeout(30):
+                    await test(session)
+            finally:
+                self.streams.end()
+                await runner.cleanup()
+
+        asyncio.run(go())
+
+
+async def told(response: aiohttp.ClientResponse) -> tuple[str, str]:
+    """The next event's name and data; two empty texts at the end."""
+    name = ""
+    while line := (await response.content.readline()).decode():
+        if line.startswith("event: "):
+            name = line[7:-1]
+        if line.startswith("data: "):
+            return name, line[6:-1]
+    return "", ""
+
+
+def test_while_there_is_no_answer_the_listeners_stay_and_know() -> None:
+    """Before the stream begins it is an error as any other; then a status says so until it is over."""
+    served = Served()
+
+    async def test(session: aiohttp.ClientSession) -> None:
+        served.now = AWAY
+        async with session.get("/?ssid=x") as refused:
+            assert (refused.status, (await refused.json())["code"]) == (503, 1032)
+            assert refused.headers["Retry-After"]
+        served.now = b"1"
+        async with session.get("/?ssid=x") as response:
+            assert await told(response) == ("", "1")
+            assert json.loads((await told(response))[1])["complete"] is True
+            served.now = AWAY
+            name, status = await told(response)
+            assert (name, json.loads(status)) == (
+                "status",
+                {"asOf": None, "lagMs": 0, "complete": False, "suspected": 0, "range": "a/b", "why": AWAY.detail},
+            )
+            async with session.get("/?ssid=y") as late:
+                assert late.status == 503
+            served.now = b"2"
+            assert await told(response) == ("", "2")
+            name, status = await told(response)
+            assert name == "status" and "why" not in json.loads(status)
+
+    served.run(test)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code"), [(Refused(1000, "counts are kept back to x"), 1000), (RuntimeError("x"), 1032)]
+)
+def test_an_answer_that_will_not_come_ends_the_stream(wrong: Exception, code: int) -> None:
+    """With the error; the next stream is begun anew."""
+    served = Served()
+
+    async def test(session: aiohttp.ClientSession) -> None:
+        async with session.get("/?ssid=x") as response:
+            await told(response), await told(response)
+            served.now = wrong
+            name, error = await told(response)
+            assert (name, json.loads(error)["code"]) == ("end", code)
+            assert "RuntimeError" not in error
+            assert await told(response) == ("", "")
+        served.now = b"3"
+        async with session.get("/?ssid=x") as response:
+            assert await told(response) == ("", "3")
+
+    served.run(test)
+
+
+def test_listeners_to_the_same_share_the_looks() -> None:
+    """Thirty of them cost no more than one; with another question, another look."""
+    served = Served()
+
+    async def test(session: aiohttp.ClientSession) -> None:
+        responses = [await session.get(f"/?ssid={at}") for at in range(30)]
+        began, served.now = served.looks, b"2"
+        for response in responses:
+            while (await told(response)) != ("", "2"):
+                pass
+        assert served.looks - began <= 2
+        async with session.get("/?ssid=x&Field=UC") as response:
+            await told(response)
+            looks = served.looks
+            await asyncio.sleep(2.5)
+            assert served.looks - looks in (4, 5, 6)
+        for response in responses:
+            response.close()
+
+    served.run(test)
+
+
+def test_a_server_that_ends_takes_no_more() -> None:
+    """Those who listen are let go, and whoever comes then is sent on."""
+    served = Served()
+
+    async def test(session: aiohttp.ClientSession) -> None:
+        async with session.get("/?ssid=x") as response:
+            await told(response), await told(response)
+            served.streams.end()
+            assert await told(response) == ("", "")
+        async with session.get("/?ssid=x") as response:
+            assert response.status == 503
+
+    served.run(test)
+
+
+def test_a_url_says_what_a_body_says() -> None:
+    """ssid before the cookie; fields repeated, with commas, or both."""
+    asked = parse_query({"ssid": "s", "Field": "UC"}, ["UC,AC", "CM"], "c")
+    assert (asked.ssid, asked.fields) == ("s", ("UC", "AC", "CM"))
+    assert parse_query({}, [], "c").ssid == "c"
