@@ -136,31 +136,31 @@ class _Reader:
         return AllOf(parts) if word == "and" else AnyOf(parts)
 
 
-_OPS: Final = {"eq": False, "ne": True, "in": False, "nin": True}
+OPS: Final = {"eq": False, "ne": True, "in": False, "nin": True}
 """op -> whether it is the opposite."""
 
 
 def _condition(given: dict[str, Any], place: str) -> OneOf:
     field, value = given["field"], given["value"]
-    dimension = _DIMENSIONS.get(field) if type(field) is str else None
+    dimension = DIMENSIONS.get(field) if type(field) is str else None
     if dimension is None:
-        known = ", ".join(("date", *_DIMENSIONS))
+        known = ", ".join(("date", *DIMENSIONS))
         raise Refused(INVALID_PARAMETER, f"{place}.field {shown(field)} is none of {known}")
     several = type(value) is list
     op = given.get("op", "in" if several else "eq")
     if type(op) is not str:
         raise Refused(INVALID_TYPE, f"{place}.op must be a string")
-    if op not in _OPS:
-        raise Refused(INVALID_PARAMETER, f"{place}.op {shown(op)} is none of {', '.join(_OPS)}")
+    if op not in OPS:
+        raise Refused(INVALID_PARAMETER, f"{place}.op {shown(op)} is none of {', '.join(OPS)}")
     if several != (op in ("in", "nin")):
         raise Refused(INVALID_TYPE, f"{place}.value must be " + ("one value" if several else "an array"))
     if value == []:
         raise Refused(INVALID_PARAMETER, f"{place}.value is empty")
     at, read = dimension
     if not several:
-        return OneOf(at, frozenset((read(value, f"{place}.value"),)), _OPS[op])
+        return OneOf(at, frozenset((read(value, f"{place}.value"),)), OPS[op])
     found = frozenset(read(one, f"{place}.value[{n}]") for n, one in enumerate(value))
-    return OneOf(at, found, _OPS[op])
+    return OneOf(at, found, OPS[op])
 
 
 # ------------------------------------------------------------------------------------------------- values
@@ -199,7 +199,7 @@ def _status(given: Any, place: str) -> int:
     return int(text)
 
 
-_DIMENSIONS: Final[dict[str, tuple[int, Callable[[Any, str], str | int]]]] = {
+DIMENSIONS: Final[dict[str, tuple[int, Callable[[Any, str], str | int]]]] = {
     "callType": (0, _call_type),
     "campaignId": (1, _campaign),
     "did": (2, _text),

@@ -31,8 +31,8 @@ def read_date(given: dict[str, Any], place: str) -> DateCondition:
     op = given.get("op", "between" if type(value) is list else "eq")
     if type(op) is not str:
         raise Refused(INVALID_TYPE, f"{place}.op must be a string")
-    if op not in _OPS:
-        raise Refused(INVALID_PARAMETER, f"{place}.op {shown(op)} is none of {', '.join(_OPS)}")
+    if op not in OPS:
+        raise Refused(INVALID_PARAMETER, f"{place}.op {shown(op)} is none of {', '.join(OPS)}")
     values = value if type(value) is list else [value]
     if (op == "between") != (type(value) is list) or (op == "between" and len(values) != 2):
         raise Refused(INVALID_TYPE, f"{place}.value must be " + ("two dates" if op == "between" else "one date"))
@@ -45,7 +45,7 @@ def read_date(given: dict[str, Any], place: str) -> DateCondition:
 Range = tuple[int, int]
 """[begin, end) in ms."""
 
-_OPS: Final[dict[str, Callable[[list[Range], Range], Range]]] = {
+OPS: Final[dict[str, Callable[[list[Range], Range], Range]]] = {
     "between": lambda at, all_: (at[0][0], _up_to(at)),
     "gte": lambda at, all_: (at[0][0], all_[1]),
     "gt": lambda at, all_: (at[0][1], all_[1]),
@@ -73,7 +73,7 @@ def time_range(dates: Sequence[DateCondition], zone: ZoneInfo, now_ms: int, keep
     begin, end = kept[0], None
     for condition in dates:
         at = [_moment(value, condition.place, zone, now_ms) for value in condition.values]
-        first, last = _OPS[condition.op](at, kept)
+        first, last = OPS[condition.op](at, kept)
         if first >= last and condition.op in ("between", "eq"):
             raise Refused(INVALID_PARAMETER, f"{condition.place}.value: the range ends before it begins")
         if first < kept[0] or last <= kept[0]:
@@ -85,7 +85,7 @@ def time_range(dates: Sequence[DateCondition], zone: ZoneInfo, now_ms: int, keep
     return snap_outward(begin, end)
 
 
-_WORDS: Final[dict[str, Callable[[date], tuple[date, date]]]] = {
+WORDS: Final[dict[str, Callable[[date], tuple[date, date]]]] = {
     "today": lambda day: (day, day),
     "yesterday": lambda day: (day - timedelta(days=1), day - timedelta(days=1)),
     "last7days": lambda day: (day - timedelta(days=6), day),
@@ -106,8 +106,8 @@ def _moment(value: str | int, place: str, zone: ZoneInfo, now_ms: int) -> Range:
             datetime.fromtimestamp(value / 1000, UTC)  # raises where no calendar goes
             return value, value + 1
         text = str(value)
-        if text in _WORDS:
-            first, last = _WORDS[text](local_date(now_ms, zone))
+        if text in WORDS:
+            first, last = WORDS[text](local_date(now_ms, zone))
             return _days(first, last, zone)
         if _DAY.fullmatch(text):
             day = date.fromisoformat(text)
@@ -124,7 +124,7 @@ def _moment(value: str | int, place: str, zone: ZoneInfo, now_ms: int) -> Range:
         raise Refused(
             INVALID_PARAMETER,
             f"{place}.value {shown(value)} is no date: YYYY-MM-DD, YYYY-MM-DD HH:MM:SS, RFC 3339, ms since 1970 or "
-            f"one of {', '.join(_WORDS)}",
+            f"one of {', '.join(WORDS)}",
         ) from None
 
 

@@ -20,8 +20,26 @@ class EcountersError(Exception):
     """The root: errors that this project raises on purpose."""
 
 
+REASONS: Final = {
+    "empty": "the message has no value",
+    "too_large": "more than 64 KiB",
+    "not_json": "not JSON in UTF-8",
+    "not_object": "JSON, but no object",
+    "missing": "a field that this type needs is not there, or null",
+    "wrong_type": "a field is of another type of JSON than it must be",
+    "empty_id": "an id is the empty text",
+    "too_long": "a text has too many characters",
+    "bad_value": "a field's value is none of those allowed",
+    "bad_ts": "the time is not in the years 2000 to 2099, or has no offset",
+    "unknown_type": "no such type of event",
+    "clock_ahead": "the time is more than 5 minutes before the broker's clock",
+    "late": "of an unknown call, 15 minutes or more behind the newest event of the partition",
+}
+"""Why a message cannot be counted. The minutes are defaults."""
+
+
 class BadEvent(EcountersError):
-    """A message that cannot be counted. ``reason``: a word of the spec's list; ``field``: "" is the whole message."""
+    """A message that cannot be counted. ``reason``: a key of REASONS; ``field``: "" is the whole message."""
 
     def __init__(self, reason: str, field: str) -> None:
         super().__init__(reason, field)

@@ -20,8 +20,8 @@ Value = dict[str, int] | int | float
 _DIMENSION: Final = {"type": 0, "campaign": 1, "did": 2, "status": 3}
 _LIVE_DIMENSION: Final = {"type": 0, "campaign": 1, "did": 2, "ivr": 3}
 _PAYLOAD: Final = tuple(counter.key for counter in PAYLOAD)
-_OF_NOW: Final = (Kind.LIVE_MAP, Kind.LIVE_SUM, Kind.BALANCE)
-_COUNTED: Final = tuple(counter.key for counter in PAYLOAD if counter.kind not in _OF_NOW)
+OF_NOW: Final = (Kind.LIVE_MAP, Kind.LIVE_SUM, Kind.BALANCE)
+_COUNTED: Final = tuple(counter.key for counter in PAYLOAD if counter.kind not in OF_NOW)
 
 
 class Totals:

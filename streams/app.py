@@ -21,7 +21,8 @@ from streams.table import StateManager, StateTable
 from streams.throttle import Door, Throttle
 from streams.transport import Assignor, broker_urls
 from streams.web.anywhere import Anywhere
-from streams.web.api import Api
+from streams.web.api import COUNTERS_PATHS, SERIES_PATHS, STREAM_PATHS, Api
+from streams.web.docs import Docs
 
 HEARTBEATS: Final = 4
 """In a session's time: so many may be lost, less one, before a worker is taken for dead."""
@@ -63,7 +64,8 @@ def build(settings: Settings, partitions: int) -> Engine:
     anywhere = Anywhere(answers, table, lambda: settings.secret or cast(Assignor, app.assignor).secret, metrics)
     door = Door(sessions, Throttle(settings.throttle_per_min))
     health = WorkerHealth(app, table, settings, metrics)
-    api = Api(door.authorize, sessions, anywhere, health, metrics, settings.proxies)
+    docs = Docs(settings.topic, COUNTERS_PATHS, SERIES_PATHS, STREAM_PATHS)
+    api = Api(door.authorize, sessions, anywhere, health, metrics, settings.proxies, docs)
     return Engine(app, table, sessions, api)
 
 

@@ -15,6 +15,7 @@ from streams.metrics import Metrics
 from streams.sessions import Account
 from streams.web.anywhere import ANSWER_PATH, Anywhere
 from streams.web.dashboard import Dashboard, Store
+from streams.web.docs import Docs
 from streams.web.responses import body_of, client_address, json_response, middleware, plain_error
 from streams.web.sending import Sender
 from streams.web.stream import Streams
@@ -48,6 +49,7 @@ class Api:
         health: Health,
         metrics: Metrics,
         proxies: int,
+        docs: Docs,
     ) -> None:
         self._authorize = authorize
         self._answers = answers
@@ -57,6 +59,7 @@ class Api:
         self._sender = Sender()
         self.streams = Streams(self._who, answers.answer, metrics)
         self._dashboard = Dashboard(self._who, self._respond, store)
+        self._docs = docs
 
     def application(self) -> web.Application:
         """An aiohttp application with all routes."""
@@ -76,6 +79,7 @@ class Api:
         app.router.add_get("/healthz", self.healthz)
         app.router.add_get("/readyz", self.readyz)
         app.router.add_get("/metrics", self.metrics)
+        self._docs.add_to(app)
         return app
 
     async def counters(self, request: web.Request) -> web.Response:

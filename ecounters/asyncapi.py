@@ -1,0 +1,201 @@
+"""The AsyncAPI document: what switches publish and what is sent to the dead letters, from the code's own tables.
+
+Its JSON schemas take whatever ``ecounters.events.parse`` takes. Where JSON Schema cannot say all of it (a number that
+is given as text must lie in a range too), they take more, never less. They are of draft 7, as AsyncAPI's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from ecounters.errors import REASONS
+from ecounters.event_types import (
+    AMOUNT_MAX,
+    CALL_TYPES,
+    DIGITS_MAX,
+    RETRY_MAX,
+    STATUS_MAX,
+    TEXT_MAX,
+    TS_MAX_MS,
+    TS_MIN_MS,
+    TYPES,
+    EventType,
+)
+from ecounters.events import (
+    FIELDS,
+    VALUE_BYTES_MAX,
+    _boolean,
+    _call_type,
+    _campaign,
+    _ids,
+    _number,
+    _retry,
+    _status,
+    _text,
+    _text_or_number,
+)
+
+Schema = dict[str, Any]
+
+_NULL: Final[Schema] = {"type": "null"}
+_ID: Final[Schema] = {"type": "string", "minLength": 1, "maxLength": TEXT_MAX}
+_TEXT: Final[Schema] = {"type": "string", "maxLength": TEXT_MAX}
+
+
+def _integer(low: int, high: int) -> Schema:
+    return {
+        "anyOf": [
+            {"type": "integer", "minimum": low, "maximum": high},
+            {"type": "string", "pattern": "^-?[0-9]{1,15}$", "description": "the same number as text"},
+        ]
+    }
+
+
+_TS: Final[Schema] = {
+    "description": "When it happened, by the switch's clock: ms since 1970, or RFC 3339 with an offset",
+    "anyOf": [
+        {"type": "integer", "minimum": TS_MIN_MS, "exclusiveMaximum": TS_MAX_MS},
+        {"type": "string", "pattern": "^[0-9]{1,15}$", "description": "ms since 1970 as text"},
+        {
+            "type": "string",
+            "pattern": r"^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})$",
+            "examples": ["2026-03-01T12:00:00.250+05:30"],
+        },
+    ],
+}
+
+_FORMS: Final[dict[Callable[[Any, str], Any], Schema]] = {
+    _text: _TEXT,
+    _text_or_number: {"anyOf": [_TEXT, {"type": "integer"}]},
+    _campaign: {"anyOf": [_TEXT, {"type": "integer"}], "description": 'none: 0, "0", "" or not given'},
+    _call_type: {"enum": list(CALL_TYPES)},
+    _retry: _integer(0, RETRY_MAX),
+    _status: _integer(-STATUS_MAX - 1, STATUS_MAX),
+    _number: {
+        "anyOf": [
+            {"type": "number", "minimum": -AMOUNT_MAX, "maximum": AMOUNT_MAX},
+            {"type": "string", "pattern": r"^-?[0-9]{1,15}(\.[0-9]{1,15})?$", "description": "the same as text"},
+        ]
+    },
+    _boolean: {"type": "boolean"},
+    _ids: {"type": "array", "items": _ID},
+}
+"""What each of the functions that read a field takes."""
+
+_NAMES_OF: Final = ("userId", "callId", "switchId")
+"""What must name something wherever it is given."""
+
+
+def document(version: str, topic: str) -> dict[str, Any]:
+    """The whole document for a topic of events. ``version``: of this program."""
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Ecounters: events",
+            "version": version,
+            "description": "What telephony switches publish to Kafka so that it is counted.",
+        },
+        "defaultContentType": "application/json",
+        "channels": {
+            "events": _events_channel(topic),
+            "deadLetters": {
+                "address": f"{topic}.dlq",
+                "title": "Dead letters",
+                "description": "Messages that cannot be counted, byte for byte, with why.",
+                "messages": {"deadLetter": {"$ref": "#/components/messages/deadLetter"}},
+            },
+        },
+        "operations": {
+            "count": {"action": "receive", "channel": {"$ref": "#/channels/events"}, "summary": "Events are counted."},
+            "refuse": {
+                "action": "send",
+                "channel": {"$ref": "#/channels/deadLetters"},
+                "summary": "What cannot be counted is put aside, in the same transaction as the counts.",
+            },
+        },
+        "components": {
+            "messages": {**{row.name: _message(row) for row in TYPES.values()}, "deadLetter": _dead_letter()},
+            "schemas": {row.name: event_schema(row) for row in TYPES.values()},
+        },
+    }
+
+
+def _events_channel(topic: str) -> dict[str, Any]:
+    return {
+        "address": topic,
+        "title": "Events of calls",
+        "description": (
+            f"One message is one event: a JSON object in UTF-8 of at most {VALUE_BYTES_MAX:,} bytes. The key is the "
+            "userId, the partitioner murmur2, so that all events of one user are on one partition, in order. "
+            "switch.restarted without a userId goes to every partition. Unknown fields are ignored."
+        ),
+        "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in TYPES},
+    }
+
+
+def _message(row: EventType) -> dict[str, Any]:
+    key: Schema = {"type": "string", "description": "the userId"}
+    return {
+        "name": row.name,
+        "title": row.name,
+        "summary": row.meaning,
+        "payload": {"$ref": f"#/components/schemas/{row.name}"},
+        "bindings": {"kafka": {"key": key, "bindingVersion": "0.5.0"}},
+    }
+
+
+def event_schema(row: EventType) -> Schema:
+    """The JSON schema of one type of event."""
+    own = [name for name in FIELDS if name in row.needs or name in row.may or name in ("id", "switchId")]
+    properties: dict[str, Schema] = {"type": {"const": row.name}, "ts": _TS}
+    properties |= {name: _field(name, required=name in row.needs or name == "id") for name in own}
+    return {
+        "title": row.name,
+        "description": row.meaning,
+        "type": "object",
+        "required": ["id", "type", "ts", *row.needs],
+        "properties": properties,
+    }
+
+
+def _field(name: str, *, required: bool) -> Schema:
+    form = _FORMS[FIELDS[name]]
+    if name == "digits":
+        form = {"anyOf": [{**_TEXT, "maxLength": DIGITS_MAX}, {"type": "integer"}]}
+    if required:
+        return _not_empty(form)
+    return {"anyOf": [_ID if name in _NAMES_OF else form, _NULL]}
+
+
+def _not_empty(form: Schema) -> Schema:
+    """The same, where no text of it may be empty."""
+    if form.get("type") == "string" and "pattern" not in form:
+        return {**form, "minLength": 1}
+    if "anyOf" in form:
+        return {**form, "anyOf": [_not_empty(one) for one in form["anyOf"]]}
+    return form
+
+
+def _dead_letter() -> dict[str, Any]:
+    number: Schema = {"type": "string", "pattern": "^[0-9]+$"}
+    reasons = "; ".join(f"{reason}: {meaning}" for reason, meaning in REASONS.items())
+    return {
+        "name": "deadLetter",
+        "title": "A message that cannot be counted",
+        "summary": "Value and key as they came.",
+        "contentType": "application/octet-stream",
+        "headers": {
+            "type": "object",
+            "required": ["reason", "field", "topic", "partition", "offset"],
+            "properties": {
+                "reason": {"enum": list(REASONS), "description": reasons},
+                "field": {"type": "string", "description": "which field it is about; empty: the whole message"},
+                "topic": {"type": "string", "description": "where it came from"},
+                "partition": number,
+                "offset": number,
+                "size": {**number, "description": "of the value, if it was too large to be kept whole"},
+            },
+        },
+        "payload": {"description": "any bytes, or none"},
+    }

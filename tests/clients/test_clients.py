@@ -1,0 +1,161 @@
+"""The vendor's own clients work: what their samples send gets an answer or, where it is no HTTP, a 400 that says so.
+
+A client whose runtime is not there is skipped. axios and OkHttp are fetched from their registries, and so only if
+ECOUNTERS_TEST_CLIENTS=1 asks for it; then nothing is skipped, and a runtime that is missing fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from streams.settings import load
+from streams.topics import TopicsSpec, ensure_topics
+from tests.support.audit import TOKEN, add_users
+from tests.support.kafka import PLUGIN
+from tests.support.workers import PATH, ROOT, Place, Worker
+
+HERE = Path(__file__).parent
+ALL = os.environ.get("ECOUNTERS_TEST_CLIENTS") == "1"
+LIMIT_S = 120.0
+"""Go compiles its library first, where it has not yet."""
+BODY = json.dumps({"userId": "u1", "token": TOKEN}, indent=4)
+
+
+@pytest.fixture(scope="module")
+def worker(broker: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+    """A worker that knows one user."""
+    place = Place(broker, redis_url, tmp_path_factory.mktemp("clients"))
+    environment = {name: value for name, value in place.environment().items() if name.startswith("ECOUNTERS_")}
+    asyncio.run(ensure_topics(broker, TopicsSpec.of(load(environment))))
+    add_users(place, ["u1"])
+    with Worker(place) as started:
+        yield started.wait_ready()
+
+
+def program(name: str) -> str:
+    """Where a runtime is; without it the test is skipped, or fails if all are asked for."""
+    beside = Path(sys.executable).with_name(name)
+    found = str(beside) if beside.exists() else shutil.which(name)
+    if found is None:
+        (pytest.fail if ALL else pytest.skip)(f"there is no {name} here")
+    return found
+
+
+def fetched(command: Sequence[str], into: Path) -> None:
+    """Let npm or Maven bring what a client needs."""
+    if not ALL:
+        pytest.skip("ECOUNTERS_TEST_CLIENTS=1 fetches what this client needs")
+    done = subprocess.run(
+        [program(command[0]), *command[1:]], cwd=into, capture_output=True, text=True, timeout=LIMIT_S
+    )
+    assert done.returncode == 0, done.stdout[-2_000:] + done.stderr[-2_000:]
+
+
+def said(command: Sequence[str], typed: str | None = None, **more: str) -> str:
+    """What a client prints."""
+    environment = {**os.environ, **more}
+    done = subprocess.run(
+        [program(command[0]), *command[1:]],
+        input=typed,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+    )
+    assert done.returncode == 0, done.stderr[-2_000:]
+    return done.stdout
+
+
+CLIENTS = {
+    "curl": ["curl", "-sS", "--location", "-g", "--request", "POST", "URL", "--data-raw", "BODY"],
+    "wget": ["wget", "-q", "-O-", "--post-data=BODY", "URL"],
+    "go": ["go", "run", str(HERE / "ask.go"), "URL", "BODY"],
+    "ruby": ["ruby", str(HERE / "ask.rb"), "URL", "BODY"],
+    "php": ["php", str(HERE / "ask.php"), "URL", "BODY"],
+    "fetch": ["node", str(HERE / "fetch.mjs"), "URL", "BODY"],
+    "httpie": ["http", "--follow", "POST", "URL", "Content-Length:"],
+}
+
+
+def url(worker: Worker) -> str:
+    """Where the counters are."""
+    return f"http://127.0.0.1:{worker.port}{PATH}"
+
+
+def expected(worker: Worker) -> str:
+    """The answer, as any other client gets it."""
+    reply = worker.ask(json.loads(BODY))
+    assert reply.status == 200
+    return reply.body.decode()
+
+
+@pytest.mark.parametrize("name", CLIENTS)
+def test_a_client_gets_the_answer(worker: Worker, name: str) -> None:
+    """Whatever it says of the body's type: nothing, a form, text or JSON."""
+    command = [part.replace("URL", url(worker)).replace("BODY", BODY) for part in CLIENTS[name]]
+    assert said(command, BODY if name == "httpie" else None).strip() == expected(worker)
+
+
+def test_okhttp_gets_the_answer(worker: Worker, tmp_path: Path) -> None:
+    """Java: text/plain."""
+    pom = str(ROOT / "deploy" / "okhttp" / "pom.xml")
+    fetched(["mvn", "-q", "-B", "-f", pom, f"{PLUGIN}:copy-dependencies", f"-DoutputDirectory={tmp_path}"], tmp_path)
+    command = ["java", "-cp", f"{tmp_path}/*", str(HERE / "okhttp" / "Ask.java"), url(worker), BODY]
+    assert said(command).strip() == expected(worker)
+
+
+def test_axios_gets_the_answer_and_as_the_sample_has_it_a_clear_400(worker: Worker, tmp_path: Path) -> None:
+    """Node's axios sends an empty Content-Length, where the sample sets it so: that is no HTTP."""
+    fetched(["npm", "install", "--silent", "--no-audit", "--no-fund", "axios@1"], tmp_path)
+    axios = str(tmp_path / "node_modules" / "axios")
+    command = ["node", str(HERE / "axios.cjs"), url(worker), BODY]
+    assert said(command, AXIOS=axios).strip() == expected(worker)
+    check_refusal(said([*command, ""], AXIOS=axios))
+
+
+def test_pythons_client_gets_the_answer_and_as_the_sample_has_it_a_clear_400(worker: Worker) -> None:
+    """http.client sends an empty Content-Length too; without it there is no Content-Type, and an answer."""
+    for headers, status in (({}, 200), ({"Content-Length": ""}, 400)):
+        connection = http.client.HTTPConnection("127.0.0.1", worker.port, timeout=10)
+        connection.request("POST", PATH, BODY, headers)
+        answer = connection.getresponse()
+        text = answer.read().decode()
+        connection.close()
+        assert answer.status == status
+        if status == 200:
+            assert text == expected(worker)
+        else:
+            check_refusal(text)
+
+
+def test_libcurl_as_the_sample_has_it_gets_a_clear_400(worker: Worker) -> None:
+    """A header with nothing in it takes the header away: there is a body and no Content-Length, which means none."""
+    command = ["curl", "-sS", "-X", "POST", "-L", "-H", "Content-Length: ", "--data-raw", BODY, url(worker)]
+    told = json.loads(said(command))
+    assert (told["status"], told["code"]) == ("error", 1000) and "the body is empty" in told["message"]
+
+
+def test_bytes_as_the_sample_has_them(worker: Worker) -> None:
+    """HTTP by hand, with the right Content-Length and nothing that is not needed."""
+    with socket.create_connection(("127.0.0.1", worker.port), timeout=10) as plain:
+        head = f"POST {PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(BODY)}\r\n\r\n"
+        plain.sendall((head + BODY).encode())
+        assert plain.recv(65_536).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def check_refusal(text: str) -> None:
+    """It says what is wrong, in the documented form."""
+    told = json.loads(text)
+    assert (told["status"], told["code"]) == ("error", 1000)
+    assert "Content-Length" in told["message"]

@@ -1,0 +1,139 @@
+"""A worker is what its OpenAPI document says: schemathesis makes requests from it, right and wrong, and checks."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import Counter
+from collections.abc import Iterator
+from importlib.metadata import version
+from typing import Any
+
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, settings
+from schemathesis import GenerationMode
+from schemathesis.checks import CHECKS
+
+from ecounters.openapi import document
+from ecounters.simulate import Plan
+from streams.app import build
+from streams.settings import Settings, load
+from streams.topics import TopicsSpec, ensure_topics
+from streams.web.api import COUNTERS_PATHS, SERIES_PATHS, STREAM_PATHS
+from streams.web.responses import COMMON_HEADERS
+from tests.support.audit import TOKEN, add_users, wait_until_flushed
+from tests.support.feed import Feed, made_up, yesterday_ms
+from tests.support.workers import Place, Worker
+
+USER = "u1"
+DOCUMENT = document(version("ecounters"), COMMON_HEADERS, COUNTERS_PATHS, SERIES_PATHS, STREAM_PATHS)
+API = schemathesis.openapi.from_dict(DOCUMENT).exclude(path_regex="^/deepcall|/stream$")
+"""Under /deepcall is the same code, and a stream does not end."""
+SERIES = API.include(path_regex="/series$")
+LIMITS: dict[str, Any] = {
+    "derandomize": True,
+    "deadline": None,
+    "database": None,
+    "suppress_health_check": list(HealthCheck),
+}
+FOR_ITSELF = r"\{|^/internal/|^/dashboard/"
+"""What pages load, and what workers and the dashboard ask among themselves, is for nobody else."""
+Told = Counter[tuple[str, int]]
+"""How often an operation gave a status."""
+NOT_HERE: list[Any] = CHECKS.get_by_names(["positive_data_acceptance"])
+"""Dates that are right by their form may be of a time of which nothing is kept."""
+TOO_LARGE: list[Any] = CHECKS.get_by_names(["negative_data_rejection"])
+"""A refusal, which it does not take 413 for."""
+
+
+@pytest.fixture(scope="module")
+def worker(broker: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+    """A worker that has counted a log and knows one user, and takes wrong credentials as often as they come."""
+    place = Place(broker, redis_url, tmp_path_factory.mktemp("api"), settings={"THROTTLE_PER_MIN": 1_000_000})
+    environment = {name: value for name, value in place.environment().items() if name.startswith("ECOUNTERS_")}
+    asyncio.run(ensure_topics(broker, TopicsSpec.of(load(environment))))
+    add_users(place, [USER])
+    with Worker(place) as started:
+        Feed(place, made_up(Plan(yesterday_ms(), users=2, rate_per_s=0.1), 5_000), rate=0).wait()
+        wait_until_flushed(place)
+        yield started.wait_ready()
+
+
+@pytest.fixture(scope="module")
+def session() -> Iterator[requests.Session]:
+    """One connection for all requests."""
+    with requests.Session() as kept:
+        yield kept
+
+
+@pytest.fixture(scope="module")
+def told() -> Iterator[Told]:
+    """How often which operation gave which status; at the end, the answers must not all have been refusals."""
+    counts: Told = Counter()
+    yield counts
+    assert min(counts["counters", status] for status in (200, 400, 403)) > 5, counts
+    assert counts["series", 200] > 5, counts
+
+
+@API.exclude(path_regex="/series$").parametrize()
+@settings(max_examples=60, phases=(Phase.explicit, Phase.generate), **LIMITS)
+def test_a_worker_is_as_documented(
+    case: schemathesis.Case[Any], worker: Worker, session: requests.Session, told: Told
+) -> None:
+    """No 500; statuses, types, headers and bodies as documented; what the schema does not allow is refused."""
+    check(case, worker, session, told)
+
+
+@SERIES.parametrize()
+@settings(max_examples=60, phases=(Phase.generate,), **LIMITS)
+def test_series_are_as_documented(
+    case: schemathesis.Case[Any], worker: Worker, session: requests.Session, told: Told
+) -> None:
+    """The same without the explicit cases: all but two of a thousand are those of the counters."""
+    check(case, worker, session, told)
+
+
+def check(case: schemathesis.Case[Any], worker: Worker, session: requests.Session, told: Told) -> None:
+    """Send one request, with credentials that open something in most of those that are right, and check the answer."""
+    positive = case.meta is not None and case.meta.generation.mode is GenerationMode.POSITIVE
+    if positive and isinstance(case.body, dict) and len(str(case.body.get("ssid", ""))) % 4 != 1:
+        # Made-up credentials open nothing, and what is behind them is to be seen too.
+        case.body = {key: value for key, value in case.body.items() if key not in ("ssid", "userId", "token")}
+        case.body |= {"userId": USER, "token": TOKEN}
+    response = case.call(base_url=f"http://127.0.0.1:{worker.port}", session=session, timeout=10)
+    told[case.operation.definition.raw["operationId"], response.status_code] += 1
+    too_large = TOO_LARGE if response.status_code == 413 else []
+    case.validate_response(response, excluded_checks=NOT_HERE + too_large)
+
+
+def test_the_worker_gives_that_document_and_has_no_other_routes(worker: Worker) -> None:
+    """Each route of the application is in the document, but for what the pages load."""
+    assert worker.request("GET", "/openapi.json").json == DOCUMENT
+    documented = {(method.upper(), path) for path, item in DOCUMENT["paths"].items() for method in item}
+    assert routes() - documented == set()
+    assert documented - routes() == set()
+
+
+def routes() -> set[tuple[str, str]]:
+    """(method, path) of all that a worker serves, without files of pages."""
+    app = build(Settings(), 1).api.application()
+    found = {(route.method, route.resource.canonical) for route in app.router.routes() if route.resource is not None}
+    return {(method, path) for method, path in found if method != "HEAD" and not re.search(FOR_ITSELF, path)}
+
+
+def test_events_and_pages_of_the_document(worker: Worker) -> None:
+    """/asyncapi.json is of the topic; /docs loads files of this worker alone, and its policy forbids all others."""
+    events = worker.request("GET", "/asyncapi.json").json
+    assert events["channels"]["events"]["address"] == worker.place.name
+    page = worker.request("GET", "/docs")
+    policy = page.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy and "unsafe" not in policy and "http" not in policy
+    text = page.body.decode()
+    assert not re.search(r"<script[^>]*>[^<]|<style|style=|//", text), "all of it comes from files of this worker"
+    loaded = re.findall(r'(?:src|href)="([^"]+)"', text)
+    assert len(loaded) == 5
+    for path in loaded:
+        assert worker.request("GET", f"/{path}").status == 200
+    assert worker.request("GET", "/docs/LICENSE").status == 404

@@ -1,0 +1,131 @@
+"""The AsyncAPI document: whole, and its schemas take what is counted and no more than they must."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import pytest
+from hypothesis import given
+
+from ecounters.asyncapi import document
+from ecounters.errors import REASONS, BadEvent
+from ecounters.event_types import TEXT_MAX, TYPES
+from ecounters.events import parse
+from ecounters.simulate import Plan, simulate
+from tests.property.test_parse_anything import almost_events
+from tests.support.builders import T0_MS
+from tests.support.messages import OWN, least
+
+DOCUMENT = document("1", "some.topic")
+VALID = {
+    name: jsonschema_rs.Draft7Validator(schema).is_valid for name, schema in DOCUMENT["components"]["schemas"].items()
+}
+ROOT = Path(__file__).parent.parent.parent
+
+
+def refusal(event: dict[str, Any]) -> tuple[str, str] | None:
+    """(reason, field) if it cannot be counted."""
+    try:
+        parse(json.dumps(event).encode())
+    except BadEvent as bad:
+        return bad.reason, bad.field
+    return None
+
+
+def test_every_reference_leads_somewhere() -> None:
+    """And every type of event is a message with a payload."""
+    text = json.dumps(DOCUMENT)
+    references = {part.split('"')[0] for part in text.split('"$ref": "')[1:]}
+    for reference in references:
+        at: Any = DOCUMENT
+        for step in reference.removeprefix("#/").split("/"):
+            at = at[step]
+    assert {f"#/components/schemas/{name}" for name in TYPES} <= references
+    assert DOCUMENT["channels"]["events"]["address"] == "some.topic"
+    assert set(DOCUMENT["channels"]["events"]["messages"]) == set(TYPES)
+
+
+def test_every_schema_is_one() -> None:
+    """By the metaschema of draft 7, which is AsyncAPI's."""
+    for schema in [
+        *DOCUMENT["components"]["schemas"].values(),
+        DOCUMENT["components"]["messages"]["deadLetter"]["headers"],
+    ]:
+        jsonschema_rs.meta.validate({"$schema": "http://json-schema.org/draft-07/schema#", **schema})
+
+
+@pytest.mark.parametrize("kind", list(OWN))
+def test_what_an_event_needs_is_needed(kind: str) -> None:
+    """The least event is right; without any one of its fields, or with null or an empty id, it is not."""
+    event = least(kind)
+    assert VALID[kind](event)
+    for name in event:
+        assert not VALID[kind]({key: value for key, value in event.items() if key != name})
+        assert not VALID[kind]({**event, name: None})
+    for name in ("id", "userId", "callId", "switchId"):
+        assert not VALID[kind]({**event, name: ""}) or name not in event
+    assert VALID[kind]({**event, "new": {"of": "a newer switch"}})
+
+
+def test_made_up_events_are_right() -> None:
+    """Those of the simulator, which are counted."""
+    for message in itertools.islice(simulate(Plan(start_ms=T0_MS)), 3_000):
+        event = json.loads(message.value)
+        assert VALID[event["type"]](event), event
+
+
+VALUES: list[Any] = [
+    None, "", "0", "1", "-1", "2.5", "1e3", "x", "IBD", "x" * 64, "x" * 65, "x" * 128, "x" * 129, 0, 1, -3, 1001, 2**31,
+    10**15 + 1, 10**130, T0_MS, str(T0_MS), 1.0, 1.5, True, [], [""], ["c1"], [7], {}, "2026-03-01T12:00:00Z",
+    "2026-03-01T12:00:00", "2026-03-01 12:00:00.25+05:30",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", list(TYPES))
+def test_every_field_of_a_schema_takes_what_parse_takes(kind: str) -> None:
+    """Values of all forms in every field of every type."""
+    for name in ("id", "ts", "switchId", *TYPES[kind].needs, *TYPES[kind].may):
+        for value in VALUES:
+            check({**least(kind), name: value})
+
+
+@given(almost_events())
+def test_a_schema_takes_what_is_counted(event: dict[str, Any]) -> None:
+    """So it is with several fields that are anything."""
+    check(event)
+
+
+def check(event: dict[str, Any]) -> None:
+    """What is counted is valid, and what is refused is not, where JSON Schema can tell."""
+    kind = event.get("type")
+    valid = VALID[kind](event) if isinstance(kind, str) and kind in VALID else False
+    refused = refusal(event)
+    assert valid or refused is not None, event
+    assert not valid or refused is None or indistinct(event, *refused), (event, refused)
+
+
+def indistinct(event: dict[str, Any], reason: str, field: str) -> bool:
+    """Whether JSON Schema cannot tell it: a number as text that is out of range, 1.0 for 1, or too many digits."""
+    value = event.get(field)
+    if isinstance(value, str):
+        return reason in ("bad_value", "bad_ts") and value != ""
+    if isinstance(value, float):
+        return value.is_integer()
+    return isinstance(value, int) and abs(value) >= 10**TEXT_MAX
+
+
+def test_every_reason_is_known() -> None:
+    """Every word with which the domain refuses a message is in the table, and the other way round."""
+    used = set()
+    for path in (ROOT / "ecounters").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "BadEvent":
+                used |= {one.value for one in ast.walk(node.args[0]) if isinstance(one, ast.Constant)}
+    assert used == set(REASONS)
+    headers = DOCUMENT["components"]["messages"]["deadLetter"]["headers"]
+    assert headers["properties"]["reason"]["enum"] == list(REASONS)
