@@ -80,7 +80,8 @@ def middleware(metrics: Metrics) -> Middleware:
             log.exception("request failed, error id %s", error_id)
             response = error_response(Refused(1032, f"error id {error_id}"))
         if not response.prepared:
-            response.headers.update(COMMON_HEADERS)
+            for name, value in COMMON_HEADERS.items():
+                response.headers.setdefault(name, value)
         metrics.requests.labels(response.status).inc()
         if not response.prepared:  # a stream lasts as long as it is listened to
             metrics.request_seconds.observe(time.perf_counter() - begun)
