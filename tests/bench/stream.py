@@ -63,9 +63,8 @@ def stream(stage: Stage, events: int) -> Table:
         without, with_ = _run(stage, events, []), _run(stage, events, ssids)
         left = with_.rate / without.rate
         cpu_left = 1 - (with_.cpu_us - without.cpu_us) / US * with_.rate
-        say(
-            f"pair {at} of {PAIRS}: {without.rate:,.0f}/s, {with_.rate:,.0f}/s with listeners: {left:.2f}, CPU {cpu_left:.2f}"
-        )
+        rates = f"{without.rate:,.0f}/s, {with_.rate:,.0f}/s with listeners"
+        say(f"pair {at} of {PAIRS}: {rates}: {left:.2f}, CPU {cpu_left:.2f}")
         rows.append(
             (
                 without.rate, with_.rate, left, without.cpu_us, with_.cpu_us, cpu_left, with_.payloads,

@@ -65,7 +65,7 @@ def test_a_log_in_opens_a_session_that_stream_and_series_take(place: Place, work
     told_when(worker, "u1", "TC", 1)
     reply = log_in(worker)
     assert (reply.status, reply.json["message"]["userId"]) == (200, "u1")
-    assert ZoneInfo(reply.json["message"]["zone"])
+    assert ZoneInfo(reply.json["message"]["zone"]).key == reply.json["message"]["zone"]
     parts = reply.headers["Set-Cookie"].split("; ")
     assert {"HttpOnly", "SameSite=Strict", "Path=/", "Max-Age=2592000"} <= set(parts) and "Secure" not in parts
     assert "; Secure" in log_in(worker, **{"X-Forwarded-Proto": "https"}).headers["Set-Cookie"]
