@@ -39,8 +39,9 @@ LOOK_S: Final = 1.0
 STATUS_S: Final = 5.0
 """A status is sent so often, whatever happens: a page takes the silence of a few of these for a lost connection."""
 COMMENT_S: Final = 15.0
-CHECK_S: Final = 10.0
-"""So often a listener's session is looked up again: a closed one is heard for so much longer, no more."""
+CHECK_S: Final = 30.0
+"""So often a listener's session is looked up again: a closed one is heard for so much longer, no more. Most of what an
+idle listener costs is this."""
 CHECKS_AT_ONCE: Final = 8
 """More would wait for one another in Redis longer than one may: all are due at once after a pause."""
 STUCK_S: Final = 30.0

@@ -31,8 +31,10 @@ NOTES: Final = (
     f"{SIMULATED.users} users of the log, all of whose counters change all the time; runs with and without in turns",
     "job/s: a worker that has caught up, with its listeners, is stopped (SIGSTOP) while a log is published, and goes "
     "on (SIGCONT): events a second from there until /metrics says that all are accepted, flushing as always",
-    "left: the rate with listeners to the rate without, of one pair. CPU left: the same of the worker's CPU time for "
-    "each event (/proc/PID/stat), which says what is left where the other processes have processors of their own",
+    "left: the rate with listeners to the rate without, of one pair; with other work on the machine it says little, as "
+    "listeners cost by the second and events by their number",
+    "CPU left: the share of a processor that the listeners do not take: the worker's CPU time (/proc/PID/stat) beyond "
+    "that of the events, by the run without, to the span. A worker is one thread, so this is what is left of its rate",
     "payloads/s: that all listeners got in the span",
     "KiB each: growth of VmRSS from before the listeners come until they are all there, for each",
 )
@@ -59,8 +61,10 @@ def stream(stage: Stage, events: int) -> Table:
     ssids = asyncio.run(_open_sessions(stage.server.redis_url))
     for at in range(1, PAIRS + 1):
         without, with_ = _run(stage, events, []), _run(stage, events, ssids)
-        left, cpu_left = with_.rate / without.rate, without.cpu_us / with_.cpu_us
-        say(f"pair {at} of {PAIRS}: {without.rate:,.0f}/s, {with_.rate:,.0f}/s with listeners: {left:.2f}")
+        left = with_.rate / without.rate
+        cpu_left = 1 - (with_.cpu_us - without.cpu_us) / US * with_.rate
+        rates = f"{without.rate:,.0f}/s, {with_.rate:,.0f}/s with listeners"
+        say(f"pair {at} of {PAIRS}: {rates}: {left:.2f}, CPU {cpu_left:.2f}")
         rows.append(
             (
                 without.rate, with_.rate, left, without.cpu_us, with_.cpu_us, cpu_left, with_.payloads,

@@ -22,7 +22,7 @@ import pytest
 from streams.settings import load
 from streams.topics import TopicsSpec, ensure_topics
 from tests.support.audit import TOKEN, add_users
-from tests.support.kafka import PLUGIN
+from tests.support.kafka_jars import PLUGIN
 from tests.support.workers import PATH, ROOT, Place, Worker
 
 HERE = Path(__file__).parent

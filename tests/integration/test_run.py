@@ -230,6 +230,7 @@ def test_ports_in_use(run: Callable[..., Running], tmp_path: Path) -> None:
         other = int(running.wait_for(rf"^Port {port} is in use; serving on (\d+) instead.$")[1])
         address = running.wait_for(r"^  address +(\S+)$")[1]
         assert address == f"http://127.0.0.1:{other}"
+        assert running.wait_for(r"^  dashboard +(\S+)$")[1] == f"{address}/dashboard"
         with urlopen(f"{address}/readyz", timeout=10) as answer:
             assert answer.status == 200
         refused = run("--broker-port", str(port), data_dir=tmp_path / "other")

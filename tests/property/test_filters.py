@@ -26,7 +26,7 @@ from ecounters.recount.recount import Recount
 from ecounters.series import INTERVALS, Series, steps
 from ecounters.state import PartitionState
 from ecounters.windows import DAY_MS, HOUR_MS, MINUTE_MS, WINDOW_MS
-from tests.support.builders import ALL_FIELDS, T0_MS, LogRecord, answer_of
+from tests.support.builders import ALL_FIELDS, T0_MS, LogRecord, answer_of, restored
 from tests.support.chaos import PARTITIONS, USERS, Step, chaotic
 from tests.support.filters import VALUES, filters
 
@@ -68,10 +68,7 @@ def happened(log: list[Step], partition: int, zone: ZoneInfo) -> tuple[Partition
             _read(state, again, records)
         elif step.what == "cut":
             entries += state.cut()
-            state = PartitionState(partition, PARTITIONS, Policy())
-            for key, value in entries:
-                state.restore(key, value)
-            state.restored()
+            state = restored(entries, partition, PARTITIONS)
         elif step.what == "roll":
             for user_id in state.due_for_roll_up():
                 state.roll_up(user_id, zone)

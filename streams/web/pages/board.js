@@ -36,7 +36,7 @@ const TODAY = [
   ["retries", "Failover retries", retries, same, "No call was retried"],
   ["calls-type", "Calls by type", (m) => m.CT, named(TYPES), "No calls yet"],
   ["dtmf", "DTMF inputs", (m) => m.DTMF, same, "Nothing was pressed"],
-  ["status", "Ended by status", (m) => m.CST, (key) => STATUSES[key] || `Status ${key}`, "No call has ended yet"],
+  ["status", "By status", (m) => m.CST, (key) => STATUSES[key] || `Status ${key}`, "No call has ended yet"],
 ];
 
 function retries(m) {
