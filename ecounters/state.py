@@ -9,7 +9,7 @@ five times between two looks is counted once, by the difference to what it had b
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -196,22 +196,43 @@ class PartitionState:
 
     def advance(self, wall_ms: int, *, at_end: bool) -> None:
         """Let time pass: the watermark, and the wall clock's share while the log has been read to its end."""
+        for _ in self.advancing(wall_ms, at_end=at_end):
+            pass
+
+    def advancing(self, wall_ms: int, *, at_end: bool) -> Generator[None]:
+        """``advance`` in steps, a call each: after a silence, all calls can be due at once.
+
+        Nothing else may happen to the state meanwhile. What is left when the iterator is closed is done then: calls
+        that are due are in no wheel any more.
+        """
         clock = self.watermark
         if at_end and self.arrival:
             clock += max(0, wall_ms - self.arrival)
         back = clock < self.clock
         self.clock = clock
+        steps = self._passing(back)
+        try:
+            for _ in steps:  # not "yield from", which would close them
+                yield
+        finally:
+            for _ in steps:
+                pass
+
+    def _passing(self, back: bool) -> Iterator[None]:
         if back:  # the log went on: its time is what counts, so what seemed silent may not be
             for call in list(self._silent):
                 self._place(call)
                 self._touch(call)
-        for call in self._quiet.take(clock // MINUTE_MS + 1):
+                yield
+        for call in self._quiet.take(self.clock // MINUTE_MS + 1):
             self._place(call)
+            yield
         for call in self._drops.take(self.watermark // MINUTE_MS):
             if self._drop_time(call) <= self.watermark:
                 self._drop(call)
             else:
                 self._place(call)
+            yield
         self._keep_house()
 
     def _place(self, call: Call) -> None:
@@ -291,12 +312,15 @@ class PartitionState:
                 self._numbers[user.id, number] = None
             user.spans.forget(spans_before)
             self._changed[user] = None
+            if user.empty:
+                del self.users[user.id]
             yield
 
-    def due_for_roll_up(self) -> list[str]:
-        """Users with windows that may be a whole day past their time."""
+    def due_for_roll_up(self, user_id: str) -> bool:
+        """Whether a user has windows that may be a whole day past their time."""
+        user = self.users.get(user_id)
         limit = self.watermark - self.policy.keep_windows_ms - DAY_MS
-        return [user.id for user in self.users.values() if min(user.spans.windows, default=limit) < limit]
+        return user is not None and min(user.spans.windows, default=limit) < limit
 
     def roll_up(self, user_id: str, zone: ZoneInfo) -> None:
         """Make days of that zone out of the user's windows that are past their time."""
@@ -331,6 +355,7 @@ class PartitionState:
         for call in dirty:
             if call.marks & DIRTY:  # else it was dropped since
                 call.marks = call.marks & ~DIRTY | SAVED
+                call.user.settle_one(call)  # here, for all of a user's calls at once can be a long step
                 yield saving.call_entry(call.user.id, call)
         for user in changed:
             user.settle()

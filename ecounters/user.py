@@ -47,7 +47,15 @@ class User:
         self.touched = []
         self.version += 1
         for call in touched:
+            if call.marks & TOUCHED:
+                call.marks &= ~TOUCHED
+                self._recount(call)
+
+    def settle_one(self, call: Call) -> None:
+        """The same for one call."""
+        if call.marks & TOUCHED:
             call.marks &= ~TOUCHED
+            self.version += 1
             self._recount(call)
 
     def _recount(self, call: Call) -> None:
@@ -81,6 +89,13 @@ class User:
         else:
             del self.live[key]
             del self._live_keys[key]
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is known of the account any more."""
+        spans = self.spans
+        kept = self.calls or self.numbers or spans.windows or spans.days
+        return not kept and self.balance is None and self.call_balance is None
 
     def recall(self, call: Call) -> None:
         """Take a call from the changelog as it was counted when it was saved."""

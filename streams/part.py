@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 from zoneinfo import ZoneInfo
@@ -14,11 +14,12 @@ from zoneinfo import ZoneInfo
 from aiokafka.errors import KafkaError
 
 from ecounters.policy import Policy
-from ecounters.records import MISROUTED, Refused
+from ecounters.records import Refused
 from ecounters.restoring import Restoring
 from ecounters.saving import POSITION
 from ecounters.state import PartitionState
-from streams.changelog import ChangelogWriter, Headers, Letter, NotWritten, Outbox, read_changelog
+from streams.changelog import ChangelogWriter, NotWritten, Outbox, read_changelog
+from streams.letters import Letters
 from streams.metrics import Metrics
 from streams.settings import Settings
 from streams.transport import Batch
@@ -29,14 +30,6 @@ STEP: Final = 200
 """Events between two looks at the clock: about 1 ms."""
 CUT_STEP: Final = 100
 """Entries between two looks at the clock, likewise."""
-LETTER_BYTES: Final = 400
-"""About what a dead letter takes in memory beside the message; most of its headers are shared."""
-LETTER_HEADERS: Final = ("reason", "field", "topic", "partition")
-"""Those that are the same for many; ``offset`` comes on top."""
-LETTER_VALUE_MAX: Final = 900_000
-LETTER_KEY_MAX: Final = 50_000
-"""What a topic takes by default, 1 MiB in all. A message that came compressed can be larger, and its letter would be
-refused by the broker again and again: it is cut, and the header ``size`` says how long it was."""
 FAR_BEHIND_MS: Final = 10_000
 FAR_BEHIND_INTERVALS: Final = 5
 BEHIND_FLUSHES_MAX: Final = 4
@@ -94,10 +87,7 @@ class Part:
         self._context = context
         self._settings = context.settings
         self._writer: ChangelogWriter | None = None
-        self._letters: list[Letter] = []
-        self._letter_bytes = 0
-        self._letter_heads: dict[tuple[str, str], Headers] = {}
-        self._misrouted: list[Refused] = []
+        self._letters = Letters(context.settings.topic, partition, context.metrics)
         self._state_lock = asyncio.Lock()  # applied to, or cut
         self._flush_lock = asyncio.Lock()
         self._wanted = asyncio.Event()  # a flush, before its time
@@ -161,7 +151,7 @@ class Part:
         self._context.metrics.restored_entries.inc(entries)
         self.state, self.flushed, self.committed = state, state.position, -1
         self.read_until_ms = state.arrival or now_ms()
-        self._letters, self._letter_bytes, self._misrouted = [], 0, []
+        self._letters.take()  # read again, for the position is that of the changelog
         self.live = True
         await self._context.feed.follow(self)
         log.info(
@@ -202,7 +192,7 @@ class Part:
             if not self.followed:
                 await self._context.feed.follow(self)
             async with self._state_lock:
-                self._pass_time()
+                await self._pass_time()
             await self.flush()
 
     # ------------------------------------------------------------------------------------------ its events
@@ -218,7 +208,7 @@ class Part:
             if batch.records:
                 self._note_gap(batch.records[0].offset - state.position)
             await self._apply(state, batch)
-        unsaved = state.dirty_bytes + self._letter_bytes
+        unsaved = state.dirty_bytes + self._letters.bytes
         if unsaved > self._settings.flush_bytes * BEHIND_FLUSHES_MAX:
             await self.flush()
         elif unsaved > self._settings.flush_bytes:
@@ -240,7 +230,7 @@ class Part:
             end = min(at + STEP, len(records))
             refused = state.apply(records, at, end, now_ms())
             if refused:
-                self._refuse(refused)
+                self._letters.add(refused)
             await turn.over()
             if self.state is not state:
                 return
@@ -248,56 +238,35 @@ class Part:
         if records:
             self.read_until_ms = records[-1].timestamp
         self._context.metrics.accepted.inc(state.tally.accepted - before)
-        self._pass_time()
+        await self._pass_time()
 
-    def _refuse(self, refused: list[Refused]) -> None:
-        """Keep for the next flush what is not counted here. A flood comes through here: little is done for each."""
-        counts: dict[str, int] = {}
-        for one in refused:
-            counts[one.reason] = counts.get(one.reason, 0) + 1
-            self._letter_bytes += LETTER_BYTES + len(one.record.value or b"")
-            if one.reason == MISROUTED:
-                self._misrouted.append(one)
-            else:
-                self._letters.append(self._letter(one))
-        metrics = self._context.metrics
-        metrics.misrouted.inc(counts.pop(MISROUTED, 0))
-        for reason, count in counts.items():
-            metrics.refused.labels(reason).inc(count)
-
-    def _letter(self, refused: Refused) -> Letter:
-        record: Any = refused.record
-        kind = refused.reason, refused.field
-        head = self._letter_heads.get(kind)
-        if head is None:
-            texts = zip(LETTER_HEADERS, (*kind, self._settings.topic, str(self.partition)), strict=True)
-            head = self._letter_heads[kind] = [(name, text.encode()) for name, text in texts]
-        key, value, headers = record.key, record.value, [*head, ("offset", b"%d" % record.offset)]
-        if value and len(value) > LETTER_VALUE_MAX:
-            value = value[:LETTER_VALUE_MAX]
-            headers.append(("size", b"%d" % len(record.value)))
-        return Letter(key and key[:LETTER_KEY_MAX], value, headers)
-
-    def _pass_time(self) -> None:
-        if self.state is not None:
-            now, at_end = now_ms(), self.at_end()
-            if at_end:  # nothing is behind: where no event comes for long, the next one is not late for that
-                self.read_until_ms = max(self.read_until_ms, now)
-            self.state.advance(now, at_end=at_end)
+    async def _pass_time(self) -> None:
+        if self.state is None:
+            return
+        now, at_end = now_ms(), self.at_end()
+        if at_end:  # nothing is behind: where no event comes for long, the next one is not late for that
+            self.read_until_ms = max(self.read_until_ms, now)
+        turn = Turn(self._settings.slice_ms)
+        with closing(self.state.advancing(now, at_end=at_end)) as steps:
+            for at, _ in enumerate(steps):
+                if at % CUT_STEP == CUT_STEP - 1:
+                    await turn.over()
 
     async def roll_up(self, zone_of: Callable[[str], Awaitable[ZoneInfo | None]]) -> None:
         """Make days of old windows, of all users whose zone can be had."""
         state = self.state
         if state is None or not self.live:
             return
-        for user_id in state.due_for_roll_up():
-            zone = await zone_of(user_id)
-            if zone is None:
+        turn = Turn(self._settings.slice_ms)
+        for user_id in list(state.users):
+            await turn.over()
+            if not state.due_for_roll_up(user_id) or (zone := await zone_of(user_id)) is None:
                 continue
             async with self._state_lock:
                 if self.state is not state or not self.live:
                     return
-                state.roll_up(user_id, zone)
+                if user_id in state.users:
+                    state.roll_up(user_id, zone)
 
     # ------------------------------------------------------------------------------------------- its place
 
@@ -350,20 +319,19 @@ class Part:
 
     async def _flush(self, state: PartitionState, writer: ChangelogWriter, *, anyway: bool) -> bool:
         async with self._state_lock:
-            if not anyway and not state.changed and state.position == self.flushed and not self._letters:
+            if not anyway and not state.changed and state.position == self.flushed and not self._letters.dead:
                 return True
-            outbox = await self._cut(state)
-            position, misrouted = state.position, self._misrouted
-            self._misrouted = []
+            entries = await self._cut(state)
+            position, (letters, misrouted) = state.position, self._letters.take()
         began = time.perf_counter()
         await self._context.feed.republish(misrouted)
-        await writer.write(outbox)
+        await writer.write(Outbox(self.partition, entries, letters))
         self.flushed = position
         self._context.metrics.flushes.observe(time.perf_counter() - began)
-        self._context.metrics.flushed_entries.inc(len(outbox.entries))
+        self._context.metrics.flushed_entries.inc(len(entries))
         return True
 
-    async def _cut(self, state: PartitionState) -> Outbox:
+    async def _cut(self, state: PartitionState) -> list[Any]:
         entries: list[Any] = []
         turn = Turn(self._settings.slice_ms)
         for at, entry in enumerate(state.cut()):
@@ -371,8 +339,7 @@ class Part:
             if at % CUT_STEP == 0:
                 await turn.over()
         assert entries[-1][0] == POSITION  # what a position stands for must be in the log before it
-        letters, self._letters, self._letter_bytes = self._letters, [], 0
-        return Outbox(self.partition, entries, letters)
+        return entries
 
 
 class Turn:

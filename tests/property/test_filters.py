@@ -70,7 +70,7 @@ def happened(log: list[Step], partition: int, zone: ZoneInfo) -> tuple[Partition
             entries += state.cut()
             state = restored(entries, partition, PARTITIONS)
         elif step.what == "roll":
-            for user_id in state.due_for_roll_up():
+            for user_id in filter(state.due_for_roll_up, list(state.users)):
                 state.roll_up(user_id, zone)
     state.advance(0, at_end=False)
     return state, again

@@ -98,7 +98,7 @@ def happen(both: Both, step: Step, *, roll: bool) -> None:
     elif step.what == "look":
         answer_of(both.state, USERS[step.number % len(USERS)])
     elif step.what == "roll" and roll:
-        for user_id in both.state.due_for_roll_up():
+        for user_id in filter(both.state.due_for_roll_up, list(both.state.users)):
             both.state.roll_up(user_id, ZoneInfo(ZONES[step.number % len(ZONES)]))
 
 
@@ -208,7 +208,7 @@ def test_days_that_were_rolled_up_are_the_recounted_days() -> None:
         for begin in range(0, len(log), 500):
             both.take(*log[begin : begin + 500])
             both.state.advance(0, at_end=False)
-            for user_id in both.state.due_for_roll_up():
+            for user_id in filter(both.state.due_for_roll_up, list(both.state.users)):
                 both.state.roll_up(user_id, zone)
         assert all(user.spans.days for user in both.state.users.values())
         days = [day_of(T0_MS + day * DAY_MS, zone) for day in range(-1, 5)]

@@ -51,7 +51,7 @@ def do(state: PartitionState, step: Step, log: list[LogRecord], entries: list[En
     elif step.what == "look":
         image(state)
     elif step.what == "roll":
-        for user in state.due_for_roll_up():
+        for user in filter(state.due_for_roll_up, list(state.users)):
             state.roll_up(user, ZoneInfo(ZONES[step.number % len(ZONES)]))
     elif step.what == "cut" and entries is not None:
         entries += state.cut()

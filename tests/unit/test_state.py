@@ -285,3 +285,51 @@ def test_the_version_goes_up_with_every_change_that_can_be_seen() -> None:
         seen.append((feed.state.users["u1"].version, told, feed.state.users["u1"].suspected))
     for (before, *_), (after, *_) in pairwise(seen):
         assert before < after
+
+
+# ------------------------------------------------------------------------------------- time in steps, and housekeeping
+
+
+@pytest.mark.parametrize("steps", [1, 7, 30])
+def test_time_that_stops_passing_half_way_has_passed(steps: int) -> None:
+    """Whoever lets time pass in steps and is cancelled leaves no call behind that nothing looks at any more."""
+
+    def fed() -> Feed:
+        feed = Feed().take(*(call(f"c{n}").started(n) for n in range(20)), call("over").started(0).ended(1))
+        return feed.take(event("balance.updated", 3 * HOUR, "ticker", balance=0))
+
+    whole, broken = fed().pass_time(), fed()
+    half = broken.state.advancing(0, at_end=False)
+    for _, _ in zip(range(steps), half, strict=False):
+        pass
+    half.close()
+    for feed in (whole, broken):
+        assert (feed.state.users["u1"].suspected, "over" in kept(feed)) == (20, False)
+        feed.clock(5 * HOUR)
+        assert picked(feed, "LCT", "CST") == ({}, {"-1": 20, "16": 1})
+
+
+def test_an_account_of_which_nothing_is_left_is_forgotten() -> None:
+    """Its calls, numbers and days have gone; with it goes its entry. A new call begins a new one."""
+    feed = Feed(policy=Policy(keep_days_ms=4 * 86_400_000)).take(call().started(0, number="+15550001111").ended(9))
+    entries = dict(feed.state.cut())
+    for day in (1, 3, 6, 7):
+        feed.clock(day * DAY).pass_time().pass_time()
+    assert set(feed.state.users) == {"ticker"}
+    entries.update(feed.state.cut())
+    assert [key for key, value in entries.items() if value is not None and b"u1" in key] == []
+    assert picked(feed.take(call("c2").started(7 * DAY)), "TC") == (1,)
+
+
+def test_a_cut_counts_what_it_saves() -> None:
+    """A call that was touched is counted as it is saved, once, and an answer that was kept is known to be old."""
+    feed = Feed().take(*(call(f"c{n}").started(n) for n in range(3)))
+    user = feed.state.users["u1"]
+    before = user.version
+    entries = iter(feed.state.cut())
+    next(entries)
+    assert sum(user.live.values()) == 1
+    assert user.version > before
+    assert picked(feed, "TC") == (3,)  # somebody asks meanwhile
+    list(entries)
+    assert picked(feed, "TC", "LCT") == (3, {"CTC": 3})
