@@ -1,6 +1,7 @@
 """A process that asks a worker for counters on kept connections, as fast as answers come or at a pace.
 
-Its job comes on stdin, as JSON; it prints one JSON object: seconds, CPU seconds of its own, and each answer's time.
+Its job comes on stdin, as JSON; it prints one JSON object: seconds, CPU seconds of its own, how many
+different answers there were, and the time of each.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Final, NamedTuple
 from tests.support.workers import PATH
 
 LENGTH: Final = b"\r\nContent-Length: "
+ETAG: Final = b"\r\nETag: "
 CONNECTIONS: Final = 16
 
 
@@ -29,10 +31,11 @@ class Asking(NamedTuple):
 class Connection(asyncio.Protocol):
     """One connection: a question, its answer, the next question."""
 
-    def __init__(self, asking: Asking, times: list[float], first_at: float) -> None:
+    def __init__(self, asking: Asking, times: list[float], seen: set[bytes], first_at: float) -> None:
         head = f"POST {PATH} HTTP/1.1\r\nHost: bench\r\nContent-Length: {len(asking.body)}\r\n\r\n"
         self._question = (head + asking.body).encode()
         self._times = times
+        self._seen = seen
         self._every = CONNECTIONS / asking.rate if asking.rate else 0.0
         self._due = first_at
         self._until = first_at + asking.seconds
@@ -62,6 +65,8 @@ class Connection(asyncio.Protocol):
         if not self._got.startswith(b"HTTP/1.1 200 "):
             self.done.set_exception(RuntimeError(self._got[:300].decode(errors="replace")))
             return
+        at = self._got.index(ETAG)
+        self._seen.add(self._got[at : self._got.index(b"\r\n", at + 2)])
         self._got = b""
         now = time.monotonic()
         self._times.append(now - self._begun)
@@ -84,16 +89,22 @@ async def ask(asking: Asking) -> dict[str, object]:
     """All connections, until the time is over."""
     loop = asyncio.get_running_loop()
     times: list[float] = []
+    seen: set[bytes] = set()
     begun, cpu = time.monotonic() + 0.2, time.process_time()
     made = []
     for n in range(CONNECTIONS):
         first = begun + (n / asking.rate if asking.rate else 0.0)
         _, one = await loop.create_connection(
-            lambda first=first: Connection(asking, times, first), "127.0.0.1", asking.port  # type: ignore[misc]
+            lambda first=first: Connection(asking, times, seen, first), "127.0.0.1", asking.port  # type: ignore[misc]
         )  # fmt: skip
         made.append(one.done)
     await asyncio.gather(*made)
-    return {"seconds": time.monotonic() - begun, "cpu_s": time.process_time() - cpu, "times": times}
+    return {
+        "seconds": time.monotonic() - begun,
+        "cpu_s": time.process_time() - cpu,
+        "different": len(seen),
+        "times": times,
+    }
 
 
 if __name__ == "__main__":

@@ -36,12 +36,12 @@ def http_speed(stage: Stage) -> Table:
     body = json.dumps({"userId": USER, "token": token})
     table = Table(
         f"answers, {stage.title}: one worker, {CONNECTIONS} connections",
-        ("", "answers/s", "p50 ms", "p99 ms", "CPU us each"),
+        ("", "answers/s", "p50 ms", "p99 ms", "CPU us each", "different"),
         notes=[
             f"flat out: {CONNECTIONS} kept connections, each asks again when it has its answer; at a pace: "
             f"{PACED:,.0f} questions/s, each timed from when it was due. A process of its own asks",
             f"with the feed: {RATE:,} events/s of 50 users, of whom the one asked for is one",
-            "CPU: of the worker, for all that it did, by the answers",
+            "CPU: of the worker, for all that it did, by the answers; different: answers, by their ETags",
         ],
     )
     with stage.worker(place) as worker:
@@ -75,7 +75,7 @@ async def _all(place: Place, worker: Worker, body: str, table: Table) -> None:
         times = [one * 1000 for one in told["times"]]
         table.add(
             name, len(times) / told["seconds"], percentile(times, 0.5), percentile(times, 0.99),
-            used_s / len(times) * 1e6,
+            used_s / len(times) * 1e6, told["different"],
         )  # fmt: skip
 
 
