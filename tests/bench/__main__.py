@@ -18,6 +18,7 @@ from aiokafka.errors import KafkaError
 from ecounters.errors import Stop
 from tests.bench.answers import answers
 from tests.bench.flood import backlog, live
+from tests.bench.http_speed import http_speed
 from tests.bench.latency import latency
 from tests.bench.memory import live_memory, steady_memory
 from tests.bench.report import say
@@ -26,7 +27,7 @@ from tests.bench.stage import Stage
 from tests.bench.stream import stream
 from tests.bench.throughput import PAIRS, make_log, run_job, throughput
 
-PARTS: Final = ("throughput", "latency", "memory", "restore", "flood", "answers", "stream")
+PARTS: Final = ("throughput", "latency", "memory", "restore", "flood", "answers", "stream", "http")
 GIVEN: Final = "ECOUNTERS_TEST_BROKER"
 INTERRUPTED: Final = 130
 """Exit code, as a shell has it for Ctrl-C."""
@@ -61,6 +62,8 @@ class Bench:
             answers().print()
         if "stream" in self._parts:
             self._try("listeners", lambda stage: stream(stage, self._events).print())
+        if "http" in self._parts:
+            self._try("answers a second", lambda stage: http_speed(stage).print())
 
     def _try(self, what: str, measure: Callable[[Stage], None]) -> None:
         say(f"{what}: starting broker and store")
@@ -129,6 +132,7 @@ def main(
         flood        a million bad events: what they leave of the rate of good ones
         answers      one answer over 10,000 cells, with filters and as a series; no process
         stream       2,000 listeners: what they leave of the rate
+        http         answers a second: of a user who does not change, and of one who does
 
     \b
     Progress goes to stderr, results to stdout:

@@ -1,0 +1,111 @@
+"""A process that asks a worker for counters on kept connections, as fast as answers come or at a pace.
+
+Its job comes on stdin, as JSON; it prints one JSON object: seconds, CPU seconds of its own, how many
+different answers there were, and the time of each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from typing import Final, NamedTuple
+
+from tests.support.workers import PATH
+
+LENGTH: Final = b"\r\nContent-Length: "
+ETAG: Final = b"\r\nETag: "
+CONNECTIONS: Final = 16
+
+
+class Asking(NamedTuple):
+    """The job. ``rate``: questions a second of all connections together; 0: each as soon as the last is answered."""
+
+    port: int
+    body: str
+    seconds: float
+    rate: float
+
+
+class Connection(asyncio.Protocol):
+    """One connection: a question, its answer, the next question."""
+
+    def __init__(self, asking: Asking, times: list[float], seen: set[bytes], first_at: float) -> None:
+        head = f"POST {PATH} HTTP/1.1\r\nHost: bench\r\nContent-Length: {len(asking.body)}\r\n\r\n"
+        self._question = (head + asking.body).encode()
+        self._times = times
+        self._seen = seen
+        self._every = CONNECTIONS / asking.rate if asking.rate else 0.0
+        self._due = first_at
+        self._until = first_at + asking.seconds
+        self._got = b""
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin when it is this connection's turn."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        asyncio.get_running_loop().call_at(self._due, self._ask)
+
+    def _ask(self) -> None:
+        # At a pace, what came late waited since it was due: a slow answer must not hide those behind it.
+        self._begun = self._due if self._every else time.monotonic()
+        self._transport.write(self._question)
+
+    def data_received(self, data: bytes) -> None:
+        """A part of the answer, or all of it."""
+        self._got += data
+        end = self._got.find(b"\r\n\r\n")
+        if end < 0:
+            return
+        at = self._got.index(LENGTH) + len(LENGTH)
+        if len(self._got) < end + 4 + int(self._got[at : self._got.index(b"\r\n", at)]):
+            return
+        if not self._got.startswith(b"HTTP/1.1 200 "):
+            self.done.set_exception(RuntimeError(self._got[:300].decode(errors="replace")))
+            return
+        at = self._got.index(ETAG)
+        self._seen.add(self._got[at : self._got.index(b"\r\n", at + 2)])
+        self._got = b""
+        now = time.monotonic()
+        self._times.append(now - self._begun)
+        if now >= self._until:
+            self._transport.close()
+            self.done.set_result(None)
+        elif self._every:
+            self._due += self._every
+            asyncio.get_running_loop().call_at(self._due, self._ask)
+        else:
+            self._ask()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """It must not be before the end."""
+        if not self.done.done():
+            self.done.set_exception(error or ConnectionError("the worker has closed a connection"))
+
+
+async def ask(asking: Asking) -> dict[str, object]:
+    """All connections, until the time is over."""
+    loop = asyncio.get_running_loop()
+    times: list[float] = []
+    seen: set[bytes] = set()
+    begun, cpu = time.monotonic() + 0.2, time.process_time()
+    made = []
+    for n in range(CONNECTIONS):
+        first = begun + (n / asking.rate if asking.rate else 0.0)
+        _, one = await loop.create_connection(
+            lambda first=first: Connection(asking, times, seen, first), "127.0.0.1", asking.port  # type: ignore[misc]
+        )  # fmt: skip
+        made.append(one.done)
+    await asyncio.gather(*made)
+    return {
+        "seconds": time.monotonic() - begun,
+        "cpu_s": time.process_time() - cpu,
+        "different": len(seen),
+        "times": times,
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(asyncio.run(ask(Asking(**json.load(sys.stdin))))))

@@ -1,0 +1,108 @@
+"""Answers a second of one worker: of a user who does not change, of one who does, and besides a feed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import replace
+from typing import Any, Final
+
+from ecounters.errors import Stop
+from streams.commands.publishing import publisher
+from streams.sessions import Sessions
+from streams.settings import Settings
+from tests.bench.http_client import CONNECTIONS, Asking
+from tests.bench.latency import RATE, Load
+from tests.bench.measure import cpu_s
+from tests.bench.report import Table, percentile, say
+from tests.bench.stage import Stage
+from tests.support.workers import ROOT, Place, Worker
+
+USER: Final = "u1"
+"""One of those whose calls Load publishes."""
+SECONDS: Final = 6.0
+PACED: Final = 500.0
+WARM_S: Final = 4.0
+
+
+def http_speed(stage: Stage) -> Table:
+    """The table: answers a second, their times, and what they cost the worker."""
+    place = stage.place()
+    stage.make_topics(place)
+    token = asyncio.run(_token(stage.server.redis_url))
+    body = json.dumps({"userId": USER, "token": token})
+    table = Table(
+        f"answers, {stage.title}: one worker, {CONNECTIONS} connections",
+        ("", "answers/s", "p50 ms", "p99 ms", "CPU us each", "different"),
+        notes=[
+            f"flat out: {CONNECTIONS} kept connections, each asks again when it has its answer; at a pace: "
+            f"{PACED:,.0f} questions/s, each timed from when it was due. A process of its own asks",
+            f"with the feed: {RATE:,} events/s of 50 users, of whom the one asked for is one",
+            "CPU: of the worker, for all that it did, by the answers; different: answers, by their ETags",
+        ],
+    )
+    with stage.worker(place) as worker:
+        worker.wait_ready()
+        asyncio.run(_all(place, worker, body, table))
+        worker.end()
+    return table
+
+
+async def _token(redis_url: str) -> str:
+    sessions = Sessions.connect(replace(Settings(), redis=redis_url))
+    try:
+        return await sessions.add_user(USER, "UTC")
+    finally:
+        await sessions.close()
+
+
+async def _all(place: Place, worker: Worker, body: str, table: Table) -> None:
+    async with _feed(place):
+        pass  # so that there is something to tell
+    for name, rate, fed in (
+        ("unchanged, flat out", 0.0, False),
+        ("changing, flat out", 0.0, True),
+        ("changing, at a pace", PACED, True),
+    ):
+        say(f"answers: {name}, for {SECONDS:g} s")
+        async with _feed(place) if fed else nullcontext():
+            before = cpu_s(worker.process.pid)
+            told = await _ask(Asking(worker.port, body, SECONDS, rate))
+            used_s = cpu_s(worker.process.pid) - before
+        times = [one * 1000 for one in told["times"]]
+        table.add(
+            name, len(times) / told["seconds"], percentile(times, 0.5), percentile(times, 0.99),
+            used_s / len(times) * 1e6, told["different"],
+        )  # fmt: skip
+
+
+@asynccontextmanager
+async def _feed(place: Place) -> AsyncIterator[None]:
+    async with publisher(place.broker, place.name) as publishing:
+        going = asyncio.create_task(Load(publishing).go())
+        try:
+            await asyncio.sleep(WARM_S)
+            yield
+        finally:
+            going.cancel()
+            await asyncio.gather(going, return_exceptions=True)
+
+
+async def _ask(asking: Asking) -> dict[str, Any]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.bench.http_client",
+        cwd=ROOT, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    try:
+        output, _ = await process.communicate(json.dumps(asking._asdict()).encode())
+        if process.returncode:
+            raise Stop(f"the process that asks ended with exit code {process.returncode}")
+        told: dict[str, Any] = json.loads(output)
+        return told
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
