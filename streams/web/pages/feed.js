@@ -26,7 +26,7 @@ export class Feed {
     this.close();
     const source = new EventSource(`${STREAM}?Field=${FIELDS.join(",")}`);
     this.source = source;
-    this.heard();
+    this.watch();
     source.onmessage = (event) => {
       this.failures = 0;
       this.heard();
@@ -49,6 +49,10 @@ export class Feed {
 
   heard() {
     this.heardAt = performance.now();
+    this.watch();
+  }
+
+  watch() {
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.again(), SILENCE_MS);
   }
