@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, ClassVar, Final, NamedTuple, Protocol, cast
 
@@ -29,6 +29,9 @@ RECORDS_MAX: Final = 4_000
 """About so many in one batch. Not every broker keeps to a fetch's limit of bytes; and partitions are to take turns."""
 
 
+EMPTY_FETCH_S: Final = 0.01
+"""The least that a fetch without records takes. Not every broker waits for some, as it is asked to, and one that
+answers at once would be asked 2,000 times a second for nothing."""
 SECRET_BYTES: Final = 24
 
 
@@ -67,6 +70,12 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         # Faust has 1.5 s here without a setting: that is how long an event could wait for one of another partition.
         consumer._fetch_max_wait_ms = cast(Any, self.app).fetch_wait_ms
         return consumer
+
+    async def on_start(self) -> None:
+        """The consumer is started here."""
+        await super().on_start()
+        fetcher = self._ensure_consumer()._fetcher
+        fetcher._proc_fetch_request = paced(fetcher._proc_fetch_request)
 
     async def on_thread_stop(self) -> None:
         """The consumer is stopped here, and leaves the group even if it has a name of its own in it.
@@ -185,6 +194,20 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         if state is None:
             return None, None
         return state.highwater, None if state.timestamp is None else state.timestamp / 1000
+
+
+def paced(fetch: Callable[..., Awaitable[bool]]) -> Callable[..., Awaitable[bool]]:
+    """The same fetch, which says whether it got records, but that one without takes EMPTY_FETCH_S."""
+
+    async def fetched(*args: Any) -> bool:
+        began = time.monotonic()
+        got = await fetch(*args)
+        rest = EMPTY_FETCH_S - (time.monotonic() - began)
+        if not got and rest > 0:
+            await asyncio.sleep(rest)
+        return got
+
+    return fetched
 
 
 class Consumer(driver.Consumer):

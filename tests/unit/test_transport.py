@@ -1,34 +1,28 @@
-"""What the transport says of a partition while the consumer's thread changes what is assigned."""
+"""The transport's own parts that need no broker."""
 
 from __future__ import annotations
 
 import asyncio
+import time
+from itertools import pairwise
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from faust.types import TP
-
-from streams.transport import ConsumerThread
-
-HERE, GONE = TP("events", 0), TP("events", 1)
+from streams.transport import EMPTY_FETCH_S, paced
 
 
-def test_nothing_is_known_of_a_partition_that_is_not_assigned() -> None:
-    """Before a subscription, before an assignment, and after a rebalance has taken the partition away: no error."""
+def test_a_broker_that_answers_at_once_is_not_asked_in_a_circle() -> None:
+    """A fetch without records takes its time; one with records is handed on as it comes."""
+    asked: list[float] = []
 
-    async def test() -> None:
-        consumer = AIOKafkaConsumer()
-        thread = ConsumerThread.__new__(ConsumerThread)
-        thread._consumer = consumer
-        assert thread.fetch_state(HERE) == (None, None)
-        consumer.subscribe(["events"])
-        assert thread.fetch_state(HERE) == (None, None)
-        consumer._subscription.assign_from_subscribed([TopicPartition(*HERE), TopicPartition(*GONE)])
-        assert thread.fetch_state(HERE) == (None, None)
-        known = consumer._subscription.subscription.assignment.state_value(HERE)
-        known.highwater, known.timestamp = 7, 1_500
-        assert thread.fetch_state(HERE) == (7, 1.5)
-        consumer._subscription.assign_from_subscribed([TopicPartition(*HERE)])
-        assert thread.fetch_state(GONE) == (None, None)
-        await consumer.stop()
+    async def main() -> None:
+        answers = iter([True, False, False, True])
 
-    asyncio.run(test())
+        async def fetch(node: int) -> bool:
+            asked.append(time.monotonic())
+            return next(answers)
+
+        slow = paced(fetch)
+        assert [await slow(1) for _ in range(4)] == [True, False, False, True]
+
+    asyncio.run(main())
+    gaps = [after - before for before, after in pairwise(asked)]
+    assert min(gaps[1:]) >= EMPTY_FETCH_S
