@@ -67,7 +67,9 @@ class World:
 def played(one: Round, times: int, world: World, seed: int) -> Row:
     """One round from its start to its row."""
     row, began = Row(one), time.monotonic()
-    stage = Stage(world.cluster, world.network, world.store, world.directory / one.name, f"{seed}/{one.name}")
+    stage = Stage(
+        world.cluster, world.network, world.store, world.directory / "rounds" / one.name, f"{seed}/{one.name}"
+    )
     try:
         stage.open()
         one.act(stage, times)
@@ -75,6 +77,7 @@ def played(one: Round, times: int, world: World, seed: int) -> Row:
     except Exception as error:
         row.failed = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         traceback.print_exc()
+        stage.bear_witness()
     finally:
         row.tally = stage.tally
         world.network.go_on()

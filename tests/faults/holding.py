@@ -23,7 +23,7 @@ from streams.settings import load
 from tests.support.audit import dead_letters, refused, wait_until_flushed
 from tests.support.workers import Place, Worker
 
-FLUSHED_LIMIT_S = 240.0
+FLUSHED_LIMIT_S = 120.0
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from http.client import HTTPException
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +22,7 @@ from streams.settings import load
 from streams.topics import TopicsSpec, ensure_topics
 from tests.faults.holding import Held, hold
 from tests.faults.network import Network
-from tests.support.audit import add_users
+from tests.support.audit import TOKEN, add_users
 from tests.support.feed import Feed, yesterday_ms
 from tests.support.kafka import Cluster
 from tests.support.workers import Place, Worker
@@ -197,6 +198,14 @@ class Stage:
         last = self.workers[-1]
         last.kill()
         return Worker(self.place, again=last, named=last.named).wait_ready(READY_S)
+
+    def bear_witness(self) -> None:
+        """What the workers say of themselves, beside their logs."""
+        for worker in self.workers:
+            with suppress(OSError, HTTPException):
+                said = [worker.request("GET", path).body.decode() for path in ("/readyz", "/metrics")]
+                said += [str(worker.ask({"userId": f"u{n + 1}", "token": TOKEN}).headers) for n in range(USERS)]
+                worker.log.with_suffix(".said").write_text("\n".join(said))
 
     def close(self) -> None:
         """Leave nothing behind, whatever happened."""
