@@ -111,6 +111,12 @@ class StateTable(Table[Any, Any]):
             log.info("partition %s: events before offset %s are missing, reading them again", partition, batch.begin)
             await self.follow(part)
 
+    def lost(self, tp: TP) -> None:
+        """A batch of this partition was dropped: the part has it read again, with its next flush at the latest."""
+        part = self.parts.get(tp.partition)
+        if part is not None:
+            part.followed = False
+
     async def follow(self, part: Part) -> None:
         """Read a part's events from its state's position on. During a rebalance nothing: its end sees to all parts."""
         consumer = cast(Consumer, self.app.consumer)
@@ -134,8 +140,8 @@ class StateTable(Table[Any, Any]):
                         part.partition, part.state.position, earliest - 1,
                     )  # fmt: skip
                 part.state.skip_to(earliest)
+            part.followed = True  # before, not after: a batch that is lost meanwhile is none of those read from here
             await consumer.follow(tp, part.state.position)
-            part.followed = True
         except (IllegalStateError, KafkaError, TimeoutError) as error:
             # A rebalance has begun meanwhile, or the broker is away: the part asks again.
             part.followed = False

@@ -52,6 +52,9 @@ class Positions(Protocol):
     def committed(self, offsets: Mapping[TP, int]) -> None:
         """These have been committed."""
 
+    def lost(self, tp: TP) -> None:
+        """A batch of this partition was dropped: it is to be read again, from the state's position."""
+
     async def let_go(self) -> None:
         """A rebalance begins: save what can be saved while the partitions are still this worker's."""
 
@@ -243,7 +246,10 @@ class Consumer(driver.Consumer):
             for tp, batch in fetched.items():
                 stale = self.app.consumer_generation_id != generation
                 if stale or not self.flow_active:
-                    break  # what is left is read again, from the state's position
+                    # It may have been fetched after the rebalance, by a call that was begun before it; and where no
+                    # other follows it, nobody would see that it is missing.
+                    self.positions.lost(tp)
+                    continue
                 message = self._batch_message(tp, batch, generation)
                 await self.wait_first(self.callback(message), self.suspend_flow.wait())
 

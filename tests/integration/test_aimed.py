@@ -8,6 +8,8 @@ from __future__ import annotations
 import random
 import signal
 import time
+from itertools import islice
+from threading import Thread
 
 import pytest
 
@@ -15,13 +17,14 @@ from ecounters.simulate import simulate
 from tests.faults.aimed import clock_ahead, through
 from tests.faults.surroundings import HOUR_S, ahead_of_time
 from tests.integration.test_exact import USERS, check, plan
-from tests.support.audit import add_users
+from tests.support.audit import add_users, wait_until_flushed
 from tests.support.feed import Feed, made_up
 from tests.support.workers import Place, Worker
 
 EVENTS = 20_000
 RATE = 1_000.0
 STRUCK_S = 60
+QUIET_S = 20
 AT_WORK = (
     ("apply", 5), ("cut", 3), ("begin", 4), ("sent", 5), ("acked", 3), ("commit-sent", 4), ("written", 3),
     ("republish", 1), ("offset-commit", 2), ("offset-committed", 2), ("open", 2), ("restore", 50),
@@ -106,3 +109,21 @@ def test_a_worker_that_sleeps_amid_a_transaction_writes_no_more(place: Place, po
     zombie.kill()
     flowing.stop()
     check(place, [worker.wait_ready()])
+
+
+def test_what_comes_amid_a_rebalance_is_not_left_lying(place: Place) -> None:
+    """The last event of a partition, with no other after it that would show that it is missing."""
+    add_users(place, (f"u{n + 1}" for n in range(USERS)))
+    log = simulate(plan(25))
+    with Worker(place).wait_ready():
+        for _ in range(4):
+            second = Worker(place)
+            while second.not_ready():
+                Feed(place, islice(log, 8), 0).wait()
+            wait_until_flushed(place, QUIET_S)
+            leaving = Thread(target=second.end)
+            leaving.start()
+            while leaving.is_alive():
+                Feed(place, islice(log, 8), 0).wait()
+            leaving.join()
+            wait_until_flushed(place, QUIET_S)
