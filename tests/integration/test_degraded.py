@@ -1,0 +1,125 @@
+"""Degraded, not down: what is answered while Kafka or Redis is away, and that nothing sticks where nothing comes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from streams.embedded import Embedded, Guard
+from tests.integration.test_answer import Now, publish, ssid_of, told_when
+from tests.support.audit import TOKEN, add_users
+from tests.support.builders import encoded
+from tests.support.workers import Place, Reply, Worker
+
+LIMIT_S = 30.0
+U1 = {"userId": "u1", "token": TOKEN}
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Embedded]:
+    """A broker and store of the test's own, which it may hurt."""
+    with Guard() as guard:
+        one = Embedded.start(tmp_path / "own")
+        guard.watch(one.child)
+        yield one
+        one.kill()  # stopped or not
+        guard.release(one.child)
+
+
+def until(ask: Callable[[], Reply], wanted: Callable[[Reply], bool]) -> Reply:
+    """The first answer that is as it should be; it must come soon."""
+    deadline = time.monotonic() + LIMIT_S
+    while not wanted(reply := ask()):
+        assert time.monotonic() < deadline, reply
+        time.sleep(0.05)
+    return reply
+
+
+def test_without_kafka_answers_go_on_and_say_that_they_are_incomplete(place: Place, server: Embedded) -> None:
+    """The broker hangs: what was counted is answered, with its age; it comes back, and so does all that was missed."""
+    here = replace(place, broker=server.broker).having(STALE_AFTER_MS=1_000)
+    add_users(here, ["u1"])
+    with Worker(here).wait_ready() as worker:
+        publish(here, "u1", *Now("c1", "u1").started(0).values())
+        whole = told_when(worker, "u1", "TC", 1)
+        assert whole.headers["X-Ecounters-Complete"] == "true"
+        os.kill(server.child.pid, signal.SIGSTOP)
+        stale = until(lambda: worker.ask(U1), lambda reply: reply.headers["X-Ecounters-Complete"] == "false")
+        assert (stale.status, stale.body) == (200, whole.body)
+        until(lambda: worker.ask(U1), lambda reply: int(reply.headers["X-Ecounters-Lag-Ms"]) > 1_500)
+        assert "nothing has been heard of Kafka" in worker.not_ready()
+        assert worker.request("GET", "/healthz").status == 200
+        os.kill(server.child.pid, signal.SIGCONT)
+        publish(here, "u1", *Now("c2", "u1").started(0).values())
+        told_when(worker, "u1", "TC", 2)
+        until(lambda: worker.ask(U1), lambda reply: reply.headers["X-Ecounters-Complete"] == "true")
+        worker.wait_ready()
+
+
+def test_redis_is_killed_and_comes_back(place: Place, server: Embedded) -> None:
+    """Known sessions go on for the cache's time, others get 1010 with Retry-After; counting goes on throughout."""
+    here = replace(place, redis_url=server.redis_url).having(SESSION_CACHE_S=4)
+    add_users(here, ["u1"])
+    session = {"ssid": ssid_of(here)}
+    time.sleep(1.5)  # it writes to disk once a second, and a kill loses the rest
+    with Worker(here).wait_ready() as worker:
+        assert worker.ask(session).status == 200
+        known_s = time.monotonic()
+        server.kill()
+        publish(here, "u1", *Now("c1", "u1").started(0).values())
+        until(lambda: worker.ask(session), lambda reply: reply.status == 200 and reply.json["message"]["TC"] == 1)
+        refused = worker.ask(U1)
+        assert (refused.status, refused.json["code"], refused.headers["Retry-After"]) == (503, 1010, "1")
+        assert worker.not_ready() == ""
+        until(lambda: worker.ask(session), lambda reply: reply.status == 503)
+        assert time.monotonic() - known_s > 3.5
+        again = Embedded.start(server.child.log.with_suffix(""), server.kafka_port, server.redis_port)
+        try:
+            for body in (session, U1):
+                reply = until(lambda body=body: worker.ask(body), lambda reply: reply.status == 200)  # type: ignore[misc]
+                assert reply.json["message"]["TC"] == 1
+        finally:
+            again.kill()
+
+
+def test_nothing_sticks_where_nothing_comes(place: Place) -> None:
+    """Calls whose ends were lost end by the clock alone, live again when they are heard of, and end truly after all.
+
+    A switch's restart and its snapshot end calls at once. A worker that comes later says the same.
+    """
+    here = place.having(MAX_CALL_MS=60_000, SUSPECT_AFTER_MS=58_000)
+    add_users(here, ["u1"])
+    # Quiet since 55 s when the log ends: suspected 3 s after that, ended after 5.
+    lost, other = Now("lost", "u1").started(0, "IBD"), Now("other", "u1").started(55, "OBD", switchId="s1")
+    shift = int(time.time() * 1000) - 56_000 - lost.events[0]["ts"]
+    for one in (lost, other):
+        one.events = [{**event, "ts": event["ts"] + shift} for event in one.events]
+    worker = Worker(here).wait_ready()
+    publish(here, "u1", *(encoded(event) for event in lost.events + other.events))
+    told_when(worker, "u1", "LCT", {"IBD": 1, "OBD": 1})
+    until(lambda: worker.ask(U1), lambda reply: reply.headers["X-Ecounters-Suspected"] == "1")
+    assert told_when(worker, "u1", "CST", {"-1": 1}).json["message"]["LCT"] == {"OBD": 1}
+    worker.kill()
+    worker = Worker(here, again=worker).wait_ready()
+    told_when(worker, "u1", "CST", {"-1": 1})
+    now = int(time.time() * 1000)
+    said = {"userId": "u1", "switchId": "s1", "ts": now}
+    publish(here, "u1", encoded({**lost.events[0], "type": "call.heartbeat", "id": "beat", "ts": now}))
+    assert told_when(worker, "u1", "LCT", {"IBD": 1, "OBD": 1}).json["message"]["CST"] == {}
+    publish(here, "u1", encoded({**said, "type": "switch.snapshot", "id": "count", "callIds": []}))
+    told_when(worker, "u1", "CST", {"-3": 1})
+    restarted = Now("third", "u1").started(0, "QC", switchId="s1").events[0] | {"ts": now, "id": "third"}
+    publish(here, "u1", encoded(restarted))
+    told_when(worker, "u1", "LCT", {"IBD": 1, "QC": 1})
+    publish(here, "u1", encoded({**said, "type": "switch.restarted", "id": "boot", "ts": now + 1}))
+    told_when(worker, "u1", "CST", {"-3": 1, "-2": 1})
+    end = {**lost.events[0], "type": "call.ended", "status": 16, "id": "end", "ts": now + 2}
+    publish(here, "u1", encoded(end))
+    assert told_when(worker, "u1", "CST", {"-3": 1, "-2": 1, "16": 1}).json["message"]["LCT"] == {}
+    worker.kill()
