@@ -91,7 +91,7 @@ def aimed(stage: Stage, times: int, points: Sequence[str]) -> None:
             elif stage.age(worker) < PATIENCE_S:
                 continue
             else:
-                stage.tally["misses"] += 1  # it is killed where it is
+                stage.tally["aims missed"] += 1  # it is killed where it is
             stage.replace(worker, aim() if done < times - 1 else ())
         time.sleep(POLL_S)
     for worker in [one for one in stage.workers if one.through]:
@@ -128,7 +128,7 @@ def rebalance(stage: Stage, times: int) -> None:
         deadline = time.monotonic() + PATIENCE_S
         while victim.process.poll() is None and time.monotonic() < deadline:
             time.sleep(POLL_S)
-        stage.tally["kills" if victim.process.poll() is not None else "misses"] += 1
+        stage.tally["kills" if victim.process.poll() is not None else "aims missed"] += 1
         if stage.chance.random() < 0.5:
             stage.dismiss(stage.replace(victim).wait_ready(READY_S))
         else:  # its partitions stay where they are until the group takes it for dead
@@ -235,7 +235,7 @@ def zombie_aimed(stage: Stage, times: int) -> None:
         if victim.wait_stopped(PATIENCE_S):
             wake(stage, victim)
         else:
-            stage.tally["misses"] += 1
+            stage.tally["aims missed"] += 1
         stage.wait_settled()
         stage.dismiss(victim)
 

@@ -143,7 +143,7 @@ class Stage:
     def end_or_struck(self, worker: Worker) -> None:
         """SIGTERM of one that is to be struck on its way; another in its place."""
         worker.process.send_signal(signal.SIGTERM)
-        self.tally["kills" if worker.process.wait(PATIENCE_S) == -signal.SIGKILL else "misses"] += 1
+        self.tally["kills" if worker.process.wait(PATIENCE_S) == -signal.SIGKILL else "aims missed"] += 1
         self.replace(worker)
 
     def _take(self, worker: Worker) -> Worker:

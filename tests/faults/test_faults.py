@@ -6,14 +6,23 @@ and all dead letters, against the log.
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import time
+from contextlib import suppress
+from dataclasses import replace
 
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from ecounters.routing import partition_of
+from streams.settings import load
+from streams.topics import CHANGELOG_CONFIG, DLQ_CONFIG, EVENTS_CONFIG, TopicsSpec, ensure_topics
 from tests.integration.test_exact import USERS, check, plan
-from tests.support.audit import add_users
+from tests.support.audit import TOKEN, add_users, wait_until_flushed
 from tests.support.feed import Feed, made_up
 from tests.support.kafka import Cluster
-from tests.support.workers import Place, Worker
+from tests.support.workers import Place, Reply, Worker
 
 EVENTS = 60_000
 RATE = 3_000.0
@@ -77,6 +86,72 @@ def test_a_broker_is_killed_and_comes_back(place: Place, cluster: Cluster) -> No
         cluster.wait_in_sync()
     feed.wait()
     check(place, [worker.wait_ready()])
+
+
+def test_restored_partitions_answer_while_others_wait(place: Place, cluster: Cluster) -> None:
+    """A worker restores while a broker is away that has the only copy of some: 503 with Retry-After for these alone."""
+    here = in_one_copy(place)
+    add_users(here, (f"u{n + 1}" for n in range(USERS)))
+    Feed(here, made_up(plan(16), 10_000), 0).wait()
+    with Worker(here).wait_ready():
+        wait_until_flushed(here)
+    led = leaders(cluster, f"{here.name}-state-changelog"), leaders(cluster, here.name)
+    gone = led[0][partition_of("u1", here.partitions)]
+    cluster.kill(gone)
+    cluster.wait()
+    users = {f"u{n + 1}": partition_of(f"u{n + 1}", here.partitions) for n in range(USERS)}
+    waiting = [user for user, partition in users.items() if led[0][partition] == gone]
+    others = [user for user, partition in users.items() if gone not in (led[0][partition], led[1][partition])]
+    assert waiting and others
+    worker = Worker(here, named=False)
+    for user in others:
+        wait_for_status(worker, user, 200)
+    for user in waiting:
+        reply = wait_for_status(worker, user, 503)
+        assert (reply.json["code"], reply.headers["Retry-After"]) == (1032, "1")
+    assert "being restored" in worker.not_ready()
+    cluster.restart(gone)
+    cluster.wait_in_sync()
+    check(here, [worker.wait_ready(120)])
+
+
+def in_one_copy(place: Place) -> Place:
+    """Topics of one copy, beside those of the place: what is lost with their broker is away until it is back."""
+    here = replace(place, name=f"{place.name}-one", settings={**place.settings, "REPLICATION": 1})
+    settings = load({name: value for name, value in here.environment().items() if name.startswith("ECOUNTERS_")})
+    configs = {here.name: EVENTS_CONFIG, settings.changelog_topic: CHANGELOG_CONFIG, settings.dlq_topic: DLQ_CONFIG}
+
+    async def make() -> None:
+        await ensure_topics(settings.broker, TopicsSpec.of(settings))
+        admin = AIOKafkaAdminClient(bootstrap_servers=settings.broker)
+        await admin.start()
+        try:
+            for topic, config in configs.items():
+                alone = {**config, "min.insync.replicas": "1"}
+                await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs=alone)])
+        finally:
+            await admin.close()
+
+    asyncio.run(make())
+    return here
+
+
+def leaders(cluster: Cluster, topic: str) -> dict[int, int]:
+    """partition -> the node that leads it."""
+    (found,) = [one for one in cluster.nodes[1].metadata().topics if one[1] == topic]
+    return {partition: leader for _, partition, leader, *_ in found[3]}
+
+
+def wait_for_status(worker: Worker, user: str, status: int) -> Reply:
+    """The first answer with that status; it must come soon."""
+    deadline = time.monotonic() + 30 * BUSY
+    while True:
+        with suppress(OSError):
+            reply = worker.ask({"userId": user, "token": TOKEN})
+            if reply.status == status:
+                return reply
+        assert time.monotonic() < deadline, worker.last_words()
+        time.sleep(0.1)
 
 
 def test_all_brokers_are_killed_and_come_back(place: Place, cluster: Cluster) -> None:
