@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from ecounters.policy import Policy
 from streams.agents import add_agent
 from streams.answers import Answers
+from streams.group import Assignor
 from streams.health import WorkerHealth
 from streams.metrics import Metrics
 from streams.part import Context
@@ -19,7 +20,7 @@ from streams.sessions import Sessions
 from streams.settings import Settings
 from streams.table import StateManager, StateTable
 from streams.throttle import Door, Throttle
-from streams.transport import Assignor, broker_urls
+from streams.transport import broker_urls
 from streams.web.anywhere import Anywhere
 from streams.web.api import COUNTERS_PATHS, SERIES_PATHS, STREAM_PATHS, Api
 from streams.web.docs import Docs

@@ -21,9 +21,10 @@ from faust.types import TP
 from ecounters.records import Refused
 from ecounters.routing import partition_of
 from streams.answers import Place
+from streams.group import Assignor
 from streams.part import Context, Part
 from streams.sessions import Sessions
-from streams.transport import Assignor, Batch, Consumer
+from streams.transport import Batch, Consumer
 
 log = logging.getLogger(__name__)
 

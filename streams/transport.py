@@ -11,19 +11,16 @@ group's; and a batch says from which offset on it is whole, so that the state ca
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import suppress
 from typing import Any, ClassVar, Final, NamedTuple, Protocol, cast
 
-import orjson
 from aiokafka.consumer.fetcher import FetchResult
-from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 from aiokafka.errors import ConsumerStoppedError, CorruptRecordException, IllegalStateError, KafkaError
-from faust.assignor import PartitionAssignor
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage, Message
+
+from streams.group import Assignor, look_after
 
 RECORDS_MAX: Final = 4_000
 """About so many in one batch. Not every broker keeps to a fetch's limit of bytes; and partitions are to take turns."""
@@ -32,7 +29,6 @@ RECORDS_MAX: Final = 4_000
 EMPTY_FETCH_S: Final = 0.01
 """The least that a fetch without records takes. Not every broker waits for some, as it is asked to, and one that
 answers at once would be asked 2,000 times a second for nothing."""
-SECRET_BYTES: Final = 24
 
 
 class Batch(NamedTuple):
@@ -77,8 +73,13 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     async def on_start(self) -> None:
         """The consumer is started here."""
         await super().on_start()
-        fetcher = self._ensure_consumer()._fetcher
-        fetcher._proc_fetch_request = paced(fetcher._proc_fetch_request)
+        consumer = self._ensure_consumer()
+        consumer._fetcher._proc_fetch_request = paced(consumer._fetcher._proc_fetch_request)
+        look_after(consumer._coordinator, self._left_alone)
+
+    def _left_alone(self, error: BaseException) -> None:
+        """aiokafka has given up on the group: without it nothing is fetched any more, and nobody would notice."""
+        asyncio.run_coroutine_threadsafe(self.app.crash(error), self.parent_loop)
 
     async def on_thread_stop(self) -> None:
         """The consumer is stopped here, and leaves the group even if it has a name of its own in it.
@@ -305,50 +306,6 @@ class Consumer(driver.Consumer):
 
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Nothing: Faust's detector mixes two clocks and knows no batches; /readyz and the lag tell."""
-
-
-class Assignor(PartitionAssignor):
-    """Faust's, with what workers must know to ask one another: who is where, and what proves that one belongs.
-
-    ``addresses``: partition -> URL of its worker, as of the last assignment. ``secret``: drawn by the group's first
-    leader and told to all that Kafka lets in. ``moved``: the group knows another address of this worker than its own.
-    """
-
-    def __init__(self, app: Any, replicas: int = 0) -> None:
-        super().__init__(app, replicas)
-        self.addresses: dict[int, str] = {}
-        self.secret = ""
-        self.moved = False
-
-    def assign(self, cluster: Any, member_metadata: Any) -> Any:
-        """Share out the partitions, as the group's leader."""
-        self.secret = self.secret or secrets.token_hex(SECRET_BYTES)
-        assigned = super().assign(cluster, member_metadata)
-        return {member: self._with_secret(one) for member, one in assigned.items()}
-
-    def _with_secret(self, assigned: Any) -> Any:
-        told = orjson.loads(self._decompress(assigned.user_data)) | {"secret": self.secret}
-        return ConsumerProtocolMemberAssignment(
-            assigned.version, assigned.assignment, self._compress(orjson.dumps(told))
-        )
-
-    def on_assignment(self, assignment: Any) -> None:
-        """Take an assignment in.
-
-        A worker may come back under its name at another address. The broker then hands out what it had for the one
-        before, whose address Faust asserts to be its own, after it has taken in the rest.
-        """
-        with suppress(AssertionError):
-            super().on_assignment(assignment)
-        told = orjson.loads(self._decompress(assignment.user_data))
-        self.secret = told.get("secret", self.secret)
-        self.moved = told["url"] != str(self._url)
-        self.addresses = {
-            partition: url
-            for url, topics in self.external_topics_metadata().items()
-            for partitions in topics.values()  # of the one topic that there is: that of events
-            for partition in partitions
-        }
 
 
 class Transport(driver.Transport):

@@ -27,7 +27,8 @@ STRUCK_S = 60
 QUIET_S = 20
 AT_WORK = (
     ("apply", 5), ("cut", 3), ("begin", 4), ("sent", 5), ("acked", 3), ("commit-sent", 4), ("written", 3),
-    ("republish", 1), ("offset-commit", 2), ("offset-committed", 2), ("open", 2), ("restore", 50),
+    ("republish", 1), ("offset-commit", 2), ("offset-committed", 2), ("open", 2), ("read", 2),
+    ("restore", 50),
 )  # fmt: skip
 """(point, at which passing) of a worker that is let be."""
 
