@@ -82,8 +82,11 @@ class ChangelogWriter:
 
     async def open(self) -> None:
         """Take the id: from here on no other worker can write. KafkaError or TimeoutError if it cannot be had now."""
-        async with asyncio.timeout(LIMIT_S):
-            await self._producer.start()
+        try:
+            async with asyncio.timeout(LIMIT_S):
+                await self._producer.start()
+        except AssertionError as error:  # aiokafka's own, of a cluster that starts and knows no broker yet
+            raise KafkaError(f"{self._id}: {error}") from error
 
     async def close(self) -> None:
         """Give up the connection. Never raises: what was not committed is to be done again by whoever comes next."""

@@ -1,0 +1,43 @@
+"""What the changelog's writer makes of a Kafka that is only just starting."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+
+import pytest
+from aiokafka.errors import KafkaError
+
+from streams.changelog import ChangelogWriter
+
+METADATA, API_VERSIONS = 3, 18
+
+
+async def starting(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A broker as it answers in its first moments: it is there, and knows of no broker, not even of itself."""
+    try:
+        while size := await reader.read(4):
+            request = await reader.readexactly(struct.unpack(">i", size)[0])
+            api, _, correlation = struct.unpack_from(">hhi", request)
+            if api == API_VERSIONS:  # no error; of two requests it knows the first version
+                body = struct.pack(">hi6h", 0, 2, METADATA, 0, 0, API_VERSIONS, 0, 0)
+            else:
+                body = struct.pack(">ii", 0, 0)  # metadata, version 0: no brokers, no topics
+            writer.write(struct.pack(">ii", 4 + len(body), correlation) + body)
+    finally:
+        writer.close()
+
+
+def test_a_kafka_that_knows_no_broker_yet_is_one_to_be_asked_again() -> None:
+    """It ends as any other failure of Kafka: whoever restores a partition tries again."""
+
+    async def test() -> None:
+        server = await asyncio.start_server(starting, "127.0.0.1", 0)
+        async with server:
+            host, port = server.sockets[0].getsockname()
+            writer = ChangelogWriter(f"{host}:{port}", "a-state-0", "changelog", "dlq")
+            with pytest.raises(KafkaError, match="a-state-0"):
+                await writer.open()
+            await writer.close()
+
+    asyncio.run(test())
