@@ -29,7 +29,7 @@ test-kafka: $(VENV)/.test ## The integration tests on Apache Kafka, fetched by M
 
 FAULTS := # options of `make faults`: FAULTS="--seed 2 --only zombie --scale 0.5"
 
-faults: $(VENV)/.test ## An hour of faults on a cluster of three Apache Kafkas, and a table of what differed
+faults: $(VENV)/.test ## The long run: faults on a cluster of three Apache Kafkas, and a table of what differed
 	@$(BIN)/python -c 'from tests.support.kafka_jars import java; java()' 2>/dev/null || \
 	  $(BIN)/pip install --quiet --disable-pip-version-check -c $(LOCK) -e '.[kafka]'
 	$(BIN)/python -m tests.faults $(FAULTS)
