@@ -111,7 +111,7 @@ a_round_of(
     "written", "a flush committed, before and after its offset is", 20, "written", "offset-commit", "offset-committed"
 )
 a_round_of("republish", POINTS["republish"].what, 8, "republish")
-a_round_of("restore", "a changelog taken over, or read in part", 30, "open", "restore")
+a_round_of("restore", "a changelog taken over, read or made a state of in part", 30, "open", "read", "restore")
 
 
 @a_round("rebalance", "SIGKILL in a rebalance: begun; saved, not committed; assigned, not read yet", 12)
