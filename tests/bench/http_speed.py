@@ -16,9 +16,10 @@ from streams.sessions import Sessions
 from streams.settings import Settings
 from tests.bench.http_client import CONNECTIONS, Asking
 from tests.bench.latency import RATE, Load
-from tests.bench.measure import cpu_s
+from tests.bench.measure import cpu_s, until_first_restored
 from tests.bench.report import Table, percentile, say
 from tests.bench.stage import Stage
+from tests.bench.throughput import make_log
 from tests.support.workers import ROOT, Place, Worker
 
 USER: Final = "u1"
@@ -26,6 +27,9 @@ USER: Final = "u1"
 SECONDS: Final = 6.0
 PACED: Final = 500.0
 WARM_S: Final = 4.0
+BACKLOG: Final = 1_500_000
+BEHIND_S: Final = 4.0
+ACCEPTED: Final = "ecounters_events_accepted_total"
 
 
 def http_speed(stage: Stage) -> Table:
@@ -41,6 +45,7 @@ def http_speed(stage: Stage) -> Table:
             f"flat out: {CONNECTIONS} kept connections, each asks again when it has its answer; at a pace: "
             f"{PACED:,.0f} questions/s, each timed from when it was due. A process of its own asks",
             f"with the feed: {RATE:,} events/s of 50 users, of whom the one asked for is one",
+            "the last row: while it reads a backlog as fast as it can, and is asked for one of the log's 50 users",
             "CPU: of the worker, for all that it did, by the answers; different: answers, by their ETags",
         ],
     )
@@ -48,7 +53,24 @@ def http_speed(stage: Stage) -> Table:
         worker.wait_ready()
         asyncio.run(_all(place, worker, body, table))
         worker.end()
+    asyncio.run(_behind(stage, body, table))
     return table
+
+
+async def _behind(stage: Stage, body: str, table: Table) -> None:
+    """Answers while the worker reads a backlog as fast as it can, which is more than half its full speed."""
+    place, _ = await asyncio.to_thread(make_log, stage, BACKLOG)
+    with stage.worker(place) as worker:
+        await asyncio.to_thread(until_first_restored, worker)
+        say(f"answers: beside a backlog, for {BEHIND_S:g} s")
+        before = worker.metric(ACCEPTED), cpu_s(worker.process.pid)
+        told = await _ask(Asking(worker.port, body, BEHIND_S, PACED))
+        events = worker.metric(ACCEPTED) - before[0]
+        used_s = cpu_s(worker.process.pid) - before[1]
+        name = f"at a pace, {events / told['seconds']:,.0f} events/s"
+        if events + before[0] >= BACKLOG:
+            say("the backlog was read before the time was over: its row says less than it should")
+        _add(table, name, told, used_s)
 
 
 async def _token(redis_url: str) -> str:
@@ -72,11 +94,15 @@ async def _all(place: Place, worker: Worker, body: str, table: Table) -> None:
             before = cpu_s(worker.process.pid)
             told = await _ask(Asking(worker.port, body, SECONDS, rate))
             used_s = cpu_s(worker.process.pid) - before
-        times = [one * 1000 for one in told["times"]]
-        table.add(
-            name, len(times) / told["seconds"], percentile(times, 0.5), percentile(times, 0.99),
-            used_s / len(times) * 1e6, told["different"],
-        )  # fmt: skip
+        _add(table, name, told, used_s)
+
+
+def _add(table: Table, name: str, told: dict[str, Any], used_s: float) -> None:
+    times = [one * 1000 for one in told["times"]]
+    table.add(
+        name, len(times) / told["seconds"], percentile(times, 0.5), percentile(times, 0.99),
+        used_s / len(times) * 1e6, told["different"],
+    )  # fmt: skip
 
 
 @asynccontextmanager
