@@ -210,7 +210,7 @@ def wake(stage: Stage, zombie: Worker) -> None:
     zombie.process.send_signal(signal.SIGCONT)
 
 
-@a_round("zombie", "SIGSTOP past the session, while another takes over, and SIGCONT; at random moments", 8)
+@a_round("zombie", "SIGSTOP past the session, while another takes over, and SIGCONT; at random moments", 10)
 def zombie(stage: Stage, times: int) -> None:
     """It wakes with partitions that are others' by now, and state that it has not flushed."""
     for _ in range(2):
