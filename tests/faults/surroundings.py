@@ -211,11 +211,13 @@ def events_ahead(stage: Stage, times: int) -> None:
             stage.replace(stage.workers[0])
 
 
-def ahead_of_time(chance: random.Random, events: int) -> Iterator[Published]:
-    """Calls that start between 6 minutes and a day from now."""
+def ahead_of_time(
+    chance: random.Random, events: int, of: tuple[int, int] = (6 * MINUTE_MS, 24 * 60 * MINUTE_MS)
+) -> Iterator[Published]:
+    """Calls that start that many ms from now: between 6 minutes and a day."""
     now = int(time.time() * 1000)
     for n in range(events):
-        user, ts = f"u{n % USERS + 1}", now + chance.randint(6 * MINUTE_MS, 24 * 60 * MINUTE_MS)
+        user, ts = f"u{n % USERS + 1}", now + chance.randint(*of)
         made = event("call.started", 0, user, ts=ts, callId=f"ahead-{n}-{ts}", callType="IBD")
         yield Published(now, user, encoded(made))
 

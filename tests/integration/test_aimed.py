@@ -17,7 +17,7 @@ from ecounters.simulate import simulate
 from tests.faults.aimed import clock_ahead, through
 from tests.faults.surroundings import HOUR_S, ahead_of_time
 from tests.integration.test_exact import USERS, check, plan
-from tests.support.audit import add_users, wait_until_flushed
+from tests.support.audit import add_users, dead_letters, differences, recounts, wait_until_flushed
 from tests.support.feed import Feed, made_up
 from tests.support.workers import Place, Worker
 
@@ -94,6 +94,19 @@ def test_what_comes_again_ahead_or_by_a_wrong_clock_changes_nothing(place: Place
     worker.kill()
     counted = check(place, [Worker(place, again=worker).wait_ready()])
     assert sum(reason == "clock_ahead" for one in counted for _, reason, _ in one.refused) >= 100
+
+
+def test_a_worker_whose_clock_is_behind_refuses_nothing_for_that(place: Place) -> None:
+    """What is ahead of the time is told by the broker's clock, which all workers and the recount go by."""
+    add_users(place, (f"u{n + 1}" for n in range(USERS)))
+    worker = Worker(place, through=clock_ahead(-HOUR_S)).wait_ready()
+    Feed(place, ahead_of_time(random.Random(26), 50, of=(0, 4 * 60_000)), RATE).wait()
+    wait_until_flushed(place)
+    counted = recounts(place)
+    begin = int(time.time() * 1000) - HOUR_S * 1000
+    compared, wrong = differences([worker], counted, begin, begin + 2 * HOUR_S * 1000)
+    assert (wrong, dead_letters(place), [one.refused for one in counted]) == ([], [], [[]] * place.partitions)
+    assert compared
 
 
 @pytest.mark.parametrize("point", ["sent", "commit-sent"])
