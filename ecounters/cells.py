@@ -68,6 +68,10 @@ class Spans:
                 span = self.windows[window] = Span(window, window + WINDOW_MS, {})
         return span.cell(dims)
 
+    def has(self, window: int) -> bool:
+        """Whether anything is kept of that window, as itself or in a day."""
+        return window in self.windows or self._day_with(window) is not None
+
     def add(self, cell: Cell, ones: Ones, sums: Sums, sign: int) -> None:
         """Add (sign 1) or take back (sign -1) a call's contribution."""
         while cell.into is not None:

@@ -222,7 +222,6 @@ class PartitionState:
         if back:  # the log went on: its time is what counts, so what seemed silent may not be
             for call in list(self._silent):
                 self._place(call)
-                self._touch(call)
                 yield
         for call in self._quiet.take(self.clock // MINUTE_MS + 1):
             self._place(call)

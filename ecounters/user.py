@@ -109,9 +109,10 @@ class User:
 
     def recollect(self, call: Call) -> None:
         """Find out what a call from the changelog was counted with; no later than when it is about to change."""
-        if call.start:
+        window = window_of(call.start)
+        if call.start and self.spans.has(window):  # else it has outlived what it was counted in
             dims = (call.type, call.campaign, call.did, call.end_status if call.ended else None)
-            call.cell = self.spans.cell(window_of(call.start), dims)
+            call.cell = self.spans.cell(window, dims)
             call.ones, call.sums = contributions(call)
 
     def set_silence(self, call: Call, silence: int) -> bool:

@@ -79,8 +79,12 @@ class StateTable(Table[Any, Any]):
     async def let_go(self) -> None:
         """Save all, but do not wait for ever. What is not saved in time is read again, by whoever comes next."""
         flushes = [asyncio.create_task(part.flush()) for part in self.parts.values() if part.live]
-        if flushes:
-            await asyncio.wait(flushes, timeout=LET_GO_S)
+        if not flushes:
+            return
+        done, _ = await asyncio.wait(flushes, timeout=LET_GO_S)
+        for flush in done:
+            if not flush.cancelled() and (error := flush.exception()) is not None:
+                await self._context.fail(error)
 
     async def prove_ownership(self) -> None:
         """Write to every changelog: a part that another worker had meanwhile finds out, and restores itself."""
@@ -122,27 +126,31 @@ class StateTable(Table[Any, Any]):
         """Read a part's events from its state's position on. During a rebalance nothing: its end sees to all parts."""
         consumer = cast(Consumer, self.app.consumer)
         tp = TP(self._topic, part.partition)
-        if self.app.rebalancing or part.state is None:
+        state = part.state
+        if self.app.rebalancing or state is None:
             return
+        counted = state.position  # as it is before the ends are asked for: it may go on meanwhile
         try:
             earliest = (await consumer.earliest_offsets(tp))[tp]
             end = (await consumer.highwaters(tp))[tp]
-            if end < part.state.position:
+            if end < counted:
                 log.error(
                     "partition %s: the topic ends at offset %s, though events up to %s were counted: it was made anew, "
                     "or cut off; reading from %s on",
-                    part.partition, end, part.state.position - 1, end if earliest else 0,
+                    part.partition, end, counted - 1, end if earliest else 0,
                 )  # fmt: skip
-                part.state.position = end if earliest else 0
-            if earliest > part.state.position:
-                if part.state.position:
+                await part.go_back(state, end if earliest else 0)
+            if earliest > state.position:
+                if state.position:
                     log.error(
                         "partition %s: events from offset %s to %s were deleted by Kafka before they were counted",
-                        part.partition, part.state.position, earliest - 1,
+                        part.partition, state.position, earliest - 1,
                     )  # fmt: skip
-                part.state.skip_to(earliest)
+                state.skip_to(earliest)
+            if part.state is not state:
+                return  # it was dropped, or restored anew: whoever did that has it followed
             part.followed = True  # before, not after: a batch that is lost meanwhile is none of those read from here
-            await consumer.follow(tp, part.state.position)
+            await consumer.follow(tp, state.position)
         except (IllegalStateError, KafkaError, TimeoutError) as error:
             # A rebalance has begun meanwhile, or the broker is away: the part asks again.
             part.followed = False
@@ -182,13 +190,14 @@ class StateTable(Table[Any, Any]):
         return None if url == str(self.app.conf.canonical_url) else url
 
     async def _roll_up_now_and_then(self) -> None:
-        while True:
-            await asyncio.sleep(ROLL_UP_S)
-            for part in list(self.parts.values()):
-                try:
+        try:
+            while True:
+                await asyncio.sleep(ROLL_UP_S)
+                for part in list(self.parts.values()):
                     await part.roll_up(self._sessions.zone_of)
-                except ValueError:  # a zone that this machine does not know: its user waits, the others need not
-                    log.exception("partition %s: windows could not be made days", part.partition)
+        except Exception as error:
+            log.exception("windows could not be made days: this must not happen")
+            await self._context.fail(error)
 
 
 class StateManager(TableManager):

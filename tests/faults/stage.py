@@ -113,11 +113,17 @@ class Stage:
 
     def replace(self, worker: Worker, through: Sequence[str] = ()) -> Worker:
         """SIGKILL, if it has not ended yet, and another under its name."""
-        if worker.process.poll() is None:
+        if not self.has_been_killed(worker) and worker.process.poll() is None:
             worker.kill()
             self.tally["kills"] += 1
         self.workers.remove(worker)
         return self._take(Worker(self.place, again=worker, named=worker.named, through=through))
+
+    def has_been_killed(self, worker: Worker) -> bool:
+        """Whether SIGKILL has ended it. AssertionError if it has ended by itself, but for SIGTERM: that is a find."""
+        code = worker.process.poll()
+        assert code in (None, 0, -signal.SIGKILL), f"it ended by itself, {code}: {worker.last_words()}"
+        return code == -signal.SIGKILL
 
     def dismiss(self, worker: Worker) -> float:
         """SIGTERM; how many seconds it took to end."""
@@ -143,7 +149,8 @@ class Stage:
     def end_or_struck(self, worker: Worker) -> None:
         """SIGTERM of one that is to be struck on its way; another in its place."""
         worker.process.send_signal(signal.SIGTERM)
-        self.tally["kills" if worker.process.wait(PATIENCE_S) == -signal.SIGKILL else "aims missed"] += 1
+        worker.process.wait(PATIENCE_S)
+        self.tally["kills" if self.has_been_killed(worker) else "aims missed"] += 1
         self.replace(worker)
 
     def _take(self, worker: Worker) -> Worker:

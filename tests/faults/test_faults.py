@@ -42,8 +42,11 @@ def test_a_worker_that_was_thought_dead_spoils_nothing(place: Place) -> None:
     feed, zombie = started(place, 11)
     time.sleep(2)
     zombie.process.send_signal(signal.SIGSTOP)
-    second = Worker(place, named=False)
-    time.sleep(9)  # the session's time, and a rebalance: the second has the partitions now
+    second = Worker(place, named=False).wait_ready()
+    deadline = time.monotonic() + 60
+    while second.metric("ecounters_partitions") < place.partitions:  # the session's time, and a rebalance
+        assert time.monotonic() < deadline, second.last_words()
+        time.sleep(0.1)
     zombie.process.send_signal(signal.SIGCONT)
     feed.wait()
     check(place, [zombie.wait_ready(), second.wait_ready()])
