@@ -182,7 +182,8 @@ def _text(given: Any, place: str) -> str:
 
 def _campaign(given: Any, place: str) -> str:
     text = _text(given, place)
-    return str(int(text)) if re.fullmatch(r"-?[0-9]+", text) else text
+    text = str(int(text)) if re.fullmatch(r"-?[0-9]+", text) else text
+    return "" if text == "0" else text  # as in events, 0 is no campaign
 
 
 def _call_type(given: Any, place: str) -> str:

@@ -94,6 +94,8 @@ WORDS: Final[dict[str, Callable[[date], tuple[date, date]]]] = {
 }
 """Words for ranges of whole days: (first, last) from today's date."""
 
+LAST_MS: Final = 253_402_128_000_000
+"""9999-12-30: a bound after it could widen to a time that the calendar has not got, in some zone."""
 _DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _LOCAL: Final = re.compile(r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}", re.ASCII)
 _RFC3339: Final = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
@@ -102,30 +104,37 @@ _RFC3339: Final = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9}
 def _moment(value: str | int, place: str, zone: ZoneInfo, now_ms: int) -> Range:
     """The time that one value names: a whole day, several, or a moment (1 ms long)."""
     try:
-        if type(value) is int:
-            datetime.fromtimestamp(value / 1000, UTC)  # raises where no calendar goes
-            return value, value + 1
-        text = str(value)
-        if text in WORDS:
-            first, last = WORDS[text](local_date(now_ms, zone))
-            return _days(first, last, zone)
-        if _DAY.fullmatch(text):
-            day = date.fromisoformat(text)
-            return _days(day, day, zone)
-        if _LOCAL.fullmatch(text):
-            moment = datetime.fromisoformat(text).replace(tzinfo=zone)
-        elif _RFC3339.fullmatch(text):
-            moment = datetime.fromisoformat(text.upper())
-        else:
-            raise ValueError(text)
-        at = int(moment.timestamp() * 1000)
-        return at, at + 1
+        named = _named(value, zone, now_ms)
+        if named[1] > LAST_MS:
+            raise ValueError(value)
+        return named
     except (ValueError, OverflowError, OSError):
         raise Refused(
             INVALID_PARAMETER,
             f"{place}.value {shown(value)} is no date: YYYY-MM-DD, YYYY-MM-DD HH:MM:SS, RFC 3339, ms since 1970 or "
             f"one of {', '.join(WORDS)}",
         ) from None
+
+
+def _named(value: str | int, zone: ZoneInfo, now_ms: int) -> Range:
+    if type(value) is int:
+        datetime.fromtimestamp(value / 1000, UTC)  # raises where no calendar goes
+        return value, value + 1
+    text = str(value)
+    if text in WORDS:
+        first, last = WORDS[text](local_date(now_ms, zone))
+        return _days(first, last, zone)
+    if _DAY.fullmatch(text):
+        day = date.fromisoformat(text)
+        return _days(day, day, zone)
+    if _LOCAL.fullmatch(text):
+        moment = datetime.fromisoformat(text).replace(tzinfo=zone)
+    elif _RFC3339.fullmatch(text):
+        moment = datetime.fromisoformat(text.upper())
+    else:
+        raise ValueError(text)
+    at = int(moment.timestamp() * 1000)
+    return at, at + 1
 
 
 def _days(first: date, last: date, zone: ZoneInfo) -> Range:

@@ -43,7 +43,7 @@ class Request:
     interval: str | None = None
 
     def forwarded(self) -> dict[str, Any]:
-        """What it asks for, without who asks: ``parse_forwarded`` of its JSON gives the same request."""
+        """What it asks for, without who asks: ``parse_forwarded`` gives the same request."""
         asked: dict[str, Any] = {"Field": list(self.fields)}
         if self.filter:
             asked["filter"] = msgspec.json.decode(self.filter)
@@ -57,9 +57,8 @@ def parse_request(content: bytes, *, series: bool = False) -> Request:
     return read_request(parse_object(content), series=series)
 
 
-def parse_forwarded(content: bytes) -> Request:
-    """The request in the JSON of what ``forwarded`` gave, or Refused."""
-    given = parse_object(content)
+def parse_forwarded(given: dict[str, Any]) -> Request:
+    """The request that ``forwarded`` gave these parameters of."""
     return _asked(given, {}, series="interval" in given)
 
 

@@ -34,6 +34,8 @@ def _is_same(field: str, found: Any, wanted: Any) -> bool:
     """Whether a value of a call is the one of a condition. Campaigns and statuses that are numbers are compared so."""
     if isinstance(wanted, float):
         wanted = int(wanted)
+    if field == "campaignId" and _number(wanted) == 0:
+        wanted = ""  # 0 is no campaign
     if field in ("campaignId", "status"):
         return found is not None and _number(found) == _number(wanted)
     return str(found) == str(wanted)

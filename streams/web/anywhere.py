@@ -16,11 +16,12 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 import aiohttp
+import msgspec
 import orjson
 from aiohttp import web
 
 from ecounters.errors import API_ERRORS, INTERNAL, Refused
-from ecounters.query import Request, parse_forwarded
+from ecounters.query import BODY_BYTES_MAX, Request, parse_forwarded
 from streams.answers import Answer, Answers, Places
 from streams.metrics import Metrics
 from streams.sessions import Account
@@ -37,6 +38,8 @@ CONNECTIONS_MAX: Final = 100
 """To each other worker; further questions wait for one, within HOP_LIMIT_S."""
 SIGNED_FOR_MS: Final = 300_000
 """How far the clocks of two workers may be apart; a question that was overheard is good for no longer."""
+QUESTION_BYTES_MAX: Final = 2 * BODY_BYTES_MAX
+"""A question says what a request says, and for whom; numbers may be spelled longer than they came."""
 OF_AN_ANSWER: Final = "X-Ecounters-"
 
 NOT_MINE: Final = 421
@@ -73,24 +76,24 @@ class Anywhere:
         secret = self._secret()
         if url is None or not secret:
             raise _nowhere()
-        content = orjson.dumps(
+        content = msgspec.json.encode(
             {"userId": account.user_id, "zone": str(account.zone), "at": now_ms, "asked": request.forwarded()}
         )
         return await self._ask(url, content, secret)
 
     async def answer_other(self, request: web.Request) -> web.Response:
         """POST /internal/answer: another worker asks for a user whose partition is here."""
-        content = await body_of(request)
+        content = await body_of(request.clone(client_max_size=QUESTION_BYTES_MAX))
         if not hmac.compare_digest(_signature(self._secret(), content), _given(request)) or not self._secret():
             return web.Response(status=NOT_SIGNED)
-        question = orjson.loads(content)
+        question = msgspec.json.decode(content)
         now_ms = int(time.time() * 1000)
         if abs(now_ms - question["at"]) > SIGNED_FOR_MS:
             return web.Response(status=NOT_SIGNED)
         account = Account(question["userId"], zone_named(question["zone"]))
         if self._owners.place_of(account.user_id) is None:
             return web.Response(status=NOT_MINE)
-        answer = self._answers.answer(account, parse_forwarded(orjson.dumps(question["asked"])), now_ms)
+        answer = self._answers.answer(account, parse_forwarded(question["asked"]), now_ms)
         return web.Response(body=answer.body, headers=answer.headers)
 
     async def close(self) -> None:

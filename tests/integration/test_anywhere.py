@@ -153,6 +153,13 @@ def test_any_worker_answers_for_any_user(place: Place, workers: list[Worker]) ->
             old = worker.ask(asking(user) | {"filter": [{"field": "date", "value": "2001-01-01"}]})
             assert (old.status, old.json["code"]) == (400, 1000)
             assert old.json["message"].startswith("Invalid parameter: filter[0].value: counts are kept back to ")
+        strange = {"field": "did", "op": "nin", "value": [10**20, "x" * 100]}
+        short = len(json.dumps(asking(user) | {"filter": [strange]}))
+        long = {"field": "did", "op": "nin", "value": ["x" * ((65_536 - short - 50) // 600 - 4)] * 600}
+        for filtered in ([strange], [strange, long]):
+            replies = [worker.ask(asking(user) | {"filter": filtered}) for worker in workers]
+            assert [reply.status for reply in replies] == [200] * 3, replies
+            assert len({reply.body for reply in replies}) == 1
     assert sum(worker.metric("ecounters_hops_total") for worker in workers) > 0
 
 

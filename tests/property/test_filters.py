@@ -10,6 +10,7 @@ from time import process_time
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -37,7 +38,7 @@ EVERY_DIMS = [
     (kind, campaign, did, status)
     for kind, campaign, did, status in product(
         ("IBD", "OBD", "CTC"),
-        ("", "0", "7", "-1", "spring"),
+        ("", "7", "-1", "spring"),
         ("", "1800", "1801", "01800"),
         (None, 16, 3, 0, -1, -2, -3),
     )
@@ -237,7 +238,7 @@ def test_what_is_forwarded_is_the_same_request(
     given = {"ssid": "s", "userId": "u", "token": "t", "filter": [*given_filter, date], "Field": fields}
     given |= {"interval": interval} if interval is not None else {}
     request = parse_request(json.dumps(given).encode(), series=interval is not None)
-    again = parse_forwarded(json.dumps(request.forwarded()).encode())
+    again = parse_forwarded(msgspec.json.decode(msgspec.json.encode(request.forwarded())))
     assert (again.ssid, again.user_id, again.token) == (None, None, None)
     assert Request(
         "s", "u", "t", again.filter, again.dates, again.where, again.fields, again.interval

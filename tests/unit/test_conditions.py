@@ -31,7 +31,7 @@ def feed() -> Feed:
 
 BY_DIMS: dict[tuple[str, str, str, int | None], str] = {
     ("IBD", "7", "1800", 16): "ibd", ("OBD", "spring", "1801", 3): "obd", ("IBD", "", "", 3): "none",
-    ("QC", "0", "0", -5): "zero", ("IBD", "7", "1800", None): "live", ("OBD", "", "", None): "bare",
+    ("QC", "", "0", -5): "zero", ("IBD", "7", "1800", None): "live", ("OBD", "", "", None): "bare",
 }  # fmt: skip
 
 
@@ -64,11 +64,12 @@ def of(field: str, value: Any, op: str | None = None) -> Condition:
         (of("campaignId", 7.0), "ibd live"),
         (of("campaignId", "7.0"), ""),
         (of("campaignId", [7, "spring"]), "ibd obd live"),
-        (of("campaignId", 0), "zero"),
-        (of("campaignId", ""), "none bare"),
-        (of("campaignId", "", "ne"), "ibd obd zero live"),
+        (of("campaignId", 0), "none zero bare"),
+        (of("campaignId", ["000", "-0"]), "none zero bare"),
+        (of("campaignId", ""), "none zero bare"),
+        (of("campaignId", "", "ne"), "ibd obd live"),
         (of("campaignId", "7", "ne"), "obd none zero bare"),
-        (of("campaignId", ["", 7], "nin"), "obd zero"),
+        (of("campaignId", ["", 7], "nin"), "obd"),
         (of("campaignId", "Spring"), ""),
         (of("campaignId", 10**100), ""),
         (of("did", 1800), "ibd live"),
