@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, Final
 
-from ecounters.errors import Stop
 from streams.commands.publishing import publisher
 from streams.sessions import Sessions
 from streams.settings import Settings
 from tests.bench.http_client import CONNECTIONS, Asking
 from tests.bench.latency import RATE, Load
-from tests.bench.measure import cpu_s, until_first_restored
+from tests.bench.measure import cpu_s, told_by, until_first_restored
 from tests.bench.report import Table, percentile, say
 from tests.bench.stage import Stage
 from tests.bench.throughput import make_log
-from tests.support.workers import ROOT, Place, Worker
+from tests.support.workers import Place, Worker
 
 USER: Final = "u1"
 """One of those whose calls Load publishes."""
@@ -64,7 +62,7 @@ async def _behind(stage: Stage, body: str, table: Table) -> None:
         await asyncio.to_thread(until_first_restored, worker)
         say(f"answers: beside a backlog, for {BEHIND_S:g} s")
         before = worker.metric(ACCEPTED), cpu_s(worker.process.pid)
-        told = await _ask(Asking(worker.port, body, BEHIND_S, PACED))
+        told = await told_by("tests.bench.http_client", Asking(worker.port, body, BEHIND_S, PACED))
         events = worker.metric(ACCEPTED) - before[0]
         used_s = cpu_s(worker.process.pid) - before[1]
         name = f"at a pace, {events / told['seconds']:,.0f} events/s"
@@ -92,7 +90,7 @@ async def _all(place: Place, worker: Worker, body: str, table: Table) -> None:
         say(f"answers: {name}, for {SECONDS:g} s")
         async with _feed(place) if fed else nullcontext():
             before = cpu_s(worker.process.pid)
-            told = await _ask(Asking(worker.port, body, SECONDS, rate))
+            told = await told_by("tests.bench.http_client", Asking(worker.port, body, SECONDS, rate))
             used_s = cpu_s(worker.process.pid) - before
         _add(table, name, told, used_s)
 
@@ -115,20 +113,3 @@ async def _feed(place: Place) -> AsyncIterator[None]:
         finally:
             going.cancel()
             await asyncio.gather(going, return_exceptions=True)
-
-
-async def _ask(asking: Asking) -> dict[str, Any]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.bench.http_client",
-        cwd=ROOT, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, start_new_session=True,
-    )  # fmt: skip
-    try:
-        output, _ = await process.communicate(json.dumps(asking._asdict()).encode())
-        if process.returncode:
-            raise Stop(f"the process that asks ended with exit code {process.returncode}")
-        told: dict[str, Any] = json.loads(output)
-        return told
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()

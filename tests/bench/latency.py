@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import sys
 import time
 from dataclasses import replace
 from typing import Any, Final
@@ -14,10 +12,11 @@ from streams.commands.publishing import Publisher, publisher
 from streams.sessions import Sessions
 from streams.settings import Settings
 from tests.bench.events import Rounds, Switch
+from tests.bench.measure import told_by
 from tests.bench.probe import USER, Probing
 from tests.bench.report import Table, percentile, say
 from tests.bench.stage import PARTITIONS, Stage
-from tests.support.workers import ROOT, Worker
+from tests.support.workers import Worker
 
 RATE: Final = 5_000
 TICK_S: Final = 0.012
@@ -90,7 +89,7 @@ async def _measure(probing: Probing) -> tuple[dict[str, Any], float]:
         try:
             await asyncio.sleep(WARM_S)
             before, began = load.events, time.monotonic()
-            probe = asyncio.create_task(_probe(probing))
+            probe = asyncio.create_task(told_by("tests.bench.probe", probing))
             await asyncio.wait([probe, going], return_when=asyncio.FIRST_COMPLETED)
             if not probe.done():
                 probe.cancel()
@@ -99,23 +98,6 @@ async def _measure(probing: Probing) -> tuple[dict[str, Any], float]:
         finally:
             going.cancel()
             await asyncio.gather(going, return_exceptions=True)
-
-
-async def _probe(probing: Probing) -> dict[str, Any]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.bench.probe",
-        cwd=ROOT, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, start_new_session=True,
-    )  # fmt: skip
-    try:
-        output, _ = await process.communicate(json.dumps(probing._asdict()).encode())
-        if process.returncode:
-            raise Stop(f"the probe ended with exit code {process.returncode}")
-        told: dict[str, Any] = json.loads(output)
-        return told
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
 
 
 def _table(stage: Stage, told: dict[str, Any], rate: float) -> Table:

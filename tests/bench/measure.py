@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import json
 import os
 import re
+import sys
 import time
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from ecounters.errors import Stop
-from tests.support.workers import Worker
+from tests.support.workers import ROOT, Worker
 
 SAMPLE_LEAST_S: Final = 0.005
 SAMPLE_MOST_S: Final = 0.25
@@ -201,3 +203,24 @@ async def until_committed(broker: str, group: str, topic: str, ends: Mapping[int
         raise Stop(f"offsets of group {group} were not committed in {COMMIT_LIMIT_S:g} s: {told}, not {ends}") from None
     finally:
         await admin.close()
+
+
+# ---------------------------------------------------------------------------------------------- processes
+
+
+async def told_by(module: str, job: NamedTuple) -> dict[str, Any]:
+    """What a process of the bench's own prints as JSON when it has done its job, which comes on stdin as JSON too."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", module,
+        cwd=ROOT, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    try:
+        output, _ = await process.communicate(json.dumps(job._asdict()).encode())
+        if process.returncode:
+            raise Stop(f"{module} ended with exit code {process.returncode}")
+        told: dict[str, Any] = json.loads(output)
+        return told
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
