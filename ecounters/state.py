@@ -63,7 +63,6 @@ class PartitionState:
         self._dropped: list[Call] = []
         self._numbers: dict[tuple[str, str], int | None] = {}
         self._changed: dict[User, None] = {}  # whose cells or balances may have changed
-        self._purge: Iterator[None] | None = None
         self._purged_at = 0
 
     # ------------------------------------------------------------------------------------------ events
@@ -232,7 +231,9 @@ class PartitionState:
             else:
                 self._place(call)
             yield
-        self._keep_house()
+        if self.watermark >= self._purged_at + HOUR_MS:
+            self._purged_at = self.watermark
+            yield from self._forget_old()
 
     def _place(self, call: Call) -> None:
         """Note how silent the call is and put it where its next time limit will find it."""
@@ -293,15 +294,8 @@ class PartitionState:
             self._dropped.append(call)
         call.marks &= ~DIRTY
 
-    def _keep_house(self) -> None:
-        """Forget old numbers and spans: once for each hour of the watermark, a user at a time."""
-        if self._purge is None and self.watermark >= self._purged_at + HOUR_MS:
-            self._purged_at = self.watermark
-            self._purge = self._forget_old()
-        if self._purge is not None and next(self._purge, self) is self:
-            self._purge = None
-
     def _forget_old(self) -> Iterator[None]:
+        """Forget old numbers and spans, a user at a time."""
         numbers_before = self.watermark - self.policy.remember_number_ms
         spans_before = self.watermark - self.policy.keep_days_ms
         for user in list(self.users.values()):
