@@ -175,10 +175,15 @@ class Subject:
         self.payload = b""
         self.version = ""
 
+    @property
+    def idle(self) -> bool:
+        """Whether nobody looks: not yet, or no more since a look went wrong."""
+        return self.task is None or self.task.done()
+
     async def known(self) -> None:
         """Until there is a payload that is not older than a look; Refused if there can be none."""
         async with self._looked:
-            if self.task is None or not self.version:
+            if self.idle or not self.version:
                 await self._look()
         if self._status.get("why"):
             raise Refused(INTERNAL, self._status["why"], http_status=503)
@@ -306,7 +311,7 @@ class Streams:
         _bound(transport)
         listener = Listener(transport, subject.version, chunked=chunked)
         subject.listeners.add(listener)
-        if subject.task is None:
+        if subject.idle:
             subject.task = asyncio.create_task(subject.run())
         self._metrics.listeners.inc()
         try:
