@@ -191,10 +191,18 @@ def _cookie(request: web.Request) -> str:
     return ssid
 
 
+def _host_of(origin: str) -> str:
+    """Its host and port; "" if it is no origin."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""
+
+
 async def _form(request: web.Request) -> dict[str, Any]:
     """What the page sends, and no other site: a browser says where a request comes from, and JSON is no form's."""
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get(hdrs.ORIGIN)
-    foreign = origin is not None and urlsplit(origin).netloc != request.host
+    foreign = origin is not None and _host_of(origin) != request.host
     if site not in (None, "same-origin") or (site is None and foreign):
         raise Refused(DENIED, "this is for the dashboard's own page", http_status=403)
     if request.content_type != "application/json":
