@@ -23,7 +23,8 @@ TEXT: Final = """\
 All live and windowed counters of one account in one answer.
 
 Errors have one form, and their message says what was wrong and where. A path that is not here gives 404 in that form,
-a method that a path does not have 405 with `Allow`, and bytes that are no HTTP 400. `OPTIONS` is answered everywhere.
+a method that a path does not have 405 with `Allow`, and bytes that are no HTTP 400. `OPTIONS` is answered at the paths
+of the counters, the series and the stream.
 What is published to Kafka so that it is counted is described by [/asyncapi.json](/asyncapi.json).
 """
 

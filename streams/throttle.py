@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import math
+import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -19,6 +20,10 @@ from streams.sessions import Account, Credentials, Sessions
 MINUTE_S: Final = 60.0
 COUNTED_MAX: Final = 10_000
 """Addresses and users that are counted at a time, 1 KB each at most; of more, those longest ago are forgotten."""
+
+
+_WITH_PORT: Final = re.compile(r"\[(?P<v6>[^\]]+)\](:\d+)?|(?P<v4>[\d.]+):\d+")
+"""As some proxies write addresses. The port is another one with each connection."""
 
 
 class _Count(NamedTuple):
@@ -92,10 +97,15 @@ def _keys(address: str, user_id: str | None) -> list[tuple[str, str]]:
 
 def _site(address: str) -> str:
     """What one sender has for sure: an IPv4 address, or the /64 that an IPv6 address is in."""
+    told = _WITH_PORT.fullmatch(address)
+    address = (told["v6"] or told["v4"]) if told else address
     try:
         found = ipaddress.ip_address(address)
     except ValueError:
         return address
+    if found.version == 6:
+        # All of IPv4 is in one /64 of these.
+        found = found.ipv4_mapped or found
     if found.version == 4:
-        return address
+        return str(found)
     return str(ipaddress.ip_network((int(found) >> 64 << 64, 64)))

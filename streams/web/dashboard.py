@@ -61,6 +61,9 @@ class Store(Protocol):
     async def open_session(self, user_id: str, ttl_s: int) -> str:
         """A new session's ssid; Stop if there is no such user."""
 
+    async def authorize(self, given: Request) -> Account:
+        """The account that these open, or Refused; from then on they are known as good."""
+
     async def close_session(self, ssid: str) -> None:
         """End it; Stop if there is none."""
 
@@ -105,6 +108,7 @@ class Dashboard:
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Its routes."""
         router.add_get(PATH, self.page)
+        router.add_get(f"{PATH}/", self.page)
         router.add_get(f"{PATH}/files/{{version}}/{{name}}", self.file)
         router.add_get(f"{PATH}/session", self.session)
         router.add_post(f"{PATH}/login", self.login)
@@ -137,28 +141,34 @@ class Dashboard:
         if asked.ssid or asked.token is None:
             raise Refused(NO_USER, "give userId and token")
         account = await self._authorize(request, asked)
+        await self._close(request)
         try:
             ssid = await self._store.open_session(account.user_id, SESSION_S)
         except (RedisError, OSError) as error:
             raise _away(error) from error
         except Stop as stop:  # removed since
             raise Refused(DENIED) from stop
-        response = _about(account)
+        # Known as good, or the throttle would keep it out while others guess from the same address.
+        response = _about(await self._store.authorize(Request(ssid=ssid)))
         _set_cookie(request, response, ssid, SESSION_S)
         return response
 
     async def logout(self, request: web.Request) -> web.Response:
         """POST /dashboard/logout: the session is over."""
         await _form(request)
+        await self._close(request)
+        response = json_response(b'{"status":"success"}', HEADERS)
+        _set_cookie(request, response, "", 0)
+        return response
+
+    async def _close(self, request: web.Request) -> None:
+        """End the session in the cookie, if there is one."""
         try:
             await self._store.close_session(request.cookies.get(COOKIE, ""))
         except (RedisError, OSError) as error:
             raise _away(error) from error
         except Stop:
-            log.debug("a session was over before its log-out")
-        response = json_response(b'{"status":"success"}', HEADERS)
-        _set_cookie(request, response, "", 0)
-        return response
+            log.debug("a session was over before it was to be closed")
 
     async def series(self, request: web.Request) -> web.Response:
         """POST /dashboard/series: as …/series, for the session in the cookie."""
@@ -191,10 +201,18 @@ def _cookie(request: web.Request) -> str:
     return ssid
 
 
+def _host_of(origin: str) -> str:
+    """Its host and port; "" if it is no origin."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""
+
+
 async def _form(request: web.Request) -> dict[str, Any]:
     """What the page sends, and no other site: a browser says where a request comes from, and JSON is no form's."""
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get(hdrs.ORIGIN)
-    foreign = origin is not None and urlsplit(origin).netloc != request.host
+    foreign = origin is not None and _host_of(origin) != request.host
     if site not in (None, "same-origin") or (site is None and foreign):
         raise Refused(DENIED, "this is for the dashboard's own page", http_status=403)
     if request.content_type != "application/json":

@@ -70,7 +70,7 @@ def in_form(error: web.HTTPException) -> web.Response:
     if isinstance(error, web.HTTPRequestEntityTooLarge):
         return error_response(Refused(1000, "the body is larger than 64 KiB", http_status=413))
     if isinstance(error, web.HTTPMethodNotAllowed):
-        allow = ", ".join(sorted(error.allowed_methods | {"OPTIONS"}))
+        allow = ", ".join(sorted(error.allowed_methods))
         return plain_error(405, f"{error.method} is not allowed here: {allow}", {"Allow": allow})
     if isinstance(error, web.HTTPNotFound):
         return plain_error(404, "there is nothing at this path")
@@ -100,7 +100,8 @@ async def body_of(request: web.Request) -> bytes:
 def client_address(request: web.Request, proxies: int) -> str:
     """Where a request comes from. What the client itself says of that, before the first proxy, is not believed."""
     told = ",".join(request.headers.getall("X-Forwarded-For", [])).split(",")
-    return told[-proxies].strip() if 0 < proxies <= len(told) else request.remote or ""
+    last = told[-proxies].strip() if 0 < proxies <= len(told) else ""
+    return last or request.remote or ""
 
 
 def middleware(metrics: Metrics) -> Middleware:

@@ -6,7 +6,13 @@ import logging
 from typing import Any, Final
 
 from aiohttp import web
-from aiohttp.http_exceptions import BadHttpMessage, HttpProcessingError, InvalidURLError, LineTooLong
+from aiohttp.http_exceptions import (
+    BadHttpMessage,
+    ContentEncodingError,
+    HttpProcessingError,
+    InvalidURLError,
+    LineTooLong,
+)
 
 from streams.web.responses import failure, in_form, plain_error, with_common_headers
 
@@ -33,7 +39,7 @@ class Connection(web.RequestHandler):
         """The answer to what is no HTTP, and to what no handler foresaw; the connection is closed after it."""
         if request.writer.output_size > 0 or isinstance(exc, ConnectionError):
             raise ConnectionError("the answer has begun already, or nobody waits for it")
-        response = plain_error(status, f"this is no valid HTTP: {_reason(exc)}") if status < 500 else failure(exc)
+        response = plain_error(status, _reason(exc)) if status < 500 else failure(exc)
         with_common_headers(response)
         response.force_close()
         return response
@@ -55,11 +61,15 @@ class Connection(web.RequestHandler):
 
 def _reason(exc: BaseException | None) -> str:
     """What is wrong, without the sender's bytes and without aiohttp's words for them."""
+    if isinstance(exc, ContentEncodingError):
+        return "the body's Content-Encoding cannot be read: br, deflate and gzip can"
     if isinstance(exc, LineTooLong):
-        return "the address or a header is too long"
-    if isinstance(exc, InvalidURLError) or not isinstance(exc, BadHttpMessage):
-        return "the address is none"
-    return exc.message.split(":\n")[0].strip().rstrip(".")
+        why = "the address or a header is too long"
+    elif isinstance(exc, InvalidURLError) or not isinstance(exc, BadHttpMessage):
+        why = "the address is none"
+    else:
+        why = exc.message.split(":\n")[0].strip().rstrip(".")
+    return f"this is no valid HTTP: {why}"
 
 
 class Server(web.Server):

@@ -58,6 +58,7 @@ HEADERS: Final = {
     **COMMON_HEADERS,
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-store",
+    "Server": "ecounters",  # aiohttp's own word for it is there when the stream begins
     # nginx would keep events back otherwise.
     "X-Accel-Buffering": "no",
 }
@@ -69,12 +70,17 @@ def parse_query(query: Mapping[str, str], fields: list[str], cookie: str | None)
     ``query``: ssid, and filter as JSON text; ``fields``: each value of Field, with commas as may be. Without an ssid
     the cookie's is taken.
     """
-    for name in query:
+    names = [name for name, _ in query.items()]  # of a MultiDict these alone come as often as they were given
+    for name in names:
         if name in ("userId", "token"):
             raise Refused(INVALID_PARAMETER, f"{name} is not taken in a URL, which others get to see: open a session")
         if name not in PARAMETERS:
             raise Refused(INVALID_PARAMETER, f"unknown parameter {orjson.dumps(name[:60]).decode()}")
-    parts = [b'"ssid":' + orjson.dumps(query.get("ssid") or cookie or "")]
+        if name in ("ssid", "filter") and names.count(name) > 1:
+            raise Refused(INVALID_PARAMETER, f"{name} is given more than once")
+    # A cookie's bytes may be no text at all: then it is no ssid, and not broken JSON.
+    ssid = (query.get("ssid") or cookie or "").encode(errors="replace").decode()
+    parts = [b'"ssid":' + orjson.dumps(ssid)]
     if "filter" in query:
         try:
             msgspec.json.decode(query["filter"])
@@ -175,10 +181,15 @@ class Subject:
         self.payload = b""
         self.version = ""
 
+    @property
+    def idle(self) -> bool:
+        """Whether nobody looks: not yet, or no more since a look went wrong."""
+        return self.task is None or self.task.done()
+
     async def known(self) -> None:
         """Until there is a payload that is not older than a look; Refused if there can be none."""
         async with self._looked:
-            if self.task is None or not self.version:
+            if self.idle or not self.version:
                 await self._look()
         if self._status.get("why"):
             raise Refused(INTERNAL, self._status["why"], http_status=503)
@@ -306,7 +317,7 @@ class Streams:
         _bound(transport)
         listener = Listener(transport, subject.version, chunked=chunked)
         subject.listeners.add(listener)
-        if subject.task is None:
+        if subject.idle:
             subject.task = asyncio.create_task(subject.run())
         self._metrics.listeners.inc()
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Dialog, expect
 
 from streams.embedded import Embedded
 from tests.integration.test_answer import Now, publish
@@ -127,6 +128,38 @@ def test_a_wrong_token_is_an_error_that_can_be_mended(screen: Screen) -> None:
     assert not page.context.cookies()
     expect(page.locator("#token")).to_be_focused()
     screen.log_in().live()
+
+
+def test_too_many_wrong_log_ins_are_told_as_that(screen: Screen) -> None:
+    """And not as a server that gives no answer: in the form, and to who comes with a cookie."""
+    for at in range(25):
+        screen.worker.ask({"userId": f"nobody{at}", "token": "guess"})
+    page = screen.open().log_in("wrong").page
+    expect(page.get_by_role("alert")).to_have_text(
+        re.compile(r"Too many wrong log-ins from here; try again in \d+ s\.")
+    )
+    page.context.add_cookies([{"name": "ecounters", "value": "unknown", "url": page.url}])
+    page.reload()
+    expect(page.locator("#waiting")).to_contain_text("Too many wrong log-ins from here; try again in")
+
+
+def test_names_are_text(screen: Screen) -> None:
+    """Whatever switches call things: nothing of it becomes part of the page."""
+    name = "<img src=x onerror=alert(1)>"
+    place, page = screen.worker.place, screen.page
+
+    def asked(dialog: Dialog) -> None:
+        screen.problems.append(dialog.message)
+        dialog.dismiss()
+
+    page.on("dialog", asked)
+    call = Now("c1", place.name)
+    call.started(0, "IBD", campaignId=name, did=name, number="+1").ringing(1)
+    tell(place, *call.values())
+    screen.open().log_in().live()
+    for card in ("campaign", "did"):
+        expect(page.locator(f"#card-{card} tbody th")).to_have_text(name)
+    expect(page.locator("img[src=x]")).to_have_count(0)
 
 
 def test_the_session_is_out_of_reach_and_ends_with_the_log_out(screen: Screen) -> None:

@@ -45,6 +45,7 @@ def test_page_and_files_may_do_nothing_but_what_they_are_for(worker: Worker) -> 
     assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy and "unsafe" not in policy
     assert (page.headers["X-Content-Type-Options"], page.headers["Referrer-Policy"]) == ("nosniff", "no-referrer")
     assert worker.request("GET", "/dashboard", headers={"If-None-Match": page.headers["ETag"]}).status == 304
+    assert worker.request("GET", "/dashboard/").body == page.body
     found = set(re.findall(r'"(/dashboard/files/[^"]+)"', page.body.decode()))
     assert {path.rpartition("/")[2] for path in found} == {"icon.svg", "dashboard.css", "app.js", "Chart.bundle.js"}
     assert b"<script>" not in page.body and b"style=" not in page.body and b"http:" not in page.body
@@ -99,6 +100,30 @@ def test_a_wrong_log_in_gets_no_session(worker: Worker) -> None:
     assert worker.request("POST", "/dashboard/series", {"interval": "1h"}, JSON).status == 403
 
 
+def test_a_log_in_over_another_ends_the_other(place: Place, worker: Worker) -> None:
+    """The cookie was the only way to it."""
+    first = cookie_of(log_in(worker))
+    with Listening(worker, {}, first) as listening:
+        listening.until()
+        second = cookie_of(log_in(worker, **first))
+        assert listening.rest()[-1].json["code"] == 1015
+    assert worker.request("GET", "/dashboard/session", headers=first).json["message"] is None
+    assert worker.request("GET", "/dashboard/session", headers=second).json["message"]["userId"] == "u1"
+
+
+def test_who_logs_in_where_others_guess_is_in(place: Place) -> None:
+    """A user that the worker knows is let in, and so is the session that comes of it."""
+    add_users(place, ["u1"])
+    with Worker(place.having(THROTTLE_PER_MIN=2)).wait_ready() as worker:
+        assert log_in(worker).status == 200
+        for at in range(3):
+            worker.ask({"userId": f"nobody{at}", "token": "guess"})
+        assert worker.ask({"userId": "nobody", "token": "guess"}).status == 429
+        known = log_in(worker)
+        assert known.status == 200
+        assert worker.request("GET", "/dashboard/session", headers=cookie_of(known)).status == 200
+
+
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
@@ -106,6 +131,7 @@ def test_a_wrong_log_in_gets_no_session(worker: Worker) -> None:
         ({"Content-Type": "application/x-www-form-urlencoded"}, 415),
         ({"Origin": "http://evil.example"}, 403),
         ({"Origin": "null"}, 403),
+        ({"Origin": "http://["}, 403),
         ({"Sec-Fetch-Site": "cross-site"}, 403),
         ({"Sec-Fetch-Site": "same-site"}, 403),
         ({"Sec-Fetch-Site": "same-origin", "Origin": "http://by.a.proxy"}, 200),
@@ -115,8 +141,8 @@ def test_no_other_site_can_log_anybody_in_or_out(worker: Worker, headers: dict[s
     """A form's types are no JSON, and a browser says where a request comes from."""
     cookie = cookie_of(log_in(worker))
     for path, given in (
-        ("/dashboard/login", {"userId": "u1", "token": TOKEN}),
         ("/dashboard/series", {"interval": "1h"}),
+        ("/dashboard/login", {"userId": "u1", "token": TOKEN}),
         ("/dashboard/logout", {}),
     ):
         reply = worker.request("POST", path, json.dumps(given).encode(), JSON | cookie | headers)

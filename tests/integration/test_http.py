@@ -129,7 +129,9 @@ def test_methods_paths_and_preflights(worker: Worker) -> None:
     head = worker.request("HEAD", PATH)
     assert (head.status, head.headers["Allow"], head.body) == (405, "OPTIONS, POST", b"")
     assert worker.request("HEAD", "/healthz").status == 200
-    is_error(worker.request("PUT", "/healthz"), 405, 1000, "PUT is not allowed here: GET, HEAD, OPTIONS")
+    is_error(worker.request("PUT", "/healthz"), 405, 1000, "PUT is not allowed here: GET, HEAD")
+    options = worker.request("OPTIONS", "/healthz")
+    assert (options.status, options.headers["Allow"]) == (405, "GET, HEAD")
     for path in ("/", "/nowhere", PATH + "/", "/%ff%00", "//", "/..%2f"):
         is_error(worker.request("POST", path, b"{}"), 404, 1000, "there is nothing at this path")
     is_error(worker.request("OPTIONS", "/nowhere"), 404, 1000, "there is nothing at this path")
@@ -186,6 +188,9 @@ def test_what_is_no_http_gets_a_clean_400(worker: Worker) -> None:
     )
     broken = raw(worker.port, start + close + b"Content-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc")
     is_error(broken, 400, 1000, "Invalid parameter: the body is not coded as its headers say")
+    for coding in (b"zstd", b"deflate"):
+        broken = raw(worker.port, start + close + b"Content-Encoding: " + coding + b"\r\nContent-Length: 3\r\n\r\nabc")
+        is_error(broken, 400, 1000, "the body's Content-Encoding cannot be read: br, deflate and gzip can")
     with socket.create_connection(("127.0.0.1", worker.port), timeout=5) as gone:
         gone.sendall(start + b"Content-Length: 10\r\n\r\n{")
     assert worker.ask(GOOD).status == 200
@@ -266,6 +271,9 @@ def test_guessing_is_slowed_and_locks_nobody_out(place: Place) -> None:
         assert ask(GOOD, "10.0.0.2").status == 200
         assert ask({"ssid": ssid_of(place)}, "10.0.0.3").status == 200
         assert ask({"ssid": ssid_of(place)}, "10.0.0.2").status == 429
+        for at in range(3):  # around the proxy
+            assert worker.ask({"userId": f"nobody{at}", "token": "guess"}).status == 403
+        assert worker.ask({"userId": "nobody", "token": "guess"}, {"X-Forwarded-For": "127.0.0.1"}).status == 429
 
 
 def test_a_large_answer_is_compressed_where_asked_for(place: Place, worker: Worker) -> None:

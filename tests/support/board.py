@@ -16,7 +16,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 SOON_MS: Final = 15_000
-EXPECTED: Final = re.compile(r"Failed to load resource: (net::ERR_|the server responded with a status of (403|503))")
+EXPECTED: Final = re.compile(r"Failed to load resource: (net::ERR_|the server responded .* (403|429|503))")
 """A browser's own words for an answer that is an error; everything else on the console is a mistake of the page."""
 
 

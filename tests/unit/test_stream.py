@@ -31,10 +31,11 @@ AWAY = Refused(1032, "these counters are being moved", http_status=503)
 
 
 class Served:
-    """A server whose answers are ``now``: a body, or what is raised."""
+    """A server whose answers are ``now``: a body, or what is raised. They do not come before ``gate`` is open."""
 
     def __init__(self) -> None:
         self.now: bytes | Exception = b"{}"
+        self.gate: asyncio.Event | None = None
         self.looks = 0
         self._metrics = Metrics.create(CollectorRegistry())
         self.streams = Streams(self.who, self.answer, self._metrics)
@@ -46,9 +47,12 @@ class Served:
     async def answer(self, account: Account, asked: Request, now_ms: int) -> Answer:
         """What is given."""
         self.looks += 1
-        if isinstance(self.now, Exception):
-            raise self.now
-        return Answer(self.now, f'W/"{self.now.decode()}"', HEADERS)
+        now = self.now
+        if self.gate is not None:
+            await self.gate.wait()
+        if isinstance(now, Exception):
+            raise now
+        return Answer(now, f'W/"{now.decode()}"', HEADERS)
 
     def run(self, test: Callable[[aiohttp.ClientSession], Awaitable[None]]) -> None:
         """Run a test with a client of this server."""
@@ -129,6 +133,39 @@ def test_an_answer_that_will_not_come_ends_the_stream(wrong: Exception, code: in
         served.now = b"3"
         async with session.get("/?ssid=x") as response:
             assert await told(response) == ("", "3")
+
+    served.run(test)
+
+
+async def when(happens: Callable[[], bool]) -> None:
+    """Until it is so; it must be soon."""
+    for _ in range(1_000):
+        if happens():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it does not happen")
+
+
+def test_who_joins_a_look_that_fails_is_told_what_comes_after_it() -> None:
+    """The others are ended by it; this one has a look of its own, and those that follow."""
+    served = Served()
+
+    async def test(session: aiohttp.ClientSession) -> None:
+        async with session.get("/?ssid=x") as first:
+            await told(first), await told(first)
+            looks, served.now, served.gate = served.looks, RuntimeError("x"), asyncio.Event()
+            await when(lambda: served.looks > looks)
+            joining = asyncio.create_task(session.get("/?ssid=y"))
+            (subject,) = served.streams._subjects.values()
+            await when(lambda: subject.users == 2)
+            served.now = b"2"
+            served.gate.set()
+            assert (await told(first))[0] == "end"
+        async with await joining as second:
+            assert await told(second) == ("", "2")
+            await told(second)
+            served.now = b"3"
+            assert await told(second) == ("", "3")
 
     served.run(test)
 

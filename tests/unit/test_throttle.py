@@ -77,6 +77,25 @@ def test_an_ipv6_sender_is_its_network(throttle: Throttle) -> None:
     assert not wait_s(throttle, "", None)
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("10.0.0.1:5678", "10.0.0.1"),
+        ("::ffff:10.0.0.1", "10.0.0.1"),
+        ("[::ffff:10.0.0.1]:5678", "10.0.0.1"),
+        ("[2001:db8::1]:5678", "2001:db8::1"),
+        ("[2001:db8::1]", "2001:db8::1"),
+    ],
+)
+def test_an_address_is_the_same_however_it_is_written(throttle: Throttle, written: str, meant: str) -> None:
+    """With a port as some proxies add it, or IPv4 inside of IPv6: another one is another sender."""
+    for _ in range(LIMIT):
+        throttle.count(written, None)
+    assert wait_s(throttle, meant, None)
+    assert not wait_s(throttle, "::ffff:10.0.0.2", None)
+    assert not wait_s(throttle, "10.0.0.2:5678", None)
+
+
 def test_memory_is_bounded(throttle: Throttle) -> None:
     """Those counted longest ago are forgotten."""
     for at in range(COUNTED_MAX + 100):

@@ -3,7 +3,7 @@
 import { Board } from "./board.js";
 import { Chart } from "./chart.js";
 import { byId, duration, say } from "./dom.js";
-import { Feed, whoIsIt } from "./feed.js";
+import { Feed, tooMany, whoIsIt } from "./feed.js";
 
 const LATE_MS = 5000;
 const THEMES = ["auto", "light", "dark"];
@@ -65,7 +65,7 @@ byId("login-form").addEventListener("submit", async (event) => {
     } else if (response.status === 403) {
       say(byId("login-error"), "There is no such user, or the token is not this user's.");
       byId("token").select();
-    } else say(byId("login-error"), answer.message);
+    } else say(byId("login-error"), response.status === 429 ? tooMany(response) : answer.message);
   } catch {
     say(byId("login-error"), "The server gives no answer. Try again.");
   } finally {
@@ -173,7 +173,7 @@ async function begin() {
   const session = await whoIsIt();
   if (session.denied) showLogin();
   else if (session.away) {
-    say(byId("waiting"), "The server gives no answer. Trying again …");
+    say(byId("waiting"), `${session.away} Trying again …`);
     setTimeout(begin, 2000);
   } else showBoard(session);
 }

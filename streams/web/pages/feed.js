@@ -5,6 +5,7 @@ const FIELDS = [
   "UC", "CM", "PM", "CA", "GH_UC", "FR_UC", "FR_CM", "FR_PM", "FR_CA", "FR_GH_UC", "FR_UC_N", "FR_CAN_FR_PM_N",
   "avgRingTime", "avgHoldTime", "avgTalkTime",
 ];
+const NO_ANSWER = "The server gives no answer.";
 // A status comes every 5 s, whatever happens.
 const SILENCE_MS = 11000;
 const AGAIN_MS = [1000, 2000, 4000, 8000];
@@ -78,12 +79,17 @@ export class Feed {
   }
 }
 
-/** {userId, zone}, or {denied} without a session, or {away} if nobody answers. */
+/** {userId, zone}, or {denied} without a session, or {away: why} if there is no answer to go by. */
 export async function whoIsIt() {
   try {
     const response = await fetch("/dashboard/session", { signal: AbortSignal.timeout(4000) });
-    return response.ok ? (await response.json()).message || { denied: true } : { away: true };
+    if (response.ok) return (await response.json()).message || { denied: true };
+    return { away: response.status === 429 ? tooMany(response) : NO_ANSWER };
   } catch {
-    return { away: true };
+    return { away: NO_ANSWER };
   }
+}
+
+export function tooMany(response) {
+  return `Too many wrong log-ins from here; try again in ${response.headers.get("Retry-After")} s.`;
 }
