@@ -25,8 +25,11 @@ test: $(VENV)/.test ## Lint, types and all tests: what has to pass
 test-kafka: $(VENV)/.test ## The integration tests on Apache Kafka, fetched by Maven
 	@[ "$$ECOUNTERS_TEST_KAFKA" = off ] || $(BIN)/python -c 'from tests.support.kafka_jars import java; java()' 2>/dev/null || \
 	  $(BIN)/pip install --quiet --disable-pip-version-check -c $(LOCK) -e '.[kafka]'
-	ECOUNTERS_TEST_FAULTS=1 $(BIN)/python -m tests.support.kafka -- $(BIN)/pytest tests/integration tests/faults
+	ECOUNTERS_TEST_FAULTS=1 $(BIN)/python -m tests.support.kafka -- $(BIN)/pytest tests/integration tests/faults \
+	  $(patsubst %,--ignore=tests/integration/test_%.py,$(NOT_OF_KAFKA))
 
+# What no broker makes a difference to, or what has one of its own: `make test` has these.
+NOT_OF_KAFKA := dashboard door http openapi run sessions stream
 FAULTS := # options of `make faults`: FAULTS="--seed 2 --only zombie --scale 0.5"
 
 faults: $(VENV)/.test ## The long run: faults on a cluster of three Apache Kafkas, and a table of what differed
