@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from ecounters.dates import time_range
-from ecounters.errors import Refused
 from ecounters.payload import Totals, body, etag, message
 from ecounters.query import Request
 from ecounters.series import Series
@@ -28,13 +27,6 @@ class Place(NamedTuple):
     state: PartitionState
     lag_ms: int
     fresh: bool
-
-
-class Places(Protocol):
-    """Where states are found."""
-
-    def place_of(self, user_id: str) -> Place | None:
-        """The user's partition, or None while this worker has not got it (restored)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +51,17 @@ class _Kept:
 class Answers:
     """Answers from the states of this worker. ``keep_ms``: how far back counts are kept."""
 
-    def __init__(self, places: Places, keep_ms: int) -> None:
-        self._places = places
+    def __init__(self, keep_ms: int) -> None:
         self._keep_ms = keep_ms
         self._kept: OrderedDict[tuple[object, ...], _Kept] = OrderedDict()
         self._kept_bytes = 0
 
-    def answer(self, account: Account, request: Request, now_ms: int) -> Answer:
-        """The answer to one request (a series, if it has an interval), or Refused: 1000 for its range, 503 while the
-        partition is elsewhere."""
+    def answer(self, place: Place, account: Account, request: Request, now_ms: int) -> Answer:
+        """The answer to one request (a series, if it has an interval), or Refused: 1000 for its range.
+
+        ``place``: the account's partition.
+        """
         asked = time_range(request.dates, account.zone, now_ms, self._keep_ms)
-        place = self._places.place_of(account.user_id)
-        if place is None:
-            raise Refused(1032, "these counters are being moved or restored; try again shortly", http_status=503)
         user = place.state.users.get(account.user_id)
         kept = self._bytes(user, account, asked, request)
         return Answer(kept.body, kept.etag, self._headers(place, kept, user))

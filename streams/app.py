@@ -61,7 +61,7 @@ def build(settings: Settings, partitions: int) -> Engine:
     sessions = Sessions.connect(settings)
     table.furnish(Context(settings, _policy(settings), partitions, metrics, table, app.crash), sessions)
     add_agent(app, settings.topic, table)
-    answers = Answers(table, settings.keep_days * 86_400_000)
+    answers = Answers(settings.keep_days * 86_400_000)
     anywhere = Anywhere(answers, table, lambda: settings.secret or cast(Assignor, app.assignor).secret, metrics)
     door = Door(sessions, Throttle(settings.throttle_per_min))
     health = WorkerHealth(app, table, settings, metrics)

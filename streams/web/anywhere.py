@@ -22,7 +22,7 @@ from aiohttp import web
 
 from ecounters.errors import API_ERRORS, INTERNAL, Refused
 from ecounters.query import BODY_BYTES_MAX, Request, parse_forwarded
-from streams.answers import Answer, Answers, Places
+from streams.answers import Answer, Answers, Place
 from streams.metrics import Metrics
 from streams.sessions import Account
 from streams.settings import zone_named
@@ -47,8 +47,11 @@ NOT_MINE: Final = 421
 NOT_SIGNED: Final = 403
 
 
-class Owners(Places, Protocol):
+class Owners(Protocol):
     """Where states are found, here and elsewhere."""
+
+    def place_of(self, user_id: str) -> Place | None:
+        """The user's partition, or None while this worker has not got it (restored)."""
 
     def address_of(self, user_id: str) -> str | None:
         """URL of the other worker that has the user's partition; None: none is known."""
@@ -70,8 +73,8 @@ class Anywhere:
 
     async def answer(self, account: Account, request: Request, now_ms: int) -> Answer:
         """The answer to one request, or Refused: 1000 for its dates, 503 while nobody has the partition."""
-        if self._owners.place_of(account.user_id) is not None:
-            return self._answers.answer(account, request, now_ms)
+        if (place := self._owners.place_of(account.user_id)) is not None:
+            return self._answers.answer(place, account, request, now_ms)
         url = self._owners.address_of(account.user_id)
         secret = self._secret()
         if url is None or not secret:
@@ -91,9 +94,9 @@ class Anywhere:
         if abs(now_ms - question["at"]) > SIGNED_FOR_MS:
             return web.Response(status=NOT_SIGNED)
         account = Account(question["userId"], zone_named(question["zone"]))
-        if self._owners.place_of(account.user_id) is None:
+        if (place := self._owners.place_of(account.user_id)) is None:
             return web.Response(status=NOT_MINE)
-        answer = self._answers.answer(account, parse_forwarded(question["asked"]), now_ms)
+        answer = self._answers.answer(place, account, parse_forwarded(question["asked"]), now_ms)
         return web.Response(body=answer.body, headers=answer.headers)
 
     async def close(self) -> None:

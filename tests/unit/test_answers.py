@@ -26,17 +26,18 @@ class Here:
             call("c1").started(0, "IBD", campaignId=7).answered(1).ended(9, 16),
             call("c2").started(1, "OBD").ended(9, 3),
         )
-        self.answers = Answers(self, 400 * DAY_MS)
+        self.answers = Answers(400 * DAY_MS)
 
-    def place_of(self, user_id: str) -> Place | None:
-        """Every user's is."""
+    @property
+    def place(self) -> Place:
+        """Where every user is."""
         return Place(self.feed.state, 0, True)
 
     def ask(self, zone: ZoneInfo = UTC, now_s: float = 3_600, **given: Any) -> Answer:
         """The answer to what is given."""
         content = json.dumps({"ssid": "s"} | given).encode()
         request = parse_request(content, series="interval" in given)
-        return self.answers.answer(Account("u1", zone), request, ms(now_s))
+        return self.answers.answer(self.place, Account("u1", zone), request, ms(now_s))
 
 
 ASKED: list[dict[str, Any]] = [
@@ -93,6 +94,6 @@ def test_a_series_is_a_request_like_others() -> None:
     here = Here()
     request = parse_request(b'{"ssid":"s","interval":"1h","filter":[{"field":"callType","value":"IBD"}]}', series=True)
     again = Request(**{name: getattr(request, name) for name in Request.__slots__})
-    told = here.answers.answer(Account("u1", UTC), request, ms(3_600))
-    assert here.answers.answer(Account("u1", UTC), again, ms(3_600)).body is told.body
+    told = here.answers.answer(here.place, Account("u1", UTC), request, ms(3_600))
+    assert here.answers.answer(here.place, Account("u1", UTC), again, ms(3_600)).body is told.body
     assert [step["message"]["TC"] for step in json.loads(told.body)["message"]][-2:] == [1, 0]
