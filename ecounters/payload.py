@@ -75,14 +75,16 @@ class Totals:
 
 def message(user: User | None, totals: Totals, fields: Iterable[str] = ()) -> dict[str, Value]:
     """The answer's ``message``: the payload's counters, then the fields asked for, as JSON values in order."""
-    keys = dict.fromkeys((*_PAYLOAD, *fields))
-    return {key: _VALUES[COUNTERS[key].kind](COUNTERS[key], user, totals) for key in keys}
+    return _values((*_PAYLOAD, *fields), user, totals)
 
 
 def counted(totals: Totals, fields: Iterable[str] = ()) -> dict[str, Value]:
     """The same without what is of now: live calls and balances."""
-    keys = dict.fromkeys((*_COUNTED, *fields))
-    return {key: _VALUES[COUNTERS[key].kind](COUNTERS[key], None, totals) for key in keys}
+    return _values((*_COUNTED, *fields), None, totals)
+
+
+def _values(keys: Iterable[str], user: User | None, totals: Totals) -> dict[str, Value]:
+    return {key: _VALUES[COUNTERS[key].kind](COUNTERS[key], user, totals) for key in dict.fromkeys(keys)}
 
 
 def body(told: dict[str, Value] | list[dict[str, Any]]) -> bytes:

@@ -34,8 +34,6 @@ class Series:
     ) -> None:
         bounds = _whole(user, steps(*asked, interval, zone), interval, zone)
         self.begin, self.end = bounds[0], bounds[-1]
-        if user is not None:
-            user.settle()
         self.message: list[dict[str, Any]] = [
             {
                 "from": _local(begin, zone),

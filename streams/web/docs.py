@@ -39,6 +39,7 @@ class Docs:
         known = version("ecounters")
         self._openapi = orjson.dumps(openapi.document(known, COMMON_HEADERS, *paths))
         self._asyncapi = orjson.dumps(asyncapi.document(known, topic))
+        self._page = (OWN / "docs.html").read_bytes()
 
     def add_to(self, app: web.Application) -> None:
         """Add the routes."""
@@ -57,8 +58,7 @@ class Docs:
 
     async def page(self, request: web.Request) -> web.Response:
         """GET /docs."""
-        page = (OWN / "docs.html").read_bytes()
-        return web.Response(body=page, content_type="text/html", charset="utf-8", headers=PAGE_HEADERS)
+        return web.Response(body=self._page, content_type="text/html", charset="utf-8", headers=PAGE_HEADERS)
 
     async def file(self, request: web.Request) -> web.StreamResponse:
         """GET /docs/…: what the page loads."""

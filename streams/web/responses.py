@@ -85,12 +85,10 @@ def with_common_headers(response: web.StreamResponse) -> None:
 
 
 async def body_of(request: web.Request) -> bytes:
-    """The body of a request, or Refused: 413 if it is too large, 408 if it does not come, 400 if it is broken."""
+    """The body of a request, or Refused: 408 if it does not come, 400 if it is broken. aiohttp's 413 is let through."""
     try:
         async with asyncio.timeout(BODY_LIMIT_S):
             return await request.read()
-    except web.HTTPRequestEntityTooLarge:
-        raise Refused(1000, "the body is larger than 64 KiB", http_status=413) from None
     except TimeoutError:
         raise Refused(1000, f"the body did not come within {BODY_LIMIT_S:g} s", http_status=408) from None
     except (web.RequestPayloadError, HttpProcessingError):
