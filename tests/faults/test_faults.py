@@ -12,8 +12,7 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from ecounters.routing import partition_of
 from streams.settings import load
@@ -25,6 +24,7 @@ from tests.support.kafka import Cluster
 from tests.support.workers import Place, Reply, Worker
 
 EVENTS = 60_000
+NODES = 3
 RATE = 3_000.0
 BUSY = 3
 """Promises of seconds are for a machine that has nothing else to do; these tests may not depend on that."""
@@ -99,14 +99,13 @@ def test_restored_partitions_answer_while_others_wait(place: Place, cluster: Clu
     with Worker(here).wait_ready():
         wait_until_flushed(here)
     led = leaders(cluster, f"{here.name}-state-changelog"), leaders(cluster, here.name)
-    # Kafka places partitions as it likes: one that leads the fewest leaves others.
-    gone = min(led[0].values(), key=[*led[0].values(), *led[1].values()].count)
-    cluster.kill(gone)
-    cluster.wait()
     users = {f"u{n + 1}": partition_of(f"u{n + 1}", here.partitions) for n in range(USERS)}
+    gone = led[0][users["u1"]]
     waiting = [user for user, partition in users.items() if led[0][partition] == gone]
     others = [user for user, partition in users.items() if gone not in (led[0][partition], led[1][partition])]
     assert waiting and others
+    cluster.kill(gone)
+    cluster.wait()
     worker = Worker(here, named=False)
     for user in others:
         wait_for_status(worker, user, 200)
@@ -120,21 +119,25 @@ def test_restored_partitions_answer_while_others_wait(place: Place, cluster: Clu
 
 
 def in_one_copy(place: Place) -> Place:
-    """Topics of one copy, beside those of the place: what is lost with their broker is away until it is back."""
+    """Topics of one copy, beside those of the place: what is lost with their broker is away until it is back.
+
+    Partition p is on node p % NODES + 1, in all of them: Kafka's own choice may put all that has a user on one node.
+    """
     here = replace(place, name=f"{place.name}-one", settings={**place.settings, "REPLICATION": 1})
     settings = load({name: value for name, value in here.environment().items() if name.startswith("ECOUNTERS_")})
     configs = {here.name: EVENTS_CONFIG, settings.changelog_topic: CHANGELOG_CONFIG, settings.dlq_topic: DLQ_CONFIG}
+    nodes = {partition: [partition % NODES + 1] for partition in range(here.partitions)}
 
     async def make() -> None:
-        await ensure_topics(settings.broker, TopicsSpec.of(settings))
         admin = AIOKafkaAdminClient(bootstrap_servers=settings.broker)
         await admin.start()
         try:
             for topic, config in configs.items():
                 alone = {**config, "min.insync.replicas": "1"}
-                await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs=alone)])
+                await admin.create_topics([NewTopic(topic, -1, -1, replica_assignments=nodes, topic_configs=alone)])
         finally:
             await admin.close()
+        await ensure_topics(settings.broker, TopicsSpec.of(settings))
 
     asyncio.run(make())
     return here
