@@ -9,15 +9,17 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
 from itertools import chain
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
 from ecounters.counters import Ones, Sums
+from ecounters.sums import Dims, Sum
 from ecounters.windows import WINDOW_MS, day_of
 
-Dims = tuple[str, str, str, int | None]
-"""(callType, campaign or "", DID or "", status of the end or None while live)."""
+FEW: Final = 20
+"""So many cells are added up anew whenever somebody asks; the sum of more is kept."""
 
 
 class Cell(Struct, gc=False, eq=False):
@@ -29,23 +31,52 @@ class Cell(Struct, gc=False, eq=False):
     counts: dict[str, int]
     dirty: bool = False
     saved: bool = False
+    told: bool = False  # its counts are in its span's sum as they are
     lost: bool = False  # out of retention: what still changes there is counted no more
     into: Cell | None = None  # the day's cell that took this one in
 
 
 class Span(Struct, gc=False, eq=False):
-    """[begin, end) and its cells."""
+    """[begin, end) and its cells.
+
+    ``kept``: their sum, once somebody has asked for it, without the ``missing``: those that have changed since.
+    """
 
     begin: int
     end: int
     cells: dict[Dims, Cell]
+    kept: Sum | None = None
+    missing: list[Cell] = []
 
     def cell(self, dims: Dims) -> Cell:
         """The cell of these dimensions, made if it is not there yet."""
         cell = self.cells.get(dims)
         if cell is None:
             cell = self.cells[dims] = Cell(self.begin, self.end, dims, {})
+            if self.kept is not None:
+                self.missing.append(cell)
         return cell
+
+    def add_to(self, total: Sum) -> None:
+        """Add all cells."""
+        if self.kept is None and len(self.cells) <= FEW:
+            for dims, cell in self.cells.items():
+                total.add(dims, cell.counts)
+            return
+        if self.kept is None:
+            self.kept, self.missing = Sum(), list(self.cells.values())
+        for cell in self.missing:
+            self.kept.add(cell.dims, cell.counts)
+            cell.told = True
+        self.missing = []
+        total.join(self.kept)
+
+    def leave_out(self, cell: Cell) -> None:
+        """A cell that is in the sum is about to change."""
+        if self.kept is not None:
+            self.kept.add(cell.dims, cell.counts, -1)
+            self.missing.append(cell)
+        cell.told = False
 
 
 class Spans:
@@ -76,6 +107,8 @@ class Spans:
         """Add (sign 1) or take back (sign -1) a call's contribution."""
         while cell.into is not None:
             cell = cell.into
+        if cell.told and (span := self._span_of(cell)) is not None:
+            span.leave_out(cell)
         counts = cell.counts
         for slot in ones:
             now = counts.get(slot, 0) + sign
@@ -186,6 +219,13 @@ class Spans:
         if at < len(self.days):
             end = min(end, self.days[at].begin)
         return begin, end
+
+    def _span_of(self, cell: Cell) -> Span | None:
+        """The span that a cell is in; None once it is out of retention."""
+        for span in (self.windows.get(cell.begin), self._day_with(cell.begin)):
+            if span is not None and span.cells.get(cell.dims) is cell:
+                return span
+        return None
 
     def _lose(self, cell: Cell) -> None:
         if cell.saved:

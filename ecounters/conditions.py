@@ -11,10 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ecounters.cells import Dims
 from ecounters.dates import DateCondition, read_date
 from ecounters.errors import INVALID_PARAMETER, INVALID_TYPE, Refused, shown
 from ecounters.event_types import CALL_TYPES, STATUS_MAX, TEXT_MAX
+from ecounters.sums import Dims
 
 CONDITIONS_MAX: Final = 32
 """Of a filter, with all that are inside of others."""

@@ -6,13 +6,14 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
 
-from ecounters.cells import Dims
 from ecounters.conditions import Where
 from ecounters.counters import COUNTERS, PAYLOAD, Counter, Kind
+from ecounters.sums import Sum
 from ecounters.user import LiveKey, User
 
 Value = dict[str, int] | int | float
@@ -24,53 +25,67 @@ OF_NOW: Final = (Kind.LIVE_MAP, Kind.LIVE_SUM, Kind.BALANCE)
 _COUNTED: Final = tuple(counter.key for counter in PAYLOAD if counter.kind not in OF_NOW)
 
 
+NAMES_MAX: Final = 65_536
+"""Names of DIDs, campaigns, inputs... whose place in a map is remembered: they are asked for again and again."""
+
+
 class Totals:
     """The sums over the cells of a range that ``where`` holds for. ``begin`` and ``end`` are what was counted, in ms.
 
     ``live``: whether to count the live calls too, which are of now.
     """
 
-    __slots__ = ("_by_dims", "begin", "counts", "end", "live")
+    __slots__ = ("_inputs", "_live_by", "_sum", "begin", "counts", "end", "live")
 
     def __init__(
         self, user: User | None, begin: int, end: int, where: Where | None = None, *, live: bool = True
     ) -> None:
         self.begin, self.end = begin, end
-        self.counts: dict[str, int] = {}
+        self._sum = Sum()
+        self.counts = self._sum.counts
         self.live: dict[LiveKey, int] = {}
-        self._by_dims: dict[Dims, int] = {}
+        self._inputs: dict[str, dict[str, int]] | None = None
+        self._live_by: tuple[dict[str, int], ...] | None = None
         if user is None:
             return
         user.settle()
         holds = where.compiled() if where is not None else None
         if live:
             self.live = user.live if holds is None else {k: n for k, n in user.live.items() if holds((*k[:3], None))}
-        counts, by_dims = self.counts, self._by_dims
         for span in user.spans.within(begin, end):
             self.begin = min(self.begin, span.begin)
             self.end = max(self.end, span.end)
+            if holds is None:
+                span.add_to(self._sum)
+                continue
             for dims, cell in span.cells.items():
-                if holds is not None and not holds(dims):
-                    continue
-                for slot, amount in cell.counts.items():
-                    counts[slot] = counts.get(slot, 0) + amount
-                by_dims[dims] = by_dims.get(dims, 0) + cell.counts.get("TC", 0)
+                if holds(dims):
+                    self._sum.add(dims, cell.counts)
 
     def calls_by(self, dimension: str) -> dict[str, int]:
         """Calls by the values of one dimension, without those that have none."""
-        at = _DIMENSION[dimension]
-        found: dict[str, int] = {}
-        for dims, calls in self._by_dims.items():
-            value = dims[at]
-            if value is not None and value != "" and calls:
-                name = str(value)
-                found[name] = found.get(name, 0) + calls
-        return found
+        found = self._sum.calls[_DIMENSION[dimension]]
+        return {str(value): calls for value, calls in found.items() if value is not None and value != "" and calls}
 
     def inputs(self, key: str) -> dict[str, int]:
         """The entries of a map of inputs."""
-        prefix = key + "/"
-        return {slot[len(prefix) :]: n for slot, n in self.counts.items() if slot.startswith(prefix)}
+        if self._inputs is None:
+            self._inputs = {}
+            for slot, amount in self.counts.items():
+                name, slash, entry = slot.partition("/")
+                if slash and amount:
+                    self._inputs.setdefault(name, {})[entry] = amount
+        return self._inputs.get(key, {})
+
+    def live_by(self, dimension: str) -> dict[str, int]:
+        """Live calls by the values of one dimension, without those that have none."""
+        if self._live_by is None:
+            self._live_by = ({}, {}, {}, {})
+            for key, calls in self.live.items():
+                for by, value in zip(self._live_by, key, strict=True):
+                    if value:
+                        by[value] = by.get(value, 0) + calls
+        return self._live_by[_LIVE_DIMENSION[dimension]]
 
 
 def message(user: User | None, totals: Totals, fields: Iterable[str] = ()) -> dict[str, Value]:
@@ -104,7 +119,11 @@ def in_order(entries: dict[str, int]) -> dict[str, int]:
 
 
 def _rank(entry: tuple[str, int]) -> tuple[bool, int, str]:
-    name = entry[0]
+    return _rank_of(entry[0])
+
+
+@lru_cache(NAMES_MAX)
+def _rank_of(name: str) -> tuple[bool, int, str]:
     whole = re.fullmatch(r"-?[0-9]+", name) is not None
     return not whole, int(name) if whole else 0, name
 
@@ -117,15 +136,6 @@ def whole(number: float) -> int | float:
 def seconds(ms: int, parts: int = 1) -> int | float:
     """ms / parts as seconds, rounded to 3 decimals; 0 where there is nothing to divide by."""
     return whole(round(ms / parts / 1000, 3)) if parts else 0
-
-
-def _live(counter: Counter, totals: Totals) -> dict[str, int]:
-    at = _LIVE_DIMENSION[counter.source[0]]
-    found: dict[str, int] = {}
-    for key, calls in totals.live.items():
-        if key[at]:
-            found[key[at]] = found.get(key[at], 0) + calls
-    return found
 
 
 def _balance(counter: Counter, user: User | None) -> int | float:
@@ -141,8 +151,8 @@ def _average(counter: Counter, totals: Totals) -> int | float:
 
 
 _VALUES: Final[dict[Kind, Callable[[Counter, User | None, Totals], Value]]] = {
-    Kind.LIVE_MAP: lambda counter, user, totals: in_order(_live(counter, totals)),
-    Kind.LIVE_SUM: lambda counter, user, totals: sum(_live(counter, totals).values()),
+    Kind.LIVE_MAP: lambda counter, user, totals: in_order(totals.live_by(counter.source[0])),
+    Kind.LIVE_SUM: lambda counter, user, totals: sum(totals.live_by(counter.source[0]).values()),
     Kind.CALL_MAP: lambda counter, user, totals: in_order(totals.calls_by(counter.source[0])),
     Kind.INPUT_MAP: lambda counter, user, totals: in_order(totals.inputs(counter.key)),
     Kind.COUNT: lambda counter, user, totals: totals.counts.get(counter.key, 0),

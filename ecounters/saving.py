@@ -11,7 +11,8 @@ from typing import Final
 import msgspec
 
 from ecounters.calls import Call, SavedCall
-from ecounters.cells import Cell, Dims
+from ecounters.cells import Cell
+from ecounters.sums import Dims
 from ecounters.user import Balance, User
 
 Entry = tuple[bytes, bytes | None]

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from ecounters import cells
 
 _SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
@@ -13,3 +17,11 @@ settings.register_profile(
 )
 settings.register_profile("explore", deadline=None, database=None, suppress_health_check=_SLOW_IS_FINE, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _sums_are_kept() -> Iterator[None]:
+    """As of a span of many cells, which hypothesis seldom makes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cells, "FEW", 1)
+        yield

@@ -7,10 +7,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ecounters.cells import Dims, Spans
+from ecounters.cells import FEW, Spans
 from ecounters.payload import Totals
 from ecounters.policy import Policy
 from ecounters.state import PartitionState
+from ecounters.sums import Dims
 from ecounters.user import User
 from ecounters.windows import DAY_MS, HOUR_MS, WINDOW_MS, day_of
 from tests.support.builders import T0_MS, Feed, answer_of, call, event, ms
@@ -218,6 +219,49 @@ def test_a_partition_says_who_is_due_and_rolls_up() -> None:
     assert [(day.begin, day.end) for day in user.spans.days] == [
         day_of(T0_MS + n * DAY_MS, ZoneInfo("Asia/Kolkata")) for n in range(len(user.spans.days))
     ]
+
+
+def test_the_kept_sum_of_a_span_follows_its_cells() -> None:
+    """Of many cells: what is added, taken back, new, rolled up and out of retention, between two answers."""
+    user = User("u1")
+    spans, told = user.spans, (T0_MS, T0_MS + 3 * DAY_MS)
+    window = T0_MS - T0_MS % DAY_MS + DAY_MS
+    cells = [spans.cell(window, ("IBD", str(n % 5), str(n), n % 3)) for n in range(2 * FEW)]
+    for at, cell in enumerate(cells):
+        spans.add(cell, ("TC",), ("DTMF/1", at), 1)
+
+    def sums() -> tuple[dict[str, int], ...]:
+        totals = Totals(user, *told)
+        by = (totals.calls_by(name) for name in ("type", "campaign", "did", "status"))
+        return {slot: n for slot, n in totals.counts.items() if n}, *by, totals.inputs("DTMF")
+
+    def check() -> None:
+        found, again = sums(), User("u1")
+        for span in spans.within(*told):
+            for dims, cell in span.cells.items():
+                again.spans.cell(window, dims).counts = cell.counts
+        user.spans, kept = again.spans, user.spans
+        assert sums() == found
+        user.spans = kept
+
+    check()
+    assert spans.windows[window].kept is not None
+    spans.add(cells[3], ("TC", "MC"), (), 1)
+    spans.add(cells[3], ("TC",), ("DTMF/2", 5), 1)
+    spans.add(cells[4], ("TC",), ("DTMF/1", 4), -1)
+    spans.add(spans.cell(window, ("OBD", "9", "", None)), ("TC",), (), 1)
+    check()
+    assert sums()[2] == {"0": 8, "1": 8, "2": 8, "3": 10, "4": 7, "9": 1}
+    spans.roll_up(UTC_ZONE, window + DAY_MS)
+    check()
+    spans.add(cells[3], ("TC", "MC"), (), -1)
+    spans.add(cells[5], ("TC",), (), 1)
+    check()
+    (day,) = spans.days
+    assert day.kept is not None
+    spans.forget(window + DAY_MS)
+    spans.add(cells[5], ("TC",), (), 1)
+    assert sums()[0] == {}
 
 
 def test_an_answer_says_that_days_count_whole() -> None:
