@@ -21,6 +21,7 @@ from streams.settings import Settings
 from streams.table import StateManager, StateTable
 from streams.throttle import Door, Throttle
 from streams.transport import broker_urls
+from streams.turns import Turns
 from streams.web.anywhere import Anywhere
 from streams.web.api import COUNTERS_PATHS, SERIES_PATHS, STREAM_PATHS, Api
 from streams.web.docs import Docs
@@ -59,7 +60,8 @@ def build(settings: Settings, partitions: int) -> Engine:
     app.positions = table
     metrics = Metrics.create(CollectorRegistry())
     sessions = Sessions.connect(settings)
-    table.furnish(Context(settings, _policy(settings), partitions, metrics, table, app.crash), sessions)
+    turns = Turns(settings.slice_ms)
+    table.furnish(Context(settings, _policy(settings), partitions, metrics, table, app.crash, turns), sessions)
     add_agent(app, settings.topic, table)
     answers = Answers(settings.keep_days * 86_400_000)
     anywhere = Anywhere(answers, table, lambda: settings.secret or cast(Assignor, app.assignor).secret, metrics)

@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
@@ -54,13 +53,37 @@ class Letter(NamedTuple):
     headers: Headers
 
 
-@dataclass(slots=True)
 class Outbox:
-    """What one transaction is to hold. ``partition``: the same in both topics."""
+    """What one transaction is to hold, put into batches as it comes: that takes the processor for long, and may be
+    done in steps. ``partition``: the same in both topics; ``entries``: how many there are; ``last``: its key."""
 
-    partition: int
-    entries: list[Entry]
-    letters: list[Letter]
+    def __init__(self, partition: int, new_batch: Callable[[], Any]) -> None:
+        self.partition = partition
+        self.entries = 0
+        self.last: bytes | None = None
+        self.changelog = [new_batch()]
+        self.dlq = [new_batch()]
+        self._new_batch = new_batch
+
+    def take(self, entries: Iterator[Entry], most: int) -> bool:
+        """Take over the next entries; whether there may be more."""
+        append, count, key = self.changelog[-1].append, 0, self.last
+        for key, value in islice(entries, most):
+            count += 1
+            if append(timestamp=None, key=key, value=value) is None:
+                self.changelog.append(self._new_batch())
+                append = self.changelog[-1].append
+                append(timestamp=None, key=key, value=value)  # the first always fits
+        self.entries += count
+        self.last = key
+        return count == most
+
+    def take_letter(self, letter: Letter) -> None:
+        """Take over a dead letter."""
+        message = letter._asdict()
+        if self.dlq[-1].append(timestamp=None, **message) is None:
+            self.dlq.append(self._new_batch())
+            self.dlq[-1].append(timestamp=None, **message)
 
 
 class ChangelogWriter:
@@ -104,37 +127,30 @@ class ChangelogWriter:
             async with asyncio.timeout(CLOSE_S):
                 await self._producer.client.close()
 
+    def outbox(self, partition: int) -> Outbox:
+        """An empty one, for ``write``."""
+        return Outbox(partition, self._producer.create_batch)
+
     async def write(self, outbox: Outbox) -> None:
         """One transaction, committed when this returns. NotWritten if that is not certain."""
         try:
             async with asyncio.timeout(LIMIT_S):
                 await self._producer.begin_transaction()
-                await self._send(self._changelog, outbox.partition, ((k, v, []) for k, v in outbox.entries))
-                await self._send(self._dlq, outbox.partition, outbox.letters)
+                await self._send(self._changelog, outbox.partition, outbox.changelog)
+                await self._send(self._dlq, outbox.partition, outbox.dlq)
                 await self._producer.commit_transaction()
         except (KafkaError, TimeoutError, AssertionError) as error:
             # AssertionError: aiokafka's own, when its transaction has failed in the background meanwhile.
             raise NotWritten(f"{self._id}: {type(error).__name__} {' '.join(str(error).split())}") from error
 
-    async def _send(
-        self, topic: str, partition: int, messages: Iterable[tuple[bytes | None, bytes | None, Headers]]
-    ) -> None:
+    async def _send(self, topic: str, partition: int, batches: list[Any]) -> None:
         sent = []
-        batch = self._producer.create_batch()
-        for key, value, headers in messages:
-            if batch.append(timestamp=None, key=key, value=value, headers=headers) is None:
-                sent.append(await self._send_batch(topic, partition, batch))
-                batch = self._producer.create_batch()
-                batch.append(timestamp=None, key=key, value=value, headers=headers)  # the first always fits
-        if batch.record_count():
-            sent.append(await self._send_batch(topic, partition, batch))
+        for batch in batches:
+            if batch.record_count():
+                batch.close()
+                sent.append(await self._producer.send_batch(batch, topic, partition=partition))
         for future in sent:
             await future
-
-    async def _send_batch(self, topic: str, partition: int, batch: Any) -> asyncio.Future[Any]:
-        batch.close()
-        future: asyncio.Future[Any] = await self._producer.send_batch(batch, topic, partition=partition)
-        return future
 
 
 async def read_changelog(broker: str, topic: str, partition: int) -> AsyncGenerator[list[Entry]]:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing, closing
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 from zoneinfo import ZoneInfo
 
 from aiokafka.errors import KafkaError
@@ -23,6 +23,7 @@ from streams.letters import Letters
 from streams.metrics import Metrics
 from streams.settings import Settings
 from streams.transport import Batch
+from streams.turns import Turn, Turns
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +70,8 @@ class Context:
     feed: Feed
     fail: Callable[[BaseException], Awaitable[None]]
     """Ends the worker: something happened that must not."""
+    turns: Turns
+    """All that takes the processor for long: of all partitions, one at a time."""
     making: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Whoever has it makes a state of what was read: one partition is there soon, and not all of them late."""
 
@@ -166,13 +169,13 @@ class Part:
         """(the state that the changelog holds, how many entries that took)."""
         restoring = Restoring(PartitionState(self.partition, self._context.partitions, self._context.policy))
         count = 0
-        turn = Turn(settings.slice_ms)
+        turns = self._context.turns
         async with aclosing(read_changelog(settings.broker, settings.changelog_topic, self.partition)) as reading:
             async for entries in reading:
-                restoring.take(entries)
+                async with Turn(turns):
+                    restoring.take(entries)
                 count += len(entries)
-                await turn.over()
-        async with self._context.making:
+        async with self._context.making, Turn(turns) as turn:
             for _ in restoring.making():
                 await turn.over()
         return restoring.state, count
@@ -233,18 +236,18 @@ class Part:
 
     async def _apply(self, state: PartitionState, batch: Batch) -> None:
         records = batch.records
-        turn = Turn(self._settings.slice_ms)
         before = state.tally.accepted
-        for at in range(0, len(records), STEP):
-            end = min(at + STEP, len(records))
-            # Beside the broker's own clock another, which may be wrong, would make the counts depend on it.
-            wall_ms = now_ms() if records[at].timestamp_type == CREATE_TIME else FAR_FUTURE_MS
-            refused = state.apply(records, at, end, wall_ms)
-            if refused:
-                self._letters.add(refused)
-            await turn.over()
-            if self.state is not state:
-                return
+        async with Turn(self._context.turns) as turn:
+            for at in range(0, len(records), STEP):
+                end = min(at + STEP, len(records))
+                # Beside the broker's own clock another, which may be wrong, would make the counts depend on it.
+                wall_ms = now_ms() if records[at].timestamp_type == CREATE_TIME else FAR_FUTURE_MS
+                refused = state.apply(records, at, end, wall_ms)
+                if refused:
+                    self._letters.add(refused)
+                await turn.over()
+                if self.state is not state:
+                    return
         state.skip_to(batch.end)
         if records:
             self.read_until_ms = records[-1].timestamp
@@ -252,27 +255,30 @@ class Part:
         await self._pass_time()
 
     async def _pass_time(self) -> None:
-        if self.state is None:
+        state = self.state
+        if state is None:
             return
         now, at_end = now_ms(), self.at_end()
         if at_end:  # nothing is behind: where no event comes for long, the next one is not late for that
             self.read_until_ms = max(self.read_until_ms, now)
-        turn = Turn(self._settings.slice_ms)
-        with closing(self.state.advancing(now, at_end=at_end)) as steps:
-            for at, _ in enumerate(steps):
-                if at % CUT_STEP == CUT_STEP - 1:
-                    await turn.over()
+        async with Turn(self._context.turns) as turn:
+            with closing(state.advancing(now, at_end=at_end)) as steps:
+                for at, _ in enumerate(steps):
+                    if at % CUT_STEP == CUT_STEP - 1:
+                        await turn.over()
 
     async def roll_up(self, zone_of: Callable[[str], Awaitable[ZoneInfo | None]]) -> None:
         """Make days of old windows, of all users whose zone can be had."""
         state = self.state
         if state is None or not self.live:
             return
-        turn = Turn(self._settings.slice_ms)
-        for user_id in list(state.users):
-            await turn.over()
-            if not state.due_for_roll_up(user_id):
-                continue
+        due = []
+        async with Turn(self._context.turns) as turn:
+            for user_id in list(state.users):
+                if state.due_for_roll_up(user_id):
+                    due.append(user_id)
+                await turn.over()
+        for user_id in due:
             try:
                 zone = await zone_of(user_id)
             except ValueError:  # one that this machine does not know: this user waits, the others need not
@@ -283,8 +289,9 @@ class Part:
             async with self._state_lock:
                 if self.state is not state or not self.live:
                     return
-                if user_id in state.users:
-                    state.roll_up(user_id, zone)
+                async with Turn(self._context.turns):
+                    if user_id in state.users:
+                        state.roll_up(user_id, zone)
 
     # ------------------------------------------------------------------------------------------- its place
 
@@ -339,41 +346,29 @@ class Part:
         async with self._state_lock:
             if not anyway and not state.changed and state.position == self.flushed and not self._letters.dead:
                 return True
-            entries = await self._cut(state)
-            position, (letters, misrouted) = state.position, self._letters.take()
+            outbox = writer.outbox(self.partition)
+            misrouted = await self._cut(state, outbox)
+            position = state.position
         began = time.perf_counter()
         await self._context.feed.republish(misrouted)
-        await writer.write(Outbox(self.partition, entries, letters))
+        await writer.write(outbox)
         self.flushed = position
         self._context.metrics.flushes.observe(time.perf_counter() - began)
-        self._context.metrics.flushed_entries.inc(len(entries))
+        self._context.metrics.flushed_entries.inc(outbox.entries)
         return True
 
-    async def _cut(self, state: PartitionState) -> list[Any]:
-        entries: list[Any] = []
-        turn = Turn(self._settings.slice_ms)
-        for at, entry in enumerate(state.cut()):
-            entries.append(entry)
-            if at % CUT_STEP == 0:
+    async def _cut(self, state: PartitionState, outbox: Outbox) -> list[Refused]:
+        """Put what has changed and the dead letters into the outbox; the misrouted events."""
+        letters, misrouted = self._letters.take()
+        entries = state.cut()
+        async with Turn(self._context.turns) as turn:
+            while outbox.take(entries, CUT_STEP):
                 await turn.over()
-        assert entries[-1][0] == POSITION  # what a position stands for must be in the log before it
-        return entries
-
-
-class Turn:
-    """Work at a stretch: ``over`` gives everybody else a turn when this one has lasted long enough."""
-
-    __slots__ = ("_began", "_length_s")
-
-    def __init__(self, length_ms: int) -> None:
-        self._length_s = length_ms / 1000
-        self._began = time.perf_counter()
-
-    async def over(self) -> None:
-        """Let others work, if it is their turn."""
-        if time.perf_counter() - self._began >= self._length_s:
-            await asyncio.sleep(0)
-            self._began = time.perf_counter()
+            for letter in letters:
+                outbox.take_letter(letter)
+                await turn.over()
+        assert outbox.last == POSITION  # what a position stands for must be in the log before it
+        return misrouted
 
 
 def now_ms() -> int:

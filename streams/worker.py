@@ -34,7 +34,7 @@ MMAP_THRESHOLD_BYTES: Final = 131_072
 """glibc's own default, which stays only if it is set. Without it a worker grew by a quarter over 2 million events."""
 _M_MMAP_THRESHOLD: Final = -3
 SELDOM_S: Final = 30.0
-GC_THRESHOLDS: Final = (200_000, 50, 1_000)
+GC_THRESHOLDS: Final = (20_000, 500, 1_000)
 """Calls and cells are not cyclic; Python's defaults look through all of them many times a second."""
 
 

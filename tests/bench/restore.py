@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
 from typing import Final
 
 from ecounters.errors import Stop
 from ecounters.saving import Entry
-from streams.changelog import ChangelogWriter, Outbox, read_changelog
+from streams.changelog import ChangelogWriter, read_changelog
 from tests.bench.measure import restored
 from tests.bench.report import Table, median, say
 from tests.bench.stage import PARTITIONS, Stage, app_id, outcome
@@ -76,12 +77,15 @@ async def _compact(broker: str, source: Place, target: Place, partition: int) ->
         for key, value in entries:
             last.pop(key, None)
             last[key] = value
-    kept: list[Entry] = [(key, value) for key, value in last.items() if value is not None]
+    kept: Iterator[Entry] = ((key, value) for key, value in last.items() if value is not None)
     writer = ChangelogWriter(broker, f"{app_id(target)}-state-{partition}", _changelog(target), f"{target.name}.dlq")
     await writer.open()
     try:
-        for at in range(0, len(kept), WRITE_STEP):
-            await writer.write(Outbox(partition, kept[at : at + WRITE_STEP], []))
+        more = True
+        while more:
+            outbox = writer.outbox(partition)
+            more = outbox.take(kept, WRITE_STEP)
+            await writer.write(outbox)
     finally:
         await writer.close()
 
