@@ -12,21 +12,25 @@ from typing import Any, Final
 from streams.commands.publishing import publisher
 from streams.sessions import Sessions
 from streams.settings import Settings
+from tests.bench.events import simulated
 from tests.bench.http_client import CONNECTIONS, Asking
 from tests.bench.latency import RATE, Load
 from tests.bench.measure import cpu_s, told_by, until_first_restored
+from tests.bench.paced import paced
 from tests.bench.report import Table, percentile, say
-from tests.bench.stage import Stage
-from tests.bench.throughput import make_log
+from tests.bench.stage import PARTITIONS, Stage
+from tests.bench.throughput import make_log, run_job
 from tests.support.workers import Place, Worker
 
 USER: Final = "u1"
 """One of those whose calls Load publishes."""
 SECONDS: Final = 6.0
-PACED: Final = 500.0
+PACED: Final = 100.0
 WARM_S: Final = 4.0
 BACKLOG: Final = 1_500_000
 BEHIND_S: Final = 4.0
+SPARE_S: Final = 4.0
+"""For what is done around the questions: the log must not end before."""
 ACCEPTED: Final = "ecounters_events_accepted_total"
 
 
@@ -43,7 +47,8 @@ def http_speed(stage: Stage) -> Table:
             f"flat out: {CONNECTIONS} kept connections, each asks again when it has its answer; at a pace: "
             f"{PACED:,.0f} questions/s, each timed from when it was due. A process of its own asks",
             f"with the feed: {RATE:,} events/s of 50 users, of whom the one asked for is one",
-            "the last row: while it reads a backlog as fast as it can, and is asked for one of the log's 50 users",
+            "the last rows: while it reads a log at half its full speed (measured before, without questions) "
+            "and while it reads a backlog as fast as it can; asked for one of the log's 50 users",
             "CPU: of the worker, for all that it did, by the answers; different: answers, by their ETags",
         ],
     )
@@ -51,24 +56,36 @@ def http_speed(stage: Stage) -> Table:
         worker.wait_ready()
         asyncio.run(_all(place, worker, body, table))
         worker.end()
-    asyncio.run(_behind(stage, body, table))
+    place, log = make_log(stage, BACKLOG)
+    full = run_job(stage, stage.fresh(place), log).rate
+    asyncio.run(_at_half_speed(stage, full / 2, body, table))
+    with stage.worker(place) as worker:
+        until_first_restored(worker)
+        say(f"answers: beside a backlog, for {BEHIND_S:g} s")
+        asyncio.run(_beside(worker, BEHIND_S, body, table))
+        if worker.metric(ACCEPTED) >= BACKLOG:
+            say("the backlog was read before the time was over: its row says less than it should")
     return table
 
 
-async def _behind(stage: Stage, body: str, table: Table) -> None:
-    """Answers while the worker reads a backlog as fast as it can, which is more than half its full speed."""
-    place, _ = await asyncio.to_thread(make_log, stage, BACKLOG)
+async def _at_half_speed(stage: Stage, rate: float, body: str, table: Table) -> None:
+    """Answers while the worker reads so many events a second."""
+    place = stage.place()
+    await asyncio.to_thread(stage.make_topics, place)
     with stage.worker(place) as worker:
-        await asyncio.to_thread(until_first_restored, worker)
-        say(f"answers: beside a backlog, for {BEHIND_S:g} s")
-        before = worker.metric(ACCEPTED), cpu_s(worker.process.pid)
-        told = await told_by("tests.bench.http_client", Asking(worker.port, body, BEHIND_S, PACED))
-        events = worker.metric(ACCEPTED) - before[0]
-        used_s = cpu_s(worker.process.pid) - before[1]
-        name = f"at a pace, {events / told['seconds']:,.0f} events/s"
-        if events + before[0] >= BACKLOG:
-            say("the backlog was read before the time was over: its row says less than it should")
-        _add(table, name, told, used_s)
+        await asyncio.to_thread(worker.wait_ready)
+        say(f"answers: beside {rate:,.0f} events/s, for {SECONDS:g} s")
+        messages = simulated(round(rate * (SECONDS + SPARE_S)))
+        async with paced(place.broker, place.name, PARTITIONS, messages, rate):
+            await asyncio.sleep(1)
+            await _beside(worker, SECONDS, body, table)
+
+
+async def _beside(worker: Worker, seconds: float, body: str, table: Table) -> None:
+    before = worker.metric(ACCEPTED), cpu_s(worker.process.pid)
+    told = await told_by("tests.bench.http_client", Asking(worker.port, body, seconds, PACED))
+    events, used_s = worker.metric(ACCEPTED) - before[0], cpu_s(worker.process.pid) - before[1]
+    _add(table, f"at a pace, {events / told['seconds']:,.0f} events/s", told, used_s)
 
 
 async def _token(redis_url: str) -> str:

@@ -18,7 +18,7 @@ from streams.answers import Answer
 from streams.metrics import Metrics
 from streams.sessions import Account
 from streams.web.responses import middleware
-from streams.web.stream import Streams, parse_query
+from streams.web.stream import LOOK_S, Streams, parse_query
 
 ACCOUNT = Account("u1", ZoneInfo("UTC"))
 HEADERS = {
@@ -35,6 +35,7 @@ class Served:
 
     def __init__(self) -> None:
         self.now: bytes | Exception = b"{}"
+        self.lag_ms = 0
         self.gate: asyncio.Event | None = None
         self.looks = 0
         self._metrics = Metrics.create(CollectorRegistry())
@@ -52,7 +53,7 @@ class Served:
             await self.gate.wait()
         if isinstance(now, Exception):
             raise now
-        return Answer(now, f'W/"{now.decode()}"', HEADERS)
+        return Answer(now, f'W/"{now.decode()}"', {**HEADERS, "X-Ecounters-Lag-Ms": str(self.lag_ms)})
 
     def run(self, test: Callable[[aiohttp.ClientSession], Awaitable[None]]) -> None:
         """Run a test with a client of this server."""
@@ -188,6 +189,25 @@ def test_listeners_to_the_same_share_the_looks() -> None:
             assert served.looks - looks in (4, 5, 6)
         for response in responses:
             response.close()
+
+    served.run(test)
+
+
+def test_a_worker_that_is_far_behind_is_looked_at_seldom() -> None:
+    """It has its backlog to read, and what there is to tell is old; then it is as ever."""
+    served = Served()
+    served.lag_ms = 60_000
+
+    async def test(session: aiohttp.ClientSession) -> None:
+        async with session.get("/?ssid=x") as response:
+            assert await told(response) == ("", "{}")
+            looks, served.now, served.lag_ms = served.looks, b"2", 0
+            await asyncio.sleep(2 * LOOK_S)
+            assert served.looks == looks
+            await told(response)
+            assert await told(response) == ("", "2")
+            await asyncio.sleep(2 * LOOK_S + 0.5)
+            assert served.looks > looks + 2
 
     served.run(test)
 

@@ -1,0 +1,64 @@
+"""A log published at a rate at which no process could write it: its batches are made before, and sent in time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from aiokafka import AIOKafkaProducer
+
+from ecounters.routing import partition_of
+from streams.commands.publishing import Outgoing
+
+EVERY_S: Final = 0.02
+"""Between two lots; each is a batch for every partition."""
+BATCH_BYTES: Final = 1_000_000
+
+
+@asynccontextmanager
+async def paced(
+    broker: str, topic: str, partitions: int, messages: Iterable[Outgoing], rate: float
+) -> AsyncIterator[None]:
+    """While this is entered, the messages go out at ``rate`` a second, until there are none left."""
+    async with AIOKafkaProducer(bootstrap_servers=broker, max_batch_size=BATCH_BYTES) as producer:
+        lots = await asyncio.to_thread(_lots, producer, partitions, messages, round(rate * EVERY_S))
+        going = asyncio.create_task(_send(producer, topic, lots))
+        try:
+            yield
+            if going.done():
+                going.result()
+        finally:
+            going.cancel()
+            await asyncio.gather(going, return_exceptions=True)
+
+
+def _lots(
+    producer: AIOKafkaProducer, partitions: int, messages: Iterable[Outgoing], each: int
+) -> list[list[tuple[int, Any]]]:
+    lots: list[list[tuple[int, Any]]] = []
+    batches: dict[int, Any] = {}
+    for at, message in enumerate(messages):
+        for partition in range(partitions) if message.user_id is None else [partition_of(message.user_id, partitions)]:
+            if partition not in batches:
+                batches[partition] = producer.create_batch()
+            key = message.user_id and message.user_id.encode()
+            assert batches[partition].append(key=key, value=message.value, timestamp=None) is not None
+        if at % each == each - 1:
+            lots.append(sorted(batches.items()))
+            batches = {}
+    for lot in lots:
+        for _, batch in lot:
+            batch.close()
+    return lots
+
+
+async def _send(producer: AIOKafkaProducer, topic: str, lots: list[list[tuple[int, Any]]]) -> None:
+    due = time.monotonic()
+    for lot in lots:
+        for partition, batch in lot:
+            await producer.send_batch(batch, topic, partition=partition)
+        due += EVERY_S
+        await asyncio.sleep(max(0.0, due - time.monotonic()))
