@@ -61,8 +61,7 @@ class PartitionState:
         self._silent: dict[Call, None] = {}
         self._dirty: list[Call] = []
         self._dropped: list[Call] = []
-        self._numbers: dict[tuple[str, str], int | None] = {}
-        self._changed: dict[User, None] = {}  # whose cells or balances may have changed
+        self._changed: dict[User, None] = {}  # whose cells, numbers or balances may have changed
         self._purged_at = 0
 
     # ------------------------------------------------------------------------------------------ events
@@ -166,8 +165,8 @@ class PartitionState:
         repeat = last is not None and abs(ts - last) <= self.policy.repeat_within_ms
         call.known = REPEAT if repeat else FRESH
         if last is None or ts > last:
-            user.numbers[number] = ts
-            self._numbers[user.id, number] = ts
+            user.numbers[number] = user.new_numbers[number] = ts
+            self._changed[user] = None
 
     def _of_no_call(self, event: AnyEvent, user: User | None) -> None:
         self.watermark = max(self.watermark, event.ts)
@@ -302,7 +301,7 @@ class PartitionState:
             old = [number for number, last in user.numbers.items() if last < numbers_before]
             for number in old:
                 del user.numbers[number]
-                self._numbers[user.id, number] = None
+                user.new_numbers[number] = None
             user.spans.forget(spans_before)
             self._changed[user] = None
             if user.empty:
@@ -328,7 +327,7 @@ class PartitionState:
     @property
     def changed(self) -> bool:
         """Whether a cut would hold more than the position."""
-        return bool(self._changed or self._dropped or self._numbers)
+        return bool(self._changed or self._dropped)
 
     @property
     def dirty_bytes(self) -> int:
@@ -340,8 +339,8 @@ class PartitionState:
 
         To be taken to its end: until then nothing may be applied and no time may pass, but answers may be given.
         """
-        dropped, dirty, numbers, changed = self._dropped, self._dirty, self._numbers, self._changed
-        self._dropped, self._dirty, self._numbers, self._changed = [], [], {}, {}
+        dropped, dirty, changed = self._dropped, self._dirty, self._changed
+        self._dropped, self._dirty, self._changed = [], [], {}
         position = saving.Position(saving.FORMAT, self.position, self.watermark, self.arrival)
         for call in dropped:
             yield saving.call_entry(call.user.id, call, gone=True)
@@ -357,8 +356,9 @@ class PartitionState:
             if user.dirty:
                 user.dirty = False
                 yield saving.user_entry(user)
-        for key, last in numbers.items():
-            yield saving.number_entry(*key, last)
+            numbers, user.new_numbers = user.new_numbers, {}
+            for number, last in numbers.items():
+                yield saving.number_entry(user.id, number, last)
         yield saving.position_entry(position)
 
     # ------------------------------------------------------------------------------------------ restoring

@@ -18,8 +18,8 @@ class User:
     """One account: its calls, counts, numbers seen and balances. Times in ms since the Unix epoch."""
 
     __slots__ = (
-        "_live_keys", "balance", "call_balance", "calls", "dirty", "id", "live", "numbers", "spans", "suspected",
-        "token", "touched", "version",
+        "_live_keys", "balance", "call_balance", "calls", "dirty", "id", "live", "new_numbers", "numbers", "spans",
+        "suspected", "token", "touched", "version",
     )  # fmt: skip
 
     def __init__(self, user_id: str) -> None:
@@ -30,6 +30,7 @@ class User:
         self._live_keys: dict[LiveKey, LiveKey] = {}  # one object for equal keys
         self.suspected = 0
         self.numbers: dict[str, int] = {}
+        self.new_numbers: dict[str, int | None] = {}  # since they were saved; None: forgotten
         self.balance: Balance | None = None
         self.call_balance: Balance | None = None
         self.touched: list[Call] = []

@@ -35,6 +35,7 @@ CREATE_TIME: Final = 0
 """A record's timestamp is its producer's, by the topic's ``message.timestamp.type``; else it is the broker's."""
 FAR_FUTURE_MS: Final = 2**62
 FAR_BEHIND_MS: Final = 10_000
+FAR_BEHIND_EVENTS: Final = 20_000
 FAR_BEHIND_INTERVALS: Final = 5
 BEHIND_FLUSHES_MAX: Final = 4
 """When so many flushes' worth is unsaved, reading waits: what is unsaved is bounded."""
@@ -191,7 +192,7 @@ class Part:
             except TimeoutError:
                 passed += 1
                 # What is far behind changes the same calls again soon: fewer, larger flushes let it catch up sooner.
-                if passed < FAR_BEHIND_INTERVALS and self.lag_ms() > FAR_BEHIND_MS:
+                if passed < FAR_BEHIND_INTERVALS and self._far_behind():
                     continue
             passed = 0
             self._wanted.clear()
@@ -313,6 +314,11 @@ class Part:
         end, age = self._context.feed.end_of(self.partition)
         behind = 0 if end is None or self.state.position >= end else max(0, now_ms() - self.read_until_ms)
         return max(behind, int((age or 0) * 1000) if age and age * 1000 >= self._settings.stale_after_ms else 0)
+
+    def _far_behind(self) -> bool:
+        end, _ = self._context.feed.end_of(self.partition)
+        left = 0 if end is None or self.state is None else end - self.state.position
+        return left > FAR_BEHIND_EVENTS or self.lag_ms() > FAR_BEHIND_MS
 
     def fresh(self) -> bool:
         """Whether the feed goes on: restored, followed, and heard of lately."""

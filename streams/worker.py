@@ -34,8 +34,10 @@ MMAP_THRESHOLD_BYTES: Final = 131_072
 """glibc's own default, which stays only if it is set. Without it a worker grew by a quarter over 2 million events."""
 _M_MMAP_THRESHOLD: Final = -3
 SELDOM_S: Final = 30.0
-GC_THRESHOLDS: Final = (20_000, 500, 1_000)
-"""Calls and cells are not cyclic; Python's defaults look through all of them many times a second."""
+GC_THRESHOLDS: Final = (50_000, 200, 1_000)
+"""Calls and cells are not cyclic; Python's defaults look through all of them many times a second. What is new is
+looked through at once, which takes 10 ms for so much; with less, records that are on their way come in again and
+again."""
 
 
 class Seldom(logging.Filter):

@@ -155,7 +155,7 @@ def test_a_dropped_call_stays_counted_and_leaves_nothing_else() -> None:
         state._silent,
         state._dirty,
         state._dropped,
-        state._numbers,
+        user.new_numbers,
     )
     assert left == ({}, {}, {}, [], {}, [], [], {})
     assert (len(state._quiet), len(state._drops), user.suspected, state.tally.orphaned) == (0, 0, 0, 1)
