@@ -37,8 +37,8 @@ COOKIE: Final = "ecounters"
 """Of the dashboard: its value is an ssid."""
 LOOK_S: Final = 1.0
 LOOK_BEHIND_S: Final = 3.0
-"""Once the user's partition is FAR_BEHIND_MS behind: to catch up matters more than what is old in any case."""
-FAR_BEHIND_MS: Final = 10_000
+"""The longest between two looks at a partition that is behind: what it has to tell is old by more than a second in any
+case, and to catch up matters more."""
 STATUS_S: Final = 5.0
 """A status is sent so often, whatever happens: a page takes the silence of a few of these for a lost connection."""
 COMMENT_S: Final = 15.0
@@ -228,7 +228,7 @@ class Subject:
         gist = self._gist()
         try:
             while True:
-                await asyncio.sleep(LOOK_S if self._status.get("lagMs", 0) < FAR_BEHIND_MS else LOOK_BEHIND_S)
+                await asyncio.sleep(min(max(LOOK_S, self._status.get("lagMs", 0) / 1000), LOOK_BEHIND_S))
                 async with self._looked:
                     await self._look()
                 now, more = loop.time(), b""

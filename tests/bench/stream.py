@@ -16,9 +16,9 @@ from ecounters.errors import Stop
 from streams.sessions import Sessions
 from streams.settings import Settings
 from tests.bench.events import SIMULATED, simulated
-from tests.bench.measure import cpu_s, machine_cpu_s, rss_bytes, until_accepted
+from tests.bench.measure import cpu_s, machine_cpu_s, rss_bytes, until_accepted, until_committed
 from tests.bench.report import Table, median, say
-from tests.bench.stage import Stage
+from tests.bench.stage import Log, Stage, app_id
 from tests.support.workers import Place, Worker
 
 LISTENERS: Final = 2_000
@@ -30,7 +30,8 @@ NOTES: Final = (
     f"{LISTENERS:,} streams from a process of their own, each with a session of its own, shared out over the "
     f"{SIMULATED.users} users of the log, all of whose counters change all the time; runs with and without in turns",
     "job/s: a worker that has caught up, with its listeners, is stopped (SIGSTOP) while a log is published, and goes "
-    "on (SIGCONT): events a second from there until /metrics says that all are accepted, flushing as always",
+    "on (SIGCONT): events a second from there until the group's offsets are at the topic's ends: all is flushed, or it "
+    "would be chance whether the last flush is a part of it",
     "left: the rate with listeners to the rate without, of one pair; with other work on the machine it says little, as "
     "listeners cost by the second and events by their number",
     "CPU left: the share of a processor that the listeners do not take: the worker's CPU time (/proc/PID/stat) beyond "
@@ -96,22 +97,23 @@ def _run(stage: Stage, events: int, ssids: list[str]) -> Run:
         before = rss_bytes(worker.process.pid)
         with _listeners(stage, worker, ssids) as listeners:
             each = (rss_bytes(worker.process.pid) - before) / len(ssids) if ssids else 0.0
-            messages = _publish_stopped(stage, place, worker, events)
+            log = _publish_stopped(stage, place, worker, events)
             pids = worker.process.pid, stage.server.child.pid, os.getpid(), *([listeners.pid] if listeners else [])
             used, mine, all_used = cpu_s(worker.process.pid), sum(map(cpu_s, pids)), machine_cpu_s()
             worker.process.send_signal(signal.SIGCONT)
             began = time.time()
-            seconds = until_accepted(worker, messages) - began
+            until_accepted(worker, log.messages)
+            seconds = asyncio.run(until_committed(stage.broker, app_id(place), log.topic, log.ends)) - began
             used = cpu_s(worker.process.pid) - used
             others = (machine_cpu_s() - all_used - sum(map(cpu_s, pids)) + mine) / seconds
             payloads = _payloads(listeners) / seconds if listeners else 0.0
         worker.end()
-    return Run(messages / seconds, used / messages * US, max(0.0, others), payloads, each)
+    return Run(log.messages / seconds, used / log.messages * US, max(0.0, others), payloads, each)
 
 
-def _publish_stopped(stage: Stage, place: Place, worker: Worker, events: int) -> int:
+def _publish_stopped(stage: Stage, place: Place, worker: Worker, events: int) -> Log:
     worker.process.send_signal(signal.SIGSTOP)
-    return stage.publish(place, simulated(events)).messages
+    return stage.publish(place, simulated(events))
 
 
 @contextmanager

@@ -193,7 +193,7 @@ def test_listeners_to_the_same_share_the_looks() -> None:
     served.run(test)
 
 
-def test_a_worker_that_is_far_behind_is_looked_at_seldom() -> None:
+def test_a_partition_that_is_behind_is_looked_at_less_often() -> None:
     """It has its backlog to read, and what there is to tell is old; then it is as ever."""
     served = Served()
     served.lag_ms = 60_000
