@@ -22,6 +22,7 @@ from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.errors import KafkaError
 
 from ecounters.saving import Entry
+from streams.turns import Turn, Turns
 
 log = logging.getLogger(__name__)
 
@@ -153,8 +154,10 @@ class ChangelogWriter:
             await future
 
 
-async def read_changelog(broker: str, topic: str, partition: int) -> AsyncGenerator[list[Entry]]:
+async def read_changelog(broker: str, topic: str, partition: int, turns: Turns) -> AsyncGenerator[list[Entry]]:
     """All that has been committed to one partition until now, some entries at a time, in order.
+
+    They are read in turns, and handed over in them: nothing may be waited for before the next ones are asked for.
 
     To be called after the writer is open, so that nothing can be added meanwhile. KafkaError or TimeoutError if it
     cannot be read.
@@ -180,8 +183,10 @@ async def read_changelog(broker: str, topic: str, partition: int) -> AsyncGenera
                 fetched = await _next_fetched(consumer, tp)
             source = fetched._partition_records
             its_entries = source._records_iterator  # not the source itself: that may not be asked once it has ended
-            while entries := list(islice(its_entries, READ_STEP)):
-                yield entries
+            async with Turn(turns) as turn:
+                while entries := list(islice(its_entries, READ_STEP)):
+                    yield entries
+                    await turn.over()
             # Behind the last record comes the mark of its transaction, which nobody is handed.
             position = source.next_fetch_offset
             fetched._update_position()

@@ -171,10 +171,10 @@ class Part:
         restoring = Restoring(PartitionState(self.partition, self._context.partitions, self._context.policy))
         count = 0
         turns = self._context.turns
-        async with aclosing(read_changelog(settings.broker, settings.changelog_topic, self.partition)) as reading:
+        reading = read_changelog(settings.broker, settings.changelog_topic, self.partition, turns)
+        async with aclosing(reading):
             async for entries in reading:
-                async with Turn(turns):
-                    restoring.take(entries)
+                restoring.take(entries)
                 count += len(entries)
         async with self._context.making, Turn(turns) as turn:
             for _ in restoring.making():
@@ -192,7 +192,7 @@ class Part:
             except TimeoutError:
                 passed += 1
                 # What is far behind changes the same calls again soon: fewer, larger flushes let it catch up sooner.
-                if passed < FAR_BEHIND_INTERVALS and self._far_behind():
+                if self.followed and passed < FAR_BEHIND_INTERVALS and self._far_behind():
                     continue
             passed = 0
             self._wanted.clear()

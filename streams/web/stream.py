@@ -36,11 +36,11 @@ Answerer = Callable[[Account, Request, int], Awaitable[Answer]]
 COOKIE: Final = "ecounters"
 """Of the dashboard: its value is an ssid."""
 LOOK_S: Final = 1.0
-LOOK_BEHIND_S: Final = 3.0
-"""The longest between two looks at a partition that is behind: what it has to tell is old by more than a second in any
-case, and to catch up matters more."""
 STATUS_S: Final = 5.0
 """A status is sent so often, whatever happens: a page takes the silence of a few of these for a lost connection."""
+LOOK_BEHIND_S: Final = STATUS_S / 2
+"""The longest between two looks at a partition that is behind: what it has to tell is old by more than a second in any
+case, and to catch up matters more."""
 COMMENT_S: Final = 15.0
 CHECK_S: Final = 30.0
 """So often a listener's session is looked up again: a closed one is heard for so much longer, no more. Most of what an
@@ -228,7 +228,7 @@ class Subject:
         gist = self._gist()
         try:
             while True:
-                await asyncio.sleep(min(max(LOOK_S, self._status.get("lagMs", 0) / 1000), LOOK_BEHIND_S))
+                await asyncio.sleep(self._pause_s())
                 async with self._looked:
                     await self._look()
                 now, more = loop.time(), b""
@@ -247,6 +247,10 @@ class Subject:
         finally:
             for listener in self.listeners:
                 listener.end(why)
+
+    def _pause_s(self) -> float:
+        behind_s = 0.0 if "why" in self._status else self._status.get("lagMs", 0) / 1000
+        return min(max(LOOK_S, behind_s), LOOK_BEHIND_S)
 
     async def _tell(self, news: Frame, more: Frame | None, now: float) -> None:
         version, sent = self.version, 0

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
 
+from ecounters.errors import Stop
 from ecounters.routing import partition_of
 from streams.commands.publishing import Outgoing
 
@@ -45,10 +46,12 @@ def _lots(
             if partition not in batches:
                 batches[partition] = producer.create_batch()
             key = message.user_id and message.user_id.encode()
-            assert batches[partition].append(key=key, value=message.value, timestamp=None) is not None
+            if batches[partition].append(key=key, value=message.value, timestamp=None) is None:
+                raise Stop(f"a lot of {each} events does not fit into batches of {BATCH_BYTES} bytes")
         if at % each == each - 1:
             lots.append(sorted(batches.items()))
             batches = {}
+    lots.append(sorted(batches.items()))
     for lot in lots:
         for _, batch in lot:
             batch.close()

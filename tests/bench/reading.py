@@ -17,6 +17,7 @@ from ecounters.policy import Policy
 from ecounters.restoring import Restoring
 from ecounters.state import PartitionState
 from streams.changelog import read_changelog
+from streams.turns import Turns
 from streams.worker import GC_THRESHOLDS
 
 
@@ -27,7 +28,7 @@ async def _read(broker: str, topic: str, partitions: int) -> dict[str, float]:
     for partition in range(partitions):
         restoring = Restoring(PartitionState(partition, partitions, Policy()))
         began = time.process_time()
-        async for some in read_changelog(broker, topic, partition):
+        async for some in read_changelog(broker, topic, partition, Turns(1_000)):
             restoring.take(some)
             entries += len(some)
         read = time.process_time()

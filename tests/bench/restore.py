@@ -10,6 +10,7 @@ from typing import Final
 from ecounters.errors import Stop
 from ecounters.saving import Entry
 from streams.changelog import ChangelogWriter, read_changelog
+from streams.turns import Turns
 from tests.bench.measure import restored
 from tests.bench.report import Table, median, say
 from tests.bench.stage import PARTITIONS, Stage, app_id, outcome
@@ -73,7 +74,7 @@ def _measured(stage: Stage, place: Place) -> list[float]:
 async def _compact(broker: str, source: Place, target: Place, partition: int) -> None:
     """Write the last entry of each key; the position comes last, as in every cut."""
     last: dict[bytes, bytes | None] = {}
-    async for entries in read_changelog(broker, _changelog(source), partition):
+    async for entries in read_changelog(broker, _changelog(source), partition, Turns(1_000)):
         for key, value in entries:
             last.pop(key, None)
             last[key] = value

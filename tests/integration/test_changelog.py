@@ -21,6 +21,7 @@ from ecounters.windows import HOUR_MS, window_of
 from streams.changelog import read_changelog
 from streams.commands.publishing import Outgoing, Progress, at_speed, publish
 from streams.topics import CHANGELOG_CONFIG
+from streams.turns import Turns
 from tests.bench.events import Rounds, Switch
 from tests.support.audit import wait_until_flushed
 from tests.support.workers import Place, Worker
@@ -121,7 +122,7 @@ async def _size(place: Place) -> Size:
     sent, written = await _sent(place)
     count = 0
     last: dict[bytes, bytes | None] = {}
-    async for entries in read_changelog(place.broker, _changelog(place), 0):
+    async for entries in read_changelog(place.broker, _changelog(place), 0, Turns(1_000)):
         count += len(entries)
         last.update(entries)
     assert POSITION in last

@@ -19,7 +19,7 @@ settings.register_profile("explore", deadline=None, database=None, suppress_heal
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _sums_are_kept() -> Iterator[None]:
     """As of a span of many cells, which hypothesis seldom makes."""
     with pytest.MonkeyPatch.context() as patch:

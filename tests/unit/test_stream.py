@@ -202,7 +202,7 @@ def test_a_partition_that_is_behind_is_looked_at_less_often() -> None:
         async with session.get("/?ssid=x") as response:
             assert await told(response) == ("", "{}")
             looks, served.now, served.lag_ms = served.looks, b"2", 0
-            await asyncio.sleep(2 * LOOK_S)
+            await asyncio.sleep(1.8 * LOOK_S)
             assert served.looks == looks
             await told(response)
             assert await told(response) == ("", "2")
