@@ -30,12 +30,12 @@ NOTES: Final = (
     f"{LISTENERS:,} streams from a process of their own, each with a session of its own, shared out over the "
     f"{SIMULATED.users} users of the log, all of whose counters change all the time; runs with and without in turns",
     "job/s: a worker that has caught up, with its listeners, is stopped (SIGSTOP) while a log is published, and goes "
-    "on (SIGCONT): events a second from there until the group's offsets are at the topic's ends: all is flushed, or it "
-    "would be chance whether the last flush is a part of it",
+    "on (SIGCONT): events a second from there until /metrics says that all are accepted, flushing as always",
     "left: the rate with listeners to the rate without, of one pair; with other work on the machine it says little, as "
     "listeners cost by the second and events by their number",
     "CPU left: the share of a processor that the listeners do not take: the worker's CPU time (/proc/PID/stat) beyond "
-    "that of the events, by the run without, to the span. A worker is one thread, so this is what is left of its rate",
+    "that of the events, by the run without, to the span. A worker is one thread, so this is what is left of its rate. "
+    "Taken until the group's offsets are at the topic's ends, or it would be chance whether the last flush counts",
     "payloads/s: that all listeners got in the span",
     "KiB each: growth of VmRSS from before the listeners come until they are all there, for each",
 )
@@ -102,11 +102,11 @@ def _run(stage: Stage, events: int, ssids: list[str]) -> Run:
             used, mine, all_used = cpu_s(worker.process.pid), sum(map(cpu_s, pids)), machine_cpu_s()
             worker.process.send_signal(signal.SIGCONT)
             began = time.time()
-            until_accepted(worker, log.messages)
-            seconds = asyncio.run(until_committed(stage.broker, app_id(place), log.topic, log.ends)) - began
+            seconds = until_accepted(worker, log.messages) - began
+            whole_s = asyncio.run(until_committed(stage.broker, app_id(place), log.topic, log.ends)) - began
             used = cpu_s(worker.process.pid) - used
-            others = (machine_cpu_s() - all_used - sum(map(cpu_s, pids)) + mine) / seconds
-            payloads = _payloads(listeners) / seconds if listeners else 0.0
+            others = (machine_cpu_s() - all_used - sum(map(cpu_s, pids)) + mine) / whole_s
+            payloads = _payloads(listeners) / whole_s if listeners else 0.0
         worker.end()
     return Run(log.messages / seconds, used / log.messages * US, max(0.0, others), payloads, each)
 
