@@ -115,15 +115,11 @@ def etag(content: bytes) -> str:
 
 def in_order(entries: dict[str, int]) -> dict[str, int]:
     """A map as it is printed: whole numbers first, ascending by value, then the others in code point order."""
-    return dict(sorted(entries.items(), key=_rank))
-
-
-def _rank(entry: tuple[str, int]) -> tuple[bool, int, str]:
-    return _rank_of(entry[0])
+    return dict(sorted(entries.items(), key=lambda entry: _rank(entry[0])))
 
 
 @lru_cache(NAMES_MAX)
-def _rank_of(name: str) -> tuple[bool, int, str]:
+def _rank(name: str) -> tuple[bool, int, str]:
     whole = re.fullmatch(r"-?[0-9]+", name) is not None
     return not whole, int(name) if whole else 0, name
 

@@ -11,6 +11,7 @@ import signal
 import time
 from contextlib import suppress
 from dataclasses import replace
+from itertools import cycle
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
@@ -24,7 +25,6 @@ from tests.support.kafka import Cluster
 from tests.support.workers import Place, Reply, Worker
 
 EVENTS = 60_000
-NODES = 3
 RATE = 3_000.0
 BUSY = 3
 """Promises of seconds are for a machine that has nothing else to do; these tests may not depend on that."""
@@ -93,7 +93,7 @@ def test_a_broker_is_killed_and_comes_back(place: Place, cluster: Cluster) -> No
 
 def test_restored_partitions_answer_while_others_wait(place: Place, cluster: Cluster) -> None:
     """A worker restores while a broker is away that has the only copy of some: 503 with Retry-After for these alone."""
-    here = in_one_copy(place)
+    here = in_one_copy(place, cluster)
     add_users(here, (f"u{n + 1}" for n in range(USERS)))
     Feed(here, made_up(plan(16), 10_000), 0).wait()
     with Worker(here).wait_ready():
@@ -118,15 +118,15 @@ def test_restored_partitions_answer_while_others_wait(place: Place, cluster: Clu
     check(here, [worker.wait_ready(120)])
 
 
-def in_one_copy(place: Place) -> Place:
+def in_one_copy(place: Place, cluster: Cluster) -> Place:
     """Topics of one copy, beside those of the place: what is lost with their broker is away until it is back.
 
-    Partition p is on node p % NODES + 1, in all of them: Kafka's own choice may put all that has a user on one node.
+    The nodes have the partitions in turn, in all of them: Kafka's own choice may put all that has a user on one node.
     """
     here = replace(place, name=f"{place.name}-one", settings={**place.settings, "REPLICATION": 1})
     settings = load({name: value for name, value in here.environment().items() if name.startswith("ECOUNTERS_")})
     configs = {here.name: EVENTS_CONFIG, settings.changelog_topic: CHANGELOG_CONFIG, settings.dlq_topic: DLQ_CONFIG}
-    nodes = {partition: [partition % NODES + 1] for partition in range(here.partitions)}
+    nodes = {partition: [node] for partition, node in zip(range(here.partitions), cycle(cluster.nodes))}
 
     async def make() -> None:
         admin = AIOKafkaAdminClient(bootstrap_servers=settings.broker)
