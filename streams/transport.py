@@ -17,10 +17,11 @@ from contextlib import suppress
 from typing import Any, ClassVar, Final, NamedTuple, Protocol, cast
 
 from aiokafka.consumer.fetcher import FetchResult
-from aiokafka.errors import ConsumerStoppedError, CorruptRecordException, IllegalStateError, KafkaError
+from aiokafka.errors import ConsumerStoppedError, IllegalStateError, KafkaError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage, Message
 
+from streams.checksums import check_fetched
 from streams.group import Assignor, look_after
 
 RECORDS_MAX: Final = 4_000
@@ -75,6 +76,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         """The consumer is started here."""
         await super().on_start()
         consumer = self._ensure_consumer()
+        check_fetched(consumer)
         consumer._fetcher._proc_fetch_request = paced(consumer._fetcher._proc_fetch_request)
         look_after(consumer._coordinator, self._left_alone)
 
@@ -162,8 +164,6 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         records: list[Any] = []
         while len(records) < RECORDS_MAX and source._records.has_next():
             sent = source._records.next_batch()
-            if not sent.validate_crc():
-                raise CorruptRecordException(f"{tp}, after offset {source.next_fetch_offset - 1}")
             if not sent.is_control_batch:
                 found = list(sent)
                 if found and found[0].offset < source.next_fetch_offset:  # its head was read before

@@ -1,0 +1,88 @@
+"""What was spoilt on its way from the broker is fetched again, and nothing else is lost for it."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.protocol.fetch import FetchRequest
+
+from streams.checksums import check_fetched
+
+RECORDS = 50
+LIMIT_S = 30.0
+
+
+class BadWire:
+    """A fake of a broken network between client and broker: flips a bit of what comes from partition 0."""
+
+    def __init__(self, client: Any, times: int) -> None:
+        self._client = client
+        self.left = times
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    async def send(self, node_id: int, request: Any, **options: Any) -> Any:
+        """Send; the answer, as long as it lasts a spoilt one."""
+        response = await self._client.send(node_id, request, **options)
+        if isinstance(request, FetchRequest):
+            for _, partitions in response.topics:
+                for at, (partition, *head, records) in enumerate(partitions):
+                    if partition == 0 and records and self.left:
+                        self.left -= 1
+                        spoilt = bytearray(records)
+                        spoilt[-1] ^= 1
+                        partitions[at] = (partition, *head, bytes(spoilt))
+        return response
+
+
+async def read(broker: str, spoilt: int, wanted: dict[int, int]) -> tuple[dict[int, list[bytes]], BadWire]:
+    """Publish to two partitions and read until so many records of each are there."""
+    topic = f"wire-{uuid.uuid4().hex[:8]}"
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker)
+    await admin.start()
+    await admin.create_topics([NewTopic(topic, 2, 1)])
+    await admin.close()
+    async with AIOKafkaProducer(bootstrap_servers=broker) as producer:
+        for at in range(RECORDS):
+            for partition in (0, 1):
+                await producer.send(topic, b"%d" % at, partition=partition)
+        await producer.flush()
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=broker, auto_offset_reset="earliest", enable_auto_commit=False, check_crcs=False
+    )
+    await consumer.start()
+    try:
+        wire = consumer._fetcher._client = BadWire(consumer._fetcher._client, spoilt)
+        check_fetched(consumer)
+        parts = [TopicPartition(topic, partition) for partition in (0, 1)]
+        consumer.assign(parts)
+        got: dict[int, list[bytes]] = {0: [], 1: []}
+        async with asyncio.timeout(LIMIT_S):
+            while any(len(got[partition]) < count for partition, count in wanted.items()):
+                for tp, records in (await consumer.getmany(timeout_ms=200)).items():
+                    got[tp.partition] += [record.value for record in records]
+        return got, wire
+    finally:
+        await consumer.stop()
+
+
+def test_what_came_spoilt_is_fetched_again_and_told_once(broker: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Three times spoilt and then well: all records are there, once each and in order."""
+    got, wire = asyncio.run(read(broker, 3, {0: RECORDS, 1: RECORDS}))
+    assert wire.left == 0
+    assert got == {partition: [b"%d" % at for at in range(RECORDS)] for partition in (0, 1)}
+    told = [record.getMessage() for record in caplog.records if record.name == "streams.checksums"]
+    assert len(told) == 1 and "partition 0: the records from offset 0 on" in told[0], told
+
+
+def test_a_partition_whose_copy_is_spoilt_does_not_hold_up_the_others(broker: str) -> None:
+    """Nothing of it is taken for events, and the other one is read."""
+    got, _ = asyncio.run(read(broker, 1_000_000, {1: RECORDS}))
+    assert got[0] == []
+    assert got[1] == [b"%d" % at for at in range(RECORDS)]
