@@ -66,21 +66,21 @@ class PartitionState:
 
     # ------------------------------------------------------------------------------------------ events
 
-    def apply(self, records: Sequence[Record], begin: int, end: int, wall_ms: int) -> list[Refused]:
-        """Apply records[begin:end], in the log's order; those that were applied before are skipped.
+    def apply(self, records: Sequence[Record], wall_ms: int) -> list[Refused]:
+        """Apply records that follow one another in the log; those that were applied before are skipped.
 
         Returns what is not to be counted here; it must be published elsewhere before the next cut is acknowledged.
         """
         refused: list[Refused] = []
-        while begin < end and records[begin].offset < self.position:
-            begin += 1
-        if begin == end:
+        if records and records[0].offset < self.position:
+            records = [record for record in records if record.offset >= self.position]
+        if not records:
             return refused
         users: Any = self.users  # asked for None too, which it has not
         max_call_ms, arrival = self._max_call_ms, self.arrival
         ahead = self.policy.clock_ahead_ms
         latest = wall_ms + ahead
-        for record in records[begin:end]:
+        for record in records:
             try:
                 event: Any = parse(record.value)
                 user = users.get(event.user_id)
@@ -111,8 +111,8 @@ class PartitionState:
             except BadEvent as bad:
                 refused.append(Refused(record, bad.reason, bad.field, event.user_id if bad.reason is MISROUTED else ""))
         self.arrival = arrival
-        self.position = records[end - 1].offset + 1
-        self.tally.accepted += end - begin - len(refused)
+        self.position = records[-1].offset + 1
+        self.tally.accepted += len(records) - len(refused)
         return refused
 
     def skip_to(self, offset: int) -> None:

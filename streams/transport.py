@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from itertools import chain
 from typing import Any, ClassVar, Final, NamedTuple, Protocol, cast
 
 from aiokafka.consumer.fetcher import FetchResult
@@ -34,11 +35,16 @@ answers at once would be asked 2,000 times a second for nothing."""
 
 
 class Batch(NamedTuple):
-    """Records of one partition that follow one another. ``begin``: the offset that was asked for; ``end``: the next."""
+    """Records of one partition that follow one another. ``begin``: the offset that was asked for; ``end``: the next.
+
+    ``first``: the first record's, where there is one. ``records`` can be gone through once: a record is made when it
+    is asked for, and so is still in the processor's cache when it is counted, and no more are in memory than that.
+    """
 
     begin: int
     end: int
-    records: list[Any]
+    first: int | None
+    records: Iterator[Any]
 
 
 class Positions(Protocol):
@@ -161,20 +167,27 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         """
         source = result._partition_records
         begin = self._handed.get(tp, source.next_fetch_offset)
-        records: list[Any] = []
-        while len(records) < RECORDS_MAX and source._records.has_next():
+        first: int | None = None
+        parts: list[Iterable[Any]] = []
+        count = 0
+        while count < RECORDS_MAX and source._records.has_next():
             sent = source._records.next_batch()
             if not sent.is_control_batch:
-                found = list(sent)
-                if found and found[0].offset < source.next_fetch_offset:  # its head was read before
-                    found = [record for record in found if record.offset >= source.next_fetch_offset]
-                records += found
+                records: Iterable[Any] = sent
+                at = getattr(sent, "base_offset", -1)  # those of Kafka's old formats do not say
+                if at < source.next_fetch_offset:  # its head was read before
+                    records = [record for record in sent if record.offset >= source.next_fetch_offset]
+                    at = records[0].offset if records else None
+                if first is None:
+                    first = at
+                parts.append(iter(records))  # which is where a compressed one is unpacked
+                count += sent.next_offset - source.next_fetch_offset
             source.next_fetch_offset = sent.next_offset
         result._update_position()
         if not source._records.has_next():
             result._partition_records = None
         self._handed[tp] = source.next_fetch_offset
-        return Batch(begin, source.next_fetch_offset, records)
+        return Batch(begin, source.next_fetch_offset, first, chain.from_iterable(parts))
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         """Commit, and say whether it could be done. Offsets only tell the lag: no reason to end the worker."""
@@ -258,9 +271,8 @@ class Consumer(driver.Consumer):
                 await self.wait_first(self.callback(message), self.suspend_flow.wait())
 
     def _batch_message(self, tp: TP, batch: Batch, generation: int) -> ConsumerMessage:
-        stamp = batch.records[-1].timestamp / 1000 if batch.records else time.time()
         return ConsumerMessage(
-            tp.topic, tp.partition, batch.end - 1, stamp, 0, [], None,
+            tp.topic, tp.partition, batch.end - 1, time.time(), 0, [], None,
             cast(Any, batch), None, None, None, tp, generation_id=generation,
         )  # fmt: skip
 

@@ -70,7 +70,7 @@ def _user() -> User:
     for offset, record in enumerate(records):
         record.offset = offset
     state = PartitionState(0, 1, Policy())
-    refused = state.apply(records, 0, len(records), records[-1].timestamp)
+    refused = state.apply(records, records[-1].timestamp)
     user = state.users["u1"]
     user.settle()
     cells = sum(len(span.cells) for span in user.spans.windows.values())

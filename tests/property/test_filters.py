@@ -78,9 +78,9 @@ def happened(log: list[Step], partition: int, zone: ZoneInfo) -> tuple[Partition
 
 
 def _read(state: PartitionState, again: Recount, records: list[LogRecord]) -> None:
-    at = len(records) - 1
-    state.apply(records, at, at + 1, records[at].timestamp)
-    again.read([(records[at].offset, records[at].timestamp, records[at].value)])
+    record = records[-1]
+    state.apply([record], record.timestamp)
+    again.read([(record.offset, record.timestamp, record.value)])
     state.advance(0, at_end=False)
 
 

@@ -54,7 +54,7 @@ class Both:
         begin = len(self.log)
         self.log += records
         self.recount.read((one.offset, one.timestamp, one.value) for one in self.log[max(0, begin - 3) :])
-        found = self.state.apply(self.log, begin, len(self.log), records[-1].timestamp)
+        found = self.state.apply(records, records[-1].timestamp)
         self.refused += [(one.record.offset, one.reason, one.field) for one in found]
 
     def crash(self) -> None:

@@ -45,7 +45,7 @@ def do(state: PartitionState, step: Step, log: list[LogRecord], entries: list[En
     """Let a step happen to one partition's state; cuts go to ``entries`` if there is a changelog."""
     if step.what == "event" and step.record is not None:
         log.append(step.record)
-        state.apply(log, len(log) - 1, len(log), step.record.timestamp)
+        state.apply([step.record], step.record.timestamp)
     elif step.what == "pass" and log:
         state.advance(log[-1].timestamp + step.number * 40, at_end=step.number % 3 > 0)
     elif step.what == "look":
@@ -124,7 +124,7 @@ def test_redelivery_after_a_restore_changes_nothing(steps: list[Step], crash: in
         worker = restored(entries, partition, PARTITIONS)
         worker.advance(0, at_end=False)
         before = image(worker)
-        assert worker.apply(log, min(back, len(log)), len(log), FAR_MS) == []
+        assert worker.apply(log[back:], FAR_MS) == []
         worker.advance(0, at_end=False)
         assert image(worker) == before
         whole, begin = list(log), min(back, len(log))
@@ -132,7 +132,7 @@ def test_redelivery_after_a_restore_changes_nothing(steps: list[Step], crash: in
             if step.what != "roll":  # the other worker makes no roll-ups meanwhile
                 do(state, step, log, None)
             whole += [step.record] if step.record is not None else []
-        worker.apply(whole, begin, len(whole), FAR_MS)
+        worker.apply(whole[begin:], FAR_MS)
         level([state, worker])
 
 
@@ -151,7 +151,7 @@ def test_batches_and_looks_do_not_matter(steps: list[Step], sizes: list[int]) ->
         batched, begin = PartitionState(partition, PARTITIONS, Policy()), 0
         for size in sizes:
             end = min(begin + size, len(log))
-            batched.apply(log, begin, end, FAR_MS)
+            batched.apply(log[begin:end], FAR_MS)
             begin = end
         batched.advance(0, at_end=False)
         level([state, batched])

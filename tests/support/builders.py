@@ -172,7 +172,7 @@ class Feed:
             at = ms(arrived) if arrived is not None else max(time, self.log[-1].timestamp if self.log else 0)
             self.log.append(LogRecord(len(self.log), at, value))
         wall = max((record.timestamp for record in self.log), default=0)
-        refused = self.state.apply(self.log, begin, len(self.log), wall)
+        refused = self.state.apply(self.log[begin:], wall)
         return [(one.reason, one.field) for one in refused]
 
     def clock(self, at: float) -> Self:

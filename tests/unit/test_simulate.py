@@ -63,7 +63,7 @@ def told(log: list[Seen]) -> list[dict[str, Any]]:
     """What the counters say of each user, after the last event."""
     state = PartitionState(0, 1, Policy())
     records = [LogRecord(at, one.published.at_ms, one.published.value) for at, one in enumerate(log)]
-    assert state.apply(records, 0, len(records), log[-1].published.at_ms) == []
+    assert state.apply(records, log[-1].published.at_ms) == []
     state.advance(0, at_end=False)
     return [answer_of(state, f"u{n + 1}") for n in range(USERS)]
 

@@ -46,8 +46,8 @@ def refusals(messages: list[Published]) -> Counter[str]:
     state = PartitionState(0, 1, Policy())
     records = [LogRecord(at, one.at_ms, one.value) for at, one in enumerate(messages)]
     reasons: Counter[str] = Counter()
-    for at, record in enumerate(records):
-        reasons.update(one.reason for one in state.apply(records, at, at + 1, record.timestamp))
+    for record in records:
+        reasons.update(one.reason for one in state.apply([record], record.timestamp))
         state.advance(0, at_end=False)
     return reasons
 

@@ -70,7 +70,7 @@ def test_a_clock_is_held_against_the_wall_too() -> None:
     """Kafka's timestamp may be the producer's own, so the wall clock is asked as well."""
     state = PartitionState(0, 1, Policy())
     record = LogRecord(0, ms(DAY), encoded(call().started(301).events[0]))
-    assert [one.reason for one in state.apply([record], 0, 1, ms(0))] == ["clock_ahead"]
+    assert [one.reason for one in state.apply([record], ms(0))] == ["clock_ahead"]
 
 
 def test_misrouted_goes_before_ahead_and_late() -> None:
@@ -78,7 +78,7 @@ def test_misrouted_goes_before_ahead_and_late() -> None:
     state = PartitionState(partition_of("u1", 8), 8, Policy())
     other = next(user for user in map(str, range(99)) if partition_of(user, 8) != state.partition)
     record = LogRecord(0, 0, encoded(call("c1", other).started(DAY).events[0]))
-    (refused,) = state.apply([record], 0, 1, 0)
+    (refused,) = state.apply([record], 0)
     assert (refused.reason, refused.user_id, refused.record) == ("misrouted", other, record)
     assert (state.users, state.watermark) == ({}, 0)
 
@@ -250,12 +250,12 @@ def test_records_below_the_position_are_skipped() -> None:
     events = [*call("c1").started(0).ended(9, 16).events, *call("c2").started(1).events]
     log = [LogRecord(7 * at, ms(99), encoded(one)) for at, one in enumerate(events)]
     feed = Feed()
-    assert feed.state.apply(log, 0, 2, ms(99)) == []
+    assert feed.state.apply(log[:2], ms(99)) == []
     assert feed.state.position == 8
-    assert feed.state.apply(log, 0, 3, ms(99)) == []
+    assert feed.state.apply(log, ms(99)) == []
     assert (feed.state.position, feed.state.tally.accepted) == (15, 3)
-    assert feed.state.apply(log, 0, 3, ms(99)) == []
-    assert feed.state.apply(log, 3, 3, ms(99)) == []
+    assert feed.state.apply(log, ms(99)) == []
+    assert feed.state.apply([], ms(99)) == []
     assert (feed.state.position, feed.state.tally.accepted, *picked(feed, "TC")) == (15, 3, 2)
 
 
