@@ -62,7 +62,7 @@ class Leg(Struct, array_like=True, gc=False):
 
 
 class Call(Struct, gc=False, eq=False):
-    """One call's record. The fields up to ``silence`` are what the changelog keeps (``saved_form``).
+    """One call's record. ``saved_form`` is what the changelog keeps of it.
 
     There are as many of these as live calls, and a field less is 8 bytes less for each. ``system``: (when, status) of
     the end that a switch's restart or snapshot gave. ``moves``: of TRANSFERRED and FORWARDED. ``ivrs``: flat, four
@@ -70,7 +70,16 @@ class Call(Struct, gc=False, eq=False):
     """
 
     id: str
+
+    # What nearly every event looks at comes first: side by side, as the processor's cache fetches it.
     last: int = 0
+    due: int = 0  # its place in a wheel; of this process only
+    known: int = 0
+    silence: int = LIVE
+    marks: int = 0  # of TOUCHED, DIRTY and SAVED; of this process only
+    legs: tuple[Leg, ...] | None = None
+    user: Any = None  # whose it is; of this process only
+
     start: int = 0
     start_id: str = ""
     type: str = ""
@@ -83,22 +92,16 @@ class Call(Struct, gc=False, eq=False):
     status: int = 0
     ended_by: str = ""
     system: tuple[int, int] | None = None
-    known: int = 0
     moves: int = 0
-    legs: tuple[Leg, ...] | None = None
     holds: tuple[tuple[int, str, bool], ...] | None = None
     ivrs: tuple[Any, ...] | None = None
     dtmfs: dict[str, tuple[int, str, bool, str]] | None = None
-    silence: int = LIVE
 
     # Of this process only.
     cell: Cell | None = None  # where the call is counted, and
     ones: tuple[str, ...] = ()  # with what: these slots by 1,
     sums: tuple[Any, ...] = ()  # and (slot, amount, slot, amount, ...)
     live_key: tuple[str, str, str, str] | None = None  # under what it is counted as live
-    due: int = 0  # its place in a wheel
-    marks: int = 0  # of TOUCHED, DIRTY and SAVED
-    user: Any = None  # whose it is
 
     @property
     def ended(self) -> int:
@@ -154,9 +157,10 @@ class SavedCall(Struct, array_like=True, gc=False):
         _forget_texts()
         call_type, campaign, did, switch = self.type, self.campaign, self.did, self.switch
         return Call(
-            call_id, self.last, self.start, self.start_id, _same(call_type, call_type), _same(campaign, campaign),
-            _same(did, did), self.number, _same(switch, switch), self.end, self.end_id, self.status, self.ended_by,
-            self.system, self.known, self.moves, self.legs, self.holds, self.ivrs, self.dtmfs, self.silence,
+            call_id, self.last, 0, self.known, self.silence, 0, self.legs, None,
+            self.start, self.start_id, _same(call_type, call_type), _same(campaign, campaign), _same(did, did),
+            self.number, _same(switch, switch), self.end, self.end_id, self.status, self.ended_by, self.system,
+            self.moves, self.holds, self.ivrs, self.dtmfs,
         )  # fmt: skip
 
 

@@ -13,11 +13,15 @@ from ecounters.windows import MINUTE_MS
 
 
 class _Bucket:
-    """The calls that were put into one minute; ``moved``: how many of them are there no more."""
+    """The calls that were put into one minute; ``moved``: how many of them are there no more.
 
-    __slots__ = ("calls", "moved")
+    ``place``: their ``due``, one object for all of them.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("calls", "moved", "place")
+
+    def __init__(self, place: int) -> None:
+        self.place = place
         self.calls: list[Call] = []
         self.moved = 0
 
@@ -43,10 +47,10 @@ class Wheel:
         minute = due_ms // MINUTE_MS
         bucket = self._buckets.get(minute)
         if bucket is None:
-            bucket = self._buckets[minute] = _Bucket()
+            bucket = self._buckets[minute] = _Bucket(self._sign * minute)
             heapq.heappush(self._minutes, minute)
         bucket.calls.append(call)
-        call.due = self._sign * minute
+        call.due = bucket.place
 
     def remove(self, call: Call) -> None:
         """Let a call that is in this wheel be nowhere."""
