@@ -166,6 +166,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         Reads the producers' batches themselves: what aiokafka does for each record costs as much as to count it.
         """
         source = result._partition_records
+        source._records_iterator = None  # never begun here, and in a cycle with it: both would keep all that was sent
         begin = self._handed.get(tp, source.next_fetch_offset)
         first: int | None = None
         parts: list[Iterable[Any]] = []

@@ -1,0 +1,66 @@
+"""What the transport hands over, it lets go."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import uuid
+import weakref
+from types import SimpleNamespace
+from typing import Any, cast
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from streams.transport import ConsumerThread
+
+RECORDS = 2_000
+LIMIT_S = 30.0
+
+
+async def handed_over(broker: str) -> tuple[int, list[weakref.ref[Any]]]:
+    """How many records were read of what had been published, and what had been fetched for that."""
+    topic = f"held-{uuid.uuid4().hex[:8]}"
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker)
+    await admin.start()
+    await admin.create_topics([NewTopic(topic, 1, 1)])
+    await admin.close()
+    async with AIOKafkaProducer(bootstrap_servers=broker) as producer:
+        for at in range(RECORDS):
+            await producer.send(topic, b"%d" % at * 20)
+        await producer.flush()
+    thread = cast(ConsumerThread, SimpleNamespace(_handed={}))
+    tp = TopicPartition(topic, 0)
+    consumer: Any = AIOKafkaConsumer(bootstrap_servers=broker, auto_offset_reset="earliest", enable_auto_commit=False)
+    await consumer.start()
+    try:
+        consumer.assign([tp])
+        count, sources = 0, []
+        async with asyncio.timeout(LIMIT_S):
+            while count < RECORDS:
+                result = consumer._fetcher._records.get(tp)
+                if result is None:
+                    await consumer._fetcher._create_fetch_waiter()
+                    continue
+                if result.check_assignment(tp):
+                    sources.append(weakref.ref(result._partition_records))
+                    batch = ConsumerThread._batch(thread, tp, result)
+                    count += sum(1 for _ in batch.records)
+                if not result.has_more():
+                    del consumer._fetcher._records[tp], result
+                    consumer._fetcher._notify(consumer._fetcher._wait_consume_future)
+        return count, sources
+    finally:
+        await consumer.stop()
+
+
+def test_what_was_read_is_not_kept_until_the_garbage_collector_comes(broker: str) -> None:
+    """It comes seldom, and a fetch holds megabytes: 100 MB of read events lay in memory so."""
+    gc.collect()
+    gc.disable()
+    try:
+        count, sources = asyncio.run(handed_over(broker))
+        assert count == RECORDS and sources
+        assert [source() for source in sources if source() is not None] == []
+    finally:
+        gc.enable()
