@@ -114,9 +114,8 @@ _KINDS: dict[Ones, Ones] = {}
 _KINDS_MAX: Final = 65_536
 
 
-def contributions(call: Call) -> tuple[Ones, Sums]:
-    """What a started call adds to the cell of its window, type, campaign, DID and status."""
-    ended = call.ended
+def contributions(call: Call, ended: int) -> tuple[Ones, Sums]:
+    """What a started call adds to the cell of its window, type, campaign, DID and status. ``ended``: ``call.ended``."""
     ones = ["TC"]
     sums: list[Any] = []
     if call.known == FRESH:
@@ -232,8 +231,6 @@ def _held(holds: tuple[tuple[int, str, bool], ...], ended: int) -> tuple[int, in
     return total, intervals
 
 
-def live_key(call: Call) -> tuple[str, str, str, str] | None:
-    """(type, campaign, DID, IVR) under which a call counts as live; None if it does not."""
-    if not call.start or call.ended:
-        return None
+def live_key(call: Call) -> tuple[str, str, str, str]:
+    """(type, campaign, DID, IVR) under which a live call counts."""
     return call.type, call.campaign, call.did, current_ivr(call) if call.ivrs else ""

@@ -73,11 +73,15 @@ def _parse_carefully(value: bytes | None) -> AnyEvent:
         raise BadEvent("too_large", "")
     raw = _object(value)
     declared = _declared_type(raw)
-    fields: dict[str, Any] = {"id": _required(raw, "id"), "ts": _time(raw.get("ts"))}
+    fields: dict[str, Any] = {"id": _required(raw.get("id"), "id"), "ts": _time(raw.get("ts"))}
     for name, attribute_name, required in _PLANS[declared.name]:
-        got = _required(raw, name) if required else _optional(raw, name)
-        if got is not None:
-            fields[attribute_name] = got
+        given = raw.get(name)
+        if required:
+            fields[attribute_name] = _required(given, name)
+        elif given is not None:
+            got = _optional(given, name)
+            if got is not None:
+                fields[attribute_name] = got
     # Not checked once more: what the functions of FIELDS let through is what the class declares.
     event: AnyEvent = declared.cls(**fields)  # type: ignore[assignment]
     return event
@@ -129,19 +133,17 @@ def _declared_type(raw: dict[str, Any]) -> EventType:
     return declared
 
 
-def _required(raw: dict[str, Any], name: str) -> Any:
-    if raw.get(name) is None:
+def _required(given: Any, name: str) -> Any:
+    if given is None:
         raise BadEvent("missing", name)
-    got = FIELDS[name](raw[name], name)
+    got = FIELDS[name](given, name)
     if got is None or got == "":
         raise BadEvent("empty_id" if name in _IDS else "bad_value", name)
     return got
 
 
-def _optional(raw: dict[str, Any], name: str) -> Any:
-    given = raw.get(name)
-    if given is None:
-        return None
+def _optional(given: Any, name: str) -> Any:
+    """None: as if it were not there."""
     got = FIELDS[name](given, name)
     if got == "":
         # An id that is given must name something; an empty leg is the simple switch's leg "1".

@@ -30,7 +30,7 @@ from ecounters.calls import (
     Call,
 )
 from ecounters.errors import BadEvent
-from ecounters.event_types import AnyEvent, BalanceUpdated, Ended, Started, SwitchSnapshot
+from ecounters.event_types import TYPES, AnyEvent, BalanceUpdated, Ended, Started, SwitchSnapshot
 from ecounters.events import parse
 from ecounters.policy import Policy
 from ecounters.records import MISROUTED, Record, Refused, Tally
@@ -80,6 +80,7 @@ class PartitionState:
         max_call_ms, arrival = self._max_call_ms, self.arrival
         ahead = self.policy.clock_ahead_ms
         latest = wall_ms + ahead
+        joins = _JOINS
         for record in records:
             try:
                 event: Any = parse(record.value)
@@ -87,9 +88,9 @@ class PartitionState:
                 if user is None and event.user_id is not None:
                     user = self._new_user(event.user_id)
                 ts, timestamp = event.ts, record.timestamp
-                if ts > timestamp + ahead or ts > latest:
+                if ts > latest or (ts > timestamp and ts > timestamp + ahead):
                     raise BadEvent("clock_ahead", "ts")
-                join = JOIN.get(type(event))
+                join = joins[type(event)]
                 if join is None:
                     self._of_no_call(event, user)
                 else:
@@ -386,5 +387,7 @@ class PartitionState:
 
 
 _MARKED = TOUCHED | DIRTY
+_JOINS = {declared.cls: JOIN.get(declared.cls) for declared in TYPES.values()}
+"""None: of no call."""
 _JOIN_START = JOIN[Started]
 _JOIN_END = JOIN[Ended]

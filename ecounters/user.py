@@ -60,21 +60,21 @@ class User:
             self._recount(call)
 
     def _recount(self, call: Call) -> None:
+        ended = call.ended
         if call.start:
-            ended = call.ended
-            ones, sums = contributions(call)
+            ones, sums = contributions(call, ended)
             dims = (call.type, call.campaign, call.did, call.end_status if ended else None)
-            cell = self.spans.cell(window_of(call.start), dims)
-            if cell is not call.cell or ones is not call.ones or sums != call.sums:
-                if call.cell is not None:
-                    self.spans.add(call.cell, call.ones, call.sums, -1)
+            cell, was = self.spans.cell(window_of(call.start), dims), call.cell
+            if cell is not was or ones is not call.ones or sums != call.sums:
+                if was is not None:
+                    self.spans.add(was, call.ones, call.sums, -1)
                 self.spans.add(cell, ones, sums, 1)
                 call.cell, call.ones, call.sums = cell, ones, sums
-        self.recount_live(call)
+        self._recount_live(call, ended)
 
-    def recount_live(self, call: Call) -> None:
+    def _recount_live(self, call: Call, ended: int) -> None:
         """Move the call among the live calls to where it is now."""
-        was, now = call.live_key, live_key(call)
+        was, now = call.live_key, live_key(call) if call.start and not ended else None
         if was != now:
             if was is not None:
                 self._live(was, -1)
@@ -104,7 +104,7 @@ class User:
         if call.end and not call.silence:
             return  # most of these are never heard of again: ``recollect`` is for the others
         self.recollect(call)
-        self.recount_live(call)
+        self._recount_live(call, call.ended)
         if call.silence == SUSPECTED and call.live_key is not None:
             self.suspected += 1
 
@@ -112,9 +112,10 @@ class User:
         """Find out what a call from the changelog was counted with; no later than when it is about to change."""
         window = window_of(call.start)
         if call.start and self.spans.has(window):  # else it has outlived what it was counted in
-            dims = (call.type, call.campaign, call.did, call.end_status if call.ended else None)
+            ended = call.ended
+            dims = (call.type, call.campaign, call.did, call.end_status if ended else None)
             call.cell = self.spans.cell(window, dims)
-            call.ones, call.sums = contributions(call)
+            call.ones, call.sums = contributions(call, ended)
 
     def set_silence(self, call: Call, silence: int) -> bool:
         """Note how long a call has been silent; whether that changes what it counts as."""
