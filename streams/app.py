@@ -105,6 +105,8 @@ def _options(settings: Settings) -> dict[str, Any]:
         "broker_commit_interval": 1.0,
         "consumer_auto_offset_reset": "earliest",
         "consumer_max_fetch_size": settings.fetch_bytes,
+        # streams.checksums does.
+        "broker_check_crcs": False,
         # 20 minutes otherwise: a broker that is away would hold up the end of the process.
         "producer_request_timeout": REQUEST_LIMIT_S,
         "producer_acks": -1,

@@ -22,7 +22,6 @@ from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.errors import KafkaError
 
 from ecounters.saving import Entry
-from streams.checksums import check_fetched
 from streams.turns import Turn, Turns
 
 log = logging.getLogger(__name__)
@@ -171,12 +170,10 @@ async def read_changelog(broker: str, topic: str, partition: int, turns: Turns) 
         auto_offset_reset="earliest",
         max_partition_fetch_bytes=FETCH_BYTES,
         fetch_max_wait_ms=100,
-        check_crcs=False,
     )
     try:
         async with asyncio.timeout(LIMIT_S):
             await consumer.start()
-            check_fetched(consumer)
             consumer.assign([tp])
             await consumer.seek_to_beginning(tp)
             end = (await consumer.end_offsets([tp]))[tp]

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from itertools import chain
 from typing import Any, ClassVar, Final, NamedTuple, Protocol, cast
 
@@ -37,8 +36,8 @@ answers at once would be asked 2,000 times a second for nothing."""
 class Batch(NamedTuple):
     """Records of one partition that follow one another. ``begin``: the offset that was asked for; ``end``: the next.
 
-    ``first``: the first record's, where there is one. ``records`` can be gone through once: a record is made when it
-    is asked for, and so is still in the processor's cache when it is counted, and no more are in memory than that.
+    ``first``: from where on there can be records, if there are any. ``records`` can be gone through once: a record is
+    made when it is asked for, and so is still in the processor's cache when it is counted.
     """
 
     begin: int
@@ -183,7 +182,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
                     first = at
                 parts.append(iter(records))  # which is where a compressed one is unpacked
                 count += sent.next_offset - source.next_fetch_offset
-            source.next_fetch_offset = sent.next_offset
+            source.next_fetch_offset = max(source.next_fetch_offset, sent.next_offset)
         result._update_position()
         if not source._records.has_next():
             result._partition_records = None
@@ -220,12 +219,15 @@ def paced(fetch: Callable[..., Awaitable[bool]]) -> Callable[..., Awaitable[bool
 
     async def fetched(*args: Any) -> bool:
         began = time.monotonic()
-        got = await fetch(*args)
-        rest = EMPTY_FETCH_S - (time.monotonic() - began)
-        if not got and rest > 0:
-            # The fetcher cancels this when it is closed, and waits for what aiokafka's own fetch says then: False.
-            with suppress(asyncio.CancelledError):
+        try:
+            got = await fetch(*args)
+            rest = EMPTY_FETCH_S - (time.monotonic() - began)
+            if not got and rest > 0:
                 await asyncio.sleep(rest)
+        except asyncio.CancelledError:
+            # The fetcher cancels this when it is closed and then waits for its answer, but cannot do with another than
+            # one; aiokafka's own fetch knows that where it waits for the broker, though not where it pauses.
+            return False
         return got
 
     return fetched

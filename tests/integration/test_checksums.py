@@ -14,15 +14,19 @@ from aiokafka.protocol.fetch import FetchRequest
 from streams.checksums import check_fetched
 
 RECORDS = 50
+HALF = 25
+FIRST, LAST = 61, -1
+"""A byte of the first batch's first record, and one of the last batch's last."""
 LIMIT_S = 30.0
 
 
 class BadWire:
     """A fake of a broken network between client and broker: flips a bit of what comes from partition 0."""
 
-    def __init__(self, client: Any, times: int) -> None:
+    def __init__(self, client: Any, times: int, place: int) -> None:
         self._client = client
         self.left = times
+        self.place = place
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
@@ -36,29 +40,30 @@ class BadWire:
                     if partition == 0 and records and self.left:
                         self.left -= 1
                         spoilt = bytearray(records)
-                        spoilt[-1] ^= 1
+                        spoilt[self.place] ^= 1
                         partitions[at] = (partition, *head, bytes(spoilt))
         return response
 
 
-async def read(broker: str, spoilt: int, wanted: dict[int, int]) -> tuple[dict[int, list[bytes]], BadWire]:
-    """Publish to two partitions and read until so many records of each are there."""
+async def read(broker: str, spoilt: int, wanted: dict[int, int], place: int) -> tuple[dict[int, list[bytes]], BadWire]:
+    """Publish to two partitions, in two batches each, and read until so many records of each are there."""
     topic = f"wire-{uuid.uuid4().hex[:8]}"
     admin = AIOKafkaAdminClient(bootstrap_servers=broker)
     await admin.start()
     await admin.create_topics([NewTopic(topic, 2, 1)])
     await admin.close()
     async with AIOKafkaProducer(bootstrap_servers=broker) as producer:
-        for at in range(RECORDS):
-            for partition in (0, 1):
-                await producer.send(topic, b"%d" % at, partition=partition)
-        await producer.flush()
+        for half in (range(HALF), range(HALF, RECORDS)):
+            for at in half:
+                for partition in (0, 1):
+                    await producer.send(topic, b"%d" % at, partition=partition)
+            await producer.flush()
     consumer = AIOKafkaConsumer(
         bootstrap_servers=broker, auto_offset_reset="earliest", enable_auto_commit=False, check_crcs=False
     )
     await consumer.start()
     try:
-        wire = consumer._fetcher._client = BadWire(consumer._fetcher._client, spoilt)
+        wire = consumer._fetcher._client = BadWire(consumer._fetcher._client, spoilt, place)
         check_fetched(consumer)
         parts = [TopicPartition(topic, partition) for partition in (0, 1)]
         consumer.assign(parts)
@@ -72,17 +77,21 @@ async def read(broker: str, spoilt: int, wanted: dict[int, int]) -> tuple[dict[i
         await consumer.stop()
 
 
-def test_what_came_spoilt_is_fetched_again_and_told_once(broker: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Three times spoilt and then well: all records are there, once each and in order."""
-    got, wire = asyncio.run(read(broker, 3, {0: RECORDS, 1: RECORDS}))
+@pytest.mark.parametrize(("place", "offset"), [(FIRST, 0), (LAST, HALF)])
+def test_what_came_spoilt_is_fetched_again_and_told_once(
+    broker: str, caplog: pytest.LogCaptureFixture, place: int, offset: int
+) -> None:
+    """Twice spoilt and then well: all records are there, once each and in order."""
+    got, wire = asyncio.run(read(broker, 2, {0: RECORDS, 1: RECORDS}, place))
     assert wire.left == 0
     assert got == {partition: [b"%d" % at for at in range(RECORDS)] for partition in (0, 1)}
     told = [record.getMessage() for record in caplog.records if record.name == "streams.checksums"]
-    assert len(told) == 1 and "partition 0: the records from offset 0 on" in told[0], told
+    assert len(told) == 1 and f"partition 0: the records from offset {offset} on" in told[0], told
 
 
-def test_a_partition_whose_copy_is_spoilt_does_not_hold_up_the_others(broker: str) -> None:
-    """Nothing of it is taken for events, and the other one is read."""
-    got, _ = asyncio.run(read(broker, 1_000_000, {1: RECORDS}))
-    assert got[0] == []
+@pytest.mark.parametrize(("place", "well"), [(FIRST, 0), (LAST, HALF)])
+def test_what_is_spoilt_for_good_holds_up_nothing_else(broker: str, place: int, well: int) -> None:
+    """Nothing of it is taken for events; what was before it, and the other partition, are read."""
+    got, _ = asyncio.run(read(broker, 1_000_000, {0: well, 1: RECORDS}, place))
+    assert got[0] == [b"%d" % at for at in range(well)]
     assert got[1] == [b"%d" % at for at in range(RECORDS)]

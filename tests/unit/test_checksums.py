@@ -9,7 +9,7 @@ import pytest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 
-from streams.checksums import first_spoilt
+from streams.checksums import Spoilt, first_spoilt
 
 SUMMED_FROM = 21
 """Of a batch: what comes before it, the place in the log and the leader's epoch, the broker writes without a sum."""
@@ -47,15 +47,15 @@ def test_every_spoilt_bit_is_found_and_its_batch_named() -> None:
             for bit in range(8):
                 spoilt = one + other
                 spoilt[at] ^= 1 << bit
-                assert first_spoilt(bytes(spoilt)) == first, (at, bit)
+                assert first_spoilt(bytes(spoilt)) == Spoilt(begin, first), (at, bit)
 
 
 def test_a_length_that_cannot_be_is_spoilt_too() -> None:
     """Not gone through for ever."""
-    for length in (-12, -1, 0, 8):
+    for length in (-12, -1, 0, 8, 100_000):
         spoilt = batch(7, [b"a"])
         spoilt[8:12] = length.to_bytes(4, "big", signed=True)
-        assert first_spoilt(bytes(spoilt)) == 7, length
+        assert first_spoilt(bytes(spoilt)) == Spoilt(0, 7), length
 
 
 @pytest.mark.parametrize("magic", [0, 1])
@@ -70,7 +70,7 @@ def test_messages_of_old_formats_are_checked_as_well(magic: int) -> None:
     for place in (0, 2):
         spoilt = bytearray(whole)
         spoilt[place * size + size - 1] ^= 1
-        assert first_spoilt(bytes(spoilt)) == 5 + place
+        assert first_spoilt(bytes(spoilt)) == Spoilt(0, 5)
 
 
 def test_bytes_that_are_no_batches_are_an_answer_and_no_error() -> None:
@@ -78,4 +78,4 @@ def test_bytes_that_are_no_batches_are_an_answer_and_no_error() -> None:
     chance = random.Random(1)
     for size in (*range(80), *(chance.randrange(80, 300) for _ in range(300))):
         found = first_spoilt(bytes([*chance.randbytes(min(size, 16)), *[2][: size > 16], *chance.randbytes(size)]))
-        assert found is None or isinstance(found, int)
+        assert found is None or isinstance(found, Spoilt)
