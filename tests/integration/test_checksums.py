@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.protocol.fetch import FetchRequest
 
 from streams.checksums import check_fetched
+from tests.support.topic import filled_topic
 
 RECORDS = 50
 HALF = 25
@@ -47,17 +46,8 @@ class BadWire:
 
 async def read(broker: str, spoilt: int, wanted: dict[int, int], place: int) -> tuple[dict[int, list[bytes]], BadWire]:
     """Publish to two partitions, in two batches each, and read until so many records of each are there."""
-    topic = f"wire-{uuid.uuid4().hex[:8]}"
-    admin = AIOKafkaAdminClient(bootstrap_servers=broker)
-    await admin.start()
-    await admin.create_topics([NewTopic(topic, 2, 1)])
-    await admin.close()
-    async with AIOKafkaProducer(bootstrap_servers=broker) as producer:
-        for half in (range(HALF), range(HALF, RECORDS)):
-            for at in half:
-                for partition in (0, 1):
-                    await producer.send(topic, b"%d" % at, partition=partition)
-            await producer.flush()
+    values = [b"%d" % at for at in range(RECORDS)]
+    topic = await filled_topic(broker, 2, (values[:HALF], values[HALF:]))
     consumer = AIOKafkaConsumer(
         bootstrap_servers=broker, auto_offset_reset="earliest", enable_auto_commit=False, check_crcs=False
     )

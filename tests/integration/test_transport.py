@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import uuid
 import weakref
 from types import SimpleNamespace
 from typing import Any, cast
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streams.transport import ConsumerThread
+from tests.support.topic import filled_topic
 
 RECORDS = 2_000
 LIMIT_S = 30.0
@@ -20,15 +19,7 @@ LIMIT_S = 30.0
 
 async def handed_over(broker: str) -> tuple[int, list[weakref.ref[Any]]]:
     """How many records were read of what had been published, and what had been fetched for that."""
-    topic = f"held-{uuid.uuid4().hex[:8]}"
-    admin = AIOKafkaAdminClient(bootstrap_servers=broker)
-    await admin.start()
-    await admin.create_topics([NewTopic(topic, 1, 1)])
-    await admin.close()
-    async with AIOKafkaProducer(bootstrap_servers=broker) as producer:
-        for at in range(RECORDS):
-            await producer.send(topic, b"%d" % at * 20)
-        await producer.flush()
+    topic = await filled_topic(broker, 1, [[b"%d" % at * 20 for at in range(RECORDS)]])
     thread = cast(ConsumerThread, SimpleNamespace(_handed={}))
     tp = TopicPartition(topic, 0)
     consumer: Any = AIOKafkaConsumer(bootstrap_servers=broker, auto_offset_reset="earliest", enable_auto_commit=False)
