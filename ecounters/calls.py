@@ -45,8 +45,8 @@ LIVE, SUSPECTED, REAPED = 0, 1, 2
 TRANSFERRED, FORWARDED = 1, 2
 """What has become of a call."""
 
-TOUCHED, DIRTY, SAVED = 1, 2, 4
-"""Marks of a call: changed since it was counted; changed since it was saved; the changelog has it."""
+SAVED, TOUCHED, DIRTY = 1, 2, 4
+"""Marks of a call: the changelog has it; changed since it was counted; changed since it was saved."""
 
 STATUS_REAPED, STATUS_RESTARTED, STATUS_SNAPSHOT = -1, -2, -3
 
@@ -76,7 +76,7 @@ class Call(Struct, gc=False, eq=False):
     due: int = 0  # its place in a wheel; of this process only
     known: int = 0
     silence: int = LIVE
-    marks: int = 0  # of TOUCHED, DIRTY and SAVED; of this process only
+    marks: int = 0  # of SAVED, TOUCHED and DIRTY; of this process only
     legs: tuple[Leg, ...] | None = None
     user: Any = None  # whose it is; of this process only
 
@@ -313,6 +313,10 @@ def ivr_entries(call: Call) -> Iterator[tuple[int, str, bool, str]]:
 
 def current_ivr(call: Call) -> str:
     """The IVR that the call is in: the one entered last and not left since; "" for none."""
+    if call.ivrs is None:
+        return ""
+    if call.ivrs[-2]:
+        return str(call.ivrs[-1])
     inside: list[str] = []
     for _, _, entered, ivr in ivr_entries(call):
         if ivr in inside:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from ecounters.dates import DateCondition, read_date
 from ecounters.errors import INVALID_PARAMETER, INVALID_TYPE, Refused, shown
-from ecounters.event_types import CALL_TYPES, STATUS_MAX, TEXT_MAX
+from ecounters.event_types import CALL_TYPES, STATUS_MAX, TEXT_MAX, campaign_of
 from ecounters.sums import Dims
 
 CONDITIONS_MAX: Final = 32
@@ -181,9 +181,7 @@ def _text(given: Any, place: str) -> str:
 
 
 def _campaign(given: Any, place: str) -> str:
-    text = _text(given, place)
-    text = str(int(text)) if re.fullmatch(r"-?[0-9]+", text) else text
-    return "" if text == "0" else text  # as in events, 0 is no campaign
+    return campaign_of(_text(given, place))
 
 
 def _call_type(given: Any, place: str) -> str:

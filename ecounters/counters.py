@@ -122,10 +122,12 @@ def contributions(call: Call, ended: int) -> tuple[Ones, Sums]:
         ones.append("freshCall")
     elif call.known == REPEAT:
         ones.append("repeatCall")
-    if call.moves & TRANSFERRED:
-        ones.append("TRSC")
-    if call.moves & FORWARDED:
-        ones.append("FWC")
+    moves = call.moves
+    if moves:
+        if moves & TRANSFERRED:
+            ones.append("TRSC")
+        if moves & FORWARDED:
+            ones.append("FWC")
     held = 0
     if call.holds is not None:
         held, intervals = _held(call.holds, ended)
@@ -168,49 +170,54 @@ def _unanswered(call: Call, ones: list[str]) -> None:
 
 def _of_legs(legs: tuple[Leg, ...], ended: int, ones: list[str], sums: list[Any]) -> int:
     """Add what the legs give; return when the first of them was answered (0: none was)."""
-    first_answer = answered = missed = ghost = 0
-    retry_answered = retry_missed = retry_ghost = 0
-    ring_ms = rings = 0
+    first_answer = seen = rings = ring_ms = 0
+    retries = retries_seen = retry_ghosts = 0
     for leg in legs:
-        over = leg.ended or ended
-        retry = leg.retry > 0
-        if leg.answered:
-            answered += 1
-            retry_answered += retry
-            if not first_answer or leg.answered < first_answer:
-                first_answer = leg.answered
-            over = leg.answered
-        elif over:
-            if leg.ringing:
-                missed += 1
-                retry_missed += retry
-            else:
-                ghost += 1
-                retry_ghost += retry
-        if leg.ringing and over:
+        answered, rang = leg.answered, leg.ringing
+        over = answered or leg.ended or ended
+        if not over:
+            continue
+        if answered:
+            how = _ANSWERED
+            if not first_answer or answered < first_answer:
+                first_answer = answered
+        else:
+            how = _MISSED if rang else _GHOST
+        seen |= how
+        if rang:
             rings += 1
-            ring_ms += max(0, over - leg.ringing)
+            ring_ms += max(0, over - rang)
+        if leg.retry:
+            retries += 1
+            retries_seen |= how
+            retry_ghosts += how == _GHOST
+    if seen:
+        ones += ("UC", _CLASSES[seen])
     if rings:
         sums += ("ringTime", ring_ms, "rings", rings)
-    if answered + missed + ghost:
-        ones += ("UC", _class(answered, missed))
-    retried = retry_answered + retry_missed + retry_ghost
-    if retried:
-        of = "FR_" + _class(retry_answered, retry_missed)
+    if retries:
+        of = "FR_" + _CLASSES[retries_seen]
         ones += ("FR_UC", of)
-        sums += ("FR_UC_N", retried)
+        sums += ("FR_UC_N", retries)
         if of != "FR_GH_UC":
-            sums += (of + "_N", retried)
-        if retry_ghost:
-            sums += ("FR_GH_N", retry_ghost)
+            sums += (of + "_N", retries)
+        if retry_ghosts:
+            sums += ("FR_GH_N", retry_ghosts)
     return first_answer
 
 
-def _class(answered: int, missed: int) -> str:
-    """Which of the four classes a call's legs that are not open put it in."""
-    if answered:
-        return "PM" if missed else "CA"
-    return "CM" if missed else "GH_UC"
+_ANSWERED, _MISSED, _GHOST = 1, 2, 4
+"""What a leg that is not open is."""
+_CLASSES: Final = {
+    _ANSWERED: "CA",
+    _ANSWERED | _GHOST: "CA",
+    _MISSED: "CM",
+    _MISSED | _GHOST: "CM",
+    _ANSWERED | _MISSED: "PM",
+    _ANSWERED | _MISSED | _GHOST: "PM",
+    _GHOST: "GH_UC",
+}
+"""In which class those that were seen put a call."""
 
 
 def _held(holds: tuple[tuple[int, str, bool], ...], ended: int) -> tuple[int, int]:
@@ -233,4 +240,4 @@ def _held(holds: tuple[tuple[int, str, bool], ...], ended: int) -> tuple[int, in
 
 def live_key(call: Call) -> tuple[str, str, str, str]:
     """(type, campaign, DID, IVR) under which a live call counts."""
-    return call.type, call.campaign, call.did, current_ivr(call) if call.ivrs else ""
+    return call.type, call.campaign, call.did, current_ivr(call)

@@ -32,6 +32,12 @@ _Text = Annotated[str, Meta(max_length=TEXT_MAX)]
 _Amount = Annotated[int, Meta(ge=-AMOUNT_MAX, le=AMOUNT_MAX)] | Annotated[float, Meta(ge=-AMOUNT_MAX, le=AMOUNT_MAX)]
 
 
+def campaign_of(text: str) -> str:
+    """The campaign that a text names: a whole number has one form, and 0 is none."""
+    whole = str(int(text)) if re.fullmatch(r"-?[0-9]+", text) else text
+    return "" if whole == "0" else whole
+
+
 class Event(Struct, gc=False, rename="camel", tag_field="type", kw_only=True):
     """What every event has."""
 
@@ -65,7 +71,9 @@ class Started(CallEvent, tag="call.started", kw_only=True):
     def campaign(self) -> str:
         """The campaign as text; "" for none (0, "0", "" and absent)."""
         given = self.campaign_id
-        return "" if not given or given == "0" else str(given)
+        if type(given) is int:
+            return str(given) if given else ""
+        return campaign_of(str(given))
 
 
 class LegEvent(CallEvent, kw_only=True):

@@ -30,8 +30,8 @@ from ecounters.event_types import (
     TYPES,
     AnyEvent,
     EventType,
-    Started,
     attribute,
+    campaign_of,
 )
 
 VALUE_BYTES_MAX: Final = 65_536
@@ -48,11 +48,9 @@ def parse(value: Any) -> AnyEvent:
     except (msgspec.MsgspecError, ValueError, RecursionError, TypeError):
         return _parse_carefully(value)
     # Of the fields that it skips msgspec does not look whether they are UTF-8.
-    if len(value) > VALUE_BYTES_MAX or not (value.isascii() or _is_utf8(value)):
-        return _parse_carefully(value)
-    if type(event) is Started and type(event.campaign_id) is str:
-        return _parse_carefully(value)
-    return event
+    if len(value) <= VALUE_BYTES_MAX and (value.isascii() or _is_utf8(value)):
+        return event
+    return _parse_carefully(value)
 
 
 def _is_utf8(value: bytes) -> bool:
@@ -186,8 +184,7 @@ def _status(given: Any, name: str) -> int:
 
 
 def _campaign(given: Any, name: str) -> str:
-    text = _text_or_number(given, name)
-    return str(int(text)) if re.fullmatch(r"-?[0-9]+", text) else text
+    return campaign_of(_text_or_number(given, name))
 
 
 def _number(given: Any, name: str) -> int | float:

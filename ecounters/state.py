@@ -77,7 +77,7 @@ class PartitionState:
         if not records:
             return refused
         users: Any = self.users  # asked for None too, which it has not
-        max_call_ms, arrival = self._max_call_ms, self.arrival
+        max_call_ms, arrival, watermark = self._max_call_ms, self.arrival, self.watermark
         ahead = self.policy.clock_ahead_ms
         latest = wall_ms + ahead
         joins = _JOINS
@@ -90,23 +90,24 @@ class PartitionState:
                 ts, timestamp = event.ts, record.timestamp
                 if ts > latest or (ts > timestamp and ts > timestamp + ahead):
                     raise BadEvent("clock_ahead", "ts")
-                join = joins[type(event)]
+                join, bounds = joins[type(event)]
                 if join is None:
                     self._of_no_call(event, user)
+                    watermark = self.watermark
                 else:
                     call = user.calls.get(event.call_id)
-                    if call is None or call.due <= 0 or call.last + max_call_ms <= self.watermark:
+                    if call is None or call.due <= 0 or call.last + max_call_ms <= watermark:
                         call = self._call(event, user, call)
-                    if not call.known and join is _JOIN_START:
+                    if bounds and not call.known and type(event) is Started:
                         self._settle_known(user, call, event)
                     if ts > call.last:
                         call.last = ts
-                        if ts > self.watermark:
-                            self.watermark = ts
+                        if ts > watermark:
+                            self.watermark = watermark = ts
                     join(call, event)
-                    if join is _JOIN_START or join is _JOIN_END or call.silence or not call.due:
+                    if bounds or call.silence or not call.due:
                         self._place(call)
-                    if call.marks & _MARKED != _MARKED:
+                    if call.marks < _MARKED:
                         self._touch(call)
                 arrival = timestamp
             except BadEvent as bad:
@@ -239,18 +240,19 @@ class PartitionState:
         """Note how silent the call is and put it where its next time limit will find it."""
         if call.due:
             (self._quiet if call.due > 0 else self._drops).remove(call)
-        silence = LIVE
         policy = self.policy
+        silence, limit = LIVE, 0
         if call.start and not call.end and call.system is None:
             quiet_for = self.clock - call.last
-            if quiet_for >= policy.max_call_ms:
+            if quiet_for < policy.suspect_after_ms:
+                limit = policy.suspect_after_ms
+            elif quiet_for < policy.max_call_ms:
+                silence, limit = SUSPECTED, policy.max_call_ms
+            else:
                 silence = REAPED
-            elif quiet_for >= policy.suspect_after_ms:
-                silence = SUSPECTED
         if silence != call.silence:
             self._silence(call, silence)
-        if call.start and not call.end and call.system is None and silence != REAPED:
-            limit = policy.max_call_ms if silence == SUSPECTED else policy.suspect_after_ms
+        if limit:
             self._quiet.put(call, call.last + limit)
         else:
             self._drops.put(call, self._drop_time(call))
@@ -387,7 +389,6 @@ class PartitionState:
 
 
 _MARKED = TOUCHED | DIRTY
-_JOINS = {declared.cls: JOIN.get(declared.cls) for declared in TYPES.values()}
-"""None: of no call."""
-_JOIN_START = JOIN[Started]
-_JOIN_END = JOIN[Ended]
+"""Both of them: as SAVED is the smallest, any less is not."""
+_JOINS = {declared.cls: (JOIN.get(declared.cls), declared.cls in (Started, Ended)) for declared in TYPES.values()}
+"""(what it does to a call, None: it is of no call; whether it bounds a call, whose time limits change then)."""
