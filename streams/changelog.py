@@ -5,6 +5,9 @@ the broker, which from then on refuses whatever a worker with an older epoch sen
 So whoever lost the partition, however late it wakes up, cannot get another record into the log; and what is read by
 its successor after that is all there will ever be.
 
+What the broker aborts is what its coordinator knows to be open, and after the death of all brokers that may be too
+little: see ``ChangelogWriter._end_what_was_left``.
+
 A cut is one transaction: calls, cells and position count together or not at all, however many batches it takes.
 """
 
@@ -12,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
 from typing import Any, Final, NamedTuple
@@ -36,6 +39,9 @@ CLOSE_S: Final = 0.5
 TRANSACTION_LIMIT_MS: Final = 30_000
 """After that a broker aborts what a worker has begun and not ended."""
 FETCH_BYTES: Final = 4 * 1_048_576
+DECIDED_POLL_S: Final = 0.01
+NOTHING: Final = b"-"
+"""The key of a record that is never committed."""
 READ_STEP: Final = 1_000
 """Entries that are handed over at once: well below 1 ms."""
 
@@ -56,10 +62,9 @@ class Letter(NamedTuple):
 
 class Outbox:
     """What one transaction is to hold, put into batches as it comes: that takes the processor for long, and may be
-    done in steps. ``partition``: the same in both topics; ``entries``: how many there are; ``last``: its key."""
+    done in steps. ``entries``: how many there are; ``last``: its key."""
 
-    def __init__(self, partition: int, new_batch: Callable[[], Any]) -> None:
-        self.partition = partition
+    def __init__(self, new_batch: Callable[[], Any]) -> None:
         self.entries = 0
         self.last: bytes | None = None
         self.changelog = [new_batch()]
@@ -88,10 +93,15 @@ class Outbox:
 
 
 class ChangelogWriter:
-    """Writes one partition's changelog and dead letters, alone of all workers. ``open`` it first."""
+    """Writes one partition's changelog and dead letters, alone of all workers. ``open`` it first.
 
-    def __init__(self, broker: str, transactional_id: str, changelog: str, dlq: str) -> None:
-        self._changelog = changelog
+    ``opened``: where its first records are then. All that others have written stands before them, and is decided as
+    soon as they are.
+    """
+
+    def __init__(self, broker: str, transactional_id: str, changelog: TopicPartition, dlq: TopicPartition) -> None:
+        self.opened: dict[TopicPartition, int] = {}
+        self.changelog = changelog
         self._dlq = dlq
         self._id = transactional_id
         self._producer = AIOKafkaProducer(
@@ -109,8 +119,26 @@ class ChangelogWriter:
         try:
             async with asyncio.timeout(LIMIT_S):
                 await self._producer.start()
+                await self._end_what_was_left()
         except AssertionError as error:  # aiokafka's own, of a cluster that starts and knows no broker yet
             raise KafkaError(f"{self._id}: {error}") from error
+
+    async def _end_what_was_left(self) -> None:
+        """Abort a transaction of its own in both partitions, and with it what an earlier writer has left undecided.
+
+        When all brokers have died, Kafka may take a transaction for ended without a mark of that in its partitions
+        ("likely deleted already", says its log of those that have no leader yet; seen in 4.3.1). Nobody could read past
+        it, and the next commit would commit it too: dead letters twice, and calls of another time than their cells.
+        Nobody has counted on it either: it could not be read. Marks are by the id's number, so this one ends it.
+        """
+        await self._producer.begin_transaction()
+        sent = {tp: await self._producer.send(tp.topic, key=NOTHING, partition=tp.partition) for tp in self._both}
+        self.opened = {tp: (await future).offset for tp, future in sent.items()}
+        await self._producer.abort_transaction()
+
+    @property
+    def _both(self) -> tuple[TopicPartition, TopicPartition]:
+        return self.changelog, self._dlq
 
     async def close(self) -> None:
         """Give up the connection. Never raises: what was not committed is to be done again by whoever comes next."""
@@ -128,41 +156,42 @@ class ChangelogWriter:
             async with asyncio.timeout(CLOSE_S):
                 await self._producer.client.close()
 
-    def outbox(self, partition: int) -> Outbox:
+    def outbox(self) -> Outbox:
         """An empty one, for ``write``."""
-        return Outbox(partition, self._producer.create_batch)
+        return Outbox(self._producer.create_batch)
 
     async def write(self, outbox: Outbox) -> None:
         """One transaction, committed when this returns. NotWritten if that is not certain."""
         try:
             async with asyncio.timeout(LIMIT_S):
                 await self._producer.begin_transaction()
-                await self._send(self._changelog, outbox.partition, outbox.changelog)
-                await self._send(self._dlq, outbox.partition, outbox.dlq)
+                await self._send(self.changelog, outbox.changelog)
+                await self._send(self._dlq, outbox.dlq)
                 await self._producer.commit_transaction()
         except (KafkaError, TimeoutError, AssertionError) as error:
             # AssertionError: aiokafka's own, when its transaction has failed in the background meanwhile.
             raise NotWritten(f"{self._id}: {type(error).__name__} {' '.join(str(error).split())}") from error
 
-    async def _send(self, topic: str, partition: int, batches: list[Any]) -> None:
+    async def _send(self, tp: TopicPartition, batches: list[Any]) -> None:
         sent = []
         for batch in batches:
             if batch.record_count():
                 batch.close()
-                sent.append(await self._producer.send_batch(batch, topic, partition=partition))
+                sent.append(await self._producer.send_batch(batch, tp.topic, partition=tp.partition))
         for future in sent:
             await future
 
 
-async def read_changelog(broker: str, topic: str, partition: int, turns: Turns) -> AsyncGenerator[list[Entry]]:
+async def read_changelog(
+    broker: str, tp: TopicPartition, turns: Turns, opened: Mapping[TopicPartition, int] | None = None
+) -> AsyncGenerator[list[Entry]]:
     """All that has been committed to one partition until now, some entries at a time, in order.
 
     They are read in turns, and handed over in them: nothing may be waited for before the next ones are asked for.
 
-    To be called after the writer is open, so that nothing can be added meanwhile. KafkaError or TimeoutError if it
-    cannot be read.
+    ``opened``: of the writer, which must be open, so that nothing can be added meanwhile. KafkaError or TimeoutError if
+    it cannot be read.
     """
-    tp = TopicPartition(topic, partition)
     consumer = AIOKafkaConsumer(
         bootstrap_servers=broker,
         isolation_level="read_committed",
@@ -176,7 +205,7 @@ async def read_changelog(broker: str, topic: str, partition: int, turns: Turns) 
             await consumer.start()
             consumer.assign([tp])
             await consumer.seek_to_beginning(tp)
-            end = (await consumer.end_offsets([tp]))[tp]
+            end = await _decided_end(consumer, tp, opened or {})
             position = await consumer.position(tp)
         while position < end:
             async with asyncio.timeout(LIMIT_S):  # aiokafka says nothing of a broker that is away
@@ -193,6 +222,15 @@ async def read_changelog(broker: str, topic: str, partition: int, turns: Turns) 
             _let_fetch(consumer, tp)
     finally:
         await consumer.stop()
+
+
+async def _decided_end(consumer: AIOKafkaConsumer, tp: TopicPartition, opened: Mapping[TopicPartition, int]) -> int:
+    """The offset up to which every transaction has been committed or aborted, once those at ``opened`` have been."""
+    while True:
+        ends: dict[TopicPartition, int] = await consumer.end_offsets({tp, *opened})
+        if all(ends[one] > at for one, at in opened.items()):
+            return ends[tp]
+        await asyncio.sleep(DECIDED_POLL_S)
 
 
 async def _next_fetched(consumer: Any, tp: TopicPartition) -> Any:

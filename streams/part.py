@@ -12,6 +12,7 @@ from itertools import islice
 from typing import Final, Protocol
 from zoneinfo import ZoneInfo
 
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from ecounters.policy import Policy
@@ -152,10 +153,13 @@ class Part:
         if self._writer is not None:
             await self._writer.close()
         self._writer = ChangelogWriter(
-            settings.broker, f"{settings.app_id}-state-{self.partition}", settings.changelog_topic, settings.dlq_topic
+            settings.broker,
+            f"{settings.app_id}-state-{self.partition}",
+            TopicPartition(settings.changelog_topic, self.partition),
+            TopicPartition(settings.dlq_topic, self.partition),
         )
         await self._writer.open()
-        state, entries = await self._read(settings)
+        state, entries = await self._read(self._writer)
         self._context.metrics.restored_entries.inc(entries)
         self.state, self.flushed, self.committed = state, state.position, -1
         self.read_until_ms = state.arrival or now_ms()
@@ -167,12 +171,12 @@ class Part:
             self.partition, entries, time.perf_counter() - began, state.position,
         )  # fmt: skip
 
-    async def _read(self, settings: Settings) -> tuple[PartitionState, int]:
+    async def _read(self, writer: ChangelogWriter) -> tuple[PartitionState, int]:
         """(the state that the changelog holds, how many entries that took)."""
         restoring = Restoring(PartitionState(self.partition, self._context.partitions, self._context.policy))
         count = 0
         turns = self._context.turns
-        reading = read_changelog(settings.broker, settings.changelog_topic, self.partition, turns)
+        reading = read_changelog(self._settings.broker, writer.changelog, turns, writer.opened)
         async with aclosing(reading):
             async for entries in reading:
                 restoring.take(entries)
@@ -351,7 +355,7 @@ class Part:
         async with self._state_lock:
             if not anyway and not state.changed and state.position == self.flushed and not self._letters.dead:
                 return True
-            outbox = writer.outbox(self.partition)
+            outbox = writer.outbox()
             misrouted = await self._cut(state, outbox)
             position = state.position
         began = time.perf_counter()

@@ -13,6 +13,8 @@ import json
 import sys
 import time
 
+from aiokafka import TopicPartition
+
 from ecounters.policy import Policy
 from ecounters.restoring import Restoring
 from ecounters.state import PartitionState
@@ -28,7 +30,7 @@ async def _read(broker: str, topic: str, partitions: int) -> dict[str, float]:
     for partition in range(partitions):
         restoring = Restoring(PartitionState(partition, partitions, Policy()))
         began = time.process_time()
-        async for some in read_changelog(broker, topic, partition, Turns(1_000)):
+        async for some in read_changelog(broker, TopicPartition(topic, partition), Turns(1_000)):
             restoring.take(some)
             entries += len(some)
         read = time.process_time()

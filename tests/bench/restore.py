@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
+from aiokafka import TopicPartition
+
 from ecounters.errors import Stop
 from ecounters.saving import Entry
 from streams.changelog import ChangelogWriter, read_changelog
@@ -74,17 +76,18 @@ def _measured(stage: Stage, place: Place) -> list[float]:
 async def _compact(broker: str, source: Place, target: Place, partition: int) -> None:
     """Write the last entry of each key; the position comes last, as in every cut."""
     last: dict[bytes, bytes | None] = {}
-    async for entries in read_changelog(broker, _changelog(source), partition, Turns(1_000)):
+    async for entries in read_changelog(broker, TopicPartition(_changelog(source), partition), Turns(1_000)):
         for key, value in entries:
             last.pop(key, None)
             last[key] = value
     kept: Iterator[Entry] = ((key, value) for key, value in last.items() if value is not None)
-    writer = ChangelogWriter(broker, f"{app_id(target)}-state-{partition}", _changelog(target), f"{target.name}.dlq")
+    changelog, dlq = (TopicPartition(topic, partition) for topic in (_changelog(target), f"{target.name}.dlq"))
+    writer = ChangelogWriter(broker, f"{app_id(target)}-state-{partition}", changelog, dlq)
     await writer.open()
     try:
         more = True
         while more:
-            outbox = writer.outbox(partition)
+            outbox = writer.outbox()
             more = outbox.take(kept, WRITE_STEP)
             await writer.write(outbox)
     finally:

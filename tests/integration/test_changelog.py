@@ -122,7 +122,7 @@ async def _size(place: Place) -> Size:
     sent, written = await _sent(place)
     count = 0
     last: dict[bytes, bytes | None] = {}
-    async for entries in read_changelog(place.broker, _changelog(place), 0, Turns(1_000)):
+    async for entries in read_changelog(place.broker, TopicPartition(_changelog(place), 0), Turns(1_000)):
         count += len(entries)
         last.update(entries)
     assert POSITION in last
