@@ -13,11 +13,13 @@ from __future__ import annotations
 import errno
 import importlib.util
 import os
+import random
 import socket
 import struct
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from itertools import cycle, islice
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -45,6 +47,12 @@ TAIL_BYTES: Final = 16_384
 
 EVENTS_KEPT_BYTES: Final = 16 * MIB
 """Of each partition. All that is kept is written once a second, at four bytes for one: 50 MB take half a processor."""
+
+PORTS: Final = range(20_000, 32_000)
+"""To choose from. No system has these for outgoing connections, one of which could else take a port between the choice
+and its use, or while a server is started again."""
+_first = random.randrange(len(PORTS))  # others choose at the same time
+_ports = cycle((*PORTS[_first:], *PORTS[:_first]))
 
 _NOISE: Final = "weak version"
 """The loader's remark on a libc older than the binary's; it does no harm."""
@@ -266,13 +274,11 @@ async def keep_little(settings: Settings) -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nobody uses now."""
-    sockets = [socket.create_server((LOCAL, 0)) for _ in range(count)]
-    try:
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
+    """Ports of 127.0.0.1 that nobody uses now. OSError if there are not so many."""
+    found = list(islice(filter(is_free, islice(_ports, len(PORTS))), count))
+    if len(found) < count:
+        raise OSError(errno.EADDRNOTAVAIL, f"all ports of {LOCAL} from {PORTS[0]} to {PORTS[-1]} are in use")
+    return found
 
 
 def is_free(port: int, host: str = LOCAL) -> bool:

@@ -7,7 +7,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Self
+
+from streams.embedded import free_ports
 
 ROOT: Final = Path(__file__).parent.parent.parent
 PATH: Final = "/api/v2/overallCount/Ecounters"
@@ -92,7 +93,7 @@ class Worker:
         self.place = place
         self.named = named
         self.through = through
-        self.port = port or free_port()
+        self.port = port or free_ports(1)[0]
         self.name: str = f"w{self.port}" if again is None else again.name
         self.log = place.log_dir / f"worker-{self.name}-{self.port}.log"
         environment = place.environment(PORT=self.port, INSTANCE_ID=self.name if named else "")
@@ -180,9 +181,3 @@ class Worker:
             assert time.monotonic() < deadline, f"not ready after {limit_s} s ({why}): {self.last_words()}"
             time.sleep(0.05)
         return self
-
-
-def free_port() -> int:
-    """A port that nothing listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        return int(one.getsockname()[1])
