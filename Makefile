@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCK := deploy/requirements.lock
 NEEDS := pyproject.toml $(LOCK)
+AT_ONCE := 2# tests; 0: none beside another, and no process between them and the terminal
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-kafka faults lint bench clean
@@ -15,17 +16,20 @@ help: ## Show this list
 run: $(VENV)/.run ## Run everything on this machine: broker, store, worker, simulated switches
 	@$(BIN)/ecounters run
 
+# A file's tests stay together, for they share what they start; the last files are of short tests.
+PYTEST := $(BIN)/pytest -n $(AT_ONCE) --dist loadfile --no-loadscope-reorder
+
 test: $(VENV)/.test ## Lint, types and all tests: what has to pass
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(PYTEST)
 
 # Where the system has no Java that will do, pip has one.
 test-kafka: $(VENV)/.test ## The integration tests on Apache Kafka, fetched by Maven
 	@[ "$$ECOUNTERS_TEST_KAFKA" = off ] || $(BIN)/python -c 'from tests.support.kafka_jars import java; java()' 2>/dev/null || \
 	  $(BIN)/pip install --quiet --disable-pip-version-check -c $(LOCK) -e '.[kafka]'
-	ECOUNTERS_TEST_FAULTS=1 $(BIN)/python -m tests.support.kafka -- $(BIN)/pytest tests/integration tests/faults \
+	ECOUNTERS_TEST_FAULTS=1 $(BIN)/python -m tests.support.kafka -- $(PYTEST) tests/faults tests/integration \
 	  $(patsubst %,--ignore=tests/integration/test_%.py,$(NOT_OF_KAFKA))
 
 # What no broker makes a difference to, or what has one of its own: `make test` has these.
