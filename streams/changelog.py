@@ -5,8 +5,7 @@ the broker, which from then on refuses whatever a worker with an older epoch sen
 So whoever lost the partition, however late it wakes up, cannot get another record into the log; and what is read by
 its successor after that is all there will ever be.
 
-What the broker aborts is what its coordinator knows to be open, and after the death of all brokers that may be too
-little: see ``ChangelogWriter._end_what_was_left``.
+What the broker aborts is what its coordinator knows to be open. It may have forgotten some: see ``streams.undecided``.
 
 A cut is one transaction: calls, cells and position count together or not at all, however many batches it takes.
 """
@@ -15,17 +14,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import suppress
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.consumer.fetcher import FetchResult
-from aiokafka.errors import KafkaError
+from aiokafka.errors import IllegalOperation, KafkaError
 
 from ecounters.saving import Entry
 from streams.turns import Turn, Turns
+from streams.undecided import records_of, undecided, until_decided
 
 log = logging.getLogger(__name__)
 
@@ -39,11 +39,11 @@ CLOSE_S: Final = 0.5
 TRANSACTION_LIMIT_MS: Final = 30_000
 """After that a broker aborts what a worker has begun and not ended."""
 FETCH_BYTES: Final = 4 * 1_048_576
-DECIDED_POLL_S: Final = 0.01
-NOTHING: Final = b"-"
-"""The key of a record that is never committed."""
 READ_STEP: Final = 1_000
 """Entries that are handed over at once: well below 1 ms."""
+
+_ITS_OWN: Final = (AssertionError, IllegalOperation)
+"""aiokafka's errors that are no KafkaError: when a transaction has failed in the background meanwhile."""
 
 Headers = list[tuple[str, bytes]]
 
@@ -62,10 +62,11 @@ class Letter(NamedTuple):
 
 class Outbox:
     """What one transaction is to hold, put into batches as it comes: that takes the processor for long, and may be
-    done in steps. ``entries``: how many there are; ``last``: its key."""
+    done in steps. ``entries``: how many there are; ``last``: its key; ``letters``: how many."""
 
     def __init__(self, new_batch: Callable[[], Any]) -> None:
         self.entries = 0
+        self.letters = 0
         self.last: bytes | None = None
         self.changelog = [new_batch()]
         self.dlq = [new_batch()]
@@ -86,6 +87,7 @@ class Outbox:
 
     def take_letter(self, letter: Letter) -> None:
         """Take over a dead letter."""
+        self.letters += 1
         message = letter._asdict()
         if self.dlq[-1].append(timestamp=None, **message) is None:
             self.dlq.append(self._new_batch())
@@ -93,17 +95,16 @@ class Outbox:
 
 
 class ChangelogWriter:
-    """Writes one partition's changelog and dead letters, alone of all workers. ``open`` it first.
-
-    ``opened``: where its first records are then. All that others have written stands before them, and is decided as
-    soon as they are.
-    """
+    """Writes one partition's changelog and dead letters, alone of all workers. ``open`` it, read the changelog, and
+    ``settle_letters`` first."""
 
     def __init__(self, broker: str, transactional_id: str, changelog: TopicPartition, dlq: TopicPartition) -> None:
-        self.opened: dict[TopicPartition, int] = {}
         self.changelog = changelog
         self._dlq = dlq
         self._id = transactional_id
+        self._position = 0
+        self._settled = False
+        self._had_letters = False
         self._producer = AIOKafkaProducer(
             bootstrap_servers=broker,
             client_id=transactional_id,
@@ -115,30 +116,44 @@ class ChangelogWriter:
         )
 
     async def open(self) -> None:
-        """Take the id: from here on no other worker can write. KafkaError or TimeoutError if it cannot be had now."""
+        """Take the id: from here on no other worker can write. KafkaError or TimeoutError if it cannot be had now.
+
+        What was left undecided in the changelog is aborted: it could not be read, so it is counted again.
+        """
         try:
             async with asyncio.timeout(LIMIT_S):
                 await self._producer.start()
-                await self._end_what_was_left()
-        except AssertionError as error:  # aiokafka's own, of a cluster that starts and knows no broker yet
-            raise KafkaError(f"{self._id}: {error}") from error
+                if await undecided(self._producer.client, self.changelog):
+                    await self._mark(self.changelog, commit=False)
+                    await until_decided(self._producer.client, self.changelog)
+        except _ITS_OWN as error:  # of a cluster that starts and knows no broker yet, or when another has taken the id
+            raise KafkaError(f"{self._id}: {type(error).__name__} {error}") from error
 
-    async def _end_what_was_left(self) -> None:
-        """Abort a transaction of its own in both partitions, and with it what an earlier writer has left undecided.
+    async def settle_letters(self, position: int) -> None:
+        """Decide on dead letters that were left undecided, by the position that the changelog was committed up to.
 
-        When all brokers have died, Kafka may take a transaction for ended without a mark of that in its partitions
-        ("likely deleted already", says its log of those that have no leader yet; seen in 4.3.1). Nobody could read past
-        it, and the next commit would commit it too: dead letters twice, and calls of another time than their cells.
-        Nobody has counted on it either: it could not be read. Marks are by the id's number, so this one ends it.
+        Those of events before it belong to what is committed; the others' events are going to be refused again. Tried
+        once more before the next letters are written, if it ends in a KafkaError or TimeoutError.
         """
-        await self._producer.begin_transaction()
-        sent = {tp: await self._producer.send(tp.topic, key=NOTHING, partition=tp.partition) for tp in self._both}
-        self.opened = {tp: (await future).offset for tp, future in sent.items()}
-        await self._producer.abort_transaction()
+        self._position = position
+        self._settled = False
+        try:
+            async with asyncio.timeout(LIMIT_S):
+                client: Any = self._producer.client
+                if where := await undecided(client, self._dlq):
+                    left = await records_of(client, self._dlq, where, self._producer._txn_manager.producer_id)
+                    offsets = [int(dict(record.headers)["offset"]) for record in left]
+                    if offsets:
+                        await self._mark(self._dlq, commit=min(offsets) < position)
+        except _ITS_OWN as error:
+            raise KafkaError(f"{self._id}: {type(error).__name__} {error}") from error
+        self._settled = True
 
-    @property
-    def _both(self) -> tuple[TopicPartition, TopicPartition]:
-        return self.changelog, self._dlq
+    async def _mark(self, tp: TopicPartition, *, commit: bool) -> None:
+        """An empty transaction. Its mark decides on all that this id has written there."""
+        await self._producer.begin_transaction()
+        self._producer._txn_manager.maybe_add_partition_to_txn(tp)
+        await (self._producer.commit_transaction() if commit else self._producer.abort_transaction())
 
     async def close(self) -> None:
         """Give up the connection. Never raises: what was not committed is to be done again by whoever comes next."""
@@ -164,13 +179,17 @@ class ChangelogWriter:
         """One transaction, committed when this returns. NotWritten if that is not certain."""
         try:
             async with asyncio.timeout(LIMIT_S):
+                if outbox.letters and not self._settled:
+                    await self.settle_letters(self._position)
                 await self._producer.begin_transaction()
+                if self._had_letters:  # its mark is theirs too, should they have none
+                    self._producer._txn_manager.maybe_add_partition_to_txn(self._dlq)
                 await self._send(self.changelog, outbox.changelog)
                 await self._send(self._dlq, outbox.dlq)
                 await self._producer.commit_transaction()
-        except (KafkaError, TimeoutError, AssertionError) as error:
-            # AssertionError: aiokafka's own, when its transaction has failed in the background meanwhile.
+        except (KafkaError, TimeoutError, *_ITS_OWN) as error:
             raise NotWritten(f"{self._id}: {type(error).__name__} {' '.join(str(error).split())}") from error
+        self._had_letters = outbox.letters > 0
 
     async def _send(self, tp: TopicPartition, batches: list[Any]) -> None:
         sent = []
@@ -182,15 +201,13 @@ class ChangelogWriter:
             await future
 
 
-async def read_changelog(
-    broker: str, tp: TopicPartition, turns: Turns, opened: Mapping[TopicPartition, int] | None = None
-) -> AsyncGenerator[list[Entry]]:
+async def read_changelog(broker: str, tp: TopicPartition, turns: Turns) -> AsyncGenerator[list[Entry]]:
     """All that has been committed to one partition until now, some entries at a time, in order.
 
     They are read in turns, and handed over in them: nothing may be waited for before the next ones are asked for.
 
-    ``opened``: of the writer, which must be open, so that nothing can be added meanwhile. KafkaError or TimeoutError if
-    it cannot be read.
+    To be called after the writer is open, so that nothing can be added meanwhile. KafkaError or TimeoutError if it
+    cannot be read.
     """
     consumer = AIOKafkaConsumer(
         bootstrap_servers=broker,
@@ -205,7 +222,7 @@ async def read_changelog(
             await consumer.start()
             consumer.assign([tp])
             await consumer.seek_to_beginning(tp)
-            end = await _decided_end(consumer, tp, opened or {})
+            end = (await consumer.end_offsets([tp]))[tp]
             position = await consumer.position(tp)
         while position < end:
             async with asyncio.timeout(LIMIT_S):  # aiokafka says nothing of a broker that is away
@@ -222,15 +239,6 @@ async def read_changelog(
             _let_fetch(consumer, tp)
     finally:
         await consumer.stop()
-
-
-async def _decided_end(consumer: AIOKafkaConsumer, tp: TopicPartition, opened: Mapping[TopicPartition, int]) -> int:
-    """The offset up to which every transaction has been committed or aborted, once those at ``opened`` have been."""
-    while True:
-        ends: dict[TopicPartition, int] = await consumer.end_offsets({tp, *opened})
-        if all(ends[one] > at for one, at in opened.items()):
-            return ends[tp]
-        await asyncio.sleep(DECIDED_POLL_S)
 
 
 async def _next_fetched(consumer: Any, tp: TopicPartition) -> Any:

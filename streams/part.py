@@ -159,7 +159,8 @@ class Part:
             TopicPartition(settings.dlq_topic, self.partition),
         )
         await self._writer.open()
-        state, entries = await self._read(self._writer)
+        state, entries = await self._read(self._writer.changelog)
+        await self._settle_letters(self._writer, state.position)
         self._context.metrics.restored_entries.inc(entries)
         self.state, self.flushed, self.committed = state, state.position, -1
         self.read_until_ms = state.arrival or now_ms()
@@ -171,12 +172,12 @@ class Part:
             self.partition, entries, time.perf_counter() - began, state.position,
         )  # fmt: skip
 
-    async def _read(self, writer: ChangelogWriter) -> tuple[PartitionState, int]:
+    async def _read(self, changelog: TopicPartition) -> tuple[PartitionState, int]:
         """(the state that the changelog holds, how many entries that took)."""
         restoring = Restoring(PartitionState(self.partition, self._context.partitions, self._context.policy))
         count = 0
         turns = self._context.turns
-        reading = read_changelog(self._settings.broker, writer.changelog, turns, writer.opened)
+        reading = read_changelog(self._settings.broker, changelog, turns)
         async with aclosing(reading):
             async for entries in reading:
                 restoring.take(entries)
@@ -185,6 +186,15 @@ class Part:
             for _ in restoring.making():
                 await turn.over()
         return restoring.state, count
+
+    async def _settle_letters(self, writer: ChangelogWriter, position: int) -> None:
+        try:
+            await writer.settle_letters(position)
+        except (OSError, KafkaError) as error:  # counting can go on without that topic
+            log.warning(
+                "partition %s: if dead letters were left undecided is looked at when the next ones are written: %s %s",
+                self.partition, type(error).__name__, " ".join(str(error).split()),
+            )  # fmt: skip
 
     async def _keep(self) -> None:
         """Flush now and then, and let time pass where no event comes, until a flush fails."""
