@@ -21,6 +21,7 @@ from ecounters.restoring import Restoring
 from ecounters.saving import POSITION
 from ecounters.state import PartitionState
 from streams.changelog import ChangelogWriter, NotWritten, Outbox, read_changelog
+from streams.ending import end
 from streams.letters import Letters
 from streams.metrics import Metrics
 from streams.settings import Settings
@@ -41,7 +42,6 @@ FAR_BEHIND_EVENTS: Final = 20_000
 FAR_BEHIND_INTERVALS: Final = 5
 BEHIND_FLUSHES_MAX: Final = 4
 """When so many flushes' worth is unsaved, reading waits: what is unsaved is bounded."""
-CANCEL_S: Final = 0.2
 HEAR_S: Final = 0.5
 MARKS_MAX: Final = 100
 """Offsets without an event that are no cause for alarm: marks of transactions."""
@@ -112,9 +112,8 @@ class Part:
         """The partition is no longer this worker's: forget it."""
         self.live, self.state = False, None
         task, self._task = self._task, None
-        while task is not None and not task.done():
-            task.cancel()  # once is not enough: aiokafka swallows what comes while it closes
-            await asyncio.wait([task], timeout=CANCEL_S)
+        if task is not None:
+            await end(task)
         self.live, self.state = False, None
         if self._writer is not None:
             await self._writer.close()
