@@ -25,7 +25,7 @@ from aiokafka.errors import IllegalOperation, KafkaError
 
 from ecounters.saving import Entry
 from streams.turns import Turn, Turns
-from streams.undecided import records_of, undecided, until_decided
+from streams.undecided import POLL_S, records_of, undecided, until_decided
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,8 @@ CLOSE_S: Final = 0.5
 TRANSACTION_LIMIT_MS: Final = 30_000
 """After that a broker aborts what a worker has begun and not ended."""
 FETCH_BYTES: Final = 4 * 1_048_576
+LETTERS_LIMIT_S: Final = 5.0
+"""To find out about undecided dead letters; counting goes on without."""
 READ_STEP: Final = 1_000
 """Entries that are handed over at once: well below 1 ms."""
 
@@ -123,9 +125,9 @@ class ChangelogWriter:
         try:
             async with asyncio.timeout(LIMIT_S):
                 await self._producer.start()
-                if await undecided(self._producer.client, self.changelog):
+                if await undecided(self._client, self.changelog):
                     await self._mark(self.changelog, commit=False)
-                    await until_decided(self._producer.client, self.changelog)
+                    await until_decided(self._client, self.changelog)
         except _ITS_OWN as error:  # of a cluster that starts and knows no broker yet, or when another has taken the id
             raise KafkaError(f"{self._id}: {type(error).__name__} {error}") from error
 
@@ -136,24 +138,36 @@ class ChangelogWriter:
         once more before the next letters are written, if it ends in a KafkaError or TimeoutError.
         """
         self._position = position
-        self._settled = False
+        self._settled = marked = False
         try:
-            async with asyncio.timeout(LIMIT_S):
-                client: Any = self._producer.client
-                if where := await undecided(client, self._dlq):
-                    left = await records_of(client, self._dlq, where, self._producer._txn_manager.producer_id)
-                    offsets = [int(dict(record.headers)["offset"]) for record in left]
-                    if offsets:
+            async with asyncio.timeout(LETTERS_LIMIT_S):
+                while offsets := await self._undecided_letters():
+                    if not marked:
                         await self._mark(self._dlq, commit=min(offsets) < position)
+                        marked = True
+                    await asyncio.sleep(POLL_S)
         except _ITS_OWN as error:
             raise KafkaError(f"{self._id}: {type(error).__name__} {error}") from error
         self._settled = True
 
-    async def _mark(self, tp: TopicPartition, *, commit: bool) -> None:
-        """An empty transaction. Its mark decides on all that this id has written there."""
+    async def _undecided_letters(self) -> list[int]:
+        """The events' offsets of those that were written under this id."""
+        where = await undecided(self._client, self._dlq)
+        if not where:
+            return []
+        found = await records_of(self._client, self._dlq, where, self._producer._txn_manager.producer_id)
+        return [int(dict(record.headers)["offset"]) for record in found]
+
+    async def _mark(self, *tps: TopicPartition, commit: bool) -> None:
+        """An empty transaction. Its marks decide on all that was written under this id in these partitions."""
         await self._producer.begin_transaction()
-        self._producer._txn_manager.maybe_add_partition_to_txn(tp)
+        for tp in tps:
+            self._producer._txn_manager.maybe_add_partition_to_txn(tp)
         await (self._producer.commit_transaction() if commit else self._producer.abort_transaction())
+
+    @property
+    def _client(self) -> Any:
+        return self._producer.client
 
     async def close(self) -> None:
         """Give up the connection. Never raises: what was not committed is to be done again by whoever comes next."""
@@ -179,17 +193,22 @@ class ChangelogWriter:
         """One transaction, committed when this returns. NotWritten if that is not certain."""
         try:
             async with asyncio.timeout(LIMIT_S):
-                if outbox.letters and not self._settled:
-                    await self.settle_letters(self._position)
+                await self._before_a_transaction(outbox)
                 await self._producer.begin_transaction()
-                if self._had_letters:  # its mark is theirs too, should they have none
-                    self._producer._txn_manager.maybe_add_partition_to_txn(self._dlq)
                 await self._send(self.changelog, outbox.changelog)
                 await self._send(self._dlq, outbox.dlq)
                 await self._producer.commit_transaction()
         except (KafkaError, TimeoutError, *_ITS_OWN) as error:
             raise NotWritten(f"{self._id}: {type(error).__name__} {' '.join(str(error).split())}") from error
         self._had_letters = outbox.letters > 0
+
+    async def _before_a_transaction(self, outbox: Outbox) -> None:
+        """Where letters are at stake, what came before is decided first: an abort of the next would be of it too."""
+        if self._had_letters and await undecided(self._client, self._dlq):
+            await self._mark(self.changelog, self._dlq, commit=True)
+            await until_decided(self._client, self.changelog)
+        if outbox.letters and not self._settled:
+            await self.settle_letters(self._position)
 
     async def _send(self, tp: TopicPartition, batches: list[Any]) -> None:
         sent = []

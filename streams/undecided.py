@@ -2,17 +2,18 @@
 
 Behind a partition's takeover there should be none. But when all brokers die between a commit's decision and its marks,
 Kafka may take the transaction for ended and never write them ("likely deleted already", says its log of partitions that
-have no leader yet; seen in 4.3.1), in all of its partitions or in some. The next mark under the same id, whatever it is
-of, then decides on these records too.
+have no leader yet; seen in 4.3.1), in all of its partitions or in some. The next mark of the same producer id, whatever
+it is of, then decides on these records too.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any, Final
 
 from aiokafka import TopicPartition
-from aiokafka.errors import LeaderNotAvailableError, for_code
+from aiokafka.errors import KafkaError, LeaderNotAvailableError, for_code
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.offset import OffsetRequest
 from aiokafka.record.memory_records import MemoryRecords
@@ -21,6 +22,7 @@ UNCOMMITTED, COMMITTED = 0, 1
 LATEST: Final = -1
 FETCH_BYTES: Final = 4 * 1_048_576
 POLL_S: Final = 0.01
+LIMIT_S: Final = 5.0
 
 
 async def undecided(client: Any, tp: TopicPartition) -> range:
@@ -30,34 +32,39 @@ async def undecided(client: Any, tp: TopicPartition) -> range:
 
 
 async def until_decided(client: Any, tp: TopicPartition) -> None:
-    """Wait for a mark that is on its way: it comes a little after the answer to who has ended the transaction."""
-    while True:
-        if not await undecided(client, tp):
-            return
+    """Wait for a mark that is on its way: it comes a little after the answer to who has ended the transaction.
+
+    KafkaError if it does not come.
+    """
+    deadline = time.monotonic() + LIMIT_S
+    while where := await undecided(client, tp):
+        if time.monotonic() > deadline:
+            raise KafkaError(
+                f"{tp.topic}-{tp.partition}: a transaction stays undecided from offset {where.start} on; if its "
+                "producer is none of now, kafka-transactions.sh finds and aborts it"
+            )
         await asyncio.sleep(POLL_S)
 
 
 async def records_of(client: Any, tp: TopicPartition, where: range, producer_id: int) -> list[Any]:
-    """The records of one transactional id among these offsets. KafkaError if they cannot be had now."""
+    """What one producer id has written there since its last mark. KafkaError if it cannot be had now."""
     found: list[Any] = []
     at = where.start
     while at in where:
         request = FetchRequest(100, 1, FETCH_BYTES, UNCOMMITTED, [(tp.topic, [(tp.partition, at, FETCH_BYTES)])])
-        _, error, _, *_, sent = await _asked(client, tp, request)
-        _raise(error, tp)
-        batches = MemoryRecords(sent)
+        *_, sent = await _asked(client, tp, request)
+        batches = MemoryRecords(sent or b"")
         while batches.has_next():
             batch = batches.next_batch()
             at = batch.next_offset
-            if batch.producer_id == producer_id and not batch.is_control_batch:
-                found += batch
+            if batch.producer_id == producer_id:
+                found = [] if batch.is_control_batch else [*found, *batch]
     return found
 
 
 async def _end(client: Any, tp: TopicPartition, isolation: int) -> int:
     request = OffsetRequest(-1, isolation, [(tp.topic, [(tp.partition, LATEST)])])
-    _, error, _, offset = await _asked(client, tp, request)
-    _raise(error, tp)
+    *_, offset = await _asked(client, tp, request)
     return int(offset)
 
 
@@ -66,12 +73,11 @@ async def _asked(client: Any, tp: TopicPartition, request: Any) -> Any:
     await client._wait_on_metadata(tp.topic)
     leader = client.cluster.leader_for_partition(tp)
     if leader is None or leader < 0:
+        client.force_metadata_update()
         raise LeaderNotAvailableError(tp)
     response = await client.send(leader, request)
     ((_, (answer,)),) = response.topics
+    if answer[1]:  # the error's code stands behind the partition, whatever was asked
+        client.force_metadata_update()
+        raise for_code(answer[1])(tp)
     return answer
-
-
-def _raise(error: int, tp: TopicPartition) -> None:
-    if error:
-        raise for_code(error)(tp)

@@ -16,7 +16,7 @@ from aiokafka.errors import InvalidTxnState, KafkaError
 
 from ecounters.calls import Call
 from ecounters.routing import partition_of
-from ecounters.saving import FORMAT, Entry, Position, call_entry, position_entry
+from ecounters.saving import FORMAT, Position, call_entry, position_entry
 from streams.changelog import ChangelogWriter, Letter
 from streams.undecided import undecided, until_decided
 from tests.integration.test_answer import Now, publish, told_when
@@ -54,49 +54,73 @@ def test_what_was_left_undecided_is_decided_as_the_rest_was(place: Place, commit
     assert [letter[1] for letter in letters] == [1, 3]
 
 
+def test_what_a_worker_has_left_undecided_is_committed_before_the_next_cut(place: Place) -> None:
+    """It outlives the brokers that have answered its commit: an abort of its next cut must not be one of this cut."""
+
+    async def test() -> None:
+        async with unverified(place):
+            writer = await written(place, 1, ())
+            try:
+                producer: Any = writer._producer
+                producer._txn_manager.committing_transaction()
+                producer._txn_manager.complete_transaction()
+                writer._had_letters = True
+                outbox = writer.outbox()
+                outbox.take(iter([position_entry(Position(FORMAT, 3, 0, 0))]), 1)
+                await writer.write(outbox)
+                await until_decided(writer._client, writer._dlq)
+            finally:
+                await writer.close()
+
+    asyncio.run(test())
+    assert [letter[1] for letter in dead_letters(place)] == [1]
+
+
 async def leave_undecided(place: Place, offset: int, committed: tuple[str, ...]) -> None:
     """Send a cut as a transaction of which the coordinator is told these partitions only, and commit it if any."""
+    async with unverified(place):
+        writer = await written(place, offset, committed)
+        try:
+            if committed:
+                await writer._producer.commit_transaction()
+            for tp in (writer.changelog, writer._dlq):
+                if tp in untold(writer, committed):
+                    assert await undecided(writer._client, tp)
+                else:
+                    await until_decided(writer._client, tp)
+        finally:
+            await writer.close()
+
+
+async def written(place: Place, offset: int, told: tuple[str, ...]) -> ChangelogWriter:
+    """A writer amid a transaction with a cut and a letter."""
     at = partition_of("u1", place.partitions)
-    tps = {
-        "changelog": TopicPartition(f"{place.name}-state-changelog", at),
-        "dlq": TopicPartition(f"{place.name}.dlq", at),
-    }
-    untold = {tp for name, tp in tps.items() if name not in committed}
+    changelog, dlq = TopicPartition(f"{place.name}-state-changelog", at), TopicPartition(f"{place.name}.dlq", at)
     head = {"reason": "not_json", "field": "", "topic": place.name, "partition": str(at), "offset": str(offset)}
     letter = Letter(b"u1", b"no event", [(name, text.encode()) for name, text in head.items()])
     now = int(time.time() * 1000)
     cut = [call_entry("u1", Call("c1"), gone=True), position_entry(Position(FORMAT, offset + 1, now - 60_000, now))]
-    async with unverified(place):
-        async with asyncio.timeout(20):
-            while True:
-                writer = ChangelogWriter(place.broker, f"{place.name}-state-{at}", *tps.values())
+    async with asyncio.timeout(20):
+        while True:
+            writer = ChangelogWriter(place.broker, f"{place.name}-state-{at}", changelog, dlq)
+            try:
                 await writer.open()
-                try:
-                    await write_untold(writer, cut, letter, untold)
-                    break
-                except InvalidTxnState:
-                    pass  # the brokers have not heard of the setting yet
-                finally:
-                    await writer.close()
+                outbox = writer.outbox()
+                outbox.take(iter(cut), 10)
+                outbox.take_letter(letter)
+                await writer._producer.begin_transaction()
+                producer: Any = writer._producer
+                producer._txn_manager._txn_partitions |= untold(writer, told)
+                await writer._send(changelog, outbox.changelog)
+                await writer._send(dlq, outbox.dlq)
+                return writer
+            except InvalidTxnState:  # the brokers have not heard of the setting yet
+                await writer.close()
 
 
-async def write_untold(writer: ChangelogWriter, cut: list[Entry], letter: Letter, untold: set[TopicPartition]) -> None:
-    """As ``write``, but that the producer takes these partitions for told."""
-    outbox = writer.outbox()
-    outbox.take(iter(cut), 10)
-    outbox.take_letter(letter)
-    producer: Any = writer._producer
-    await producer.begin_transaction()
-    producer._txn_manager._txn_partitions |= untold
-    await writer._send(writer.changelog, outbox.changelog)
-    await writer._send(writer._dlq, outbox.dlq)
-    if len(untold) < 2:
-        await producer.commit_transaction()
-    for tp in (writer.changelog, writer._dlq):
-        if tp in untold:
-            assert await undecided(producer.client, tp)
-        else:
-            await until_decided(producer.client, tp)
+def untold(writer: ChangelogWriter, told: tuple[str, ...]) -> set[TopicPartition]:
+    """The partitions that the coordinator is to hear nothing of."""
+    return {tp for name, tp in (("changelog", writer.changelog), ("dlq", writer._dlq)) if name not in told}
 
 
 @asynccontextmanager
@@ -112,7 +136,9 @@ async def unverified(place: Place) -> AsyncIterator[None]:
 
     try:
         await configure({"transaction.partition.verification.enable": "false"})
-        yield
-        await configure({})
+        try:
+            yield
+        finally:
+            await configure({})
     finally:
         await admin.close()
