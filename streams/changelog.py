@@ -24,6 +24,7 @@ from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.errors import IllegalOperation, KafkaError
 
 from ecounters.saving import Entry
+from streams.ending import end_tasks
 from streams.turns import Turn, Turns
 from streams.undecided import POLL_S, records_of, undecided, until_decided
 
@@ -178,9 +179,8 @@ class ChangelogWriter:
                 return
         # Cut short, it leaves its sender running and its connections open.
         sender = self._producer._sender.sender_task
-        while sender is not None and not sender.done():
-            sender.cancel()
-            await asyncio.wait([sender], timeout=CLOSE_S)
+        if sender is not None:
+            await end_tasks(sender)
         with suppress(KafkaError, TimeoutError):
             async with asyncio.timeout(CLOSE_S):
                 await self._producer.client.close()

@@ -21,7 +21,7 @@ from ecounters.restoring import Restoring
 from ecounters.saving import POSITION
 from ecounters.state import PartitionState
 from streams.changelog import ChangelogWriter, NotWritten, Outbox, read_changelog
-from streams.ending import end
+from streams.ending import end_tasks
 from streams.letters import Letters
 from streams.metrics import Metrics
 from streams.settings import Settings
@@ -113,7 +113,7 @@ class Part:
         self.live, self.state = False, None
         task, self._task = self._task, None
         if task is not None:
-            await end(task)
+            await end_tasks(task)
         self.live, self.state = False, None
         if self._writer is not None:
             await self._writer.close()

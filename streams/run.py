@@ -30,7 +30,7 @@ from ecounters.simulate import SWITCHES_MIN
 from streams.commands import publishing
 from streams.commands.common import one_line
 from streams.embedded import SERVER, STOP_LIMIT_S, Child, Embedded, Guard, is_free, keep_little
-from streams.ending import end
+from streams.ending import end_tasks
 from streams.sessions import Sessions
 from streams.settings import PREFIX, SETTINGS, RunOptions, Settings
 from streams.topics import TopicsSpec, count_partitions, ensure_topics
@@ -128,7 +128,7 @@ class _Run:
         except (KafkaError, RedisError) as error:
             raise Stop(f"the embedded server: {one_line(error)}") from error
         finally:
-            await end(work, watch, stopped)
+            await end_tasks(work, watch, stopped)
             await asyncio.gather(work, watch, stopped, return_exceptions=True)  # what they failed at has been told
             await self._end()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-from streams.ending import end
+from streams.ending import end_tasks
 
 
 async def swallowing(times: int) -> None:
@@ -29,9 +29,9 @@ def test_tasks_end_that_swallow_being_cancelled() -> None:
         async with asyncio.timeout(10):
             tasks = [asyncio.create_task(one) for one in (swallowing(3), swallowing(0), failing(), asyncio.sleep(0))]
             await asyncio.sleep(0.01)
-            await end(*tasks)
+            await end_tasks(*tasks)
         assert [task.cancelled() for task in tasks] == [True, True, False, False]
         assert isinstance(tasks[2].exception(), ValueError)
-        await end()
+        await end_tasks()
 
     asyncio.run(test())
