@@ -5,7 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCK := deploy/requirements.lock
 NEEDS := pyproject.toml $(LOCK)
-AT_ONCE := 2# tests; 0: none beside another, and no process between them and the terminal
+# Tests that run at a time; 0: one, and no process between it and the terminal.
+AT_ONCE := 2
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-kafka faults lint bench clean
