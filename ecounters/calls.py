@@ -315,7 +315,7 @@ def current_ivr(call: Call) -> str:
     """The IVR that the call is in: the one entered last and not left since; "" for none."""
     if call.ivrs is None:
         return ""
-    if call.ivrs[-2]:
+    if call.ivrs[-2]:  # the last thing was that it entered one, as for most calls that are in any
         return str(call.ivrs[-1])
     inside: list[str] = []
     for _, _, entered, ivr in ivr_entries(call):

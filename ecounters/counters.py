@@ -122,12 +122,10 @@ def contributions(call: Call, ended: int) -> tuple[Ones, Sums]:
         ones.append("freshCall")
     elif call.known == REPEAT:
         ones.append("repeatCall")
-    moves = call.moves
-    if moves:
-        if moves & TRANSFERRED:
-            ones.append("TRSC")
-        if moves & FORWARDED:
-            ones.append("FWC")
+    if call.moves & TRANSFERRED:
+        ones.append("TRSC")
+    if call.moves & FORWARDED:
+        ones.append("FWC")
     held = 0
     if call.holds is not None:
         held, intervals = _held(call.holds, ended)

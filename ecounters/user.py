@@ -60,7 +60,7 @@ class User:
             self._recount(call)
 
     def _recount(self, call: Call) -> None:
-        ended = call.end or call.ended
+        ended = call.ended
         if call.start:
             ones, sums = contributions(call, ended)
             dims = (call.type, call.campaign, call.did, call.end_status if ended else None)
