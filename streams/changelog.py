@@ -65,11 +65,10 @@ class Letter(NamedTuple):
 
 class Outbox:
     """What one transaction is to hold, put into batches as it comes: that takes the processor for long, and may be
-    done in steps. ``entries``: how many there are; ``last``: its key; ``letters``: how many."""
+    done in steps. ``entries``: how many there are; ``last``: its key."""
 
     def __init__(self, new_batch: Callable[[], Any]) -> None:
         self.entries = 0
-        self.letters = 0
         self.last: bytes | None = None
         self.changelog = [new_batch()]
         self.dlq = [new_batch()]
@@ -88,9 +87,13 @@ class Outbox:
         self.last = key
         return count == most
 
+    @property
+    def has_letters(self) -> bool:
+        """Whether there are dead letters in it."""
+        return bool(self.dlq[0].record_count())
+
     def take_letter(self, letter: Letter) -> None:
         """Take over a dead letter."""
-        self.letters += 1
         message = letter._asdict()
         if self.dlq[-1].append(timestamp=None, **message) is None:
             self.dlq.append(self._new_batch())
@@ -105,8 +108,7 @@ class ChangelogWriter:
         self.changelog = changelog
         self._dlq = dlq
         self._id = transactional_id
-        self._position = 0
-        self._settled = False
+        self._unsettled: int | None = None  # the position to settle letters by, until that is done
         self._had_letters = False
         self._producer = AIOKafkaProducer(
             bootstrap_servers=broker,
@@ -138,8 +140,8 @@ class ChangelogWriter:
         Those of events before it belong to what is committed; the others' events are going to be refused again. Tried
         once more before the next letters are written, if it ends in a KafkaError or TimeoutError.
         """
-        self._position = position
-        self._settled = marked = False
+        self._unsettled = position
+        marked = False
         try:
             async with asyncio.timeout(LETTERS_LIMIT_S):
                 while offsets := await self._undecided_letters():
@@ -149,10 +151,10 @@ class ChangelogWriter:
                     await asyncio.sleep(POLL_S)
         except _ITS_OWN as error:
             raise KafkaError(f"{self._id}: {type(error).__name__} {error}") from error
-        self._settled = True
+        self._unsettled = None
 
     async def _undecided_letters(self) -> list[int]:
-        """The events' offsets of those that were written under this id."""
+        """The events' offsets of those that this producer id has written."""
         where = await undecided(self._client, self._dlq)
         if not where:
             return []
@@ -160,7 +162,7 @@ class ChangelogWriter:
         return [int(dict(record.headers)["offset"]) for record in found]
 
     async def _mark(self, *tps: TopicPartition, commit: bool) -> None:
-        """An empty transaction. Its marks decide on all that was written under this id in these partitions."""
+        """An empty transaction. Its marks decide on all that this producer id has written in these partitions."""
         await self._producer.begin_transaction()
         for tp in tps:
             self._producer._txn_manager.maybe_add_partition_to_txn(tp)
@@ -200,15 +202,15 @@ class ChangelogWriter:
                 await self._producer.commit_transaction()
         except (KafkaError, TimeoutError, *_ITS_OWN) as error:
             raise NotWritten(f"{self._id}: {type(error).__name__} {' '.join(str(error).split())}") from error
-        self._had_letters = outbox.letters > 0
+        self._had_letters = outbox.has_letters
 
     async def _before_a_transaction(self, outbox: Outbox) -> None:
         """Where letters are at stake, what came before is decided first: an abort of the next would be of it too."""
         if self._had_letters and await undecided(self._client, self._dlq):
             await self._mark(self.changelog, self._dlq, commit=True)
             await until_decided(self._client, self.changelog)
-        if outbox.letters and not self._settled:
-            await self.settle_letters(self._position)
+        if self._unsettled is not None and outbox.has_letters:
+            await self.settle_letters(self._unsettled)
 
     async def _send(self, tp: TopicPartition, batches: list[Any]) -> None:
         sent = []

@@ -58,7 +58,10 @@ async def records_of(client: Any, tp: TopicPartition, where: range, producer_id:
             batch = batches.next_batch()
             at = batch.next_offset
             if batch.producer_id == producer_id:
-                found = [] if batch.is_control_batch else [*found, *batch]
+                if batch.is_control_batch:
+                    found.clear()
+                else:
+                    found += batch
     return found
 
 

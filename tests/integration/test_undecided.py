@@ -48,7 +48,7 @@ def test_what_was_left_undecided_is_decided_as_the_rest_was(place: Place, commit
     with Worker(place, again=worker).wait_ready() as worker:
         told_when(worker, "u1", "LCT", {"IBD": live + 1})
     letters = dead_letters(place)
-    if committed == ("dlq",):  # the one case that cannot be told from a letter of nobody's: it comes twice
+    if committed == ("dlq",):  # Kafka has committed it, and its event is refused once more
         letters = letters[1:]
     assert letters == refused(place, recounts(place))
     assert [letter[1] for letter in letters] == [1, 3]
