@@ -215,6 +215,24 @@ def test_bad_messages_are_dead_lettered_and_change_nothing(place: Place, worker:
     assert worker.ask({"userId": "u1", "token": TOKEN}).body == before
 
 
+@pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
+def test_what_a_producer_compressed_is_counted(place: Place, worker: Worker, codec: str) -> None:
+    """Producers choose how they compress, and a batch that could not be unpacked would end the worker."""
+    calls = [Now(f"c{at}", "u1").started(0, "IBD", did="1555").ringing(1).answered(2) for at in range(20)]
+
+    async def send() -> None:
+        # One batch of all: of a single small message aiokafka would leave it at the plain bytes.
+        async with AIOKafkaProducer(bootstrap_servers=place.broker, compression_type=codec, linger_ms=100) as producer:
+            where = partition_of("u1", place.partitions)
+            for value in (value for call in calls for value in call.values()):
+                await producer.send(place.name, value, key=b"u1", partition=where)
+
+    asyncio.run(send())
+    told_when(worker, "u1", "CNC", 20)
+    publish(place, "u1", *Now("c20", "u1").started(0, "IBD", did="1555").ringing(1).answered(2).values())
+    told_when(worker, "u1", "CNC", 21)
+
+
 def _told(letter: Letter) -> tuple[bytes | None, str, str]:
     _, _, reason, name, value = letter
     return value, reason, name
