@@ -81,8 +81,8 @@ class Refused(EcountersError):
     """A request that is answered with an error.
 
     ``code``: a key of API_ERRORS. ``detail``: what was wrong and where, for the sender's eyes; "" says the vendor's
-    text alone. ``http_status``: only where it is not the code's own (413 for size, 429 for too many).
-    ``retry_after_s``: when to try again, where that may help.
+    text alone. ``http_status``: only where it is not the code's own (413 for size, 415 for a coded body, 429 for too
+    many). ``retry_after_s``: when to try again, where that may help.
     """
 
     def __init__(self, code: int, detail: str = "", *, http_status: int | None = None, retry_after_s: int = 1) -> None:

@@ -50,6 +50,7 @@ ANSWER_HEADERS: Final[dict[str, tuple[str, Schema, bool]]] = {
 ALSO: Final[dict[int, tuple[str, tuple[int, ...]]]] = {
     408: ("The body did not come in time", (INVALID_PARAMETER,)),
     413: ("The body is larger than 64 KiB", (INVALID_PARAMETER,)),
+    415: ("The body has a Content-Encoding", (INVALID_PARAMETER,)),
     429: ("Wrong credentials too often from this address or for this user", (DENIED,)),
     503: ("The store or the counters cannot be had for now", (INTERNAL,)),
 }
@@ -146,13 +147,13 @@ def _asked(what: Asked, always: Mapping[str, Any], at: int) -> dict[str, Any]:
         "operationId": what.name + "ByOtherPath" * at,
         "tags": ["counters"],
         "summary": what.summary,
-        "description": "The body is JSON, whatever its Content-Type says.",
+        "description": "The body is JSON, whatever its Content-Type says, and has no Content-Encoding.",
         "parameters": [{"name": "If-None-Match", "in": "header", "schema": {"type": "string"}}],
         "requestBody": {"required": True, "content": _content({"$ref": f"#/components/schemas/{what.body}"})},
         "responses": {
             "200": {"description": what.summary, "headers": {**always, **told}, "content": _content(success)},
             "304": {"description": "What the client has still holds", "headers": {**always, **told}},
-            **_errors((400, 403, 408, 413, 429, 500, 503), always),
+            **_errors((400, 403, 408, 413, 415, 429, 500, 503), always),
         },
     }
     return {"post": post, "options": _preflight(what.name, always, at)}

@@ -9,11 +9,11 @@ import time
 from typing import Final
 
 import orjson
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
 
-from ecounters.errors import Refused
+from ecounters.errors import Refused, shown
 from streams.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -95,6 +95,15 @@ async def body_of(request: web.Request) -> bytes:
         raise Refused(1000, "the body is not coded as its headers say") from None
 
 
+def refuse_coded(request: web.Request) -> None:
+    """Refused, 415, if the body is coded: nothing here unpacks one, for a small one could hold a worker up for long."""
+    told = ",".join(request.headers.getall(hdrs.CONTENT_ENCODING, []))
+    for coding in (part.strip() for part in told.split(",")):
+        if coding.lower() not in ("", "identity"):
+            name = shown(coding.encode("ascii", "replace").decode())  # a header may hold bytes that are no text
+            raise Refused(1000, f"Content-Encoding {name} is not taken: send the body as it is", http_status=415)
+
+
 def client_address(request: web.Request, proxies: int) -> str:
     """Where a request comes from. What the client itself says of that, before the first proxy, is not believed."""
     told = ",".join(request.headers.getall("X-Forwarded-For", [])).split(",")
@@ -103,12 +112,13 @@ def client_address(request: web.Request, proxies: int) -> str:
 
 
 def middleware(metrics: Metrics) -> Middleware:
-    """Turn whatever a handler raises into an answer, add the common headers, and measure."""
+    """Refuse coded bodies, turn whatever a handler raises into an answer, add the common headers, and measure."""
 
     @web.middleware
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         begun = time.perf_counter()
         try:
+            refuse_coded(request)
             response = await handler(request)
         except Refused as refused:
             response = error_response(refused)

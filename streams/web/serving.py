@@ -8,7 +8,6 @@ from typing import Any, Final
 from aiohttp import web
 from aiohttp.http_exceptions import (
     BadHttpMessage,
-    ContentEncodingError,
     HttpProcessingError,
     InvalidURLError,
     LineTooLong,
@@ -61,8 +60,6 @@ class Connection(web.RequestHandler):
 
 def _reason(exc: BaseException | None) -> str:
     """What is wrong, without the sender's bytes and without aiohttp's words for them."""
-    if isinstance(exc, ContentEncodingError):
-        return "the body's Content-Encoding cannot be read: br, deflate and gzip can"
     if isinstance(exc, LineTooLong):
         why = "the address or a header is too long"
     elif isinstance(exc, InvalidURLError) or not isinstance(exc, BadHttpMessage):
@@ -90,4 +87,7 @@ class Runner(web.AppRunner):
             access_log=None,
             keepalive_timeout=IDLE_LIMIT_S,
             lingering_time=LINGER_LIMIT_S,
+            # A coded body is refused. aiohttp would unpack it as it comes, before any handler could: a few bytes of br
+            # become gigabytes, and nobody else is answered meanwhile.
+            auto_decompress=False,
         )
