@@ -1,6 +1,6 @@
 """The AsyncAPI document: what switches publish and what is sent to the dead letters, from the code's own tables.
 
-Its JSON schemas take whatever ``ecounters.events.parse`` takes. Where JSON Schema cannot say all of it (a number that
+Its JSON schemas take whatever ``ecounters.events.parse.parse`` takes. Where JSON Schema cannot say all of it (a number that
 is given as text must lie in a range too), they take more, never less. They are of draft 7, as AsyncAPI's own.
 """
 
@@ -10,19 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ecounters.errors import REASONS
-from ecounters.event_types import (
-    AMOUNT_MAX,
-    CALL_TYPES,
-    DIGITS_MAX,
-    RETRY_MAX,
-    STATUS_MAX,
-    TEXT_MAX,
-    TS_MAX_MS,
-    TS_MIN_MS,
-    TYPES,
-    EventType,
-)
-from ecounters.events import (
+from ecounters.events.parse import (
     FIELDS,
     VALUE_BYTES_MAX,
     _boolean,
@@ -34,6 +22,18 @@ from ecounters.events import (
     _status,
     _text,
     _text_or_number,
+)
+from ecounters.events.types import (
+    AMOUNT_MAX,
+    CALL_TYPES,
+    DIGITS_MAX,
+    RETRY_MAX,
+    STATUS_MAX,
+    TEXT_MAX,
+    TS_MAX_MS,
+    TS_MIN_MS,
+    TYPES,
+    EventType,
 )
 
 Schema = dict[str, Any]

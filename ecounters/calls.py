@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
-from ecounters.event_types import (
+from ecounters.events.types import (
     Answered,
     Dialed,
     DtmfReceived,

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from ecounters.dates import DateCondition, read_date
 from ecounters.errors import INVALID_PARAMETER, INVALID_TYPE, Refused, shown
-from ecounters.event_types import CALL_TYPES, STATUS_MAX, TEXT_MAX, campaign_of
+from ecounters.events.types import CALL_TYPES, STATUS_MAX, TEXT_MAX, campaign_of
 from ecounters.sums import Dims
 
 CONDITIONS_MAX: Final = 32

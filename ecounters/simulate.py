@@ -22,8 +22,8 @@ from math import ceil, fsum, isfinite, log1p
 from random import Random
 from typing import Final
 
-from ecounters.event_types import TS_MAX_MS, TS_MIN_MS
-from ecounters.events import VALUE_BYTES_MAX
+from ecounters.events.parse import VALUE_BYTES_MAX
+from ecounters.events.types import TS_MAX_MS, TS_MIN_MS
 from ecounters.simulate_calls import Account, CallMaker
 from ecounters.simulate_chaos import LATENESS_MAX_MS, Chaos, ChaosShares
 from ecounters.simulate_script import Timed

@@ -30,11 +30,11 @@ from ecounters.calls import (
     Call,
 )
 from ecounters.errors import BadEvent
-from ecounters.event_types import TYPES, AnyEvent, BalanceUpdated, Ended, Started, SwitchSnapshot
-from ecounters.events import parse
+from ecounters.events.parse import parse
+from ecounters.events.partitioner import partition_of
+from ecounters.events.types import TYPES, AnyEvent, BalanceUpdated, Ended, Started, SwitchSnapshot
 from ecounters.policy import Policy
 from ecounters.records import MISROUTED, Record, Refused, Tally
-from ecounters.routing import partition_of
 from ecounters.user import User
 from ecounters.wheel import Wheel
 from ecounters.windows import DAY_MS, HOUR_MS, MINUTE_MS

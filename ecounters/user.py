@@ -5,7 +5,7 @@ from __future__ import annotations
 from ecounters.calls import REAPED, SUSPECTED, TOUCHED, Call
 from ecounters.cells import Spans
 from ecounters.counters import contributions, live_key
-from ecounters.event_types import BalanceUpdated
+from ecounters.events.types import BalanceUpdated
 from ecounters.windows import window_of
 
 LiveKey = tuple[str, str, str, str]

@@ -18,8 +18,8 @@ from faust.tables import Table
 from faust.tables.manager import TableManager
 from faust.types import TP
 
+from ecounters.events.partitioner import partition_of
 from ecounters.records import Refused
-from ecounters.routing import partition_of
 from streams.answers import Place
 from streams.group import Assignor
 from streams.part import Context, Part

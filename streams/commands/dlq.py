@@ -18,7 +18,7 @@ import orjson
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from ecounters.errors import Stop
-from ecounters.routing import partition_of
+from ecounters.events.partitioner import partition_of
 from streams.commands.common import go, moment_ms, settings_with
 from streams.commands.publishing import Progress, publisher
 from streams.settings import Settings

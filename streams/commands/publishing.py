@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, TextIO
 import orjson
 from aiokafka import AIOKafkaProducer
 
-from ecounters.routing import partition_of
+from ecounters.events.partitioner import partition_of
 
 BATCH_BYTES: Final = 262_144
 """Large batches are what makes a replay quick; one for each partition is being filled while another is under way."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from ecounters.errors import Stop
-from ecounters.routing import partition_of
+from ecounters.events.partitioner import partition_of
 from ecounters.simulate import simulate
 from ecounters.simulate_chaos import BREAKS
 from streams.commands.publishing import Outgoing, Publisher, publisher

@@ -11,7 +11,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaProducer
 
 from ecounters.errors import Stop
-from ecounters.routing import partition_of
+from ecounters.events.partitioner import partition_of
 from streams.commands.publishing import Outgoing
 
 EVERY_S: Final = 0.02

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaProducer
 
-from ecounters.routing import partition_of
+from ecounters.events.partitioner import partition_of
 from tests.support.workers import PATH
 
 USER: Final = "probe"

@@ -15,7 +15,7 @@ from itertools import cycle
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from ecounters.routing import partition_of
+from ecounters.events.partitioner import partition_of
 from streams.settings import load
 from streams.topics import CHANGELOG_CONFIG, DLQ_CONFIG, EVENTS_CONFIG, TopicsSpec, ensure_topics
 from tests.integration.test_exact import USERS, check, plan

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from ecounters.routing import partition_of
+from ecounters.events.partitioner import partition_of
 from streams.sessions import Sessions
 from streams.settings import Settings
 from tests.support.audit import TOKEN, Letter, add_users, dead_letters, recounts, refused, wait_until_flushed

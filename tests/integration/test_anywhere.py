@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from ecounters.routing import partition_of
+from ecounters.events.partitioner import partition_of
 from ecounters.simulate import Published
 from tests.support.audit import TOKEN, add_users, wait_until_flushed
 from tests.support.builders import CallScript, encoded

@@ -16,8 +16,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from ecounters.errors import Stop
+from ecounters.events.partitioner import partition_of
 from ecounters.query import Request
-from ecounters.routing import partition_of
 from streams.cli import main
 from streams.commands import publishing
 from streams.commands.publishing import Outgoing, Progress, at_speed, publish, read_log

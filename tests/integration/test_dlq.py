@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from ecounters.routing import partition_of
+from ecounters.events.partitioner import partition_of
 from streams.commands.dlq import Refusal, destination, printable
 from tests.support.audit import TOKEN, add_users, dead_letters, read_topic, wait_until_flushed
 from tests.support.workers import ROOT, Place, Worker

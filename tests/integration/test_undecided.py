@@ -15,7 +15,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import InvalidTxnState, KafkaError
 
 from ecounters.calls import Call
-from ecounters.routing import partition_of
+from ecounters.events.partitioner import partition_of
 from ecounters.saving import FORMAT, Position, call_entry, position_entry
 from streams.changelog import ChangelogWriter, Letter
 from streams.undecided import undecided, until_decided

@@ -9,8 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ecounters.errors import BadEvent
-from ecounters.event_types import TYPES, attribute
-from ecounters.events import FIELDS, _parse_carefully, parse
+from ecounters.events.parse import FIELDS, _parse_carefully, parse
+from ecounters.events.types import TYPES, attribute
 from tests.support.builders import T0_MS
 
 REASONS = {

@@ -19,14 +19,14 @@ from hypothesis import strategies as st
 
 from ecounters.counters import COUNTERS, PAYLOAD
 from ecounters.errors import BadEvent
-from ecounters.event_types import TYPES
-from ecounters.events import parse
+from ecounters.events.parse import parse
+from ecounters.events.partitioner import partition_of
+from ecounters.events.types import TYPES
 from ecounters.policy import Policy
 from ecounters.records import MISROUTED
 from ecounters.recount import parse as recount_parse
 from ecounters.recount import recount
 from ecounters.recount.recount import Recount
-from ecounters.routing import partition_of
 from ecounters.simulate import Plan, simulate
 from ecounters.state import PartitionState
 from ecounters.user import User

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
-from ecounters.routing import partition_of
+from ecounters.events.partitioner import partition_of
 from tests.support.builders import T0_MS, Event, LogRecord, encoded
 
 PARTITIONS: Final = 2

@@ -12,7 +12,7 @@ from typing import Final
 
 from aiokafka import AIOKafkaProducer
 
-from ecounters.routing import partition_of
+from ecounters.events.partitioner import partition_of
 from ecounters.simulate import Plan, Published, simulate
 from tests.support.workers import Place
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ecounters.errors import BadEvent
-from ecounters.events import parse
+from ecounters.events.parse import parse
 from tests.support.builders import T0_MS as TS
 
 OWN: dict[str, dict[str, Any]] = {

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from ecounters.counters import COUNTERS, Kind
 from ecounters.errors import API_ERRORS
-from ecounters.event_types import TYPES
+from ecounters.events.types import TYPES
 from streams.metrics import Metrics
 from streams.settings import SETTINGS
 

@@ -14,8 +14,8 @@ from hypothesis import given
 
 from ecounters.asyncapi import document
 from ecounters.errors import REASONS, BadEvent
-from ecounters.event_types import TEXT_MAX, TYPES
-from ecounters.events import parse
+from ecounters.events.parse import parse
+from ecounters.events.types import TEXT_MAX, TYPES
 from ecounters.simulate import Plan, simulate
 from tests.property.test_parse_anything import almost_events
 from tests.support.builders import T0_MS

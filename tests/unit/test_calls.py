@@ -17,8 +17,8 @@ from ecounters.calls import (
     current_ivr,
     ivr_entries,
 )
-from ecounters.event_types import TYPES
-from ecounters.events import parse
+from ecounters.events.parse import parse
+from ecounters.events.types import TYPES
 from tests.support.builders import CallScript, call, encoded, event, ms
 
 

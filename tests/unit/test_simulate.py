@@ -18,8 +18,8 @@ import orjson
 import pytest
 
 import ecounters.simulate
-from ecounters.event_types import CALL_TYPES, TYPES
-from ecounters.events import parse
+from ecounters.events.parse import parse
+from ecounters.events.types import CALL_TYPES, TYPES
 from ecounters.policy import Policy
 from ecounters.simulate import Plan, Published, simulate
 from ecounters.state import PartitionState

@@ -11,8 +11,8 @@ import orjson
 import pytest
 
 from ecounters.errors import BadEvent
-from ecounters.event_types import TS_MAX_MS
-from ecounters.events import parse
+from ecounters.events.parse import parse
+from ecounters.events.types import TS_MAX_MS
 from ecounters.policy import Policy
 from ecounters.simulate import Plan, Published, simulate
 from ecounters.simulate_chaos import (

@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import pytest
 
+from ecounters.events.partitioner import partition_of
 from ecounters.policy import Policy
-from ecounters.routing import partition_of
 from ecounters.state import PartitionState
 from tests.support.builders import CallScript, Feed, LogRecord, call, encoded, event, kept, ms, picked
 

@@ -7,7 +7,7 @@ import random
 import pytest
 from aiokafka.partitioner import murmur2 as aiokafka_murmur2
 
-from ecounters.routing import murmur2, partition_of
+from ecounters.events.partitioner import murmur2, partition_of
 
 
 @pytest.mark.parametrize(

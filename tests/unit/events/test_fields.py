@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ecounters.event_types import CALL_TYPES
-from ecounters.events import parse
+from ecounters.events.parse import parse
+from ecounters.events.types import CALL_TYPES
 from tests.support.builders import T0_MS as TS
 from tests.support.messages import least, raw, read, refusal
 

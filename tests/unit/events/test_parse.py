@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ecounters.event_types import CALL_TYPES, TYPES
-from ecounters.events import parse
+from ecounters.events.parse import parse
+from ecounters.events.types import CALL_TYPES, TYPES
 from tests.support.builders import T0_MS as TS
 from tests.support.messages import OWN, least, raw, read, refusal
 

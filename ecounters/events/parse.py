@@ -18,7 +18,7 @@ from typing import Any, Final
 import msgspec
 
 from ecounters.errors import BadEvent
-from ecounters.event_types import (
+from ecounters.events.types import (
     AMOUNT_MAX,
     CALL_TYPES,
     DIGITS_MAX,
