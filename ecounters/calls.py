@@ -34,7 +34,7 @@ from ecounters.events.types import (
 )
 
 if TYPE_CHECKING:
-    from ecounters.cells import Cell
+    from ecounters.windows.spans import Cell
 
 NEITHER, FRESH, REPEAT = 1, 2, 3
 """How a call's number was known when its start was first seen; 0 before that."""

@@ -13,7 +13,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from ecounters.errors import INVALID_PARAMETER, INVALID_TYPE, Refused, shown
-from ecounters.windows import day_of, local_date, midnight, snap_outward
+from ecounters.windows.calendar import day_of, local_date, midnight, snap_outward
 
 
 @dataclass(frozen=True, slots=True)

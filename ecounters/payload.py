@@ -13,8 +13,8 @@ import orjson
 
 from ecounters.conditions import Where
 from ecounters.counters import COUNTERS, PAYLOAD, Counter, Kind
-from ecounters.sums import Sum
 from ecounters.user import LiveKey, User
+from ecounters.windows.sums import Sum
 
 Value = dict[str, int] | int | float
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ecounters.windows import DAY_MS, HOUR_MS, MINUTE_MS
+from ecounters.windows.calendar import DAY_MS, HOUR_MS, MINUTE_MS
 
 
 @dataclass(frozen=True, slots=True)

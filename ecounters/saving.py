@@ -11,9 +11,9 @@ from typing import Final
 import msgspec
 
 from ecounters.calls import Call, SavedCall
-from ecounters.cells import Cell
-from ecounters.sums import Dims
 from ecounters.user import Balance, User
+from ecounters.windows.spans import Cell
+from ecounters.windows.sums import Dims
 
 Entry = tuple[bytes, bytes | None]
 

@@ -27,7 +27,7 @@ from ecounters.events.types import TS_MAX_MS, TS_MIN_MS
 from ecounters.simulate_calls import Account, CallMaker
 from ecounters.simulate_chaos import LATENESS_MAX_MS, Chaos, ChaosShares
 from ecounters.simulate_script import Timed
-from ecounters.windows import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
+from ecounters.windows.calendar import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
 
 DAY_SHAPE: Final = (
     0.30, 0.24, 0.20, 0.18, 0.20, 0.28, 0.45, 0.75, 1.20, 1.65, 1.85, 1.80,

@@ -13,7 +13,7 @@ from itertools import accumulate
 from typing import Final
 
 from ecounters.simulate_script import Ending, Script
-from ecounters.windows import SECOND_MS
+from ecounters.windows.calendar import SECOND_MS
 
 HUNG_UP: Final[Ending] = (16, "caller", "NORMAL_CLEARING")
 PUT_DOWN: Final[Ending] = (16, "callee", "NORMAL_CLEARING")

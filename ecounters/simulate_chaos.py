@@ -15,7 +15,7 @@ from typing import Any, Final
 import orjson
 
 from ecounters.simulate_script import Timed
-from ecounters.windows import DAY_MS, HOUR_MS, MINUTE_MS
+from ecounters.windows.calendar import DAY_MS, HOUR_MS, MINUTE_MS
 
 LINGER_MS: Final = 15 * MINUTE_MS
 """How far behind the watermark an event may be. Delay and skew together stay below it, so that nothing is late that

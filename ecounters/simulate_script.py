@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from operator import itemgetter
 from typing import Final
 
-from ecounters.windows import MINUTE_MS
+from ecounters.windows.calendar import MINUTE_MS
 
 Timed = tuple[int, bytes]
 """When an event is published, and its JSON."""

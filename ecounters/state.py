@@ -37,7 +37,7 @@ from ecounters.policy import Policy
 from ecounters.records import MISROUTED, Record, Refused, Tally
 from ecounters.user import User
 from ecounters.wheel import Wheel
-from ecounters.windows import DAY_MS, HOUR_MS, MINUTE_MS
+from ecounters.windows.calendar import DAY_MS, HOUR_MS, MINUTE_MS
 
 
 class PartitionState:

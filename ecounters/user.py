@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ecounters.calls import REAPED, SUSPECTED, TOUCHED, Call
-from ecounters.cells import Spans
 from ecounters.counters import contributions, live_key
 from ecounters.events.types import BalanceUpdated
-from ecounters.windows import window_of
+from ecounters.windows.calendar import window_of
+from ecounters.windows.spans import Spans
 
 LiveKey = tuple[str, str, str, str]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 
 from ecounters.calls import Call
-from ecounters.windows import MINUTE_MS
+from ecounters.windows.calendar import MINUTE_MS
 
 
 class _Bucket:

@@ -18,7 +18,7 @@ from ecounters.errors import Stop
 from ecounters.recount.call import Limits
 from ecounters.recount.parse import partition_of
 from ecounters.recount.recount import BALANCES, GAUGES, KEYS, PAYLOAD, Recount
-from ecounters.windows import DAY_MS, HOUR_MS, WINDOW_MS, day_of
+from ecounters.windows.calendar import DAY_MS, HOUR_MS, WINDOW_MS, day_of
 from streams.commands.asking import Told, Workers, now_ms
 from streams.commands.publishing import Progress
 from streams.commands.reading import LogReader

@@ -13,7 +13,7 @@ from ecounters.query import parse_request
 from ecounters.series import STEPS_MAX, Series
 from ecounters.state import PartitionState
 from ecounters.user import User
-from ecounters.windows import WINDOW_MS
+from ecounters.windows.calendar import WINDOW_MS
 from tests.bench.report import Table, median, say
 from tests.support.builders import ALL_FIELDS, T0_MS, LogRecord, call, encoded
 

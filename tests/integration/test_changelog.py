@@ -17,7 +17,7 @@ from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.record.memory_records import MemoryRecords
 
 from ecounters.saving import POSITION
-from ecounters.windows import HOUR_MS, window_of
+from ecounters.windows.calendar import HOUR_MS, window_of
 from streams.changelog import read_changelog
 from streams.commands.publishing import Outgoing, Progress, at_speed, publish
 from streams.topics import CHANGELOG_CONFIG

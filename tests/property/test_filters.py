@@ -26,7 +26,7 @@ from ecounters.recount.filters import matches
 from ecounters.recount.recount import Recount
 from ecounters.series import INTERVALS, Series, steps
 from ecounters.state import PartitionState
-from ecounters.windows import DAY_MS, HOUR_MS, MINUTE_MS, WINDOW_MS
+from ecounters.windows.calendar import DAY_MS, HOUR_MS, MINUTE_MS, WINDOW_MS
 from tests.support.builders import ALL_FIELDS, T0_MS, LogRecord, answer_of, restored
 from tests.support.chaos import PARTITIONS, USERS, Step, chaotic
 from tests.support.filters import VALUES, filters

@@ -30,7 +30,7 @@ from ecounters.recount.recount import Recount
 from ecounters.simulate import Plan, simulate
 from ecounters.state import PartitionState
 from ecounters.user import User
-from ecounters.windows import DAY_MS, HOUR_MS, MINUTE_MS, day_of
+from ecounters.windows.calendar import DAY_MS, HOUR_MS, MINUTE_MS, day_of
 from tests.support.builders import ALL_FIELDS, T0_MS, Event, LogRecord, answer_of, call, encoded, event, restored
 from tests.support.chaos import BROKEN, KINDS, PARTITIONS, USERS, Step, chaotic, made_event
 

@@ -10,7 +10,7 @@ import pytest
 
 import streams.answers
 from ecounters.query import Request, parse_request
-from ecounters.windows import DAY_MS
+from ecounters.windows.calendar import DAY_MS
 from streams.answers import Answer, Answers, Place
 from streams.sessions import Account
 from tests.support.builders import Feed, call, ms

@@ -13,7 +13,7 @@ from ecounters.counters import FIELDS
 from ecounters.dates import time_range
 from ecounters.errors import Refused
 from ecounters.query import Request, parse_request
-from ecounters.windows import DAY_MS
+from ecounters.windows.calendar import DAY_MS
 
 KEEP_MS = 400 * DAY_MS
 KOLKATA = ZoneInfo("Asia/Kolkata")

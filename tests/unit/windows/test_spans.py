@@ -7,13 +7,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ecounters.cells import FEW, Spans
 from ecounters.payload import Totals
 from ecounters.policy import Policy
 from ecounters.state import PartitionState
-from ecounters.sums import Dims
 from ecounters.user import User
-from ecounters.windows import DAY_MS, HOUR_MS, WINDOW_MS, day_of
+from ecounters.windows.calendar import DAY_MS, HOUR_MS, WINDOW_MS, day_of
+from ecounters.windows.spans import FEW, Spans
+from ecounters.windows.sums import Dims
 from tests.support.builders import T0_MS, Feed, answer_of, call, event, ms
 
 DIMS = ("IBD", "", "", None)

@@ -15,8 +15,8 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct
 
 from ecounters.counters import Ones, Sums
-from ecounters.sums import Dims, Sum
-from ecounters.windows import WINDOW_MS, day_of
+from ecounters.windows.calendar import WINDOW_MS, day_of
+from ecounters.windows.sums import Dims, Sum
 
 FEW: Final = 20
 """So many cells are added up anew whenever somebody asks; the sum of more is kept."""

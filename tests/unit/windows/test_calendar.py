@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ecounters.windows import DAY_MS, HOUR_MS, WINDOW_MS, day_of, local_date, midnight, snap_outward, window_of
+from ecounters.windows.calendar import DAY_MS, HOUR_MS, WINDOW_MS, day_of, local_date, midnight, snap_outward, window_of
 
 W = WINDOW_MS
 
