@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
-from ecounters.calls import FORWARDED, FRESH, REPEAT, TRANSFERRED, Call, Leg, current_ivr, ivr_entries
+from ecounters.calls.join import FORWARDED, FRESH, REPEAT, TRANSFERRED, Call, Leg, current_ivr, ivr_entries
 
 
 class Kind(Enum):

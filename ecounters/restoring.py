@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from ecounters import saving
-from ecounters.calls import Call
+from ecounters.calls.join import Call
 from ecounters.state import PartitionState
 
 STEP: Final = 100

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from ecounters.calls import Call, SavedCall
+from ecounters.calls.join import Call, SavedCall
 from ecounters.user import Balance, User
 from ecounters.windows.spans import Cell
 from ecounters.windows.sums import Dims

@@ -14,7 +14,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from ecounters import saving
-from ecounters.calls import (
+from ecounters.calls.join import (
     DIRTY,
     FRESH,
     JOIN,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ecounters.calls import REAPED, SUSPECTED, TOUCHED, Call
+from ecounters.calls.join import REAPED, SUSPECTED, TOUCHED, Call
 from ecounters.counters import contributions, live_key
 from ecounters.events.types import BalanceUpdated
 from ecounters.windows.calendar import window_of

@@ -1,7 +1,7 @@
 """The types of events: one class for each, whose fields are what such an event may hold.
 
 A field without a default is required. Times are ms since the Unix epoch; ``""`` is "not given". Adding a type is one
-class here, its line in ``TYPES``, and what it does to a call in ``ecounters.calls.JOIN``.
+class here, its line in ``TYPES``, and what it does to a call in ``ecounters.calls.join.JOIN``.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import InvalidTxnState, KafkaError
 
-from ecounters.calls import Call
+from ecounters.calls.join import Call
 from ecounters.events.partitioner import partition_of
 from ecounters.saving import FORMAT, Position, call_entry, position_entry
 from streams.changelog import ChangelogWriter, Letter

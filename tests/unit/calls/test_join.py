@@ -6,7 +6,7 @@ from itertools import permutations
 
 import pytest
 
-from ecounters.calls import (
+from ecounters.calls.join import (
     FORWARDED,
     JOIN,
     STATUS_REAPED,

@@ -1,0 +1,1 @@
+"""One call: its record, and what each event does to it."""
