@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from ecounters import conditions, dates
 from ecounters.conditions import CONDITIONS_MAX, VALUES_MAX
-from ecounters.counters import COUNTERS, FIELDS, Counter, Kind
+from ecounters.counters.definitions import COUNTERS, FIELDS, Counter, Kind
 from ecounters.events.types import CALL_TYPES, STATUS_MAX, TEXT_MAX
 from ecounters.payload import OF_NOW
 from ecounters.query import CREDENTIAL_MAX, FIELDS_MAX, PARAMETERS

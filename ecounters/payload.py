@@ -12,7 +12,7 @@ from typing import Any, Final
 import orjson
 
 from ecounters.conditions import Where
-from ecounters.counters import COUNTERS, PAYLOAD, Counter, Kind
+from ecounters.counters.definitions import COUNTERS, PAYLOAD, Counter, Kind
 from ecounters.user import LiveKey, User
 from ecounters.windows.sums import Sum
 

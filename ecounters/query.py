@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from ecounters.conditions import CONDITIONS_MAX, Where, read_filter
-from ecounters.counters import FIELDS
+from ecounters.counters.definitions import FIELDS
 from ecounters.dates import DateCondition
 from ecounters.errors import INVALID_PARAMETER, INVALID_TYPE, NO_USER, Refused, shown
 from ecounters.series import INTERVALS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ecounters.calls.join import REAPED, SUSPECTED, TOUCHED, Call
-from ecounters.counters import contributions, live_key
+from ecounters.counters.definitions import contributions, live_key
 from ecounters.events.types import BalanceUpdated
 from ecounters.windows.calendar import window_of
 from ecounters.windows.spans import Spans

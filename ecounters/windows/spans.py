@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
-from ecounters.counters import Ones, Sums
+from ecounters.counters.definitions import Ones, Sums
 from ecounters.windows.calendar import WINDOW_MS, day_of
 from ecounters.windows.sums import Dims, Sum
 

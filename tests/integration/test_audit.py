@@ -15,7 +15,7 @@ from itertools import pairwise
 
 import pytest
 
-from ecounters.counters import FIELDS, PAYLOAD
+from ecounters.counters.definitions import FIELDS, PAYLOAD
 from ecounters.recount.recount import BALANCES, GAUGES
 from ecounters.simulate import Plan, Published, simulate
 from streams.commands.reading import log_reader

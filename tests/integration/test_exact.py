@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 
-from ecounters.counters import FIELDS, PAYLOAD
+from ecounters.counters.definitions import FIELDS, PAYLOAD
 from ecounters.recount.recount import Recount
 from ecounters.simulate import Plan
 from tests.support.audit import add_users, dead_letters, differences, recounts, refused, wait_until_flushed

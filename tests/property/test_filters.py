@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecounters.conditions import read_filter
-from ecounters.counters import COUNTERS, Kind
+from ecounters.counters.definitions import COUNTERS, Kind
 from ecounters.dates import time_range
 from ecounters.errors import Refused
 from ecounters.payload import Totals, message

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ecounters.counters import COUNTERS, PAYLOAD
+from ecounters.counters.definitions import COUNTERS, PAYLOAD
 from ecounters.errors import BadEvent
 from ecounters.events.parse import parse
 from ecounters.events.partitioner import partition_of

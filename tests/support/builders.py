@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from ecounters.conditions import Where
-from ecounters.counters import FIELDS
+from ecounters.counters.definitions import FIELDS
 from ecounters.payload import Totals, Value, message
 from ecounters.policy import Policy
 from ecounters.restoring import Restoring

@@ -11,7 +11,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry
 
-from ecounters.counters import COUNTERS, Kind
+from ecounters.counters.definitions import COUNTERS, Kind
 from ecounters.errors import API_ERRORS
 from ecounters.events.types import TYPES
 from streams.metrics import Metrics

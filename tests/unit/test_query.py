@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ecounters.counters import FIELDS
+from ecounters.counters.definitions import FIELDS
 from ecounters.dates import time_range
 from ecounters.errors import Refused
 from ecounters.query import Request, parse_request

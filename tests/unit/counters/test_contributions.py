@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ecounters.counters import COUNTERS, FIELDS, PAYLOAD
+from ecounters.counters.definitions import COUNTERS, FIELDS, PAYLOAD
 from tests.support.builders import CallScript, Feed, call, event
 
 DEFAULT: dict[str, Any] = {
