@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from ecounters import saving
 from ecounters.calls.join import Call
+from ecounters.changelog import entries as saving
 from ecounters.state import PartitionState
 
 STEP: Final = 100

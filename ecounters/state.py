@@ -13,7 +13,6 @@ from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from ecounters import saving
 from ecounters.calls.join import (
     DIRTY,
     FRESH,
@@ -29,6 +28,7 @@ from ecounters.calls.join import (
     TOUCHED,
     Call,
 )
+from ecounters.changelog import entries as saving
 from ecounters.errors import BadEvent
 from ecounters.events.parse import parse
 from ecounters.events.partitioner import partition_of

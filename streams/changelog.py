@@ -23,7 +23,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.errors import IllegalOperation, KafkaError
 
-from ecounters.saving import Entry
+from ecounters.changelog.entries import Entry
 from streams.ending import end_tasks
 from streams.turns import Turn, Turns
 from streams.undecided import POLL_S, records_of, undecided, until_decided

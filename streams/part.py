@@ -15,10 +15,10 @@ from zoneinfo import ZoneInfo
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
+from ecounters.changelog.entries import POSITION
 from ecounters.policy import Policy
 from ecounters.records import Refused
 from ecounters.restoring import Restoring
-from ecounters.saving import POSITION
 from ecounters.state import PartitionState
 from streams.changelog import ChangelogWriter, NotWritten, Outbox, read_changelog
 from streams.ending import end_tasks

@@ -9,8 +9,8 @@ from typing import Final
 
 from aiokafka import TopicPartition
 
+from ecounters.changelog.entries import Entry
 from ecounters.errors import Stop
-from ecounters.saving import Entry
 from streams.changelog import ChangelogWriter, read_changelog
 from streams.turns import Turns
 from tests.bench.measure import restored

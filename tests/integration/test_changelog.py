@@ -16,7 +16,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.record.memory_records import MemoryRecords
 
-from ecounters.saving import POSITION
+from ecounters.changelog.entries import POSITION
 from ecounters.windows.calendar import HOUR_MS, window_of
 from streams.changelog import read_changelog
 from streams.commands.publishing import Outgoing, Progress, at_speed, publish

@@ -15,8 +15,8 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import InvalidTxnState, KafkaError
 
 from ecounters.calls.join import Call
+from ecounters.changelog.entries import FORMAT, Position, call_entry, position_entry
 from ecounters.events.partitioner import partition_of
-from ecounters.saving import FORMAT, Position, call_entry, position_entry
 from streams.changelog import ChangelogWriter, Letter
 from streams.undecided import undecided, until_decided
 from tests.integration.test_answer import Now, publish, told_when

@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ecounters.changelog.entries import Entry
 from ecounters.policy import Policy
-from ecounters.saving import Entry
 from ecounters.state import PartitionState
 from ecounters.user import User
 from tests.support.builders import ALL_FIELDS, LogRecord, answer_of, restored

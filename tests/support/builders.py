@@ -13,12 +13,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from ecounters.changelog.entries import Entry
 from ecounters.conditions import Where
 from ecounters.counters.definitions import FIELDS
 from ecounters.payload import Totals, Value, message
 from ecounters.policy import Policy
 from ecounters.restoring import Restoring
-from ecounters.saving import Entry
 from ecounters.state import PartitionState
 
 T0_MS = 1_773_144_000_000

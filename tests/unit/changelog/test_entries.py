@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from ecounters import saving
+from ecounters.changelog import entries as saving
 from tests.support.builders import ALL_FIELDS, Feed, answer_of, call, event, restored
 
 
