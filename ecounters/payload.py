@@ -13,7 +13,7 @@ import orjson
 
 from ecounters.conditions import Where
 from ecounters.counters.definitions import COUNTERS, PAYLOAD, Counter, Kind
-from ecounters.user import LiveKey, User
+from ecounters.partition.user import LiveKey, User
 from ecounters.windows.sums import Sum
 
 Value = dict[str, int] | int | float

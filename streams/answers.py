@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from ecounters.dates import time_range
+from ecounters.partition.state import PartitionState
+from ecounters.partition.user import User
 from ecounters.payload import Totals, body, etag, message
 from ecounters.query import Request
 from ecounters.series import Series
-from ecounters.state import PartitionState
-from ecounters.user import User
 from streams.sessions import Account
 
 KEPT_ANSWERS_MAX: Final = 4_096

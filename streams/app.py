@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 import faust
 from prometheus_client import CollectorRegistry
 
-from ecounters.policy import Policy
+from ecounters.partition.policy import Policy
 from streams.agents import add_agent
 from streams.answers import Answers
 from streams.group import Assignor

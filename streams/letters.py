@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ecounters.records import MISROUTED, Refused
+from ecounters.partition.records import MISROUTED, Refused
 from streams.changelog import Headers, Letter
 from streams.metrics import Metrics
 

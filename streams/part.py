@@ -16,10 +16,10 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from ecounters.changelog.entries import POSITION
-from ecounters.policy import Policy
-from ecounters.records import Refused
-from ecounters.restoring import Restoring
-from ecounters.state import PartitionState
+from ecounters.partition.policy import Policy
+from ecounters.partition.records import Refused
+from ecounters.partition.restoring import Restoring
+from ecounters.partition.state import PartitionState
 from streams.changelog import ChangelogWriter, NotWritten, Outbox, read_changelog
 from streams.ending import end_tasks
 from streams.letters import Letters

@@ -19,7 +19,7 @@ from faust.tables.manager import TableManager
 from faust.types import TP
 
 from ecounters.events.partitioner import partition_of
-from ecounters.records import Refused
+from ecounters.partition.records import Refused
 from streams.answers import Place
 from streams.group import Assignor
 from streams.part import Context, Part

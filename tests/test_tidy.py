@@ -157,10 +157,12 @@ def test_the_checks_see_what_they_are_for() -> None:
     assert clocks_in(tree) == ["time.monotonic"]
     assert clocks_in(ast.parse("x = datetime.datetime.now(UTC)")) == ["datetime.datetime.now"]
     assert clocks_in(ast.parse("x = time.time()")) == ["time.time"]
-    recount, state = ROOT / "ecounters" / "recount" / "call.py", ROOT / "ecounters" / "state.py"
+    recount, state = ROOT / "ecounters" / "recount" / "call.py", ROOT / "ecounters" / "partition" / "state.py"
     assert across(recount, ast.parse("from ecounters.windows import day_of\nfrom ecounters.recount.parse import x"))
     assert across(recount, ast.parse("from ecounters import windows")) == ["ecounters.windows.calendar"]
-    assert across(state, ast.parse("from ecounters import recount\nimport ecounters.user")) == ["ecounters.recount"]
+    assert across(state, ast.parse("from ecounters import recount\nimport ecounters.partition.user")) == [
+        "ecounters.recount"
+    ]
     assert across(recount, ast.parse("from ecounters.recount.parse import x\nimport json")) == []
     assert long_functions(ast.parse("def f():\n" + "    x = 1\n" * 50)) == ["f: 51 lines"]
     assert not long_functions(ast.parse("def f():\n" + "    x = 1\n" * 49))

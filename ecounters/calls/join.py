@@ -2,7 +2,7 @@
 
 A call's record is a function of the *set* of its events: ``join`` may be called in any order and any number of
 times. Times are ms since the Unix epoch; 0 means "not seen" (no accepted event is that old). What follows the
-log's order instead (repeat or fresh, ends given by the system) is set by ``ecounters.state``.
+log's order instead (repeat or fresh, ends given by the system) is set by ``ecounters.partition.state``.
 """
 
 from __future__ import annotations

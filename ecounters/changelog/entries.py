@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from ecounters.calls.join import Call, SavedCall
-from ecounters.user import Balance, User
+from ecounters.partition.user import Balance, User
 from ecounters.windows.spans import Cell
 from ecounters.windows.sums import Dims
 

@@ -15,9 +15,9 @@ import time
 
 from aiokafka import TopicPartition
 
-from ecounters.policy import Policy
-from ecounters.restoring import Restoring
-from ecounters.state import PartitionState
+from ecounters.partition.policy import Policy
+from ecounters.partition.restoring import Restoring
+from ecounters.partition.state import PartitionState
 from streams.changelog import read_changelog
 from streams.turns import Turns
 from streams.worker import GC_THRESHOLDS

@@ -46,7 +46,7 @@ _SEND: Final = "aiokafka.conn:AIOKafkaConnection.send"
 _WRITER: Final = "streams.changelog:ChangelogWriter"
 
 POINTS: Final = {
-    "apply": Point("ecounters.state:PartitionState.apply", True, 20, "events applied, the batch not finished"),
+    "apply": Point("ecounters.partition.state:PartitionState.apply", True, 20, "events applied, the batch not finished"),
     "cut": Point("streams.part:Part._cut", True, 20, "a flush cut, nothing sent of it"),
     "begin": Point("aiokafka:AIOKafkaProducer.begin_transaction", True, 20, "a transaction begun, nothing sent in it"),
     "sent": Point(_SEND, True, 20, "a flush sent, its acknowledgement not waited for", _request("ProduceRequest")),
@@ -64,8 +64,8 @@ POINTS: Final = {
         lambda _, refused: bool(refused),
     ),
     "open": Point(f"{_WRITER}.open", True, 2, "a changelog taken over, nothing read of it"),
-    "read": Point("ecounters.restoring:Restoring.take", True, 3, "a changelog read in part"),
-    "restore": Point("ecounters.restoring:Restoring._make", True, 200, "a changelog read, the state made in part"),
+    "read": Point("ecounters.partition.restoring:Restoring.take", True, 3, "a changelog read in part"),
+    "restore": Point("ecounters.partition.restoring:Restoring._make", True, 200, "a changelog read, the state made in part"),
     "revoke": Point("streams.transport:Consumer.on_partitions_revoked", False, 2, "a rebalance begun, nothing saved"),
     "let-go": Point("streams.table:StateTable.let_go", True, 2, "saved for a rebalance or an end, not committed"),
     "assigned": Point("streams.table:StateTable.on_rebalance", True, 2, "partitions assigned, no flow yet"),

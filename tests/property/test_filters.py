@@ -19,13 +19,13 @@ from ecounters.conditions import read_filter
 from ecounters.counters.definitions import COUNTERS, Kind
 from ecounters.dates import time_range
 from ecounters.errors import Refused
+from ecounters.partition.policy import Policy
+from ecounters.partition.state import PartitionState
 from ecounters.payload import Totals, message
-from ecounters.policy import Policy
 from ecounters.query import Request, parse_forwarded, parse_request
 from ecounters.recount.filters import matches
 from ecounters.recount.recount import Recount
 from ecounters.series import INTERVALS, Series, steps
-from ecounters.state import PartitionState
 from ecounters.windows.calendar import DAY_MS, HOUR_MS, MINUTE_MS, WINDOW_MS
 from tests.support.builders import ALL_FIELDS, T0_MS, LogRecord, answer_of, restored
 from tests.support.chaos import PARTITIONS, USERS, Step, chaotic

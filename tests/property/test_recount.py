@@ -22,14 +22,14 @@ from ecounters.errors import BadEvent
 from ecounters.events.parse import parse
 from ecounters.events.partitioner import partition_of
 from ecounters.events.types import TYPES
-from ecounters.policy import Policy
-from ecounters.records import MISROUTED
+from ecounters.partition.policy import Policy
+from ecounters.partition.records import MISROUTED
+from ecounters.partition.state import PartitionState
+from ecounters.partition.user import User
 from ecounters.recount import parse as recount_parse
 from ecounters.recount import recount
 from ecounters.recount.recount import Recount
 from ecounters.simulate import Plan, simulate
-from ecounters.state import PartitionState
-from ecounters.user import User
 from ecounters.windows.calendar import DAY_MS, HOUR_MS, MINUTE_MS, day_of
 from tests.support.builders import ALL_FIELDS, T0_MS, Event, LogRecord, answer_of, call, encoded, event, restored
 from tests.support.chaos import BROKEN, KINDS, PARTITIONS, USERS, Step, chaotic, made_event

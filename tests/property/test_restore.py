@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecounters.changelog.entries import Entry
-from ecounters.policy import Policy
-from ecounters.state import PartitionState
-from ecounters.user import User
+from ecounters.partition.policy import Policy
+from ecounters.partition.state import PartitionState
+from ecounters.partition.user import User
 from tests.support.builders import ALL_FIELDS, LogRecord, answer_of, restored
 from tests.support.chaos import PARTITIONS, USERS, Step, chaotic
 from tests.support.identities import check_identities

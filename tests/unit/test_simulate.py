@@ -20,9 +20,9 @@ import pytest
 import ecounters.simulate
 from ecounters.events.parse import parse
 from ecounters.events.types import CALL_TYPES, TYPES
-from ecounters.policy import Policy
+from ecounters.partition.policy import Policy
+from ecounters.partition.state import PartitionState
 from ecounters.simulate import Plan, Published, simulate
-from ecounters.state import PartitionState
 from tests.support.builders import T0_MS, Event, LogRecord, answer_of
 from tests.support.identities import check_identities
 

@@ -13,7 +13,8 @@ import pytest
 from ecounters.errors import BadEvent
 from ecounters.events.parse import parse
 from ecounters.events.types import TS_MAX_MS
-from ecounters.policy import Policy
+from ecounters.partition.policy import Policy
+from ecounters.partition.state import PartitionState
 from ecounters.simulate import Plan, Published, simulate
 from ecounters.simulate_chaos import (
     BREAKS,
@@ -25,7 +26,6 @@ from ecounters.simulate_chaos import (
     SKEW_MAX_MS,
     ChaosShares,
 )
-from ecounters.state import PartitionState
 from tests.support.builders import T0_MS, LogRecord
 
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000

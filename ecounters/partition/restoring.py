@@ -11,7 +11,7 @@ from typing import Final
 
 from ecounters.calls.join import Call
 from ecounters.changelog import entries as saving
-from ecounters.state import PartitionState
+from ecounters.partition.state import PartitionState
 
 STEP: Final = 100
 """Entries in one step of ``making``: less than 1 ms."""

@@ -33,10 +33,10 @@ from ecounters.errors import BadEvent
 from ecounters.events.parse import parse
 from ecounters.events.partitioner import partition_of
 from ecounters.events.types import TYPES, AnyEvent, BalanceUpdated, Ended, Started, SwitchSnapshot
-from ecounters.policy import Policy
-from ecounters.records import MISROUTED, Record, Refused, Tally
-from ecounters.user import User
-from ecounters.wheel import Wheel
+from ecounters.partition.policy import Policy
+from ecounters.partition.records import MISROUTED, Record, Refused, Tally
+from ecounters.partition.timer_wheel import Wheel
+from ecounters.partition.user import User
 from ecounters.windows.calendar import DAY_MS, HOUR_MS, MINUTE_MS
 
 

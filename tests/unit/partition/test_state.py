@@ -8,8 +8,8 @@ from itertools import pairwise
 import pytest
 
 from ecounters.events.partitioner import partition_of
-from ecounters.policy import Policy
-from ecounters.state import PartitionState
+from ecounters.partition.policy import Policy
+from ecounters.partition.state import PartitionState
 from tests.support.builders import CallScript, Feed, LogRecord, call, encoded, event, kept, ms, picked
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
