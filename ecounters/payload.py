@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import orjson
 
-from ecounters.conditions import Where
 from ecounters.counters.definitions import COUNTERS, PAYLOAD, Counter, Kind
 from ecounters.partition.user import LiveKey, User
+from ecounters.query.conditions import Where
 from ecounters.windows.sums import Sum
 
 Value = dict[str, int] | int | float

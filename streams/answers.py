@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
-from ecounters.dates import time_range
 from ecounters.partition.state import PartitionState
 from ecounters.partition.user import User
 from ecounters.payload import Totals, body, etag, message
-from ecounters.query import Request
+from ecounters.query.dates import time_range
+from ecounters.query.request import Request
 from ecounters.series import Series
 from streams.sessions import Account
 

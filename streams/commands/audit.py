@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from ecounters.dates import DateCondition, time_range
 from ecounters.errors import Refused
+from ecounters.query.dates import DateCondition, time_range
 from streams.commands.common import go, settings_with
 from streams.commands.publishing import Progress
 from streams.sessions import Sessions

@@ -21,7 +21,7 @@ import orjson
 from aiohttp import web
 
 from ecounters.errors import API_ERRORS, INTERNAL, Refused
-from ecounters.query import BODY_BYTES_MAX, Request, parse_forwarded
+from ecounters.query.request import BODY_BYTES_MAX, Request, parse_forwarded
 from streams.answers import Answer, Answers, Place
 from streams.metrics import Metrics
 from streams.sessions import Account

@@ -20,7 +20,7 @@ from aiohttp import hdrs, web
 from redis.exceptions import RedisError
 
 from ecounters.errors import API_ERRORS, DENIED, INVALID_PARAMETER, NO_STORE, NO_USER, Refused, Stop
-from ecounters.query import Request, parse_object, read_request
+from ecounters.query.request import Request, parse_object, read_request
 from streams.sessions import Account
 from streams.web.responses import body_of, json_response
 from streams.web.stream import COOKIE, Authorize

@@ -20,7 +20,7 @@ import orjson
 from aiohttp import HttpVersion11, hdrs, web
 
 from ecounters.errors import INTERNAL, INVALID_PARAMETER, Refused
-from ecounters.query import Request, parse_request
+from ecounters.query.request import Request, parse_request
 from streams.answers import Answer
 from streams.metrics import Metrics
 from streams.sessions import Account

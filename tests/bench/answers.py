@@ -11,7 +11,7 @@ from ecounters.partition.policy import Policy
 from ecounters.partition.state import PartitionState
 from ecounters.partition.user import User
 from ecounters.payload import Totals, body, message
-from ecounters.query import parse_request
+from ecounters.query.request import parse_request
 from ecounters.series import STEPS_MAX, Series
 from ecounters.windows.calendar import WINDOW_MS
 from tests.bench.report import Table, median, say

@@ -17,7 +17,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from ecounters.errors import Stop
 from ecounters.events.partitioner import partition_of
-from ecounters.query import Request
+from ecounters.query.request import Request
 from streams.cli import main
 from streams.commands import publishing
 from streams.commands.publishing import Outgoing, Progress, at_speed, publish, read_log

@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 
 from ecounters.errors import Refused
-from ecounters.query import Request
+from ecounters.query.request import Request
 from streams.sessions import Sessions
 from streams.settings import load
 from streams.throttle import Door, Throttle

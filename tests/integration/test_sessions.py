@@ -14,7 +14,7 @@ import pytest
 from redis import Redis as PlainRedis
 
 from ecounters.errors import Refused, Stop
-from ecounters.query import Request
+from ecounters.query.request import Request
 from streams import sessions as module
 from streams.sessions import Account, Sessions
 from streams.settings import load, zone_named

@@ -15,14 +15,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ecounters.conditions import read_filter
 from ecounters.counters.definitions import COUNTERS, Kind
-from ecounters.dates import time_range
 from ecounters.errors import Refused
 from ecounters.partition.policy import Policy
 from ecounters.partition.state import PartitionState
 from ecounters.payload import Totals, message
-from ecounters.query import Request, parse_forwarded, parse_request
+from ecounters.query.conditions import read_filter
+from ecounters.query.dates import time_range
+from ecounters.query.request import Request, parse_forwarded, parse_request
 from ecounters.recount.filters import matches
 from ecounters.recount.recount import Recount
 from ecounters.series import INTERVALS, Series, steps

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 import streams.answers
-from ecounters.query import Request, parse_request
+from ecounters.query.request import Request, parse_request
 from ecounters.windows.calendar import DAY_MS
 from streams.answers import Answer, Answers, Place
 from streams.sessions import Account

@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ecounters.conditions import read_filter
 from ecounters.errors import Refused
-from ecounters.query import Request, parse_request
+from ecounters.query.conditions import read_filter
+from ecounters.query.request import Request, parse_request
 from ecounters.series import Series, steps
 from tests.support.builders import T0_MS, Feed, call, event
 

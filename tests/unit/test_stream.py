@@ -13,7 +13,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from ecounters.errors import Refused
-from ecounters.query import Request
+from ecounters.query.request import Request
 from streams.answers import Answer
 from streams.metrics import Metrics
 from streams.sessions import Account

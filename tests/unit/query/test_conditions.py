@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from ecounters.conditions import read_filter
 from ecounters.errors import Refused
 from ecounters.payload import Totals, message
-from ecounters.query import parse_request
+from ecounters.query.conditions import read_filter
+from ecounters.query.request import parse_request
 from tests.support.builders import WIDE, Feed, call, event
 
 Condition = dict[str, Any]

@@ -12,10 +12,10 @@ from typing import Any, Final
 
 import msgspec
 
-from ecounters.conditions import CONDITIONS_MAX, Where, read_filter
 from ecounters.counters.definitions import FIELDS
-from ecounters.dates import DateCondition
 from ecounters.errors import INVALID_PARAMETER, INVALID_TYPE, NO_USER, Refused, shown
+from ecounters.query.conditions import CONDITIONS_MAX, Where, read_filter
+from ecounters.query.dates import DateCondition
 from ecounters.series import INTERVALS
 
 BODY_BYTES_MAX: Final = 65_536

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ecounters.dates import DateCondition, read_date
 from ecounters.errors import INVALID_PARAMETER, INVALID_TYPE, Refused, shown
 from ecounters.events.types import CALL_TYPES, STATUS_MAX, TEXT_MAX, campaign_of
+from ecounters.query.dates import DateCondition, read_date
 from ecounters.windows.sums import Dims
 
 CONDITIONS_MAX: Final = 32

@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from ecounters.counters.definitions import FIELDS
-from ecounters.dates import time_range
 from ecounters.errors import Refused
-from ecounters.query import Request, parse_request
+from ecounters.query.dates import time_range
+from ecounters.query.request import Request, parse_request
 from ecounters.windows.calendar import DAY_MS
 
 KEEP_MS = 400 * DAY_MS
