@@ -7,11 +7,11 @@ from typing import Any, Final
 
 from ecounters.counters.definitions import COUNTERS, FIELDS, Counter, Kind
 from ecounters.events.types import CALL_TYPES, STATUS_MAX, TEXT_MAX
-from ecounters.payload import OF_NOW
 from ecounters.query import conditions, dates
 from ecounters.query.conditions import CONDITIONS_MAX, VALUES_MAX
 from ecounters.query.request import CREDENTIAL_MAX, FIELDS_MAX, PARAMETERS
-from ecounters.series import INTERVALS, STEPS_MAX
+from ecounters.reports.payload import OF_NOW
+from ecounters.reports.series import INTERVALS, STEPS_MAX
 
 Schema = dict[str, Any]
 

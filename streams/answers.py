@@ -9,10 +9,10 @@ from typing import Final, NamedTuple
 
 from ecounters.partition.state import PartitionState
 from ecounters.partition.user import User
-from ecounters.payload import Totals, body, etag, message
 from ecounters.query.dates import time_range
 from ecounters.query.request import Request
-from ecounters.series import Series
+from ecounters.reports.payload import Totals, body, etag, message
+from ecounters.reports.series import Series
 from streams.sessions import Account
 
 KEPT_ANSWERS_MAX: Final = 4_096

@@ -16,7 +16,7 @@ from ecounters.counters.definitions import FIELDS
 from ecounters.errors import INVALID_PARAMETER, INVALID_TYPE, NO_USER, Refused, shown
 from ecounters.query.conditions import CONDITIONS_MAX, Where, read_filter
 from ecounters.query.dates import DateCondition
-from ecounters.series import INTERVALS
+from ecounters.reports.series import INTERVALS
 
 BODY_BYTES_MAX: Final = 65_536
 FIELDS_MAX: Final = 1_000

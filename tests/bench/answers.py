@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 from ecounters.partition.policy import Policy
 from ecounters.partition.state import PartitionState
 from ecounters.partition.user import User
-from ecounters.payload import Totals, body, message
 from ecounters.query.request import parse_request
-from ecounters.series import STEPS_MAX, Series
+from ecounters.reports.payload import Totals, body, message
+from ecounters.reports.series import STEPS_MAX, Series
 from ecounters.windows.calendar import WINDOW_MS
 from tests.bench.report import Table, median, say
 from tests.support.builders import ALL_FIELDS, T0_MS, LogRecord, call, encoded

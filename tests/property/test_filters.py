@@ -19,13 +19,13 @@ from ecounters.counters.definitions import COUNTERS, Kind
 from ecounters.errors import Refused
 from ecounters.partition.policy import Policy
 from ecounters.partition.state import PartitionState
-from ecounters.payload import Totals, message
 from ecounters.query.conditions import read_filter
 from ecounters.query.dates import time_range
 from ecounters.query.request import Request, parse_forwarded, parse_request
 from ecounters.recount.filters import matches
 from ecounters.recount.recount import Recount
-from ecounters.series import INTERVALS, Series, steps
+from ecounters.reports.payload import Totals, message
+from ecounters.reports.series import INTERVALS, Series, steps
 from ecounters.windows.calendar import DAY_MS, HOUR_MS, MINUTE_MS, WINDOW_MS
 from tests.support.builders import ALL_FIELDS, T0_MS, LogRecord, answer_of, restored
 from tests.support.chaos import PARTITIONS, USERS, Step, chaotic

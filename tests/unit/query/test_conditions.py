@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from ecounters.errors import Refused
-from ecounters.payload import Totals, message
 from ecounters.query.conditions import read_filter
 from ecounters.query.request import parse_request
+from ecounters.reports.payload import Totals, message
 from tests.support.builders import WIDE, Feed, call, event
 
 Condition = dict[str, Any]

@@ -11,7 +11,7 @@ import pytest
 from ecounters.errors import Refused
 from ecounters.query.conditions import read_filter
 from ecounters.query.request import Request, parse_request
-from ecounters.series import Series, steps
+from ecounters.reports.series import Series, steps
 from tests.support.builders import T0_MS, Feed, call, event
 
 HOUR = 3_600

@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 
 from ecounters.errors import INVALID_PARAMETER, Refused
 from ecounters.partition.user import User
-from ecounters.payload import Totals, counted
 from ecounters.query.conditions import Where
+from ecounters.reports.payload import Totals, counted
 from ecounters.windows.calendar import DAY_MS, HOUR_MS, WINDOW_MS, local_date, midnight, window_of
 
 INTERVALS: Final = {"15m": WINDOW_MS, "1h": HOUR_MS, "1d": DAY_MS}
