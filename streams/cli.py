@@ -286,8 +286,8 @@ def simulate(
         ecounters simulate --start 2026-03-01T00:00:00Z --rate 2 --chaos
         ecounters simulate --out calls.jsonl --events 100000
     """
-    from ecounters.simulate import Plan
-    from ecounters.simulate import simulate as made_up
+    from ecounters.simulator.world import Plan
+    from ecounters.simulator.world import simulate as made_up
 
     start_ms = int(time.time() * 1000) if start is None else start
     plan = Plan(seed=seed, users=users, rate_per_s=rate, start_ms=start_ms, chaos=chaos)

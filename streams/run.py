@@ -26,7 +26,7 @@ from aiokafka.errors import KafkaError
 from redis.exceptions import RedisError
 
 from ecounters.errors import Stop
-from ecounters.simulate import SWITCHES_MIN
+from ecounters.simulator.world import SWITCHES_MIN
 from streams.commands import publishing
 from streams.commands.common import one_line
 from streams.embedded import SERVER, STOP_LIMIT_S, Child, Embedded, Guard, is_free, keep_little

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from ecounters.simulate import Plan, simulate
+from ecounters.simulator.world import Plan, simulate
 from streams.commands.publishing import Outgoing
 
 SIMULATED: Final = Plan(start_ms=1_773_144_000_000, seed=1, users=50, rate_per_s=200.0, day_shape=False)

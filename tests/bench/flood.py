@@ -14,8 +14,8 @@ from typing import Any, Final, NamedTuple
 
 from ecounters.errors import Stop
 from ecounters.events.partitioner import partition_of
-from ecounters.simulate import simulate
-from ecounters.simulate_chaos import BREAKS
+from ecounters.simulator.chaos import BREAKS
+from ecounters.simulator.world import simulate
 from streams.commands.publishing import Outgoing, Publisher, publisher
 from tests.bench.events import SIMULATED
 from tests.bench.latency import Load

@@ -16,7 +16,7 @@ from typing import Final
 
 from aiokafka.admin import AIOKafkaAdminClient
 
-from ecounters.simulate import Plan, Published, simulate
+from ecounters.simulator.world import Plan, Published, simulate
 from streams.embedded import Embedded
 from streams.settings import load
 from streams.topics import TopicsSpec, ensure_topics

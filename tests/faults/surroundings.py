@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
-from ecounters.simulate import Published
+from ecounters.simulator.world import Published
 from tests.faults.aimed import clock_ahead
 from tests.faults.rounds import ROUNDS, a_round
 from tests.faults.stage import READY_S, USERS, Stage

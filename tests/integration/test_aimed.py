@@ -14,7 +14,7 @@ from threading import Thread
 
 import pytest
 
-from ecounters.simulate import simulate
+from ecounters.simulator.world import simulate
 from tests.faults.aimed import clock_ahead, through
 from tests.faults.surroundings import HOUR_S, ahead_of_time
 from tests.integration.test_exact import USERS, check, plan

@@ -17,7 +17,7 @@ import aiohttp
 import pytest
 
 from ecounters.events.partitioner import partition_of
-from ecounters.simulate import Published
+from ecounters.simulator.world import Published
 from tests.support.audit import TOKEN, add_users, wait_until_flushed
 from tests.support.builders import CallScript, encoded
 from tests.support.feed import publish

@@ -17,7 +17,7 @@ import pytest
 
 from ecounters.counters.definitions import FIELDS, PAYLOAD
 from ecounters.recount.recount import BALANCES, GAUGES
-from ecounters.simulate import Plan, Published, simulate
+from ecounters.simulator.world import Plan, Published, simulate
 from streams.commands.reading import log_reader
 from streams.sessions import Sessions
 from streams.settings import Settings

@@ -321,7 +321,7 @@ def test_simulate_writes_the_same_log_for_the_same_seed(
     settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """--out gives one JSON object a line, as many as asked for, the same again for the same seed."""
-    pytest.importorskip("ecounters.simulate")
+    pytest.importorskip("ecounters.simulator.world")
     logs = [tmp_path / name for name in ("a", "b", "c")]
     for log, seed in zip(logs, ("7", "7", "8"), strict=True):
         options = ["--seed", seed, "--events", "200", "--start", "2026-03-01T00:00:00Z", "--out", str(log)]
@@ -332,7 +332,7 @@ def test_simulate_writes_the_same_log_for_the_same_seed(
 
 def test_simulate_publishes(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     """From a start in the past it goes flat out, and everything arrives."""
-    pytest.importorskip("ecounters.simulate")
+    pytest.importorskip("ecounters.simulator.world")
     ran(capsys, "topics")
     options = ["--events", "300", "--start", "2026-03-01T00:00:00Z"]
     assert ran(capsys, "simulate", *options)[0] == 0
@@ -342,7 +342,7 @@ def test_simulate_publishes(settings: Settings, capsys: pytest.CaptureFixture[st
 
 def test_an_endless_log_is_refused(settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """--out without --events would fill the disk."""
-    pytest.importorskip("ecounters.simulate")
+    pytest.importorskip("ecounters.simulator.world")
     exit_code, _, err = ran(capsys, "simulate", "--out", str(tmp_path / "log"))
     assert exit_code == 2
     assert "--events" in err

@@ -7,7 +7,7 @@ import time
 
 from ecounters.counters.definitions import FIELDS, PAYLOAD
 from ecounters.recount.recount import Recount
-from ecounters.simulate import Plan
+from ecounters.simulator.world import Plan
 from tests.support.audit import add_users, dead_letters, differences, recounts, refused, wait_until_flushed
 from tests.support.feed import Feed, made_up, yesterday_ms
 from tests.support.workers import Place, Worker

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ecounters.recount.recount import Recount
-from ecounters.simulate import Plan
+from ecounters.simulator.world import Plan
 from tests.support.audit import SLACK_MS, TOKEN, add_users, recounts, wait_until_flushed
 from tests.support.builders import ALL_FIELDS
 from tests.support.feed import Feed, made_up, yesterday_ms

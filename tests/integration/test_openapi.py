@@ -17,7 +17,7 @@ from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS
 
 from ecounters.openapi import document
-from ecounters.simulate import Plan
+from ecounters.simulator.world import Plan
 from streams.app import build
 from streams.settings import Settings, load
 from streams.topics import TopicsSpec, ensure_topics

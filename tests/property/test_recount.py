@@ -29,7 +29,7 @@ from ecounters.partition.user import User
 from ecounters.recount import parse as recount_parse
 from ecounters.recount import recount
 from ecounters.recount.recount import Recount
-from ecounters.simulate import Plan, simulate
+from ecounters.simulator.world import Plan, simulate
 from ecounters.windows.calendar import DAY_MS, HOUR_MS, MINUTE_MS, day_of
 from tests.support.builders import ALL_FIELDS, T0_MS, Event, LogRecord, answer_of, call, encoded, event, restored
 from tests.support.chaos import BROKEN, KINDS, PARTITIONS, USERS, Step, chaotic, made_event

@@ -13,7 +13,7 @@ from typing import Final
 from aiokafka import AIOKafkaProducer
 
 from ecounters.events.partitioner import partition_of
-from ecounters.simulate import Plan, Published, simulate
+from ecounters.simulator.world import Plan, Published, simulate
 from tests.support.workers import Place
 
 SLICE_S: Final = 0.02

@@ -16,7 +16,7 @@ from ecounters.asyncapi import document
 from ecounters.errors import REASONS, BadEvent
 from ecounters.events.parse import parse
 from ecounters.events.types import TEXT_MAX, TYPES
-from ecounters.simulate import Plan, simulate
+from ecounters.simulator.world import Plan, simulate
 from tests.property.test_parse_anything import almost_events
 from tests.support.builders import T0_MS
 from tests.support.messages import OWN, least

@@ -24,9 +24,9 @@ from typing import Final
 
 from ecounters.events.parse import VALUE_BYTES_MAX
 from ecounters.events.types import TS_MAX_MS, TS_MIN_MS
-from ecounters.simulate_calls import Account, CallMaker
-from ecounters.simulate_chaos import LATENESS_MAX_MS, Chaos, ChaosShares
-from ecounters.simulate_script import Timed
+from ecounters.simulator.calls import Account, CallMaker
+from ecounters.simulator.chaos import LATENESS_MAX_MS, Chaos, ChaosShares
+from ecounters.simulator.script import Timed
 from ecounters.windows.calendar import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
 
 DAY_SHAPE: Final = (

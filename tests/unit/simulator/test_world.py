@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 import orjson
 import pytest
 
-import ecounters.simulate
+import ecounters.simulator.world
 from ecounters.events.parse import parse
 from ecounters.events.types import CALL_TYPES, TYPES
 from ecounters.partition.policy import Policy
 from ecounters.partition.state import PartitionState
-from ecounters.simulate import Plan, Published, simulate
+from ecounters.simulator.world import Plan, Published, simulate
 from tests.support.builders import T0_MS, Event, LogRecord, answer_of
 from tests.support.identities import check_identities
 
@@ -84,7 +84,7 @@ def test_one_plan_gives_the_same_bytes(chaos: bool) -> None:
     """Twice in this process, and in others whose hashes of texts are different."""
     plan = Plan(start_ms=T0_MS, chaos=chaos)
     script = (
-        "from ecounters.simulate import Plan; from tests.unit.test_simulate import digest;"
+        "from ecounters.simulate import Plan; from tests.unit.simulator.test_world import digest;"
         f"print(digest(Plan(start_ms={T0_MS}, chaos={chaos})))"
     )
     elsewhere = [
@@ -345,7 +345,7 @@ def test_without_restarts_every_call_ends(undisturbed: list[Seen]) -> None:
 
 def test_a_snapshot_that_is_too_large_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     """A message that would be refused says nothing; half of it would end the calls of the other half."""
-    monkeypatch.setattr(ecounters.simulate, "VALUE_BYTES_MAX", 400)
+    monkeypatch.setattr(ecounters.simulator.world, "VALUE_BYTES_MAX", 400)
     plan = Plan(start_ms=T0_MS, rate_per_s=1, day_shape=False)
     snapshots = [one.value for one in until(plan, 1) if b'"switch.snapshot"' in one.value]
     assert snapshots and max(map(len, snapshots)) <= 400

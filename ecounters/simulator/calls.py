@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final
 
-from ecounters.simulate_script import Ending, Script
+from ecounters.simulator.script import Ending, Script
 from ecounters.windows.calendar import SECOND_MS
 
 HUNG_UP: Final[Ending] = (16, "caller", "NORMAL_CLEARING")

@@ -15,8 +15,7 @@ from ecounters.events.parse import parse
 from ecounters.events.types import TS_MAX_MS
 from ecounters.partition.policy import Policy
 from ecounters.partition.state import PartitionState
-from ecounters.simulate import Plan, Published, simulate
-from ecounters.simulate_chaos import (
+from ecounters.simulator.chaos import (
     BREAKS,
     FAR_AHEAD_END_MS,
     FAR_AHEAD_MS,
@@ -26,6 +25,7 @@ from ecounters.simulate_chaos import (
     SKEW_MAX_MS,
     ChaosShares,
 )
+from ecounters.simulator.world import Plan, Published, simulate
 from tests.support.builders import T0_MS, LogRecord
 
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import orjson
 
-from ecounters.simulate_script import Timed
+from ecounters.simulator.script import Timed
 from ecounters.windows.calendar import DAY_MS, HOUR_MS, MINUTE_MS
 
 LINGER_MS: Final = 15 * MINUTE_MS

@@ -1,0 +1,1 @@
+"""Made-up but realistic calls, and the chaos of a real network on top."""
