@@ -9,7 +9,7 @@ from typing import Final
 import orjson
 from aiohttp import web
 
-from ecounters import asyncapi, openapi
+from streams.web.documents import asyncapi, openapi
 from streams.web.responses import COMMON_HEADERS, json_response
 
 SWAGGER_UI: Final = Path(str(distribution("flask-swagger-ui").locate_file("flask_swagger_ui/dist")))

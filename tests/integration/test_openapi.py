@@ -16,12 +16,12 @@ from hypothesis import HealthCheck, Phase, settings
 from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS
 
-from ecounters.openapi import document
 from ecounters.simulator.world import Plan
 from streams.app import build
 from streams.settings import Settings, load
 from streams.topics import TopicsSpec, ensure_topics
 from streams.web.api import COUNTERS_PATHS, SERIES_PATHS, STREAM_PATHS
+from streams.web.documents.openapi import document
 from streams.web.responses import COMMON_HEADERS
 from tests.support.audit import TOKEN, add_users, wait_until_flushed
 from tests.support.feed import Feed, made_up, yesterday_ms

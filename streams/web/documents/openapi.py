@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from ecounters.errors import API_ERRORS, DENIED, INTERNAL, INVALID_PARAMETER
-from ecounters.openapi_schemas import (
+from streams.web.documents.schemas import (
     Schema,
     condition,
     date,

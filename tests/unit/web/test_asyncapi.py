@@ -12,11 +12,11 @@ import jsonschema_rs
 import pytest
 from hypothesis import given
 
-from ecounters.asyncapi import document
 from ecounters.errors import REASONS, BadEvent
 from ecounters.events.parse import parse
 from ecounters.events.types import TEXT_MAX, TYPES
 from ecounters.simulator.world import Plan, simulate
+from streams.web.documents.asyncapi import document
 from tests.property.test_parse_anything import almost_events
 from tests.support.builders import T0_MS
 from tests.support.messages import OWN, least
