@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from ecounters.partition.policy import Policy
 from streams.agents import add_agent
 from streams.answers import Answers
+from streams.basics.slices import Turns
 from streams.group import Assignor
 from streams.health import WorkerHealth
 from streams.metrics import Metrics
@@ -21,7 +22,6 @@ from streams.settings import Settings
 from streams.table import StateManager, StateTable
 from streams.throttle import Door, Throttle
 from streams.transport import broker_urls
-from streams.turns import Turns
 from streams.web.anywhere import Anywhere
 from streams.web.api import COUNTERS_PATHS, SERIES_PATHS, STREAM_PATHS, Api
 from streams.web.docs import Docs

@@ -24,8 +24,8 @@ from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.errors import IllegalOperation, KafkaError
 
 from ecounters.changelog.entries import Entry
-from streams.ending import end_tasks
-from streams.turns import Turn, Turns
+from streams.basics.slices import Turn, Turns
+from streams.basics.tasks import end_tasks
 from streams.undecided import POLL_S, records_of, undecided, until_decided
 
 log = logging.getLogger(__name__)

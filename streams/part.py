@@ -20,13 +20,13 @@ from ecounters.partition.policy import Policy
 from ecounters.partition.records import Refused
 from ecounters.partition.restoring import Restoring
 from ecounters.partition.state import PartitionState
+from streams.basics.slices import Turn, Turns
+from streams.basics.tasks import end_tasks
 from streams.changelog import ChangelogWriter, NotWritten, Outbox, read_changelog
-from streams.ending import end_tasks
 from streams.letters import Letters
 from streams.metrics import Metrics
 from streams.settings import Settings
 from streams.transport import Batch
-from streams.turns import Turn, Turns
 
 log = logging.getLogger(__name__)
 

@@ -18,8 +18,8 @@ from aiokafka import TopicPartition
 from ecounters.partition.policy import Policy
 from ecounters.partition.restoring import Restoring
 from ecounters.partition.state import PartitionState
+from streams.basics.slices import Turns
 from streams.changelog import read_changelog
-from streams.turns import Turns
 from streams.worker import GC_THRESHOLDS
 
 

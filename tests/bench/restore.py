@@ -11,8 +11,8 @@ from aiokafka import TopicPartition
 
 from ecounters.changelog.entries import Entry
 from ecounters.errors import Stop
+from streams.basics.slices import Turns
 from streams.changelog import ChangelogWriter, read_changelog
-from streams.turns import Turns
 from tests.bench.measure import restored
 from tests.bench.report import Table, median, say
 from tests.bench.stage import PARTITIONS, Stage, app_id, outcome

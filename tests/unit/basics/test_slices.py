@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from streams.turns import ROUNDS, Turn, Turns
+from streams.basics.slices import ROUNDS, Turn, Turns
 
 LENGTH_MS = 10
 

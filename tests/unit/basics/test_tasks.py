@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-from streams.ending import end_tasks
+from streams.basics.tasks import end_tasks
 
 
 async def swallowing(times: int) -> None:

@@ -1,0 +1,1 @@
+"""What the rest of the shell stands on, and knows nothing of it."""
