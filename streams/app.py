@@ -15,7 +15,7 @@ from streams.answers import Answers
 from streams.basics.slices import Turns
 from streams.group import Assignor
 from streams.health import WorkerHealth
-from streams.metrics import Metrics
+from streams.metrics.catalogue import Metrics
 from streams.part import Context
 from streams.sessions import Sessions
 from streams.settings import Settings

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from prometheus_client import Counter
 
-from streams.metrics import Metrics
+from streams.metrics.catalogue import Metrics
 from streams.settings import Settings
 from streams.table import StateTable
 

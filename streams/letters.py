@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from ecounters.partition.records import MISROUTED, Refused
 from streams.changelog import Headers, Letter
-from streams.metrics import Metrics
+from streams.metrics.catalogue import Metrics
 
 LETTER_BYTES: Final = 400
 """About what a dead letter takes in memory beside the message; most of its headers are shared."""

@@ -24,7 +24,7 @@ from streams.basics.slices import Turn, Turns
 from streams.basics.tasks import end_tasks
 from streams.changelog import ChangelogWriter, NotWritten, Outbox, read_changelog
 from streams.letters import Letters
-from streams.metrics import Metrics
+from streams.metrics.catalogue import Metrics
 from streams.settings import Settings
 from streams.transport import Batch
 

@@ -14,7 +14,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
 
 from ecounters.errors import Refused, shown
-from streams.metrics import Metrics
+from streams.metrics.catalogue import Metrics
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from ecounters.counters.definitions import COUNTERS, Kind
 from ecounters.errors import API_ERRORS
 from ecounters.events.types import TYPES
-from streams.metrics import Metrics
+from streams.metrics.catalogue import Metrics
 from streams.settings import SETTINGS
 
 README: Final = Path(__file__).parent.parent.parent / "README.md"
