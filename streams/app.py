@@ -18,7 +18,7 @@ from streams.health import WorkerHealth
 from streams.metrics.catalogue import Metrics
 from streams.part import Context
 from streams.sessions import Sessions
-from streams.settings import Settings
+from streams.settings.table import Settings
 from streams.table import StateManager, StateTable
 from streams.throttle import Door, Throttle
 from streams.transport import broker_urls

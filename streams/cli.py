@@ -19,7 +19,7 @@ from streams.commands.common import moment_ms
 from streams.commands.common import settings_with as _settings
 from streams.commands.dlq import dlq
 from streams.sessions import PERMISSIONS, Sessions
-from streams.settings import SETTINGS, RunOptions, Settings, shown
+from streams.settings.table import SETTINGS, RunOptions, Settings, shown
 from streams.topics import TopicsSpec, ensure_topics
 
 T = TypeVar("T")

@@ -28,7 +28,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from ecounters.errors import Stop
-from streams.settings import Settings
+from streams.settings.table import Settings
 from streams.topics import EVENTS_CONFIG, MIB
 
 SERVER: Final = "server"

@@ -9,7 +9,7 @@ from typing import Any, Final
 from prometheus_client import Counter
 
 from streams.metrics.catalogue import Metrics
-from streams.settings import Settings
+from streams.settings.table import Settings
 from streams.table import StateTable
 
 SHARE_S: Final = 60.0

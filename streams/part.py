@@ -25,7 +25,7 @@ from streams.basics.tasks import end_tasks
 from streams.changelog import ChangelogWriter, NotWritten, Outbox, read_changelog
 from streams.letters import Letters
 from streams.metrics.catalogue import Metrics
-from streams.settings import Settings
+from streams.settings.table import Settings
 from streams.transport import Batch
 
 log = logging.getLogger(__name__)

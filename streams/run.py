@@ -32,7 +32,7 @@ from streams.commands import publishing
 from streams.commands.common import one_line
 from streams.embedded import SERVER, STOP_LIMIT_S, Child, Embedded, Guard, is_free, keep_little
 from streams.sessions import Sessions
-from streams.settings import PREFIX, SETTINGS, RunOptions, Settings
+from streams.settings.table import PREFIX, SETTINGS, RunOptions, Settings
 from streams.topics import TopicsSpec, count_partitions, ensure_topics
 
 USER: Final = "u1"

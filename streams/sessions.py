@@ -32,7 +32,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from ecounters.errors import DENIED, LOGGED_OUT, NO_STORE, NO_USER, Refused, Stop
-from streams.settings import Settings, zone_named
+from streams.settings.table import Settings, zone_named
 
 log = logging.getLogger(__name__)
 

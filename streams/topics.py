@@ -11,7 +11,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import for_code
 
 from ecounters.errors import Stop
-from streams.settings import Settings
+from streams.settings.table import Settings
 
 MIB: Final = 1_048_576
 HOUR_MS: Final = 3_600_000

@@ -17,7 +17,7 @@ from aiohttp import web
 from aiokafka.errors import KafkaError
 
 from streams.app import Engine, build
-from streams.settings import Settings
+from streams.settings.table import Settings
 from streams.topics import TopicsSpec, ensure_topics
 from streams.web.serving import Runner
 

@@ -11,7 +11,7 @@ import click
 import pytest
 
 from streams.cli import cli
-from streams.settings import SETTINGS
+from streams.settings.table import SETTINGS
 from tests.support.readme import rendered
 
 ROOT = Path(__file__).parent.parent

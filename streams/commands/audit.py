@@ -16,7 +16,7 @@ from ecounters.query.dates import DateCondition, time_range
 from streams.commands.common import go, settings_with
 from streams.commands.publishing import Progress
 from streams.sessions import Sessions
-from streams.settings import Settings
+from streams.settings.table import Settings
 
 if TYPE_CHECKING:  # what takes its time to load is loaded when it is used
     from streams.commands.auditing import Options, Outcome

@@ -23,7 +23,7 @@ from streams.commands.asking import Told, Workers, now_ms
 from streams.commands.publishing import Progress
 from streams.commands.reading import LogReader
 from streams.sessions import OVERALL_COUNT, Sessions, UserInfo
-from streams.settings import Settings, zone_named
+from streams.settings.table import Settings, zone_named
 
 FIELDS: Final = tuple(sorted(KEYS - set(PAYLOAD)))
 OF_NOW: Final = frozenset({*GAUGES, *BALANCES})

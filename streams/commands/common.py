@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError
 from redis.exceptions import RedisError
 
 from ecounters.errors import Stop
-from streams.settings import PREFIX, Settings, load, masked
+from streams.settings.table import PREFIX, Settings, load, masked
 
 T = TypeVar("T")
 

@@ -21,7 +21,7 @@ from ecounters.errors import Stop
 from ecounters.events.partitioner import partition_of
 from streams.commands.common import go, moment_ms, settings_with
 from streams.commands.publishing import Progress, publisher
-from streams.settings import Settings
+from streams.settings.table import Settings
 from streams.topics import count_partitions
 
 Span = dict[Any, tuple[int, int]]

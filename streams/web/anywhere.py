@@ -25,7 +25,7 @@ from ecounters.query.request import BODY_BYTES_MAX, Request, parse_forwarded
 from streams.answers import Answer, Answers, Place
 from streams.metrics.catalogue import Metrics
 from streams.sessions import Account
-from streams.settings import zone_named
+from streams.settings.table import zone_named
 from streams.web.responses import body_of
 
 log = logging.getLogger(__name__)

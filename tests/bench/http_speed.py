@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from streams.commands.publishing import publisher
 from streams.sessions import Sessions
-from streams.settings import Settings
+from streams.settings.table import Settings
 from tests.bench.events import simulated
 from tests.bench.http_client import CONNECTIONS, Asking
 from tests.bench.latency import RATE, Load

@@ -10,7 +10,7 @@ from typing import Any, Final
 from ecounters.errors import Stop
 from streams.commands.publishing import Publisher, publisher
 from streams.sessions import Sessions
-from streams.settings import Settings
+from streams.settings.table import Settings
 from tests.bench.events import Rounds, Switch
 from tests.bench.measure import told_by
 from tests.bench.probe import USER, Probing

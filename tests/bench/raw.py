@@ -17,7 +17,7 @@ import time
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from streams.settings import Settings
+from streams.settings.table import Settings
 from streams.topics import count_partitions
 from streams.worker import GC_THRESHOLDS
 from tests.bench.measure import cpu_s

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, cast
 
 from ecounters.errors import Stop
 from streams.sessions import Sessions
-from streams.settings import Settings
+from streams.settings.table import Settings
 from tests.bench.events import SIMULATED, simulated
 from tests.bench.measure import cpu_s, machine_cpu_s, rss_bytes, until_accepted, until_committed
 from tests.bench.report import Table, median, say

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.settings import load
+from streams.settings.table import load
 from streams.topics import TopicsSpec, ensure_topics
 from tests.support.audit import TOKEN, add_users
 from tests.support.kafka_jars import PLUGIN

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.settings import load
+from streams.settings.table import load
 from streams.topics import TopicsSpec, ensure_topics
 from tests.support.kafka import Cluster
 from tests.support.workers import Place

@@ -16,7 +16,7 @@ from itertools import cycle
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from ecounters.events.partitioner import partition_of
-from streams.settings import load
+from streams.settings.table import load
 from streams.topics import CHANGELOG_CONFIG, DLQ_CONFIG, EVENTS_CONFIG, TopicsSpec, ensure_topics
 from tests.integration.test_exact import USERS, check, plan
 from tests.support.audit import TOKEN, add_users, wait_until_flushed

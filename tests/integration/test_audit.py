@@ -20,7 +20,7 @@ from ecounters.recount.recount import BALANCES, GAUGES
 from ecounters.simulator.world import Plan, Published, simulate
 from streams.commands.reading import log_reader
 from streams.sessions import Sessions
-from streams.settings import Settings
+from streams.settings.table import Settings
 from tests.support.audit import add_users
 from tests.support.builders import T0_MS, CallScript, Event, call, encoded, event
 from tests.support.feed import Feed, made_up, publish, yesterday_ms

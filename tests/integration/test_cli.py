@@ -22,7 +22,7 @@ from streams.cli import main
 from streams.commands import publishing
 from streams.commands.publishing import Outgoing, Progress, at_speed, publish, read_log
 from streams.sessions import Sessions
-from streams.settings import SETTINGS, Settings, load
+from streams.settings.table import SETTINGS, Settings, load
 from streams.topics import TopicsSpec, ensure_topics
 
 ROOT = Path(__file__).parent.parent.parent

@@ -18,7 +18,7 @@ from redis import Redis
 
 from ecounters.errors import Refused
 from streams.sessions import Sessions
-from streams.settings import Settings
+from streams.settings.table import Settings
 from streams.web import responses, serving
 from tests.integration.test_answer import HEADERS, Now, publish, ssid_of, told_when
 from tests.support.audit import TOKEN, add_users

@@ -18,7 +18,7 @@ from schemathesis.checks import CHECKS
 
 from ecounters.simulator.world import Plan
 from streams.app import build
-from streams.settings import Settings, load
+from streams.settings.table import Settings, load
 from streams.topics import TopicsSpec, ensure_topics
 from streams.web.api import COUNTERS_PATHS, SERIES_PATHS, STREAM_PATHS
 from streams.web.documents.openapi import document

@@ -28,7 +28,7 @@ from ecounters.errors import Stop
 from streams.cli import main
 from streams.embedded import Child, Embedded, Guard, free_ports, is_free
 from streams.run import Line, counters_line, environment, on_port
-from streams.settings import load
+from streams.settings.table import load
 
 ROOT = Path(__file__).parent.parent.parent
 LIMIT_S = 60.0

@@ -17,7 +17,7 @@ from ecounters.errors import Refused, Stop
 from ecounters.query.request import Request
 from streams import sessions as module
 from streams.sessions import Account, Sessions
-from streams.settings import load, zone_named
+from streams.settings.table import load, zone_named
 from tests.support.relay import Relay
 
 INDIA = "Asia/Kolkata"

@@ -20,7 +20,7 @@ import pytest
 
 from streams.embedded import Embedded, Guard
 from streams.sessions import Sessions
-from streams.settings import Settings
+from streams.settings.table import Settings
 from streams.web.stream import CHECK_S, STATUS_S
 from tests.integration.test_answer import Now, publish, ssid_of
 from tests.support.audit import TOKEN, add_users

@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from ecounters.recount.recount import Recount
 from streams.sessions import Sessions
-from streams.settings import Settings
+from streams.settings.table import Settings
 from streams.topics import count_partitions
 from tests.support.builders import ALL_FIELDS
 from tests.support.workers import Place, Reply, Worker

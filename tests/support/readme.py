@@ -15,7 +15,7 @@ from ecounters.counters.definitions import COUNTERS, Kind
 from ecounters.errors import API_ERRORS
 from ecounters.events.types import TYPES
 from streams.metrics.catalogue import Metrics
-from streams.settings import SETTINGS
+from streams.settings.table import SETTINGS
 
 README: Final = Path(__file__).parent.parent.parent / "README.md"
 

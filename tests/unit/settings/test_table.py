@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ecounters.errors import SettingsError
-from streams.settings import LOG_LEVELS, SETTINGS, Settings, load, masked, shown
+from streams.settings.table import LOG_LEVELS, SETTINGS, Settings, load, masked, shown
 
 PASSWORD = "hunter2"
 

@@ -1,0 +1,1 @@
+"""The settings: their table, and how they are read."""
