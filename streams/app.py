@@ -13,15 +13,15 @@ from ecounters.partition.policy import Policy
 from streams.agents import add_agent
 from streams.answers import Answers
 from streams.basics.slices import Turns
-from streams.group import Assignor
 from streams.health import WorkerHealth
+from streams.kafka.consumer import broker_urls
+from streams.kafka.group import Assignor
 from streams.metrics.catalogue import Metrics
 from streams.part import Context
 from streams.sessions import Sessions
 from streams.settings.table import Settings
 from streams.table import StateManager, StateTable
 from streams.throttle import Door, Throttle
-from streams.transport import broker_urls
 from streams.web.anywhere import Anywhere
 from streams.web.api import COUNTERS_PATHS, SERIES_PATHS, STREAM_PATHS, Api
 from streams.web.docs import Docs

@@ -18,9 +18,9 @@ from streams.commands.common import go as _go
 from streams.commands.common import moment_ms
 from streams.commands.common import settings_with as _settings
 from streams.commands.dlq import dlq
+from streams.kafka.topics import TopicsSpec, ensure_topics
 from streams.sessions import PERMISSIONS, Sessions
 from streams.settings.table import SETTINGS, RunOptions, Settings, shown
-from streams.topics import TopicsSpec, ensure_topics
 
 T = TypeVar("T")
 

@@ -28,8 +28,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from ecounters.errors import Stop
+from streams.kafka.topics import EVENTS_CONFIG, MIB
 from streams.settings.table import Settings
-from streams.topics import EVENTS_CONFIG, MIB
 
 SERVER: Final = "server"
 LOCAL: Final = "127.0.0.1"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ecounters.partition.records import MISROUTED, Refused
-from streams.changelog import Headers, Letter
+from streams.kafka.changelog_writer import Headers, Letter
 from streams.metrics.catalogue import Metrics
 
 LETTER_BYTES: Final = 400

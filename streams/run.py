@@ -31,9 +31,9 @@ from streams.basics.tasks import end_tasks
 from streams.commands import publishing
 from streams.commands.common import one_line
 from streams.embedded import SERVER, STOP_LIMIT_S, Child, Embedded, Guard, is_free, keep_little
+from streams.kafka.topics import TopicsSpec, count_partitions, ensure_topics
 from streams.sessions import Sessions
 from streams.settings.table import PREFIX, SETTINGS, RunOptions, Settings
-from streams.topics import TopicsSpec, count_partitions, ensure_topics
 
 USER: Final = "u1"
 """The first of the simulated accounts, and the one with the most calls."""

@@ -21,10 +21,10 @@ from faust.types import TP
 from ecounters.events.partitioner import partition_of
 from ecounters.partition.records import Refused
 from streams.answers import Place
-from streams.group import Assignor
+from streams.kafka.consumer import Batch, Consumer
+from streams.kafka.group import Assignor
 from streams.part import Context, Part
 from streams.sessions import Sessions
-from streams.transport import Batch, Consumer
 
 log = logging.getLogger(__name__)
 

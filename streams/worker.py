@@ -17,8 +17,8 @@ from aiohttp import web
 from aiokafka.errors import KafkaError
 
 from streams.app import Engine, build
+from streams.kafka.topics import TopicsSpec, ensure_topics
 from streams.settings.table import Settings
-from streams.topics import TopicsSpec, ensure_topics
 from streams.web.serving import Runner
 
 log = logging.getLogger(__name__)

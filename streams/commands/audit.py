@@ -115,7 +115,7 @@ async def _audit(settings: Settings, urls: tuple[str, ...], options: Options) ->
 
     from streams.commands.asking import ANSWER_LIMIT_S, Workers
     from streams.commands.auditing import Audit
-    from streams.commands.reading import log_reader
+    from streams.kafka.log_reader import log_reader
 
     earlier = None if options.since_ms is None else options.since_ms - settings.clock_ahead_ms - EARLIER_MS
     sessions = Sessions.connect(settings)
@@ -202,7 +202,7 @@ async def _list(settings: Settings, question: Question, time_of: Callable[[int],
     from streams.commands.asking import now_ms
     from streams.commands.auditing import limits_of
     from streams.commands.explaining import Explanation
-    from streams.commands.reading import log_reader
+    from streams.kafka.log_reader import log_reader
 
     def own(partitions: int) -> int:
         return partition_of(question.user_id, partitions)

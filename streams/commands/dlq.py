@@ -21,8 +21,8 @@ from ecounters.errors import Stop
 from ecounters.events.partitioner import partition_of
 from streams.commands.common import go, moment_ms, settings_with
 from streams.commands.publishing import Progress, publisher
+from streams.kafka.topics import count_partitions
 from streams.settings.table import Settings
-from streams.topics import count_partitions
 
 Span = dict[Any, tuple[int, int]]
 """For each partition (aiokafka's TopicPartition) the first offset and the one after the last."""

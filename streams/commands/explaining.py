@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from ecounters.recount.parse import parse
 from ecounters.recount.recount import Recount
-from streams.commands.reading import LogRow
+from streams.kafka.log_reader import LogRow
 
 
 @dataclass(frozen=True, slots=True)

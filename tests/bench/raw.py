@@ -17,8 +17,8 @@ import time
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from streams.kafka.topics import count_partitions
 from streams.settings.table import Settings
-from streams.topics import count_partitions
 from streams.worker import GC_THRESHOLDS
 from tests.bench.measure import cpu_s
 

@@ -12,7 +12,7 @@ from aiokafka import TopicPartition
 from ecounters.changelog.entries import Entry
 from ecounters.errors import Stop
 from streams.basics.slices import Turns
-from streams.changelog import ChangelogWriter, read_changelog
+from streams.kafka.changelog_writer import ChangelogWriter, read_changelog
 from tests.bench.measure import restored
 from tests.bench.report import Table, median, say
 from tests.bench.stage import PARTITIONS, Stage, app_id, outcome

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import pytest
 
+from streams.kafka.topics import TopicsSpec, ensure_topics
 from streams.settings.table import load
-from streams.topics import TopicsSpec, ensure_topics
 from tests.support.audit import TOKEN, add_users
 from tests.support.kafka_jars import PLUGIN
 from tests.support.workers import PATH, ROOT, Place, Worker

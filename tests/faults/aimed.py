@@ -43,7 +43,7 @@ def _request(kind: str) -> Callable[..., bool]:
 
 
 _SEND: Final = "aiokafka.conn:AIOKafkaConnection.send"
-_WRITER: Final = "streams.changelog:ChangelogWriter"
+_WRITER: Final = "streams.kafka.changelog_writer:ChangelogWriter"
 
 POINTS: Final = {
     "apply": Point("ecounters.partition.state:PartitionState.apply", True, 20, "events applied, the batch not finished"),
@@ -57,8 +57,8 @@ POINTS: Final = {
     ),
     "commit-sent": Point(_SEND, True, 20, "a commit sent, its answer not waited for", _request("EndTxnRequest")),
     "written": Point(f"{_WRITER}.write", True, 10, "a transaction committed, the worker does not know yet"),
-    "offset-commit": Point("streams.transport:ConsumerThread._commit", False, 5, "before an offset's commit"),
-    "offset-committed": Point("streams.transport:ConsumerThread._commit", True, 5, "after an offset's commit"),
+    "offset-commit": Point("streams.kafka.consumer:ConsumerThread._commit", False, 5, "before an offset's commit"),
+    "offset-committed": Point("streams.kafka.consumer:ConsumerThread._commit", True, 5, "after an offset's commit"),
     "republish": Point(
         "streams.table:StateTable.republish", True, 3, "misrouted events sent on, the flush not begun",
         lambda _, refused: bool(refused),
@@ -66,7 +66,7 @@ POINTS: Final = {
     "open": Point(f"{_WRITER}.open", True, 2, "a changelog taken over, nothing read of it"),
     "read": Point("ecounters.partition.restoring:Restoring.take", True, 3, "a changelog read in part"),
     "restore": Point("ecounters.partition.restoring:Restoring._make", True, 200, "a changelog read, the state made in part"),
-    "revoke": Point("streams.transport:Consumer.on_partitions_revoked", False, 2, "a rebalance begun, nothing saved"),
+    "revoke": Point("streams.kafka.consumer:Consumer.on_partitions_revoked", False, 2, "a rebalance begun, nothing saved"),
     "let-go": Point("streams.table:StateTable.let_go", True, 2, "saved for a rebalance or an end, not committed"),
     "assigned": Point("streams.table:StateTable.on_rebalance", True, 2, "partitions assigned, no flow yet"),
     "stop": Point("streams.table:StateTable.on_stop", False, 1, "told to end, nothing saved"),

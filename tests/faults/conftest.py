@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from streams.kafka.topics import TopicsSpec, ensure_topics
 from streams.settings.table import load
-from streams.topics import TopicsSpec, ensure_topics
 from tests.support.kafka import Cluster
 from tests.support.workers import Place
 

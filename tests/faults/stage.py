@@ -18,8 +18,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from ecounters.simulator.world import Plan, Published, simulate
 from streams.embedded import Embedded
+from streams.kafka.topics import TopicsSpec, ensure_topics
 from streams.settings.table import load
-from streams.topics import TopicsSpec, ensure_topics
 from tests.faults.holding import Held, hold
 from tests.faults.network import Network
 from tests.support.audit import TOKEN, add_users

@@ -9,7 +9,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.protocol.fetch import FetchRequest
 
-from streams.checksums import check_fetched
+from streams.kafka.checksums import check_fetched
 from tests.support.topic import filled_topic
 
 RECORDS = 50
@@ -75,7 +75,7 @@ def test_what_came_spoilt_is_fetched_again_and_told_once(
     got, wire = asyncio.run(read(broker, 2, {0: RECORDS, 1: RECORDS}, place))
     assert wire.left == 0
     assert got == {partition: [b"%d" % at for at in range(RECORDS)] for partition in (0, 1)}
-    told = [record.getMessage() for record in caplog.records if record.name == "streams.checksums"]
+    told = [record.getMessage() for record in caplog.records if record.name == "streams.kafka.checksums"]
     assert len(told) == 1 and f"partition 0: the records from offset {offset} on" in told[0], told
 
 

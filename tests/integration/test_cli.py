@@ -21,9 +21,9 @@ from ecounters.query.request import Request
 from streams.cli import main
 from streams.commands import publishing
 from streams.commands.publishing import Outgoing, Progress, at_speed, publish, read_log
+from streams.kafka.topics import TopicsSpec, ensure_topics
 from streams.sessions import Sessions
 from streams.settings.table import SETTINGS, Settings, load
-from streams.topics import TopicsSpec, ensure_topics
 
 ROOT = Path(__file__).parent.parent.parent
 NOWHERE = "127.0.0.1:1"

@@ -9,7 +9,7 @@ import pytest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 
-from streams.checksums import Spoilt, first_spoilt
+from streams.kafka.checksums import Spoilt, first_spoilt
 
 SUMMED_FROM = 21
 """Of a batch: what comes before it, the place in the log and the leader's epoch, the broker writes without a sum."""

@@ -5,7 +5,7 @@ the broker, which from then on refuses whatever a worker with an older epoch sen
 So whoever lost the partition, however late it wakes up, cannot get another record into the log; and what is read by
 its successor after that is all there will ever be.
 
-What the broker aborts is what its coordinator knows to be open. It may have forgotten some: see ``streams.undecided``.
+What the broker aborts is what its coordinator knows to be open. It may have forgotten some: see ``streams.kafka.open_transactions``.
 
 A cut is one transaction: calls, cells and position count together or not at all, however many batches it takes.
 """
@@ -26,7 +26,7 @@ from aiokafka.errors import IllegalOperation, KafkaError
 from ecounters.changelog.entries import Entry
 from streams.basics.slices import Turn, Turns
 from streams.basics.tasks import end_tasks
-from streams.undecided import POLL_S, records_of, undecided, until_decided
+from streams.kafka.open_transactions import POLL_S, records_of, undecided, until_decided
 
 log = logging.getLogger(__name__)
 

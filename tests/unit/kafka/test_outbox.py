@@ -9,7 +9,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from streams.changelog import ChangelogWriter
+from streams.kafka.changelog_writer import ChangelogWriter
 
 METADATA, API_VERSIONS = 3, 18
 

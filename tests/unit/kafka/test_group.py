@@ -9,8 +9,8 @@ import pytest
 from aiokafka.coordinator.protocol import ConsumerProtocol
 from aiokafka.errors import KafkaError
 
-from streams import group
-from streams.group import look_after
+from streams.kafka import group
+from streams.kafka.group import look_after
 
 
 class FakeCoordinator:

@@ -17,8 +17,8 @@ from aiokafka.errors import InvalidTxnState, KafkaError
 from ecounters.calls.join import Call
 from ecounters.changelog.entries import FORMAT, Position, call_entry, position_entry
 from ecounters.events.partitioner import partition_of
-from streams.changelog import ChangelogWriter, Letter
-from streams.undecided import undecided, until_decided
+from streams.kafka.changelog_writer import ChangelogWriter, Letter
+from streams.kafka.open_transactions import undecided, until_decided
 from tests.integration.test_answer import Now, publish, told_when
 from tests.support.audit import add_users, dead_letters, recounts, refused, wait_until_flushed
 from tests.support.workers import Place, Worker

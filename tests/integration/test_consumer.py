@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from streams.transport import ConsumerThread
+from streams.kafka.consumer import ConsumerThread
 from tests.support.topic import filled_topic
 
 RECORDS = 2_000

@@ -12,8 +12,8 @@ from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from faust.types import TP
 
-from streams.transport import EMPTY_FETCH_S, RECORDS_MAX, Batch, ConsumerThread, paced
-from tests.unit.test_checksums import batch
+from streams.kafka.consumer import EMPTY_FETCH_S, RECORDS_MAX, Batch, ConsumerThread, paced
+from tests.unit.kafka.test_checksums import batch
 
 PARTITION = TP("events", 0)
 CONTROL = 0x20

@@ -12,7 +12,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from ecounters.errors import Stop
-from streams.topics import count_partitions
+from streams.kafka.topics import count_partitions
 
 FETCH_WAIT_MS: Final = 500
 NOTHING_LIMIT_S: Final = 60.0

@@ -21,8 +21,8 @@ from aiokafka.errors import ConsumerStoppedError, IllegalStateError, KafkaError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage, Message
 
-from streams.checksums import check_fetched
-from streams.group import Assignor, look_after
+from streams.kafka.checksums import check_fetched
+from streams.kafka.group import Assignor, look_after
 
 RECORDS_MAX: Final = 4_000
 """About so many in one batch. Not every broker keeps to a fetch's limit of bytes; and partitions are to take turns."""
