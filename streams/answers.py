@@ -13,7 +13,7 @@ from ecounters.query.dates import time_range
 from ecounters.query.request import Request
 from ecounters.reports.payload import Totals, body, etag, message
 from ecounters.reports.series import Series
-from streams.sessions import Account
+from streams.access.sessions import Account
 
 KEPT_ANSWERS_MAX: Final = 4_096
 """Different (user, range, what is asked for) whose bytes are kept; some 1 KB each."""

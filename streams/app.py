@@ -10,6 +10,8 @@ import faust
 from prometheus_client import CollectorRegistry
 
 from ecounters.partition.policy import Policy
+from streams.access.sessions import Sessions
+from streams.access.throttle import Door, Throttle
 from streams.agents import add_agent
 from streams.answers import Answers
 from streams.basics.slices import Turns
@@ -18,10 +20,8 @@ from streams.kafka.consumer import broker_urls
 from streams.kafka.group import Assignor
 from streams.metrics.catalogue import Metrics
 from streams.part import Context
-from streams.sessions import Sessions
 from streams.settings.table import Settings
 from streams.table import StateManager, StateTable
-from streams.throttle import Door, Throttle
 from streams.web.anywhere import Anywhere
 from streams.web.api import COUNTERS_PATHS, SERIES_PATHS, STREAM_PATHS, Api
 from streams.web.docs import Docs

@@ -12,6 +12,7 @@ from typing import BinaryIO, Final, TypeVar
 import click
 
 from ecounters.errors import SettingsError, Stop
+from streams.access.sessions import PERMISSIONS, Sessions
 from streams.commands import publishing
 from streams.commands.audit import audit, explain
 from streams.commands.common import go as _go
@@ -19,7 +20,6 @@ from streams.commands.common import moment_ms
 from streams.commands.common import settings_with as _settings
 from streams.commands.dlq import dlq
 from streams.kafka.topics import TopicsSpec, ensure_topics
-from streams.sessions import PERMISSIONS, Sessions
 from streams.settings.table import SETTINGS, RunOptions, Settings, shown
 
 T = TypeVar("T")

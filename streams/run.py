@@ -27,12 +27,12 @@ from redis.exceptions import RedisError
 
 from ecounters.errors import Stop
 from ecounters.simulator.world import SWITCHES_MIN
+from streams.access.sessions import Sessions
 from streams.basics.tasks import end_tasks
 from streams.commands import publishing
 from streams.commands.common import one_line
 from streams.embedded import SERVER, STOP_LIMIT_S, Child, Embedded, Guard, is_free, keep_little
 from streams.kafka.topics import TopicsSpec, count_partitions, ensure_topics
-from streams.sessions import Sessions
 from streams.settings.table import PREFIX, SETTINGS, RunOptions, Settings
 
 USER: Final = "u1"

@@ -20,11 +20,11 @@ from faust.types import TP
 
 from ecounters.events.partitioner import partition_of
 from ecounters.partition.records import Refused
+from streams.access.sessions import Sessions
 from streams.answers import Place
 from streams.kafka.consumer import Batch, Consumer
 from streams.kafka.group import Assignor
 from streams.part import Context, Part
-from streams.sessions import Sessions
 
 log = logging.getLogger(__name__)
 

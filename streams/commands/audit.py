@@ -13,9 +13,9 @@ import click
 
 from ecounters.errors import Refused
 from ecounters.query.dates import DateCondition, time_range
+from streams.access.sessions import Sessions
 from streams.commands.common import go, settings_with
 from streams.commands.publishing import Progress
-from streams.sessions import Sessions
 from streams.settings.table import Settings
 
 if TYPE_CHECKING:  # what takes its time to load is loaded when it is used

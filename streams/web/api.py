@@ -11,8 +11,8 @@ from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from ecounters.query.request import BODY_BYTES_MAX, Request, parse_request
+from streams.access.sessions import Account
 from streams.metrics.catalogue import Metrics
-from streams.sessions import Account
 from streams.web.anywhere import ANSWER_PATH, Anywhere
 from streams.web.dashboard import Dashboard, Store
 from streams.web.docs import Docs

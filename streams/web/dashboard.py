@@ -21,7 +21,7 @@ from redis.exceptions import RedisError
 
 from ecounters.errors import API_ERRORS, DENIED, INVALID_PARAMETER, NO_STORE, NO_USER, Refused, Stop
 from ecounters.query.request import Request, parse_object, read_request
-from streams.sessions import Account
+from streams.access.sessions import Account
 from streams.web.responses import body_of, json_response
 from streams.web.stream import COOKIE, Authorize
 
@@ -56,7 +56,7 @@ CHARTS: Final = "Chart.bundle.js"
 
 
 class Store(Protocol):
-    """Where sessions are kept: ``streams.sessions.Sessions``."""
+    """Where sessions are kept: ``streams.access.sessions.Sessions``."""
 
     async def open_session(self, user_id: str, ttl_s: int) -> str:
         """A new session's ssid; Stop if there is no such user."""

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, Final
 
+from streams.access.sessions import Sessions
 from streams.commands.publishing import publisher
-from streams.sessions import Sessions
 from streams.settings.table import Settings
 from tests.bench.events import simulated
 from tests.bench.http_client import CONNECTIONS, Asking

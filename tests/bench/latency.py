@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any, Final
 
 from ecounters.errors import Stop
+from streams.access.sessions import Sessions
 from streams.commands.publishing import Publisher, publisher
-from streams.sessions import Sessions
 from streams.settings.table import Settings
 from tests.bench.events import Rounds, Switch
 from tests.bench.measure import told_by

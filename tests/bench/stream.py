@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Final, NamedTuple, cast
 
 from ecounters.errors import Stop
-from streams.sessions import Sessions
+from streams.access.sessions import Sessions
 from streams.settings.table import Settings
 from tests.bench.events import SIMULATED, simulated
 from tests.bench.measure import cpu_s, machine_cpu_s, rss_bytes, until_accepted, until_committed

@@ -13,7 +13,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from ecounters.events.partitioner import partition_of
-from streams.sessions import Sessions
+from streams.access.sessions import Sessions
 from streams.settings.table import Settings
 from tests.support.audit import TOKEN, Letter, add_users, dead_letters, recounts, refused, wait_until_flushed
 from tests.support.builders import CallScript, encoded

@@ -18,8 +18,8 @@ import pytest
 from ecounters.counters.definitions import FIELDS, PAYLOAD
 from ecounters.recount.recount import BALANCES, GAUGES
 from ecounters.simulator.world import Plan, Published, simulate
+from streams.access.sessions import Sessions
 from streams.kafka.log_reader import log_reader
-from streams.sessions import Sessions
 from streams.settings.table import Settings
 from tests.support.audit import add_users
 from tests.support.builders import T0_MS, CallScript, Event, call, encoded, event

@@ -18,11 +18,11 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from ecounters.errors import Stop
 from ecounters.events.partitioner import partition_of
 from ecounters.query.request import Request
+from streams.access.sessions import Sessions
 from streams.cli import main
 from streams.commands import publishing
 from streams.commands.publishing import Outgoing, Progress, at_speed, publish, read_log
 from streams.kafka.topics import TopicsSpec, ensure_topics
-from streams.sessions import Sessions
 from streams.settings.table import SETTINGS, Settings, load
 
 ROOT = Path(__file__).parent.parent.parent

@@ -17,7 +17,7 @@ from aiohttp import web
 from redis import Redis
 
 from ecounters.errors import Refused
-from streams.sessions import Sessions
+from streams.access.sessions import Sessions
 from streams.settings.table import Settings
 from streams.web import responses, serving
 from tests.integration.test_answer import HEADERS, Now, publish, ssid_of, told_when
@@ -349,7 +349,7 @@ def test_tokens_are_compared_in_constant_time(place: Place, monkeypatch: pytest.
             await sessions.close()
 
     add_users(place, ["u1"])
-    monkeypatch.setattr("streams.sessions.hmac.compare_digest", compare)
+    monkeypatch.setattr("streams.access.sessions.hmac.compare_digest", compare)
     asyncio.run(ask())
     assert compared == [(64, 64), (64, 64), (64, 0)]
     with Redis.from_url(place.redis_url) as redis:

@@ -15,8 +15,8 @@ from redis import Redis as PlainRedis
 
 from ecounters.errors import Refused, Stop
 from ecounters.query.request import Request
-from streams import sessions as module
-from streams.sessions import Account, Sessions
+from streams.access import sessions as module
+from streams.access.sessions import Account, Sessions
 from streams.settings.table import load, zone_named
 from tests.support.relay import Relay
 

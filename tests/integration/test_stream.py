@@ -18,8 +18,8 @@ from urllib.parse import urlencode
 
 import pytest
 
+from streams.access.sessions import Sessions
 from streams.embedded import Embedded, Guard
-from streams.sessions import Sessions
 from streams.settings.table import Settings
 from streams.web.stream import CHECK_S, STATUS_S
 from tests.integration.test_answer import Now, publish, ssid_of

@@ -12,8 +12,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from ecounters.recount.recount import Recount
+from streams.access.sessions import Sessions
 from streams.kafka.topics import count_partitions
-from streams.sessions import Sessions
 from streams.settings.table import Settings
 from tests.support.builders import ALL_FIELDS
 from tests.support.workers import Place, Reply, Worker

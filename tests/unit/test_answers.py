@@ -11,8 +11,8 @@ import pytest
 import streams.answers
 from ecounters.query.request import Request, parse_request
 from ecounters.windows.calendar import DAY_MS
+from streams.access.sessions import Account
 from streams.answers import Answer, Answers, Place
-from streams.sessions import Account
 from tests.support.builders import Feed, call, ms
 
 UTC = ZoneInfo("UTC")

@@ -14,9 +14,9 @@ from prometheus_client import CollectorRegistry
 
 from ecounters.errors import Refused
 from ecounters.query.request import Request
+from streams.access.sessions import Account
 from streams.answers import Answer
 from streams.metrics.catalogue import Metrics
-from streams.sessions import Account
 from streams.web.responses import middleware
 from streams.web.stream import LOOK_S, Streams, parse_query
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from ecounters.errors import DENIED, Refused
-from streams.sessions import Account, Credentials, Sessions
+from streams.access.sessions import Account, Credentials, Sessions
 
 MINUTE_S: Final = 60.0
 COUNTED_MAX: Final = 10_000

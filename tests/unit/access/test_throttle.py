@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ecounters.errors import Refused
-from streams.throttle import COUNTED_MAX, Throttle
+from streams.access.throttle import COUNTED_MAX, Throttle
 
 LIMIT = 20
 

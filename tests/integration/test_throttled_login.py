@@ -7,9 +7,9 @@ from collections import Counter
 
 from ecounters.errors import Refused
 from ecounters.query.request import Request
-from streams.sessions import Sessions
+from streams.access.sessions import Sessions
+from streams.access.throttle import Door, Throttle
 from streams.settings.table import load
-from streams.throttle import Door, Throttle
 from tests.support.audit import TOKEN, add_users
 from tests.support.workers import Place
 

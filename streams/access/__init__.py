@@ -1,0 +1,1 @@
+"""Who may ask: users, sessions, and what slows down guessing."""
