@@ -12,16 +12,16 @@ from prometheus_client import CollectorRegistry
 from ecounters.partition.policy import Policy
 from streams.access.sessions import Sessions
 from streams.access.throttle import Door, Throttle
-from streams.agents import add_agent
 from streams.answers import Answers
 from streams.basics.slices import Turns
-from streams.health import WorkerHealth
+from streams.engine.agent import add_agent
+from streams.engine.health import WorkerHealth
+from streams.engine.partition import Context
+from streams.engine.table import StateManager, StateTable
 from streams.kafka.consumer import broker_urls
 from streams.kafka.group import Assignor
 from streams.metrics.catalogue import Metrics
-from streams.part import Context
 from streams.settings.table import Settings
-from streams.table import StateManager, StateTable
 from streams.web.anywhere import Anywhere
 from streams.web.api import COUNTERS_PATHS, SERIES_PATHS, STREAM_PATHS, Api
 from streams.web.docs import Docs

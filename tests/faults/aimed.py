@@ -47,7 +47,7 @@ _WRITER: Final = "streams.kafka.changelog_writer:ChangelogWriter"
 
 POINTS: Final = {
     "apply": Point("ecounters.partition.state:PartitionState.apply", True, 20, "events applied, the batch not finished"),
-    "cut": Point("streams.part:Part._cut", True, 20, "a flush cut, nothing sent of it"),
+    "cut": Point("streams.engine.partition:Part._cut", True, 20, "a flush cut, nothing sent of it"),
     "begin": Point("aiokafka:AIOKafkaProducer.begin_transaction", True, 20, "a transaction begun, nothing sent in it"),
     "sent": Point(_SEND, True, 20, "a flush sent, its acknowledgement not waited for", _request("ProduceRequest")),
     "acked": Point(
@@ -60,16 +60,16 @@ POINTS: Final = {
     "offset-commit": Point("streams.kafka.consumer:ConsumerThread._commit", False, 5, "before an offset's commit"),
     "offset-committed": Point("streams.kafka.consumer:ConsumerThread._commit", True, 5, "after an offset's commit"),
     "republish": Point(
-        "streams.table:StateTable.republish", True, 3, "misrouted events sent on, the flush not begun",
+        "streams.engine.table:StateTable.republish", True, 3, "misrouted events sent on, the flush not begun",
         lambda _, refused: bool(refused),
     ),
     "open": Point(f"{_WRITER}.open", True, 2, "a changelog taken over, nothing read of it"),
     "read": Point("ecounters.partition.restoring:Restoring.take", True, 3, "a changelog read in part"),
     "restore": Point("ecounters.partition.restoring:Restoring._make", True, 200, "a changelog read, the state made in part"),
     "revoke": Point("streams.kafka.consumer:Consumer.on_partitions_revoked", False, 2, "a rebalance begun, nothing saved"),
-    "let-go": Point("streams.table:StateTable.let_go", True, 2, "saved for a rebalance or an end, not committed"),
-    "assigned": Point("streams.table:StateTable.on_rebalance", True, 2, "partitions assigned, no flow yet"),
-    "stop": Point("streams.table:StateTable.on_stop", False, 1, "told to end, nothing saved"),
+    "let-go": Point("streams.engine.table:StateTable.let_go", True, 2, "saved for a rebalance or an end, not committed"),
+    "assigned": Point("streams.engine.table:StateTable.on_rebalance", True, 2, "partitions assigned, no flow yet"),
+    "stop": Point("streams.engine.table:StateTable.on_stop", False, 1, "told to end, nothing saved"),
 }  # fmt: skip
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Any, cast
 
+from streams.engine.table import StateTable
 from streams.kafka.consumer import Batch
-from streams.table import StateTable
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streams.health import SHARE_S, SHARE_STEP_S, RefusedShare
+from streams.engine.health import SHARE_S, SHARE_STEP_S, RefusedShare
 
 
 def test_nothing_read_is_no_share() -> None:

@@ -1,7 +1,7 @@
 """The Faust table: the states of this worker's partitions, and what becomes of them when partitions come and go.
 
 It is keyed storage with a changelog, as any Faust table, but of whole partitions: ``Part``. Faust's own ways to write
-and to recover a changelog each lose exactness or speed, so ``streams.part`` has ours, and ``StateManager`` puts it in
+and to recover a changelog each lose exactness or speed, so ``streams.engine.partition`` has ours, and ``StateManager`` puts it in
 the place of Faust's recovery.
 """
 
@@ -22,9 +22,9 @@ from ecounters.events.partitioner import partition_of
 from ecounters.partition.records import Refused
 from streams.access.sessions import Sessions
 from streams.answers import Place
+from streams.engine.partition import Context, Part
 from streams.kafka.consumer import Batch, Consumer
 from streams.kafka.group import Assignor
-from streams.part import Context, Part
 
 log = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from prometheus_client import Counter
 
+from streams.engine.table import StateTable
 from streams.metrics.catalogue import Metrics
 from streams.settings.table import Settings
-from streams.table import StateTable
 
 SHARE_S: Final = 60.0
 """What the share of refused events is of: so many seconds, or since the last look, if that was longer ago."""

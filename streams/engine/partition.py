@@ -22,9 +22,9 @@ from ecounters.partition.restoring import Restoring
 from ecounters.partition.state import PartitionState
 from streams.basics.slices import Turn, Turns
 from streams.basics.tasks import end_tasks
+from streams.engine.dead_letters import Letters
 from streams.kafka.changelog_writer import ChangelogWriter, NotWritten, Outbox, read_changelog
 from streams.kafka.consumer import Batch
-from streams.letters import Letters
 from streams.metrics.catalogue import Metrics
 from streams.settings.table import Settings
 
