@@ -12,7 +12,6 @@ from prometheus_client import CollectorRegistry
 from ecounters.partition.policy import Policy
 from streams.access.sessions import Sessions
 from streams.access.throttle import Door, Throttle
-from streams.answers import Answers
 from streams.basics.slices import Turns
 from streams.engine.agent import add_agent
 from streams.engine.health import WorkerHealth
@@ -22,9 +21,10 @@ from streams.kafka.consumer import broker_urls
 from streams.kafka.group import Assignor
 from streams.metrics.catalogue import Metrics
 from streams.settings.table import Settings
-from streams.web.anywhere import Anywhere
 from streams.web.api import COUNTERS_PATHS, SERIES_PATHS, STREAM_PATHS, Api
 from streams.web.docs import Docs
+from streams.web.peers import Anywhere
+from streams.web.replies import Answers
 
 HEARTBEATS: Final = 4
 """In a session's time: so many may be lost, less one, before a worker is taken for dead."""

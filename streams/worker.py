@@ -19,7 +19,7 @@ from aiokafka.errors import KafkaError
 from streams.app import Engine, build
 from streams.kafka.topics import TopicsSpec, ensure_topics
 from streams.settings.table import Settings
-from streams.web.serving import Runner
+from streams.web.server import Runner
 
 log = logging.getLogger(__name__)
 

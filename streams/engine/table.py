@@ -21,10 +21,10 @@ from faust.types import TP
 from ecounters.events.partitioner import partition_of
 from ecounters.partition.records import Refused
 from streams.access.sessions import Sessions
-from streams.answers import Place
 from streams.engine.partition import Context, Part
 from streams.kafka.consumer import Batch, Consumer
 from streams.kafka.group import Assignor
+from streams.web.replies import Place
 
 log = logging.getLogger(__name__)
 

@@ -13,12 +13,12 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from ecounters.query.request import BODY_BYTES_MAX, Request, parse_request
 from streams.access.sessions import Account
 from streams.metrics.catalogue import Metrics
-from streams.web.anywhere import ANSWER_PATH, Anywhere
+from streams.web.compression import Sender
 from streams.web.dashboard import Dashboard, Store
 from streams.web.docs import Docs
+from streams.web.peers import ANSWER_PATH, Anywhere
+from streams.web.push import Streams
 from streams.web.responses import body_of, client_address, json_response, middleware, plain_error
-from streams.web.sending import Sender
-from streams.web.stream import Streams
 
 COUNTERS_PATHS: Final = ("/api/v2/overallCount/Ecounters", "/deepcall/api/v2/overallCount/Ecounters")
 SERIES_PATHS: Final = ("/api/v2/overallCount/series", "/deepcall/api/v2/overallCount/series")

@@ -22,8 +22,8 @@ from redis.exceptions import RedisError
 from ecounters.errors import API_ERRORS, DENIED, INVALID_PARAMETER, NO_STORE, NO_USER, Refused, Stop
 from ecounters.query.request import Request, parse_object, read_request
 from streams.access.sessions import Account
+from streams.web.push import COOKIE, Authorize
 from streams.web.responses import body_of, json_response
-from streams.web.stream import COOKIE, Authorize
 
 log = logging.getLogger(__name__)
 

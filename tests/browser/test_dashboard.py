@@ -15,7 +15,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Dialog, expect
 
 from streams.embedded import Embedded
-from tests.integration.test_answer import Now, publish
+from tests.integration.test_replies import Now, publish
 from tests.support.audit import TOKEN
 from tests.support.board import Screen, aside
 from tests.support.workers import Place, Worker

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests.integration.test_answer import Now, publish, told_when
+from tests.integration.test_replies import Now, publish, told_when
 from tests.support.audit import TOKEN, add_users
 from tests.support.listening import Listening
 from tests.support.workers import Place, Reply, Worker

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from streams.embedded import Embedded, Guard
-from tests.integration.test_answer import Now, publish, ssid_of, told_when
+from tests.integration.test_replies import Now, publish, ssid_of, told_when
 from tests.support.audit import TOKEN, add_users
 from tests.support.builders import encoded
 from tests.support.workers import Place, Reply, Worker

@@ -19,8 +19,9 @@ from redis import Redis
 from ecounters.errors import Refused
 from streams.access.sessions import Sessions
 from streams.settings.table import Settings
-from streams.web import responses, serving
-from tests.integration.test_answer import HEADERS, Now, publish, ssid_of, told_when
+from streams.web import responses
+from streams.web import server as serving
+from tests.integration.test_replies import HEADERS, Now, publish, ssid_of, told_when
 from tests.support.audit import TOKEN, add_users
 from tests.support.builders import ALL_FIELDS
 from tests.support.workers import PATH, Place, Reply, Worker

@@ -19,7 +19,7 @@ from ecounters.changelog.entries import FORMAT, Position, call_entry, position_e
 from ecounters.events.partitioner import partition_of
 from streams.kafka.changelog_writer import ChangelogWriter, Letter
 from streams.kafka.open_transactions import undecided, until_decided
-from tests.integration.test_answer import Now, publish, told_when
+from tests.integration.test_replies import Now, publish, told_when
 from tests.support.audit import add_users, dead_letters, recounts, refused, wait_until_flushed
 from tests.support.workers import Place, Worker
 

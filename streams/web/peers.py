@@ -23,9 +23,9 @@ from aiohttp import web
 from ecounters.errors import API_ERRORS, INTERNAL, Refused
 from ecounters.query.request import BODY_BYTES_MAX, Request, parse_forwarded
 from streams.access.sessions import Account
-from streams.answers import Answer, Answers, Place
 from streams.metrics.catalogue import Metrics
 from streams.settings.table import zone_named
+from streams.web.replies import Answer, Answers, Place
 from streams.web.responses import body_of
 
 log = logging.getLogger(__name__)

@@ -15,10 +15,10 @@ from prometheus_client import CollectorRegistry
 from ecounters.errors import Refused
 from ecounters.query.request import Request
 from streams.access.sessions import Account
-from streams.answers import Answer
 from streams.metrics.catalogue import Metrics
+from streams.web.push import LOOK_S, Streams, parse_query
+from streams.web.replies import Answer
 from streams.web.responses import middleware
-from streams.web.stream import LOOK_S, Streams, parse_query
 
 ACCOUNT = Account("u1", ZoneInfo("UTC"))
 HEADERS = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streams.web.sending import chosen
+from streams.web.compression import chosen
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,8 @@ from aiohttp import HttpVersion11, hdrs, web
 from ecounters.errors import INTERNAL, INVALID_PARAMETER, Refused
 from ecounters.query.request import Request, parse_request
 from streams.access.sessions import Account
-from streams.answers import Answer
 from streams.metrics.catalogue import Metrics
+from streams.web.replies import Answer
 from streams.web.responses import COMMON_HEADERS, error_body
 
 log = logging.getLogger(__name__)

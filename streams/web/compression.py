@@ -14,7 +14,7 @@ from typing import Final
 import brotli
 from aiohttp import web
 
-from streams.answers import Answer
+from streams.web.replies import Answer
 from streams.web.responses import json_response
 
 WORTH_BYTES: Final = 1_024

@@ -21,8 +21,8 @@ import pytest
 from streams.access.sessions import Sessions
 from streams.embedded import Embedded, Guard
 from streams.settings.table import Settings
-from streams.web.stream import CHECK_S, STATUS_S
-from tests.integration.test_answer import Now, publish, ssid_of
+from streams.web.push import CHECK_S, STATUS_S
+from tests.integration.test_replies import Now, publish, ssid_of
 from tests.support.audit import TOKEN, add_users
 from tests.support.listening import STREAM, Listening
 from tests.support.workers import Place, Worker

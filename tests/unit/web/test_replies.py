@@ -8,11 +8,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-import streams.answers
+import streams.web.replies
 from ecounters.query.request import Request, parse_request
 from ecounters.windows.calendar import DAY_MS
 from streams.access.sessions import Account
-from streams.answers import Answer, Answers, Place
+from streams.web.replies import Answer, Answers, Place
 from tests.support.builders import Feed, call, ms
 
 UTC = ZoneInfo("UTC")
@@ -79,7 +79,7 @@ def test_what_is_kept_has_a_limit_in_bytes(monkeypatch: pytest.MonkeyPatch) -> N
     """The oldest goes first; what is asked for again is not the oldest."""
     here = Here()
     size = len(here.ask(Field=["UC"]).body)
-    monkeypatch.setattr(streams.answers, "KEPT_BYTES_MAX", 3 * size + 3)
+    monkeypatch.setattr(streams.web.replies, "KEPT_BYTES_MAX", 3 * size + 3)
     one = here.ask(Field=["UC"])
     others = [here.ask(Field=[field]) for field in ("CM", "PM")]
     assert here.ask(Field=["UC"]).body is one.body
