@@ -117,7 +117,7 @@ def run(no_simulate: bool, port: int | None, data_dir: str | None, broker_port: 
         ecounters run --no-simulate --broker-port 9092
     """
     settings = _settings(port=port, data_dir=data_dir)
-    from streams.run import run_all
+    from streams.local.run import run_all
 
     return run_all(RunOptions(settings, simulate=not no_simulate, broker_port=broker_port or 0))
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from streams.embedded import Embedded, Guard
+from streams.local.embedded import Embedded, Guard
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -48,7 +48,7 @@ CLOCKS = {
 }
 """Each ban names what to use in its place."""
 
-TOP = {"streams.cli", "streams.worker", "streams.run", "streams.commands"}
+TOP = {"streams.cli", "streams.worker", "streams.local", "streams.commands"}
 """What starts processes: imported by one another at most."""
 
 

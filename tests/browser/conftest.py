@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from streams.embedded import Embedded, Guard
+from streams.local.embedded import Embedded, Guard
 from tests.support.audit import add_users
 from tests.support.board import Screen, aside
 from tests.support.workers import Place, Worker

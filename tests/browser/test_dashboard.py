@@ -14,7 +14,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Dialog, expect
 
-from streams.embedded import Embedded
+from streams.local.embedded import Embedded
 from tests.integration.test_replies import Now, publish
 from tests.support.audit import TOKEN
 from tests.support.board import Screen, aside

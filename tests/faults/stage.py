@@ -17,8 +17,8 @@ from typing import Final
 from aiokafka.admin import AIOKafkaAdminClient
 
 from ecounters.simulator.world import Plan, Published, simulate
-from streams.embedded import Embedded
 from streams.kafka.topics import TopicsSpec, ensure_topics
+from streams.local.embedded import Embedded
 from streams.settings.table import load
 from tests.faults.holding import Held, hold
 from tests.faults.network import Network

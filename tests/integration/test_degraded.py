@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.embedded import Embedded, Guard
+from streams.local.embedded import Embedded, Guard
 from tests.integration.test_replies import Now, publish, ssid_of, told_when
 from tests.support.audit import TOKEN, add_users
 from tests.support.builders import encoded

@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 import pytest
 
 from streams.access.sessions import Sessions
-from streams.embedded import Embedded, Guard
+from streams.local.embedded import Embedded, Guard
 from streams.settings.table import Settings
 from streams.web.push import CHECK_S, STATUS_S
 from tests.integration.test_replies import Now, publish, ssid_of

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
-from streams.embedded import free_ports
+from streams.local.embedded import free_ports
 
 ROOT: Final = Path(__file__).parent.parent.parent
 PATH: Final = "/api/v2/overallCount/Ecounters"

@@ -31,8 +31,8 @@ from streams.access.sessions import Sessions
 from streams.basics.tasks import end_tasks
 from streams.commands import publishing
 from streams.commands.common import one_line
-from streams.embedded import SERVER, STOP_LIMIT_S, Child, Embedded, Guard, is_free, keep_little
 from streams.kafka.topics import TopicsSpec, count_partitions, ensure_topics
+from streams.local.embedded import SERVER, STOP_LIMIT_S, Child, Embedded, Guard, is_free, keep_little
 from streams.settings.table import PREFIX, SETTINGS, RunOptions, Settings
 
 USER: Final = "u1"

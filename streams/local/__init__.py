@@ -1,0 +1,1 @@
+"""`ecounters run`: the whole of it on one machine, with the embedded broker and store."""
