@@ -13,7 +13,6 @@ import click
 
 from ecounters.errors import SettingsError, Stop
 from streams.access.sessions import PERMISSIONS, Sessions
-from streams.commands import publishing
 from streams.commands.audit import audit, explain
 from streams.commands.common import go as _go
 from streams.commands.common import moment_ms
@@ -21,6 +20,7 @@ from streams.commands.common import settings_with as _settings
 from streams.commands.dlq import dlq
 from streams.kafka.topics import TopicsSpec, ensure_topics
 from streams.settings.table import SETTINGS, RunOptions, Settings, shown
+from streams.tools import publish as publishing
 
 T = TypeVar("T")
 

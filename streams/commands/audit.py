@@ -15,12 +15,12 @@ from ecounters.errors import Refused
 from ecounters.query.dates import DateCondition, time_range
 from streams.access.sessions import Sessions
 from streams.commands.common import go, settings_with
-from streams.commands.publishing import Progress
 from streams.settings.table import Settings
+from streams.tools.publish import Progress
 
 if TYPE_CHECKING:  # what takes its time to load is loaded when it is used
-    from streams.commands.auditing import Options, Outcome
-    from streams.commands.explaining import Question
+    from streams.tools.audit import Options, Outcome
+    from streams.tools.explain import Question
 
 DAY_MS: Final = 86_400_000
 EARLIER_MS: Final = 900_000
@@ -31,7 +31,7 @@ ANYWHERE: Final = frozenset({"0.0.0.0", "::"})
 
 def _range(option: str, op: str, text: str, zone: ZoneInfo, settings: Settings) -> tuple[int, int]:
     """The range of time that an option names, in whole windows; as in the API, and A..B besides."""
-    from streams.commands.asking import now_ms
+    from streams.tools.workers import now_ms
 
     values = tuple(int(one) if re.fullmatch(r"[0-9]{1,15}", one) else one for one in text.split(".."))
     if len(values) > 2 or (len(values) == 2 and op != "eq"):
@@ -101,7 +101,7 @@ def audit(workers: tuple[str, ...], since: str | None, windows: bool, skip_unkno
     """
     settings = settings_with()
     since_ms = None if since is None else _range("--from", "gte", since, settings.zone, settings)[0]
-    from streams.commands.auditing import Options, is_equal, lines_of
+    from streams.tools.audit import Options, is_equal, lines_of
 
     options = Options(since_ms, windows, skip_unknown)
     outcome = go(settings, _audit(settings, workers or (_own_address(settings),), options))
@@ -113,9 +113,9 @@ def audit(workers: tuple[str, ...], since: str | None, windows: bool, skip_unkno
 async def _audit(settings: Settings, urls: tuple[str, ...], options: Options) -> Outcome:
     import aiohttp
 
-    from streams.commands.asking import ANSWER_LIMIT_S, Workers
-    from streams.commands.auditing import Audit
     from streams.kafka.log_reader import log_reader
+    from streams.tools.audit import Audit
+    from streams.tools.workers import ANSWER_LIMIT_S, Workers
 
     earlier = None if options.since_ms is None else options.since_ms - settings.clock_ahead_ms - EARLIER_MS
     sessions = Sessions.connect(settings)
@@ -178,7 +178,7 @@ def explain(user_id: str, counter: str, date: str) -> None:
 
 
 async def _explain(settings: Settings, user_id: str, counter: str, date: str) -> None:
-    from streams.commands.explaining import Question
+    from streams.tools.explain import Question
 
     sessions = Sessions.connect(settings)
     try:
@@ -199,10 +199,10 @@ async def _explain(settings: Settings, user_id: str, counter: str, date: str) ->
 async def _list(settings: Settings, question: Question, time_of: Callable[[int], str]) -> None:
     from ecounters.recount.parse import partition_of
     from ecounters.recount.recount import Recount
-    from streams.commands.asking import now_ms
-    from streams.commands.auditing import limits_of
-    from streams.commands.explaining import Explanation
     from streams.kafka.log_reader import log_reader
+    from streams.tools.audit import limits_of
+    from streams.tools.explain import Explanation
+    from streams.tools.workers import now_ms
 
     def own(partitions: int) -> int:
         return partition_of(question.user_id, partitions)

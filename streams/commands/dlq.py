@@ -20,9 +20,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from ecounters.errors import Stop
 from ecounters.events.partitioner import partition_of
 from streams.commands.common import go, moment_ms, settings_with
-from streams.commands.publishing import Progress, publisher
 from streams.kafka.topics import count_partitions
 from streams.settings.table import Settings
+from streams.tools.publish import Progress, publisher
 
 Span = dict[Any, tuple[int, int]]
 """For each partition (aiokafka's TopicPartition) the first offset and the one after the last."""

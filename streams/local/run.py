@@ -29,11 +29,11 @@ from ecounters.errors import Stop
 from ecounters.simulator.world import SWITCHES_MIN
 from streams.access.sessions import Sessions
 from streams.basics.tasks import end_tasks
-from streams.commands import publishing
 from streams.commands.common import one_line
 from streams.kafka.topics import TopicsSpec, count_partitions, ensure_topics
 from streams.local.embedded import SERVER, STOP_LIMIT_S, Child, Embedded, Guard, is_free, keep_little
 from streams.settings.table import PREFIX, SETTINGS, RunOptions, Settings
+from streams.tools import publish as publishing
 
 USER: Final = "u1"
 """The first of the simulated accounts, and the one with the most calls."""

@@ -16,7 +16,7 @@ from ecounters.errors import Stop
 from ecounters.events.partitioner import partition_of
 from ecounters.simulator.chaos import BREAKS
 from ecounters.simulator.world import simulate
-from streams.commands.publishing import Outgoing, Publisher, publisher
+from streams.tools.publish import Outgoing, Publisher, publisher
 from tests.bench.events import SIMULATED
 from tests.bench.latency import Load
 from tests.bench.measure import Asker, cpu_s, machine_cpu_s, rss_bytes, until_first_restored

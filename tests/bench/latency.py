@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from ecounters.errors import Stop
 from streams.access.sessions import Sessions
-from streams.commands.publishing import Publisher, publisher
 from streams.settings.table import Settings
+from streams.tools.publish import Publisher, publisher
 from tests.bench.events import Rounds, Switch
 from tests.bench.measure import told_by
 from tests.bench.probe import USER, Probing

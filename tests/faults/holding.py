@@ -16,10 +16,10 @@ from typing import Any
 import aiohttp
 
 from streams.access.sessions import Sessions
-from streams.commands.asking import ANSWER_LIMIT_S, Workers
-from streams.commands.auditing import Audit, Options, lines_of
 from streams.kafka.log_reader import log_reader
 from streams.settings.table import load
+from streams.tools.audit import Audit, Options, lines_of
+from streams.tools.workers import ANSWER_LIMIT_S, Workers
 from tests.support.audit import dead_letters, refused, wait_until_flushed
 from tests.support.workers import Place, Worker
 
