@@ -11,11 +11,11 @@ from ecounters.errors import Stop
 from streams.access.sessions import Sessions
 from streams.settings.table import Settings
 from streams.tools.publish import Publisher, publisher
+from tests.bench.environment import PARTITIONS, Stage
 from tests.bench.events import Rounds, Switch
 from tests.bench.measure import told_by
 from tests.bench.probe import USER, Probing
 from tests.bench.report import Table, percentile, say
-from tests.bench.stage import PARTITIONS, Stage
 from tests.support.workers import Worker
 
 RATE: Final = 5_000

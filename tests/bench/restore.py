@@ -13,9 +13,9 @@ from ecounters.changelog.entries import Entry
 from ecounters.errors import Stop
 from streams.basics.slices import Turns
 from streams.kafka.changelog_writer import ChangelogWriter, read_changelog
+from tests.bench.environment import PARTITIONS, Stage, app_id, outcome
 from tests.bench.measure import restored
 from tests.bench.report import Table, median, say
-from tests.bench.stage import PARTITIONS, Stage, app_id, outcome
 from tests.support.workers import Place
 
 STARTS: Final = 3

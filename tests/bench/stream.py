@@ -15,10 +15,10 @@ from typing import Final, NamedTuple, cast
 from ecounters.errors import Stop
 from streams.access.sessions import Sessions
 from streams.settings.table import Settings
+from tests.bench.environment import Log, Stage, app_id
 from tests.bench.events import SIMULATED, simulated
 from tests.bench.measure import cpu_s, machine_cpu_s, rss_bytes, until_accepted, until_committed
 from tests.bench.report import Table, median, say
-from tests.bench.stage import Log, Stage, app_id
 from tests.support.workers import Place, Worker
 
 LISTENERS: Final = 2_000

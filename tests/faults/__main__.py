@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import Final
 
 from ecounters.errors import Stop
-from tests.faults.holding import Held
+from tests.faults.environments import NODES, ROUNDS
 from tests.faults.network import Network
 from tests.faults.rounds import Round
 from tests.faults.stage import Stage, Store
-from tests.faults.surroundings import NODES, ROUNDS
+from tests.faults.verdict import Held
 from tests.support.kafka import Cluster
 
 SHOWN: Final = 20

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from tests.faults.aimed import POINTS, through
+from tests.faults.kill_at_step import POINTS, through
 from tests.faults.stage import PATIENCE_S, POLL_S, READY_S, SESSION_S, Stage
 from tests.support.workers import Worker
 

@@ -20,8 +20,8 @@ from ecounters.simulator.world import Plan, Published, simulate
 from streams.kafka.topics import TopicsSpec, ensure_topics
 from streams.local.embedded import Embedded
 from streams.settings.table import load
-from tests.faults.holding import Held, hold
 from tests.faults.network import Network
+from tests.faults.verdict import Held, hold
 from tests.support.audit import TOKEN, add_users
 from tests.support.feed import Feed, yesterday_ms
 from tests.support.kafka import Cluster

@@ -78,7 +78,7 @@ class Worker:
     """One worker process, on a port of its own or a given one. ``again``: in the place of one that has ended.
 
     ``named``: with a name in the group, so that one in its place need not wait until the group takes it for dead.
-    ``through``: a module and its options that run the command line in its place, as ``tests.faults.aimed``.
+    ``through``: a module and its options that run the command line in its place, as ``tests.faults.kill_at_step``.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """A worker that is struck by a signal at a chosen moment of its work: a fault injector outside of the product.
 
-``python -m tests.faults.aimed --at sent --nth 3 [--signal STOP] [--clock-ahead 3600] worker`` runs ``ecounters worker``
+``python -m tests.faults.kill_at_step --at sent --nth 3 [--signal STOP] [--clock-ahead 3600] worker`` runs ``ecounters worker``
 in this process, and sends this process the signal when it passes that point for the third time. What is decided is
 decided by the worker's own code, against a real broker; only the moment is ours.
 """
@@ -116,17 +116,17 @@ def aim(point: Point, strike: Strike) -> None:
 def through(at: str, nth: int, *, how: str = "KILL") -> list[str]:
     """For ``Worker(through=...)``."""
     assert at in POINTS, at
-    return ["tests.faults.aimed", "--at", at, "--nth", str(nth), "--signal", how]
+    return ["tests.faults.kill_at_step", "--at", at, "--nth", str(nth), "--signal", how]
 
 
 def clock_ahead(seconds: int) -> list[str]:
     """For ``Worker(through=...)``: its own clock is wrong, and nothing else."""
-    return ["tests.faults.aimed", "--clock-ahead", str(seconds)]
+    return ["tests.faults.kill_at_step", "--clock-ahead", str(seconds)]
 
 
 def main(args: Sequence[str] | None = None) -> None:
     """See the module."""
-    parser = argparse.ArgumentParser(prog="python -m tests.faults.aimed")
+    parser = argparse.ArgumentParser(prog="python -m tests.faults.kill_at_step")
     parser.add_argument("--at", choices=POINTS)
     parser.add_argument("--nth", type=int, default=1)
     parser.add_argument("--signal", choices=("KILL", "STOP"), default="KILL")

@@ -15,9 +15,9 @@ from threading import Thread
 import pytest
 
 from ecounters.simulator.world import simulate
-from tests.faults.aimed import clock_ahead, through
-from tests.faults.surroundings import HOUR_S, ahead_of_time
-from tests.integration.test_exact import USERS, check, plan
+from tests.faults.environments import HOUR_S, ahead_of_time
+from tests.faults.kill_at_step import clock_ahead, through
+from tests.integration.test_exact_after_kills import USERS, check, plan
 from tests.support.audit import add_users, dead_letters, differences, recounts, wait_until_flushed
 from tests.support.feed import Feed, made_up
 from tests.support.workers import Place, Worker

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from ecounters.simulator.world import Published
-from tests.faults.aimed import clock_ahead
+from tests.faults.kill_at_step import clock_ahead
 from tests.faults.rounds import ROUNDS, a_round
 from tests.faults.stage import READY_S, USERS, Stage
 from tests.support.audit import TOKEN
