@@ -26,7 +26,7 @@ from ecounters.simulator.world import Plan, Published, simulate
 from tests.support.builders import T0_MS, Event, LogRecord, answer_of
 from tests.support.identities import check_identities
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
 USERS = 3
 
@@ -84,7 +84,7 @@ def test_one_plan_gives_the_same_bytes(chaos: bool) -> None:
     """Twice in this process, and in others whose hashes of texts are different."""
     plan = Plan(start_ms=T0_MS, chaos=chaos)
     script = (
-        "from ecounters.simulate import Plan; from tests.unit.simulator.test_world import digest;"
+        "from ecounters.simulator.world import Plan; from tests.unit.simulator.test_world import digest;"
         f"print(digest(Plan(start_ms={T0_MS}, chaos={chaos})))"
     )
     elsewhere = [
@@ -108,7 +108,7 @@ def test_another_seed_gives_other_calls() -> None:
 
 def test_chance_comes_from_one_method() -> None:
     """Of the module random, only Random.random() gives the same numbers in every Python."""
-    for path in (ROOT / "ecounters").glob("simulate*.py"):
+    for path in (ROOT / "ecounters" / "simulator").glob("*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         taken = {node.module: node.names for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
         whole = [name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names]

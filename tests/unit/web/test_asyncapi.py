@@ -25,7 +25,7 @@ DOCUMENT = document("1", "some.topic")
 VALID = {
     name: jsonschema_rs.Draft7Validator(schema).is_valid for name, schema in DOCUMENT["components"]["schemas"].items()
 }
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 
 
 def refusal(event: dict[str, Any]) -> tuple[str, str] | None:
@@ -122,7 +122,7 @@ def indistinct(event: dict[str, Any], reason: str, field: str) -> bool:
 def test_every_reason_is_known() -> None:
     """Every word with which the domain refuses a message is in the table, and the other way round."""
     used = set()
-    for path in (ROOT / "ecounters").glob("*.py"):
+    for path in (ROOT / "ecounters").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "BadEvent":
                 used |= {one.value for one in ast.walk(node.args[0]) if isinstance(one, ast.Constant)}
