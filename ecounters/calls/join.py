@@ -1,18 +1,18 @@
-"""Call: the join of a call's events.
+"""The join of a call's events: what each does to the call's record.
 
 A call's record is a function of the *set* of its events: ``join`` may be called in any order and any number of
-times. Times are ms since the Unix epoch; 0 means "not seen" (no accepted event is that old). What follows the
-log's order instead (repeat or fresh, ends given by the system) is set by ``ecounters.partition.state``.
+times. What follows the log's order instead (repeat or fresh, ends given by the system) is set by
+``ecounters.partition.state``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from msgspec import Struct
-
+from ecounters.calls.record import FORWARDED, TRANSFERRED, Call, Leg
+from ecounters.calls.texts import forget_texts, same
 from ecounters.events.types import (
     Answered,
     Dialed,
@@ -33,155 +33,12 @@ from ecounters.events.types import (
     Transferred,
 )
 
-if TYPE_CHECKING:
-    from ecounters.windows.spans import Cell
-
-NEITHER, FRESH, REPEAT = 1, 2, 3
-"""How a call's number was known when its start was first seen; 0 before that."""
-
-LIVE, SUSPECTED, REAPED = 0, 1, 2
-"""How long a call has been silent: see spec "Time"."""
-
-TRANSFERRED, FORWARDED = 1, 2
-"""What has become of a call."""
-
-SAVED, TOUCHED, DIRTY = 1, 2, 4
-"""Marks of a call: the changelog has it; changed since it was counted; changed since it was saved."""
-
-STATUS_REAPED, STATUS_RESTARTED, STATUS_SNAPSHOT = -1, -2, -3
-
-
-class Leg(Struct, array_like=True, gc=False):
-    """One leg to a called party. ``retry`` > 0: a failover retry."""
-
-    id: str
-    retry: int = 0
-    ringing: int = 0
-    answered: int = 0
-    ended: int = 0
-
-
-class Call(Struct, gc=False, eq=False):
-    """One call's record. ``saved_form`` is what the changelog keeps of it.
-
-    There are as many of these as live calls, and a field less is 8 bytes less for each. ``system``: (when, status) of
-    the end that a switch's restart or snapshot gave. ``moves``: of TRANSFERRED and FORWARDED. ``ivrs``: flat, four
-    after four, see ``ivr_entries``.
-    """
-
-    id: str
-
-    # What nearly every event looks at comes first: side by side, as the processor's cache fetches it.
-    last: int = 0
-    due: int = 0  # its place in a wheel; of this process only
-    known: int = 0
-    silence: int = LIVE
-    marks: int = 0  # of SAVED, TOUCHED and DIRTY; of this process only
-    legs: tuple[Leg, ...] | None = None
-    user: Any = None  # whose it is; of this process only
-
-    start: int = 0
-    start_id: str = ""
-    type: str = ""
-    campaign: str = ""
-    did: str = ""
-    number: str = ""
-    switch: str = ""
-    end: int = 0
-    end_id: str = ""
-    status: int = 0
-    ended_by: str = ""
-    system: tuple[int, int] | None = None
-    moves: int = 0
-    holds: tuple[tuple[int, str, bool], ...] | None = None
-    ivrs: tuple[Any, ...] | None = None
-    dtmfs: dict[str, tuple[int, str, bool, str]] | None = None
-
-    # Of this process only.
-    cell: Cell | None = None  # where the call is counted, and
-    ones: tuple[str, ...] = ()  # with what: these slots by 1,
-    sums: tuple[Any, ...] = ()  # and (slot, amount, slot, amount, ...)
-    live_key: tuple[str, str, str, str] | None = None  # under what it is counted as live
-
-    @property
-    def ended(self) -> int:
-        """When the call ended, whoever ended it; 0 while it lives."""
-        if self.end:
-            return self.end
-        if self.system is not None:
-            return self.system[0]
-        return self.last if self.silence == REAPED else 0
-
-    @property
-    def end_status(self) -> int:
-        """The status of that end; meaningless while the call lives."""
-        if self.end:
-            return self.status
-        return STATUS_REAPED if self.system is None else self.system[1]
-
-    def saved_form(self) -> tuple[Any, ...]:
-        """What the changelog keeps of the call, in the order of SAVED."""
-        return (
-            self.last, self.start, self.start_id, self.type, self.campaign, self.did, self.number, self.switch,
-            self.end, self.end_id, self.status, self.ended_by, self.system, self.known, self.moves, self.legs,
-            self.holds, self.ivrs, self.dtmfs, self.silence,
-        )  # fmt: skip
-
-
-class SavedCall(Struct, array_like=True, gc=False):
-    """The decoder's view of ``Call.saved_form``: typed, so that a spoilt changelog is noticed."""
-
-    last: int
-    start: int
-    start_id: str
-    type: str
-    campaign: str
-    did: str
-    number: str
-    switch: str
-    end: int
-    end_id: str
-    status: int
-    ended_by: str
-    system: tuple[int, int] | None
-    known: int
-    moves: int
-    legs: tuple[Leg, ...] | None
-    holds: tuple[tuple[int, str, bool], ...] | None
-    ivrs: tuple[Any, ...] | None
-    dtmfs: dict[str, tuple[int, str, bool, str]] | None
-    silence: int
-
-    def call(self, call_id: str) -> Call:
-        """The call that was saved."""
-        _forget_texts()
-        call_type, campaign, did, switch = self.type, self.campaign, self.did, self.switch
-        return Call(
-            call_id, self.last, 0, self.known, self.silence, 0, self.legs, None,
-            self.start, self.start_id, _same(call_type, call_type), _same(campaign, campaign), _same(did, did),
-            self.number, _same(switch, switch), self.end, self.end_id, self.status, self.ended_by, self.system,
-            self.moves, self.holds, self.ivrs, self.dtmfs,
-        )  # fmt: skip
-
-
-# ------------------------------------------------------------------------------------------------ the join
-
-_SAME: dict[str, str] = {}
-"""One object for equal texts: DIDs, campaigns, IVRs and digits recur in every call, and memory counts."""
-_SAME_MAX: Final = 65_536
-_same = _SAME.setdefault
-
-
-def _forget_texts() -> None:
-    if len(_SAME) > _SAME_MAX:
-        _SAME.clear()
-
 
 def _leg(call: Call, event: LegEvent) -> Leg:
     leg_id, retry = event.leg_id, event.retry
     legs = call.legs
     if legs is None:
-        leg = Leg(_same(leg_id, leg_id), retry)
+        leg = Leg(same(leg_id, leg_id), retry)
         call.legs = (leg,)
         return leg
     for leg in legs:
@@ -189,7 +46,7 @@ def _leg(call: Call, event: LegEvent) -> Leg:
             if retry > leg.retry:
                 leg.retry = retry
             return leg
-    leg = Leg(_same(leg_id, leg_id), retry)
+    leg = Leg(same(leg_id, leg_id), retry)
     call.legs = (*legs, leg)
     return leg
 
@@ -198,16 +55,16 @@ def _started(call: Call, event: Started) -> None:
     ts = event.ts
     if call.start and (ts, event.id) >= (call.start, call.start_id):
         return
-    _forget_texts()
+    forget_texts()
     campaign = event.campaign
     call.start = ts
     call.start_id = event.id
     call.type = event.call_type
-    call.campaign = _same(campaign, campaign)
-    call.did = _same(event.did, event.did)
+    call.campaign = same(campaign, campaign)
+    call.did = same(event.did, event.did)
     call.number = event.number
     switch = event.switch_id or ""
-    call.switch = _same(switch, switch)
+    call.switch = same(switch, switch)
 
 
 def _dialed(call: Call, event: Dialed) -> None:
@@ -238,7 +95,7 @@ def _ended(call: Call, event: Ended) -> None:
     call.end = event.ts
     call.end_id = event.id
     call.status = event.status
-    call.ended_by = _same(event.ended_by, event.ended_by)
+    call.ended_by = same(event.ended_by, event.ended_by)
 
 
 def _hold(call: Call, event: Held | Resumed) -> None:
@@ -250,7 +107,7 @@ def _hold(call: Call, event: Held | Resumed) -> None:
 
 
 def _ivr(call: Call, event: IvrEvent) -> None:
-    entry = (event.ts, event.id, type(event) is IvrEntered, _same(event.ivr_id, event.ivr_id))
+    entry = (event.ts, event.id, type(event) is IvrEntered, same(event.ivr_id, event.ivr_id))
     if call.ivrs is None:
         call.ivrs = entry
         return
@@ -263,8 +120,8 @@ def _ivr(call: Call, event: IvrEvent) -> None:
 
 
 def _dtmf(call: Call, event: DtmfReceived) -> None:
-    _forget_texts()
-    entry = (event.ts, _same(event.digits, event.digits), event.valid, _same(event.ivr_id, event.ivr_id))
+    forget_texts()
+    entry = (event.ts, same(event.digits, event.digits), event.valid, same(event.ivr_id, event.ivr_id))
     if call.dtmfs is None:
         call.dtmfs = {event.id: entry}
         return

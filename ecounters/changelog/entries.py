@@ -10,12 +10,14 @@ from typing import Final
 
 import msgspec
 
-from ecounters.calls.join import Call, SavedCall
-from ecounters.partition.user import Balance, User
-from ecounters.windows.spans import Cell
-from ecounters.windows.sums import Dims
+from ecounters.calls.record import Call
+from ecounters.changelog.saved_call import SavedCall, saved_form
+from ecounters.windows.cell import Cell, Dims
 
 Entry = tuple[bytes, bytes | None]
+
+Balance = tuple[int, str, int | float]
+"""(ts, event id, amount) of the event that gave it: the largest (ts, id) counts, whatever came last."""
 
 FORMAT: Final = 1
 """Of the entries. A worker that reads another one stops: guessing would spoil counters."""
@@ -39,7 +41,7 @@ class Position(msgspec.Struct, array_like=True, frozen=True):
 
 def call_entry(user_id: str, call: Call, *, gone: bool = False) -> Entry:
     """One call's record, or that it was dropped."""
-    return CALL + _encode((user_id, call.id)), None if gone else _encode(call.saved_form())
+    return CALL + _encode((user_id, call.id)), None if gone else _encode(saved_form(call))
 
 
 def cell_entry(user_id: str, cell: Cell, *, gone: bool = False) -> Entry:
@@ -52,9 +54,9 @@ def number_entry(user_id: str, number: str, last: int | None) -> Entry:
     return NUMBER + _encode((user_id, number)), None if last is None else _encode(last)
 
 
-def user_entry(user: User) -> Entry:
+def user_entry(user_id: str, balance: Balance | None, call_balance: Balance | None) -> Entry:
     """An account's balances."""
-    return USER + _encode(user.id), _encode((user.balance, user.call_balance))
+    return USER + _encode(user_id), _encode((balance, call_balance))
 
 
 def position_entry(position: Position) -> Entry:

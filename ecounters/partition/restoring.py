@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from ecounters.calls.join import Call
+from ecounters.calls.record import Call
 from ecounters.changelog import entries as saving
 from ecounters.partition.state import PartitionState
 

@@ -13,10 +13,10 @@ from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from ecounters.calls.join import (
+from ecounters.calls.join import JOIN
+from ecounters.calls.record import (
     DIRTY,
     FRESH,
-    JOIN,
     LIVE,
     NEITHER,
     REAPED,
@@ -358,7 +358,7 @@ class PartitionState:
                 yield saving.cell_entry(user.id, cell, gone=not there)
             if user.dirty:
                 user.dirty = False
-                yield saving.user_entry(user)
+                yield saving.user_entry(user.id, user.balance, user.call_balance)
             numbers, user.new_numbers = user.new_numbers, {}
             for number, last in numbers.items():
                 yield saving.number_entry(user.id, number, last)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 
-from ecounters.calls.join import Call
+from ecounters.calls.record import Call
 from ecounters.windows.calendar import MINUTE_MS
 
 

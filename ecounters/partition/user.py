@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from ecounters.calls.join import REAPED, SUSPECTED, TOUCHED, Call
-from ecounters.counters.definitions import contributions, live_key
+from ecounters.calls.record import REAPED, SUSPECTED, TOUCHED, Call
+from ecounters.changelog.entries import Balance
+from ecounters.counters.contributions import contributions, live_key
 from ecounters.events.types import BalanceUpdated
 from ecounters.windows.calendar import window_of
 from ecounters.windows.spans import Spans
 
 LiveKey = tuple[str, str, str, str]
-
-Balance = tuple[int, str, int | float]
-"""(ts, event id, amount) of the event that gave it: the largest (ts, id) counts, whatever came last."""
 
 
 class User:

@@ -14,7 +14,7 @@ from typing import Any, Final
 from ecounters.errors import INVALID_PARAMETER, INVALID_TYPE, Refused, shown
 from ecounters.events.types import CALL_TYPES, STATUS_MAX, TEXT_MAX, campaign_of
 from ecounters.query.dates import DateCondition, read_date
-from ecounters.windows.sums import Dims
+from ecounters.windows.cell import Dims
 
 CONDITIONS_MAX: Final = 32
 """Of a filter, with all that are inside of others."""

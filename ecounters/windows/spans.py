@@ -14,26 +14,12 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
-from ecounters.counters.definitions import Ones, Sums
 from ecounters.windows.calendar import WINDOW_MS, day_of
-from ecounters.windows.sums import Dims, Sum
+from ecounters.windows.cell import Cell, Dims, Ones, Sums
+from ecounters.windows.sums import Sum
 
 FEW: Final = 20
 """So many cells are added up anew whenever somebody asks; the sum of more is kept."""
-
-
-class Cell(Struct, gc=False, eq=False):
-    """The counts of one span and one combination of dimensions: slot -> amount, without zeros."""
-
-    begin: int
-    end: int
-    dims: Dims
-    counts: dict[str, int]
-    dirty: bool = False
-    saved: bool = False
-    told: bool = False  # its counts are in its span's sum as they are
-    lost: bool = False  # out of retention: what still changes there is counted no more
-    into: Cell | None = None  # the day's cell that took this one in
 
 
 class Span(Struct, gc=False, eq=False):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-Dims = tuple[str, str, str, int | None]
-"""(callType, campaign or "", DID or "", status of the end or None while live)."""
+from ecounters.windows.cell import Dims
 
 
 class Sum:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecounters.changelog.entries import Entry
+from ecounters.changelog.saved_call import saved_form
 from ecounters.partition.policy import Policy
 from ecounters.partition.state import PartitionState
 from ecounters.partition.user import User
@@ -33,7 +34,7 @@ def image(state: PartitionState) -> dict[str, Any]:
         ]
         counted = sorted((begin, end, sorted(map(str, cells.items()))) for begin, end, cells in spans if cells)
         calls = {  # a record that is due to be dropped may still lie about for a minute: nobody can tell
-            call_id: call.saved_form()
+            call_id: saved_form(call)
             for call_id, call in user.calls.items()
             if state._drop_time(call) > state.watermark
         }

@@ -6,17 +6,9 @@ from itertools import permutations
 
 import pytest
 
-from ecounters.calls.join import (
-    FORWARDED,
-    JOIN,
-    STATUS_REAPED,
-    STATUS_RESTARTED,
-    TRANSFERRED,
-    Call,
-    SavedCall,
-    current_ivr,
-    ivr_entries,
-)
+from ecounters.calls.join import JOIN, current_ivr, ivr_entries
+from ecounters.calls.record import FORWARDED, STATUS_REAPED, STATUS_RESTARTED, TRANSFERRED, Call
+from ecounters.changelog.saved_call import SavedCall, saved_form
 from ecounters.events.parse import parse
 from ecounters.events.types import TYPES
 from tests.support.builders import CallScript, call, encoded, event, ms
@@ -142,9 +134,9 @@ def test_the_saved_form_is_the_whole_record() -> None:
     script = call().started(0, "IBD", campaignId=3, did="d", number="+15550001111", switchId="s").ringing(1).answered(2)
     record = of(script.held(3).entered(4, "menu").dtmf(5, "1#").ended(9, 6, "caller").add("call.forwarded", 5))
     record.last, record.known, record.system = 1, 2, (3, -3)
-    form = record.saved_form()
+    form = saved_form(record)
     again = SavedCall(*form).call("c1")
-    assert again.saved_form() == form
+    assert saved_form(again) == form
     assert len(form) == len(SavedCall.__struct_fields__)
     for name, value in zip(SavedCall.__struct_fields__, form, strict=True):
         assert getattr(record, name) == value == getattr(again, name)

@@ -12,8 +12,8 @@ from ecounters.partition.state import PartitionState
 from ecounters.partition.user import User
 from ecounters.reports.payload import Totals
 from ecounters.windows.calendar import DAY_MS, HOUR_MS, WINDOW_MS, day_of
+from ecounters.windows.cell import Dims
 from ecounters.windows.spans import FEW, Spans
-from ecounters.windows.sums import Dims
 from tests.support.builders import T0_MS, Feed, answer_of, call, event, ms
 
 DIMS = ("IBD", "", "", None)
