@@ -16,7 +16,7 @@ class Record(Protocol):
     value: bytes | None
 
 
-class Refused(NamedTuple):
+class Uncounted(NamedTuple):
     """A record that is not counted here: for the dead letters or, if MISROUTED, for the partition of ``user_id``."""
 
     record: Record

@@ -34,7 +34,7 @@ from ecounters.events.parse import parse
 from ecounters.events.partitioner import partition_of
 from ecounters.events.types import TYPES, AnyEvent, BalanceUpdated, Ended, Started, SwitchSnapshot
 from ecounters.partition.policy import Policy
-from ecounters.partition.records import MISROUTED, Record, Refused, Tally
+from ecounters.partition.records import MISROUTED, Record, Tally, Uncounted
 from ecounters.partition.timer_wheel import Wheel
 from ecounters.partition.user import User
 from ecounters.windows.calendar import DAY_MS, HOUR_MS, MINUTE_MS
@@ -66,12 +66,12 @@ class PartitionState:
 
     # ------------------------------------------------------------------------------------------ events
 
-    def apply(self, records: Sequence[Record], wall_ms: int) -> list[Refused]:
+    def apply(self, records: Sequence[Record], wall_ms: int) -> list[Uncounted]:
         """Apply records that follow one another in the log; those that were applied before are skipped.
 
         Returns what is not to be counted here; it must be published elsewhere before the next cut is acknowledged.
         """
-        refused: list[Refused] = []
+        refused: list[Uncounted] = []
         if records and records[0].offset < self.position:
             records = [record for record in records if record.offset >= self.position]
         if not records:
@@ -111,7 +111,9 @@ class PartitionState:
                         self._touch(call)
                 arrival = timestamp
             except BadEvent as bad:
-                refused.append(Refused(record, bad.reason, bad.field, event.user_id if bad.reason is MISROUTED else ""))
+                refused.append(
+                    Uncounted(record, bad.reason, bad.field, event.user_id if bad.reason is MISROUTED else "")
+                )
         self.arrival = arrival
         self.position = records[-1].offset + 1
         self.tally.accepted += len(records) - len(refused)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ecounters.partition.records import MISROUTED, Refused
+from ecounters.partition.records import MISROUTED, Uncounted
 from streams.kafka.changelog_writer import Headers, Letter
 from streams.metrics.catalogue import Metrics
 
@@ -25,12 +25,12 @@ class Letters:
     def __init__(self, topic: str, partition: int, metrics: Metrics) -> None:
         self.bytes = 0
         self.dead: list[Letter] = []
-        self.misrouted: list[Refused] = []
+        self.misrouted: list[Uncounted] = []
         self._origin = topic, str(partition)
         self._metrics = metrics
         self._heads: dict[tuple[str, str], Headers] = {}
 
-    def add(self, refused: list[Refused]) -> None:
+    def add(self, refused: list[Uncounted]) -> None:
         """Keep what is not counted here. A flood comes through here: little is done for each."""
         counts: dict[str, int] = {}
         for one in refused:
@@ -44,13 +44,13 @@ class Letters:
         for reason, count in counts.items():
             self._metrics.refused.labels(reason).inc(count)
 
-    def take(self) -> tuple[list[Letter], list[Refused]]:
+    def take(self) -> tuple[list[Letter], list[Uncounted]]:
         """(dead, misrouted) since the last time."""
         taken = self.dead, self.misrouted
         self.dead, self.misrouted, self.bytes = [], [], 0
         return taken
 
-    def _letter(self, refused: Refused) -> Letter:
+    def _letter(self, refused: Uncounted) -> Letter:
         record: Any = refused.record
         kind = refused.reason, refused.field
         head = self._heads.get(kind)

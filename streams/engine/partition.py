@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError
 
 from ecounters.changelog.entries import POSITION
 from ecounters.partition.policy import Policy
-from ecounters.partition.records import Refused
+from ecounters.partition.records import Uncounted
 from ecounters.partition.restoring import Restoring
 from ecounters.partition.state import PartitionState
 from streams.basics.slices import Turn, Turns
@@ -58,7 +58,7 @@ class Feed(Protocol):
     def end_of(self, partition: int) -> tuple[int | None, float | None]:
         """(the partition's end, age of that knowledge in seconds); None: not known."""
 
-    async def republish(self, refused: list[Refused]) -> None:
+    async def republish(self, refused: list[Uncounted]) -> None:
         """Send misrouted events to their partitions, acknowledged when it returns; KafkaError if they were not."""
 
 
@@ -375,7 +375,7 @@ class Part:
         self._context.metrics.flushed_entries.inc(outbox.entries)
         return True
 
-    async def _cut(self, state: PartitionState, outbox: Outbox) -> list[Refused]:
+    async def _cut(self, state: PartitionState, outbox: Outbox) -> list[Uncounted]:
         """Put what has changed and the dead letters into the outbox; the misrouted events."""
         letters, misrouted = self._letters.take()
         entries = state.cut()

@@ -19,7 +19,7 @@ from faust.tables.manager import TableManager
 from faust.types import TP
 
 from ecounters.events.partitioner import partition_of
-from ecounters.partition.records import Refused
+from ecounters.partition.records import Uncounted
 from streams.access.sessions import Sessions
 from streams.engine.partition import Context, Part
 from streams.kafka.consumer import Batch, Consumer
@@ -160,7 +160,7 @@ class StateTable(Table[Any, Any]):
         """(the partition's end, age of that knowledge in seconds); None: not known."""
         return cast(Consumer, self.app.consumer).fetch_state(TP(self._topic, partition))
 
-    async def republish(self, refused: list[Refused]) -> None:
+    async def republish(self, refused: list[Uncounted]) -> None:
         """Send misrouted events to their partitions; KafkaError if they were not acknowledged."""
         sent = []
         try:
