@@ -77,7 +77,7 @@ API_ERRORS: Final = {
 """code -> text and HTTP status. The texts are the vendor's; the statuses are this project's."""
 
 
-class Refused(EcountersError):
+class RequestRefused(EcountersError):
     """A request that is answered with an error.
 
     ``code``: a key of API_ERRORS. ``detail``: what was wrong and where, for the sender's eyes; "" says the vendor's

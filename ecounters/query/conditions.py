@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ecounters.errors import INVALID_PARAMETER, INVALID_TYPE, Refused, shown
+from ecounters.errors import INVALID_PARAMETER, INVALID_TYPE, RequestRefused, shown
 from ecounters.events.types import CALL_TYPES, STATUS_MAX, TEXT_MAX, campaign_of
 from ecounters.query.dates import DateCondition, read_date
 from ecounters.windows.cell import Dims
@@ -99,38 +99,40 @@ class _Reader:
         """One condition with what is inside of it; None for one on the date."""
         self._conditions += 1
         if self._conditions > CONDITIONS_MAX:
-            raise Refused(INVALID_PARAMETER, f"filter has more than {CONDITIONS_MAX} conditions")
+            raise RequestRefused(INVALID_PARAMETER, f"filter has more than {CONDITIONS_MAX} conditions")
         if depth > DEPTH_MAX:
-            raise Refused(INVALID_PARAMETER, f"{place} is inside of more than {DEPTH_MAX} and, or, not")
+            raise RequestRefused(INVALID_PARAMETER, f"{place} is inside of more than {DEPTH_MAX} and, or, not")
         if type(given) is not dict:
-            raise Refused(INVALID_TYPE, f"{place} must be an object")
+            raise RequestRefused(INVALID_TYPE, f"{place} must be an object")
         word = next((word for word in ("and", "or", "not") if word in given), None)
         allowed = (word,) if word is not None else ("field", "op", "value")
         for name in given:
             if name not in allowed:
-                raise Refused(INVALID_PARAMETER, f"{place} has an unknown part {shown(name)}")
+                raise RequestRefused(INVALID_PARAMETER, f"{place} has an unknown part {shown(name)}")
         if word == "not":
             part = self.read(given[word], f"{place}.not", depth + 1)
             return None if part is None else Not(part)
         if word is not None:
             return self._several(word, given[word], f"{place}.{word}", depth + 1)
         if "field" not in given or "value" not in given:
-            raise Refused(INVALID_PARAMETER, f"{place} needs field and value, or one of and, or, not")
+            raise RequestRefused(INVALID_PARAMETER, f"{place} needs field and value, or one of and, or, not")
         self._values += len(given["value"]) if type(given["value"]) is list else 1
         if self._values > VALUES_MAX:
-            raise Refused(INVALID_PARAMETER, f"{place}.value: the filter has more than {VALUES_MAX} values in all")
+            raise RequestRefused(
+                INVALID_PARAMETER, f"{place}.value: the filter has more than {VALUES_MAX} values in all"
+            )
         if given["field"] != "date":
             return _condition(given, place)
         if depth:
-            raise Refused(INVALID_PARAMETER, f"{place}.field: date can't be inside of and, or, not")
+            raise RequestRefused(INVALID_PARAMETER, f"{place}.field: date can't be inside of and, or, not")
         self.dates.append(read_date(given, place))
         return None
 
     def _several(self, word: str, given: Any, place: str, depth: int) -> Where:
         if type(given) is not list:
-            raise Refused(INVALID_TYPE, f"{place} must be an array")
+            raise RequestRefused(INVALID_TYPE, f"{place} must be an array")
         if not given:
-            raise Refused(INVALID_PARAMETER, f"{place} is empty")
+            raise RequestRefused(INVALID_PARAMETER, f"{place} is empty")
         found = [self.read(one, f"{place}[{at}]", depth) for at, one in enumerate(given)]
         parts = tuple(part for part in found if part is not None)
         return AllOf(parts) if word == "and" else AnyOf(parts)
@@ -145,17 +147,17 @@ def _condition(given: dict[str, Any], place: str) -> OneOf:
     dimension = DIMENSIONS.get(field) if type(field) is str else None
     if dimension is None:
         known = ", ".join(("date", *DIMENSIONS))
-        raise Refused(INVALID_PARAMETER, f"{place}.field {shown(field)} is none of {known}")
+        raise RequestRefused(INVALID_PARAMETER, f"{place}.field {shown(field)} is none of {known}")
     several = type(value) is list
     op = given.get("op", "in" if several else "eq")
     if type(op) is not str:
-        raise Refused(INVALID_TYPE, f"{place}.op must be a string")
+        raise RequestRefused(INVALID_TYPE, f"{place}.op must be a string")
     if op not in OPS:
-        raise Refused(INVALID_PARAMETER, f"{place}.op {shown(op)} is none of {', '.join(OPS)}")
+        raise RequestRefused(INVALID_PARAMETER, f"{place}.op {shown(op)} is none of {', '.join(OPS)}")
     if several != (op in ("in", "nin")):
-        raise Refused(INVALID_TYPE, f"{place}.value must be " + ("one value" if several else "an array"))
+        raise RequestRefused(INVALID_TYPE, f"{place}.value must be " + ("one value" if several else "an array"))
     if value == []:
-        raise Refused(INVALID_PARAMETER, f"{place}.value is empty")
+        raise RequestRefused(INVALID_PARAMETER, f"{place}.value is empty")
     at, read = dimension
     if not several:
         return OneOf(at, frozenset((read(value, f"{place}.value"),)), OPS[op])
@@ -172,11 +174,11 @@ def _text(given: Any, place: str) -> str:
         given = int(given)
     if type(given) not in (str, int):
         if type(given) is float:
-            raise Refused(INVALID_PARAMETER, f"{place} {shown(given)} is no whole number")
-        raise Refused(INVALID_TYPE, f"{place} must be a string or a number")
+            raise RequestRefused(INVALID_PARAMETER, f"{place} {shown(given)} is no whole number")
+        raise RequestRefused(INVALID_TYPE, f"{place} must be a string or a number")
     text = str(given)
     if len(text) > TEXT_MAX:
-        raise Refused(INVALID_PARAMETER, f"{place} {shown(given)} is longer than {TEXT_MAX} characters")
+        raise RequestRefused(INVALID_PARAMETER, f"{place} {shown(given)} is longer than {TEXT_MAX} characters")
     return text
 
 
@@ -187,14 +189,14 @@ def _campaign(given: Any, place: str) -> str:
 def _call_type(given: Any, place: str) -> str:
     text = _text(given, place)
     if text not in CALL_TYPES:
-        raise Refused(INVALID_PARAMETER, f"{place} {shown(given)} is none of {', '.join(CALL_TYPES)}")
+        raise RequestRefused(INVALID_PARAMETER, f"{place} {shown(given)} is none of {', '.join(CALL_TYPES)}")
     return text
 
 
 def _status(given: Any, place: str) -> int:
     text = _text(given, place)
     if not re.fullmatch(r"-?[0-9]{1,15}", text) or not -STATUS_MAX - 1 <= int(text) <= STATUS_MAX:
-        raise Refused(INVALID_PARAMETER, f"{place} {shown(given)} is no status: a whole number")
+        raise RequestRefused(INVALID_PARAMETER, f"{place} {shown(given)} is no status: a whole number")
     return int(text)
 
 

@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from ecounters.errors import INVALID_PARAMETER, INVALID_TYPE, Refused, shown
+from ecounters.errors import INVALID_PARAMETER, INVALID_TYPE, RequestRefused, shown
 from ecounters.windows.calendar import day_of, local_date, midnight, snap_outward
 
 
@@ -30,15 +30,15 @@ def read_date(given: dict[str, Any], place: str) -> DateCondition:
     value = given["value"]
     op = given.get("op", "between" if type(value) is list else "eq")
     if type(op) is not str:
-        raise Refused(INVALID_TYPE, f"{place}.op must be a string")
+        raise RequestRefused(INVALID_TYPE, f"{place}.op must be a string")
     if op not in OPS:
-        raise Refused(INVALID_PARAMETER, f"{place}.op {shown(op)} is none of {', '.join(OPS)}")
+        raise RequestRefused(INVALID_PARAMETER, f"{place}.op {shown(op)} is none of {', '.join(OPS)}")
     values = value if type(value) is list else [value]
     if (op == "between") != (type(value) is list) or (op == "between" and len(values) != 2):
-        raise Refused(INVALID_TYPE, f"{place}.value must be " + ("two dates" if op == "between" else "one date"))
+        raise RequestRefused(INVALID_TYPE, f"{place}.value must be " + ("two dates" if op == "between" else "one date"))
     for one in values:
         if type(one) not in (str, int):
-            raise Refused(INVALID_TYPE, f"{place}.value must hold strings or whole numbers")
+            raise RequestRefused(INVALID_TYPE, f"{place}.value must hold strings or whole numbers")
     return DateCondition(op, tuple(values), place)
 
 
@@ -75,13 +75,13 @@ def time_range(dates: Sequence[DateCondition], zone: ZoneInfo, now_ms: int, keep
         at = [_moment(value, condition.place, zone, now_ms) for value in condition.values]
         first, last = OPS[condition.op](at, kept)
         if first >= last and condition.op in ("between", "eq"):
-            raise Refused(INVALID_PARAMETER, f"{condition.place}.value: the range ends before it begins")
+            raise RequestRefused(INVALID_PARAMETER, f"{condition.place}.value: the range ends before it begins")
         if first < kept[0] or last <= kept[0]:
             back_to = datetime.fromtimestamp(kept[0] / 1000, UTC).astimezone(zone).isoformat()
-            raise Refused(INVALID_PARAMETER, f"{condition.place}.value: counts are kept back to {back_to}")
+            raise RequestRefused(INVALID_PARAMETER, f"{condition.place}.value: counts are kept back to {back_to}")
         begin, end = max(begin, first), last if end is None else min(end, last)
     if end is None or begin >= end:
-        raise Refused(INVALID_PARAMETER, "filter: the dates have no time in common")
+        raise RequestRefused(INVALID_PARAMETER, "filter: the dates have no time in common")
     return snap_outward(begin, end)
 
 
@@ -109,7 +109,7 @@ def _moment(value: str | int, place: str, zone: ZoneInfo, now_ms: int) -> Range:
             raise ValueError(value)
         return named
     except (ValueError, OverflowError, OSError):
-        raise Refused(
+        raise RequestRefused(
             INVALID_PARAMETER,
             f"{place}.value {shown(value)} is no date: YYYY-MM-DD, YYYY-MM-DD HH:MM:SS, RFC 3339, ms since 1970 or "
             f"one of {', '.join(WORDS)}",

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from ecounters.counters.definitions import FIELDS
-from ecounters.errors import INVALID_PARAMETER, INVALID_TYPE, NO_USER, Refused, shown
+from ecounters.errors import INVALID_PARAMETER, INVALID_TYPE, NO_USER, RequestRefused, shown
 from ecounters.query.conditions import CONDITIONS_MAX, Where, read_filter
 from ecounters.query.dates import DateCondition
 from ecounters.reports.series import INTERVALS
@@ -66,10 +66,10 @@ def read_request(given: dict[str, Any], *, series: bool = False) -> Request:
     """The request in parameters that have been decoded (``parse_object``), or Refused."""
     for name in given:
         if name not in PARAMETERS and not (series and name == "interval"):
-            raise Refused(INVALID_PARAMETER, f"unknown parameter {shown(name)}")
+            raise RequestRefused(INVALID_PARAMETER, f"unknown parameter {shown(name)}")
     sender = {name: _text(given, name) for name in ("ssid", "userId", "token")}
     if not sender["ssid"] and not sender["userId"]:
-        raise Refused(NO_USER, "give ssid, or userId and token")
+        raise RequestRefused(NO_USER, "give ssid, or userId and token")
     return _asked(given, sender, series=series)
 
 
@@ -91,62 +91,62 @@ def _asked(given: dict[str, Any], sender: dict[str, str], *, series: bool) -> Re
 def parse_object(content: bytes) -> dict[str, Any]:
     """The JSON object in some bytes, or Refused: of JSON alone, and where nothing is there twice."""
     if len(content) > BODY_BYTES_MAX:
-        raise Refused(INVALID_PARAMETER, f"the body has more than {BODY_BYTES_MAX} bytes", http_status=413)
+        raise RequestRefused(INVALID_PARAMETER, f"the body has more than {BODY_BYTES_MAX} bytes", http_status=413)
     if not content.strip():
-        raise Refused(INVALID_PARAMETER, "the body is empty; a JSON object is expected")
+        raise RequestRefused(INVALID_PARAMETER, "the body is empty; a JSON object is expected")
     try:
         given = msgspec.json.decode(content)
         json.loads(content.decode(), object_pairs_hook=_once)  # msgspec takes the last of what is there twice
     except (msgspec.MsgspecError, ValueError, RecursionError):
-        raise Refused(INVALID_PARAMETER, "the body is not JSON") from None
+        raise RequestRefused(INVALID_PARAMETER, "the body is not JSON") from None
     if type(given) is not dict:
-        raise Refused(INVALID_PARAMETER, "the body is not a JSON object")
+        raise RequestRefused(INVALID_PARAMETER, "the body is not a JSON object")
     return given
 
 
 def _once(pairs: list[tuple[str, Any]]) -> None:
     if len(dict(pairs)) != len(pairs):
         twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
-        raise Refused(INVALID_PARAMETER, f"the body has {shown(twice)} twice in one object")
+        raise RequestRefused(INVALID_PARAMETER, f"the body has {shown(twice)} twice in one object")
 
 
 def _text(given: dict[str, Any], name: str) -> str:
     value = given.get(name, "")
     if type(value) is not str:
-        raise Refused(INVALID_TYPE, f"{name} must be a string")
+        raise RequestRefused(INVALID_TYPE, f"{name} must be a string")
     if len(value) > CREDENTIAL_MAX:
-        raise Refused(INVALID_PARAMETER, f"{name} is longer than any that was given out")
+        raise RequestRefused(INVALID_PARAMETER, f"{name} is longer than any that was given out")
     return value
 
 
 def _list(given: dict[str, Any], name: str, most: int) -> list[Any]:
     value = given.get(name, [])
     if type(value) is not list:
-        raise Refused(INVALID_TYPE, f"{name} must be an array")
+        raise RequestRefused(INVALID_TYPE, f"{name} must be an array")
     if len(value) > most:
-        raise Refused(INVALID_PARAMETER, f"{name} has more than {most} entries")
+        raise RequestRefused(INVALID_PARAMETER, f"{name} has more than {most} entries")
     return value
 
 
 def _fields(given: dict[str, Any]) -> tuple[str, ...]:
     if "Field" in given and "fields" in given:
-        raise Refused(INVALID_PARAMETER, "Field and fields are the same parameter: give one of them")
+        raise RequestRefused(INVALID_PARAMETER, "Field and fields are the same parameter: give one of them")
     name = "fields" if "fields" in given else "Field"
     for at, field in enumerate(_list(given, name, FIELDS_MAX)):
         if type(field) is not str:
-            raise Refused(INVALID_TYPE, f"{name}[{at}] must be a string")
+            raise RequestRefused(INVALID_TYPE, f"{name}[{at}] must be a string")
         if field not in FIELDS:
-            raise Refused(INVALID_PARAMETER, f"{name}[{at}] {shown(field)} is no field that can be asked for")
+            raise RequestRefused(INVALID_PARAMETER, f"{name}[{at}] {shown(field)} is no field that can be asked for")
     return tuple(dict.fromkeys(given.get(name, ())))
 
 
 def _interval(given: dict[str, Any]) -> str:
     known = ", ".join(INTERVALS)
     if "interval" not in given:
-        raise Refused(INVALID_PARAMETER, f"interval is missing: one of {known}")
+        raise RequestRefused(INVALID_PARAMETER, f"interval is missing: one of {known}")
     interval = given["interval"]
     if type(interval) is not str:
-        raise Refused(INVALID_TYPE, "interval must be a string")
+        raise RequestRefused(INVALID_TYPE, "interval must be a string")
     if interval not in INTERVALS:
-        raise Refused(INVALID_PARAMETER, f"interval {shown(interval)} is none of {known}")
+        raise RequestRefused(INVALID_PARAMETER, f"interval {shown(interval)} is none of {known}")
     return interval

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from ecounters.errors import INVALID_PARAMETER, Refused
+from ecounters.errors import INVALID_PARAMETER, RequestRefused
 from ecounters.partition.user import User
 from ecounters.query.conditions import Where
 from ecounters.reports.payload import Totals, counted
@@ -67,7 +67,7 @@ def steps(begin: int, end: int, interval: str, zone: ZoneInfo) -> list[int]:
 
 def _check(number: int, interval: str) -> None:
     if number > STEPS_MAX:
-        raise Refused(
+        raise RequestRefused(
             INVALID_PARAMETER, f"interval {interval} makes {number} steps of this range, of at most {STEPS_MAX}"
         )
 
@@ -92,7 +92,9 @@ def _whole(user: User | None, bounds: list[int], interval: str, zone: ZoneInfo) 
     if interval != "1d":
         until = user.spans.days[-1].end
         first = _local(next(bound for bound in steps(until, until + 1, interval, zone) if bound >= until), zone)
-        raise Refused(INVALID_PARAMETER, f"interval {interval} can be told from {first} on; before that, 1d alone")
+        raise RequestRefused(
+            INVALID_PARAMETER, f"interval {interval} can be told from {first} on; before that, 1d alone"
+        )
     # Days were kept as they were in the user's zone, and that may have been another.
     inside = {b for day in days for b in bounds[bisect_right(bounds, day.begin) : bisect_left(bounds, day.end)]}
     ends = min(bounds[0], days[0].begin), max(bounds[-1], days[-1].end)

@@ -31,7 +31,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from ecounters.errors import DENIED, LOGGED_OUT, NO_STORE, NO_USER, Refused, Stop
+from ecounters.errors import DENIED, LOGGED_OUT, NO_STORE, NO_USER, RequestRefused, Stop
 from streams.settings.table import Settings, zone_named
 
 log = logging.getLogger(__name__)
@@ -145,7 +145,7 @@ class Sessions:
         within ``cache_s``.
         """
         if not given.ssid and not given.user_id:
-            raise Refused(NO_USER, "give ssid, or userId and token")
+            raise RequestRefused(NO_USER, "give ssid, or userId and token")
         key = _key_of(given)
         known = self._known.get(key)
         now = self._clock()
@@ -156,8 +156,8 @@ class Sessions:
         except _Unreachable:
             if known is not None and now < min(known.asked_at + self._cache_s, known.ends_at):
                 return known.account
-            raise Refused(NO_STORE, "the session store cannot be reached; try again shortly") from None
-        except Refused:
+            raise RequestRefused(NO_STORE, "the session store cannot be reached; try again shortly") from None
+        except RequestRefused:
             self._known.pop(key, None)
             raise
         self._known[key] = _Known(account, now, ends_at)
@@ -191,9 +191,9 @@ class Sessions:
             agree = given.user_id in (None, user_id) and (given.token is None or allowed)
             allowed = agree and bool(user) and session.get("born") == user["born"]
         if not allowed or OVERALL_COUNT in user["deny"].split():
-            raise Refused(DENIED)
+            raise RequestRefused(DENIED)
         if session is not None and session["agent"] and session["logged_in"] != "1":
-            raise Refused(LOGGED_OUT)
+            raise RequestRefused(LOGGED_OUT)
         return Account(user_id or "", zone_named(user["zone"])), ends_at
 
     async def _session(self, ssid: str) -> tuple[dict[str, str], int]:
@@ -222,7 +222,7 @@ class Sessions:
                 log.warning("Redis cannot be used, log-ins stop: %s %s", type(error).__name__, error)
             self._reachable = False
             raise _Unreachable from error
-        except Refused:
+        except RequestRefused:
             self._heard()
             raise
         self._heard()

@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from ecounters.errors import DENIED, Refused
+from ecounters.errors import DENIED, RequestRefused
 from streams.access.sessions import Account, Credentials, Sessions
 
 MINUTE_S: Final = 60.0
@@ -49,7 +49,7 @@ class Throttle:
         if left_s and max(left_s) > 0:
             wait_s = math.ceil(max(left_s))
             why = f"wrong too often, try again in {wait_s} s"
-            raise Refused(DENIED, why, http_status=429, retry_after_s=wait_s)
+            raise RequestRefused(DENIED, why, http_status=429, retry_after_s=wait_s)
 
     def count(self, address: str, user_id: str | None) -> None:
         """These were wrong."""
@@ -78,7 +78,7 @@ class Door:
         self._throttle.check(address, given.user_id)
         try:
             account = await self._sessions.authorize(given)
-        except Refused as refused:
+        except RequestRefused as refused:
             if refused.code == DENIED:
                 self._throttle.check(address, given.user_id)
                 self._throttle.count(address, given.user_id)

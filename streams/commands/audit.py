@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from ecounters.errors import Refused
+from ecounters.errors import RequestRefused
 from ecounters.query.dates import DateCondition, time_range
 from streams.access.sessions import Sessions
 from streams.commands.common import go, settings_with
@@ -39,7 +39,7 @@ def _range(option: str, op: str, text: str, zone: ZoneInfo, settings: Settings) 
     asked = DateCondition("between" if len(values) == 2 else op, values, option)
     try:
         return time_range([asked], zone, now_ms(), settings.keep_days * DAY_MS)
-    except Refused as refused:
+    except RequestRefused as refused:
         raise click.BadParameter(refused.detail, param_hint=option) from None
 
 

@@ -19,7 +19,7 @@ import orjson
 from aiohttp import hdrs, web
 from redis.exceptions import RedisError
 
-from ecounters.errors import API_ERRORS, DENIED, INVALID_PARAMETER, NO_STORE, NO_USER, Refused, Stop
+from ecounters.errors import API_ERRORS, DENIED, INVALID_PARAMETER, NO_STORE, NO_USER, RequestRefused, Stop
 from ecounters.query.request import Request, parse_object, read_request
 from streams.access.sessions import Account
 from streams.web.push import COOKIE, Authorize
@@ -130,7 +130,7 @@ class Dashboard:
         """GET /dashboard/session: who is logged in, and the time zone of this user's days; null if nobody is."""
         try:
             return _about(await self._authorize(request, Request(ssid=_cookie(request))))
-        except Refused as refused:
+        except RequestRefused as refused:
             if refused.http_status != API_ERRORS[DENIED].http_status:
                 raise
             return _about(None)
@@ -139,7 +139,7 @@ class Dashboard:
         """POST /dashboard/login: userId and token, for a session in a cookie."""
         asked = read_request(await _form(request))
         if asked.ssid or asked.token is None:
-            raise Refused(NO_USER, "give userId and token")
+            raise RequestRefused(NO_USER, "give userId and token")
         account = await self._authorize(request, asked)
         await self._close(request)
         try:
@@ -147,7 +147,7 @@ class Dashboard:
         except (RedisError, OSError) as error:
             raise _away(error) from error
         except Stop as stop:  # removed since
-            raise Refused(DENIED) from stop
+            raise RequestRefused(DENIED) from stop
         # Known as good, or the throttle would keep it out while others guess from the same address.
         response = _about(await self._store.authorize(Request(ssid=ssid)))
         _set_cookie(request, response, ssid, SESSION_S)
@@ -197,7 +197,7 @@ def _name(one: Traversable) -> str:
 def _cookie(request: web.Request) -> str:
     ssid = request.cookies.get(COOKIE, "")
     if not ssid:
-        raise Refused(DENIED)
+        raise RequestRefused(DENIED)
     return ssid
 
 
@@ -214,9 +214,9 @@ async def _form(request: web.Request) -> dict[str, Any]:
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get(hdrs.ORIGIN)
     foreign = origin is not None and _host_of(origin) != request.host
     if site not in (None, "same-origin") or (site is None and foreign):
-        raise Refused(DENIED, "this is for the dashboard's own page", http_status=403)
+        raise RequestRefused(DENIED, "this is for the dashboard's own page", http_status=403)
     if request.content_type != "application/json":
-        raise Refused(INVALID_PARAMETER, "the Content-Type must be application/json", http_status=415)
+        raise RequestRefused(INVALID_PARAMETER, "the Content-Type must be application/json", http_status=415)
     return parse_object(await body_of(request))
 
 
@@ -234,6 +234,6 @@ def _set_cookie(request: web.Request, response: web.Response, ssid: str, lasts_s
     )
 
 
-def _away(error: Exception) -> Refused:
+def _away(error: Exception) -> RequestRefused:
     log.warning("a session could not be changed: %s", type(error).__name__)
-    return Refused(NO_STORE, "the session store cannot be reached; try again shortly")
+    return RequestRefused(NO_STORE, "the session store cannot be reached; try again shortly")

@@ -20,7 +20,7 @@ import msgspec
 import orjson
 from aiohttp import web
 
-from ecounters.errors import API_ERRORS, INTERNAL, Refused
+from ecounters.errors import API_ERRORS, INTERNAL, RequestRefused
 from ecounters.query.request import BODY_BYTES_MAX, Request, parse_forwarded
 from streams.access.sessions import Account
 from streams.metrics.catalogue import Metrics
@@ -131,7 +131,7 @@ class Anywhere:
         self._metrics.hops.labels(result).inc()
         self._silent.discard(url)
 
-    def _unanswered(self, url: str, result: str, why: str = "") -> Refused:
+    def _unanswered(self, url: str, result: str, why: str = "") -> RequestRefused:
         """The refusal that goes with no answer; the log is told once, until there is one again."""
         self._metrics.hops.labels(result).inc()
         if why and url not in self._silent:
@@ -150,11 +150,11 @@ class Anywhere:
         return self._session
 
 
-def _nowhere() -> Refused:
-    return Refused(INTERNAL, "these counters are being moved or restored; try again shortly", http_status=503)
+def _nowhere() -> RequestRefused:
+    return RequestRefused(INTERNAL, "these counters are being moved or restored; try again shortly", http_status=503)
 
 
-def _refusal(status: int, body: bytes) -> Refused | None:
+def _refusal(status: int, body: bytes) -> RequestRefused | None:
     """The refusal that another worker gave, as it was; None: it is none of ours."""
     try:
         told = orjson.loads(body)
@@ -164,7 +164,7 @@ def _refusal(status: int, body: bytes) -> Refused | None:
         return None
     if status not in (documented, 503):  # such as a 404, of one that knows nothing of this
         return None
-    return Refused(code, message.removeprefix(text).removeprefix(": "), http_status=status)
+    return RequestRefused(code, message.removeprefix(text).removeprefix(": "), http_status=status)
 
 
 def _told(reply: aiohttp.ClientResponse) -> dict[str, str]:

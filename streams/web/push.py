@@ -19,7 +19,7 @@ import msgspec
 import orjson
 from aiohttp import HttpVersion11, hdrs, web
 
-from ecounters.errors import INTERNAL, INVALID_PARAMETER, Refused
+from ecounters.errors import INTERNAL, INVALID_PARAMETER, RequestRefused
 from ecounters.query.request import Request, parse_request
 from streams.access.sessions import Account
 from streams.metrics.catalogue import Metrics
@@ -76,11 +76,13 @@ def parse_query(query: Mapping[str, str], fields: list[str], cookie: str | None)
     names = [name for name, _ in query.items()]  # of a MultiDict these alone come as often as they were given
     for name in names:
         if name in ("userId", "token"):
-            raise Refused(INVALID_PARAMETER, f"{name} is not taken in a URL, which others get to see: open a session")
+            raise RequestRefused(
+                INVALID_PARAMETER, f"{name} is not taken in a URL, which others get to see: open a session"
+            )
         if name not in PARAMETERS:
-            raise Refused(INVALID_PARAMETER, f"unknown parameter {orjson.dumps(name[:60]).decode()}")
+            raise RequestRefused(INVALID_PARAMETER, f"unknown parameter {orjson.dumps(name[:60]).decode()}")
         if name in ("ssid", "filter") and names.count(name) > 1:
-            raise Refused(INVALID_PARAMETER, f"{name} is given more than once")
+            raise RequestRefused(INVALID_PARAMETER, f"{name} is given more than once")
     # A cookie's bytes may be no text at all: then it is no ssid, and not broken JSON.
     ssid = (query.get("ssid") or cookie or "").encode(errors="replace").decode()
     parts = [b'"ssid":' + orjson.dumps(ssid)]
@@ -88,7 +90,7 @@ def parse_query(query: Mapping[str, str], fields: list[str], cookie: str | None)
         try:
             msgspec.json.decode(query["filter"])
         except (msgspec.MsgspecError, ValueError, RecursionError):
-            raise Refused(INVALID_PARAMETER, "filter is not JSON") from None
+            raise RequestRefused(INVALID_PARAMETER, "filter is not JSON") from None
         # As it came: what is wrong inside is found where a POST's is.
         parts.append(b'"filter":' + query["filter"].encode())
     if fields:
@@ -129,7 +131,7 @@ class Listener:
         self._chunked = chunked
         self._stuck_at = 0.0
         self.version = version
-        self.done: asyncio.Future[Refused | None] = asyncio.get_running_loop().create_future()
+        self.done: asyncio.Future[RequestRefused | None] = asyncio.get_running_loop().create_future()
 
     def tell(self, version: str, news: Frame, more: Frame | None, now: float) -> bool:
         """Send what it has not got, if it has taken what it was sent before; whether something was sent."""
@@ -151,7 +153,7 @@ class Listener:
         transport.write(frame.chunk if self._chunked else frame.plain)
         return True
 
-    def end(self, why: Refused | None) -> None:
+    def end(self, why: RequestRefused | None) -> None:
         """Let its handler end it."""
         if not self.done.done():
             self.done.set_result(why)
@@ -195,12 +197,12 @@ class Subject:
             if self.idle or not self.version:
                 await self._look()
         if self._status.get("why"):
-            raise Refused(INTERNAL, self._status["why"], http_status=503)
+            raise RequestRefused(INTERNAL, self._status["why"], http_status=503)
 
     async def _look(self) -> None:
         try:
             answer = await self._answer(self.account, self._asked, int(time.time() * 1000))
-        except Refused as refused:
+        except RequestRefused as refused:
             if refused.http_status != 503:
                 raise
             # It is elsewhere or on its way: what was sent is old, and the listeners are told so.
@@ -223,7 +225,7 @@ class Subject:
     async def run(self) -> None:
         """Look and tell, until cancelled. What goes wrong ends all listeners."""
         loop = asyncio.get_running_loop()
-        why: Refused | None = Refused(INTERNAL)
+        why: RequestRefused | None = RequestRefused(INTERNAL)
         status_at = comment_at = loop.time()
         gist = self._gist()
         try:
@@ -237,7 +239,7 @@ class Subject:
                 if now - comment_at >= COMMENT_S:
                     comment_at, more = now, b":\n\n" + more
                 await self._tell(framed(self.payload + (more or self.status())), framed(more) if more else None, now)
-        except Refused as refused:
+        except RequestRefused as refused:
             why = refused
         except asyncio.CancelledError:
             why = None
@@ -293,7 +295,7 @@ class Streams:
     async def stream(self, request: web.Request) -> web.StreamResponse:
         """GET …/stream: the payload at once, then again when it changes, until either side has enough."""
         if self._ending:
-            raise Refused(INTERNAL, "this worker is ending; try again shortly", http_status=503)
+            raise RequestRefused(INTERNAL, "this worker is ending; try again shortly", http_status=503)
         fields = request.query.getall("Field", []) + request.query.getall("fields", [])
         asked = parse_query(request.query, fields, request.cookies.get(COOKIE))
         account = await self._authorize(request, asked)
@@ -347,7 +349,7 @@ class Streams:
 
     async def _until_done(
         self, request: web.Request, asked: Request, subject: Subject, listener: Listener
-    ) -> Refused | None:
+    ) -> RequestRefused | None:
         """Wait for its end, and look now and then whether its sender may still ask."""
         while True:
             await asyncio.wait([listener.done], timeout=random.uniform(0.8, 1.0) * CHECK_S)
@@ -356,7 +358,7 @@ class Streams:
             try:
                 async with self._checks:
                     account = await self._authorize(request, asked)
-            except Refused as refused:
+            except RequestRefused as refused:
                 return refused
             if account != subject.account:
                 return None  # in another zone since: the client comes again

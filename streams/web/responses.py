@@ -13,7 +13,7 @@ from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
 
-from ecounters.errors import Refused, shown
+from ecounters.errors import RequestRefused, shown
 from streams.metrics.catalogue import Metrics
 
 log = logging.getLogger(__name__)
@@ -38,12 +38,12 @@ def json_response(content: bytes, headers: dict[str, str] | None = None, status:
     return web.Response(body=content, status=status, headers={"Content-Type": JSON_TYPE, **(headers or {})})
 
 
-def error_body(refused: Refused) -> bytes:
+def error_body(refused: RequestRefused) -> bytes:
     """A refusal in the documented form."""
     return orjson.dumps({"status": "error", "message": str(refused), "code": refused.code})
 
 
-def error_response(refused: Refused, headers: dict[str, str] | None = None) -> web.Response:
+def error_response(refused: RequestRefused, headers: dict[str, str] | None = None) -> web.Response:
     """The answer that a refusal is."""
     content = error_body(refused)
     headers = dict(headers or {})
@@ -62,13 +62,13 @@ def failure(error: BaseException | None) -> web.Response:
     """What nobody foresaw. The cause goes to the log, its id into the answer: nothing of the inside may leak."""
     error_id = secrets.token_hex(6)
     log.error("request failed, error id %s", error_id, exc_info=error)
-    return error_response(Refused(1032, f"error id {error_id}"))
+    return error_response(RequestRefused(1032, f"error id {error_id}"))
 
 
 def in_form(error: web.HTTPException) -> web.Response:
     """An error that aiohttp has found, in the documented form."""
     if isinstance(error, web.HTTPRequestEntityTooLarge):
-        return error_response(Refused(1000, "the body is larger than 64 KiB", http_status=413))
+        return error_response(RequestRefused(1000, "the body is larger than 64 KiB", http_status=413))
     if isinstance(error, web.HTTPMethodNotAllowed):
         allow = ", ".join(sorted(error.allowed_methods))
         return plain_error(405, f"{error.method} is not allowed here: {allow}", {"Allow": allow})
@@ -90,9 +90,9 @@ async def body_of(request: web.Request) -> bytes:
         async with asyncio.timeout(BODY_LIMIT_S):
             return await request.read()
     except TimeoutError:
-        raise Refused(1000, f"the body did not come within {BODY_LIMIT_S:g} s", http_status=408) from None
+        raise RequestRefused(1000, f"the body did not come within {BODY_LIMIT_S:g} s", http_status=408) from None
     except (web.RequestPayloadError, HttpProcessingError):
-        raise Refused(1000, "the body is not coded as its headers say") from None
+        raise RequestRefused(1000, "the body is not coded as its headers say") from None
 
 
 def refuse_coded(request: web.Request) -> None:
@@ -101,7 +101,7 @@ def refuse_coded(request: web.Request) -> None:
     for coding in (part.strip() for part in told.split(",")):
         if coding.lower() not in ("", "identity"):
             name = shown(coding.encode("ascii", "replace").decode())  # a header may hold bytes that are no text
-            raise Refused(1000, f"Content-Encoding {name} is not taken: send the body as it is", http_status=415)
+            raise RequestRefused(1000, f"Content-Encoding {name} is not taken: send the body as it is", http_status=415)
 
 
 def client_address(request: web.Request, proxies: int) -> str:
@@ -120,7 +120,7 @@ def middleware(metrics: Metrics) -> Middleware:
         try:
             refuse_coded(request)
             response = await handler(request)
-        except Refused as refused:
+        except RequestRefused as refused:
             response = error_response(refused)
         except web.HTTPException as error:
             response = in_form(error)

@@ -16,7 +16,7 @@ import pytest
 from aiohttp import web
 from redis import Redis
 
-from ecounters.errors import Refused
+from ecounters.errors import RequestRefused
 from streams.access.sessions import Sessions
 from streams.settings.table import Settings
 from streams.web import responses
@@ -248,7 +248,7 @@ async def _serving(head: bytes) -> bytes:
     async def length(request: web.Request) -> web.Response:
         try:
             return web.Response(text=str(len(await responses.body_of(request))))
-        except Refused as refused:
+        except RequestRefused as refused:
             return responses.error_response(refused)
 
     app = web.Application()
@@ -344,7 +344,7 @@ def test_tokens_are_compared_in_constant_time(place: Place, monkeypatch: pytest.
         sessions = Sessions.connect(Settings(redis=place.redis_url))
         try:
             for user, token in (("u1", "a"), ("u1", "b" * 400), ("nobody", "c")):
-                with pytest.raises(Refused):
+                with pytest.raises(RequestRefused):
                     await sessions.authorize(_Given(user, token))
         finally:
             await sessions.close()

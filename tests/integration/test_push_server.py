@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from ecounters.errors import Refused
+from ecounters.errors import RequestRefused
 from ecounters.query.request import Request
 from streams.access.sessions import Account
 from streams.metrics.catalogue import Metrics
@@ -27,7 +27,7 @@ HEADERS = {
     "X-Ecounters-Suspected": "0",
     "X-Ecounters-Range": "a/b",
 }
-AWAY = Refused(1032, "these counters are being moved", http_status=503)
+AWAY = RequestRefused(1032, "these counters are being moved", http_status=503)
 
 
 class Served:
@@ -117,7 +117,7 @@ def test_while_there_is_no_answer_the_listeners_stay_and_know() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "code"), [(Refused(1000, "counts are kept back to x"), 1000), (RuntimeError("x"), 1032)]
+    ("wrong", "code"), [(RequestRefused(1000, "counts are kept back to x"), 1000), (RuntimeError("x"), 1032)]
 )
 def test_an_answer_that_will_not_come_ends_the_stream(wrong: Exception, code: int) -> None:
     """With the error; the next stream is begun anew."""

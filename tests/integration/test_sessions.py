@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 from redis import Redis as PlainRedis
 
-from ecounters.errors import Refused, Stop
+from ecounters.errors import RequestRefused, Stop
 from ecounters.query.request import Request
 from streams.access import sessions as module
 from streams.access.sessions import Account, Sessions
@@ -52,9 +52,9 @@ def with_sessions(url: str, test: Callable[[Sessions, str], Awaitable[None]], cl
     asyncio.run(work())
 
 
-async def refusal(sessions: Sessions, request: Request) -> Refused:
+async def refusal(sessions: Sessions, request: Request) -> RequestRefused:
     """What a request is refused with."""
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RequestRefused) as caught:
         await sessions.authorize(request)
     return caught.value
 
@@ -63,7 +63,7 @@ async def code(sessions: Sessions, request: Request) -> int:
     """The code that a request is refused with, or 0 if it is not."""
     try:
         await sessions.authorize(request)
-    except Refused as refused:
+    except RequestRefused as refused:
         return refused.code
     return 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
-from ecounters.errors import Refused
+from ecounters.errors import RequestRefused
 from ecounters.query.request import Request
 from streams.access.sessions import Sessions
 from streams.access.throttle import Door, Throttle
@@ -28,7 +28,7 @@ def test_guesses_at_a_time_learn_no_more_than_one_after_the_other(place: Place) 
         async def told(token: str) -> int:
             try:
                 await door.authorize(Request(user_id="guessed", token=token), "10.0.0.1")
-            except Refused as refused:
+            except RequestRefused as refused:
                 return refused.http_status
             return 200
 

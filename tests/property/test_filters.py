@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecounters.counters.definitions import COUNTERS, Kind
-from ecounters.errors import Refused
+from ecounters.errors import RequestRefused
 from ecounters.partition.policy import Policy
 from ecounters.partition.state import PartitionState
 from ecounters.query.conditions import read_filter
@@ -134,7 +134,7 @@ def test_the_steps_of_a_series_add_up_to_the_answer(
         for name, user in state.users.items():
             try:
                 series = Series(user, asked, interval, zone, where, ALL_FIELDS)
-            except Refused as refused:
+            except RequestRefused as refused:
                 assert interval != "1d" and user.spans.days[0].begin < asked[1]
                 since = datetime.fromisoformat(refused.detail.split(" from ")[1].split()[0]).timestamp() * 1000
                 later = int(since), int(since) + HOUR_MS
@@ -169,7 +169,7 @@ def test_steps_are_those_of_the_zones_clocks(zone_name: str, first: int, windows
     end = begin + windows * WINDOW_MS
     try:
         bounds = steps(begin, end, interval, zone)
-    except Refused as refused:
+    except RequestRefused as refused:
         assert interval == "15m" and windows > 1_000 and f"{windows} steps" in refused.detail
         return
     assert bounds[0] <= begin < bounds[1] and bounds[-2] < end <= bounds[-1]
@@ -218,7 +218,7 @@ def test_any_body_is_a_request_or_refused(content: bytes, series: bool) -> None:
     """Nothing else is raised; the text says no more than the sender did, and not at length; so it is with dates."""
     try:
         request = parse_request(content, series=series)
-    except Refused as refused:
+    except RequestRefused as refused:
         assert refused.code in (1000, 1001, 1002)
         assert len(refused.detail) < 400, refused.detail
         assert "Traceback" not in refused.detail and "object at 0x" not in refused.detail
@@ -279,7 +279,7 @@ BOMBS = [
 def test_bombs_are_refused_at_once(bomb: bytes) -> None:
     """1000 in hardly any time, whatever they are made of."""
     began = process_time()
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RequestRefused) as caught:
         time_range(parse_request(bomb).dates, ZoneInfo("UTC"), T0_MS, 400 * DAY_MS)
     assert process_time() - began < 0.25
     assert caught.value.code == 1000 and len(caught.value.detail) < 400

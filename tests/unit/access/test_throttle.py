@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ecounters.errors import Refused
+from ecounters.errors import RequestRefused
 from streams.access.throttle import COUNTED_MAX, Throttle
 
 LIMIT = 20
@@ -35,7 +35,7 @@ def wait_s(throttle: Throttle, address: str, user: str | None) -> int:
     """For how long these must wait; 0: not at all."""
     try:
         throttle.check(address, user)
-    except Refused as refused:
+    except RequestRefused as refused:
         assert (refused.code, refused.http_status) == (1015, 429)
         return refused.retry_after_s
     return 0

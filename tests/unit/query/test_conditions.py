@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ecounters.errors import Refused
+from ecounters.errors import RequestRefused
 from ecounters.query.conditions import read_filter
 from ecounters.query.request import parse_request
 from ecounters.reports.payload import Totals, message
@@ -125,7 +125,7 @@ def test_counters_and_gauges_follow_but_balances_do_not() -> None:
 
 def refusal(*conditions: Any) -> tuple[int, str]:
     """(code, detail) with which a filter is refused, in a request."""
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RequestRefused) as caught:
         parse_request(json.dumps({"ssid": "s", "filter": conditions}).encode())
     return caught.value.code, caught.value.detail
 

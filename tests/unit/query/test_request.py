@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from ecounters.counters.definitions import FIELDS
-from ecounters.errors import Refused
+from ecounters.errors import RequestRefused
 from ecounters.query.dates import time_range
 from ecounters.query.request import Request, parse_request
 from ecounters.windows.calendar import DAY_MS
@@ -35,7 +35,7 @@ def asked(**given: Any) -> Request:
 
 def refusal(content: bytes | dict[str, Any]) -> tuple[int, int, str]:
     """(code, HTTP status, detail) with which a body is refused; a dict has a session added."""
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RequestRefused) as caught:
         parse_request(content if isinstance(content, bytes) else json.dumps({"ssid": "s"} | content).encode())
     return caught.value.code, caught.value.http_status, caught.value.detail
 
@@ -48,7 +48,7 @@ def ranged(*conditions: dict[str, Any], zone: ZoneInfo = KOLKATA, now_ms: int = 
 
 def no_range(*conditions: dict[str, Any]) -> str:
     """Why conditions make no range."""
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RequestRefused) as caught:
         ranged(*conditions)
     assert caught.value.code == 1000
     return caught.value.detail

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ecounters.errors import Refused
+from ecounters.errors import RequestRefused
 from ecounters.query.conditions import read_filter
 from ecounters.query.request import Request, parse_request
 from ecounters.reports.series import Series, steps
@@ -53,7 +53,7 @@ def test_days_and_hours_where_clocks_change() -> None:
 
 def refusal(*arguments: Any) -> str:
     """Why there are no steps, or no series."""
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RequestRefused) as caught:
         (Series if len(arguments) > 3 and not isinstance(arguments[0], int) else steps)(*arguments)
     assert caught.value.code == 1000
     return caught.value.detail
@@ -144,9 +144,9 @@ def test_the_interval_is_asked_for() -> None:
         ({"interval": "5m"}, 1000, 'interval "5m" is none of 15m, 1h, 1d'),
         ({"interval": 15}, 1001, "interval must be a string"),
     ):
-        with pytest.raises(Refused) as caught:
+        with pytest.raises(RequestRefused) as caught:
             asked(**wrong)
         assert caught.value.code == code and caught.value.detail.startswith(detail)
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RequestRefused) as caught:
         parse_request(b'{"ssid":"s","interval":"1h"}')
     assert caught.value.detail == 'unknown parameter "interval"'
