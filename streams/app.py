@@ -24,7 +24,7 @@ from streams.settings.table import Settings
 from streams.web.api import COUNTERS_PATHS, SERIES_PATHS, STREAM_PATHS, Api
 from streams.web.docs import Docs
 from streams.web.peers import Anywhere
-from streams.web.replies import Answers
+from streams.web.replies import ReplyCache
 
 HEARTBEATS: Final = 4
 """In a session's time: so many may be lost, less one, before a worker is taken for dead."""
@@ -63,7 +63,7 @@ def build(settings: Settings, partitions: int) -> Engine:
     turns = Turns(settings.slice_ms)
     table.furnish(Context(settings, _policy(settings), partitions, metrics, table, app.crash, turns), sessions)
     add_agent(app, settings.topic, table)
-    answers = Answers(settings.keep_days * 86_400_000)
+    answers = ReplyCache(settings.keep_days * 86_400_000)
     anywhere = Anywhere(answers, table, lambda: settings.secret or cast(Assignor, app.assignor).secret, metrics)
     door = Door(sessions, Throttle(settings.throttle_per_min))
     health = WorkerHealth(app, table, settings, metrics)

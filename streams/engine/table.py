@@ -24,7 +24,7 @@ from streams.access.sessions import Sessions
 from streams.engine.partition import Context, Part
 from streams.kafka.consumer import Batch, Consumer
 from streams.kafka.group import Assignor
-from streams.web.replies import Place
+from streams.web.replies import PartitionView
 
 log = logging.getLogger(__name__)
 
@@ -176,12 +176,12 @@ class StateTable(Table[Any, Any]):
 
     # ------------------------------------------------------------------------------------------- its states
 
-    def place_of(self, user_id: str) -> Place | None:
+    def place_of(self, user_id: str) -> PartitionView | None:
         """A user's partition for answers; None while this worker has not got it."""
         part = self.parts.get(partition_of(user_id, self._context.partitions))
         if part is None or part.state is None:
             return None
-        return Place(part.state, part.lag_ms(), part.fresh() and not self.app.rebalancing)
+        return PartitionView(part.state, part.lag_ms(), part.fresh() and not self.app.rebalancing)
 
     def address_of(self, user_id: str) -> str | None:
         """URL of the other worker that has a user's partition, as of the last assignment; None: there is none."""

@@ -14,7 +14,7 @@ from typing import Final
 import brotli
 from aiohttp import web
 
-from streams.web.replies import Answer
+from streams.web.replies import Reply
 from streams.web.responses import json_response
 
 WORTH_BYTES: Final = 1_024
@@ -39,7 +39,7 @@ class Sender:
         self._kept: OrderedDict[tuple[str, str], bytes] = OrderedDict()
         self._kept_bytes = 0
 
-    async def response(self, request: web.Request, answer: Answer) -> web.Response:
+    async def response(self, request: web.Request, answer: Reply) -> web.Response:
         """The response to a request that an answer was made for: 304 or 200."""
         headers, content = dict(answer.headers), answer.body
         worth = len(content) >= WORTH_BYTES
@@ -53,7 +53,7 @@ class Sender:
             content = await self._compressed(coding, answer)
         return json_response(content, headers)
 
-    async def _compressed(self, coding: str, answer: Answer) -> bytes:
+    async def _compressed(self, coding: str, answer: Reply) -> bytes:
         key = (answer.etag, coding)
         content = self._kept.get(key)
         if content is not None:

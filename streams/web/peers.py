@@ -25,7 +25,7 @@ from ecounters.query.request import BODY_BYTES_MAX, Request, parse_forwarded
 from streams.access.sessions import Account
 from streams.metrics.catalogue import Metrics
 from streams.settings.table import zone_named
-from streams.web.replies import Answer, Answers, Place
+from streams.web.replies import PartitionView, Reply, ReplyCache
 from streams.web.responses import body_of
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ NOT_SIGNED: Final = 403
 class Owners(Protocol):
     """Where states are found, here and elsewhere."""
 
-    def place_of(self, user_id: str) -> Place | None:
+    def place_of(self, user_id: str) -> PartitionView | None:
         """The user's partition, or None while this worker has not got it (restored)."""
 
     def address_of(self, user_id: str) -> str | None:
@@ -63,7 +63,7 @@ class Anywhere:
     ``close`` it at the end.
     """
 
-    def __init__(self, answers: Answers, owners: Owners, secret: Callable[[], str], metrics: Metrics) -> None:
+    def __init__(self, answers: ReplyCache, owners: Owners, secret: Callable[[], str], metrics: Metrics) -> None:
         self._answers = answers
         self._owners = owners
         self._secret = secret
@@ -71,7 +71,7 @@ class Anywhere:
         self._session: aiohttp.ClientSession | None = None
         self._silent: set[str] = set()
 
-    async def answer(self, account: Account, request: Request, now_ms: int) -> Answer:
+    async def answer(self, account: Account, request: Request, now_ms: int) -> Reply:
         """The answer to one request, or Refused: 1000 for its dates, 503 while nobody has the partition."""
         if (place := self._owners.place_of(account.user_id)) is not None:
             return self._answers.answer(place, account, request, now_ms)
@@ -104,7 +104,7 @@ class Anywhere:
         if self._session is not None:
             await self._session.close()
 
-    async def _ask(self, url: str, content: bytes, secret: str) -> Answer:
+    async def _ask(self, url: str, content: bytes, secret: str) -> Reply:
         """Another worker's answer, or its refusal; a 503 if it gives neither in time."""
         headers = {SIGNATURE: _signature(secret, content), "Content-Type": "application/json"}
         try:
@@ -120,7 +120,7 @@ class Anywhere:
             raise self._unanswered(url, "not_trusted", "does not trust this one: ECOUNTERS_SECRET or the clocks differ")
         if reply.status == 200 and OF_AN_ANSWER + "Position" in reply.headers:
             self._answered(url, "answered")
-            return Answer(body, reply.headers["ETag"], _told(reply))
+            return Reply(body, reply.headers["ETag"], _told(reply))
         refused = _refusal(reply.status, body)
         if refused is None:
             raise self._unanswered(url, "not_ours", f"is none of this release: it answers HTTP {reply.status}")

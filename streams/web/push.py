@@ -23,14 +23,14 @@ from ecounters.errors import INTERNAL, INVALID_PARAMETER, RequestRefused
 from ecounters.query.request import Request, parse_request
 from streams.access.sessions import Account
 from streams.metrics.catalogue import Metrics
-from streams.web.replies import Answer
+from streams.web.replies import Reply
 from streams.web.responses import COMMON_HEADERS, error_body
 
 log = logging.getLogger(__name__)
 
 Authorize = Callable[[web.Request, Request], Awaitable[Account]]
 """Who is asking, or Refused."""
-Answerer = Callable[[Account, Request, int], Awaitable[Answer]]
+Answerer = Callable[[Account, Request, int], Awaitable[Reply]]
 """The answer to a request at a time in ms, or Refused: 503 while the partition is elsewhere."""
 
 COOKIE: Final = "ecounters"

@@ -21,7 +21,7 @@ KEPT_BYTES_MAX: Final = 64_000_000
 """Of all of these: a series has up to 1 MB."""
 
 
-class Place(NamedTuple):
+class PartitionView(NamedTuple):
     """A user's partition as this worker has it. ``lag_ms``: how far behind its end; ``fresh``: the feed goes on."""
 
     state: PartitionState
@@ -30,7 +30,7 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Reply:
     """A body and what goes with it."""
 
     body: bytes
@@ -39,7 +39,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _CachedReply:
     token: object  # of the user that it was made of; the user itself would be kept too, with all its calls
     version: int
     body: bytes
@@ -48,15 +48,15 @@ class _Kept:
     end: int
 
 
-class Answers:
+class ReplyCache:
     """Answers from the states of this worker. ``keep_ms``: how far back counts are kept."""
 
     def __init__(self, keep_ms: int) -> None:
         self._keep_ms = keep_ms
-        self._kept: OrderedDict[tuple[object, ...], _Kept] = OrderedDict()
+        self._kept: OrderedDict[tuple[object, ...], _CachedReply] = OrderedDict()
         self._kept_bytes = 0
 
-    def answer(self, place: Place, account: Account, request: Request, now_ms: int) -> Answer:
+    def answer(self, place: PartitionView, account: Account, request: Request, now_ms: int) -> Reply:
         """The answer to one request (a series, if it has an interval), or Refused: 1000 for its range.
 
         ``place``: the account's partition.
@@ -64,9 +64,9 @@ class Answers:
         asked = time_range(request.dates, account.zone, now_ms, self._keep_ms)
         user = place.state.users.get(account.user_id)
         kept = self._bytes(user, account, asked, request)
-        return Answer(kept.body, kept.etag, self._headers(place, kept, user))
+        return Reply(kept.body, kept.etag, self._headers(place, kept, user))
 
-    def _bytes(self, user: User | None, account: Account, asked: tuple[int, int], request: Request) -> _Kept:
+    def _bytes(self, user: User | None, account: Account, asked: tuple[int, int], request: Request) -> _CachedReply:
         if user is not None:
             user.settle()
         token, version = (user.token, user.version) if user is not None else (None, 0)
@@ -82,9 +82,9 @@ class Answers:
         else:
             totals = Totals(user, *asked, request.where)
             content, begin, end = body(message(user, totals, request.fields)), totals.begin, totals.end
-        return self._keep(key, _Kept(token, version, content, etag(content), begin, end))
+        return self._keep(key, _CachedReply(token, version, content, etag(content), begin, end))
 
-    def _keep(self, key: tuple[object, ...], kept: _Kept) -> _Kept:
+    def _keep(self, key: tuple[object, ...], kept: _CachedReply) -> _CachedReply:
         was = self._kept.pop(key, None)
         self._kept[key] = kept
         self._kept_bytes += len(kept.body) - (len(was.body) if was is not None else 0)
@@ -92,7 +92,7 @@ class Answers:
             self._kept_bytes -= len(self._kept.popitem(last=False)[1].body)
         return kept
 
-    def _headers(self, place: Place, kept: _Kept, user: User | None) -> dict[str, str]:
+    def _headers(self, place: PartitionView, kept: _CachedReply, user: User | None) -> dict[str, str]:
         headers = {
             "ETag": kept.etag,
             "X-Ecounters-Lag-Ms": str(place.lag_ms),

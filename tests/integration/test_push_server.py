@@ -17,7 +17,7 @@ from ecounters.query.request import Request
 from streams.access.sessions import Account
 from streams.metrics.catalogue import Metrics
 from streams.web.push import LOOK_S, Streams, parse_query
-from streams.web.replies import Answer
+from streams.web.replies import Reply
 from streams.web.responses import middleware
 
 ACCOUNT = Account("u1", ZoneInfo("UTC"))
@@ -45,7 +45,7 @@ class Served:
         """Everybody may."""
         return ACCOUNT
 
-    async def answer(self, account: Account, asked: Request, now_ms: int) -> Answer:
+    async def answer(self, account: Account, asked: Request, now_ms: int) -> Reply:
         """What is given."""
         self.looks += 1
         now = self.now
@@ -53,7 +53,7 @@ class Served:
             await self.gate.wait()
         if isinstance(now, Exception):
             raise now
-        return Answer(now, f'W/"{now.decode()}"', {**HEADERS, "X-Ecounters-Lag-Ms": str(self.lag_ms)})
+        return Reply(now, f'W/"{now.decode()}"', {**HEADERS, "X-Ecounters-Lag-Ms": str(self.lag_ms)})
 
     def run(self, test: Callable[[aiohttp.ClientSession], Awaitable[None]]) -> None:
         """Run a test with a client of this server."""

@@ -12,7 +12,7 @@ import streams.web.replies
 from ecounters.query.request import Request, parse_request
 from ecounters.windows.calendar import DAY_MS
 from streams.access.sessions import Account
-from streams.web.replies import Answer, Answers, Place
+from streams.web.replies import PartitionView, Reply, ReplyCache
 from tests.support.builders import Feed, call, ms
 
 UTC = ZoneInfo("UTC")
@@ -26,14 +26,14 @@ class Here:
             call("c1").started(0, "IBD", campaignId=7).answered(1).ended(9, 16),
             call("c2").started(1, "OBD").ended(9, 3),
         )
-        self.answers = Answers(400 * DAY_MS)
+        self.answers = ReplyCache(400 * DAY_MS)
 
     @property
-    def place(self) -> Place:
+    def place(self) -> PartitionView:
         """Where every user is."""
-        return Place(self.feed.state, 0, True)
+        return PartitionView(self.feed.state, 0, True)
 
-    def ask(self, zone: ZoneInfo = UTC, now_s: float = 3_600, **given: Any) -> Answer:
+    def ask(self, zone: ZoneInfo = UTC, now_s: float = 3_600, **given: Any) -> Reply:
         """The answer to what is given."""
         content = json.dumps({"ssid": "s"} | given).encode()
         request = parse_request(content, series="interval" in given)
