@@ -23,7 +23,7 @@ from streams.metrics.catalogue import Metrics
 from streams.settings.table import Settings
 from streams.web.api import COUNTERS_PATHS, SERIES_PATHS, STREAM_PATHS, Api
 from streams.web.docs import Docs
-from streams.web.peers import Anywhere
+from streams.web.peers import PeerRouter
 from streams.web.replies import ReplyCache
 
 HEARTBEATS: Final = 4
@@ -64,7 +64,7 @@ def build(settings: Settings, partitions: int) -> Engine:
     table.furnish(Context(settings, _policy(settings), partitions, metrics, table, app.crash, turns), sessions)
     add_agent(app, settings.topic, table)
     answers = ReplyCache(settings.keep_days * 86_400_000)
-    anywhere = Anywhere(answers, table, lambda: settings.secret or cast(Assignor, app.assignor).secret, metrics)
+    anywhere = PeerRouter(answers, table, lambda: settings.secret or cast(Assignor, app.assignor).secret, metrics)
     door = Door(sessions, Throttle(settings.throttle_per_min))
     health = WorkerHealth(app, table, settings, metrics)
     docs = Docs(settings.topic, COUNTERS_PATHS, SERIES_PATHS, STREAM_PATHS)

@@ -16,7 +16,7 @@ from streams.metrics.catalogue import Metrics
 from streams.web.compression import Sender
 from streams.web.dashboard import Dashboard, Store
 from streams.web.docs import Docs
-from streams.web.peers import ANSWER_PATH, Anywhere
+from streams.web.peers import ANSWER_PATH, PeerRouter
 from streams.web.push import Streams
 from streams.web.responses import body_of, client_address, json_response, middleware, plain_error
 
@@ -45,7 +45,7 @@ class Api:
         self,
         authorize: Callable[[Request, str], Awaitable[Account]],
         store: Store,
-        answers: Anywhere,
+        answers: PeerRouter,
         health: Health,
         metrics: Metrics,
         proxies: int,
@@ -70,7 +70,7 @@ class Api:
         for path in SERIES_PATHS:
             app.router.add_post(path, self.series)
             app.router.add_options(path, self.options)
-        app.router.add_post(ANSWER_PATH, self._answers.answer_other)
+        app.router.add_post(ANSWER_PATH, self._answers.answer_peer)
         app.on_cleanup.append(self._close)
         for path in STREAM_PATHS:
             app.router.add_get(path, self.streams.stream, allow_head=False)

@@ -42,12 +42,12 @@ QUESTION_BYTES_MAX: Final = 2 * BODY_BYTES_MAX
 """A question says what a request says, and for whom; numbers may be spelled longer than they came."""
 OF_AN_ANSWER: Final = "X-Ecounters-"
 
-NOT_MINE: Final = 421
+NOT_OWNED: Final = 421
 """Misdirected Request: the worker that was asked has not got the partition."""
 NOT_SIGNED: Final = 403
 
 
-class Owners(Protocol):
+class PartitionDirectory(Protocol):
     """Where states are found, here and elsewhere."""
 
     def place_of(self, user_id: str) -> PartitionView | None:
@@ -57,13 +57,15 @@ class Owners(Protocol):
         """URL of the other worker that has the user's partition; None: none is known."""
 
 
-class Anywhere:
+class PeerRouter:
     """Answers for all users. ``secret``: that of the workers now; "" as long as there is none.
 
     ``close`` it at the end.
     """
 
-    def __init__(self, answers: ReplyCache, owners: Owners, secret: Callable[[], str], metrics: Metrics) -> None:
+    def __init__(
+        self, answers: ReplyCache, owners: PartitionDirectory, secret: Callable[[], str], metrics: Metrics
+    ) -> None:
         self._answers = answers
         self._owners = owners
         self._secret = secret
@@ -84,7 +86,7 @@ class Anywhere:
         )
         return await self._ask(url, content, secret)
 
-    async def answer_other(self, request: web.Request) -> web.Response:
+    async def answer_peer(self, request: web.Request) -> web.Response:
         """POST /internal/answer: another worker asks for a user whose partition is here."""
         content = await body_of(request.clone(client_max_size=QUESTION_BYTES_MAX))
         if not hmac.compare_digest(_signature(self._secret(), content), _given(request)) or not self._secret():
@@ -95,7 +97,7 @@ class Anywhere:
             return web.Response(status=NOT_SIGNED)
         account = Account(question["userId"], zone_named(question["zone"]))
         if (place := self._owners.place_of(account.user_id)) is None:
-            return web.Response(status=NOT_MINE)
+            return web.Response(status=NOT_OWNED)
         answer = self._answers.answer(place, account, parse_forwarded(question["asked"]), now_ms)
         return web.Response(body=answer.body, headers=answer.headers)
 
@@ -114,7 +116,7 @@ class Anywhere:
                 body = await reply.read()
         except (aiohttp.ClientError, OSError) as error:
             raise self._unanswered(url, "unreachable", f"gives no answer: {type(error).__name__}") from error
-        if reply.status == NOT_MINE:
+        if reply.status == NOT_OWNED:
             raise self._unanswered(url, "not_mine")
         if reply.status == NOT_SIGNED:
             raise self._unanswered(url, "not_trusted", "does not trust this one: ECOUNTERS_SECRET or the clocks differ")
