@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from ecounters.partition.policy import Policy
 from streams.access.sessions import Sessions
-from streams.access.throttle import Door, Throttle
+from streams.access.throttle import Throttle, ThrottledLogin
 from streams.basics.slices import Turns
 from streams.engine.agent import add_agent
 from streams.engine.health import WorkerHealth
@@ -65,7 +65,7 @@ def build(settings: Settings, partitions: int) -> Engine:
     add_agent(app, settings.topic, table)
     answers = ReplyCache(settings.keep_days * 86_400_000)
     anywhere = PeerRouter(answers, table, lambda: settings.secret or cast(Assignor, app.assignor).secret, metrics)
-    door = Door(sessions, Throttle(settings.throttle_per_min))
+    door = ThrottledLogin(sessions, Throttle(settings.throttle_per_min))
     health = WorkerHealth(app, table, settings, metrics)
     docs = Docs(settings.topic, COUNTERS_PATHS, SERIES_PATHS, STREAM_PATHS)
     api = Api(door.authorize, sessions, anywhere, health, metrics, settings.proxies, docs)

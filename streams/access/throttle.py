@@ -64,7 +64,7 @@ class Throttle:
             self._counts.popitem(last=False)
 
 
-class Door:
+class ThrottledLogin:
     """Sessions, throttled."""
 
     def __init__(self, sessions: Sessions, throttle: Throttle) -> None:

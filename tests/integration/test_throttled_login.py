@@ -8,7 +8,7 @@ from collections import Counter
 from ecounters.errors import RequestRefused
 from ecounters.query.request import Request
 from streams.access.sessions import Sessions
-from streams.access.throttle import Door, Throttle
+from streams.access.throttle import Throttle, ThrottledLogin
 from streams.settings.table import load
 from tests.support.audit import TOKEN, add_users
 from tests.support.workers import Place
@@ -23,7 +23,7 @@ def test_guesses_at_a_time_learn_no_more_than_one_after_the_other(place: Place) 
 
     async def work() -> tuple[list[int], int]:
         sessions = Sessions.connect(load({"ECOUNTERS_REDIS": place.redis_url}))
-        door = Door(sessions, Throttle(LIMIT))
+        door = ThrottledLogin(sessions, Throttle(LIMIT))
 
         async def told(token: str) -> int:
             try:
