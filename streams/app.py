@@ -15,7 +15,7 @@ from streams.access.throttle import Throttle, ThrottledLogin
 from streams.basics.slices import Turns
 from streams.engine.agent import add_agent
 from streams.engine.health import WorkerHealth
-from streams.engine.partition import Context
+from streams.engine.partition import WorkerContext
 from streams.engine.table import StateManager, StateTable
 from streams.kafka.consumer import broker_urls
 from streams.kafka.group import Assignor
@@ -61,7 +61,7 @@ def build(settings: Settings, partitions: int) -> Engine:
     metrics = Metrics.create(CollectorRegistry())
     sessions = Sessions.connect(settings)
     turns = Turns(settings.slice_ms)
-    table.furnish(Context(settings, _policy(settings), partitions, metrics, table, app.crash, turns), sessions)
+    table.furnish(WorkerContext(settings, _policy(settings), partitions, metrics, table, app.crash, turns), sessions)
     add_agent(app, settings.topic, table)
     answers = ReplyCache(settings.keep_days * 86_400_000)
     anywhere = PeerRouter(answers, table, lambda: settings.secret or cast(Assignor, app.assignor).secret, metrics)

@@ -52,7 +52,7 @@ RETRY_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
 class Feed(Protocol):
     """What a part asks of the consumer."""
 
-    async def follow(self, part: Part) -> None:
+    async def follow(self, part: OwnedPartition) -> None:
         """Read the events from the state's position on."""
 
     def end_of(self, partition: int) -> tuple[int | None, float | None]:
@@ -63,7 +63,7 @@ class Feed(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class WorkerContext:
     """What all parts of a worker share."""
 
     settings: Settings
@@ -79,10 +79,10 @@ class Context:
     """Whoever has it makes a state of what was read: one partition is there soon, and not all of them late."""
 
 
-class Part:
+class OwnedPartition:
     """One partition. ``state`` is what answers come from, None until the first restore; ``live``: fed and flushed."""
 
-    def __init__(self, partition: int, context: Context) -> None:
+    def __init__(self, partition: int, context: WorkerContext) -> None:
         self.partition = partition
         self.state: PartitionState | None = None
         self.live = False

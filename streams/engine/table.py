@@ -1,6 +1,6 @@
 """The Faust table: the states of this worker's partitions, and what becomes of them when partitions come and go.
 
-It is keyed storage with a changelog, as any Faust table, but of whole partitions: ``Part``. Faust's own ways to write
+It is keyed storage with a changelog, as any Faust table, but of whole partitions: ``OwnedPartition``. Faust's own ways to write
 and to recover a changelog each lose exactness or speed, so ``streams.engine.partition`` has ours, and ``StateManager`` puts it in
 the place of Faust's recovery.
 """
@@ -21,7 +21,7 @@ from faust.types import TP
 from ecounters.events.partitioner import partition_of
 from ecounters.partition.records import Uncounted
 from streams.access.sessions import Sessions
-from streams.engine.partition import Context, Part
+from streams.engine.partition import OwnedPartition, WorkerContext
 from streams.kafka.consumer import Batch, Consumer
 from streams.kafka.group import Assignor
 from streams.web.replies import PartitionView
@@ -39,13 +39,13 @@ class StateTable(Table[Any, Any]):
 
     def __init__(self, app: Any, **options: Any) -> None:
         super().__init__(app, **options)
-        self.parts: dict[int, Part] = {}
-        self._context: Context
+        self.parts: dict[int, OwnedPartition] = {}
+        self._context: WorkerContext
         self._sessions: Sessions
         self._topic = ""
         self._roller: asyncio.Task[None] | None = None
 
-    def furnish(self, context: Context, sessions: Sessions) -> None:
+    def furnish(self, context: WorkerContext, sessions: Sessions) -> None:
         """Before the app is started."""
         self._context = context
         self._sessions = sessions
@@ -72,7 +72,7 @@ class StateTable(Table[Any, Any]):
         lost = [self.parts.pop(partition) for partition in list(self.parts) if partition not in mine]
         await asyncio.gather(*(part.drop() for part in lost))
         for partition in sorted(mine - set(self.parts)):
-            part = self.parts[partition] = Part(partition, self._context)
+            part = self.parts[partition] = OwnedPartition(partition, self._context)
             part.start()
         log.info("generation %s: partitions %s", generation_id, sorted(mine) or "none")
 
@@ -122,7 +122,7 @@ class StateTable(Table[Any, Any]):
         if part is not None:
             part.followed = False
 
-    async def follow(self, part: Part) -> None:
+    async def follow(self, part: OwnedPartition) -> None:
         """Read a part's events from its state's position on. During a rebalance nothing: its end sees to all parts."""
         consumer = cast(Consumer, self.app.consumer)
         tp = TP(self._topic, part.partition)
@@ -247,5 +247,5 @@ class StateManager(TableManager):
         app.on_rebalance_end()
         await asyncio.gather(*(self._table.follow(part) for part in self._live_parts()))
 
-    def _live_parts(self) -> Iterable[Part]:
+    def _live_parts(self) -> Iterable[OwnedPartition]:
         return [part for part in self._table.parts.values() if part.live]

@@ -47,7 +47,7 @@ _WRITER: Final = "streams.kafka.changelog_writer:ChangelogWriter"
 
 POINTS: Final = {
     "apply": Point("ecounters.partition.state:PartitionState.apply", True, 20, "events applied, the batch not finished"),
-    "cut": Point("streams.engine.partition:Part._cut", True, 20, "a flush cut, nothing sent of it"),
+    "cut": Point("streams.engine.partition:OwnedPartition._cut", True, 20, "a flush cut, nothing sent of it"),
     "begin": Point("aiokafka:AIOKafkaProducer.begin_transaction", True, 20, "a transaction begun, nothing sent in it"),
     "sent": Point(_SEND, True, 20, "a flush sent, its acknowledgement not waited for", _request("ProduceRequest")),
     "acked": Point(
