@@ -39,7 +39,7 @@ _AGO: Final = re.compile(r"([1-9][0-9]{0,8})([smhd])")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
-class Refusal(NamedTuple):
+class StoredLetter(NamedTuple):
     """A dead letter: what was refused, why, and where it stood. ``at_ms``: when it was refused."""
 
     reason: str
@@ -52,7 +52,7 @@ class Refusal(NamedTuple):
     value: bytes | None
 
     @classmethod
-    def of(cls, record: Any) -> Refusal:
+    def of(cls, record: Any) -> StoredLetter:
         """What a record of the topic says. Others may have written to it too, so nothing is taken for granted."""
         told = {name: value.decode("utf-8", "replace") for name, value in record.headers if value is not None}
         partition = told.get("partition", "")
@@ -70,7 +70,7 @@ class Wanted(NamedTuple):
     partition: int | None = None
     since_ms: int | None = None
 
-    def takes(self, letter: Refusal) -> bool:
+    def takes(self, letter: StoredLetter) -> bool:
         """Whether it is one of them."""
         return (
             (self.reason is None or letter.reason == self.reason)
@@ -118,7 +118,7 @@ async def find_span(settings: Settings, wanted: Wanted) -> Span:
         return {tp: (begins[tp], ends[tp]) for tp in partitions if begins[tp] < ends[tp]}
 
 
-async def read(settings: Settings, span: Span, wanted: Wanted, progress: Progress) -> AsyncIterator[Refusal]:
+async def read(settings: Settings, span: Span, wanted: Wanted, progress: Progress) -> AsyncIterator[StoredLetter]:
     """The letters of a span that are wanted, in the order of each partition. ``progress`` is of all that is read."""
     if not span:
         return
@@ -131,7 +131,7 @@ async def read(settings: Settings, span: Span, wanted: Wanted, progress: Progres
             for tp, records in (await consumer.getmany(*left, timeout_ms=READ_WAIT_MS)).items():
                 progress.add(len(records))
                 for record in records:
-                    if record.offset < span[tp][1] and wanted.takes(letter := Refusal.of(record)):
+                    if record.offset < span[tp][1] and wanted.takes(letter := StoredLetter.of(record)):
                         yield letter
             # Behind the last letter comes the mark of its transaction, which nobody is handed.
             now = {tp: (await consumer.position(tp), end) for tp, (_, end) in left.items()}
@@ -153,9 +153,9 @@ class Group:
     count: int = 0
     first_ms: int = 0
     last_ms: int = 0
-    samples: list[tuple[int, int, Refusal, int]] = field(default_factory=list)
+    samples: list[tuple[int, int, StoredLetter, int]] = field(default_factory=list)
 
-    def add(self, letter: Refusal, samples: int) -> None:
+    def add(self, letter: StoredLetter, samples: int) -> None:
         """One more; of so many the message is kept, as far as it is shown."""
         self.first_ms = min(self.first_ms, letter.at_ms) if self.count else letter.at_ms
         self.last_ms = max(self.last_ms, letter.at_ms)
@@ -223,7 +223,7 @@ def _time(at_ms: int, exact: str) -> str:
 # ---------------------------------------------------------------------------------------------- again
 
 
-def destination(letter: Refusal, partitions: int) -> int:
+def destination(letter: StoredLetter, partitions: int) -> int:
     """Where a letter is published to again: its user's partition or, if no user can be read, where it came from."""
     try:
         event = orjson.loads(letter.value or b"")

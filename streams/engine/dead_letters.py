@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ecounters.partition.records import MISROUTED, Uncounted
-from streams.kafka.changelog_writer import Headers, Letter
+from streams.kafka.changelog_writer import DeadLetter, Headers
 from streams.metrics.catalogue import Metrics
 
 LETTER_BYTES: Final = 400
@@ -18,13 +18,13 @@ LETTER_KEY_MAX: Final = 50_000
 refused by the broker again and again: it is cut, and the header ``size`` says how long it was."""
 
 
-class Letters:
+class UncountedBuffer:
     """Of one partition of that topic. ``bytes``: about what is kept. ``dead`` go to the dead letters, ``misrouted``
     to their own partition."""
 
     def __init__(self, topic: str, partition: int, metrics: Metrics) -> None:
         self.bytes = 0
-        self.dead: list[Letter] = []
+        self.dead: list[DeadLetter] = []
         self.misrouted: list[Uncounted] = []
         self._origin = topic, str(partition)
         self._metrics = metrics
@@ -44,13 +44,13 @@ class Letters:
         for reason, count in counts.items():
             self._metrics.refused.labels(reason).inc(count)
 
-    def take(self) -> tuple[list[Letter], list[Uncounted]]:
+    def take(self) -> tuple[list[DeadLetter], list[Uncounted]]:
         """(dead, misrouted) since the last time."""
         taken = self.dead, self.misrouted
         self.dead, self.misrouted, self.bytes = [], [], 0
         return taken
 
-    def _letter(self, refused: Uncounted) -> Letter:
+    def _letter(self, refused: Uncounted) -> DeadLetter:
         record: Any = refused.record
         kind = refused.reason, refused.field
         head = self._heads.get(kind)
@@ -61,4 +61,4 @@ class Letters:
         if value and len(value) > LETTER_VALUE_MAX:
             value = value[:LETTER_VALUE_MAX]
             headers.append(("size", b"%d" % len(record.value)))
-        return Letter(key and key[:LETTER_KEY_MAX], value, headers)
+        return DeadLetter(key and key[:LETTER_KEY_MAX], value, headers)

@@ -22,7 +22,7 @@ from ecounters.partition.restoring import Restoring
 from ecounters.partition.state import PartitionState
 from streams.basics.slices import Turn, Turns
 from streams.basics.tasks import end_tasks
-from streams.engine.dead_letters import Letters
+from streams.engine.dead_letters import UncountedBuffer
 from streams.kafka.changelog_writer import ChangelogWriter, NotWritten, Outbox, read_changelog
 from streams.kafka.consumer import Batch
 from streams.metrics.catalogue import Metrics
@@ -96,7 +96,7 @@ class OwnedPartition:
         self._context = context
         self._settings = context.settings
         self._writer: ChangelogWriter | None = None
-        self._letters = Letters(context.settings.topic, partition, context.metrics)
+        self._letters = UncountedBuffer(context.settings.topic, partition, context.metrics)
         self._state_lock = asyncio.Lock()  # applied to, or cut
         self._flush_lock = asyncio.Lock()
         self._wanted = asyncio.Event()  # a flush, before its time

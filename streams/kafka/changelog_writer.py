@@ -55,7 +55,7 @@ class NotWritten(Exception):
     """A transaction may not have been committed; this writer cannot go on, and the state must be restored."""
 
 
-class Letter(NamedTuple):
+class DeadLetter(NamedTuple):
     """A dead letter: the message as it came, and headers that say why."""
 
     key: bytes | None
@@ -92,7 +92,7 @@ class Outbox:
         """Whether there are dead letters in it."""
         return bool(self.dlq[0].record_count())
 
-    def take_letter(self, letter: Letter) -> None:
+    def take_letter(self, letter: DeadLetter) -> None:
         """Take over a dead letter."""
         message = letter._asdict()
         if self.dlq[-1].append(timestamp=None, **message) is None:

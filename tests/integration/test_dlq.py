@@ -15,7 +15,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from ecounters.events.partitioner import partition_of
-from streams.commands.dlq import Refusal, destination, printable
+from streams.commands.dlq import StoredLetter, destination, printable
 from tests.support.audit import TOKEN, add_users, dead_letters, read_topic, wait_until_flushed
 from tests.support.workers import ROOT, Place, Worker
 
@@ -219,7 +219,7 @@ def test_wrong_use_is_told(here: Place) -> None:
 )
 def test_where_a_letter_is_published_to(value: bytes | None, expected: int) -> None:
     """Its user's partition, or the one that it came from."""
-    assert destination(Refusal("not_json", "", "events", 5, "17", 0, b"u9", value), 8) == expected
+    assert destination(StoredLetter("not_json", "", "events", 5, "17", 0, b"u9", value), 8) == expected
 
 
 @pytest.mark.parametrize(

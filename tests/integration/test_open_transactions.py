@@ -17,7 +17,7 @@ from aiokafka.errors import InvalidTxnState, KafkaError
 from ecounters.calls.record import Call
 from ecounters.changelog.entries import FORMAT, Position, call_entry, position_entry
 from ecounters.events.partitioner import partition_of
-from streams.kafka.changelog_writer import ChangelogWriter, Letter
+from streams.kafka.changelog_writer import ChangelogWriter, DeadLetter
 from streams.kafka.open_transactions import undecided, until_decided
 from tests.integration.test_replies import Now, publish, told_when
 from tests.support.audit import add_users, dead_letters, recounts, refused, wait_until_flushed
@@ -97,7 +97,7 @@ async def written(place: Place, offset: int, told: tuple[str, ...]) -> Changelog
     at = partition_of("u1", place.partitions)
     changelog, dlq = TopicPartition(f"{place.name}-state-changelog", at), TopicPartition(f"{place.name}.dlq", at)
     head = {"reason": "not_json", "field": "", "topic": place.name, "partition": str(at), "offset": str(offset)}
-    letter = Letter(b"u1", b"no event", [(name, text.encode()) for name, text in head.items()])
+    letter = DeadLetter(b"u1", b"no event", [(name, text.encode()) for name, text in head.items()])
     now = int(time.time() * 1000)
     cut = [call_entry("u1", Call("c1"), gone=True), position_entry(Position(FORMAT, offset + 1, now - 60_000, now))]
     async with asyncio.timeout(20):

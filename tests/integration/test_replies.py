@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaProducer
 from ecounters.events.partitioner import partition_of
 from streams.access.sessions import Sessions
 from streams.settings.table import Settings
-from tests.support.audit import TOKEN, Letter, add_users, dead_letters, recounts, refused, wait_until_flushed
+from tests.support.audit import TOKEN, DeadLetter, add_users, dead_letters, recounts, refused, wait_until_flushed
 from tests.support.builders import CallScript, encoded
 from tests.support.workers import PATH, Place, Reply, Worker
 
@@ -233,7 +233,7 @@ def test_what_a_producer_compressed_is_counted(place: Place, worker: Worker, cod
     told_when(worker, "u1", "CNC", 21)
 
 
-def _told(letter: Letter) -> tuple[bytes | None, str, str]:
+def _told(letter: DeadLetter) -> tuple[bytes | None, str, str]:
     _, _, reason, name, value = letter
     return value, reason, name
 

@@ -25,7 +25,7 @@ SLACK_MS: Final = 120_000
 when it is asked."""
 
 Row = tuple[int, int, bytes | None]
-Letter = tuple[int, int, str, str, bytes | None]
+DeadLetter = tuple[int, int, str, str, bytes | None]
 """(partition, offset, reason, field, the message) of a refused event."""
 
 
@@ -157,7 +157,7 @@ def differences(
     return compared, wrong
 
 
-def dead_letters(place: Place) -> list[Letter]:
+def dead_letters(place: Place) -> list[DeadLetter]:
     """What the dead-letter topic holds, in the order of the places that it came from."""
     found = []
     for records in asyncio.run(read_topic(place.broker, f"{place.name}.dlq", "read_committed")).values():
@@ -169,7 +169,7 @@ def dead_letters(place: Place) -> list[Letter]:
     return sorted(found, key=lambda letter: letter[:2])
 
 
-def refused(place: Place, counted: Sequence[Recount]) -> list[Letter]:
+def refused(place: Place, counted: Sequence[Recount]) -> list[DeadLetter]:
     """What the dead-letter topic should hold."""
     log = asyncio.run(read_topic(place.broker, place.name))
     values = {(p, record.offset): record.value for p, records in log.items() for record in records}
