@@ -26,7 +26,7 @@ from aiokafka.errors import IllegalOperation, KafkaError
 from ecounters.changelog.entries import Entry
 from streams.basics.slices import Turn, Turns
 from streams.basics.tasks import end_tasks
-from streams.kafka.open_transactions import POLL_S, records_of, undecided, until_decided
+from streams.kafka.open_transactions import POLL_S, open_transactions, records_of, until_no_open_transaction
 
 log = logging.getLogger(__name__)
 
@@ -128,9 +128,9 @@ class ChangelogWriter:
         try:
             async with asyncio.timeout(LIMIT_S):
                 await self._producer.start()
-                if await undecided(self._client, self.changelog):
+                if await open_transactions(self._client, self.changelog):
                     await self._mark(self.changelog, commit=False)
-                    await until_decided(self._client, self.changelog)
+                    await until_no_open_transaction(self._client, self.changelog)
         except _ITS_OWN as error:  # of a cluster that starts and knows no broker yet, or when another has taken the id
             raise KafkaError(f"{self._id}: {type(error).__name__} {error}") from error
 
@@ -155,7 +155,7 @@ class ChangelogWriter:
 
     async def _undecided_letters(self) -> list[int]:
         """The events' offsets of those that this producer id has written."""
-        where = await undecided(self._client, self._dlq)
+        where = await open_transactions(self._client, self._dlq)
         if not where:
             return []
         found = await records_of(self._client, self._dlq, where, self._producer._txn_manager.producer_id)
@@ -206,9 +206,9 @@ class ChangelogWriter:
 
     async def _before_a_transaction(self, outbox: Outbox) -> None:
         """Where letters are at stake, what came before is decided first: an abort of the next would be of it too."""
-        if self._had_letters and await undecided(self._client, self._dlq):
+        if self._had_letters and await open_transactions(self._client, self._dlq):
             await self._mark(self.changelog, self._dlq, commit=True)
-            await until_decided(self._client, self.changelog)
+            await until_no_open_transaction(self._client, self.changelog)
         if self._unsettled is not None and outbox.has_letters:
             await self.settle_letters(self._unsettled)
 

@@ -25,19 +25,19 @@ POLL_S: Final = 0.01
 LIMIT_S: Final = 5.0
 
 
-async def undecided(client: Any, tp: TopicPartition) -> range:
+async def open_transactions(client: Any, tp: TopicPartition) -> range:
     """The offsets behind what is decided. KafkaError if they cannot be had now."""
     decided = await _end(client, tp, COMMITTED)
     return range(decided, await _end(client, tp, UNCOMMITTED))
 
 
-async def until_decided(client: Any, tp: TopicPartition) -> None:
+async def until_no_open_transaction(client: Any, tp: TopicPartition) -> None:
     """Wait for a mark that is on its way: it comes a little after the answer to who has ended the transaction.
 
     KafkaError if it does not come.
     """
     deadline = time.monotonic() + LIMIT_S
-    while where := await undecided(client, tp):
+    while where := await open_transactions(client, tp):
         if time.monotonic() > deadline:
             raise KafkaError(
                 f"{tp.topic}-{tp.partition}: a transaction stays undecided from offset {where.start} on; if its "

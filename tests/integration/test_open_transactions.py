@@ -18,7 +18,7 @@ from ecounters.calls.record import Call
 from ecounters.changelog.entries import FORMAT, Position, call_entry, position_entry
 from ecounters.events.partitioner import partition_of
 from streams.kafka.changelog_writer import ChangelogWriter, DeadLetter
-from streams.kafka.open_transactions import undecided, until_decided
+from streams.kafka.open_transactions import open_transactions, until_no_open_transaction
 from tests.integration.test_replies import Now, publish, told_when
 from tests.support.audit import add_users, dead_letters, recounts, refused, wait_until_flushed
 from tests.support.workers import Place, Worker
@@ -68,7 +68,7 @@ def test_what_a_worker_has_left_undecided_is_committed_before_the_next_cut(place
                 outbox = writer.outbox()
                 outbox.take(iter([position_entry(Position(FORMAT, 3, 0, 0))]), 1)
                 await writer.write(outbox)
-                await until_decided(writer._client, writer._dlq)
+                await until_no_open_transaction(writer._client, writer._dlq)
             finally:
                 await writer.close()
 
@@ -85,9 +85,9 @@ async def leave_undecided(place: Place, offset: int, committed: tuple[str, ...])
                 await writer._producer.commit_transaction()
             for tp in (writer.changelog, writer._dlq):
                 if tp in untold(writer, committed):
-                    assert await undecided(writer._client, tp)
+                    assert await open_transactions(writer._client, tp)
                 else:
-                    await until_decided(writer._client, tp)
+                    await until_no_open_transaction(writer._client, tp)
         finally:
             await writer.close()
 
