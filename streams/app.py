@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from ecounters.partition.policy import Policy
 from streams.access.sessions import Sessions
 from streams.access.throttle import Throttle, ThrottledLogin
-from streams.basics.slices import Turns
+from streams.basics.slices import TimeSlices
 from streams.engine.agent import add_agent
 from streams.engine.health import WorkerHealth
 from streams.engine.partition import WorkerContext
@@ -60,7 +60,7 @@ def build(settings: Settings, partitions: int) -> Engine:
     app.positions = table
     metrics = Metrics.create(CollectorRegistry())
     sessions = Sessions.connect(settings)
-    turns = Turns(settings.slice_ms)
+    turns = TimeSlices(settings.slice_ms)
     table.furnish(WorkerContext(settings, _policy(settings), partitions, metrics, table, app.crash, turns), sessions)
     add_agent(app, settings.topic, table)
     answers = ReplyCache(settings.keep_days * 86_400_000)

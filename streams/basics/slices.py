@@ -7,12 +7,12 @@ import time
 from types import TracebackType
 from typing import Final, Self
 
-ROUNDS: Final = 2
+FREE_ITERATIONS: Final = 2
 """Rounds of the loop without heavy work, after each length of it: in that many, a question that has come is answered
 (it is read in one, and its handler runs in the next)."""
 
 
-class Turns:
+class TimeSlices:
     """Of all heavy work of one event loop, ``length_ms`` or little more goes without a rest.
 
     Else each partition could have that long in one round, and whoever asks for an answer would wait for all of them.
@@ -41,9 +41,9 @@ class Turns:
         counting = self._rounds_left > 0
         if self._used_s >= self._length_s:
             self._rested.clear()
-            self._rounds_left = ROUNDS
+            self._rounds_left = FREE_ITERATIONS
         if not counting:
-            self._rounds_left = ROUNDS
+            self._rounds_left = FREE_ITERATIONS
             asyncio.get_running_loop().call_soon(self._next_round)
         self._free.release()
 
@@ -60,15 +60,15 @@ class Turns:
         self._rested.set()
 
 
-class Turn:
-    """``async with Turn(turns) as turn:`` has one; in it, ``over`` ends it and waits for another where it is long.
+class Slice:
+    """``async with Slice(turns) as turn:`` has one; in it, ``over`` ends it and waits for another where it is long.
 
     Nothing but ``over`` may be waited for meanwhile.
     """
 
     __slots__ = ("_began", "_has", "_turns")
 
-    def __init__(self, turns: Turns) -> None:
+    def __init__(self, turns: TimeSlices) -> None:
         self._turns = turns
         self._has = False
         self._began = 0.0
@@ -83,7 +83,7 @@ class Turn:
         if self._has:  # else it was cancelled while it waited for another
             self._end()
 
-    async def over(self) -> None:
+    async def yield_if_used_up(self) -> None:
         """Let others work, if it is their turn."""
         if self._turns.lasts_too_long(time.perf_counter() - self._began):
             self._end()

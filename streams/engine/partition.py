@@ -20,7 +20,7 @@ from ecounters.partition.policy import Policy
 from ecounters.partition.records import Uncounted
 from ecounters.partition.restoring import Restoring
 from ecounters.partition.state import PartitionState
-from streams.basics.slices import Turn, Turns
+from streams.basics.slices import Slice, TimeSlices
 from streams.basics.tasks import end_tasks
 from streams.engine.dead_letters import UncountedBuffer
 from streams.kafka.changelog_writer import ChangelogWriter, NotWritten, Outbox, read_changelog
@@ -73,7 +73,7 @@ class WorkerContext:
     feed: Feed
     fail: Callable[[BaseException], Awaitable[None]]
     """Ends the worker: something happened that must not."""
-    turns: Turns
+    turns: TimeSlices
     """All that takes the processor for long: of all partitions, one at a time."""
     making: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Whoever has it makes a state of what was read: one partition is there soon, and not all of them late."""
@@ -181,9 +181,9 @@ class OwnedPartition:
             async for entries in reading:
                 restoring.take(entries)
                 count += len(entries)
-        async with self._context.making, Turn(turns) as turn:
+        async with self._context.making, Slice(turns) as turn:
             for _ in restoring.making():
-                await turn.over()
+                await turn.yield_if_used_up()
         return restoring.state, count
 
     async def _settle_letters(self, writer: ChangelogWriter, position: int) -> None:
@@ -252,7 +252,7 @@ class OwnedPartition:
     async def _apply(self, state: PartitionState, batch: Batch) -> None:
         records = batch.records
         before = state.tally.accepted
-        async with Turn(self._context.turns) as turn:
+        async with Slice(self._context.turns) as turn:
             while step := list(islice(records, STEP)):
                 # Beside the broker's own clock another, which may be wrong, would make the counts depend on it.
                 wall_ms = now_ms() if step[0].timestamp_type == CREATE_TIME else FAR_FUTURE_MS
@@ -260,7 +260,7 @@ class OwnedPartition:
                 if refused:
                     self._letters.add(refused)
                 self.read_until_ms = step[-1].timestamp
-                await turn.over()
+                await turn.yield_if_used_up()
                 if self.state is not state:
                     return
         state.skip_to(batch.end)
@@ -274,11 +274,11 @@ class OwnedPartition:
         now, at_end = now_ms(), self.at_end()
         if at_end:  # nothing is behind: where no event comes for long, the next one is not late for that
             self.read_until_ms = max(self.read_until_ms, now)
-        async with Turn(self._context.turns) as turn:
+        async with Slice(self._context.turns) as turn:
             with closing(state.advancing(now, at_end=at_end)) as steps:
                 for at, _ in enumerate(steps):
                     if at % CUT_STEP == CUT_STEP - 1:
-                        await turn.over()
+                        await turn.yield_if_used_up()
 
     async def roll_up(self, zone_of: Callable[[str], Awaitable[ZoneInfo | None]]) -> None:
         """Make days of old windows, of all users whose zone can be had."""
@@ -286,11 +286,11 @@ class OwnedPartition:
         if state is None or not self.live:
             return
         due = []
-        async with Turn(self._context.turns) as turn:
+        async with Slice(self._context.turns) as turn:
             for user_id in list(state.users):
                 if state.due_for_roll_up(user_id):
                     due.append(user_id)
-                await turn.over()
+                await turn.yield_if_used_up()
         for user_id in due:
             try:
                 zone = await zone_of(user_id)
@@ -302,7 +302,7 @@ class OwnedPartition:
             async with self._state_lock:
                 if self.state is not state or not self.live:
                     return
-                async with Turn(self._context.turns):
+                async with Slice(self._context.turns):
                     if user_id in state.users:
                         state.roll_up(user_id, zone)
 
@@ -379,12 +379,12 @@ class OwnedPartition:
         """Put what has changed and the dead letters into the outbox; the misrouted events."""
         letters, misrouted = self._letters.take()
         entries = state.cut()
-        async with Turn(self._context.turns) as turn:
+        async with Slice(self._context.turns) as turn:
             while outbox.take(entries, CUT_STEP):
-                await turn.over()
+                await turn.yield_if_used_up()
             for letter in letters:
                 outbox.take_letter(letter)
-                await turn.over()
+                await turn.yield_if_used_up()
         assert outbox.last == POSITION  # what a position stands for must be in the log before it
         return misrouted
 

@@ -24,7 +24,7 @@ from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.errors import IllegalOperation, KafkaError
 
 from ecounters.changelog.entries import Entry
-from streams.basics.slices import Turn, Turns
+from streams.basics.slices import Slice, TimeSlices
 from streams.basics.tasks import end_tasks
 from streams.kafka.open_transactions import POLL_S, open_transactions, records_of, until_no_open_transaction
 
@@ -222,7 +222,7 @@ class ChangelogWriter:
             await future
 
 
-async def read_changelog(broker: str, tp: TopicPartition, turns: Turns) -> AsyncGenerator[list[Entry]]:
+async def read_changelog(broker: str, tp: TopicPartition, turns: TimeSlices) -> AsyncGenerator[list[Entry]]:
     """All that has been committed to one partition until now, some entries at a time, in order.
 
     They are read in turns, and handed over in them: nothing may be waited for before the next ones are asked for.
@@ -250,10 +250,10 @@ async def read_changelog(broker: str, tp: TopicPartition, turns: Turns) -> Async
                 fetched = await _next_fetched(consumer, tp)
             source = fetched._partition_records
             its_entries = source._records_iterator  # not the source itself: that may not be asked once it has ended
-            async with Turn(turns) as turn:
+            async with Slice(turns) as turn:
                 while entries := list(islice(its_entries, READ_STEP)):
                     yield entries
-                    await turn.over()
+                    await turn.yield_if_used_up()
             # Behind the last record comes the mark of its transaction, which nobody is handed.
             position = source.next_fetch_offset
             fetched._update_position()

@@ -18,7 +18,7 @@ from aiokafka import TopicPartition
 from ecounters.partition.policy import Policy
 from ecounters.partition.restoring import Restoring
 from ecounters.partition.state import PartitionState
-from streams.basics.slices import Turns
+from streams.basics.slices import TimeSlices
 from streams.kafka.changelog_writer import read_changelog
 from streams.worker import GC_THRESHOLDS
 
@@ -30,7 +30,7 @@ async def _read(broker: str, topic: str, partitions: int) -> dict[str, float]:
     for partition in range(partitions):
         restoring = Restoring(PartitionState(partition, partitions, Policy()))
         began = time.process_time()
-        async for some in read_changelog(broker, TopicPartition(topic, partition), Turns(1_000)):
+        async for some in read_changelog(broker, TopicPartition(topic, partition), TimeSlices(1_000)):
             restoring.take(some)
             entries += len(some)
         read = time.process_time()

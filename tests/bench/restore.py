@@ -11,7 +11,7 @@ from aiokafka import TopicPartition
 
 from ecounters.changelog.entries import Entry
 from ecounters.errors import Stop
-from streams.basics.slices import Turns
+from streams.basics.slices import TimeSlices
 from streams.kafka.changelog_writer import ChangelogWriter, read_changelog
 from tests.bench.environment import PARTITIONS, Stage, app_id, outcome
 from tests.bench.measure import restored
@@ -76,7 +76,7 @@ def _measured(stage: Stage, place: Place) -> list[float]:
 async def _compact(broker: str, source: Place, target: Place, partition: int) -> None:
     """Write the last entry of each key; the position comes last, as in every cut."""
     last: dict[bytes, bytes | None] = {}
-    async for entries in read_changelog(broker, TopicPartition(_changelog(source), partition), Turns(1_000)):
+    async for entries in read_changelog(broker, TopicPartition(_changelog(source), partition), TimeSlices(1_000)):
         for key, value in entries:
             last.pop(key, None)
             last[key] = value

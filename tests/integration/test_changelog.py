@@ -18,7 +18,7 @@ from aiokafka.record.memory_records import MemoryRecords
 
 from ecounters.changelog.entries import POSITION
 from ecounters.windows.calendar import HOUR_MS, window_of
-from streams.basics.slices import Turns
+from streams.basics.slices import TimeSlices
 from streams.kafka.changelog_writer import read_changelog
 from streams.kafka.topics import CHANGELOG_CONFIG
 from streams.tools.publish import Outgoing, Progress, at_speed, publish
@@ -122,7 +122,7 @@ async def _size(place: Place) -> Size:
     sent, written = await _sent(place)
     count = 0
     last: dict[bytes, bytes | None] = {}
-    async for entries in read_changelog(place.broker, TopicPartition(_changelog(place), 0), Turns(1_000)):
+    async for entries in read_changelog(place.broker, TopicPartition(_changelog(place), 0), TimeSlices(1_000)):
         count += len(entries)
         last.update(entries)
     assert POSITION in last

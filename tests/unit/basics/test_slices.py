@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from streams.basics.slices import ROUNDS, Turn, Turns
+from streams.basics.slices import FREE_ITERATIONS, Slice, TimeSlices
 
 LENGTH_MS = 10
 
@@ -43,14 +43,14 @@ def all_of(*tasks: Coroutine[Any, Any, None]) -> None:
 
 def test_a_question_is_answered_between_two_lengths_of_work_however_many_work(clock: Clock) -> None:
     """What takes ROUNDS rounds of the loop waits for one length, and not for one of each task."""
-    turns, waited = Turns(LENGTH_MS), []
+    turns, waited = TimeSlices(LENGTH_MS), []
     done = asyncio.Event()
 
     async def work() -> None:
-        async with Turn(turns) as turn:
+        async with Slice(turns) as turn:
             for _ in range(40):
                 clock.work(1)
-                await turn.over()
+                await turn.yield_if_used_up()
 
     async def working() -> None:
         await asyncio.gather(*(work() for _ in range(8)))
@@ -59,7 +59,7 @@ def test_a_question_is_answered_between_two_lengths_of_work_however_many_work(cl
     async def ask() -> None:
         while not done.is_set():
             began = clock.now
-            for _ in range(ROUNDS):
+            for _ in range(FREE_ITERATIONS):
                 await asyncio.sleep(0)
             waited.append(round((clock.now - began) * 1000))
 
@@ -70,10 +70,10 @@ def test_a_question_is_answered_between_two_lengths_of_work_however_many_work(cl
 
 def test_short_turns_in_one_round_of_the_loop_are_one_length_together(clock: Clock) -> None:
     """A turn each, of 4 ms: the third one still begins in time, the fourth waits for the next round."""
-    turns, done, at = Turns(LENGTH_MS), [], []
+    turns, done, at = TimeSlices(LENGTH_MS), [], []
 
     async def work(name: int) -> None:
-        async with Turn(turns):
+        async with Slice(turns):
             clock.work(4)
             done.append(name)
 
@@ -87,14 +87,14 @@ def test_short_turns_in_one_round_of_the_loop_are_one_length_together(clock: Clo
 
 def test_whoever_waits_longest_is_next(clock: Clock) -> None:
     """Nobody has two turns while another waits for one."""
-    turns, order = Turns(LENGTH_MS), []
+    turns, order = TimeSlices(LENGTH_MS), []
 
     async def work(name: str) -> None:
-        async with Turn(turns) as turn:
+        async with Slice(turns) as turn:
             for _ in range(3):
                 order.append(name)
                 clock.work(LENGTH_MS)
-                await turn.over()
+                await turn.yield_if_used_up()
 
     all_of(work("a"), work("b"), work("c"))
     assert order == list("aabcabcbc")  # when the first one was over, the others had not come yet
@@ -103,16 +103,16 @@ def test_whoever_waits_longest_is_next(clock: Clock) -> None:
 @pytest.mark.parametrize("rounds", range(8))
 def test_who_is_cancelled_while_it_waits_has_no_turn_to_give_back(clock: Clock, rounds: int) -> None:
     """Before the first one, between two, and while a round ends: the others go on, one at a time."""
-    turns, busy, most, ended = Turns(LENGTH_MS), [0], [0], []
+    turns, busy, most, ended = TimeSlices(LENGTH_MS), [0], [0], []
 
     async def work(name: str) -> None:
-        async with Turn(turns) as turn:
+        async with Slice(turns) as turn:
             for _ in range(6):
                 busy[0] += 1
                 most[0] = max(most[0], busy[0])
                 clock.work(LENGTH_MS)
                 busy[0] -= 1
-                await turn.over()
+                await turn.yield_if_used_up()
         ended.append(name)
 
     async def go() -> None:
