@@ -35,7 +35,7 @@ ROLL_UP_S: Final = 300.0
 
 
 class StateTable(Table[Any, Any]):
-    """``parts``: what this worker has. Built by ``app.Table``; ``furnish`` gives it what Faust knows nothing of."""
+    """``parts``: what this worker has. Built by ``app.Table``; ``configure`` gives it what Faust knows nothing of."""
 
     def __init__(self, app: Any, **options: Any) -> None:
         super().__init__(app, **options)
@@ -45,7 +45,7 @@ class StateTable(Table[Any, Any]):
         self._topic = ""
         self._roller: asyncio.Task[None] | None = None
 
-    def furnish(self, context: WorkerContext, sessions: Sessions) -> None:
+    def configure(self, context: WorkerContext, sessions: Sessions) -> None:
         """Before the app is started."""
         self._context = context
         self._sessions = sessions
@@ -59,7 +59,7 @@ class StateTable(Table[Any, Any]):
         """Save everything; the positions are committed by the consumer after this."""
         if self._roller is not None:
             self._roller.cancel()
-        await self.let_go()
+        await self.flush_before_revoke()
         await asyncio.gather(*(part.drop() for part in self.parts.values()))
 
     # ------------------------------------------------------------------------------- partitions come and go
@@ -76,7 +76,7 @@ class StateTable(Table[Any, Any]):
             part.start()
         log.info("generation %s: partitions %s", generation_id, sorted(mine) or "none")
 
-    async def let_go(self) -> None:
+    async def flush_before_revoke(self) -> None:
         """Save all, but do not wait for ever. What is not saved in time is read again, by whoever comes next."""
         flushes = [asyncio.create_task(part.flush()) for part in self.parts.values() if part.live]
         if not flushes:

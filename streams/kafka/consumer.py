@@ -58,7 +58,7 @@ class Positions(Protocol):
     def lost(self, tp: TP) -> None:
         """A batch of this partition was dropped: it is to be read again, from the state's position."""
 
-    async def let_go(self) -> None:
+    async def flush_before_revoke(self) -> None:
         """A rebalance begins: save what can be saved while the partitions are still this worker's."""
 
 
@@ -318,7 +318,7 @@ class Consumer(driver.Consumer):
         """Save and commit while the partitions are still this worker's; then as Faust does."""
         self.stop_flow()
         self.app.flow_control.suspend()
-        await self.positions.let_go()
+        await self.positions.flush_before_revoke()
         await self.commit()
         await super().on_partitions_revoked(revoked)
 

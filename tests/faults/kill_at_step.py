@@ -67,7 +67,7 @@ POINTS: Final = {
     "read": Point("ecounters.partition.restoring:Restoring.take", True, 3, "a changelog read in part"),
     "restore": Point("ecounters.partition.restoring:Restoring._make", True, 200, "a changelog read, the state made in part"),
     "revoke": Point("streams.kafka.consumer:Consumer.on_partitions_revoked", False, 2, "a rebalance begun, nothing saved"),
-    "let-go": Point("streams.engine.table:StateTable.let_go", True, 2, "saved for a rebalance or an end, not committed"),
+    "let-go": Point("streams.engine.table:StateTable.flush_before_revoke", True, 2, "saved for a rebalance or an end, not committed"),
     "assigned": Point("streams.engine.table:StateTable.on_rebalance", True, 2, "partitions assigned, no flow yet"),
     "stop": Point("streams.engine.table:StateTable.on_stop", False, 1, "told to end, nothing saved"),
 }  # fmt: skip
