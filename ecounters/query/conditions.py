@@ -22,7 +22,7 @@ VALUES_MAX: Final = 1_000
 DEPTH_MAX: Final = 8
 """So many and, or, not may be around a condition."""
 
-Holds = Callable[[Dims], bool]
+Predicate = Callable[[Dims], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class OneOf:
     values: frozenset[str | int]
     negated: bool = False
 
-    def compiled(self) -> Holds:
+    def to_predicate(self) -> Predicate:
         """The function of this condition."""
         at, values = self.at, self.values
         if self.negated:
@@ -47,9 +47,9 @@ class AllOf:
 
     parts: tuple[Where, ...]
 
-    def compiled(self) -> Holds:
+    def to_predicate(self) -> Predicate:
         """The function of all."""
-        holds = [part.compiled() for part in self.parts]
+        holds = [part.to_predicate() for part in self.parts]
         return lambda dims: all(one(dims) for one in holds)
 
 
@@ -59,9 +59,9 @@ class AnyOf:
 
     parts: tuple[Where, ...]
 
-    def compiled(self) -> Holds:
+    def to_predicate(self) -> Predicate:
         """The function of any."""
-        holds = [part.compiled() for part in self.parts]
+        holds = [part.to_predicate() for part in self.parts]
         return lambda dims: any(one(dims) for one in holds)
 
 
@@ -71,9 +71,9 @@ class Not:
 
     part: Where
 
-    def compiled(self) -> Holds:
+    def to_predicate(self) -> Predicate:
         """The function of the opposite."""
-        part = self.part.compiled()
+        part = self.part.to_predicate()
         return lambda dims: not part(dims)
 
 

@@ -49,7 +49,7 @@ class Totals:
         if user is None:
             return
         user.settle()
-        holds = where.compiled() if where is not None else None
+        holds = where.to_predicate() if where is not None else None
         if live:
             self.live = user.live if holds is None else {k: n for k, n in user.live.items() if holds((*k[:3], None))}
         for span in user.spans.within(begin, end):

@@ -51,7 +51,7 @@ def test_a_filter_holds_for_the_calls_that_it_says(given_filter: list[dict[str, 
     """Compiled or read from its JSON each time: the same for every combination of dimensions."""
     where = read_filter(given_filter)[1]
     assert where is not None
-    holds = where.compiled()
+    holds = where.to_predicate()
     for dims in EVERY_DIMS:
         named = dict(zip(VALUES, dims, strict=True))
         assert holds(dims) == matches(given_filter, named), named

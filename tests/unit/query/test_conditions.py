@@ -39,7 +39,7 @@ def counted(*conditions: Condition) -> str:
     """The names of the calls that a filter is for."""
     where = read_filter(list(conditions))[1]
     assert where is not None
-    holds = where.compiled()
+    holds = where.to_predicate()
     return " ".join(name for dims, name in BY_DIMS.items() if holds(dims))
 
 
