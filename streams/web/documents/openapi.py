@@ -57,7 +57,7 @@ ALSO: Final[dict[int, tuple[str, tuple[int, ...]]]] = {
 """Statuses that are no code's own: what they mean, and the codes that come with them."""
 
 
-class Asked(NamedTuple):
+class Operation(NamedTuple):
     """What is asked for by POST. The schemas are names of components; ``answer``: the answer's ``message``."""
 
     name: str
@@ -66,8 +66,8 @@ class Asked(NamedTuple):
     answer: str
 
 
-COUNTERS: Final = Asked("counters", "All counters of one account", "Parameters", "Message")
-SERIES: Final = Asked("series", "The counters of one account, step by step", "SeriesParameters", "Steps")
+COUNTERS: Final = Operation("counters", "All counters of one account", "Parameters", "Message")
+SERIES: Final = Operation("series", "The counters of one account, step by step", "SeriesParameters", "Steps")
 
 
 def document(
@@ -134,7 +134,7 @@ def _errors(statuses: Iterable[int], always: Mapping[str, Any]) -> dict[str, Any
     return found
 
 
-def _asked(what: Asked, always: Mapping[str, Any], at: int) -> dict[str, Any]:
+def _asked(what: Operation, always: Mapping[str, Any], at: int) -> dict[str, Any]:
     """POST and OPTIONS of one of the paths of ``what``: operation ids are told apart by ``at``."""
     told = {name: {"$ref": f"#/components/headers/{name}"} for name in ANSWER_HEADERS}
     success = {
