@@ -22,7 +22,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage, Message
 
 from streams.kafka.checksums import check_fetched
-from streams.kafka.group import Assignor, look_after
+from streams.kafka.group import Assignor, guard_coordinator
 
 RECORDS_MAX: Final = 4_000
 """About so many in one batch. Not every broker keeps to a fetch's limit of bytes; and partitions are to take turns."""
@@ -83,7 +83,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer = self._ensure_consumer()
         check_fetched(consumer)
         consumer._fetcher._proc_fetch_request = paced(consumer._fetcher._proc_fetch_request)
-        look_after(consumer._coordinator, self._left_alone)
+        guard_coordinator(consumer._coordinator, self._left_alone)
 
     def _left_alone(self, error: BaseException) -> None:
         """aiokafka has given up on the group: without it nothing is fetched any more, and nobody would notice."""
@@ -102,7 +102,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         """A rebalance ends. Nothing is fetched of a partition until it is known from where on: see ``follow``."""
         self._ensure_consumer().pause(*map(driver.ensure_aiokafka_TP, assigned))
         await super().on_partitions_assigned(assigned, generation_id)
-        if cast(Assignor, self.app.assignor).moved and not self._told_address:
+        if cast(Assignor, self.app.assignor).address_is_stale and not self._told_address:
             # The broker gave this name its old assignment without asking the leader: the others look for it elsewhere.
             self._told_address = True
             self._ensure_consumer()._coordinator.request_rejoin()

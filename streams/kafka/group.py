@@ -20,7 +20,7 @@ NOTHING: Final = ConsumerProtocolMemberAssignment(0, [], b"").encode()
 JOIN_AGAIN_S: Final = 0.5
 
 
-def look_after(coordinator: Any, failed: Callable[[BaseException], None]) -> None:
+def guard_coordinator(coordinator: Any, failed: Callable[[BaseException], None]) -> None:
     """Let a coordinator of aiokafka survive an empty assignment, and call ``failed`` if its task ends by an error.
 
     The broker hands out empty bytes to a member that the leader has not heard of: one that joins while partitions are
@@ -54,7 +54,7 @@ class Assignor(PartitionAssignor):
         super().__init__(app, replicas)
         self.addresses: dict[int, str] = {}
         self.secret = ""
-        self.moved = False
+        self.address_is_stale = False
 
     def assign(self, cluster: Any, member_metadata: Any) -> Any:
         """Share out the partitions, as the group's leader."""
@@ -74,13 +74,13 @@ class Assignor(PartitionAssignor):
         A worker may come back under its name at another address. The broker then hands out what it had for the one
         before, whose address Faust asserts to be its own, after it has taken in the rest.
         """
-        if not assignment.user_data:  # that of a member which nothing was told of, see ``look_after``
+        if not assignment.user_data:  # that of a member which nothing was told of, see ``guard_coordinator``
             return
         with suppress(AssertionError):
             super().on_assignment(assignment)
         told = orjson.loads(self._decompress(assignment.user_data))
         self.secret = told.get("secret", self.secret)
-        self.moved = told["url"] != str(self._url)
+        self.address_is_stale = told["url"] != str(self._url)
         self.addresses = {
             partition: url
             for url, topics in self.external_topics_metadata().items()

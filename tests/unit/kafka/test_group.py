@@ -10,7 +10,7 @@ from aiokafka.coordinator.protocol import ConsumerProtocol
 from aiokafka.errors import KafkaError
 
 from streams.kafka import group
-from streams.kafka.group import look_after
+from streams.kafka.group import guard_coordinator
 
 
 class FakeCoordinator:
@@ -39,7 +39,7 @@ def test_a_member_that_the_leader_has_not_heard_of_joins_again(monkeypatch: pyte
 
     async def main() -> None:
         coordinator = FakeCoordinator()
-        look_after(coordinator, lambda error: pytest.fail(str(error)))
+        guard_coordinator(coordinator, lambda error: pytest.fail(str(error)))
         await coordinator._on_join_complete(1, "m", "faust", group.NOTHING)
         assert (coordinator.told, coordinator.joins_again) == ([[]], 0)
         await coordinator._on_join_complete(2, "m", "faust", b"")
@@ -55,7 +55,7 @@ def test_a_worker_that_is_left_alone_by_its_coordinator_hears_of_it() -> None:
 
     async def main() -> BaseException:
         coordinator, heard = FakeCoordinator(), asyncio.get_running_loop().create_future()
-        look_after(coordinator, heard.set_result)
+        guard_coordinator(coordinator, heard.set_result)
         coordinator.fate.set_exception(KafkaError("Unexpected error during coordination"))
         error: BaseException = await asyncio.wait_for(heard, 10)
         return error
