@@ -40,7 +40,7 @@ looked through at once, which takes 10 ms for so much; with less, records that a
 again."""
 
 
-class Seldom(logging.Filter):
+class RateLimitedLog(logging.Filter):
     """Lets what the libraries say through once in a while: a broker's absence is worth 600 lines a minute to them."""
 
     def __init__(self) -> None:
@@ -66,23 +66,23 @@ def run_worker(settings: Settings) -> int:
         level=settings.log_level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     for handler in logging.getLogger().handlers:
-        handler.addFilter(Seldom())
+        handler.addFilter(RateLimitedLog())
     # Below that it writes out what it sends: the group's secret and the changelog.
     logging.getLogger("aiokafka").setLevel(max(logging.INFO, logging.getLogger().level))
     gc.set_threshold(*GC_THRESHOLDS)
-    _allow_files()
-    _give_memory_back()
+    _raise_open_file_limit()
+    _pin_malloc_threshold()
     return asyncio.run(_run(settings))
 
 
-def _allow_files() -> None:
+def _raise_open_file_limit() -> None:
     """As many open files as may be: each listener is one, and the limit that most systems begin with is 1,024."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):  # macOS takes no "unlimited"
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def _give_memory_back() -> None:
+def _pin_malloc_threshold() -> None:
     """Keep glibc from keeping what batches took: it would raise that limit with each large block that is freed.
 
     Elsewhere (musl, macOS) there is no such call, and no need.

@@ -261,7 +261,7 @@ class Embedded:
         return self.child.kill()
 
 
-async def keep_little(settings: Settings) -> None:
+async def limit_event_retention(settings: Settings) -> None:
     """Let the topic of events keep a few hours, not a week: its broker has it all in memory."""
     little = {"retention.bytes": str(EVENTS_KEPT_BYTES), "segment.bytes": str(2 * MIB)}
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.broker)

@@ -31,7 +31,7 @@ from streams.access.sessions import Sessions
 from streams.basics.tasks import end_tasks
 from streams.commands.common import one_line
 from streams.kafka.topics import TopicsSpec, count_partitions, ensure_topics
-from streams.local.embedded import SERVER, STOP_LIMIT_S, Child, Embedded, Guard, is_free, keep_little
+from streams.local.embedded import SERVER, STOP_LIMIT_S, Child, Embedded, Guard, is_free, limit_event_retention
 from streams.settings.table import PREFIX, SETTINGS, RunOptions, Settings
 from streams.tools import publish as publishing
 
@@ -171,7 +171,7 @@ class _Run:
         await self._start_server()
         settings = self._settings
         await ensure_topics(settings.broker, TopicsSpec.of(settings))
-        await keep_little(settings)
+        await limit_event_retention(settings)
         token = await self._user()
         self._settings = settings = self._with_free_port(settings)
         self._start_child(WORKER, "worker")
