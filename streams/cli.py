@@ -14,8 +14,8 @@ import click
 from ecounters.errors import SettingsError, Stop
 from streams.access.sessions import PERMISSIONS, Sessions
 from streams.commands.audit import audit, explain
-from streams.commands.common import go as _go
 from streams.commands.common import moment_ms
+from streams.commands.common import run_to_end as run_to_end
 from streams.commands.common import settings_with as _settings
 from streams.commands.dlq import dlq
 from streams.kafka.topics import TopicsSpec, ensure_topics
@@ -39,7 +39,7 @@ def _with_sessions(use: Callable[[Sessions], Awaitable[T]], settings: Settings |
         finally:
             await sessions.close()
 
-    return _go(settings, work())
+    return run_to_end(settings, work())
 
 
 def _duration(context: click.Context, option: click.Parameter, text: str) -> int:
@@ -154,7 +154,7 @@ def topics(partitions: int | None, replication: int | None) -> None:
         ecounters topics --partitions 24 --replication 3
     """
     settings = _settings(partitions=partitions, replication=replication)
-    for line in _go(settings, ensure_topics(settings.broker, TopicsSpec.of(settings))).lines:
+    for line in run_to_end(settings, ensure_topics(settings.broker, TopicsSpec.of(settings))).lines:
         click.echo(line)
 
 
@@ -252,7 +252,7 @@ def replay(file: BinaryIO, speed: float) -> None:
     progress = publishing.Progress("published")
     messages = publishing.read_log(file)
     pace = publishing.at_speed(speed)
-    _go(settings, publishing.publish(messages, settings.broker, settings.topic, pace, progress))
+    run_to_end(settings, publishing.publish(messages, settings.broker, settings.topic, pace, progress))
     progress.end()
 
 
@@ -304,7 +304,7 @@ def simulate(
     pace = publishing.by_the_clock if speed else publishing.at_speed(0)
     progress = publishing.Progress("published")
     try:
-        _go(settings, publishing.publish(messages, settings.broker, settings.topic, pace, progress))
+        run_to_end(settings, publishing.publish(messages, settings.broker, settings.topic, pace, progress))
     except KeyboardInterrupt:
         click.echo("", err=True)  # how one ends it
     progress.end()

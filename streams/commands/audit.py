@@ -14,7 +14,7 @@ import click
 from ecounters.errors import RequestRefused
 from ecounters.query.dates import DateCondition, time_range
 from streams.access.sessions import Sessions
-from streams.commands.common import go, settings_with
+from streams.commands.common import run_to_end, settings_with
 from streams.settings.table import Settings
 from streams.tools.publish import Progress
 
@@ -104,7 +104,7 @@ def audit(workers: tuple[str, ...], since: str | None, windows: bool, skip_unkno
     from streams.tools.audit import Options, is_equal, lines_of
 
     options = Options(since_ms, windows, skip_unknown)
-    outcome = go(settings, _audit(settings, workers or (_own_address(settings),), options))
+    outcome = run_to_end(settings, _audit(settings, workers or (_own_address(settings),), options))
     for line in lines_of(outcome, options):
         click.echo(line)
     return 0 if is_equal(outcome, options) else 1
@@ -174,7 +174,7 @@ def explain(user_id: str, counter: str, date: str) -> None:
         ecounters explain --user acme --counter TC --date '2026-03-01 12:00:00..2026-03-01 13:00:00'
     """
     settings = settings_with()
-    go(settings, _explain(settings, user_id, counter, date))
+    run_to_end(settings, _explain(settings, user_id, counter, date))
 
 
 async def _explain(settings: Settings, user_id: str, counter: str, date: str) -> None:

@@ -24,7 +24,7 @@ def settings_with(**options: object) -> Settings:
     return load({**os.environ, **given})
 
 
-def go(settings: Settings, work: Coroutine[Any, Any, T]) -> T:
+def run_to_end(settings: Settings, work: Coroutine[Any, Any, T]) -> T:
     """Run to the end. That Kafka or Redis is not there becomes one line."""
     # Its own lines about a broker that is away would come on top of the one below.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)

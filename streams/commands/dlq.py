@@ -19,7 +19,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from ecounters.errors import Stop
 from ecounters.events.partitioner import partition_of
-from streams.commands.common import go, moment_ms, settings_with
+from streams.commands.common import moment_ms, run_to_end, settings_with
 from streams.kafka.topics import count_partitions
 from streams.settings.table import Settings
 from streams.tools.publish import Progress, publisher
@@ -354,7 +354,7 @@ def dlq(
     if yes and not again:
         raise click.UsageError("--yes is for --replay")
     settings, wanted = settings_with(), Wanted(reason, partition, since)
-    found = go(settings, look(settings, wanted, kept, out))
+    found = run_to_end(settings, look(settings, wanted, kept, out))
     shown = [*table(found.groups), *samples(found.groups)] or [_nothing(settings.dlq_topic, found, wanted)]
     for line in shown:
         click.echo(line, err=out is not None and out.name in ("-", "<stdout>"))
@@ -363,7 +363,7 @@ def dlq(
     if again and found.count:
         if not yes:
             click.confirm(f"Publish these {found.count:,} messages to {settings.topic} again?", abort=True, err=True)
-        published, too_large = go(settings, replay(settings, found.span, wanted))
+        published, too_large = run_to_end(settings, replay(settings, found.span, wanted))
         click.echo(f"Published {published:,} messages to {settings.topic} again.", err=True)
         if too_large:
             click.echo(f"{too_large:,} are larger than {REPLAY_BYTES_MAX:,} bytes and were left out.", err=True)
