@@ -21,8 +21,8 @@ Value = dict[str, int] | int | float
 _DIMENSION: Final = {"type": 0, "campaign": 1, "did": 2, "status": 3}
 _LIVE_DIMENSION: Final = {"type": 0, "campaign": 1, "did": 2, "ivr": 3}
 _PAYLOAD: Final = tuple(counter.key for counter in PAYLOAD)
-OF_NOW: Final = (Kind.LIVE_MAP, Kind.LIVE_SUM, Kind.BALANCE)
-_COUNTED: Final = tuple(counter.key for counter in PAYLOAD if counter.kind not in OF_NOW)
+LIVE_KINDS: Final = (Kind.LIVE_MAP, Kind.LIVE_SUM, Kind.BALANCE)
+_COUNTED: Final = tuple(counter.key for counter in PAYLOAD if counter.kind not in LIVE_KINDS)
 
 
 NAMES_MAX: Final = 65_536
@@ -93,7 +93,7 @@ def message(user: User | None, totals: Totals, fields: Iterable[str] = ()) -> di
     return _values((*_PAYLOAD, *fields), user, totals)
 
 
-def counted(totals: Totals, fields: Iterable[str] = ()) -> dict[str, Value]:
+def message_without_live(totals: Totals, fields: Iterable[str] = ()) -> dict[str, Value]:
     """The same without what is of now: live calls and balances."""
     return _values((*_COUNTED, *fields), None, totals)
 

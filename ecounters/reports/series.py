@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from ecounters.errors import INVALID_PARAMETER, RequestRefused
 from ecounters.partition.user import User
 from ecounters.query.conditions import Where
-from ecounters.reports.payload import Totals, counted
+from ecounters.reports.payload import Totals, message_without_live
 from ecounters.windows.calendar import DAY_MS, HOUR_MS, WINDOW_MS, local_date, midnight, window_of
 
 INTERVALS: Final = {"15m": WINDOW_MS, "1h": HOUR_MS, "1d": DAY_MS}
@@ -38,7 +38,7 @@ class Series:
             {
                 "from": _local(begin, zone),
                 "to": _local(end, zone),
-                "message": counted(Totals(user, begin, end, where, live=False), fields),
+                "message": message_without_live(Totals(user, begin, end, where, live=False), fields),
             }
             for begin, end in pairwise(bounds)
         ]

@@ -10,7 +10,7 @@ from ecounters.events.types import CALL_TYPES, STATUS_MAX, TEXT_MAX
 from ecounters.query import conditions, dates
 from ecounters.query.conditions import CONDITIONS_MAX, VALUES_MAX
 from ecounters.query.request import CREDENTIAL_MAX, FIELDS_MAX, PARAMETERS
-from ecounters.reports.payload import OF_NOW
+from ecounters.reports.payload import LIVE_KINDS
 from ecounters.reports.series import INTERVALS, STEPS_MAX
 
 Schema = dict[str, Any]
@@ -35,7 +35,7 @@ _KINDS: Final[dict[Kind, Schema]] = {
 
 def payload(*, of_now: bool = True) -> Schema:
     """The ``message`` of an answer: what it always holds, and what ``Field`` adds. ``of_now``: so are live calls."""
-    told = [one for one in COUNTERS.values() if of_now or one.kind not in OF_NOW]
+    told = [one for one in COUNTERS.values() if of_now or one.kind not in LIVE_KINDS]
     return {
         "type": "object",
         "required": [one.key for one in told if one.in_payload],
