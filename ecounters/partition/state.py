@@ -35,7 +35,7 @@ from ecounters.events.partitioner import partition_of
 from ecounters.events.types import TYPES, AnyEvent, BalanceUpdated, Ended, Started, SwitchSnapshot
 from ecounters.partition.policy import Policy
 from ecounters.partition.records import MISROUTED, Record, Tally, Uncounted
-from ecounters.partition.timer_wheel import Wheel
+from ecounters.partition.timer_wheel import TimerWheel
 from ecounters.partition.user import User
 from ecounters.windows.calendar import DAY_MS, HOUR_MS, MINUTE_MS
 
@@ -56,8 +56,8 @@ class PartitionState:
         self.clock = 0
         self.tally = Tally()
         self.users: dict[str, User] = {}
-        self._quiet = Wheel(1)  # live calls, by when their silence is to be looked at
-        self._drops = Wheel(-1)  # all others, by when they are to be forgotten
+        self._silence_timers = TimerWheel(1)  # live calls, by when their silence is to be looked at
+        self._drop_timers = TimerWheel(-1)  # all others, by when they are to be forgotten
         self._silent: dict[Call, None] = {}
         self._dirty: list[Call] = []
         self._dropped: list[Call] = []
@@ -225,10 +225,10 @@ class PartitionState:
             for call in list(self._silent):
                 self._place(call)
                 yield
-        for call in self._quiet.take(self.clock // MINUTE_MS + 1):
+        for call in self._silence_timers.take(self.clock // MINUTE_MS + 1):
             self._place(call)
             yield
-        for call in self._drops.take(self.watermark // MINUTE_MS):
+        for call in self._drop_timers.take(self.watermark // MINUTE_MS):
             if self._drop_time(call) <= self.watermark:
                 self._drop(call)
             else:
@@ -241,7 +241,7 @@ class PartitionState:
     def _place(self, call: Call) -> None:
         """Note how silent the call is and put it where its next time limit will find it."""
         if call.due:
-            (self._quiet if call.due > 0 else self._drops).remove(call)
+            (self._silence_timers if call.due > 0 else self._drop_timers).remove(call)
         policy = self.policy
         silence, limit = LIVE, 0
         if call.start and not call.end and call.system is None:
@@ -255,9 +255,9 @@ class PartitionState:
         if silence != call.silence:
             self._silence(call, silence)
         if limit:
-            self._quiet.put(call, call.last + limit)
+            self._silence_timers.put(call, call.last + limit)
         else:
-            self._drops.put(call, self._drop_time(call))
+            self._drop_timers.put(call, self._drop_time(call))
 
     def _silence(self, call: Call, silence: int) -> None:
         if call.user.set_silence(call, silence):
@@ -284,7 +284,7 @@ class PartitionState:
         """Forget the record; its counters stay."""
         user = call.user
         if call.due:
-            (self._quiet if call.due > 0 else self._drops).remove(call)
+            (self._silence_timers if call.due > 0 else self._drop_timers).remove(call)
         if not call.start:
             self.tally.orphaned += 1
         elif not call.end and call.system is None and call.silence != REAPED:

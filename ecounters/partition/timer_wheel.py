@@ -26,7 +26,7 @@ class _Bucket:
         self.moved = 0
 
 
-class Wheel:
+class TimerWheel:
     """Buckets of one minute. ``sign``: with which a call's ``due`` names its minute, so that two wheels are told apart.
 
     A call's place is ``sign * minute``, kept in ``call.due`` by the wheel; 0 is nowhere.

@@ -158,7 +158,7 @@ def test_a_dropped_call_stays_counted_and_leaves_nothing_else() -> None:
         user.new_numbers,
     )
     assert left == ({}, {}, {}, [], {}, [], [], {})
-    assert (len(state._quiet), len(state._drops), user.suspected, state.tally.orphaned) == (0, 0, 0, 1)
+    assert (len(state._silence_timers), len(state._drop_timers), user.suspected, state.tally.orphaned) == (0, 0, 0, 1)
 
 
 def test_a_call_is_counted_once_however_late_it_comes_again() -> None:
