@@ -52,7 +52,7 @@ class Restoring:
             yield
         for at in range(0, len(calls), STEP):  # now that all cells are there
             for call in calls[at : at + STEP]:
-                state.recall(call)
+                state.restore_call(call)
             yield
 
     def _make(self, key: bytes, value: bytes) -> Call | None:

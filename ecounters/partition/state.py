@@ -92,14 +92,14 @@ class PartitionState:
                     raise BadEvent("clock_ahead", "ts")
                 join, bounds = joins[type(event)]
                 if join is None:
-                    self._of_no_call(event, user)
+                    self._apply_to_account_or_switch(event, user)
                     watermark = self.watermark
                 else:
                     call = user.calls.get(event.call_id)
                     if call is None or call.due <= 0 or call.last + max_call_ms <= watermark:
-                        call = self._call(event, user, call)
+                        call = self._record_for(event, user, call)
                     if bounds and not call.known and type(event) is Started:
-                        self._settle_known(user, call, event)
+                        self._classify_caller(user, call, event)
                     if ts > call.last:
                         call.last = ts
                         if ts > watermark:
@@ -129,7 +129,7 @@ class PartitionState:
             raise BadEvent(MISROUTED, "")
         return User(user_id)
 
-    def _call(self, event: Any, user: User, call: Call | None) -> Call:
+    def _record_for(self, event: Any, user: User, call: Call | None) -> Call:
         """The record that an event belongs to, where that is not simply a live call: made anew, if it is not late."""
         watermark = self.watermark
         if (
@@ -145,7 +145,7 @@ class PartitionState:
             call = user.calls[event.call_id] = Call(event.call_id, user=user)
             self.users.setdefault(user.id, user)
         elif call.cell is None and not call.marks & TOUCHED:
-            user.recollect(call)  # it was restored, and has rested since
+            user.rebuild_contribution(call)  # it was restored, and has rested since
         return call
 
     def _touch(self, call: Call) -> None:
@@ -157,7 +157,7 @@ class PartitionState:
             self._changed[user] = None
         call.marks = marks | _MARKED
 
-    def _settle_known(self, user: User, call: Call, event: Started) -> None:
+    def _classify_caller(self, user: User, call: Call, event: Started) -> None:
         """Repeat or fresh, once and for all, by the watermark as it was before the event."""
         number, ts = event.number, event.ts
         if not number:
@@ -172,7 +172,7 @@ class PartitionState:
             user.numbers[number] = user.new_numbers[number] = ts
             self._changed[user] = None
 
-    def _of_no_call(self, event: AnyEvent, user: User | None) -> None:
+    def _apply_to_account_or_switch(self, event: AnyEvent, user: User | None) -> None:
         self.watermark = max(self.watermark, event.ts)
         if type(event) is BalanceUpdated and user is not None:
             self.users.setdefault(user.id, user).update_balance(event)
@@ -339,7 +339,7 @@ class PartitionState:
         """About how large the next cut is."""
         return saving.ENTRY_BYTES * (len(self._dirty) + len(self._dropped))
 
-    def cut(self) -> Iterator[saving.Entry]:
+    def take_changes(self) -> Iterator[saving.Entry]:
         """Everything that changed since the last cut, as absolute entries, the position last.
 
         To be taken to its end: until then nothing may be applied and no time may pass, but answers may be given.
@@ -381,9 +381,9 @@ class PartitionState:
             user.version += 1
         return user
 
-    def recall(self, call: Call) -> None:
+    def restore_call(self, call: Call) -> None:
         """Take in a call of one of the users, as it was saved, once all cells are there."""
-        call.user.recall(call)
+        call.user.restore_call(call)
         if call.silence:
             self._silent[call] = None
         call.marks |= SAVED

@@ -96,17 +96,17 @@ class User:
         kept = self.calls or self.numbers or spans.windows or spans.days
         return not kept and self.balance is None and self.call_balance is None
 
-    def recall(self, call: Call) -> None:
+    def restore_call(self, call: Call) -> None:
         """Take a call from the changelog as it was counted when it was saved."""
         self.calls[call.id] = call
         if call.end and not call.silence:
-            return  # most of these are never heard of again: ``recollect`` is for the others
-        self.recollect(call)
+            return  # most of these are never heard of again: ``rebuild_contribution`` is for the others
+        self.rebuild_contribution(call)
         self._recount_live(call, call.ended)
         if call.silence == SUSPECTED and call.live_key is not None:
             self.suspected += 1
 
-    def recollect(self, call: Call) -> None:
+    def rebuild_contribution(self, call: Call) -> None:
         """Find out what a call from the changelog was counted with; no later than when it is about to change."""
         window = window_of(call.start)
         if call.start and self.spans.has(window):  # else it has outlived what it was counted in

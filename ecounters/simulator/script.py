@@ -89,7 +89,7 @@ class Script:
         self.add(at, "call.ended", f',"status":{self.number(status)},"endedBy":"{by}","cause":"{cause}"')
         self.events.sort(key=itemgetter(0))
 
-    def cut(self, at: int) -> None:
+    def take_changes(self, at: int) -> None:
         """The switch fell over at that time: nothing is heard of the call from then on."""
         self.events = [event for event in self.events if event[0] < at]
 

@@ -181,7 +181,7 @@ class _World:
         if call.switch and self._plan.restarts:
             falls = self._falls_at[switch]
             if falls <= ended:
-                call.cut(falls)
+                call.take_changes(falls)
                 ended = falls
             self._live[switch].setdefault(at, {})[call.call_id] = ended
         self._charged[at] = self._charged.get(at, 0) + (ended - now) // MINUTE_MS + 1

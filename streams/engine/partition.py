@@ -378,7 +378,7 @@ class OwnedPartition:
     async def _cut(self, state: PartitionState, outbox: Outbox) -> list[Uncounted]:
         """Put what has changed and the dead letters into the outbox; the misrouted events."""
         letters, misrouted = self._letters.take()
-        entries = state.cut()
+        entries = state.take_changes()
         async with Slice(self._context.turns) as turn:
             while outbox.take(entries, CUT_STEP):
                 await turn.yield_if_used_up()

@@ -111,7 +111,7 @@ def cut_off(stage: Stage, times: int) -> None:
         stage.wait_settled()
         stage.pause(0.0, 1.0)
         if at % 2:
-            stage.network.cut()
+            stage.network.take_changes()
         else:
             stage.network.hang()
         time.sleep(AWAY_S)

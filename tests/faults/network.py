@@ -30,7 +30,7 @@ class Network:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._each(relay.cut() for relay in self._relays)
+        self._each(relay.take_changes() for relay in self._relays)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -45,10 +45,10 @@ class Network:
         for relay in self._relays:
             self._loop.call_soon_threadsafe(relay.hang)
 
-    def cut(self) -> None:
+    def take_changes(self) -> None:
         """Connections end, and there are no new ones."""
         self._is_cut = True
-        self._each(relay.cut() for relay in self._relays)
+        self._each(relay.take_changes() for relay in self._relays)
 
     def go_on(self) -> None:
         """All is well again; what hung comes now."""

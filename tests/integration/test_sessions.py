@@ -331,7 +331,7 @@ def test_without_redis_only_known_sessions_go_on(redis_url: str, caplog: pytest.
         token = await sessions.add_user(user, "UTC")
         known, unknown = Request(ssid=await sessions.open_session(user, 600)), Request(user_id=user, token=token)
         assert await code(sessions, known) == 0
-        await relay.cut()
+        await relay.take_changes()
         clock.now += 59
         assert await code(sessions, known) == 0
         refused = await refusal(sessions, unknown)
@@ -358,7 +358,7 @@ def test_a_session_that_ends_during_an_outage_is_not_used_longer(redis_url: str)
         await sessions.add_user(user, "UTC")
         request = Request(ssid=await sessions.open_session(user, 30))
         assert await code(sessions, request) == 0
-        await relay.cut()
+        await relay.take_changes()
         clock.now += 29
         assert await code(sessions, request) == 0
         clock.now += 2
@@ -391,7 +391,7 @@ def test_a_connection_that_the_server_closed_is_no_outage(redis_url: str) -> Non
 
     async def test(sessions: Sessions, relay: Relay, user: str) -> None:
         token = await sessions.add_user(user, "UTC")
-        await relay.cut()
+        await relay.take_changes()
         await relay.mend()
         assert await code(sessions, Request(user_id=user, token=token)) == 0
         assert relay.connections == 2

@@ -27,7 +27,7 @@ def test_any_order_and_any_duplication_gives_the_same_counters(
         if at % every == 0:
             feed.pass_time().answer()
         if at % (every + 2) == 0:
-            list(feed.state.cut())
+            list(feed.state.take_changes())
     feed.pass_time()
     for user in ("u1", "u2"):
         one, other = straight.answer(user), feed.answer(user)

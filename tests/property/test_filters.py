@@ -68,7 +68,7 @@ def happened(log: list[Step], partition: int, zone: ZoneInfo) -> tuple[Partition
             records.append(step.record)
             _read(state, again, records)
         elif step.what == "cut":
-            entries += state.cut()
+            entries += state.take_changes()
             state = restored(entries, partition, PARTITIONS)
         elif step.what == "roll":
             for user_id in filter(state.due_for_roll_up, list(state.users)):

@@ -59,7 +59,7 @@ class Both:
 
     def crash(self) -> None:
         """Save, and go on with what is read back."""
-        self.entries += self.state.cut()
+        self.entries += self.state.take_changes()
         self.state = restored(self.entries, self.state.partition, self.state.partitions)
 
     def differences(self, *spans: Span, users: tuple[str, ...] = USERS, wall_ms: int | None = None) -> list[str]:

@@ -55,7 +55,7 @@ def do(state: PartitionState, step: Step, log: list[LogRecord], entries: list[En
         for user in filter(state.due_for_roll_up, list(state.users)):
             state.roll_up(user, ZoneInfo(ZONES[step.number % len(ZONES)]))
     elif step.what == "cut" and entries is not None:
-        entries += state.cut()
+        entries += state.take_changes()
 
 
 def compacted(entries: list[Entry]) -> list[Entry]:
@@ -75,7 +75,7 @@ def test_a_restored_state_is_the_saved_one_and_goes_on_like_it(steps: list[Step]
         entries: list[Entry] = []
         for step in own[:crash]:
             do(state, step, log, entries)
-        entries += state.cut()
+        entries += state.take_changes()
         kept = compacted(entries)
         workers = [
             state,
@@ -121,7 +121,7 @@ def test_redelivery_after_a_restore_changes_nothing(steps: list[Step], crash: in
         entries: list[Entry] = []
         for step in own[:crash]:
             do(state, step, log, entries)
-        entries += state.cut()
+        entries += state.take_changes()
         worker = restored(entries, partition, PARTITIONS)
         worker.advance(0, at_end=False)
         before = image(worker)

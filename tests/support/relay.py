@@ -27,14 +27,14 @@ class Relay:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        await self.cut()
+        await self.take_changes()
 
     async def mend(self) -> None:
         """Listen (again), on the same port."""
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
-    async def cut(self) -> None:
+    async def take_changes(self) -> None:
         """End every connection and take no more."""
         if self._server is None:
             return

@@ -22,13 +22,13 @@ def busy() -> Feed:
 def test_a_cut_holds_what_changed_and_the_position_last() -> None:
     """Everything once; then only what changes; the position always."""
     feed = busy()
-    first = list(feed.state.cut())
+    first = list(feed.state.take_changes())
     assert [key[:1] for key, _ in first].count(saving.CALL) == 3
     assert len({key for key, _ in first}) == len(first)
     assert first[-1][0] == saving.POSITION
-    assert [key for key, _ in list(feed.state.cut())] == [saving.POSITION]
+    assert [key for key, _ in list(feed.state.take_changes())] == [saving.POSITION]
     feed.take(call("c2").leg_ended(12))
-    again = list(feed.state.cut())
+    again = list(feed.state.take_changes())
     assert [key[:1] for key, _ in again] == [saving.CALL, saving.CELL, saving.POSITION]
     assert all(dict(first).get(key) != value for key, value in again)
 
@@ -36,34 +36,36 @@ def test_a_cut_holds_what_changed_and_the_position_last() -> None:
 def test_a_restored_state_answers_as_the_one_that_was_saved() -> None:
     """Position, time, balances, gauges and counters; and it has nothing to save but its position."""
     feed = busy()
-    state = restored(list(feed.state.cut()))
+    state = restored(list(feed.state.take_changes()))
     assert answer_of(state) == feed.answer()
     assert (state.position, state.watermark, state.arrival) == (
         feed.state.position,
         feed.state.watermark,
         feed.state.arrival,
     )
-    assert [key for key, _ in list(state.cut())] == [saving.POSITION]
+    assert [key for key, _ in list(state.take_changes())] == [saving.POSITION]
     assert len(ALL_FIELDS) == 25
 
 
 def test_a_dropped_call_leaves_a_tombstone_if_it_was_saved() -> None:
     """And none if the changelog never had it."""
     saved, unsaved = busy(), busy()
-    list(saved.state.cut())
+    list(saved.state.take_changes())
     for feed, tombstones in ((saved, 1), (unsaved, 0)):
         feed.clock(3600)
-        assert [value for key, value in list(feed.state.cut()) if key[:1] == saving.CALL].count(None) == tombstones
+        assert [value for key, value in list(feed.state.take_changes()) if key[:1] == saving.CALL].count(
+            None
+        ) == tombstones
 
 
 def test_a_call_id_that_comes_back_after_it_was_dropped_is_saved() -> None:
     """The tombstone of the old record stands before the new one, within one cut too."""
     feed = busy()
-    list(feed.state.cut())
+    list(feed.state.take_changes())
     feed.clock(3600).take(call("c2").started(3600, "OBD"))
     entries = [
         (key, value)
-        for key, value in list(feed.state.cut())
+        for key, value in list(feed.state.take_changes())
         if key == saving.CALL + msgspec.msgpack.encode(("u1", "c2"))
     ]
     assert [value is None for _, value in entries] == [True, False]
@@ -73,7 +75,7 @@ def test_reaped_calls_come_back_as_they_were_counted() -> None:
     """By the wall clock they had ended; the restored state begins at the watermark, where they live."""
     feed = busy().pass_time(5 * 3600)
     assert feed.answer()["CST"] == {"-1": 1, "16": 1}
-    state = restored(list(feed.state.cut()))
+    state = restored(list(feed.state.take_changes()))
     feed.pass_time()
     assert answer_of(state) == feed.answer()
     assert feed.answer()["CST"] == {"16": 1}
@@ -85,7 +87,7 @@ def test_a_call_that_had_ended_is_corrected_after_a_restore() -> None:
     """What it was counted with is made up only now, and must be taken back before the new is added."""
     feed, whole = busy(), busy()
     assert whole.answer()["GHC"] == 1
-    feed.state = restored(list(feed.state.cut()))
+    feed.state = restored(list(feed.state.take_changes()))
     for one in (feed, whole):
         one.take(call("c2").ringing(10.2).answered(10.5).add("call.forwarded", 10.7))
     assert feed.answer() == whole.answer()
@@ -122,5 +124,5 @@ def test_a_spoilt_entry_is_noticed(key: bytes, value: bytes) -> None:
 def test_balances_are_saved_exactly(number: float) -> None:
     """Whole or not."""
     feed = Feed().take(event("balance.updated", 0, balance=number, callBalance=number))
-    told: dict[str, Any] = answer_of(restored(list(feed.state.cut())))
+    told: dict[str, Any] = answer_of(restored(list(feed.state.take_changes())))
     assert (told["ucBl"], told["cBl"]) == (number, number)

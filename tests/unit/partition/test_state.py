@@ -146,7 +146,7 @@ def test_a_dropped_call_stays_counted_and_leaves_nothing_else() -> None:
     for _ in range(3):
         feed.pass_time()
     state = feed.state
-    list(state.cut())
+    list(state.take_changes())
     left = (
         user.calls,
         user.numbers,
@@ -312,11 +312,11 @@ def test_time_that_stops_passing_half_way_has_passed(steps: int) -> None:
 def test_an_account_of_which_nothing_is_left_is_forgotten() -> None:
     """Its calls, numbers and days have gone; with it goes its entry. A new call begins a new one."""
     feed = Feed(policy=Policy(keep_days_ms=4 * 86_400_000)).take(call().started(0, number="+15550001111").ended(9))
-    entries = dict(feed.state.cut())
+    entries = dict(feed.state.take_changes())
     for day in (1, 3, 6, 7):
         feed.clock(day * DAY).pass_time().pass_time()
     assert set(feed.state.users) == {"ticker"}
-    entries.update(feed.state.cut())
+    entries.update(feed.state.take_changes())
     assert [key for key, value in entries.items() if value is not None and b"u1" in key] == []
     assert picked(feed.take(call("c2").started(7 * DAY)), "TC") == (1,)
 
@@ -326,7 +326,7 @@ def test_a_cut_counts_what_it_saves() -> None:
     feed = Feed().take(*(call(f"c{n}").started(n) for n in range(3)))
     user = feed.state.users["u1"]
     before = user.version
-    entries = iter(feed.state.cut())
+    entries = iter(feed.state.take_changes())
     next(entries)
     assert sum(user.live.values()) == 1
     assert user.version > before
