@@ -6,15 +6,15 @@ from typing import Any, Final
 
 from ecounters.calls.join import current_ivr, ivr_entries
 from ecounters.calls.record import FORWARDED, FRESH, REPEAT, TRANSFERRED, Call, Leg
-from ecounters.windows.cell import Ones, Sums
+from ecounters.windows.cell import Amounts, UnitSlots
 
 QUICK_HANG_UP_MS: Final = 5_000
 
-_KINDS: dict[Ones, Ones] = {}
+_KINDS: dict[UnitSlots, UnitSlots] = {}
 _KINDS_MAX: Final = 65_536
 
 
-def contributions(call: Call, ended: int) -> tuple[Ones, Sums]:
+def contributions(call: Call, ended: int) -> tuple[UnitSlots, Amounts]:
     """What a started call adds to the cell of its window, type, campaign, DID and status. ``ended``: ``call.ended``."""
     ones = ["TC"]
     sums: list[Any] = []

@@ -15,9 +15,9 @@ DID: Final = 2
 STATUS: Final = 3
 """Where each dimension stands in ``Dims``."""
 
-Ones = tuple[str, ...]
+UnitSlots = tuple[str, ...]
 """The slots that a call adds 1 to. Equal ones are one object: there are few kinds of calls, and memory counts."""
-Sums = tuple[Any, ...]
+Amounts = tuple[Any, ...]
 """(slot, amount, slot, amount, ...): what it adds to the others."""
 
 

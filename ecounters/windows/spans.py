@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct
 
 from ecounters.windows.calendar import WINDOW_MS, day_of
-from ecounters.windows.cell import Cell, Dims, Ones, Sums
+from ecounters.windows.cell import Amounts, Cell, Dims, UnitSlots
 from ecounters.windows.sums import Sum
 
 FEW: Final = 20
@@ -89,7 +89,7 @@ class Spans:
         """Whether anything is kept of that window, as itself or in a day."""
         return window in self.windows or self._day_with(window) is not None
 
-    def add(self, cell: Cell, ones: Ones, sums: Sums, sign: int) -> None:
+    def add(self, cell: Cell, ones: UnitSlots, sums: Amounts, sign: int) -> None:
         """Add (sign 1) or take back (sign -1) a call's contribution."""
         while cell.into is not None:
             cell = cell.into
