@@ -13,8 +13,6 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-import msgspec
-
 
 class EcountersError(Exception):
     """The root: errors that this project raises on purpose."""
@@ -95,14 +93,6 @@ class RequestRefused(EcountersError):
     def __str__(self) -> str:
         text = API_ERRORS[self.code].text
         return f"{text}: {self.detail}" if self.detail else text
-
-
-def shown(value: object) -> str:
-    """What was given (of what JSON can hold), short enough for a message."""
-    if type(value) in (dict, list):
-        return "{...}" if type(value) is dict else "[...]"  # of whatever depth
-    text = msgspec.json.encode(value).decode()
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 class Stop(EcountersError):

@@ -5,27 +5,25 @@ from __future__ import annotations
 import itertools
 import re
 import sys
-import time
 from collections.abc import Awaitable, Callable, Iterator
-from typing import BinaryIO, Final, TypeVar
+from typing import BinaryIO, TypeVar
 
 import click
 
 from ecounters.errors import SettingsError, Stop
 from streams.access.sessions import PERMISSIONS, Sessions
+from streams.basics.terminal import Progress
+from streams.basics.times import duration_s, moment_ms, now_ms
 from streams.commands.audit import audit, explain
-from streams.commands.common import moment_ms
 from streams.commands.common import run_to_end as run_to_end
 from streams.commands.common import settings_with as _settings
 from streams.commands.dlq import dlq
+from streams.kafka.publisher import Outgoing
 from streams.kafka.topics import TopicsSpec, ensure_topics
 from streams.settings.table import SETTINGS, RunOptions, Settings, shown
 from streams.tools import publish as publishing
 
 T = TypeVar("T")
-
-_DURATION: Final = re.compile(r"([1-9][0-9]{0,8})([smhd])")
-_SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
 def _with_sessions(use: Callable[[Sessions], Awaitable[T]], settings: Settings | None = None) -> T:
@@ -44,10 +42,10 @@ def _with_sessions(use: Callable[[Sessions], Awaitable[T]], settings: Settings |
 
 def _duration(context: click.Context, option: click.Parameter, text: str) -> int:
     """90s, 30m, 12h or 7d -> seconds."""
-    found = _DURATION.fullmatch(text)
-    if found is None:
+    seconds = duration_s(text)
+    if seconds is None:
         raise click.BadParameter(f"{text!r} is no time such as 90s, 30m, 12h or 7d")
-    return int(found[1]) * _SECONDS[found[2]]
+    return seconds
 
 
 def _moment(context: click.Context, option: click.Parameter, text: str | None) -> int | None:
@@ -249,7 +247,7 @@ def replay(file: BinaryIO, speed: float) -> None:
         zcat calls.jsonl.gz | ecounters replay - --speed 1
     """
     settings = _settings()
-    progress = publishing.Progress("published")
+    progress = Progress("published")
     messages = publishing.read_log(file)
     pace = publishing.at_speed(speed)
     run_to_end(settings, publishing.publish(messages, settings.broker, settings.topic, pace, progress))
@@ -289,7 +287,7 @@ def simulate(
     from ecounters.simulator.world import Plan
     from ecounters.simulator.world import simulate as made_up
 
-    start_ms = int(time.time() * 1000) if start is None else start
+    start_ms = now_ms() if start is None else start
     plan = Plan(seed=seed, users=users, rate_per_s=rate, start_ms=start_ms, chaos=chaos)
     published = itertools.islice(made_up(plan), events)
     if out is not None:
@@ -298,11 +296,9 @@ def simulate(
         _write(out, (event.value for event in published))
         return
     settings = _settings()
-    messages = (
-        publishing.Outgoing(event.value, event.user_id, event.user_id is None, event.at_ms) for event in published
-    )
+    messages = (Outgoing(event.value, event.user_id, event.user_id is None, event.at_ms) for event in published)
     pace = publishing.by_the_clock if speed else publishing.at_speed(0)
-    progress = publishing.Progress("published")
+    progress = Progress("published")
     try:
         run_to_end(settings, publishing.publish(messages, settings.broker, settings.topic, pace, progress))
     except KeyboardInterrupt:
@@ -311,7 +307,7 @@ def simulate(
 
 
 def _write(out: BinaryIO, values: Iterator[bytes]) -> None:
-    progress = publishing.Progress("wrote")
+    progress = Progress("wrote")
     for value in values:
         out.write(value + b"\n")
         progress.add(1)

@@ -17,6 +17,7 @@ from aiohttp import web
 from aiokafka.errors import KafkaError
 
 from streams.app import Engine, build
+from streams.basics.text import one_line
 from streams.kafka.topics import TopicsSpec, ensure_topics
 from streams.settings.table import Settings
 from streams.web.server import Runner
@@ -120,9 +121,7 @@ async def _topics(settings: Settings, stop: asyncio.Event) -> int | None:
                 log.info("topic %s", line)
             return topics.partitions
         except (KafkaError, OSError) as error:
-            log.warning(
-                "Kafka at %s cannot be used yet, trying again: %s", settings.broker, " ".join(str(error).split())
-            )
+            log.warning("Kafka at %s cannot be used yet, trying again: %s", settings.broker, one_line(error))
         try:
             async with asyncio.timeout(TRY_AGAIN_S):
                 await stop.wait()

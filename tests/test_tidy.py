@@ -1,4 +1,4 @@
-"""Style that is kept by a test: import direction, no clock in the domain, sizes, and a README that knows everything."""
+"""Style that is kept by a test: a domain without input, output or clock, sizes, and a README that knows everything."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from streams.settings.table import SETTINGS
 from tests.support.readme import rendered
 
 ROOT = Path(__file__).parent.parent
-FILE_LINES_MAX = 400
+FILE_LINES_MAX = 350
 FUNCTION_LINES_MAX = 50
 
 DOMAIN = sorted((ROOT / "ecounters").rglob("*.py"))
@@ -47,9 +47,6 @@ CLOCKS = {
     "date.today": "a `now_ms` argument",
 }
 """Each ban names what to use in its place."""
-
-TOP = {"streams.cli", "streams.worker", "streams.local", "streams.commands"}
-"""What starts processes: imported by one another at most."""
 
 
 def relative(path: Path) -> str:
@@ -128,25 +125,11 @@ def test_the_recount_and_the_rest_of_the_domain_share_nothing(path: Path) -> Non
     assert not across(path, parsed(path)), f"{relative(path)}: the recount stands alone"
 
 
-@pytest.mark.parametrize("path", SHELL, ids=relative)
-def test_nothing_imports_back(path: Path) -> None:
-    """cli, worker -> app -> the other modules of streams/; and nothing of the program imports tests."""
-    module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-    found = list(imports(parsed(path)))
-    assert not [name for name in found if name.split(".")[0] == "tests"]
-    if any(module == top or module.startswith(top + ".") for top in TOP):
-        return
-    back = [name for name in found if any(name == top or name.startswith(top + ".") for top in TOP)]
-    assert not back, f"{relative(path)} imports {back}"
-    if module != "streams.app":
-        assert not [name for name in found if name == "streams.app" or name.startswith("streams.app.")]
-
-
 @pytest.mark.parametrize("path", [*DOMAIN, *SHELL, *TESTS], ids=relative)
 def test_files_and_functions_are_short(path: Path) -> None:
-    """A file has less than 400 lines, a function at most 50, whatever is in them."""
+    """A file has at most 350 lines, a function at most 50, whatever is in them."""
     lines = len(path.read_text(encoding="utf-8").splitlines())
-    assert lines < FILE_LINES_MAX, f"{relative(path)} has {lines} lines: split it by what changes together"
+    assert lines <= FILE_LINES_MAX, f"{relative(path)} has {lines} lines: split it by what changes together"
     assert not long_functions(parsed(path)), relative(path)
 
 
@@ -159,10 +142,8 @@ def test_the_checks_see_what_they_are_for() -> None:
     assert clocks_in(ast.parse("x = time.time()")) == ["time.time"]
     recount, state = ROOT / "ecounters" / "recount" / "call.py", ROOT / "ecounters" / "partition" / "state.py"
     assert across(recount, ast.parse("from ecounters.windows import day_of\nfrom ecounters.recount.parse import x"))
-    assert across(recount, ast.parse("from ecounters import windows")) == ["ecounters.windows.calendar"]
-    assert across(state, ast.parse("from ecounters import recount\nimport ecounters.partition.user")) == [
-        "ecounters.recount"
-    ]
+    assert across(recount, ast.parse("from ecounters import windows")) == ["ecounters.windows"]
+    assert across(state, ast.parse("from ecounters import recount\nimport ecounters.text")) == ["ecounters.recount"]
     assert across(recount, ast.parse("from ecounters.recount.parse import x\nimport json")) == []
     assert long_functions(ast.parse("def f():\n" + "    x = 1\n" * 50)) == ["f: 51 lines"]
     assert not long_functions(ast.parse("def f():\n" + "    x = 1\n" * 49))

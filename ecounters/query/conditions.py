@@ -11,9 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ecounters.errors import INVALID_PARAMETER, INVALID_TYPE, RequestRefused, shown
+from ecounters.errors import INVALID_PARAMETER, INVALID_TYPE, RequestRefused
 from ecounters.events.types import CALL_TYPES, STATUS_MAX, TEXT_MAX, campaign_of
 from ecounters.query.dates import DateCondition, read_date
+from ecounters.text import shown
 from ecounters.windows.cell import Dims
 
 CONDITIONS_MAX: Final = 32

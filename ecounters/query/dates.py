@@ -12,7 +12,8 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from ecounters.errors import INVALID_PARAMETER, INVALID_TYPE, RequestRefused, shown
+from ecounters.errors import INVALID_PARAMETER, INVALID_TYPE, RequestRefused
+from ecounters.text import shown
 from ecounters.windows.calendar import day_of, local_date, midnight, snap_outward
 
 

@@ -14,9 +14,9 @@ import click
 from ecounters.errors import RequestRefused
 from ecounters.query.dates import DateCondition, time_range
 from streams.access.sessions import Sessions
+from streams.basics.terminal import Progress
 from streams.commands.common import run_to_end, settings_with
 from streams.settings.table import Settings
-from streams.tools.publish import Progress
 
 if TYPE_CHECKING:  # what takes its time to load is loaded when it is used
     from streams.tools.audit import Options, Outcome
@@ -31,7 +31,7 @@ ANYWHERE: Final = frozenset({"0.0.0.0", "::"})
 
 def _range(option: str, op: str, text: str, zone: ZoneInfo, settings: Settings) -> tuple[int, int]:
     """The range of time that an option names, in whole windows; as in the API, and A..B besides."""
-    from streams.tools.workers import now_ms
+    from streams.basics.times import now_ms
 
     values = tuple(int(one) if re.fullmatch(r"[0-9]{1,15}", one) else one for one in text.split(".."))
     if len(values) > 2 or (len(values) == 2 and op != "eq"):
@@ -199,10 +199,10 @@ async def _explain(settings: Settings, user_id: str, counter: str, date: str) ->
 async def _list(settings: Settings, question: Question, time_of: Callable[[int], str]) -> None:
     from ecounters.recount.parse import partition_of
     from ecounters.recount.recount import Recount
+    from streams.basics.times import now_ms
     from streams.kafka.log_reader import log_reader
     from streams.tools.audit import limits_of
     from streams.tools.explain import Explanation
-    from streams.tools.workers import now_ms
 
     def own(partitions: int) -> int:
         return partition_of(question.user_id, partitions)

@@ -6,13 +6,13 @@ import asyncio
 import logging
 import os
 from collections.abc import Coroutine
-from datetime import datetime
 from typing import Any, TypeVar
 
 from aiokafka.errors import KafkaError
 from redis.exceptions import RedisError
 
 from ecounters.errors import Stop
+from streams.basics.text import one_line
 from streams.settings.table import PREFIX, Settings, load, masked
 
 T = TypeVar("T")
@@ -34,17 +34,3 @@ def run_to_end(settings: Settings, work: Coroutine[Any, Any, T]) -> T:
         raise Stop(f"Kafka at {settings.broker}: {one_line(error)}") from error
     except RedisError as error:
         raise Stop(f"Redis at {masked(settings.redis)}: {one_line(error)}") from error
-
-
-def one_line(error: BaseException) -> str:
-    """What an error says, on one line; its name if it says nothing."""
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-def moment_ms(text: str) -> int | None:
-    """RFC 3339 with an offset -> ms since 1970; None if it is none."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return None if moment.tzinfo is None else int(moment.timestamp() * 1000)

@@ -19,10 +19,12 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from ecounters.errors import Stop
 from ecounters.events.partitioner import partition_of
-from streams.commands.common import moment_ms, run_to_end, settings_with
+from streams.basics.terminal import Progress
+from streams.basics.times import duration_s, moment_ms, now_ms
+from streams.commands.common import run_to_end, settings_with
+from streams.kafka.publisher import publisher
 from streams.kafka.topics import count_partitions
 from streams.settings.table import Settings
-from streams.tools.publish import Progress, publisher
 
 Span = dict[Any, tuple[int, int]]
 """For each partition (aiokafka's TopicPartition) the first offset and the one after the last."""
@@ -34,9 +36,6 @@ STALLED_S: Final = 30.0
 """When nothing has come for so long, nothing will: aiokafka itself says nothing of a broker that is away."""
 REPLAY_BYTES_MAX: Final = 1_000_000
 """The events' topic takes 1 MiB; something larger was compressed when it came."""
-
-_AGO: Final = re.compile(r"([1-9][0-9]{0,8})([smhd])")
-_SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
 class StoredLetter(NamedTuple):
@@ -294,8 +293,8 @@ def _since(context: click.Context, option: click.Parameter, text: str | None) ->
     """90s, 30m, 2h or 1d ago, or RFC 3339 with an offset -> ms."""
     if text is None:
         return None
-    if ago := _AGO.fullmatch(text):
-        return max(0, int((time.time() - int(ago[1]) * _SECONDS[ago[2]]) * 1000))
+    if (ago_s := duration_s(text)) is not None:
+        return max(0, now_ms() - ago_s * 1000)
     moment = moment_ms(text)
     if moment is None:
         raise click.BadParameter(f"{text!r} is no time such as 30m, 2h, 1d or 2026-03-01T09:00:00+05:30")

@@ -22,6 +22,8 @@ from ecounters.partition.restoring import Restoring
 from ecounters.partition.state import PartitionState
 from streams.basics.slices import Slice, TimeSlices
 from streams.basics.tasks import end_tasks
+from streams.basics.text import one_line
+from streams.basics.times import now_ms
 from streams.engine.dead_letters import UncountedBuffer
 from streams.kafka.changelog_writer import ChangelogWriter, NotWritten, Outbox, read_changelog
 from streams.kafka.consumer import Batch
@@ -141,7 +143,7 @@ class OwnedPartition:
                 pause = RETRY_S[min(attempt, len(RETRY_S) - 1)]
                 log.warning(
                     "partition %s cannot be restored now, again in %s s: %s %s",
-                    self.partition, pause, type(error).__name__, " ".join(str(error).split()),
+                    self.partition, pause, type(error).__name__, one_line(error),
                 )  # fmt: skip
                 await asyncio.sleep(pause)
 
@@ -192,7 +194,7 @@ class OwnedPartition:
         except (OSError, KafkaError) as error:  # counting can go on without that topic
             log.warning(
                 "partition %s: if dead letters were left undecided is looked at when the next ones are written: %s %s",
-                self.partition, type(error).__name__, " ".join(str(error).split()),
+                self.partition, type(error).__name__, one_line(error),
             )  # fmt: skip
 
     async def _keep(self) -> None:
@@ -387,8 +389,3 @@ class OwnedPartition:
                 await turn.yield_if_used_up()
         assert outbox.last == POSITION  # what a position stands for must be in the log before it
         return misrouted
-
-
-def now_ms() -> int:
-    """The wall clock, in ms since the Unix epoch."""
-    return int(time.time() * 1000)

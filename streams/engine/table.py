@@ -1,8 +1,8 @@
 """The Faust table: the states of this worker's partitions, and what becomes of them when partitions come and go.
 
-It is keyed storage with a changelog, as any Faust table, but of whole partitions: ``OwnedPartition``. Faust's own ways to write
-and to recover a changelog each lose exactness or speed, so ``streams.engine.partition`` has ours, and ``StateManager`` puts it in
-the place of Faust's recovery.
+It is keyed storage with a changelog, as any Faust table, but of whole partitions: ``OwnedPartition``. Faust's own ways
+to write and to recover a changelog each lose exactness or speed. So ``streams.engine.partition`` has ours, and
+``StateManager`` puts it in the place of Faust's recovery.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from faust.types import TP
 from ecounters.events.partitioner import partition_of
 from ecounters.partition.records import Uncounted
 from streams.access.sessions import Sessions
+from streams.basics.text import one_line
 from streams.engine.partition import OwnedPartition, WorkerContext
 from streams.kafka.consumer import Batch, Consumer
 from streams.kafka.group import Assignor
@@ -154,7 +155,7 @@ class StateTable(Table[Any, Any]):
         except (IllegalStateError, KafkaError, TimeoutError) as error:
             # A rebalance has begun meanwhile, or the broker is away: the part asks again.
             part.followed = False
-            log.info("partition %s is not read yet: %s", part.partition, " ".join(str(error).split()))
+            log.info("partition %s is not read yet: %s", part.partition, one_line(error))
 
     def end_of(self, partition: int) -> tuple[int | None, float | None]:
         """(the partition's end, age of that knowledge in seconds); None: not known."""

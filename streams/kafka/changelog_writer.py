@@ -5,7 +5,8 @@ the broker, which from then on refuses whatever a worker with an older epoch sen
 So whoever lost the partition, however late it wakes up, cannot get another record into the log; and what is read by
 its successor after that is all there will ever be.
 
-What the broker aborts is what its coordinator knows to be open. It may have forgotten some: see ``streams.kafka.open_transactions``.
+What the broker aborts is what its coordinator knows to be open. It may have forgotten some: see
+``streams.kafka.open_transactions``.
 
 A cut is one transaction: calls, cells and position count together or not at all, however many batches it takes.
 """
@@ -26,6 +27,7 @@ from aiokafka.errors import IllegalOperation, KafkaError
 from ecounters.changelog.entries import Entry
 from streams.basics.slices import Slice, TimeSlices
 from streams.basics.tasks import end_tasks
+from streams.basics.text import one_line
 from streams.kafka.open_transactions import POLL_S, open_transactions, records_of, until_no_open_transaction
 
 log = logging.getLogger(__name__)
@@ -201,7 +203,7 @@ class ChangelogWriter:
                 await self._send(self._dlq, outbox.dlq)
                 await self._producer.commit_transaction()
         except (KafkaError, TimeoutError, *_ITS_OWN) as error:
-            raise NotWritten(f"{self._id}: {type(error).__name__} {' '.join(str(error).split())}") from error
+            raise NotWritten(f"{self._id}: {type(error).__name__} {one_line(error)}") from error
         self._had_letters = outbox.has_letters
 
     async def _before_a_transaction(self, outbox: Outbox) -> None:

@@ -21,6 +21,7 @@ from aiokafka.errors import ConsumerStoppedError, IllegalStateError, KafkaError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage, Message
 
+from streams.basics.text import one_line
 from streams.kafka.checksums import check_fetched
 from streams.kafka.group import Assignor, guard_coordinator
 
@@ -195,7 +196,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         try:
             await consumer.commit({driver.ensure_aiokafka_TP(tp): offset for tp, offset in offsets.items()})
         except (KafkaError, IllegalStateError) as error:
-            self.log.warning("Offsets were not committed: %s", " ".join(str(error).split()))
+            self.log.warning("Offsets were not committed: %s", one_line(error))
             return False
         return True
 

@@ -10,14 +10,13 @@ import asyncio
 import dataclasses
 import fcntl
 import os
-import shutil
 import signal
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
 import aiohttp
 import orjson
@@ -29,11 +28,12 @@ from ecounters.errors import Stop
 from ecounters.simulator.world import SWITCHES_MIN
 from streams.access.sessions import Sessions
 from streams.basics.tasks import end_tasks
-from streams.commands.common import one_line
+from streams.basics.terminal import Line
+from streams.basics.text import one_line
+from streams.kafka.publisher import Outgoing, publisher
 from streams.kafka.topics import TopicsSpec, count_partitions, ensure_topics
 from streams.local.embedded import SERVER, STOP_LIMIT_S, Child, Embedded, Guard, is_free, limit_event_retention
 from streams.settings.table import PREFIX, SETTINGS, RunOptions, Settings
-from streams.tools import publish as publishing
 
 USER: Final = "u1"
 """The first of the simulated accounts, and the one with the most calls."""
@@ -55,8 +55,6 @@ LOOK_S: Final = 0.2
 ASK_LIMIT_S: Final = 3.0
 BEHIND_SHOWN_MS: Final = 2_000
 TTY_S: Final = 1.0
-LOG_S: Final = 10.0
-"""A terminal's line is written over; a file gets a new one each time."""
 
 
 def run_all(options: RunOptions) -> int:
@@ -328,10 +326,10 @@ async def _holds_events(settings: Settings) -> bool:
 
 async def _restart_switches(settings: Settings, now_ms: int) -> None:
     """Say what a switch says when it comes up: the calls of the last run ended with it, though nobody saw how."""
-    async with publishing.publisher(settings.broker, settings.topic) as publisher:
+    async with publisher(settings.broker, settings.topic) as publishing:
         for switch in (f"sw{at + 1}" for at in range(SWITCHES_MIN)):
             event = {"id": f"up-{switch}-{now_ms}", "type": "switch.restarted", "ts": now_ms, "switchId": switch}
-            await publisher.put(publishing.Outgoing(orjson.dumps(event), None, True, None))
+            await publishing.put(Outgoing(orjson.dumps(event), None, True, None))
 
 
 def counters_line(answer: dict[str, Any], lag_ms: str) -> str:
@@ -346,41 +344,3 @@ def counters_line(answer: dict[str, Any], lag_ms: str) -> str:
         f"live {sum(told['LCT'].values()):,}  in IVR {sum(told['LIVR'].values()):,}  "
         + " ".join(f"{kind} {count:,}" for kind, count in live)
     )
-
-
-class Line:
-    """The last line of the output: on a terminal it is written over, elsewhere it is a new one now and then.
-
-    That nobody reads it (a closed terminal, a pipe into `head`) is no reason to end.
-    """
-
-    def __init__(self, to: TextIO | None = None) -> None:
-        self._to = to if to is not None else sys.stdout
-        self._tty = self._to.isatty()
-        self._open = False
-        self._next = 0.0
-
-    def show(self, text: str, *, now: bool = False) -> None:
-        """Show a line in place of the one shown. ``now``: also where there is no terminal, even if one just was."""
-        if self._tty:
-            self._write("\r" + text[: shutil.get_terminal_size().columns - 1] + "\x1b[K")
-            self._open = True
-        elif now or time.monotonic() >= self._next:
-            self._next = time.monotonic() + LOG_S
-            self._write(text + "\n")
-
-    def say(self, text: str) -> None:
-        """Print something that stays, in place of the line shown."""
-        self._write(("\r\x1b[K" if self._open else "") + text + "\n")
-        self._open = False
-
-    def end(self) -> None:
-        """Let the line shown stay as it is."""
-        if self._open:
-            self._write("\n")
-        self._open = False
-
-    def _write(self, text: str) -> None:
-        with suppress(OSError):
-            self._to.write(text)
-            self._to.flush()

@@ -20,10 +20,11 @@ from ecounters.recount.parse import partition_of
 from ecounters.recount.recount import BALANCES, GAUGES, KEYS, PAYLOAD, Recount
 from ecounters.windows.calendar import DAY_MS, HOUR_MS, WINDOW_MS, day_of
 from streams.access.sessions import OVERALL_COUNT, Sessions, UserInfo
+from streams.basics.terminal import Progress
+from streams.basics.times import now_ms
 from streams.kafka.log_reader import LogReader
 from streams.settings.table import Settings, zone_named
-from streams.tools.publish import Progress
-from streams.tools.workers import Told, Workers, now_ms
+from streams.tools.workers import Told, Workers
 
 FIELDS: Final = tuple(sorted(KEYS - set(PAYLOAD)))
 OF_NOW: Final = frozenset({*GAUGES, *BALANCES})

@@ -14,7 +14,8 @@ import aiohttp
 import orjson
 
 from ecounters.errors import Stop
-from streams.commands.common import one_line
+from streams.basics.text import one_line
+from streams.basics.times import now_ms
 from streams.web.api import COUNTERS_PATHS
 
 ANSWER_LIMIT_S: Final = 10.0
@@ -110,8 +111,3 @@ class Workers:
 
 def _ms(rfc3339: str) -> int:
     return (datetime.fromisoformat(rfc3339) - _EPOCH) // timedelta(milliseconds=1)
-
-
-def now_ms() -> int:
-    """The wall clock, in ms since the Unix epoch."""
-    return int(time.time() * 1000)

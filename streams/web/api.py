@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
@@ -12,6 +11,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from ecounters.query.request import BODY_BYTES_MAX, Request, parse_request
 from streams.access.sessions import Account
+from streams.basics.times import now_ms
 from streams.metrics.catalogue import Metrics
 from streams.web.compression import Sender
 from streams.web.dashboard import Dashboard, Store
@@ -92,7 +92,7 @@ class Api:
 
     async def _respond(self, request: web.Request, asked: Request) -> web.Response:
         account = await self._who(request, asked)
-        answer = await self._answers.answer(account, asked, int(time.time() * 1000))
+        answer = await self._answers.answer(account, asked, now_ms())
         return await self._sender.response(request, answer)
 
     async def _close(self, app: web.Application) -> None:

@@ -11,7 +11,6 @@ import asyncio
 import logging
 import random
 import socket
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -22,6 +21,7 @@ from aiohttp import HttpVersion11, hdrs, web
 from ecounters.errors import INTERNAL, INVALID_PARAMETER, RequestRefused
 from ecounters.query.request import Request, parse_request
 from streams.access.sessions import Account
+from streams.basics.times import now_ms
 from streams.metrics.catalogue import Metrics
 from streams.web.replies import Reply
 from streams.web.responses import COMMON_HEADERS, error_body
@@ -201,7 +201,7 @@ class Subject:
 
     async def _look(self) -> None:
         try:
-            answer = await self._answer(self.account, self._asked, int(time.time() * 1000))
+            answer = await self._answer(self.account, self._asked, now_ms())
         except RequestRefused as refused:
             if refused.http_status != 503:
                 raise

@@ -13,7 +13,8 @@ from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
 
-from ecounters.errors import RequestRefused, shown
+from ecounters.errors import RequestRefused
+from ecounters.text import shown
 from streams.metrics.catalogue import Metrics
 
 log = logging.getLogger(__name__)

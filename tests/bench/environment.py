@@ -19,9 +19,11 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from ecounters.errors import Stop
+from streams.basics.terminal import Progress
+from streams.kafka.publisher import Outgoing
 from streams.kafka.topics import TopicsSpec, ensure_topics
 from streams.local.embedded import Child, Embedded, Guard
-from streams.tools.publish import Outgoing, Progress, at_speed, publish
+from streams.tools.publish import at_speed, publish
 from tests.bench.measure import ends_of
 from tests.bench.report import say
 from tests.support.workers import ROOT, Place, Worker

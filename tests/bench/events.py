@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from ecounters.simulator.world import Plan, simulate
-from streams.tools.publish import Outgoing
+from streams.kafka.publisher import Outgoing
 
 SIMULATED: Final = Plan(start_ms=1_773_144_000_000, seed=1, users=50, rate_per_s=200.0, day_shape=False)
 """The log of the throughput: the same bytes in every run."""

@@ -16,7 +16,7 @@ from ecounters.errors import Stop
 from ecounters.events.partitioner import partition_of
 from ecounters.simulator.chaos import BREAKS
 from ecounters.simulator.world import simulate
-from streams.tools.publish import Outgoing, Publisher, publisher
+from streams.kafka.publisher import Outgoing, Publisher, publisher
 from tests.bench.environment import PARTITIONS, Stage
 from tests.bench.events import SIMULATED
 from tests.bench.latency import Load

@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import Any, Final
 
 from streams.access.sessions import Sessions
+from streams.kafka.publisher import publisher
 from streams.settings.table import Settings
-from streams.tools.publish import publisher
 from tests.bench.environment import PARTITIONS, Stage
 from tests.bench.events import simulated
 from tests.bench.http_client import CONNECTIONS, Asking

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from ecounters.errors import Stop
 from streams.access.sessions import Sessions
+from streams.kafka.publisher import Publisher, publisher
 from streams.settings.table import Settings
-from streams.tools.publish import Publisher, publisher
 from tests.bench.environment import PARTITIONS, Stage
 from tests.bench.events import Rounds, Switch
 from tests.bench.measure import told_by

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
-from streams.tools.publish import Outgoing
+from streams.kafka.publisher import Outgoing
 from tests.bench.environment import Stage, app_id
 from tests.bench.events import LIVE_EVENTS, Rounds, Switch, live_calls
 from tests.bench.measure import Asker, rss_bytes, until_accepted, until_committed

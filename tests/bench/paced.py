@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaProducer
 
 from ecounters.errors import Stop
 from ecounters.events.partitioner import partition_of
-from streams.tools.publish import Outgoing
+from streams.kafka.publisher import Outgoing
 
 EVERY_S: Final = 0.02
 """Between two lots; each is a batch for every partition."""

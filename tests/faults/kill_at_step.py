@@ -1,8 +1,8 @@
 """A worker that is struck by a signal at a chosen moment of its work: a fault injector outside of the product.
 
-``python -m tests.faults.kill_at_step --at sent --nth 3 [--signal STOP] [--clock-ahead 3600] worker`` runs ``ecounters worker``
-in this process, and sends this process the signal when it passes that point for the third time. What is decided is
-decided by the worker's own code, against a real broker; only the moment is ours.
+``python -m tests.faults.kill_at_step --at sent --nth 3 [--signal STOP] [--clock-ahead 3600] worker`` runs
+``ecounters worker`` in this process, and sends this process the signal when it passes that point for the third time.
+What is decided is decided by the worker's own code, against a real broker; only the moment is ours.
 """
 
 from __future__ import annotations
@@ -43,10 +43,14 @@ def _request(kind: str) -> Callable[..., bool]:
 
 
 _SEND: Final = "aiokafka.conn:AIOKafkaConnection.send"
+_STATE: Final = "ecounters.partition.state:PartitionState"
+_RESTORING: Final = "ecounters.partition.restoring:Restoring"
+_CONSUMER: Final = "streams.kafka.consumer"
+_TABLE: Final = "streams.engine.table:StateTable"
 _WRITER: Final = "streams.kafka.changelog_writer:ChangelogWriter"
 
 POINTS: Final = {
-    "apply": Point("ecounters.partition.state:PartitionState.apply", True, 20, "events applied, the batch not finished"),
+    "apply": Point(f"{_STATE}.apply", True, 20, "events applied, the batch not finished"),
     "cut": Point("streams.engine.partition:OwnedPartition._cut", True, 20, "a flush cut, nothing sent of it"),
     "begin": Point("aiokafka:AIOKafkaProducer.begin_transaction", True, 20, "a transaction begun, nothing sent in it"),
     "sent": Point(_SEND, True, 20, "a flush sent, its acknowledgement not waited for", _request("ProduceRequest")),
@@ -57,19 +61,19 @@ POINTS: Final = {
     ),
     "commit-sent": Point(_SEND, True, 20, "a commit sent, its answer not waited for", _request("EndTxnRequest")),
     "written": Point(f"{_WRITER}.write", True, 10, "a transaction committed, the worker does not know yet"),
-    "offset-commit": Point("streams.kafka.consumer:ConsumerThread._commit", False, 5, "before an offset's commit"),
-    "offset-committed": Point("streams.kafka.consumer:ConsumerThread._commit", True, 5, "after an offset's commit"),
+    "offset-commit": Point(f"{_CONSUMER}:ConsumerThread._commit", False, 5, "before an offset's commit"),
+    "offset-committed": Point(f"{_CONSUMER}:ConsumerThread._commit", True, 5, "after an offset's commit"),
     "republish": Point(
-        "streams.engine.table:StateTable.republish", True, 3, "misrouted events sent on, the flush not begun",
+        f"{_TABLE}.republish", True, 3, "misrouted events sent on, the flush not begun",
         lambda _, refused: bool(refused),
     ),
     "open": Point(f"{_WRITER}.open", True, 2, "a changelog taken over, nothing read of it"),
-    "read": Point("ecounters.partition.restoring:Restoring.take", True, 3, "a changelog read in part"),
-    "restore": Point("ecounters.partition.restoring:Restoring._make", True, 200, "a changelog read, the state made in part"),
-    "revoke": Point("streams.kafka.consumer:Consumer.on_partitions_revoked", False, 2, "a rebalance begun, nothing saved"),
-    "let-go": Point("streams.engine.table:StateTable.flush_before_revoke", True, 2, "saved for a rebalance or an end, not committed"),
-    "assigned": Point("streams.engine.table:StateTable.on_rebalance", True, 2, "partitions assigned, no flow yet"),
-    "stop": Point("streams.engine.table:StateTable.on_stop", False, 1, "told to end, nothing saved"),
+    "read": Point(f"{_RESTORING}.take", True, 3, "a changelog read in part"),
+    "restore": Point(f"{_RESTORING}._make", True, 200, "a changelog read, the state made in part"),
+    "revoke": Point(f"{_CONSUMER}:Consumer.on_partitions_revoked", False, 2, "a rebalance begun, nothing saved"),
+    "let-go": Point(f"{_TABLE}.flush_before_revoke", True, 2, "saved for a rebalance or an end, not committed"),
+    "assigned": Point(f"{_TABLE}.on_rebalance", True, 2, "partitions assigned, no flow yet"),
+    "stop": Point(f"{_TABLE}.on_stop", False, 1, "told to end, nothing saved"),
 }  # fmt: skip
 
 

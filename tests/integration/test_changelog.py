@@ -19,9 +19,11 @@ from aiokafka.record.memory_records import MemoryRecords
 from ecounters.changelog.entries import POSITION
 from ecounters.windows.calendar import HOUR_MS, window_of
 from streams.basics.slices import TimeSlices
+from streams.basics.terminal import Progress
 from streams.kafka.changelog_writer import read_changelog
+from streams.kafka.publisher import Outgoing
 from streams.kafka.topics import CHANGELOG_CONFIG
-from streams.tools.publish import Outgoing, Progress, at_speed, publish
+from streams.tools.publish import at_speed, publish
 from tests.bench.events import Rounds, Switch
 from tests.support.audit import wait_until_flushed
 from tests.support.workers import Place, Worker

@@ -19,11 +19,13 @@ from ecounters.errors import Stop
 from ecounters.events.partitioner import partition_of
 from ecounters.query.request import Request
 from streams.access.sessions import Sessions
+from streams.basics.terminal import Progress
 from streams.cli import main
+from streams.kafka.publisher import Outgoing
 from streams.kafka.topics import TopicsSpec, ensure_topics
 from streams.settings.table import SETTINGS, Settings, load
 from streams.tools import publish as publishing
-from streams.tools.publish import Outgoing, Progress, at_speed, publish, read_log
+from streams.tools.publish import at_speed, publish, read_log
 
 ROOT = Path(__file__).parent.parent.parent
 NOWHERE = "127.0.0.1:1"

@@ -25,9 +25,10 @@ import pytest
 from redis import Redis
 
 from ecounters.errors import Stop
+from streams.basics.terminal import Line
 from streams.cli import main
 from streams.local.embedded import Child, Embedded, Guard, free_ports, is_free
-from streams.local.run import Line, counters_line, environment, on_port
+from streams.local.run import counters_line, environment, on_port
 from streams.settings.table import load
 
 ROOT = Path(__file__).parent.parent.parent

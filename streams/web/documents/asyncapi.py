@@ -1,7 +1,7 @@
 """The AsyncAPI document: what switches publish and what is sent to the dead letters, from the code's own tables.
 
-Its JSON schemas take whatever ``ecounters.events.parse.parse`` takes. Where JSON Schema cannot say all of it (a number that
-is given as text must lie in a range too), they take more, never less. They are of draft 7, as AsyncAPI's own.
+Its JSON schemas take whatever ``ecounters.events.parse.parse`` takes. Where JSON Schema cannot say all of it (a number
+that is given as text must lie in a range too), they take more, never less. They are of draft 7, as AsyncAPI's own.
 """
 
 from __future__ import annotations

@@ -1,0 +1,31 @@
+"""Times: the wall clock, and the forms in which people write moments and durations."""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import datetime
+from typing import Final
+
+_DURATION: Final = re.compile(r"([1-9][0-9]{0,8})([smhd])")
+_UNIT_S: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+def now_ms() -> int:
+    """The wall clock, in ms since the Unix epoch."""
+    return int(time.time() * 1000)
+
+
+def moment_ms(text: str) -> int | None:
+    """RFC 3339 with an offset -> ms since the Unix epoch; None for any other text."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return None if moment.tzinfo is None else int(moment.timestamp() * 1000)
+
+
+def duration_s(text: str) -> int | None:
+    """90s, 30m, 12h or 7d -> seconds; None for any other text."""
+    match = _DURATION.fullmatch(text)
+    return None if match is None else int(match[1]) * _UNIT_S[match[2]]
