@@ -61,7 +61,9 @@ def build(settings: Settings, partitions: int) -> Engine:
     metrics = Metrics.create(CollectorRegistry())
     sessions = Sessions.connect(settings)
     turns = TimeSlices(settings.slice_ms)
-    table.configure(WorkerContext(settings, _policy(settings), partitions, metrics, table, app.crash, turns), sessions)
+    table.configure(
+        WorkerContext(settings, _policy(settings), partitions, metrics, table, app.crash, turns), sessions.zone_of
+    )
     add_agent(app, settings.topic, table)
     answers = ReplyCache(settings.keep_days * 86_400_000)
     anywhere = PeerRouter(answers, table, lambda: settings.secret or cast(Assignor, app.assignor).secret, metrics)

@@ -50,6 +50,9 @@ MARKS_MAX: Final = 100
 RETRY_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
 """Pauses between tries to restore; the last one goes on."""
 
+ZoneOf = Callable[[str], Awaitable[ZoneInfo | None]]
+"""A user's id -> the user's time zone, or None if the user is not known or Redis is away. ValueError: no such zone."""
+
 
 class Feed(Protocol):
     """What a part asks of the consumer."""
@@ -282,7 +285,7 @@ class OwnedPartition:
                     if at % CUT_STEP == CUT_STEP - 1:
                         await turn.yield_if_used_up()
 
-    async def roll_up(self, zone_of: Callable[[str], Awaitable[ZoneInfo | None]]) -> None:
+    async def roll_up(self, zone_of: ZoneOf) -> None:
         """Make days of old windows, of all users whose zone can be had."""
         state = self.state
         if state is None or not self.live:

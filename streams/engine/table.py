@@ -20,12 +20,11 @@ from faust.types import TP
 
 from ecounters.events.partitioner import partition_of
 from ecounters.partition.records import Uncounted
-from streams.access.sessions import Sessions
 from streams.basics.text import one_line
-from streams.engine.partition import OwnedPartition, WorkerContext
+from streams.engine.partition import OwnedPartition, WorkerContext, ZoneOf
+from streams.engine.view import PartitionView
 from streams.kafka.consumer import Batch, Consumer
 from streams.kafka.group import Assignor
-from streams.web.replies import PartitionView
 
 log = logging.getLogger(__name__)
 
@@ -42,14 +41,14 @@ class StateTable(Table[Any, Any]):
         super().__init__(app, **options)
         self.parts: dict[int, OwnedPartition] = {}
         self._context: WorkerContext
-        self._sessions: Sessions
+        self._zone_of: ZoneOf
         self._topic = ""
         self._roller: asyncio.Task[None] | None = None
 
-    def configure(self, context: WorkerContext, sessions: Sessions) -> None:
+    def configure(self, context: WorkerContext, zone_of: ZoneOf) -> None:
         """Before the app is started."""
         self._context = context
-        self._sessions = sessions
+        self._zone_of = zone_of
         self._topic = context.settings.topic
 
     async def on_start(self) -> None:
@@ -177,7 +176,7 @@ class StateTable(Table[Any, Any]):
 
     # ------------------------------------------------------------------------------------------- its states
 
-    def place_of(self, user_id: str) -> PartitionView | None:
+    def view_of(self, user_id: str) -> PartitionView | None:
         """A user's partition for answers; None while this worker has not got it."""
         part = self.parts.get(partition_of(user_id, self._context.partitions))
         if part is None or part.state is None:
@@ -195,7 +194,7 @@ class StateTable(Table[Any, Any]):
             while True:
                 await asyncio.sleep(ROLL_UP_S)
                 for part in list(self.parts.values()):
-                    await part.roll_up(self._sessions.zone_of)
+                    await part.roll_up(self._zone_of)
         except Exception as error:
             log.exception("windows could not be made days: this must not happen")
             await self._context.fail(error)

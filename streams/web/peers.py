@@ -23,9 +23,10 @@ from aiohttp import web
 from ecounters.errors import API_ERRORS, INTERNAL, RequestRefused
 from ecounters.query.request import BODY_BYTES_MAX, Request, parse_forwarded
 from streams.access.sessions import Account
+from streams.engine.view import PartitionView
 from streams.metrics.catalogue import Metrics
 from streams.settings.table import zone_named
-from streams.web.replies import PartitionView, Reply, ReplyCache
+from streams.web.replies import Reply, ReplyCache
 from streams.web.responses import body_of
 
 log = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ NOT_SIGNED: Final = 403
 class PartitionDirectory(Protocol):
     """Where states are found, here and elsewhere."""
 
-    def place_of(self, user_id: str) -> PartitionView | None:
+    def view_of(self, user_id: str) -> PartitionView | None:
         """The user's partition, or None while this worker has not got it (restored)."""
 
     def address_of(self, user_id: str) -> str | None:
@@ -75,7 +76,7 @@ class PeerRouter:
 
     async def answer(self, account: Account, request: Request, now_ms: int) -> Reply:
         """The answer to one request, or Refused: 1000 for its dates, 503 while nobody has the partition."""
-        if (place := self._owners.place_of(account.user_id)) is not None:
+        if (place := self._owners.view_of(account.user_id)) is not None:
             return self._answers.answer(place, account, request, now_ms)
         url = self._owners.address_of(account.user_id)
         secret = self._secret()
@@ -96,7 +97,7 @@ class PeerRouter:
         if abs(now_ms - question["at"]) > SIGNED_FOR_MS:
             return web.Response(status=NOT_SIGNED)
         account = Account(question["userId"], zone_named(question["zone"]))
-        if (place := self._owners.place_of(account.user_id)) is None:
+        if (place := self._owners.view_of(account.user_id)) is None:
             return web.Response(status=NOT_OWNED)
         answer = self._answers.answer(place, account, parse_forwarded(question["asked"]), now_ms)
         return web.Response(body=answer.body, headers=answer.headers)

@@ -5,28 +5,20 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, NamedTuple
+from typing import Final
 
-from ecounters.partition.state import PartitionState
 from ecounters.partition.user import User
 from ecounters.query.dates import time_range
 from ecounters.query.request import Request
 from ecounters.reports.payload import Totals, body, etag, message
 from ecounters.reports.series import Series
 from streams.access.sessions import Account
+from streams.engine.view import PartitionView
 
 KEPT_ANSWERS_MAX: Final = 4_096
 """Different (user, range, what is asked for) whose bytes are kept; some 1 KB each."""
 KEPT_BYTES_MAX: Final = 64_000_000
 """Of all of these: a series has up to 1 MB."""
-
-
-class PartitionView(NamedTuple):
-    """A user's partition as this worker has it. ``lag_ms``: how far behind its end; ``fresh``: the feed goes on."""
-
-    state: PartitionState
-    lag_ms: int
-    fresh: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ import streams.web.replies
 from ecounters.query.request import Request, parse_request
 from ecounters.windows.calendar import DAY_MS
 from streams.access.sessions import Account
-from streams.web.replies import PartitionView, Reply, ReplyCache
+from streams.engine.view import PartitionView
+from streams.web.replies import Reply, ReplyCache
 from tests.support.builders import Feed, call, ms
 
 UTC = ZoneInfo("UTC")
