@@ -21,7 +21,7 @@ from streams.kafka.consumer import broker_urls
 from streams.kafka.group import Assignor
 from streams.metrics.catalogue import Metrics
 from streams.settings.table import Settings
-from streams.web.api import COUNTERS_PATHS, SERIES_PATHS, STREAM_PATHS, Api
+from streams.web.api import Api
 from streams.web.docs import Docs
 from streams.web.peers import PeerRouter
 from streams.web.replies import ReplyCache
@@ -69,7 +69,7 @@ def build(settings: Settings, partitions: int) -> Engine:
     anywhere = PeerRouter(answers, table, lambda: settings.secret or cast(Assignor, app.assignor).secret, metrics)
     door = ThrottledLogin(sessions, Throttle(settings.throttle_per_min))
     health = WorkerHealth(app, table, settings, metrics)
-    docs = Docs(settings.topic, COUNTERS_PATHS, SERIES_PATHS, STREAM_PATHS)
+    docs = Docs(settings.topic)
     api = Api(door.authorize, sessions, anywhere, health, metrics, settings.proxies, docs)
     return Engine(app, table, sessions, api)
 

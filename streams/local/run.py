@@ -34,6 +34,7 @@ from streams.kafka.publisher import Outgoing, publisher
 from streams.kafka.topics import TopicsSpec, count_partitions, ensure_topics
 from streams.local.embedded import SERVER, STOP_LIMIT_S, Child, Embedded, Guard, is_free, limit_event_retention
 from streams.settings.table import PREFIX, SETTINGS, RunOptions, Settings
+from streams.web.paths import COUNTERS_PATHS, DASHBOARD_PATH, READY_PATH
 
 USER: Final = "u1"
 """The first of the simulated accounts, and the one with the most calls."""
@@ -48,8 +49,6 @@ WORKER: Final = "worker"
 END_LIMITS_S: Final = {SIMULATOR: 3.0, WORKER: 8.0, SERVER: STOP_LIMIT_S}
 """A worker needs 5 s at most to save; killed, it loses nothing that it would not read again."""
 
-COUNTERS_PATH: Final = "/api/v2/overallCount/Ecounters"
-DASHBOARD_PATH: Final = "/dashboard"
 PORTS_TRIED: Final = 100
 LOOK_S: Final = 0.2
 ASK_LIMIT_S: Final = 3.0
@@ -224,7 +223,7 @@ class _Run:
         began = time.monotonic()
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ASK_LIMIT_S)) as session:
             while True:
-                why = await _not_ready(session, self._url + "/readyz")
+                why = await _not_ready(session, self._url + READY_PATH)
                 if why is None:
                     return
                 self._line.show(f"waiting for the worker, {time.monotonic() - began:.0f} s: {why}")
@@ -262,7 +261,7 @@ class _Run:
             "",
             "Ask for the counters:",
             "",
-            f"  curl -s -d '{body}' {self._url}{COUNTERS_PATH}",
+            f"  curl -s -d '{body}' {self._url}{COUNTERS_PATHS[0]}",
             "",
             "Ctrl-C ends it; the data stays." + ("" if self._options.simulate else " No switches are simulated."),
             "",
@@ -277,7 +276,7 @@ class _Run:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ASK_LIMIT_S)) as session:
             while True:
                 try:
-                    async with session.post(self._url + COUNTERS_PATH, json=body) as response:
+                    async with session.post(self._url + COUNTERS_PATHS[0], json=body) as response:
                         answer = await response.json()
                         self._line.show(counters_line(answer, response.headers.get("X-Ecounters-Lag-Ms", "0")))
                 except (aiohttp.ClientError, TimeoutError, ValueError) as error:

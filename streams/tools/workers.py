@@ -16,7 +16,7 @@ import orjson
 from ecounters.errors import Stop
 from streams.basics.text import one_line
 from streams.basics.times import now_ms
-from streams.web.api import COUNTERS_PATHS
+from streams.web.paths import COUNTERS_PATHS
 
 ANSWER_LIMIT_S: Final = 10.0
 WAIT_LIMIT_S: Final = 60.0

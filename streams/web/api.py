@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Final, Protocol
+from typing import Protocol
 
 from aiohttp import web
 from prometheus_client import generate_latest
@@ -16,13 +16,18 @@ from streams.metrics.catalogue import Metrics
 from streams.web.compression import Sender
 from streams.web.dashboard import Dashboard, Store
 from streams.web.docs import Docs
-from streams.web.peers import ANSWER_PATH, PeerRouter
+from streams.web.paths import (
+    COUNTERS_PATHS,
+    HEALTH_PATH,
+    METRICS_PATH,
+    PEER_PATH,
+    READY_PATH,
+    SERIES_PATHS,
+    STREAM_PATHS,
+)
+from streams.web.peers import PeerRouter
 from streams.web.push import Streams
 from streams.web.responses import body_of, client_address, json_response, middleware, plain_error
-
-COUNTERS_PATHS: Final = ("/api/v2/overallCount/Ecounters", "/deepcall/api/v2/overallCount/Ecounters")
-SERIES_PATHS: Final = ("/api/v2/overallCount/series", "/deepcall/api/v2/overallCount/series")
-STREAM_PATHS: Final = ("/api/v2/overallCount/stream", "/deepcall/api/v2/overallCount/stream")
 
 
 class Health(Protocol):
@@ -70,15 +75,15 @@ class Api:
         for path in SERIES_PATHS:
             app.router.add_post(path, self.series)
             app.router.add_options(path, self.options)
-        app.router.add_post(ANSWER_PATH, self._answers.answer_peer)
+        app.router.add_post(PEER_PATH, self._answers.answer_peer)
         app.on_cleanup.append(self._close)
         for path in STREAM_PATHS:
             app.router.add_get(path, self.streams.stream, allow_head=False)
             app.router.add_options(path, self.options)
         self._dashboard.add_to(app.router)
-        app.router.add_get("/healthz", self.healthz)
-        app.router.add_get("/readyz", self.readyz)
-        app.router.add_get("/metrics", self.metrics)
+        app.router.add_get(HEALTH_PATH, self.healthz)
+        app.router.add_get(READY_PATH, self.readyz)
+        app.router.add_get(METRICS_PATH, self.metrics)
         self._docs.add_to(app)
         return app
 

@@ -22,12 +22,12 @@ from redis.exceptions import RedisError
 from ecounters.errors import API_ERRORS, DENIED, INVALID_PARAMETER, NO_STORE, NO_USER, RequestRefused, Stop
 from ecounters.query.request import Request, parse_object, read_request
 from streams.access.sessions import Account
+from streams.web.paths import DASHBOARD_PATH
 from streams.web.push import COOKIE, Authorize
 from streams.web.responses import body_of, json_response
 
 log = logging.getLogger(__name__)
 
-PATH: Final = "/dashboard"
 SESSION_S: Final = 30 * 86_400
 """How long a log-in lasts: a screen on a wall has nobody who logs in every morning."""
 FOREVER: Final = "public, max-age=31536000, immutable"
@@ -107,13 +107,13 @@ class Dashboard:
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Its routes."""
-        router.add_get(PATH, self.page)
-        router.add_get(f"{PATH}/", self.page)
-        router.add_get(f"{PATH}/files/{{version}}/{{name}}", self.file)
-        router.add_get(f"{PATH}/session", self.session)
-        router.add_post(f"{PATH}/login", self.login)
-        router.add_post(f"{PATH}/logout", self.logout)
-        router.add_post(f"{PATH}/series", self.series)
+        router.add_get(DASHBOARD_PATH, self.page)
+        router.add_get(f"{DASHBOARD_PATH}/", self.page)
+        router.add_get(f"{DASHBOARD_PATH}/files/{{version}}/{{name}}", self.file)
+        router.add_get(f"{DASHBOARD_PATH}/session", self.session)
+        router.add_post(f"{DASHBOARD_PATH}/login", self.login)
+        router.add_post(f"{DASHBOARD_PATH}/logout", self.logout)
+        router.add_post(f"{DASHBOARD_PATH}/series", self.series)
 
     async def page(self, request: web.Request) -> web.Response:
         """GET /dashboard: the page, which has nothing in it that is anybody's."""

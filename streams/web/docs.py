@@ -10,6 +10,7 @@ import orjson
 from aiohttp import web
 
 from streams.web.documents import asyncapi, openapi
+from streams.web.paths import ASYNCAPI_PATH, COUNTERS_PATHS, DOCS_PATH, OPENAPI_PATH, SERIES_PATHS, STREAM_PATHS
 from streams.web.responses import COMMON_HEADERS, json_response
 
 SWAGGER_UI: Final = Path(str(distribution("flask-swagger-ui").locate_file("flask_swagger_ui/dist")))
@@ -33,20 +34,22 @@ PAGE_HEADERS: Final = {"Content-Security-Policy": POLICY, "X-Content-Type-Option
 
 
 class Docs:
-    """The routes. ``topic``: of the events; ``paths``: those of counters, series and stream."""
+    """The routes of the documents. ``topic``: the topic that producers publish events to."""
 
-    def __init__(self, topic: str, *paths: tuple[str, ...]) -> None:
+    def __init__(self, topic: str) -> None:
         known = version("ecounters")
-        self._openapi = orjson.dumps(openapi.document(known, COMMON_HEADERS, *paths))
+        self._openapi = orjson.dumps(
+            openapi.document(known, COMMON_HEADERS, COUNTERS_PATHS, SERIES_PATHS, STREAM_PATHS)
+        )
         self._asyncapi = orjson.dumps(asyncapi.document(known, topic))
         self._page = (OWN / "docs.html").read_bytes()
 
     def add_to(self, app: web.Application) -> None:
         """Add the routes."""
-        app.router.add_get("/openapi.json", self.openapi)
-        app.router.add_get("/asyncapi.json", self.asyncapi)
-        app.router.add_get("/docs", self.page)
-        app.router.add_get(f"/docs/{{name:{'|'.join(FILES)}}}", self.file)
+        app.router.add_get(OPENAPI_PATH, self.openapi)
+        app.router.add_get(ASYNCAPI_PATH, self.asyncapi)
+        app.router.add_get(DOCS_PATH, self.page)
+        app.router.add_get(f"{DOCS_PATH}/{{name:{'|'.join(FILES)}}}", self.file)
 
     async def openapi(self, request: web.Request) -> web.Response:
         """GET /openapi.json."""

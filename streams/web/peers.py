@@ -26,12 +26,12 @@ from streams.access.sessions import Account
 from streams.engine.view import PartitionView
 from streams.metrics.catalogue import Metrics
 from streams.settings.table import zone_named
+from streams.web.paths import PEER_PATH
 from streams.web.replies import Reply, ReplyCache
 from streams.web.responses import body_of
 
 log = logging.getLogger(__name__)
 
-ANSWER_PATH: Final = "/internal/answer"
 SIGNATURE: Final = "X-Ecounters-Signature"
 HOP_LIMIT_S: Final = 2.0
 """For one question to another worker, all in all."""
@@ -112,7 +112,7 @@ class PeerRouter:
         headers = {SIGNATURE: _signature(secret, content), "Content-Type": "application/json"}
         try:
             async with self._pool().post(
-                url + ANSWER_PATH, data=content, headers=headers, allow_redirects=False
+                url + PEER_PATH, data=content, headers=headers, allow_redirects=False
             ) as reply:
                 body = await reply.read()
         except (aiohttp.ClientError, OSError) as error:

@@ -10,13 +10,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from streams.web.paths import SERIES_PATHS
 from tests.integration.test_replies import Now, publish, told_when
 from tests.support.audit import TOKEN, add_users
 from tests.support.listening import Listening
 from tests.support.workers import Place, Reply, Worker
 
 JSON = {"Content-Type": "application/json"}
-SERIES = "/api/v2/overallCount/series"
+SERIES = SERIES_PATHS[0]
 
 
 @pytest.fixture

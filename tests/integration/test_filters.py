@@ -7,13 +7,14 @@ from typing import Any
 
 from ecounters.recount.recount import Recount
 from ecounters.simulator.world import Plan
+from streams.web.paths import SERIES_PATHS
 from tests.support.audit import SLACK_MS, TOKEN, add_users, recounts, wait_until_flushed
 from tests.support.builders import ALL_FIELDS
 from tests.support.feed import Feed, made_up, yesterday_ms
 from tests.support.workers import PATH, Place, Worker
 
 DAY_MS = 86_400_000
-SERIES = PATH.replace("Ecounters", "series")
+SERIES = SERIES_PATHS[0]
 USERS = ("u1", "u2", "u3")
 
 FILTERS: list[list[dict[str, Any]]] = [

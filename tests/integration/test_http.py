@@ -21,6 +21,7 @@ from streams.access.sessions import Sessions
 from streams.settings.table import Settings
 from streams.web import responses
 from streams.web import server as serving
+from streams.web.paths import PEER_PATH
 from tests.integration.test_replies import HEADERS, Now, publish, ssid_of, told_when
 from tests.support.audit import TOKEN, add_users
 from tests.support.builders import ALL_FIELDS
@@ -215,7 +216,7 @@ def test_a_coded_body_is_refused_unread_on_any_path(worker: Worker) -> None:
     """415, though it is right, broken or a bomb, and before it comes; a body that is as it is goes on to be taken."""
     body = json.dumps(GOOD).encode()
     told = "Invalid parameter: Content-Encoding {} is not taken: send the body as it is"
-    ways = [("POST", PATH), ("POST", "/internal/answer"), ("GET", PATH), ("GET", "/healthz"), ("PUT", "/nowhere")]
+    ways = [("POST", PATH), ("POST", PEER_PATH), ("GET", PATH), ("GET", "/healthz"), ("PUT", "/nowhere")]
     packed = bomb()
     assert len(packed) < 2_000
     for method, path in ways:

@@ -20,8 +20,8 @@ from ecounters.simulator.world import Plan
 from streams.app import build
 from streams.kafka.topics import TopicsSpec, ensure_topics
 from streams.settings.table import Settings, load
-from streams.web.api import COUNTERS_PATHS, SERIES_PATHS, STREAM_PATHS
 from streams.web.documents.openapi import document
+from streams.web.paths import COUNTERS_PATHS, SERIES_PATHS, STREAM_PATHS
 from streams.web.responses import COMMON_HEADERS
 from tests.support.audit import TOKEN, add_users, wait_until_flushed
 from tests.support.feed import Feed, made_up, yesterday_ms

@@ -18,6 +18,7 @@ import pytest
 
 from ecounters.events.partitioner import partition_of
 from ecounters.simulator.world import Published
+from streams.web.paths import PEER_PATH
 from tests.support.audit import TOKEN, add_users, wait_until_flushed
 from tests.support.builders import CallScript, encoded
 from tests.support.feed import publish
@@ -233,7 +234,7 @@ def test_only_workers_ask_without_credentials(place: Place) -> None:
         now_ms = int(time.time() * 1000)
         content, headers = signed(SECRET, now_ms)
         expected = all_answer([worker])["u0"]
-        assert worker.request("POST", "/internal/answer", content, headers).body == expected
+        assert worker.request("POST", PEER_PATH, content, headers).body == expected
         for body, given in (
             (content, {}),
             (content, {"X-Ecounters-Signature": ""}),
@@ -244,7 +245,7 @@ def test_only_workers_ask_without_credentials(place: Place) -> None:
             signed(SECRET, now_ms - 400_000),
             signed(SECRET, now_ms + 400_000),
         ):
-            refused = worker.request("POST", "/internal/answer", body, given)
+            refused = worker.request("POST", PEER_PATH, body, given)
             assert (refused.status, refused.body) == (403, b"")
         assert SECRET not in worker.log.read_text()
 

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple, Self
 from urllib.parse import urlencode
 
+from streams.web.paths import STREAM_PATHS
 from tests.support.workers import Reply, Worker
 
-STREAM: Final = "/api/v2/overallCount/stream"
+STREAM: Final = STREAM_PATHS[0]
 LIMIT_S: Final = 20.0
 
 

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from streams.local.embedded import free_ports
+from streams.web.paths import COUNTERS_PATHS, METRICS_PATH, READY_PATH
 
 ROOT: Final = Path(__file__).parent.parent.parent
-PATH: Final = "/api/v2/overallCount/Ecounters"
+PATH: Final = COUNTERS_PATHS[0]
 READY_LIMIT_S: Final = 60.0
 END_LIMIT_S: Final = 20.0
 
@@ -160,7 +161,7 @@ class Worker:
 
     def metric(self, name: str) -> float:
         """A metric without labels, or the sum over its labels."""
-        text = self.request("GET", "/metrics").body.decode()
+        text = self.request("GET", METRICS_PATH).body.decode()
         rows = [line.rsplit(" ", 1) for line in text.splitlines() if line.split("{")[0].split(" ")[0] == name]
         assert rows, f"there is no metric {name}"
         return sum(float(value) for _, value in rows)
@@ -168,7 +169,7 @@ class Worker:
     def not_ready(self) -> str:
         """Why it is not ready; "" if it is."""
         try:
-            reply = self.request("GET", "/readyz")
+            reply = self.request("GET", READY_PATH)
         except (OSError, http.client.HTTPException) as error:
             return str(error)
         return "" if reply.status == 200 else str(reply.json["message"])

@@ -16,6 +16,15 @@ from streams.web.documents.schemas import (
     series_parameters,
     steps,
 )
+from streams.web.paths import (
+    ASYNCAPI_PATH,
+    DASHBOARD_PATH,
+    DOCS_PATH,
+    HEALTH_PATH,
+    METRICS_PATH,
+    OPENAPI_PATH,
+    READY_PATH,
+)
 
 JSON: Final = "application/json"
 
@@ -198,13 +207,13 @@ def _worker(always: Mapping[str, Any]) -> dict[str, Any]:
     not_ready = _errors((503,), always)["503"] | {"description": "Why not", "content": _content(error([1000]))}
     not_ready["headers"] = dict(always)
     return {
-        "/healthz": _get("healthz", "The process is alive", _content(status), always),
-        "/readyz": _get("readyz", "Restored, connected, and not far behind", _content(status), always, not_ready),
-        "/metrics": _get("metrics", "For Prometheus", _text("text/plain"), always),
-        "/openapi.json": _get("openapi", "This document", _content({"type": "object"}), always),
-        "/asyncapi.json": _get("asyncapi", "The events, machine readable", _content({"type": "object"}), always),
-        "/dashboard": _get("dashboard", "A live page of the counters", _text("text/html"), always),
-        "/docs": _get("docs", "This document, for people", _text("text/html"), always),
+        HEALTH_PATH: _get("healthz", "The process is alive", _content(status), always),
+        READY_PATH: _get("readyz", "Restored, connected, and not far behind", _content(status), always, not_ready),
+        METRICS_PATH: _get("metrics", "For Prometheus", _text("text/plain"), always),
+        OPENAPI_PATH: _get("openapi", "This document", _content({"type": "object"}), always),
+        ASYNCAPI_PATH: _get("asyncapi", "The events, machine readable", _content({"type": "object"}), always),
+        DASHBOARD_PATH: _get("dashboard", "A live page of the counters", _text("text/html"), always),
+        DOCS_PATH: _get("docs", "This document, for people", _text("text/html"), always),
     }
 
 

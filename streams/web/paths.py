@@ -1,0 +1,35 @@
+"""Every path that a worker serves. Routes, API documents, commands and tests take the paths from this file.
+
+The counters, the series and the stream are each served at two paths: the vendor's, and the same below ``/deepcall``.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+COUNTERS_PATHS: Final = ("/api/v2/overallCount/Ecounters", "/deepcall/api/v2/overallCount/Ecounters")
+"""POST: all counters of one account."""
+SERIES_PATHS: Final = ("/api/v2/overallCount/series", "/deepcall/api/v2/overallCount/series")
+"""POST: the counters of one account, step by step."""
+STREAM_PATHS: Final = ("/api/v2/overallCount/stream", "/deepcall/api/v2/overallCount/stream")
+"""GET: the counters of one account as they change, as Server-Sent Events."""
+
+PEER_PATH: Final = "/internal/answer"
+"""POST: another worker's query for a user whose partition is on this worker."""
+
+DASHBOARD_PATH: Final = "/dashboard"
+"""GET: the dashboard's page. Its files, its log-in and its series are below this path."""
+
+HEALTH_PATH: Final = "/healthz"
+"""GET: 200 as long as the process serves."""
+READY_PATH: Final = "/readyz"
+"""GET: 200 if requests should be sent to this worker, else 503 with the reason."""
+METRICS_PATH: Final = "/metrics"
+"""GET: the metrics, in Prometheus' text format."""
+
+OPENAPI_PATH: Final = "/openapi.json"
+"""GET: the HTTP API as an OpenAPI document."""
+ASYNCAPI_PATH: Final = "/asyncapi.json"
+"""GET: the events that producers publish, as an AsyncAPI document."""
+DOCS_PATH: Final = "/docs"
+"""GET: the OpenAPI document as a page. Its files are below this path."""
