@@ -16,8 +16,8 @@ from ecounters.counters.definitions import FIELDS
 from ecounters.errors import INVALID_PARAMETER, INVALID_TYPE, NO_USER, RequestRefused
 from ecounters.query.conditions import CONDITIONS_MAX, Where, read_filter
 from ecounters.query.dates import DateCondition
-from ecounters.reports.series import INTERVALS
 from ecounters.text import shown
+from ecounters.windows.steps import INTERVALS
 
 BODY_BYTES_MAX: Final = 65_536
 FIELDS_MAX: Final = 1_000

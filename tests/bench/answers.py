@@ -12,8 +12,9 @@ from ecounters.partition.state import PartitionState
 from ecounters.partition.user import User
 from ecounters.query.request import parse_request
 from ecounters.reports.payload import Totals, body, message
-from ecounters.reports.series import STEPS_MAX, Series
+from ecounters.reports.series import Series
 from ecounters.windows.calendar import WINDOW_MS
+from ecounters.windows.steps import STEPS_MAX
 from tests.bench.report import Table, median, say
 from tests.support.builders import ALL_FIELDS, T0_MS, LogRecord, call, encoded
 

@@ -25,8 +25,9 @@ from ecounters.query.request import Request, parse_forwarded, parse_request
 from ecounters.recount.filters import matches
 from ecounters.recount.recount import Recount
 from ecounters.reports.payload import Totals, message
-from ecounters.reports.series import INTERVALS, Series, steps
+from ecounters.reports.series import Series
 from ecounters.windows.calendar import DAY_MS, HOUR_MS, MINUTE_MS, WINDOW_MS
+from ecounters.windows.steps import INTERVALS, steps
 from tests.support.builders import ALL_FIELDS, T0_MS, LogRecord, answer_of, restored
 from tests.support.chaos import PARTITIONS, USERS, Step, chaotic
 from tests.support.filters import VALUES, filters

@@ -11,7 +11,7 @@ from ecounters.query import conditions, dates
 from ecounters.query.conditions import CONDITIONS_MAX, VALUES_MAX
 from ecounters.query.request import CREDENTIAL_MAX, FIELDS_MAX, PARAMETERS
 from ecounters.reports.payload import LIVE_KINDS
-from ecounters.reports.series import INTERVALS, STEPS_MAX
+from ecounters.windows.steps import INTERVALS, STEPS_MAX
 
 Schema = dict[str, Any]
 
