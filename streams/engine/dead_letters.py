@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ecounters.partition.records import MISROUTED, Uncounted
-from streams.kafka.changelog_writer import DeadLetter, Headers
+from streams.kafka.outbox import DeadLetter, Headers
 from streams.metrics.catalogue import Metrics
 
 LETTER_BYTES: Final = 400

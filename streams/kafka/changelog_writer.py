@@ -15,20 +15,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import suppress
-from itertools import islice
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.consumer.fetcher import FetchResult
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import IllegalOperation, KafkaError
 
-from ecounters.changelog.entries import Entry
-from streams.basics.slices import Slice, TimeSlices
 from streams.basics.tasks import end_tasks
 from streams.basics.text import one_line
 from streams.kafka.open_transactions import POLL_S, open_transactions, records_of, until_no_open_transaction
+from streams.kafka.outbox import Outbox
 
 log = logging.getLogger(__name__)
 
@@ -41,65 +37,15 @@ LIMIT_S: Final = 15.0
 CLOSE_S: Final = 0.5
 TRANSACTION_LIMIT_MS: Final = 30_000
 """After that a broker aborts what a worker has begun and not ended."""
-FETCH_BYTES: Final = 4 * 1_048_576
 LETTERS_LIMIT_S: Final = 5.0
 """To find out about undecided dead letters; counting goes on without."""
-READ_STEP: Final = 1_000
-"""Entries that are handed over at once: well below 1 ms."""
 
 _ITS_OWN: Final = (AssertionError, IllegalOperation)
 """aiokafka's errors that are no KafkaError: when a transaction has failed in the background meanwhile."""
 
-Headers = list[tuple[str, bytes]]
-
 
 class NotWritten(Exception):
     """A transaction may not have been committed; this writer cannot go on, and the state must be restored."""
-
-
-class DeadLetter(NamedTuple):
-    """A dead letter: the message as it came, and headers that say why."""
-
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
-
-
-class Outbox:
-    """What one transaction is to hold, put into batches as it comes: that takes the processor for long, and may be
-    done in steps. ``entries``: how many there are; ``last``: its key."""
-
-    def __init__(self, new_batch: Callable[[], Any]) -> None:
-        self.entries = 0
-        self.last: bytes | None = None
-        self.changelog = [new_batch()]
-        self.dlq = [new_batch()]
-        self._new_batch = new_batch
-
-    def take(self, entries: Iterator[Entry], most: int) -> bool:
-        """Take over the next entries; whether there may be more."""
-        append, count, key = self.changelog[-1].append, 0, self.last
-        for key, value in islice(entries, most):
-            count += 1
-            if append(timestamp=None, key=key, value=value) is None:
-                self.changelog.append(self._new_batch())
-                append = self.changelog[-1].append
-                append(timestamp=None, key=key, value=value)  # the first always fits
-        self.entries += count
-        self.last = key
-        return count == most
-
-    @property
-    def has_letters(self) -> bool:
-        """Whether there are dead letters in it."""
-        return bool(self.dlq[0].record_count())
-
-    def take_letter(self, letter: DeadLetter) -> None:
-        """Take over a dead letter."""
-        message = letter._asdict()
-        if self.dlq[-1].append(timestamp=None, **message) is None:
-            self.dlq.append(self._new_batch())
-            self.dlq[-1].append(timestamp=None, **message)
 
 
 class ChangelogWriter:
@@ -222,72 +168,3 @@ class ChangelogWriter:
                 sent.append(await self._producer.send_batch(batch, tp.topic, partition=tp.partition))
         for future in sent:
             await future
-
-
-async def read_changelog(broker: str, tp: TopicPartition, turns: TimeSlices) -> AsyncGenerator[list[Entry]]:
-    """All that has been committed to one partition until now, some entries at a time, in order.
-
-    They are read in turns, and handed over in them: nothing may be waited for before the next ones are asked for.
-
-    To be called after the writer is open, so that nothing can be added meanwhile. KafkaError or TimeoutError if it
-    cannot be read.
-    """
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=broker,
-        isolation_level="read_committed",
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        max_partition_fetch_bytes=FETCH_BYTES,
-        fetch_max_wait_ms=100,
-    )
-    try:
-        async with asyncio.timeout(LIMIT_S):
-            await consumer.start()
-            consumer.assign([tp])
-            await consumer.seek_to_beginning(tp)
-            end = (await consumer.end_offsets([tp]))[tp]
-            position = await consumer.position(tp)
-        while position < end:
-            async with asyncio.timeout(LIMIT_S):  # aiokafka says nothing of a broker that is away
-                fetched = await _next_fetched(consumer, tp)
-            source = fetched._partition_records
-            its_entries = source._records_iterator  # not the source itself: that may not be asked once it has ended
-            async with Slice(turns) as turn:
-                while entries := list(islice(its_entries, READ_STEP)):
-                    yield entries
-                    await turn.yield_if_used_up()
-            # Behind the last record comes the mark of its transaction, which nobody is handed.
-            position = source.next_fetch_offset
-            fetched._update_position()
-            _let_fetch(consumer, tp)
-    finally:
-        await consumer.stop()
-
-
-async def _next_fetched(consumer: Any, tp: TopicPartition) -> Any:
-    """What the broker sent next, to be read entry by entry; nothing more is fetched before ``_let_fetch``.
-
-    In place of ``getmany``, which makes an object of 11 fields of every record: that costs as much as to restore it.
-    """
-    fetcher = consumer._fetcher
-    while True:
-        fetched = fetcher._records.get(tp)
-        if fetched is None:
-            await fetcher._create_fetch_waiter()
-        elif not isinstance(fetched, FetchResult):
-            _let_fetch(consumer, tp)
-            fetched.check_raise()
-        elif not fetched.check_assignment(tp):  # it was asked for before the seek
-            _let_fetch(consumer, tp)
-        else:
-            fetched._partition_records._consumer_record = _entry
-            return fetched
-
-
-def _let_fetch(consumer: Any, tp: TopicPartition) -> None:
-    del consumer._fetcher._records[tp]
-    consumer._fetcher._notify(consumer._fetcher._wait_consume_future)
-
-
-def _entry(_: TopicPartition, record: Any) -> Entry:
-    return record.key, record.value

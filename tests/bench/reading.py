@@ -19,7 +19,7 @@ from ecounters.partition.policy import Policy
 from ecounters.partition.restoring import Restoring
 from ecounters.partition.state import PartitionState
 from streams.basics.slices import TimeSlices
-from streams.kafka.changelog_writer import read_changelog
+from streams.kafka.changelog_reader import read_changelog
 from streams.worker import GC_THRESHOLDS
 
 

@@ -12,7 +12,8 @@ from aiokafka import TopicPartition
 from ecounters.changelog.entries import Entry
 from ecounters.errors import Stop
 from streams.basics.slices import TimeSlices
-from streams.kafka.changelog_writer import ChangelogWriter, read_changelog
+from streams.kafka.changelog_reader import read_changelog
+from streams.kafka.changelog_writer import ChangelogWriter
 from tests.bench.environment import PARTITIONS, Stage, app_id, outcome
 from tests.bench.measure import restored
 from tests.bench.report import Table, median, say

@@ -20,7 +20,7 @@ from ecounters.changelog.entries import POSITION
 from ecounters.windows.calendar import HOUR_MS, window_of
 from streams.basics.slices import TimeSlices
 from streams.basics.terminal import Progress
-from streams.kafka.changelog_writer import read_changelog
+from streams.kafka.changelog_reader import read_changelog
 from streams.kafka.publisher import Outgoing
 from streams.kafka.topics import CHANGELOG_CONFIG
 from streams.tools.publish import at_speed, publish

@@ -17,8 +17,9 @@ from aiokafka.errors import InvalidTxnState, KafkaError
 from ecounters.calls.record import Call
 from ecounters.changelog.entries import FORMAT, Position, call_entry, position_entry
 from ecounters.events.partitioner import partition_of
-from streams.kafka.changelog_writer import ChangelogWriter, DeadLetter
+from streams.kafka.changelog_writer import ChangelogWriter
 from streams.kafka.open_transactions import open_transactions, until_no_open_transaction
+from streams.kafka.outbox import DeadLetter
 from tests.integration.test_replies import Now, publish, told_when
 from tests.support.audit import add_users, dead_letters, recounts, refused, wait_until_flushed
 from tests.support.workers import Place, Worker
