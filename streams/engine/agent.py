@@ -6,7 +6,7 @@ import logging
 from typing import Any, cast
 
 from streams.engine.table import StateTable
-from streams.kafka.consumer import Batch
+from streams.kafka.batches import Batch
 
 log = logging.getLogger(__name__)
 

@@ -25,9 +25,9 @@ from streams.basics.tasks import end_tasks
 from streams.basics.text import one_line
 from streams.basics.times import now_ms
 from streams.engine.dead_letters import UncountedBuffer
+from streams.kafka.batches import Batch
 from streams.kafka.changelog_reader import read_changelog
 from streams.kafka.changelog_writer import ChangelogWriter, NotWritten
-from streams.kafka.consumer import Batch
 from streams.kafka.outbox import Outbox
 from streams.metrics.catalogue import Metrics
 from streams.settings.table import Settings

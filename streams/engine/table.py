@@ -23,7 +23,8 @@ from ecounters.partition.records import Uncounted
 from streams.basics.text import one_line
 from streams.engine.partition import OwnedPartition, WorkerContext, ZoneOf
 from streams.engine.view import PartitionView
-from streams.kafka.consumer import Batch, Consumer
+from streams.kafka.batches import Batch
+from streams.kafka.consumer import Consumer
 from streams.kafka.group import Assignor
 
 log = logging.getLogger(__name__)

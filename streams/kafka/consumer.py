@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from itertools import chain
-from typing import Any, ClassVar, Final, NamedTuple, Protocol, cast
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, ClassVar, Final, Protocol, cast
 
 from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.errors import ConsumerStoppedError, IllegalStateError, KafkaError
@@ -22,29 +21,13 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage, Message
 
 from streams.basics.text import one_line
+from streams.kafka.batches import Batch, next_batch
 from streams.kafka.checksums import check_fetched
 from streams.kafka.group import Assignor, guard_coordinator
-
-RECORDS_MAX: Final = 4_000
-"""About so many in one batch. Not every broker keeps to a fetch's limit of bytes; and partitions are to take turns."""
-
 
 EMPTY_FETCH_S: Final = 0.01
 """The least that a fetch without records takes. Not every broker waits for some, as it is asked to, and one that
 answers at once would be asked 2,000 times a second for nothing."""
-
-
-class Batch(NamedTuple):
-    """Records of one partition that follow one another. ``begin``: the offset that was asked for; ``end``: the next.
-
-    ``first``: from where on there can be records, if there are any. ``records`` can be gone through once: a record is
-    made when it is asked for, and so is still in the processor's cache when it is counted.
-    """
-
-    begin: int
-    end: int
-    first: int | None
-    records: Iterator[Any]
 
 
 class Positions(Protocol):
@@ -154,41 +137,12 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
                 fetcher._notify(fetcher._wait_consume_future)
                 result.check_raise()
             elif result.check_assignment(tp) and result.has_more():
-                batches[tp] = self._batch(tp, result)
+                batches[tp] = batch = next_batch(result, self._handed.get(tp))
+                self._handed[tp] = batch.end
             if not result.has_more():
                 del fetcher._records[tp]
                 fetcher._notify(fetcher._wait_consume_future)
         return batches
-
-    def _batch(self, tp: TP, result: Any) -> Batch:
-        """The next records of what was fetched: none, if there are only marks of transactions.
-
-        Reads the producers' batches themselves: what aiokafka does for each record costs as much as to count it.
-        """
-        source = result._partition_records
-        source._records_iterator = None  # never begun here, and in a cycle with it: both would keep all that was sent
-        begin = self._handed.get(tp, source.next_fetch_offset)
-        first: int | None = None
-        parts: list[Iterable[Any]] = []
-        count = 0
-        while count < RECORDS_MAX and source._records.has_next():
-            sent = source._records.next_batch()
-            if not sent.is_control_batch:
-                records: Iterable[Any] = sent
-                at = getattr(sent, "base_offset", -1)  # those of Kafka's old formats do not say
-                if at < source.next_fetch_offset:  # its head was read before
-                    records = [record for record in sent if record.offset >= source.next_fetch_offset]
-                    at = records[0].offset if records else None
-                if first is None:
-                    first = at
-                parts.append(iter(records))  # which is where a compressed one is unpacked
-                count += sent.next_offset - source.next_fetch_offset
-            source.next_fetch_offset = max(source.next_fetch_offset, sent.next_offset)
-        result._update_position()
-        if not source._records.has_next():
-            result._partition_records = None
-        self._handed[tp] = source.next_fetch_offset
-        return Batch(begin, source.next_fetch_offset, first, chain.from_iterable(parts))
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         """Commit, and say whether it could be done. Offsets only tell the lag: no reason to end the worker."""

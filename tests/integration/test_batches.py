@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from streams.kafka.consumer import ConsumerThread
+from streams.kafka.batches import next_batch
 from tests.support.topic import filled_topic
 
 RECORDS = 2_000
@@ -20,7 +19,6 @@ LIMIT_S = 30.0
 async def handed_over(broker: str) -> tuple[int, list[weakref.ref[Any]]]:
     """How many records were read of what had been published, and what had been fetched for that."""
     topic = await filled_topic(broker, 1, [[b"%d" % at * 20 for at in range(RECORDS)]])
-    thread = cast(ConsumerThread, SimpleNamespace(_handed={}))
     tp = TopicPartition(topic, 0)
     consumer: Any = AIOKafkaConsumer(bootstrap_servers=broker, auto_offset_reset="earliest", enable_auto_commit=False)
     await consumer.start()
@@ -35,7 +33,7 @@ async def handed_over(broker: str) -> tuple[int, list[weakref.ref[Any]]]:
                     continue
                 if result.check_assignment(tp):
                     sources.append(weakref.ref(result._partition_records))
-                    batch = ConsumerThread._batch(thread, tp, result)
+                    batch = next_batch(result, None)
                     count += sum(1 for _ in batch.records)
                 if not result.has_more():
                     del consumer._fetcher._records[tp], result
