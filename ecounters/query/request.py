@@ -1,4 +1,4 @@
-"""What a request asks for: its bytes -> Request.
+"""What a request asks for: its bytes -> Query.
 
 Everything that is wrong is a Refused with the documented code, whose text names the place (``filter[1].op``).
 """
@@ -27,7 +27,7 @@ PARAMETERS: Final = ("ssid", "userId", "token", "filter", "Field", "fields")
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class Query:
     """A request whose form is right; whether its sender may ask is for others to say.
 
     ``filter``: as it was given, in JSON; ``dates`` and ``where`` are what it says.
@@ -53,17 +53,17 @@ class Request:
         return asked
 
 
-def parse_request(content: bytes, *, series: bool = False) -> Request:
+def parse_request(content: bytes, *, series: bool = False) -> Query:
     """The request in a body, whatever its Content-Type says, or Refused."""
     return read_request(parse_object(content), series=series)
 
 
-def parse_forwarded(given: dict[str, Any]) -> Request:
+def parse_forwarded(given: dict[str, Any]) -> Query:
     """The request that ``forwarded`` gave these parameters of."""
     return _asked(given, {}, series="interval" in given)
 
 
-def read_request(given: dict[str, Any], *, series: bool = False) -> Request:
+def read_request(given: dict[str, Any], *, series: bool = False) -> Query:
     """The request in parameters that have been decoded (``parse_object``), or Refused."""
     for name in given:
         if name not in PARAMETERS and not (series and name == "interval"):
@@ -74,10 +74,10 @@ def read_request(given: dict[str, Any], *, series: bool = False) -> Request:
     return _asked(given, sender, series=series)
 
 
-def _asked(given: dict[str, Any], sender: dict[str, str], *, series: bool) -> Request:
+def _asked(given: dict[str, Any], sender: dict[str, str], *, series: bool) -> Query:
     conditions = _list(given, "filter", CONDITIONS_MAX)
     dates, where = read_filter(conditions)
-    return Request(
+    return Query(
         ssid=sender.get("ssid") or None,
         user_id=sender.get("userId") or None,
         token=sender.get("token") or None,

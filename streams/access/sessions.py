@@ -69,7 +69,7 @@ T = TypeVar("T")
 
 
 class Credentials(Protocol):
-    """What a request says of its sender; ``ecounters.query.request.Request`` is one. None: not given."""
+    """What a request says of its sender; ``ecounters.query.request.Query`` is one. None: not given."""
 
     @property
     def ssid(self) -> str | None: ...

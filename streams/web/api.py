@@ -9,7 +9,7 @@ from aiohttp import web
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from ecounters.query.request import BODY_BYTES_MAX, Request, parse_request
+from ecounters.query.request import BODY_BYTES_MAX, Query, parse_request
 from streams.access.sessions import Account
 from streams.basics.times import now_ms
 from streams.metrics.catalogue import Metrics
@@ -48,7 +48,7 @@ class Api:
 
     def __init__(
         self,
-        authorize: Callable[[Request, str], Awaitable[Account]],
+        authorize: Callable[[Query, str], Awaitable[Account]],
         store: Store,
         answers: PeerRouter,
         health: Health,
@@ -95,7 +95,7 @@ class Api:
         """POST /api/v2/overallCount/series: the counters of one account, step by step."""
         return await self._respond(request, parse_request(await body_of(request), series=True))
 
-    async def _respond(self, request: web.Request, asked: Request) -> web.Response:
+    async def _respond(self, request: web.Request, asked: Query) -> web.Response:
         account = await self._who(request, asked)
         answer = await self._answers.answer(account, asked, now_ms())
         return await self._sender.response(request, answer)
@@ -103,7 +103,7 @@ class Api:
     async def _close(self, app: web.Application) -> None:
         await self._answers.close()
 
-    async def _who(self, request: web.Request, asked: Request) -> Account:
+    async def _who(self, request: web.Request, asked: Query) -> Account:
         """The account that asks: all credentials, of whatever route, are looked at here."""
         return await self._authorize(asked, client_address(request, self._proxies))
 

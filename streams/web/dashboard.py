@@ -20,7 +20,7 @@ from aiohttp import hdrs, web
 from redis.exceptions import RedisError
 
 from ecounters.errors import API_ERRORS, DENIED, INVALID_PARAMETER, NO_STORE, NO_USER, RequestRefused, Stop
-from ecounters.query.request import Request, parse_object, read_request
+from ecounters.query.request import Query, parse_object, read_request
 from streams.access.sessions import Account
 from streams.web.paths import DASHBOARD_PATH
 from streams.web.push import COOKIE, Authorize
@@ -61,7 +61,7 @@ class Store(Protocol):
     async def open_session(self, user_id: str, ttl_s: int) -> str:
         """A new session's ssid; Stop if there is no such user."""
 
-    async def authorize(self, given: Request) -> Account:
+    async def authorize(self, given: Query) -> Account:
         """The account that these open, or Refused; from then on they are known as good."""
 
     async def close_session(self, ssid: str) -> None:
@@ -98,7 +98,7 @@ class Dashboard:
     """The routes under /dashboard. ``authorize`` and ``respond`` are those of the API."""
 
     def __init__(
-        self, authorize: Authorize, respond: Callable[[web.Request, Request], Awaitable[web.Response]], store: Store
+        self, authorize: Authorize, respond: Callable[[web.Request, Query], Awaitable[web.Response]], store: Store
     ) -> None:
         self._authorize = authorize
         self._respond = respond
@@ -129,7 +129,7 @@ class Dashboard:
     async def session(self, request: web.Request) -> web.Response:
         """GET /dashboard/session: who is logged in, and the time zone of this user's days; null if nobody is."""
         try:
-            return _about(await self._authorize(request, Request(ssid=_cookie(request))))
+            return _about(await self._authorize(request, Query(ssid=_cookie(request))))
         except RequestRefused as refused:
             if refused.http_status != API_ERRORS[DENIED].http_status:
                 raise
@@ -149,7 +149,7 @@ class Dashboard:
         except Stop as stop:  # removed since
             raise RequestRefused(DENIED) from stop
         # Known as good, or the throttle would keep it out while others guess from the same address.
-        response = _about(await self._store.authorize(Request(ssid=ssid)))
+        response = _about(await self._store.authorize(Query(ssid=ssid)))
         _set_cookie(request, response, ssid, SESSION_S)
         return response
 

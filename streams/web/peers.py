@@ -21,7 +21,7 @@ import orjson
 from aiohttp import web
 
 from ecounters.errors import API_ERRORS, INTERNAL, RequestRefused
-from ecounters.query.request import BODY_BYTES_MAX, Request, parse_forwarded
+from ecounters.query.request import BODY_BYTES_MAX, Query, parse_forwarded
 from streams.access.sessions import Account
 from streams.engine.view import PartitionView
 from streams.metrics.catalogue import Metrics
@@ -74,7 +74,7 @@ class PeerRouter:
         self._session: aiohttp.ClientSession | None = None
         self._silent: set[str] = set()
 
-    async def answer(self, account: Account, request: Request, now_ms: int) -> Reply:
+    async def answer(self, account: Account, request: Query, now_ms: int) -> Reply:
         """The answer to one request, or Refused: 1000 for its dates, 503 while nobody has the partition."""
         if (place := self._owners.view_of(account.user_id)) is not None:
             return self._answers.answer(place, account, request, now_ms)

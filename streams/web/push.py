@@ -19,7 +19,7 @@ import orjson
 from aiohttp import HttpVersion11, hdrs, web
 
 from ecounters.errors import INTERNAL, INVALID_PARAMETER, RequestRefused
-from ecounters.query.request import Request, parse_request
+from ecounters.query.request import Query, parse_request
 from streams.access.sessions import Account
 from streams.basics.times import now_ms
 from streams.metrics.catalogue import Metrics
@@ -28,9 +28,9 @@ from streams.web.responses import COMMON_HEADERS, error_body
 
 log = logging.getLogger(__name__)
 
-Authorize = Callable[[web.Request, Request], Awaitable[Account]]
+Authorize = Callable[[web.Request, Query], Awaitable[Account]]
 """Who is asking, or Refused."""
-Answerer = Callable[[Account, Request, int], Awaitable[Reply]]
+Answerer = Callable[[Account, Query, int], Awaitable[Reply]]
 """The answer to a request at a time in ms, or Refused: 503 while the partition is elsewhere."""
 
 COOKIE: Final = "ecounters"
@@ -67,7 +67,7 @@ HEADERS: Final = {
 }
 
 
-def parse_query(query: Mapping[str, str], fields: list[str], cookie: str | None) -> Request:
+def parse_query(query: Mapping[str, str], fields: list[str], cookie: str | None) -> Query:
     """The request that a URL stands for, by the rules of a POST's body, or Refused.
 
     ``query``: ssid, and filter as JSON text; ``fields``: each value of Field, with commas as may be. Without an ssid
@@ -174,7 +174,7 @@ class Subject:
     ``users``: the listeners, and those who are about to become one.
     """
 
-    def __init__(self, account: Account, asked: Request, answer: Answerer) -> None:
+    def __init__(self, account: Account, asked: Query, answer: Answerer) -> None:
         self.account = account
         self.listeners: set[Listener] = set()
         self.users = 0
@@ -314,7 +314,7 @@ class Streams:
                 if subject.task is not None:
                     subject.task.cancel()
 
-    async def _serve(self, request: web.Request, asked: Request, subject: Subject) -> web.StreamResponse:
+    async def _serve(self, request: web.Request, asked: Query, subject: Subject) -> web.StreamResponse:
         response = web.StreamResponse(headers=HEADERS)
         chunked = request.version >= HttpVersion11
         if not chunked:
@@ -348,7 +348,7 @@ class Streams:
         return response
 
     async def _until_done(
-        self, request: web.Request, asked: Request, subject: Subject, listener: Listener
+        self, request: web.Request, asked: Query, subject: Subject, listener: Listener
     ) -> RequestRefused | None:
         """Wait for its end, and look now and then whether its sender may still ask."""
         while True:

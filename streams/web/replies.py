@@ -9,7 +9,7 @@ from typing import Final
 
 from ecounters.partition.user import User
 from ecounters.query.dates import time_range
-from ecounters.query.request import Request
+from ecounters.query.request import Query
 from ecounters.reports.payload import Totals, body, etag, message
 from ecounters.reports.series import Series
 from streams.access.sessions import Account
@@ -48,7 +48,7 @@ class ReplyCache:
         self._kept: OrderedDict[tuple[object, ...], _CachedReply] = OrderedDict()
         self._kept_bytes = 0
 
-    def answer(self, place: PartitionView, account: Account, request: Request, now_ms: int) -> Reply:
+    def answer(self, place: PartitionView, account: Account, request: Query, now_ms: int) -> Reply:
         """The answer to one request (a series, if it has an interval), or Refused: 1000 for its range.
 
         ``place``: the account's partition.
@@ -58,7 +58,7 @@ class ReplyCache:
         kept = self._bytes(user, account, asked, request)
         return Reply(kept.body, kept.etag, self._headers(place, kept, user))
 
-    def _bytes(self, user: User | None, account: Account, asked: tuple[int, int], request: Request) -> _CachedReply:
+    def _bytes(self, user: User | None, account: Account, asked: tuple[int, int], request: Query) -> _CachedReply:
         if user is not None:
             user.settle()
         token, version = (user.token, user.version) if user is not None else (None, 0)

@@ -17,7 +17,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from ecounters.errors import Stop
 from ecounters.events.partitioner import partition_of
-from ecounters.query.request import Request
+from ecounters.query.request import Query
 from streams.access.sessions import Sessions
 from streams.basics.terminal import Progress
 from streams.cli import main
@@ -156,7 +156,7 @@ def test_users_and_sessions(settings: Settings, capsys: pytest.CaptureFixture[st
         async def ask() -> int:
             sessions = Sessions.connect(settings)
             try:
-                await sessions.authorize(Request(**given))
+                await sessions.authorize(Query(**given))
             except Exception as error:
                 return int(getattr(error, "code", -1))
             finally:

@@ -13,7 +13,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from ecounters.errors import RequestRefused
-from ecounters.query.request import Request
+from ecounters.query.request import Query
 from streams.access.sessions import Account
 from streams.metrics.catalogue import Metrics
 from streams.web.push import LOOK_S, Streams, parse_query
@@ -41,11 +41,11 @@ class Served:
         self._metrics = Metrics.create(CollectorRegistry())
         self.streams = Streams(self.who, self.answer, self._metrics)
 
-    async def who(self, request: web.Request, asked: Request) -> Account:
+    async def who(self, request: web.Request, asked: Query) -> Account:
         """Everybody may."""
         return ACCOUNT
 
-    async def answer(self, account: Account, asked: Request, now_ms: int) -> Reply:
+    async def answer(self, account: Account, asked: Query, now_ms: int) -> Reply:
         """What is given."""
         self.looks += 1
         now = self.now

@@ -14,7 +14,7 @@ import pytest
 from redis import Redis as PlainRedis
 
 from ecounters.errors import RequestRefused, Stop
-from ecounters.query.request import Request
+from ecounters.query.request import Query
 from streams.access import sessions as module
 from streams.access.sessions import Account, Sessions
 from streams.settings.table import load, zone_named
@@ -52,14 +52,14 @@ def with_sessions(url: str, test: Callable[[Sessions, str], Awaitable[None]], cl
     asyncio.run(work())
 
 
-async def refusal(sessions: Sessions, request: Request) -> RequestRefused:
+async def refusal(sessions: Sessions, request: Query) -> RequestRefused:
     """What a request is refused with."""
     with pytest.raises(RequestRefused) as caught:
         await sessions.authorize(request)
     return caught.value
 
 
-async def code(sessions: Sessions, request: Request) -> int:
+async def code(sessions: Sessions, request: Query) -> int:
     """The code that a request is refused with, or 0 if it is not."""
     try:
         await sessions.authorize(request)
@@ -75,9 +75,9 @@ def test_both_ways_in(redis_url: str) -> None:
         token = await sessions.add_user(user, INDIA)
         ssid = await sessions.open_session(user, 60)
         account = Account(user, zone_named(INDIA))
-        assert await sessions.authorize(Request(user_id=user, token=token)) == account
-        assert await sessions.authorize(Request(ssid=ssid)) == account
-        assert await sessions.authorize(Request(ssid=ssid, user_id=user, token=token)) == account
+        assert await sessions.authorize(Query(user_id=user, token=token)) == account
+        assert await sessions.authorize(Query(ssid=ssid)) == account
+        assert await sessions.authorize(Query(ssid=ssid, user_id=user, token=token)) == account
 
     with_sessions(redis_url, test)
 
@@ -93,19 +93,19 @@ def test_every_denial_has_the_same_words(redis_url: str) -> None:
         ssid = await sessions.open_session(user, 60)
         denied_ssid = await sessions.open_session(denied, 60)
         wrong = [
-            Request(user_id=user + "-nobody", token=token),
-            Request(user_id=user),
-            Request(user_id=user, token=token + "x"),
-            Request(user_id=user, token=other_token),
-            Request(ssid=ssid + "x"),
-            Request(ssid=ssid, user_id=other),
-            Request(ssid=ssid, user_id=other, token=other_token),
-            Request(ssid=ssid, user_id=user, token=other_token),
-            Request(ssid=ssid, token=other_token),
-            Request(ssid="\ud800"),
-            Request(user_id="\ud800", token="\ud800"),
-            Request(user_id=denied, token=denied_token),
-            Request(ssid=denied_ssid),
+            Query(user_id=user + "-nobody", token=token),
+            Query(user_id=user),
+            Query(user_id=user, token=token + "x"),
+            Query(user_id=user, token=other_token),
+            Query(ssid=ssid + "x"),
+            Query(ssid=ssid, user_id=other),
+            Query(ssid=ssid, user_id=other, token=other_token),
+            Query(ssid=ssid, user_id=user, token=other_token),
+            Query(ssid=ssid, token=other_token),
+            Query(ssid="\ud800"),
+            Query(user_id="\ud800", token="\ud800"),
+            Query(user_id=denied, token=denied_token),
+            Query(ssid=denied_ssid),
         ]
         for request in wrong:
             refused = await refusal(sessions, request)
@@ -118,8 +118,8 @@ def test_nothing_given_is_1002(redis_url: str) -> None:
     """Without ssid and userId there is nobody to ask for."""
 
     async def test(sessions: Sessions, user: str) -> None:
-        assert await code(sessions, Request()) == 1002
-        assert await code(sessions, Request(token="t")) == 1002
+        assert await code(sessions, Query()) == 1002
+        assert await code(sessions, Query(token="t")) == 1002
 
     with_sessions(redis_url, test)
 
@@ -131,9 +131,9 @@ def test_an_agent_must_be_logged_in(redis_url: str) -> None:
         await sessions.add_user(user, "UTC")
         working = await sessions.open_session(user, 60, "Asha")
         away = await sessions.open_session(user, 60, "Ravi", logged_in=False)
-        assert await code(sessions, Request(ssid=working)) == 0
-        assert await code(sessions, Request(ssid=away)) == 1043
-        assert await code(sessions, Request(ssid=away, user_id=user, token="wrong")) == 1015
+        assert await code(sessions, Query(ssid=working)) == 0
+        assert await code(sessions, Query(ssid=away)) == 1043
+        assert await code(sessions, Query(ssid=away, user_id=user, token="wrong")) == 1015
         with pytest.raises(Stop, match="--agent"):
             await sessions.open_session(user, 60, logged_in=False)
 
@@ -147,10 +147,10 @@ def test_a_closed_session_ends_within_seconds(redis_url: str) -> None:
     async def test(sessions: Sessions, user: str) -> None:
         await sessions.add_user(user, "UTC")
         ssid = await sessions.open_session(user, 60)
-        assert await code(sessions, Request(ssid=ssid)) == 0
+        assert await code(sessions, Query(ssid=ssid)) == 0
         await sessions.close_session(ssid)
         clock.now += module.FRESH_S + 0.01
-        assert await code(sessions, Request(ssid=ssid)) == 1015
+        assert await code(sessions, Query(ssid=ssid)) == 1015
         with pytest.raises(Stop, match="no such session"):
             await sessions.close_session(ssid)
 
@@ -164,12 +164,12 @@ def test_a_session_expires(redis_url: str) -> None:
     async def test(sessions: Sessions, user: str) -> None:
         await sessions.add_user(user, "UTC")
         ssid = await sessions.open_session(user, 1)
-        assert await code(sessions, Request(ssid=ssid)) == 0
+        assert await code(sessions, Query(ssid=ssid)) == 0
         key = "ecounters:session:" + hashlib.sha256(ssid.encode()).hexdigest()
         assert 0 < await sessions._redis.pttl(key) <= 1000
         await sessions.close_session(ssid)
         clock.now += 1.1  # less than FRESH_S
-        assert await code(sessions, Request(ssid=ssid)) == 1015
+        assert await code(sessions, Query(ssid=ssid)) == 1015
 
     with_sessions(redis_url, test, clock)
 
@@ -181,13 +181,13 @@ def test_removing_a_user_ends_its_sessions_for_good(redis_url: str) -> None:
     async def test(sessions: Sessions, user: str) -> None:
         token = await sessions.add_user(user, "UTC")
         ssid = await sessions.open_session(user, 60)
-        assert await code(sessions, Request(ssid=ssid)) == 0
+        assert await code(sessions, Query(ssid=ssid)) == 0
         await sessions.remove_user(user)
         clock.now += module.FRESH_S + 0.01
-        assert await code(sessions, Request(ssid=ssid)) == 1015
+        assert await code(sessions, Query(ssid=ssid)) == 1015
         await sessions.add_user(user, "UTC")
-        assert await code(sessions, Request(ssid=ssid)) == 1015
-        assert await code(sessions, Request(user_id=user, token=token)) == 1015
+        assert await code(sessions, Query(ssid=ssid)) == 1015
+        assert await code(sessions, Query(user_id=user, token=token)) == 1015
 
     with_sessions(redis_url, test, clock)
 
@@ -199,9 +199,9 @@ def test_a_new_token_replaces_the_old(redis_url: str) -> None:
         old = await sessions.add_user(user, INDIA)
         ssid = await sessions.open_session(user, 60)
         new = await sessions.new_token(user)
-        assert await code(sessions, Request(user_id=user, token=old)) == 1015
-        assert (await sessions.authorize(Request(user_id=user, token=new))).zone.key == INDIA
-        assert await code(sessions, Request(ssid=ssid)) == 0
+        assert await code(sessions, Query(user_id=user, token=old)) == 1015
+        assert (await sessions.authorize(Query(user_id=user, token=new))).zone.key == INDIA
+        assert await code(sessions, Query(ssid=ssid)) == 0
 
     with_sessions(redis_url, test)
 
@@ -252,7 +252,7 @@ def test_concurrent_adds_make_one_user(redis_url: str) -> None:
         tokens = [one for one in made if isinstance(one, str)]
         assert len(tokens) == 1
         assert all(isinstance(one, Stop) for one in made if one not in tokens)
-        assert await code(sessions, Request(user_id=user, token=tokens[0])) == 0
+        assert await code(sessions, Query(user_id=user, token=tokens[0])) == 0
 
     with_sessions(redis_url, test)
 
@@ -266,8 +266,8 @@ def test_no_secret_is_kept_in_clear(redis_url: str, caplog: pytest.LogCaptureFix
         token = await sessions.add_user(user, "UTC")
         await sessions.add_user(user + "2", "UTC", token=token)
         ssid = await sessions.open_session(user, 60)
-        await sessions.authorize(Request(ssid=ssid, user_id=user, token=token))
-        await code(sessions, Request(user_id=user, token=token + "wrong"))
+        await sessions.authorize(Query(ssid=ssid, user_id=user, token=token))
+        await code(sessions, Query(user_id=user, token=token + "wrong"))
         with PlainRedis.from_url(redis_url) as redis:
             keys = list(redis.scan_iter("ecounters:*"))
             hashes = [redis.hgetall(key) for key in keys if key != b"ecounters:users"]
@@ -298,8 +298,8 @@ def test_the_cache_is_bounded(redis_url: str, monkeypatch: pytest.MonkeyPatch) -
     async def test(sessions: Sessions, user: str) -> None:
         await sessions.add_user(user, "UTC")
         for _ in range(5):
-            await sessions.authorize(Request(ssid=await sessions.open_session(user, 60)))
-            await code(sessions, Request(ssid="wrong"))
+            await sessions.authorize(Query(ssid=await sessions.open_session(user, 60)))
+            await code(sessions, Query(ssid="wrong"))
         assert len(sessions._known) == 3
 
     with_sessions(redis_url, test)
@@ -329,7 +329,7 @@ def test_without_redis_only_known_sessions_go_on(redis_url: str, caplog: pytest.
 
     async def test(sessions: Sessions, relay: Relay, user: str) -> None:
         token = await sessions.add_user(user, "UTC")
-        known, unknown = Request(ssid=await sessions.open_session(user, 600)), Request(user_id=user, token=token)
+        known, unknown = Query(ssid=await sessions.open_session(user, 600)), Query(user_id=user, token=token)
         assert await code(sessions, known) == 0
         await relay.take_changes()
         clock.now += 59
@@ -356,7 +356,7 @@ def test_a_session_that_ends_during_an_outage_is_not_used_longer(redis_url: str)
 
     async def test(sessions: Sessions, relay: Relay, user: str) -> None:
         await sessions.add_user(user, "UTC")
-        request = Request(ssid=await sessions.open_session(user, 30))
+        request = Query(ssid=await sessions.open_session(user, 30))
         assert await code(sessions, request) == 0
         await relay.take_changes()
         clock.now += 29
@@ -376,10 +376,10 @@ def test_a_redis_that_hangs_holds_up_one_request_only(redis_url: str, monkeypatc
         monkeypatch.setattr(module, "REDIS_LIMIT_S", 0.3)  # now that the connections have their own, longer limits
         relay.hang()
         began = time.monotonic()
-        assert await code(sessions, Request(user_id=user, token=token)) == 1010
+        assert await code(sessions, Query(user_id=user, token=token)) == 1010
         assert 0.2 < time.monotonic() - began < 0.95
         began = time.monotonic()
-        answers = [await code(sessions, Request(user_id=user, token=token)) for _ in range(100)]
+        answers = [await code(sessions, Query(user_id=user, token=token)) for _ in range(100)]
         assert (set(answers), time.monotonic() - began < 0.2) == ({1010}, True)
 
     with_relay(redis_url, clock, test)
@@ -393,7 +393,7 @@ def test_a_connection_that_the_server_closed_is_no_outage(redis_url: str) -> Non
         token = await sessions.add_user(user, "UTC")
         await relay.take_changes()
         await relay.mend()
-        assert await code(sessions, Request(user_id=user, token=token)) == 0
+        assert await code(sessions, Query(user_id=user, token=token)) == 0
         assert relay.connections == 2
 
     with_relay(redis_url, clock, test)

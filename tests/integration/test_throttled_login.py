@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 
 from ecounters.errors import RequestRefused
-from ecounters.query.request import Request
+from ecounters.query.request import Query
 from streams.access.sessions import Sessions
 from streams.access.throttle import Throttle, ThrottledLogin
 from streams.settings.table import load
@@ -27,7 +27,7 @@ def test_guesses_at_a_time_learn_no_more_than_one_after_the_other(place: Place) 
 
         async def told(token: str) -> int:
             try:
-                await door.authorize(Request(user_id="guessed", token=token), "10.0.0.1")
+                await door.authorize(Query(user_id="guessed", token=token), "10.0.0.1")
             except RequestRefused as refused:
                 return refused.http_status
             return 200

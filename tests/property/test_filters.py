@@ -21,7 +21,7 @@ from ecounters.partition.policy import Policy
 from ecounters.partition.state import PartitionState
 from ecounters.query.conditions import read_filter
 from ecounters.query.dates import time_range
-from ecounters.query.request import Request, parse_forwarded, parse_request
+from ecounters.query.request import Query, parse_forwarded, parse_request
 from ecounters.recount.filters import matches
 from ecounters.recount.recount import Recount
 from ecounters.reports.payload import Totals, message
@@ -226,7 +226,7 @@ def test_any_body_is_a_request_or_refused(content: bytes, series: bool) -> None:
         json.dumps(refused.detail).encode()
         str(refused).encode()
         return
-    assert type(request) is Request
+    assert type(request) is Query
 
 
 @settings(max_examples=300)
@@ -241,7 +241,7 @@ def test_what_is_forwarded_is_the_same_request(
     request = parse_request(json.dumps(given).encode(), series=interval is not None)
     again = parse_forwarded(msgspec.json.decode(msgspec.json.encode(request.forwarded())))
     assert (again.ssid, again.user_id, again.token) == (None, None, None)
-    assert Request(
+    assert Query(
         "s", "u", "t", again.filter, again.dates, again.where, again.fields, again.interval
     ) == request  # fmt: skip
     assert again.dates[0].place == f"filter[{len(given_filter)}]"

@@ -12,7 +12,7 @@ import pytest
 from ecounters.counters.definitions import FIELDS
 from ecounters.errors import RequestRefused
 from ecounters.query.dates import time_range
-from ecounters.query.request import Request, parse_request
+from ecounters.query.request import Query, parse_request
 from ecounters.windows.calendar import DAY_MS
 
 KEEP_MS = 400 * DAY_MS
@@ -28,7 +28,7 @@ NOW_MS = at("03-10 12:07")
 """A Tuesday, 17:37 in Kolkata."""
 
 
-def asked(**given: Any) -> Request:
+def asked(**given: Any) -> Query:
     """The request of a body with a session and what is given."""
     return parse_request(json.dumps({"ssid": "s"} | given).encode())
 
@@ -59,9 +59,9 @@ def no_range(*conditions: dict[str, Any]) -> str:
 
 def test_a_session_or_a_user_is_enough() -> None:
     """A ssid stands for its user; with a userId the token is asked for by who knows the accounts."""
-    assert parse_request(b' {"ssid":"s1"} ') == Request(ssid="s1")
-    assert parse_request(b'{"userId":"u1","token":"t"}') == Request(user_id="u1", token="t")
-    assert parse_request(b'{"ssid":"s1","userId":"u1","token":"t","filter":[],"Field":[]}') == Request("s1", "u1", "t")
+    assert parse_request(b' {"ssid":"s1"} ') == Query(ssid="s1")
+    assert parse_request(b'{"userId":"u1","token":"t"}') == Query(user_id="u1", token="t")
+    assert parse_request(b'{"ssid":"s1","userId":"u1","token":"t","filter":[],"Field":[]}') == Query("s1", "u1", "t")
 
 
 @pytest.mark.parametrize("content", [b"{}", b'{"token":"t"}', b'{"ssid":""}', b'{"ssid":"","userId":""}'])

@@ -10,7 +10,7 @@ import pytest
 
 from ecounters.errors import RequestRefused
 from ecounters.query.conditions import read_filter
-from ecounters.query.request import Request, parse_request
+from ecounters.query.request import Query, parse_request
 from ecounters.reports.series import Series
 from tests.support.builders import T0_MS, Feed, call, event
 
@@ -94,7 +94,7 @@ def test_a_day_of_another_zone_stays_whole() -> None:
     assert (wide.begin, wide.end) == (at("03-09 04:00"), at("03-11 00:00"))
 
 
-def asked(**given: Any) -> Request:
+def asked(**given: Any) -> Query:
     """The request for a series."""
     return parse_request(str({"ssid": "s"} | given).replace("'", '"').encode(), series=True)
 

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 import streams.web.replies
-from ecounters.query.request import Request, parse_request
+from ecounters.query.request import Query, parse_request
 from ecounters.windows.calendar import DAY_MS
 from streams.access.sessions import Account
 from streams.engine.view import PartitionView
@@ -94,7 +94,7 @@ def test_a_series_is_a_request_like_others() -> None:
     """By the router as by the route: what is forwarded is answered in the same bytes."""
     here = Here()
     request = parse_request(b'{"ssid":"s","interval":"1h","filter":[{"field":"callType","value":"IBD"}]}', series=True)
-    again = Request(**{name: getattr(request, name) for name in Request.__slots__})
+    again = Query(**{name: getattr(request, name) for name in Query.__slots__})
     told = here.answers.answer(here.place, Account("u1", UTC), request, ms(3_600))
     assert here.answers.answer(here.place, Account("u1", UTC), again, ms(3_600)).body is told.body
     assert [step["message"]["TC"] for step in json.loads(told.body)["message"]][-2:] == [1, 0]
