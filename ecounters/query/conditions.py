@@ -139,7 +139,7 @@ class _Reader:
         return AllOf(parts) if word == "and" else AnyOf(parts)
 
 
-OPS: Final = {"eq": False, "ne": True, "in": False, "nin": True}
+VALUE_OPS: Final = {"eq": False, "ne": True, "in": False, "nin": True}
 """op -> whether it is the opposite."""
 
 
@@ -153,17 +153,17 @@ def _condition(given: dict[str, Any], place: str) -> OneOf:
     op = given.get("op", "in" if several else "eq")
     if type(op) is not str:
         raise RequestRefused(INVALID_TYPE, f"{place}.op must be a string")
-    if op not in OPS:
-        raise RequestRefused(INVALID_PARAMETER, f"{place}.op {shown(op)} is none of {', '.join(OPS)}")
+    if op not in VALUE_OPS:
+        raise RequestRefused(INVALID_PARAMETER, f"{place}.op {shown(op)} is none of {', '.join(VALUE_OPS)}")
     if several != (op in ("in", "nin")):
         raise RequestRefused(INVALID_TYPE, f"{place}.value must be " + ("one value" if several else "an array"))
     if value == []:
         raise RequestRefused(INVALID_PARAMETER, f"{place}.value is empty")
     at, read = dimension
     if not several:
-        return OneOf(at, frozenset((read(value, f"{place}.value"),)), OPS[op])
+        return OneOf(at, frozenset((read(value, f"{place}.value"),)), VALUE_OPS[op])
     found = frozenset(read(one, f"{place}.value[{n}]") for n, one in enumerate(value))
-    return OneOf(at, found, OPS[op])
+    return OneOf(at, found, VALUE_OPS[op])
 
 
 # ------------------------------------------------------------------------------------------------- values

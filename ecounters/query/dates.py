@@ -32,8 +32,8 @@ def read_date(given: dict[str, Any], place: str) -> DateCondition:
     op = given.get("op", "between" if type(value) is list else "eq")
     if type(op) is not str:
         raise RequestRefused(INVALID_TYPE, f"{place}.op must be a string")
-    if op not in OPS:
-        raise RequestRefused(INVALID_PARAMETER, f"{place}.op {shown(op)} is none of {', '.join(OPS)}")
+    if op not in DATE_OPS:
+        raise RequestRefused(INVALID_PARAMETER, f"{place}.op {shown(op)} is none of {', '.join(DATE_OPS)}")
     values = value if type(value) is list else [value]
     if (op == "between") != (type(value) is list) or (op == "between" and len(values) != 2):
         raise RequestRefused(INVALID_TYPE, f"{place}.value must be " + ("two dates" if op == "between" else "one date"))
@@ -46,7 +46,7 @@ def read_date(given: dict[str, Any], place: str) -> DateCondition:
 Range = tuple[int, int]
 """[begin, end) in ms."""
 
-OPS: Final[dict[str, Callable[[list[Range], Range], Range]]] = {
+DATE_OPS: Final[dict[str, Callable[[list[Range], Range], Range]]] = {
     "between": lambda at, all_: (at[0][0], _up_to(at)),
     "gte": lambda at, all_: (at[0][0], all_[1]),
     "gt": lambda at, all_: (at[0][1], all_[1]),
@@ -74,7 +74,7 @@ def time_range(dates: Sequence[DateCondition], zone: ZoneInfo, now_ms: int, keep
     begin, end = kept[0], None
     for condition in dates:
         at = [_moment(value, condition.place, zone, now_ms) for value in condition.values]
-        first, last = OPS[condition.op](at, kept)
+        first, last = DATE_OPS[condition.op](at, kept)
         if first >= last and condition.op in ("between", "eq"):
             raise RequestRefused(INVALID_PARAMETER, f"{condition.place}.value: the range ends before it begins")
         if first < kept[0] or last <= kept[0]:

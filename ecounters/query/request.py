@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -95,20 +96,30 @@ def parse_object(content: bytes) -> dict[str, Any]:
         raise RequestRefused(INVALID_PARAMETER, f"the body has more than {BODY_BYTES_MAX} bytes", http_status=413)
     if not content.strip():
         raise RequestRefused(INVALID_PARAMETER, "the body is empty; a JSON object is expected")
-    try:
-        given = msgspec.json.decode(content)
-        json.loads(content.decode(), object_pairs_hook=_once)  # msgspec takes the last of what is there twice
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        raise RequestRefused(INVALID_PARAMETER, "the body is not JSON") from None
+    given = decode_json(content)
     if type(given) is not dict:
         raise RequestRefused(INVALID_PARAMETER, "the body is not a JSON object")
     return given
 
 
-def _once(pairs: list[tuple[str, Any]]) -> None:
+def decode_json(content: bytes, source: str = "the body") -> Any:
+    """The value of a JSON text. Raises RequestRefused (1000) if it is not JSON, or has a name twice in one object.
+
+    ``source``: how the messages name the text.
+    """
+    try:
+        value = msgspec.json.decode(content)
+        pairs_of = partial(_check_names, source=source)
+        json.loads(content.decode(), object_pairs_hook=pairs_of)  # msgspec takes the last of equal names
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        raise RequestRefused(INVALID_PARAMETER, f"{source} is not JSON") from None
+    return value
+
+
+def _check_names(pairs: list[tuple[str, Any]], source: str) -> None:
     if len(dict(pairs)) != len(pairs):
-        twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
-        raise RequestRefused(INVALID_PARAMETER, f"the body has {shown(twice)} twice in one object")
+        name, _ = Counter(name for name, _ in pairs).most_common(1)[0]
+        raise RequestRefused(INVALID_PARAMETER, f"{source} has {shown(name)} twice in one object")
 
 
 def _text(given: dict[str, Any], name: str) -> str:

@@ -135,7 +135,7 @@ def date() -> Schema:
     }
     pair: Schema = {"type": "array", "items": moment, "minItems": 2, "maxItems": 2}
     field: Schema = {"const": "date"}
-    single = [op for op in dates.OPS if op != "between"]
+    single = [op for op in dates.DATE_OPS if op != "between"]
     return {
         "anyOf": [
             _object(["field", "value"], {"field": field, "op": {"enum": single}, "value": moment}),
@@ -176,8 +176,8 @@ def _on(field: str) -> list[Schema]:
     """A condition on one field: with one value, and with several."""
     value = _VALUES[field]
     values: Schema = {"type": "array", "minItems": 1, "maxItems": VALUES_MAX, "items": value}
-    several = [op for op in conditions.OPS if op in ("in", "nin")]
-    single = [op for op in conditions.OPS if op not in several]
+    several = [op for op in conditions.VALUE_OPS if op in ("in", "nin")]
+    single = [op for op in conditions.VALUE_OPS if op not in several]
     return [
         _object(["field", "value"], {"field": {"const": field}, "op": {"enum": single}, "value": value}),
         _object(["field", "value"], {"field": {"const": field}, "op": {"enum": several}, "value": values}),
