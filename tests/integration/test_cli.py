@@ -21,10 +21,10 @@ from ecounters.query.request import Query
 from streams.access.sessions import Sessions
 from streams.basics.terminal import Progress
 from streams.cli import main
+from streams.kafka import publisher as kafka_publisher
 from streams.kafka.publisher import Outgoing
 from streams.kafka.topics import TopicsSpec, ensure_topics
 from streams.settings.table import SETTINGS, Settings, load
-from streams.tools import publish as publishing
 from streams.tools.publish import at_speed, publish, read_log
 
 ROOT = Path(__file__).parent.parent.parent
@@ -246,7 +246,7 @@ def test_replay_puts_every_line_where_it_belongs(
     settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Events by murmur2 of their user, in order; restarts to all partitions; rubbish as it is, without a key."""
-    monkeypatch.setattr(publishing, "BATCH_BYTES", 4_096)  # so that there are many
+    monkeypatch.setattr(kafka_publisher, "BATCH_BYTES", 4_096)  # so that there are many
     users = [f"user-{at % 7}" for at in range(2_000)]
     events = [json.dumps(event(user, at)).encode() for at, user in enumerate(users)]
     restart = json.dumps(event(None, 1, "switch.restarted")).encode()
