@@ -156,7 +156,9 @@ def readme() -> str:
 
 def commands(group: click.Group, prefix: str = "ecounters") -> Iterator[str]:
     """All commands as they are typed."""
-    for name, command in group.commands.items():
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
         if isinstance(command, click.Group):
             yield from commands(command, f"{prefix} {name}")
         else:

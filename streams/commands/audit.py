@@ -15,8 +15,9 @@ from ecounters.errors import RequestRefused
 from ecounters.query.dates import DateCondition, time_range
 from streams.access.sessions import Sessions
 from streams.basics.terminal import Progress
-from streams.commands.common import run_to_end, settings_with
+from streams.commands.common import settings_with
 from streams.settings.table import Settings
+from streams.tools.run_to_end import run_to_end
 
 if TYPE_CHECKING:  # what takes its time to load is loaded when it is used
     from streams.tools.audit import Options, Outcome

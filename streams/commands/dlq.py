@@ -21,10 +21,11 @@ from ecounters.errors import Stop
 from ecounters.events.partitioner import partition_of
 from streams.basics.terminal import Progress
 from streams.basics.times import duration_s, moment_ms, now_ms
-from streams.commands.common import run_to_end, settings_with
+from streams.commands.common import settings_with
 from streams.kafka.publisher import publisher
 from streams.kafka.topics import count_partitions
 from streams.settings.table import Settings
+from streams.tools.run_to_end import run_to_end
 
 Span = dict[Any, tuple[int, int]]
 """For each partition (aiokafka's TopicPartition) the first offset and the one after the last."""

@@ -1,0 +1,111 @@
+"""``ecounters user`` and ``ecounters session``."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import click
+
+from streams.access.sessions import PERMISSIONS, Sessions
+from streams.basics.times import duration_s
+from streams.commands.common import settings_with
+from streams.settings.table import Settings
+from streams.tools.run_to_end import run_to_end
+
+T = TypeVar("T")
+
+
+def _with_sessions(use: Callable[[Sessions], Awaitable[T]], settings: Settings | None = None) -> T:
+    """Do one thing with the session store."""
+    settings = settings or settings_with()
+
+    async def work() -> T:
+        sessions = Sessions.connect(settings)
+        try:
+            return await use(sessions)
+        finally:
+            await sessions.close()
+
+    return run_to_end(settings, work())
+
+
+def _duration(context: click.Context, option: click.Parameter, text: str) -> int:
+    """90s, 30m, 12h or 7d -> seconds."""
+    seconds = duration_s(text)
+    if seconds is None:
+        raise click.BadParameter(f"{text!r} is no time such as 90s, 30m, 12h or 7d")
+    return seconds
+
+
+@click.group()
+def user() -> None:
+    """Add, list and remove the users who may ask for counters."""
+
+
+@user.command("add")
+@click.argument("user_id", metavar="USER")
+@click.option("--token", help="The token; made if it is not given.")
+@click.option("--zone", help="The user's time zone, such as Asia/Kolkata; ECOUNTERS_ZONE if not given.")
+@click.option("--deny", type=click.Choice(PERMISSIONS), multiple=True, help="Take a permission away.")
+def user_add(user_id: str, token: str | None, zone: str | None, deny: tuple[str, ...]) -> None:
+    """Add USER and print the token: the only time that it can be seen.
+
+    \b
+        ecounters user add acme --zone Asia/Kolkata
+        TOKEN=$(ecounters user add acme)
+    """
+    settings = settings_with()
+    name = zone or str(settings.zone)
+    click.echo(_with_sessions(lambda sessions: sessions.add_user(user_id, name, token, deny), settings))
+    click.echo(f"Added {user_id}, days of {name}. Keep the token: it is not shown again.", err=True)
+
+
+@user.command("list")
+def user_list() -> None:
+    """List the users: id, time zone, what is denied."""
+    for found in _with_sessions(lambda sessions: sessions.list_users()):
+        click.echo("\t".join([found.user_id, found.zone, *(["denied: " + " ".join(found.deny)] if found.deny else [])]))
+
+
+@user.command("remove")
+@click.argument("user_id", metavar="USER")
+def user_remove(user_id: str) -> None:
+    """Remove USER and end all its sessions. Its counters stay until they are too old."""
+    _with_sessions(lambda sessions: sessions.remove_user(user_id))
+    click.echo(f"Removed {user_id}.", err=True)
+
+
+@user.command("token")
+@click.argument("user_id", metavar="USER")
+def user_token(user_id: str) -> None:
+    """Give USER a new token in place of the old one, and print it. Sessions go on."""
+    click.echo(_with_sessions(lambda sessions: sessions.new_token(user_id)))
+
+
+@click.group()
+def session() -> None:
+    """Open and close sessions, which stand for a user."""
+
+
+@session.command("open")
+@click.argument("user_id", metavar="USER")
+@click.option("--agent", default="", help="Whose session it is, if it is an agent's.")
+@click.option("--logged-out", is_flag=True, help="The agent is not logged in, and is refused (1043).")
+@click.option("--ttl", default="12h", show_default=True, callback=_duration, help="How long it lasts.")
+def session_open(user_id: str, agent: str, logged_out: bool, ttl: int) -> None:
+    """Open a session of USER and print its ssid.
+
+    \b
+        SSID=$(ecounters session open acme --ttl 30m)
+        curl -d "{\\"ssid\\":\\"$SSID\\"}" http://127.0.0.1:8080/api/v2/overallCount/Ecounters
+    """
+    click.echo(_with_sessions(lambda sessions: sessions.open_session(user_id, ttl, agent, logged_in=not logged_out)))
+
+
+@session.command("close")
+@click.argument("ssid")
+def session_close(ssid: str) -> None:
+    """End the session SSID."""
+    _with_sessions(lambda sessions: sessions.close_session(ssid))
+    click.echo("Closed.", err=True)
