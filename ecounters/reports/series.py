@@ -12,7 +12,8 @@ from zoneinfo import ZoneInfo
 from ecounters.errors import INVALID_PARAMETER, RequestRefused
 from ecounters.partition.user import User
 from ecounters.query.conditions import Where
-from ecounters.reports.payload import Totals, message_without_live
+from ecounters.reports.payload import message_without_live
+from ecounters.reports.totals import Totals
 from ecounters.windows.steps import steps
 
 

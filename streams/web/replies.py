@@ -10,8 +10,9 @@ from typing import Final
 from ecounters.partition.user import User
 from ecounters.query.dates import time_range
 from ecounters.query.request import Query
-from ecounters.reports.payload import Totals, body, etag, message
+from ecounters.reports.payload import body, etag, message
 from ecounters.reports.series import Series
+from ecounters.reports.totals import Totals
 from streams.access.sessions import Account
 from streams.engine.view import PartitionView
 

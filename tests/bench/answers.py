@@ -11,8 +11,9 @@ from ecounters.partition.policy import Policy
 from ecounters.partition.state import PartitionState
 from ecounters.partition.user import User
 from ecounters.query.request import parse_request
-from ecounters.reports.payload import Totals, body, message
+from ecounters.reports.payload import body, message
 from ecounters.reports.series import Series
+from ecounters.reports.totals import Totals
 from ecounters.windows.calendar import WINDOW_MS
 from ecounters.windows.steps import STEPS_MAX
 from tests.bench.report import Table, median, say

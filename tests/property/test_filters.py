@@ -24,8 +24,9 @@ from ecounters.query.dates import time_range
 from ecounters.query.request import Query, parse_forwarded, parse_request
 from ecounters.recount.filters import matches
 from ecounters.recount.recount import Recount
-from ecounters.reports.payload import Totals, message
+from ecounters.reports.payload import message
 from ecounters.reports.series import Series
+from ecounters.reports.totals import Totals
 from ecounters.windows.calendar import DAY_MS, HOUR_MS, MINUTE_MS, WINDOW_MS
 from ecounters.windows.steps import INTERVALS, steps
 from tests.support.builders import ALL_FIELDS, T0_MS, LogRecord, answer_of, restored

@@ -19,7 +19,8 @@ from ecounters.partition.policy import Policy
 from ecounters.partition.restoring import Restoring
 from ecounters.partition.state import PartitionState
 from ecounters.query.conditions import Where
-from ecounters.reports.payload import Totals, Value, message
+from ecounters.reports.payload import Value, message
+from ecounters.reports.totals import Totals
 
 T0_MS = 1_773_144_000_000
 """2026-03-10T12:00:00Z."""

@@ -10,7 +10,8 @@ import pytest
 from ecounters.errors import RequestRefused
 from ecounters.query.conditions import read_filter
 from ecounters.query.request import parse_request
-from ecounters.reports.payload import Totals, message
+from ecounters.reports.payload import message
+from ecounters.reports.totals import Totals
 from tests.support.builders import WIDE, Feed, call, event
 
 Condition = dict[str, Any]

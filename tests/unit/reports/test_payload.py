@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from ecounters.reports.payload import Totals, body, etag, in_order, message, seconds, whole
+from ecounters.reports.payload import body, etag, in_order, message, seconds, whole
+from ecounters.reports.totals import Totals
 from ecounters.windows.calendar import WINDOW_MS
 from tests.support.builders import ALL_FIELDS, T0_MS, WIDE, Feed, call, event, ms
 

@@ -10,7 +10,7 @@ import pytest
 from ecounters.partition.policy import Policy
 from ecounters.partition.state import PartitionState
 from ecounters.partition.user import User
-from ecounters.reports.payload import Totals
+from ecounters.reports.totals import Totals
 from ecounters.windows.calendar import DAY_MS, HOUR_MS, WINDOW_MS, day_of
 from ecounters.windows.cell import Dims
 from ecounters.windows.spans import FEW, Spans
