@@ -8,9 +8,12 @@ from typing import Any, Final, cast
 
 import faust
 from prometheus_client import CollectorRegistry
+from redis.asyncio import Redis
 
 from ecounters.partition.policy import Policy
+from streams.access.accounts import Accounts
 from streams.access.sessions import Sessions
+from streams.access.store import connect
 from streams.access.throttle import Throttle, ThrottledLogin
 from streams.basics.slices import TimeSlices
 from streams.engine.agent import add_agent
@@ -48,7 +51,7 @@ class Engine:
 
     faust: FaustApp
     table: StateTable
-    sessions: Sessions
+    redis: Redis
     api: Api
 
 
@@ -59,7 +62,8 @@ def build(settings: Settings, partitions: int) -> Engine:
     app.fetch_wait_ms = settings.fetch_wait_ms
     app.positions = table
     metrics = Metrics.create(CollectorRegistry())
-    sessions = Sessions.connect(settings)
+    redis = connect(settings)
+    sessions = Sessions(redis, settings.session_cache_s)
     turns = TimeSlices(settings.slice_ms)
     table.configure(
         WorkerContext(settings, _policy(settings), partitions, metrics, table, app.crash, turns), sessions.zone_of
@@ -70,8 +74,8 @@ def build(settings: Settings, partitions: int) -> Engine:
     door = ThrottledLogin(sessions, Throttle(settings.throttle_per_min))
     health = WorkerHealth(app, table, settings, metrics)
     docs = Docs(settings.topic)
-    api = Api(door.authorize, sessions, anywhere, health, metrics, settings.proxies, docs)
-    return Engine(app, table, sessions, api)
+    api = Api(door.authorize, sessions, Accounts(redis), anywhere, health, metrics, settings.proxies, docs)
+    return Engine(app, table, redis, api)
 
 
 def _options(settings: Settings) -> dict[str, Any]:

@@ -109,7 +109,7 @@ async def _run(settings: Settings) -> int:
         return await _serve(engine, stop)
     finally:
         await runner.cleanup()
-        await engine.sessions.close()
+        await engine.redis.aclose()
 
 
 async def _topics(settings: Settings, stop: asyncio.Event) -> int | None:

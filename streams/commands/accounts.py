@@ -7,7 +7,8 @@ from typing import TypeVar
 
 import click
 
-from streams.access.sessions import PERMISSIONS, Sessions
+from streams.access.accounts import Accounts
+from streams.access.store import PERMISSIONS
 from streams.basics.times import duration_s
 from streams.commands.common import settings_with
 from streams.settings.table import Settings
@@ -16,16 +17,16 @@ from streams.tools.run_to_end import run_to_end
 T = TypeVar("T")
 
 
-def _with_sessions(use: Callable[[Sessions], Awaitable[T]], settings: Settings | None = None) -> T:
-    """Do one thing with the session store."""
+def _with_accounts(use: Callable[[Accounts], Awaitable[T]], settings: Settings | None = None) -> T:
+    """Do one thing with the users and sessions in Redis."""
     settings = settings or settings_with()
 
     async def work() -> T:
-        sessions = Sessions.connect(settings)
+        accounts = Accounts.connect(settings)
         try:
-            return await use(sessions)
+            return await use(accounts)
         finally:
-            await sessions.close()
+            await accounts.close()
 
     return run_to_end(settings, work())
 
@@ -57,14 +58,14 @@ def user_add(user_id: str, token: str | None, zone: str | None, deny: tuple[str,
     """
     settings = settings_with()
     name = zone or str(settings.zone)
-    click.echo(_with_sessions(lambda sessions: sessions.add_user(user_id, name, token, deny), settings))
+    click.echo(_with_accounts(lambda accounts: accounts.add_user(user_id, name, token, deny), settings))
     click.echo(f"Added {user_id}, days of {name}. Keep the token: it is not shown again.", err=True)
 
 
 @user.command("list")
 def user_list() -> None:
     """List the users: id, time zone, what is denied."""
-    for found in _with_sessions(lambda sessions: sessions.list_users()):
+    for found in _with_accounts(lambda accounts: accounts.list_users()):
         click.echo("\t".join([found.user_id, found.zone, *(["denied: " + " ".join(found.deny)] if found.deny else [])]))
 
 
@@ -72,7 +73,7 @@ def user_list() -> None:
 @click.argument("user_id", metavar="USER")
 def user_remove(user_id: str) -> None:
     """Remove USER and end all its sessions. Its counters stay until they are too old."""
-    _with_sessions(lambda sessions: sessions.remove_user(user_id))
+    _with_accounts(lambda accounts: accounts.remove_user(user_id))
     click.echo(f"Removed {user_id}.", err=True)
 
 
@@ -80,7 +81,7 @@ def user_remove(user_id: str) -> None:
 @click.argument("user_id", metavar="USER")
 def user_token(user_id: str) -> None:
     """Give USER a new token in place of the old one, and print it. Sessions go on."""
-    click.echo(_with_sessions(lambda sessions: sessions.new_token(user_id)))
+    click.echo(_with_accounts(lambda accounts: accounts.new_token(user_id)))
 
 
 @click.group()
@@ -100,12 +101,12 @@ def session_open(user_id: str, agent: str, logged_out: bool, ttl: int) -> None:
         SSID=$(ecounters session open acme --ttl 30m)
         curl -d "{\\"ssid\\":\\"$SSID\\"}" http://127.0.0.1:8080/api/v2/overallCount/Ecounters
     """
-    click.echo(_with_sessions(lambda sessions: sessions.open_session(user_id, ttl, agent, logged_in=not logged_out)))
+    click.echo(_with_accounts(lambda accounts: accounts.open_session(user_id, ttl, agent, logged_in=not logged_out)))
 
 
 @session.command("close")
 @click.argument("ssid")
 def session_close(ssid: str) -> None:
     """End the session SSID."""
-    _with_sessions(lambda sessions: sessions.close_session(ssid))
+    _with_accounts(lambda accounts: accounts.close_session(ssid))
     click.echo("Closed.", err=True)

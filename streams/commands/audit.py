@@ -13,6 +13,7 @@ import click
 
 from ecounters.errors import RequestRefused
 from ecounters.query.dates import DateCondition, time_range
+from streams.access.accounts import Accounts
 from streams.access.sessions import Sessions
 from streams.basics.terminal import Progress
 from streams.commands.common import settings_with
@@ -119,16 +120,16 @@ async def _audit(settings: Settings, urls: tuple[str, ...], options: Options) ->
     from streams.tools.workers import ANSWER_LIMIT_S, Workers
 
     earlier = None if options.since_ms is None else options.since_ms - settings.clock_ahead_ms - EARLIER_MS
-    sessions = Sessions.connect(settings)
+    accounts = Accounts.connect(settings)
     try:
         async with (
             log_reader(settings.broker, settings.topic, earlier) as reader,
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_LIMIT_S)) as client,
         ):
             _warn_of(reader.missing)
-            return await Audit(reader, Workers(client, urls), sessions, settings, options).run()
+            return await Audit(reader, Workers(client, urls), accounts, settings, options).run()
     finally:
-        await sessions.close()
+        await accounts.close()
 
 
 def _warn_of(missing: dict[int, int]) -> None:

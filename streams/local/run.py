@@ -26,7 +26,7 @@ from redis.exceptions import RedisError
 
 from ecounters.errors import Stop
 from ecounters.simulator.world import SWITCHES_MIN
-from streams.access.sessions import Sessions
+from streams.access.accounts import Accounts
 from streams.basics.tasks import end_tasks
 from streams.basics.terminal import Line
 from streams.basics.text import one_line
@@ -202,13 +202,13 @@ class _Run:
 
     async def _user(self) -> str:
         """Add the user if it is not there; a new token for it, as the old one cannot be known."""
-        sessions = Sessions.connect(self._settings)
+        accounts = Accounts.connect(self._settings)
         try:
-            if USER in [user.user_id for user in await sessions.list_users()]:
-                return await sessions.new_token(USER)
-            return await sessions.add_user(USER, str(self._settings.zone))
+            if USER in [user.user_id for user in await accounts.list_users()]:
+                return await accounts.new_token(USER)
+            return await accounts.add_user(USER, str(self._settings.zone))
         finally:
-            await sessions.close()
+            await accounts.close()
 
     def _with_free_port(self, settings: Settings) -> Settings:
         wanted = settings.port

@@ -19,7 +19,8 @@ from ecounters.recount.call import Limits
 from ecounters.recount.parse import partition_of
 from ecounters.recount.recount import BALANCES, GAUGES, KEYS, PAYLOAD, Recount
 from ecounters.windows.calendar import DAY_MS, HOUR_MS, WINDOW_MS, day_of
-from streams.access.sessions import OVERALL_COUNT, Sessions, UserInfo
+from streams.access.accounts import Accounts, UserInfo
+from streams.access.store import OVERALL_COUNT
 from streams.basics.terminal import Progress
 from streams.basics.times import now_ms
 from streams.kafka.log_reader import LogReader
@@ -109,11 +110,11 @@ class Audit:
     """One audit: ``run`` it once."""
 
     def __init__(
-        self, reader: LogReader, workers: Workers, sessions: Sessions, settings: Settings, options: Options
+        self, reader: LogReader, workers: Workers, accounts: Accounts, settings: Settings, options: Options
     ) -> None:
         self._reader = reader
         self._workers = workers
-        self._sessions = sessions
+        self._accounts = accounts
         self._options = options
         # A worker lets time pass once a flush at least.
         self._slack_ms = 2 * settings.flush_interval_ms + 1_000
@@ -128,7 +129,7 @@ class Audit:
         for partition, end in self._reader.ends.items():
             await self._read_to(partition, end)
         self._progress.end()
-        accounts = {info.user_id: info for info in await self._sessions.list_users()}
+        accounts = {info.user_id: info for info in await self._accounts.list_users()}
         outcome = Outcome(zones={one.user_id: zone_named(one.zone) for one in accounts.values()})
         counted = {user_id for recount in self._recounts.values() for user_id in recount.users()}
         for user_id in sorted(counted | accounts.keys()):
@@ -184,12 +185,12 @@ class Audit:
 
     @asynccontextmanager
     async def _session(self, user_id: str) -> AsyncIterator[str]:
-        ssid = await self._sessions.open_session(user_id, SESSION_S)
+        ssid = await self._accounts.open_session(user_id, SESSION_S)
         try:
             yield ssid
         finally:
             with suppress(Stop):  # it has ended by itself
-                await self._sessions.close_session(ssid)
+                await self._accounts.close_session(ssid)
 
     async def _whole(self, user_id: str, ssid: str, zone: ZoneInfo) -> _Look:
         """All windows that are kept or, with ``since_ms``, those from there on."""

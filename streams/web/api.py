@@ -10,11 +10,12 @@ from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from ecounters.query.request import BODY_BYTES_MAX, Query, parse_request
-from streams.access.sessions import Account
+from streams.access.accounts import Accounts
+from streams.access.sessions import Account, Sessions
 from streams.basics.times import now_ms
 from streams.metrics.catalogue import Metrics
 from streams.web.compression import Sender
-from streams.web.dashboard import Dashboard, Store
+from streams.web.dashboard import Dashboard
 from streams.web.docs import Docs
 from streams.web.paths import (
     COUNTERS_PATHS,
@@ -49,7 +50,8 @@ class Api:
     def __init__(
         self,
         authorize: Callable[[Query, str], Awaitable[Account]],
-        store: Store,
+        sessions: Sessions,
+        accounts: Accounts,
         answers: PeerRouter,
         health: Health,
         metrics: Metrics,
@@ -63,7 +65,7 @@ class Api:
         self._proxies = proxies
         self._sender = Sender()
         self.streams = Streams(self._who, answers.answer, metrics)
-        self._dashboard = Dashboard(self._who, self._respond, store)
+        self._dashboard = Dashboard(self._who, self._respond, sessions, accounts)
         self._docs = docs
 
     def application(self) -> web.Application:

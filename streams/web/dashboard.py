@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import orjson
@@ -21,7 +21,8 @@ from redis.exceptions import RedisError
 
 from ecounters.errors import API_ERRORS, DENIED, INVALID_PARAMETER, NO_STORE, NO_USER, RequestRefused, Stop
 from ecounters.query.request import Query, parse_object, read_request
-from streams.access.sessions import Account
+from streams.access.accounts import Accounts
+from streams.access.sessions import Account, Sessions
 from streams.web.paths import DASHBOARD_PATH
 from streams.web.push import COOKIE, Authorize
 from streams.web.responses import body_of, json_response
@@ -55,19 +56,6 @@ CHARTS: Final = "Chart.bundle.js"
 """Chart.js, which the package chartkick carries."""
 
 
-class Store(Protocol):
-    """Where sessions are kept: ``streams.access.sessions.Sessions``."""
-
-    async def open_session(self, user_id: str, ttl_s: int) -> str:
-        """A new session's ssid; Stop if there is no such user."""
-
-    async def authorize(self, given: Query) -> Account:
-        """The account that these open, or Refused; from then on they are known as good."""
-
-    async def close_session(self, ssid: str) -> None:
-        """End it; Stop if there is none."""
-
-
 @dataclass(frozen=True, slots=True)
 class File:
     """A file as it is sent, with its name for caches."""
@@ -98,11 +86,16 @@ class Dashboard:
     """The routes under /dashboard. ``authorize`` and ``respond`` are those of the API."""
 
     def __init__(
-        self, authorize: Authorize, respond: Callable[[web.Request, Query], Awaitable[web.Response]], store: Store
+        self,
+        authorize: Authorize,
+        respond: Callable[[web.Request, Query], Awaitable[web.Response]],
+        sessions: Sessions,
+        accounts: Accounts,
     ) -> None:
         self._authorize = authorize
         self._respond = respond
-        self._store = store
+        self._sessions = sessions
+        self._accounts = accounts
         self._page, self._files = _load()
 
     def add_to(self, router: web.UrlDispatcher) -> None:
@@ -143,13 +136,13 @@ class Dashboard:
         account = await self._authorize(request, asked)
         await self._close(request)
         try:
-            ssid = await self._store.open_session(account.user_id, SESSION_S)
+            ssid = await self._accounts.open_session(account.user_id, SESSION_S)
         except (RedisError, OSError) as error:
             raise _away(error) from error
         except Stop as stop:  # removed since
             raise RequestRefused(DENIED) from stop
         # Known as good, or the throttle would keep it out while others guess from the same address.
-        response = _about(await self._store.authorize(Query(ssid=ssid)))
+        response = _about(await self._sessions.authorize(Query(ssid=ssid)))
         _set_cookie(request, response, ssid, SESSION_S)
         return response
 
@@ -164,7 +157,7 @@ class Dashboard:
     async def _close(self, request: web.Request) -> None:
         """End the session in the cookie, if there is one."""
         try:
-            await self._store.close_session(request.cookies.get(COOKIE, ""))
+            await self._accounts.close_session(request.cookies.get(COOKIE, ""))
         except (RedisError, OSError) as error:
             raise _away(error) from error
         except Stop:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, Final
 
-from streams.access.sessions import Sessions
+from streams.access.accounts import Accounts
 from streams.kafka.publisher import publisher
 from streams.settings.table import Settings
 from tests.bench.environment import PARTITIONS, Stage
@@ -89,11 +89,11 @@ async def _beside(worker: Worker, seconds: float, body: str, table: Table) -> No
 
 
 async def _token(redis_url: str) -> str:
-    sessions = Sessions.connect(replace(Settings(), redis=redis_url))
+    accounts = Accounts.connect(replace(Settings(), redis=redis_url))
     try:
-        return await sessions.add_user(USER, "UTC")
+        return await accounts.add_user(USER, "UTC")
     finally:
-        await sessions.close()
+        await accounts.close()
 
 
 async def _all(place: Place, worker: Worker, body: str, table: Table) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from ecounters.errors import Stop
-from streams.access.sessions import Sessions
+from streams.access.accounts import Accounts
 from streams.kafka.publisher import Publisher, publisher
 from streams.settings.table import Settings
 from tests.bench.environment import PARTITIONS, Stage
@@ -68,11 +68,11 @@ def latency(stage: Stage, seconds: float) -> Table:
 
 
 async def _token(redis_url: str) -> str:
-    sessions = Sessions.connect(replace(Settings(), redis=redis_url))
+    accounts = Accounts.connect(replace(Settings(), redis=redis_url))
     try:
-        return await sessions.add_user(USER, "UTC")
+        return await accounts.add_user(USER, "UTC")
     finally:
-        await sessions.close()
+        await accounts.close()
 
 
 def _check_lag(worker: Worker) -> None:

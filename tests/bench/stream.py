@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Final, NamedTuple, cast
 
 from ecounters.errors import Stop
-from streams.access.sessions import Sessions
+from streams.access.accounts import Accounts
 from streams.settings.table import Settings
 from tests.bench.environment import Log, Stage, app_id
 from tests.bench.events import SIMULATED, simulated
@@ -78,14 +78,14 @@ def stream(stage: Stage, events: int) -> Table:
 
 
 async def _open_sessions(redis_url: str) -> list[str]:
-    sessions = Sessions.connect(Settings(redis=redis_url))
+    accounts = Accounts.connect(Settings(redis=redis_url))
     try:
         users = [f"u{at + 1}" for at in range(SIMULATED.users)]
         for user in users:
-            await sessions.add_user(user, "UTC")
-        return [await sessions.open_session(users[at % len(users)], 86_400) for at in range(LISTENERS)]
+            await accounts.add_user(user, "UTC")
+        return [await accounts.open_session(users[at % len(users)], 86_400) for at in range(LISTENERS)]
     finally:
-        await sessions.close()
+        await accounts.close()
 
 
 def _run(stage: Stage, events: int, ssids: list[str]) -> Run:

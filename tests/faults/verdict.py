@@ -15,7 +15,7 @@ from typing import Any
 
 import aiohttp
 
-from streams.access.sessions import Sessions
+from streams.access.accounts import Accounts
 from streams.kafka.log_reader import log_reader
 from streams.settings.table import load
 from streams.tools.audit import Audit, Options, lines_of
@@ -68,7 +68,7 @@ def hold(place: Place, workers: Sequence[Worker], fresh: Callable[[], Worker]) -
 async def _hold(place: Place, workers: Sequence[Worker], fresh: Callable[[], Worker]) -> Held:
     environment = {name: value for name, value in place.environment().items() if name.startswith("ECOUNTERS_")}
     settings = load(environment)
-    sessions = Sessions.connect(settings)
+    accounts = Accounts.connect(settings)
     timeout = aiohttp.ClientTimeout(total=ANSWER_LIMIT_S)
     held = Held()
     try:
@@ -78,7 +78,7 @@ async def _hold(place: Place, workers: Sequence[Worker], fresh: Callable[[], Wor
         ):
             held.fed = sum(reader.ends.values())
             options = Options()
-            audit = CountingAudit(reader, Workers(client, [_url(one) for one in workers]), sessions, settings, options)
+            audit = CountingAudit(reader, Workers(client, [_url(one) for one in workers]), accounts, settings, options)
             held.wrong += _differences(await audit.run(), options)
             one, options = await asyncio.to_thread(fresh), Options(every_window=True)
             audit.ask_next(Workers(client, [_url(one)]), options)
@@ -86,7 +86,7 @@ async def _hold(place: Place, workers: Sequence[Worker], fresh: Callable[[], Wor
             held.compared = audit.compared
             recounts = audit.recounts()
     finally:
-        await sessions.close()
+        await accounts.close()
     told = Counter(await asyncio.to_thread(dead_letters, place))
     wanted = Counter(await asyncio.to_thread(refused, place, recounts))
     held.letters = ((told - wanted) + (wanted - told)).total()

@@ -18,7 +18,7 @@ import pytest
 from ecounters.counters.definitions import FIELDS, PAYLOAD
 from ecounters.recount.recount import BALANCES, GAUGES
 from ecounters.simulator.world import Plan, Published, simulate
-from streams.access.sessions import Sessions
+from streams.access.accounts import Accounts
 from streams.kafka.log_reader import log_reader
 from streams.settings.table import Settings
 from tests.support.audit import add_users
@@ -38,10 +38,10 @@ def no_users(redis_url: str) -> Iterator[None]:
     """An audit is of all accounts: those of other tests are none of its business, nor these of theirs."""
 
     async def remove() -> None:
-        sessions = Sessions.connect(Settings(redis=redis_url))
-        for user in await sessions.list_users():
-            await sessions.remove_user(user.user_id)
-        await sessions.close()
+        accounts = Accounts.connect(Settings(redis=redis_url))
+        for user in await accounts.list_users():
+            await accounts.remove_user(user.user_id)
+        await accounts.close()
 
     asyncio.run(remove())
     yield

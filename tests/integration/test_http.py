@@ -351,7 +351,7 @@ def test_tokens_are_compared_in_constant_time(place: Place, monkeypatch: pytest.
             await sessions.close()
 
     add_users(place, ["u1"])
-    monkeypatch.setattr("streams.access.sessions.hmac.compare_digest", compare)
+    monkeypatch.setattr("streams.access.store.hmac.compare_digest", compare)
     asyncio.run(ask())
     assert compared == [(64, 64), (64, 64), (64, 0)]
     with Redis.from_url(place.redis_url) as redis:

@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from streams.access.sessions import Sessions
+from streams.access.accounts import Accounts
 from streams.local.embedded import Embedded, Guard
 from streams.settings.table import Settings
 from streams.web.push import CHECK_S, STATUS_S
@@ -36,15 +36,15 @@ def worker(place: Place) -> Iterator[Worker]:
         yield one.wait_ready()
 
 
-def in_store(place: Place, do: Callable[[Sessions], Coroutine[Any, Any, None]]) -> None:
+def in_store(place: Place, do: Callable[[Accounts], Coroutine[Any, Any, None]]) -> None:
     """Change something in the session store."""
 
     async def go() -> None:
-        sessions = Sessions.connect(Settings(redis=place.redis_url))
+        accounts = Accounts.connect(Settings(redis=place.redis_url))
         try:
-            await do(sessions)
+            await do(accounts)
         finally:
-            await sessions.close()
+            await accounts.close()
 
     asyncio.run(go())
 
@@ -187,7 +187,7 @@ def test_the_end_of_a_session_is_the_end_of_its_streams(place: Place, worker: Wo
     closed, kept = ssid_of(place), ssid_of(place)
     with Listening(worker, {"ssid": closed}) as one, Listening(worker, {"ssid": kept}) as other:
         one.until(), other.until()
-        in_store(place, lambda sessions: sessions.close_session(closed))
+        in_store(place, lambda accounts: accounts.close_session(closed))
         began = time.monotonic()
         last = one.rest()[-1]
         assert (last.name, last.json["code"]) == ("end", 1015)

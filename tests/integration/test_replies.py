@@ -13,7 +13,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from ecounters.events.partitioner import partition_of
-from streams.access.sessions import Sessions
+from streams.access.accounts import Accounts
 from streams.settings.table import Settings
 from tests.support.audit import TOKEN, DeadLetter, add_users, dead_letters, recounts, refused, wait_until_flushed
 from tests.support.builders import CallScript, encoded
@@ -108,11 +108,11 @@ def ssid_of(place: Place, **options: Any) -> str:
     """A session of u1."""
 
     async def open_() -> str:
-        sessions = Sessions.connect(Settings(redis=place.redis_url))
+        accounts = Accounts.connect(Settings(redis=place.redis_url))
         try:
-            return await sessions.open_session("u1", 600, **options)
+            return await accounts.open_session("u1", 600, **options)
         finally:
-            await sessions.close()
+            await accounts.close()
 
     return asyncio.run(open_())
 

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from ecounters.recount.recount import Recount
-from streams.access.sessions import Sessions
+from streams.access.accounts import Accounts
 from streams.kafka.topics import count_partitions
 from streams.settings.table import Settings
 from tests.support.builders import ALL_FIELDS
@@ -97,16 +97,16 @@ def add_users(place: Place, users: Iterable[str]) -> None:
     """Let these users ask, with TOKEN."""
 
     async def add() -> None:
-        sessions = Sessions.connect(Settings(redis=place.redis_url))
+        accounts = Accounts.connect(Settings(redis=place.redis_url))
         try:
-            known = {one.user_id for one in await sessions.list_users()}
+            known = {one.user_id for one in await accounts.list_users()}
             for user in users:
                 if user not in known:
-                    await sessions.add_user(user, noon_zone(), TOKEN)
+                    await accounts.add_user(user, noon_zone(), TOKEN)
                 else:
-                    await sessions.new_token(user, TOKEN)
+                    await accounts.new_token(user, TOKEN)
         finally:
-            await sessions.close()
+            await accounts.close()
 
     asyncio.run(add())
 

@@ -1,0 +1,188 @@
+"""Administration of users and sessions in Redis: for commands, and for the dashboard's log-in and log-out.
+
+What may be asked with them is decided in ``sessions``; ``store`` says how they are stored.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Mapping
+from typing import Any, Final, NamedTuple, Self, cast
+from zoneinfo import ZoneInfo
+
+from redis.asyncio import Redis, WatchError
+
+from ecounters.errors import Stop
+from streams.access.store import (
+    PERMISSIONS,
+    USERS_KEY,
+    connect,
+    decode,
+    encode,
+    read_hash,
+    session_key,
+    token_fields,
+    user_key,
+)
+from streams.settings.table import Settings, zone_named
+
+TEXT_MAX: Final = 128
+"""Characters of a user id, as in events, and of an agent's name."""
+
+SSID_BYTES: Final = 24
+"""Random bytes in an ssid: 192 bits cannot be guessed."""
+TOKEN_BYTES: Final = 24
+"""Random bytes in a generated token, as in an ssid."""
+
+
+class UserInfo(NamedTuple):
+    """A user as ``list_users`` returns it. ``zone``: an IANA name; ``deny``: the permissions that the user lacks."""
+
+    user_id: str
+    zone: str
+    deny: tuple[str, ...]
+
+
+class Accounts:
+    """Adds, lists, changes and removes users, and opens and closes sessions.
+
+    Every method raises redis.RedisError if Redis fails; nothing is retried or cached. Workers notice a change within
+    ``sessions.FRESH_S``.
+    """
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    @classmethod
+    def connect(cls, settings: Settings) -> Self:
+        """Accounts with a Redis client of their own. ``close`` them at the end."""
+        return cls(connect(settings))
+
+    async def close(self) -> None:
+        """Close the connections to Redis."""
+        await self._redis.aclose()
+
+    # ------------------------------------------------------------------------------------ users
+
+    async def add_user(self, user_id: str, zone: str, token: str | None = None, deny: tuple[str, ...] = ()) -> str:
+        """Add a user and return its token, which is generated unless ``token`` is given.
+
+        Raises Stop if there is such a user already, or if an argument is wrong.
+        """
+        _check_text("user id", user_id)
+        _check_permissions(deny)
+        token = _secret("t", TOKEN_BYTES) if token is None else token
+        born = secrets.token_hex(8)
+        fields = {"born": born, "zone": str(_zone(zone)), "deny": " ".join(deny), **token_fields(token)}
+        if not await self._write_user(user_id, fields, if_exists=False):
+            raise Stop(f"user {user_id} is there already; `ecounters user token {user_id}` makes a new token")
+        return token
+
+    async def new_token(self, user_id: str, token: str | None = None) -> str:
+        """Replace a user's token and return the new one, which is generated unless ``token`` is given.
+
+        The user's sessions stay open. Raises Stop if there is no such user.
+        """
+        token = _secret("t", TOKEN_BYTES) if token is None else token
+        if not await self._write_user(user_id, token_fields(token), if_exists=True):
+            raise _no_user(user_id)
+        return token
+
+    async def _write_user(self, user_id: str, fields: Mapping[str, str], *, if_exists: bool) -> bool:
+        """Write fields of a user in one transaction, only if the user exists, or only if it does not.
+
+        Returns whether the fields were written.
+        """
+        key = user_key(user_id)
+        while True:
+            async with self._redis.pipeline(transaction=True) as pipe:
+                await pipe.watch(key)
+                if bool(await pipe.exists(key)) is not if_exists:
+                    return False
+                pipe.multi()
+                pipe.hset(key, mapping=cast(Any, fields))
+                pipe.sadd(USERS_KEY, encode(user_id))
+                try:
+                    await pipe.execute()
+                except WatchError:  # another client changed the user since WATCH: check again
+                    continue
+                return True
+
+    async def list_users(self) -> list[UserInfo]:
+        """All users, sorted by id."""
+        ids = await cast(Awaitable[set[bytes]], self._redis.smembers(USERS_KEY))
+        users = []
+        for user_id in sorted(map(decode, ids)):
+            user = await read_hash(self._redis, user_key(user_id))
+            if user:
+                users.append(UserInfo(user_id, user["zone"], tuple(user["deny"].split())))
+        return users
+
+    async def remove_user(self, user_id: str) -> None:
+        """Remove a user, which also ends all its sessions. Raises Stop if there is no such user."""
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.delete(user_key(user_id))
+            pipe.srem(USERS_KEY, encode(user_id))
+            removed, _ = await pipe.execute()
+        if not removed:
+            raise _no_user(user_id)
+
+    # ------------------------------------------------------------------------------------ sessions
+
+    async def open_session(self, user_id: str, ttl_s: int, agent: str = "", *, logged_in: bool = True) -> str:
+        """Open a session of a user for ``ttl_s`` seconds and return its ssid.
+
+        ``agent`` makes it the session of that agent, who is refused with 1043 unless ``logged_in``. Raises Stop if
+        there is no such user, or if an argument is wrong.
+        """
+        if agent:
+            _check_text("agent's name", agent)
+        elif not logged_in:
+            raise Stop("only an agent can be not logged in: name one with --agent")
+        if ttl_s < 1:
+            raise Stop("a session must last a second at least")
+        user = await read_hash(self._redis, user_key(user_id))
+        if not user:
+            raise _no_user(user_id)
+        ssid = _secret("s", SSID_BYTES)
+        fields = {"user": user_id, "born": user["born"], "agent": agent, "logged_in": "1" if logged_in else "0"}
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.hset(session_key(ssid), mapping=cast(Any, fields))
+            pipe.expire(session_key(ssid), ttl_s)
+            await pipe.execute()
+        return ssid
+
+    async def close_session(self, ssid: str) -> None:
+        """End a session. Raises Stop if there is no such session."""
+        if not await self._redis.delete(session_key(ssid)):
+            raise Stop("there is no such session: it has ended, or the ssid is mistyped")
+
+
+def _secret(letter: str, count: int) -> str:
+    """``count`` random bytes as text. The leading ``letter`` keeps a command from reading "-..." as an option."""
+    return letter + secrets.token_urlsafe(count)
+
+
+def _no_user(user_id: str) -> Stop:
+    return Stop(f"there is no user {user_id}; `ecounters user list` shows all")
+
+
+def _zone(name: str) -> ZoneInfo:
+    """The time zone of an IANA name. Raises Stop if there is none."""
+    try:
+        return zone_named(name)
+    except ValueError as why:
+        raise Stop(f"zone {name!r} is wrong: it {why}") from None
+
+
+def _check_text(what: str, text: str) -> None:
+    """Raise Stop unless ``text`` can be a user id or an agent's name."""
+    if not 1 <= len(text) <= TEXT_MAX or not text.isprintable():
+        raise Stop(f"the {what} must have 1 to {TEXT_MAX} characters, all of them printable")
+
+
+def _check_permissions(deny: tuple[str, ...]) -> None:
+    """Raise Stop unless every name is a permission."""
+    for name in deny:
+        if name not in PERMISSIONS:
+            raise Stop(f"{name!r} is nothing that can be denied; {', '.join(PERMISSIONS)} can")

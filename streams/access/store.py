@@ -1,0 +1,110 @@
+"""How users, tokens and sessions are stored in Redis: the keys, the hashes of secrets, and the connection.
+
+Redis is the source of truth. ``sessions`` reads it to authorize requests; ``accounts`` changes it. All values are text.
+
+    key                                  value
+    ecounters:users                      set: all user ids
+    ecounters:user:<user id>             hash: born, zone, deny, salt, token
+    ecounters:session:<SHA-256 of ssid>  hash: user, born, agent, logged_in; Redis deletes it when the session expires
+
+* ``born``: random, drawn when the user is added. A session has a copy and is valid only while both are equal. So
+  removing a user ends all its sessions at once, and adding the same user id again does not revive them.
+* ``zone``: the IANA name of the user's time zone. ``deny``: names of PERMISSIONS, separated by spaces.
+* ``token``: HMAC-SHA-256 of the user's token with the key ``salt``, in hex.
+* ``agent``: an agent's name, "" if the session is not an agent's. ``logged_in``: "1" or "0".
+
+An ssid or a token is never stored and never logged in clear text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Awaitable, Mapping
+from typing import Final, cast
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from ecounters.errors import Stop
+from streams.settings.table import Settings
+
+REDIS_LIMIT_S: Final = 1.0
+"""For one look-up in Redis, from connecting to the reply. A request waits for the look-up, so it must be short."""
+POOL_MAX: Final = 50
+"""Connections of one process. The pool has no queue: with all of them busy, a further command fails at once."""
+
+OVERALL_COUNT: Final = "overallCount"
+"""The permission to query the counters."""
+PERMISSIONS: Final = (OVERALL_COUNT,)
+"""All permissions that a user can be denied."""
+
+TOKEN_MAX: Final = 512
+"""Characters of a token; the API accepts no longer ones."""
+
+USERS_KEY: Final = "ecounters:users"
+
+
+def connect(settings: Settings) -> Redis:
+    """A client with a pool of its own, which connects when the first command needs it. ``aclose`` it at the end."""
+    return Redis.from_url(
+        settings.redis,
+        socket_timeout=REDIS_LIMIT_S,
+        socket_connect_timeout=REDIS_LIMIT_S,
+        max_connections=POOL_MAX,
+        # One retry: a connection that the server closed while it was idle fails only at its next use.
+        retry=Retry(NoBackoff(), 1),
+    )
+
+
+async def read_hash(redis: Redis, key: bytes) -> dict[str, str]:
+    """All fields of a hash; {} if there is no such key."""
+    return decoded(await cast(Awaitable[dict[bytes, bytes]], redis.hgetall(key)))
+
+
+def user_key(user_id: str) -> bytes:
+    """The key of a user's hash."""
+    return b"ecounters:user:" + encode(user_id)
+
+
+def session_key(ssid: str) -> bytes:
+    """The key of a session's hash. It holds the SHA-256 of the ssid, so that no reader of Redis can use the session."""
+    return b"ecounters:session:" + hashlib.sha256(encode(ssid)).hexdigest().encode()
+
+
+def token_fields(token: str) -> dict[str, str]:
+    """The fields ``salt`` and ``token`` of a user's hash, with a new salt. Raises Stop for a wrong length."""
+    if not 1 <= len(token) <= TOKEN_MAX:
+        raise Stop(f"a token must have 1 to {TOKEN_MAX} characters")
+    salt = secrets.token_hex(16)
+    return {"salt": salt, "token": _token_hash(salt, token)}
+
+
+def token_matches(user: Mapping[str, str], token: str | None) -> bool:
+    """Whether ``token`` is the token of the user with this hash.
+
+    It takes the same time for a wrong token, for no token and for no user ({}), so that the time reveals nothing.
+    """
+    matches = hmac.compare_digest(_token_hash(user.get("salt", ""), token or ""), user.get("token", ""))
+    return matches and token is not None
+
+
+def _token_hash(salt: str, token: str) -> str:
+    return hmac.new(salt.encode(), encode(token), hashlib.sha256).hexdigest()
+
+
+def encode(text: str) -> bytes:
+    """UTF-8 that accepts lone surrogates, which JSON can contain: such an id matches nothing and must not raise."""
+    return text.encode(errors="surrogatepass")
+
+
+def decode(content: bytes) -> str:
+    """The text that ``encode`` made ``content`` of."""
+    return content.decode(errors="surrogatepass")
+
+
+def decoded(fields: Mapping[bytes, bytes]) -> dict[str, str]:
+    """A hash as text."""
+    return {decode(name): decode(value) for name, value in fields.items()}
