@@ -24,7 +24,8 @@ from streams.access.store import (
     token_fields,
     user_key,
 )
-from streams.settings.table import Settings, zone_named
+from streams.basics.times import zone_named
+from streams.settings.table import Settings
 
 TEXT_MAX: Final = 128
 """Characters of a user id, as in events, and of an agent's name."""

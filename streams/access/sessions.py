@@ -31,7 +31,8 @@ from streams.access.store import (
     token_matches,
     user_key,
 )
-from streams.settings.table import Settings, zone_named
+from streams.basics.times import zone_named
+from streams.settings.table import Settings
 
 log = logging.getLogger(__name__)
 

@@ -6,6 +6,7 @@ import re
 import time
 from datetime import datetime
 from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 _DURATION: Final = re.compile(r"([1-9][0-9]{0,8})([smhd])")
 _UNIT_S: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
@@ -29,3 +30,11 @@ def duration_s(text: str) -> int | None:
     """90s, 30m, 12h or 7d -> seconds; None for any other text."""
     match = _DURATION.fullmatch(text)
     return None if match is None else int(match[1]) * _UNIT_S[match[2]]
+
+
+def zone_named(name: str) -> ZoneInfo:
+    """A time zone by its IANA name. ValueError if this machine knows no such zone."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("must be the IANA name of a time zone, such as UTC or Asia/Kolkata") from None

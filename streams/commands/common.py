@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from streams.settings.table import PREFIX, Settings, load
+from streams.settings.load import load
+from streams.settings.table import PREFIX, Settings
 
 
 def settings_with(**options: object) -> Settings:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from streams.commands.common import settings_with
+from streams.local.options import RunOptions
 from streams.local.run import run_all
-from streams.settings.table import RunOptions
 
 
 @click.command()

@@ -33,7 +33,8 @@ from streams.basics.text import one_line
 from streams.kafka.publisher import Outgoing, publisher
 from streams.kafka.topics import TopicsSpec, count_partitions, ensure_topics
 from streams.local.embedded import SERVER, STOP_LIMIT_S, Child, Embedded, Guard, is_free, limit_event_retention
-from streams.settings.table import PREFIX, SETTINGS, RunOptions, Settings
+from streams.local.options import RunOptions
+from streams.settings.table import PREFIX, SETTINGS, Settings
 from streams.web.paths import COUNTERS_PATHS, DASHBOARD_PATH, READY_PATH
 
 USER: Final = "u1"

@@ -1,1 +1,1 @@
-"""The settings: their table, and how they are read."""
+"""The settings: ``table`` lists them, ``load`` reads them, ``narrow`` gives each part of a worker what it needs."""

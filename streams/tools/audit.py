@@ -22,9 +22,9 @@ from ecounters.windows.calendar import DAY_MS, HOUR_MS, WINDOW_MS, day_of
 from streams.access.accounts import Accounts, UserInfo
 from streams.access.store import OVERALL_COUNT
 from streams.basics.terminal import Progress
-from streams.basics.times import now_ms
+from streams.basics.times import now_ms, zone_named
 from streams.kafka.log_reader import LogReader
-from streams.settings.table import Settings, zone_named
+from streams.settings.table import Settings
 from streams.tools.workers import Told, Workers
 
 FIELDS: Final = tuple(sorted(KEYS - set(PAYLOAD)))

@@ -23,9 +23,9 @@ from aiohttp import web
 from ecounters.errors import API_ERRORS, INTERNAL, RequestRefused
 from ecounters.query.request import BODY_BYTES_MAX, Query, parse_forwarded
 from streams.access.sessions import Account
+from streams.basics.times import zone_named
 from streams.engine.view import PartitionView
 from streams.metrics.catalogue import Metrics
-from streams.settings.table import zone_named
 from streams.web.paths import PEER_PATH
 from streams.web.replies import Reply, ReplyCache
 from streams.web.responses import body_of

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from streams.kafka.topics import TopicsSpec, ensure_topics
-from streams.settings.table import load
+from streams.settings.load import load
 from tests.support.audit import TOKEN, add_users
 from tests.support.kafka_jars import PLUGIN
 from tests.support.workers import PATH, ROOT, Place, Worker

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from streams.kafka.topics import TopicsSpec, ensure_topics
-from streams.settings.table import load
+from streams.settings.load import load
 from tests.support.kafka import Cluster
 from tests.support.workers import Place
 

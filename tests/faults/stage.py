@@ -19,7 +19,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from ecounters.simulator.world import Plan, Published, simulate
 from streams.kafka.topics import TopicsSpec, ensure_topics
 from streams.local.embedded import Embedded
-from streams.settings.table import load
+from streams.settings.load import load
 from tests.faults.network import Network
 from tests.faults.verdict import Held, hold
 from tests.support.audit import TOKEN, add_users

@@ -17,7 +17,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from ecounters.events.partitioner import partition_of
 from streams.kafka.topics import CHANGELOG_CONFIG, DLQ_CONFIG, EVENTS_CONFIG, TopicsSpec, ensure_topics
-from streams.settings.table import load
+from streams.settings.load import load
 from tests.integration.test_exact_after_kills import USERS, check, plan
 from tests.support.audit import TOKEN, add_users, wait_until_flushed
 from tests.support.feed import Feed, made_up

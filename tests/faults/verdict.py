@@ -17,7 +17,7 @@ import aiohttp
 
 from streams.access.accounts import Accounts
 from streams.kafka.log_reader import log_reader
-from streams.settings.table import load
+from streams.settings.load import load
 from streams.tools.audit import Audit, Options, lines_of
 from streams.tools.workers import ANSWER_LIMIT_S, Workers
 from tests.support.audit import dead_letters, refused, wait_until_flushed

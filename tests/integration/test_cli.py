@@ -24,7 +24,8 @@ from streams.cli import main
 from streams.kafka import publisher as kafka_publisher
 from streams.kafka.publisher import Outgoing
 from streams.kafka.topics import TopicsSpec, ensure_topics
-from streams.settings.table import SETTINGS, Settings, load
+from streams.settings.load import load
+from streams.settings.table import SETTINGS, Settings
 from streams.tools.publish import at_speed, publish, read_log
 
 ROOT = Path(__file__).parent.parent.parent

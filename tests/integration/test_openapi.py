@@ -19,7 +19,8 @@ from schemathesis.checks import CHECKS
 from ecounters.simulator.world import Plan
 from streams.app import build
 from streams.kafka.topics import TopicsSpec, ensure_topics
-from streams.settings.table import Settings, load
+from streams.settings.load import load
+from streams.settings.table import Settings
 from streams.web.documents.openapi import document
 from streams.web.paths import COUNTERS_PATHS, SERIES_PATHS, STREAM_PATHS
 from streams.web.responses import COMMON_HEADERS

@@ -29,7 +29,7 @@ from streams.basics.terminal import Line
 from streams.cli import main
 from streams.local.embedded import Child, Embedded, Guard, free_ports, is_free
 from streams.local.run import counters_line, environment, on_port
-from streams.settings.table import load
+from streams.settings.load import load
 
 ROOT = Path(__file__).parent.parent.parent
 LIMIT_S = 60.0

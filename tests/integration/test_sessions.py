@@ -18,7 +18,8 @@ from ecounters.query.request import Query
 from streams.access import sessions as module
 from streams.access.accounts import Accounts
 from streams.access.sessions import Account, Sessions
-from streams.settings.table import load, zone_named
+from streams.basics.times import zone_named
+from streams.settings.load import load
 from tests.support.relay import Relay
 
 INDIA = "Asia/Kolkata"

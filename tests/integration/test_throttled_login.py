@@ -9,7 +9,7 @@ from ecounters.errors import RequestRefused
 from ecounters.query.request import Query
 from streams.access.sessions import Sessions
 from streams.access.throttle import Throttle, ThrottledLogin
-from streams.settings.table import load
+from streams.settings.load import load
 from tests.support.audit import TOKEN, add_users
 from tests.support.workers import Place
 

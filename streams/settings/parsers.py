@@ -1,0 +1,100 @@
+"""Parsers of settings: each takes a variable's text and returns its value, or raises ValueError.
+
+The error's text says what the value must be, in words that follow "it": ``must be host:port``. A new kind of setting
+gets its parser here; a new setting of a known kind needs only a row in ``streams.settings.table``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+Parser = Callable[[str], Any]
+"""The text of an environment variable -> its value. ValueError, with what the text must be, if it is not valid."""
+
+
+def whole(least: int, most: int) -> Parser:
+    """A parser of whole numbers from ``least`` to ``most``, both included; ASCII digits only."""
+
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"-?[0-9]{1,18}", text) or not least <= int(text) <= most:
+            raise ValueError(f"must be a whole number from {least} to {most}")
+        return int(text)
+
+    return parse
+
+
+def matching(pattern: str, must: str) -> Parser:
+    """A parser of texts that match all of ``pattern``; ``must`` is the error's text."""
+
+    def parse(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(must)
+        return text
+
+    return parse
+
+
+topic_name = matching(
+    r"[A-Za-z0-9._-]{1,200}", "must be 1 to 200 letters, digits, '.', '_' or '-' (a Kafka topic's name)"
+)
+optional_name = matching(r"[A-Za-z0-9._-]{0,200}", "must be up to 200 letters, digits, '.', '_' or '-'")
+secret = matching(r"|[!-~]{16,512}", "must be 16 to 512 characters, all of them ASCII and none a space")
+host = matching(r"[A-Za-z0-9._:-]+", "must be a host name or an address to listen on")
+
+
+def host_port(text: str) -> str:
+    """``host:port``, IPv6 addresses in brackets."""
+    name, _, port = text.rpartition(":")
+    if not re.fullmatch(r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+", name) or not re.fullmatch(r"[0-9]{1,5}", port):
+        raise ValueError("must be host:port")
+    if not 1 <= int(port) <= 65_535:
+        raise ValueError("must be host:port with a port from 1 to 65535")
+    return text
+
+
+def optional_host_port(text: str) -> str:
+    """``host:port``, or nothing."""
+    return host_port(text) if text else ""
+
+
+def brokers(text: str) -> str:
+    """One or more ``host:port``, separated by commas; spaces around them are removed."""
+    try:
+        return ",".join(host_port(broker.strip()) for broker in text.split(","))
+    except ValueError:
+        raise ValueError("must be host:port or host:port,host:port (without a scheme or a password)") from None
+
+
+def redis_url(text: str) -> str:
+    """The URL of a Redis database, over TCP, TLS or a Unix socket."""
+    must = "must be redis://[user:password@]host:port/database, rediss://… or unix:///path"
+    try:
+        url = urlsplit(text)
+        valid = bool(url.hostname) and url.port != 0 and re.fullmatch(r"(/[0-9]*)?", url.path) is not None
+    except ValueError:
+        raise ValueError(must) from None
+    if url.scheme == "unix":
+        valid = len(url.path) > 1
+    if url.scheme not in ("redis", "rediss", "unix") or not valid:
+        raise ValueError(must)
+    return text
+
+
+def log_level(text: str) -> str:
+    """One of Python's log levels, in any case; upper case is returned."""
+    if text.upper() not in LOG_LEVELS:
+        raise ValueError(f"must be one of {', '.join(LOG_LEVELS)}")
+    return text.upper()
+
+
+def directory(text: str) -> Path:
+    """A path; whether it exists is not checked."""
+    if not text:
+        raise ValueError("must be the path of a directory")
+    return Path(text)

@@ -1,0 +1,138 @@
+"""Loading settings: defaults, which values are refused and in which words, and that no error shows a password."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ecounters.errors import SettingsError
+from streams.settings.load import load
+from streams.settings.parsers import LOG_LEVELS
+
+PASSWORD = "hunter2"
+
+
+def test_an_empty_environment_gives_the_defaults() -> None:
+    """Without any variable the settings are the documented ones, and ADVERTISE is HOST:PORT."""
+    settings = load({})
+    assert (settings.broker, settings.port, settings.topic) == ("127.0.0.1:9092", 8080, "ecounters.events")
+    assert settings.advertise == "127.0.0.1:8080"
+    assert str(settings.zone) == "UTC"
+
+
+def test_values_are_parsed() -> None:
+    """Given values arrive in the type that the code uses."""
+    settings = load({"ECOUNTERS_PORT": "9", "ECOUNTERS_ZONE": "Asia/Kolkata", "ECOUNTERS_LOG_LEVEL": "debug"})
+    assert (settings.port, str(settings.zone), settings.log_level) == (9, "Asia/Kolkata", "DEBUG")
+    assert load({"ECOUNTERS_DATA_DIR": "a/b"}).data_dir == Path("a/b")
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("ECOUNTERS_BROKR", "ECOUNTERS_BROKER"),
+        ("ECOUNTERS_FLUSH_INTERVAL", "ECOUNTERS_FLUSH_INTERVAL_MS"),
+        ("ECOUNTERS_X", "ECOUNTERS_"),
+    ],
+)
+def test_an_unknown_variable_is_refused_naming_the_nearest(name: str, nearest: str) -> None:
+    """A mistyped name stops the start, and the message says what was meant."""
+    with pytest.raises(SettingsError, match=f"{name} is no setting; did you mean {nearest}"):
+        load({name: "1"})
+
+
+def test_variables_of_others_are_left_alone() -> None:
+    """Other prefixes and the test suite's own are no business of ours."""
+    assert load({"ECOUNTERS_TEST_BROKER": "x", "PATH": "y", "OTHER_ECOUNTERS_X": "z"}) == load({})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "0"),
+        ("PORT", "65536"),
+        ("PORT", "8080.0"),
+        ("PORT", "1_0"),
+        ("PORT", " 80"),
+        ("PORT", ""),
+        ("PORT", "\u0661"),
+        ("PARTITIONS", "-1"),
+        ("BROKER", "kafka"),
+        ("BROKER", "kafka:9092,"),
+        ("BROKER", "kafka:99999"),
+        ("BROKER", "http://kafka:9092"),
+        ("REDIS", "127.0.0.1:6379"),
+        ("REDIS", "redis://"),
+        ("REDIS", "redis://h:6379/zero"),
+        ("REDIS", "redis://h:port/0"),
+        ("REDIS", "unix://"),
+        ("ZONE", "Mars/Base"),
+        ("ZONE", "America"),
+        ("ZONE", "../zone"),
+        ("ZONE", ""),
+        ("TOPIC", "a b"),
+        ("TOPIC", ""),
+        ("APP_ID", "a/b"),
+        ("HOST", ""),
+        ("ADVERTISE", "worker"),
+        ("DATA_DIR", ""),
+        ("LOG_LEVEL", "LOUD"),
+        ("FLUSH_BYTES", "2000000000"),
+    ],
+)
+def test_a_wrong_value_is_refused_in_one_line(name: str, value: str) -> None:
+    """The line names the variable and says what it must be."""
+    with pytest.raises(SettingsError) as caught:
+        load({f"ECOUNTERS_{name}": value})
+    assert f"ECOUNTERS_{name}" in str(caught.value)
+    assert "must be" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_a_long_or_many_lined_value_stays_one_short_line() -> None:
+    """What was given is quoted and cut, so that the message is a line."""
+    with pytest.raises(SettingsError) as caught:
+        load({"ECOUNTERS_PORT": "1\n" * 500})
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 250
+
+
+@pytest.mark.parametrize("name", ["BROKER", "REDIS", "HOST", "ADVERTISE"])
+@pytest.mark.parametrize(
+    "form", ["redis://u:{}@", "http://:{}@h:1/x", "{}@h", "redis://u:{}/x@h:1", "redis://:{}?x@h:y"]
+)
+def test_no_error_shows_a_password(name: str, form: str) -> None:
+    """An address that is refused may hold a password, wherever it stands."""
+    with pytest.raises(SettingsError) as caught:
+        load({f"ECOUNTERS_{name}": form.format(PASSWORD)})
+    assert PASSWORD not in str(caught.value)
+
+
+def test_settings_that_do_not_fit_are_refused() -> None:
+    """Each pair that contradicts is named."""
+    with pytest.raises(SettingsError, match=r"SUSPECT_AFTER_MS 7200000 .* ECOUNTERS_MAX_CALL_MS 3600000"):
+        load({"ECOUNTERS_MAX_CALL_MS": "3600000"})
+    with pytest.raises(SettingsError, match=r"KEEP_DAYS 2 .*KEEP_WINDOWS_H 72"):
+        load({"ECOUNTERS_KEEP_DAYS": "2", "ECOUNTERS_KEEP_WINDOWS_H": "72"})
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_every_interface_needs_an_address_for_the_others(host: str) -> None:
+    """Nobody can connect to 0.0.0.0, so it must not be told to other workers."""
+    with pytest.raises(SettingsError, match="ECOUNTERS_ADVERTISE is missing"):
+        load({"ECOUNTERS_HOST": host})
+    assert load({"ECOUNTERS_HOST": host, "ECOUNTERS_ADVERTISE": "w1:80"}).advertise == "w1:80"
+
+
+def test_advertise_follows_host_and_port() -> None:
+    """It need not be given where host and port are reachable, IPv6 in brackets."""
+    assert load({"ECOUNTERS_HOST": "worker-1", "ECOUNTERS_PORT": "81"}).advertise == "worker-1:81"
+    assert load({"ECOUNTERS_HOST": "::1"}).advertise == "[::1]:8080"
+
+
+@pytest.mark.parametrize("level", LOG_LEVELS)
+def test_log_levels_are_pythons(level: str) -> None:
+    """Each level can be set."""
+    assert load({"ECOUNTERS_LOG_LEVEL": level}).log_level == level
