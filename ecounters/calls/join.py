@@ -131,11 +131,11 @@ def _dtmf(call: Call, event: DtmfReceived) -> None:
 
 
 def _transferred(call: Call, event: Transferred) -> None:
-    call.moves |= TRANSFERRED
+    call.redirects |= TRANSFERRED
 
 
 def _forwarded(call: Call, event: Forwarded) -> None:
-    call.moves |= FORWARDED
+    call.redirects |= FORWARDED
 
 
 def _heartbeat(call: Call, event: Heartbeat) -> None:

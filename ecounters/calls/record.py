@@ -47,11 +47,11 @@ class Call(Struct, gc=False, eq=False):
     id: str
 
     # What nearly every event looks at comes first: side by side, as the processor's cache fetches it.
-    last: int = 0
-    due: int = 0  # its place in a wheel; of this process only
-    known: int = 0
+    last_ts: int = 0
+    timer_slot: int = 0  # its place in a wheel; of this process only
+    caller_class: int = 0
     silence: int = LIVE
-    marks: int = 0  # of SAVED, TOUCHED and DIRTY; of this process only
+    flags: int = 0  # of SAVED, TOUCHED and DIRTY; of this process only
     legs: tuple[Leg, ...] | None = None
     user: Any = None  # whose it is; of this process only
 
@@ -66,16 +66,16 @@ class Call(Struct, gc=False, eq=False):
     end_id: str = ""
     status: int = 0
     ended_by: str = ""
-    system: tuple[int, int] | None = None
-    moves: int = 0
+    system_end: tuple[int, int] | None = None
+    redirects: int = 0
     holds: tuple[tuple[int, str, bool], ...] | None = None
     ivrs: tuple[Any, ...] | None = None
     dtmfs: dict[str, tuple[int, str, bool, str]] | None = None
 
     # Of this process only.
     cell: Cell | None = None  # where the call is counted, and
-    ones: tuple[str, ...] = ()  # with what: these slots by 1,
-    sums: tuple[Any, ...] = ()  # and (slot, amount, slot, amount, ...)
+    unit_slots: tuple[str, ...] = ()  # with what: these slots by 1,
+    amounts: tuple[Any, ...] = ()  # and (slot, amount, slot, amount, ...)
     live_key: tuple[str, str, str, str] | None = None  # under what it is counted as live
 
     @property
@@ -83,13 +83,13 @@ class Call(Struct, gc=False, eq=False):
         """When the call ended, whoever ended it; 0 while it lives."""
         if self.end:
             return self.end
-        if self.system is not None:
-            return self.system[0]
-        return self.last if self.silence == REAPED else 0
+        if self.system_end is not None:
+            return self.system_end[0]
+        return self.last_ts if self.silence == REAPED else 0
 
     @property
     def end_status(self) -> int:
         """The status of that end; meaningless while the call lives."""
         if self.end:
             return self.status
-        return STATUS_REAPED if self.system is None else self.system[1]
+        return STATUS_REAPED if self.system_end is None else self.system_end[1]

@@ -13,7 +13,7 @@ from ecounters.calls.texts import forget_texts, same
 class SavedCall(Struct, array_like=True, gc=False):
     """The decoder's view of ``saved_form``: typed, so that a spoilt changelog is noticed."""
 
-    last: int
+    last_ts: int
     start: int
     start_id: str
     type: str
@@ -25,9 +25,9 @@ class SavedCall(Struct, array_like=True, gc=False):
     end_id: str
     status: int
     ended_by: str
-    system: tuple[int, int] | None
-    known: int
-    moves: int
+    system_end: tuple[int, int] | None
+    caller_class: int
+    redirects: int
     legs: tuple[Leg, ...] | None
     holds: tuple[tuple[int, str, bool], ...] | None
     ivrs: tuple[Any, ...] | None
@@ -39,17 +39,17 @@ class SavedCall(Struct, array_like=True, gc=False):
         forget_texts()
         call_type, campaign, did, switch = self.type, self.campaign, self.did, self.switch
         return Call(
-            call_id, self.last, 0, self.known, self.silence, 0, self.legs, None,
+            call_id, self.last_ts, 0, self.caller_class, self.silence, 0, self.legs, None,
             self.start, self.start_id, same(call_type, call_type), same(campaign, campaign), same(did, did),
-            self.number, same(switch, switch), self.end, self.end_id, self.status, self.ended_by, self.system,
-            self.moves, self.holds, self.ivrs, self.dtmfs,
+            self.number, same(switch, switch), self.end, self.end_id, self.status, self.ended_by, self.system_end,
+            self.redirects, self.holds, self.ivrs, self.dtmfs,
         )  # fmt: skip
 
 
 def saved_form(call: Call) -> tuple[Any, ...]:
     """What the changelog keeps of a call: the fields of SavedCall, in its order."""
     return (
-        call.last, call.start, call.start_id, call.type, call.campaign, call.did, call.number, call.switch,
-        call.end, call.end_id, call.status, call.ended_by, call.system, call.known, call.moves, call.legs,
-        call.holds, call.ivrs, call.dtmfs, call.silence,
+        call.last_ts, call.start, call.start_id, call.type, call.campaign, call.did, call.number, call.switch,
+        call.end, call.end_id, call.status, call.ended_by, call.system_end, call.caller_class, call.redirects,
+        call.legs, call.holds, call.ivrs, call.dtmfs, call.silence,
     )  # fmt: skip

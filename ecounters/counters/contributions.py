@@ -18,13 +18,13 @@ def contributions(call: Call, ended: int) -> tuple[UnitSlots, Amounts]:
     """What a started call adds to the cell of its window, type, campaign, DID and status. ``ended``: ``call.ended``."""
     ones = ["TC"]
     sums: list[Any] = []
-    if call.known == FRESH:
+    if call.caller_class == FRESH:
         ones.append("freshCall")
-    elif call.known == REPEAT:
+    elif call.caller_class == REPEAT:
         ones.append("repeatCall")
-    if call.moves & TRANSFERRED:
+    if call.redirects & TRANSFERRED:
         ones.append("TRSC")
-    if call.moves & FORWARDED:
+    if call.redirects & FORWARDED:
         ones.append("FWC")
     held = 0
     if call.holds is not None:

@@ -96,18 +96,18 @@ class PartitionState:
                     watermark = self.watermark
                 else:
                     call = user.calls.get(event.call_id)
-                    if call is None or call.due <= 0 or call.last + max_call_ms <= watermark:
+                    if call is None or call.timer_slot <= 0 or call.last_ts + max_call_ms <= watermark:
                         call = self._record_for(event, user, call)
-                    if bounds and not call.known and type(event) is Started:
+                    if bounds and not call.caller_class and type(event) is Started:
                         self._classify_caller(user, call, event)
-                    if ts > call.last:
-                        call.last = ts
+                    if ts > call.last_ts:
+                        call.last_ts = ts
                         if ts > watermark:
                             self.watermark = watermark = ts
                     join(call, event)
-                    if bounds or call.silence or not call.due:
+                    if bounds or call.silence or not call.timer_slot:
                         self._place(call)
-                    if call.marks < _MARKED:
+                    if call.flags < _CHANGED:
                         self._touch(call)
                 arrival = timestamp
             except BadEvent as bad:
@@ -134,7 +134,7 @@ class PartitionState:
         watermark = self.watermark
         if (
             call is not None
-            and (call.due < 0 or call.last + self._max_call_ms <= watermark)
+            and (call.timer_slot < 0 or call.last_ts + self._max_call_ms <= watermark)
             and self._drop_time(call) <= watermark
         ):
             self._drop(call)
@@ -144,30 +144,30 @@ class PartitionState:
                 raise BadEvent("late", "ts")
             call = user.calls[event.call_id] = Call(event.call_id, user=user)
             self.users.setdefault(user.id, user)
-        elif call.cell is None and not call.marks & TOUCHED:
+        elif call.cell is None and not call.flags & TOUCHED:
             user.rebuild_contribution(call)  # it was restored, and has rested since
         return call
 
     def _touch(self, call: Call) -> None:
-        marks, user = call.marks, call.user
-        if not marks & TOUCHED:
+        flags, user = call.flags, call.user
+        if not flags & TOUCHED:
             user.touched.append(call)
-        if not marks & DIRTY:
+        if not flags & DIRTY:
             self._dirty.append(call)
             self._changed[user] = None
-        call.marks = marks | _MARKED
+        call.flags = flags | _CHANGED
 
     def _classify_caller(self, user: User, call: Call, event: Started) -> None:
         """Repeat or fresh, once and for all, by the watermark as it was before the event."""
         number, ts = event.number, event.ts
         if not number:
-            call.known = NEITHER
+            call.caller_class = NEITHER
             return
         last = user.numbers.get(number)
         if last is not None and self.watermark > last + self.policy.remember_number_ms:
             last = None
         repeat = last is not None and abs(ts - last) <= self.policy.repeat_within_ms
-        call.known = REPEAT if repeat else FRESH
+        call.caller_class = REPEAT if repeat else FRESH
         if last is None or ts > last:
             user.numbers[number] = user.new_numbers[number] = ts
             self._changed[user] = None
@@ -184,15 +184,15 @@ class PartitionState:
         for owner in [user] if user is not None else self.users.values():
             for call in list(owner.calls.values()):
                 if call.switch == event.switch_id and call.id not in spared and self._lives(call, event.ts):
-                    call.system = event.ts, status
+                    call.system_end = event.ts, status
                     self._place(call)
                     self._touch(call)
 
     def _lives(self, call: Call, at: int) -> bool:
         """Whether the call started at or before that time and lives by the watermark (not by the wall clock)."""
-        if not call.start or call.start > at or call.end or call.system is not None:
+        if not call.start or call.start > at or call.end or call.system_end is not None:
             return False
-        return call.last + self.policy.max_call_ms > self.watermark
+        return call.last_ts + self.policy.max_call_ms > self.watermark
 
     # -------------------------------------------------------------------------------------------- time
 
@@ -240,12 +240,12 @@ class PartitionState:
 
     def _place(self, call: Call) -> None:
         """Note how silent the call is and put it where its next time limit will find it."""
-        if call.due:
-            (self._silence_timers if call.due > 0 else self._drop_timers).remove(call)
+        if call.timer_slot:
+            (self._silence_timers if call.timer_slot > 0 else self._drop_timers).remove(call)
         policy = self.policy
         silence, limit = LIVE, 0
-        if call.start and not call.end and call.system is None:
-            quiet_for = self.clock - call.last
+        if call.start and not call.end and call.system_end is None:
+            quiet_for = self.clock - call.last_ts
             if quiet_for < policy.suspect_after_ms:
                 limit = policy.suspect_after_ms
             elif quiet_for < policy.max_call_ms:
@@ -255,7 +255,7 @@ class PartitionState:
         if silence != call.silence:
             self._silence(call, silence)
         if limit:
-            self._silence_timers.put(call, call.last + limit)
+            self._silence_timers.put(call, call.last_ts + limit)
         else:
             self._drop_timers.put(call, self._drop_time(call))
 
@@ -273,30 +273,30 @@ class PartitionState:
         """The watermark at which the record is dropped."""
         policy = self.policy
         if not call.start:
-            return call.last + policy.max_call_ms
+            return call.last_ts + policy.max_call_ms
         if call.end:
             return max(call.start, call.end) + policy.linger_ms
-        if call.system is not None:
-            return call.system[0] + policy.after_system_end_ms
-        return call.last + policy.max_call_ms + policy.after_system_end_ms
+        if call.system_end is not None:
+            return call.system_end[0] + policy.after_system_end_ms
+        return call.last_ts + policy.max_call_ms + policy.after_system_end_ms
 
     def _drop(self, call: Call) -> None:
         """Forget the record; its counters stay."""
         user = call.user
-        if call.due:
-            (self._silence_timers if call.due > 0 else self._drop_timers).remove(call)
+        if call.timer_slot:
+            (self._silence_timers if call.timer_slot > 0 else self._drop_timers).remove(call)
         if not call.start:
             self.tally.orphaned += 1
-        elif not call.end and call.system is None and call.silence != REAPED:
+        elif not call.end and call.system_end is None and call.silence != REAPED:
             self._silence(call, REAPED)  # its time passed within one step of the watermark
-        if call.marks & TOUCHED:
+        if call.flags & TOUCHED:
             user.settle()
             self._changed[user] = None
         self._silent.pop(call, None)
         del user.calls[call.id]
-        if call.marks & SAVED:
+        if call.flags & SAVED:
             self._dropped.append(call)
-        call.marks &= ~DIRTY
+        call.flags &= ~DIRTY
 
     def _forget_old(self) -> Iterator[None]:
         """Forget old numbers and spans, a user at a time."""
@@ -350,8 +350,8 @@ class PartitionState:
         for call in dropped:
             yield saving.call_entry(call.user.id, call, gone=True)
         for call in dirty:
-            if call.marks & DIRTY:  # else it was dropped since
-                call.marks = call.marks & ~DIRTY | SAVED
+            if call.flags & DIRTY:  # else it was dropped since
+                call.flags = call.flags & ~DIRTY | SAVED
                 call.user.settle_one(call)  # here, for all of a user's calls at once can be a long step
                 yield saving.call_entry(call.user.id, call)
         for user in changed:
@@ -386,11 +386,11 @@ class PartitionState:
         call.user.restore_call(call)
         if call.silence:
             self._silent[call] = None
-        call.marks |= SAVED
+        call.flags |= SAVED
         self._place(call)
 
 
-_MARKED = TOUCHED | DIRTY
+_CHANGED = TOUCHED | DIRTY
 """Both of them: as SAVED is the smallest, any less is not."""
 _JOINS = {declared.cls: (JOIN.get(declared.cls), declared.cls in (Started, Ended)) for declared in TYPES.values()}
 """(what it does to a call, None: it is of no call; whether it bounds a call, whose time limits change then)."""

@@ -29,7 +29,7 @@ class _Bucket:
 class TimerWheel:
     """Buckets of one minute. ``sign``: with which a call's ``due`` names its minute, so that two wheels are told apart.
 
-    A call's place is ``sign * minute``, kept in ``call.due`` by the wheel; 0 is nowhere.
+    A call's place is ``sign * minute``, kept in ``call.timer_slot`` by the wheel; 0 is nowhere.
     """
 
     __slots__ = ("_buckets", "_minutes", "_sign")
@@ -50,17 +50,17 @@ class TimerWheel:
             bucket = self._buckets[minute] = _Bucket(self._sign * minute)
             heapq.heappush(self._minutes, minute)
         bucket.calls.append(call)
-        call.due = bucket.place
+        call.timer_slot = bucket.place
 
     def remove(self, call: Call) -> None:
         """Let a call that is in this wheel be nowhere."""
-        place = call.due
-        call.due = 0
+        place = call.timer_slot
+        call.timer_slot = 0
         bucket = self._buckets.get(self._sign * place)
         if bucket is not None:
             bucket.moved += 1
             if bucket.moved * 2 > len(bucket.calls):
-                bucket.calls = [one for one in dict.fromkeys(bucket.calls) if one.due == place]
+                bucket.calls = [one for one in dict.fromkeys(bucket.calls) if one.timer_slot == place]
                 bucket.moved = 0
 
     def take(self, before_minute: int) -> list[Call]:
@@ -70,7 +70,7 @@ class TimerWheel:
             minute = heapq.heappop(self._minutes)
             place = self._sign * minute
             for call in self._buckets.pop(minute).calls:
-                if call.due == place:
-                    call.due = 0
+                if call.timer_slot == place:
+                    call.timer_slot = 0
                     taken.append(call)
         return taken

@@ -46,14 +46,14 @@ class User:
         self.touched = []
         self.version += 1
         for call in touched:
-            if call.marks & TOUCHED:
-                call.marks &= ~TOUCHED
+            if call.flags & TOUCHED:
+                call.flags &= ~TOUCHED
                 self._recount(call)
 
     def settle_one(self, call: Call) -> None:
         """The same for one call."""
-        if call.marks & TOUCHED:
-            call.marks &= ~TOUCHED
+        if call.flags & TOUCHED:
+            call.flags &= ~TOUCHED
             self.version += 1
             self._recount(call)
 
@@ -63,11 +63,11 @@ class User:
             ones, sums = contributions(call, ended)
             dims = (call.type, call.campaign, call.did, call.end_status if ended else None)
             cell, was = self.spans.cell(window_of(call.start), dims), call.cell
-            if cell is not was or ones is not call.ones or sums != call.sums:
+            if cell is not was or ones is not call.unit_slots or sums != call.amounts:
                 if was is not None:
-                    self.spans.add(was, call.ones, call.sums, -1)
+                    self.spans.add(was, call.unit_slots, call.amounts, -1)
                 self.spans.add(cell, ones, sums, 1)
-                call.cell, call.ones, call.sums = cell, ones, sums
+                call.cell, call.unit_slots, call.amounts = cell, ones, sums
         self._recount_live(call, ended)
 
     def _recount_live(self, call: Call, ended: int) -> None:
@@ -113,7 +113,7 @@ class User:
             ended = call.ended
             dims = (call.type, call.campaign, call.did, call.end_status if ended else None)
             call.cell = self.spans.cell(window, dims)
-            call.ones, call.sums = contributions(call, ended)
+            call.unit_slots, call.amounts = contributions(call, ended)
 
     def set_silence(self, call: Call, silence: int) -> bool:
         """Note how long a call has been silent; whether that changes what it counts as."""

@@ -30,6 +30,6 @@ class Cell(Struct, gc=False, eq=False):
     counts: dict[str, int]
     dirty: bool = False
     saved: bool = False
-    told: bool = False  # its counts are in its span's sum as they are
-    lost: bool = False  # out of retention: what still changes there is counted no more
-    into: Cell | None = None  # the day's cell that took this one in
+    in_sum: bool = False  # its counts are in its span's sum as they are
+    expired: bool = False  # out of retention: what still changes there is counted no more
+    rolled_into: Cell | None = None  # the day's cell that took this one in

@@ -25,44 +25,44 @@ FEW: Final = 20
 class Span(Struct, gc=False, eq=False):
     """[begin, end) and its cells.
 
-    ``kept``: their sum, once somebody has asked for it, without the ``missing``: those that have changed since.
+    ``cached_sum``: their sum, once somebody has asked for it, without the ``unsummed``: those that have changed since.
     """
 
     begin: int
     end: int
     cells: dict[Dims, Cell]
-    kept: Sum | None = None
-    missing: list[Cell] = []
+    cached_sum: Sum | None = None
+    unsummed: list[Cell] = []
 
     def cell(self, dims: Dims) -> Cell:
         """The cell of these dimensions, made if it is not there yet."""
         cell = self.cells.get(dims)
         if cell is None:
             cell = self.cells[dims] = Cell(self.begin, self.end, dims, {})
-            if self.kept is not None:
-                self.missing.append(cell)
+            if self.cached_sum is not None:
+                self.unsummed.append(cell)
         return cell
 
     def add_to(self, total: Sum) -> None:
         """Add all cells."""
-        if self.kept is None and len(self.cells) <= FEW:
+        if self.cached_sum is None and len(self.cells) <= FEW:
             for dims, cell in self.cells.items():
                 total.add(dims, cell.counts)
             return
-        if self.kept is None:
-            self.kept, self.missing = Sum(), list(self.cells.values())
-        for cell in self.missing:
-            self.kept.add(cell.dims, cell.counts)
-            cell.told = True
-        self.missing = []
-        total.join(self.kept)
+        if self.cached_sum is None:
+            self.cached_sum, self.unsummed = Sum(), list(self.cells.values())
+        for cell in self.unsummed:
+            self.cached_sum.add(cell.dims, cell.counts)
+            cell.in_sum = True
+        self.unsummed = []
+        total.join(self.cached_sum)
 
-    def leave_out(self, cell: Cell) -> None:
+    def retract(self, cell: Cell) -> None:
         """A cell that is in the sum is about to change."""
-        if self.kept is not None:
-            self.kept.add(cell.dims, cell.counts, -1)
-            self.missing.append(cell)
-        cell.told = False
+        if self.cached_sum is not None:
+            self.cached_sum.add(cell.dims, cell.counts, -1)
+            self.unsummed.append(cell)
+        cell.in_sum = False
 
 
 class Spans:
@@ -91,10 +91,10 @@ class Spans:
 
     def add(self, cell: Cell, ones: UnitSlots, sums: Amounts, sign: int) -> None:
         """Add (sign 1) or take back (sign -1) a call's contribution."""
-        while cell.into is not None:
-            cell = cell.into
-        if cell.told and (span := self._span_of(cell)) is not None:
-            span.leave_out(cell)
+        while cell.rolled_into is not None:
+            cell = cell.rolled_into
+        if cell.in_sum and (span := self._span_of(cell)) is not None:
+            span.retract(cell)
         counts = cell.counts
         for slot in ones:
             now = counts.get(slot, 0) + sign
@@ -118,7 +118,7 @@ class Spans:
         changes = [(cell, False) for cell in self.gone]
         for cell in self.dirty:
             cell.dirty = False
-            if cell.lost or cell.into is not None:
+            if cell.expired or cell.rolled_into is not None:
                 continue
             if cell.counts:
                 cell.saved = True
@@ -178,7 +178,7 @@ class Spans:
             for dims, cell in window.cells.items():
                 target = day.cell(dims)
                 self.add(target, (), tuple(chain.from_iterable(cell.counts.items())), 1)
-                cell.into = target
+                cell.rolled_into = target
                 self._lose(cell)
 
     def forget(self, before: int) -> None:
@@ -190,7 +190,7 @@ class Spans:
             old.append(self.days.pop(0))
         for span in old:
             for cell in span.cells.values():
-                cell.lost = True
+                cell.expired = True
                 self._lose(cell)
 
     def _day_with(self, window: int) -> Span | None:

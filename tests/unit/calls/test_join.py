@@ -85,8 +85,8 @@ def test_of_two_inputs_with_one_id_the_smallest_counts() -> None:
 def test_transfers_and_forwards_are_remembered() -> None:
     """However often and whenever."""
     record = of(call().add("call.transferred", 1).add("call.transferred", 2))
-    assert record.moves == TRANSFERRED
-    assert of(call().add("call.forwarded", 1)).moves == FORWARDED
+    assert record.redirects == TRANSFERRED
+    assert of(call().add("call.forwarded", 1)).redirects == FORWARDED
 
 
 @pytest.mark.parametrize(
@@ -121,9 +121,9 @@ def test_who_ended_a_call() -> None:
     """A real end goes before the system's, and that before being reaped."""
     record = of(call().started(0))
     assert record.ended == 0
-    record.last, record.silence = ms(1), 2
+    record.last_ts, record.silence = ms(1), 2
     assert (record.ended, record.end_status) == (ms(1), STATUS_REAPED)
-    record.system = ms(2), STATUS_RESTARTED
+    record.system_end = ms(2), STATUS_RESTARTED
     assert (record.ended, record.end_status) == (ms(2), STATUS_RESTARTED)
     record.end, record.status = ms(3), 0
     assert (record.ended, record.end_status) == (ms(3), 0)
@@ -133,7 +133,7 @@ def test_the_saved_form_is_the_whole_record() -> None:
     """What is saved and read back is the same record, and names the fields in one order everywhere."""
     script = call().started(0, "IBD", campaignId=3, did="d", number="+15550001111", switchId="s").ringing(1).answered(2)
     record = of(script.held(3).entered(4, "menu").dtmf(5, "1#").ended(9, 6, "caller").add("call.forwarded", 5))
-    record.last, record.known, record.system = 1, 2, (3, -3)
+    record.last_ts, record.caller_class, record.system_end = 1, 2, (3, -3)
     form = saved_form(record)
     again = SavedCall(*form).call("c1")
     assert saved_form(again) == form

@@ -245,7 +245,7 @@ def test_the_kept_sum_of_a_span_follows_its_cells() -> None:
         user.spans = kept
 
     check()
-    assert spans.windows[window].kept is not None
+    assert spans.windows[window].cached_sum is not None
     spans.add(cells[3], ("TC", "MC"), (), 1)
     spans.add(cells[3], ("TC",), ("DTMF/2", 5), 1)
     spans.add(cells[4], ("TC",), ("DTMF/1", 4), -1)
@@ -258,7 +258,7 @@ def test_the_kept_sum_of_a_span_follows_its_cells() -> None:
     spans.add(cells[5], ("TC",), (), 1)
     check()
     (day,) = spans.days
-    assert day.kept is not None
+    assert day.cached_sum is not None
     spans.forget(window + DAY_MS)
     spans.add(cells[5], ("TC",), (), 1)
     assert sums()[0] == {}
