@@ -10,7 +10,6 @@ import faust
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
-from ecounters.partition.policy import Policy
 from streams.access.accounts import Accounts
 from streams.access.sessions import Sessions
 from streams.access.store import connect
@@ -23,14 +22,13 @@ from streams.engine.table import StateManager, StateTable
 from streams.kafka.consumer import broker_urls
 from streams.kafka.group import Assignor
 from streams.metrics.catalogue import Metrics
+from streams.settings.narrow import PartitionSettings
 from streams.settings.table import Settings
 from streams.web.api import Api
 from streams.web.docs import Docs
 from streams.web.peers import PeerRouter
 from streams.web.replies import ReplyCache
 
-HEARTBEATS: Final = 4
-"""In a session's time: so many may be lost, less one, before a worker is taken for dead."""
 QUEUED_BATCHES_MAX: Final = 4
 """Faust's default is 4,096 messages, which here are batches of up to ``fetch_bytes``."""
 REQUEST_LIMIT_S: Final = 10.0
@@ -62,17 +60,17 @@ def build(settings: Settings, partitions: int) -> Engine:
     app.fetch_wait_ms = settings.fetch_wait_ms
     app.positions = table
     metrics = Metrics.create(CollectorRegistry())
-    redis = connect(settings)
+    redis = connect(settings.redis)
     sessions = Sessions(redis, settings.session_cache_s)
     turns = TimeSlices(settings.slice_ms)
     table.configure(
-        WorkerContext(settings, _policy(settings), partitions, metrics, table, app.crash, turns), sessions.zone_of
+        WorkerContext(PartitionSettings.of(settings, partitions), metrics, table, app.crash, turns), sessions.zone_of
     )
     add_agent(app, settings.topic, table)
-    answers = ReplyCache(settings.keep_days * 86_400_000)
+    answers = ReplyCache(settings.keep_days_ms)
     anywhere = PeerRouter(answers, table, lambda: settings.secret or cast(Assignor, app.assignor).secret, metrics)
     door = ThrottledLogin(sessions, Throttle(settings.throttle_per_min))
-    health = WorkerHealth(app, table, settings, metrics)
+    health = WorkerHealth(app, table, settings.ready_lag_ms, metrics)
     docs = Docs(settings.topic)
     api = Api(door.authorize, sessions, Accounts(redis), anywhere, health, metrics, settings.proxies, docs)
     return Engine(app, table, redis, api)
@@ -102,7 +100,7 @@ def _options(settings: Settings) -> dict[str, Any]:
         # Static membership: the broker gives a name's partitions to whoever has it, without waiting for the dead one.
         "consumer_group_instance_id": settings.instance_id or None,
         "broker_session_timeout": float(settings.session_timeout_s),
-        "broker_heartbeat_interval": settings.session_timeout_s / HEARTBEATS,
+        "broker_heartbeat_interval": settings.heartbeat_s,
         # The broker keeps a request to join open while others have not: the one limit must be above the other.
         "broker_rebalance_timeout": rebalance_s,
         "broker_request_timeout": rebalance_s + REQUEST_LIMIT_S,
@@ -117,14 +115,3 @@ def _options(settings: Settings) -> dict[str, Any]:
         "producer_request_timeout": REQUEST_LIMIT_S,
         "producer_acks": -1,
     }
-
-
-def _policy(settings: Settings) -> Policy:
-    return Policy(
-        linger_ms=settings.linger_ms,
-        max_call_ms=settings.max_call_ms,
-        suspect_after_ms=settings.suspect_after_ms,
-        clock_ahead_ms=settings.clock_ahead_ms,
-        keep_windows_ms=settings.keep_windows_h * 3_600_000,
-        keep_days_ms=settings.keep_days * 86_400_000,
-    )

@@ -25,7 +25,6 @@ from streams.access.store import (
     user_key,
 )
 from streams.basics.times import zone_named
-from streams.settings.table import Settings
 
 TEXT_MAX: Final = 128
 """Characters of a user id, as in events, and of an agent's name."""
@@ -55,9 +54,9 @@ class Accounts:
         self._redis = redis
 
     @classmethod
-    def connect(cls, settings: Settings) -> Self:
+    def connect(cls, redis_url: str) -> Self:
         """Accounts with a Redis client of their own. ``close`` them at the end."""
-        return cls(connect(settings))
+        return cls(connect(redis_url))
 
     async def close(self) -> None:
         """Close the connections to Redis."""

@@ -32,7 +32,6 @@ from streams.access.store import (
     user_key,
 )
 from streams.basics.times import zone_named
-from streams.settings.table import Settings
 
 log = logging.getLogger(__name__)
 
@@ -96,9 +95,9 @@ class Sessions:
         self._reachable = True
 
     @classmethod
-    def connect(cls, settings: Settings) -> Self:
+    def connect(cls, redis_url: str, cache_s: float) -> Self:
         """Sessions with a Redis client of their own. ``close`` them at the end."""
-        return cls(connect(settings), settings.session_cache_s)
+        return cls(connect(redis_url), cache_s)
 
     async def close(self) -> None:
         """Close the connections to Redis."""

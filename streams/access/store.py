@@ -29,7 +29,6 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from ecounters.errors import Stop
-from streams.settings.table import Settings
 
 REDIS_LIMIT_S: Final = 1.0
 """For one look-up in Redis, from connecting to the reply. A request waits for the look-up, so it must be short."""
@@ -47,10 +46,10 @@ TOKEN_MAX: Final = 512
 USERS_KEY: Final = "ecounters:users"
 
 
-def connect(settings: Settings) -> Redis:
+def connect(redis_url: str) -> Redis:
     """A client with a pool of its own, which connects when the first command needs it. ``aclose`` it at the end."""
     return Redis.from_url(
-        settings.redis,
+        redis_url,
         socket_timeout=REDIS_LIMIT_S,
         socket_connect_timeout=REDIS_LIMIT_S,
         max_connections=POOL_MAX,

@@ -22,7 +22,7 @@ def _with_accounts(use: Callable[[Accounts], Awaitable[T]], settings: Settings |
     settings = settings or settings_with()
 
     async def work() -> T:
-        accounts = Accounts.connect(settings)
+        accounts = Accounts.connect(settings.redis)
         try:
             return await use(accounts)
         finally:

@@ -17,6 +17,7 @@ from streams.access.accounts import Accounts
 from streams.access.sessions import Sessions
 from streams.basics.terminal import Progress
 from streams.commands.common import settings_with
+from streams.settings.narrow import AuditSettings, limits_of
 from streams.settings.table import Settings
 from streams.tools.run_to_end import run_to_end
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:  # what takes its time to load is loaded when it is used
     from streams.tools.audit import Options, Outcome
     from streams.tools.explain import Question
 
-DAY_MS: Final = 86_400_000
 EARLIER_MS: Final = 900_000
 """So much is read before the first window that is compared, and what a clock may be ahead: an event may come before
 one of its call that it follows."""
@@ -40,7 +40,7 @@ def _range(option: str, op: str, text: str, zone: ZoneInfo, settings: Settings) 
         raise click.BadParameter(f"{text!r} is more than a date", param_hint=option)
     asked = DateCondition("between" if len(values) == 2 else op, values, option)
     try:
-        return time_range([asked], zone, now_ms(), settings.keep_days * DAY_MS)
+        return time_range([asked], zone, now_ms(), settings.keep_days_ms)
     except RequestRefused as refused:
         raise click.BadParameter(refused.detail, param_hint=option) from None
 
@@ -120,14 +120,14 @@ async def _audit(settings: Settings, urls: tuple[str, ...], options: Options) ->
     from streams.tools.workers import ANSWER_LIMIT_S, Workers
 
     earlier = None if options.since_ms is None else options.since_ms - settings.clock_ahead_ms - EARLIER_MS
-    accounts = Accounts.connect(settings)
+    accounts = Accounts.connect(settings.redis)
     try:
         async with (
             log_reader(settings.broker, settings.topic, earlier) as reader,
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_LIMIT_S)) as client,
         ):
             _warn_of(reader.missing)
-            return await Audit(reader, Workers(client, urls), accounts, settings, options).run()
+            return await Audit(reader, Workers(client, urls), accounts, AuditSettings.of(settings), options).run()
     finally:
         await accounts.close()
 
@@ -182,7 +182,7 @@ def explain(user_id: str, counter: str, date: str) -> None:
 async def _explain(settings: Settings, user_id: str, counter: str, date: str) -> None:
     from streams.tools.explain import Question
 
-    sessions = Sessions.connect(settings)
+    sessions = Sessions.connect(settings.redis, settings.session_cache_s)
     try:
         zone = await sessions.zone_of(user_id)
     finally:
@@ -203,7 +203,6 @@ async def _list(settings: Settings, question: Question, time_of: Callable[[int],
     from ecounters.recount.recount import Recount
     from streams.basics.times import now_ms
     from streams.kafka.log_reader import log_reader
-    from streams.tools.audit import limits_of
     from streams.tools.explain import Explanation
 
     def own(partitions: int) -> int:

@@ -10,7 +10,6 @@ from prometheus_client import Counter
 
 from streams.engine.table import StateTable
 from streams.metrics.catalogue import Metrics
-from streams.settings.table import Settings
 
 SHARE_S: Final = 60.0
 """What the share of refused events is of: so many seconds, or since the last look, if that was longer ago."""
@@ -40,10 +39,10 @@ class RefusedShare:
 class WorkerHealth:
     """Looks at the table when it is asked; keeps nothing but what the share of refused events needs."""
 
-    def __init__(self, app: Any, table: StateTable, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, app: Any, table: StateTable, ready_lag_ms: int, metrics: Metrics) -> None:
         self._app = app
         self._table = table
-        self._settings = settings
+        self._ready_lag_ms = ready_lag_ms
         self._metrics = metrics
         self._refused = RefusedShare(time.monotonic())
 
@@ -60,7 +59,7 @@ class WorkerHealth:
         if not all(part.fresh() for part in parts):
             return "nothing has been heard of Kafka lately"
         lag_ms = max((part.lag_ms() for part in parts), default=0)
-        if lag_ms > self._settings.ready_lag_ms:
+        if lag_ms > self._ready_lag_ms:
             return f"the counters are {lag_ms} ms behind"
         return ""
 

@@ -16,7 +16,6 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from ecounters.changelog.entries import POSITION
-from ecounters.partition.policy import Policy
 from ecounters.partition.records import Uncounted
 from ecounters.partition.restoring import Restoring
 from ecounters.partition.state import PartitionState
@@ -30,7 +29,7 @@ from streams.kafka.changelog_reader import read_changelog
 from streams.kafka.changelog_writer import ChangelogWriter, NotWritten
 from streams.kafka.outbox import Outbox
 from streams.metrics.catalogue import Metrics
-from streams.settings.table import Settings
+from streams.settings.narrow import PartitionSettings
 
 log = logging.getLogger(__name__)
 
@@ -73,9 +72,7 @@ class Feed(Protocol):
 class WorkerContext:
     """What all parts of a worker share."""
 
-    settings: Settings
-    policy: Policy
-    partitions: int
+    settings: PartitionSettings
     metrics: Metrics
     feed: Feed
     fail: Callable[[BaseException], Awaitable[None]]
@@ -103,7 +100,7 @@ class OwnedPartition:
         self._context = context
         self._settings = context.settings
         self._writer: ChangelogWriter | None = None
-        self._letters = UncountedBuffer(context.settings.topic, partition, context.metrics)
+        self._letters = UncountedBuffer(context.settings.feed.topic, partition, context.metrics)
         self._state_lock = asyncio.Lock()  # applied to, or cut
         self._flush_lock = asyncio.Lock()
         self._wanted = asyncio.Event()  # a flush, before its time
@@ -132,7 +129,7 @@ class OwnedPartition:
                 await self._keep()
                 # Whoever was refused may have lost the partition without knowing: let it hear of that first, or it
                 # would take the changelog away from its rightful owner.
-                await asyncio.sleep(self._settings.session_timeout_s / 4 + HEAR_S)
+                await asyncio.sleep(self._settings.feed.heartbeat_s + HEAR_S)
         except asyncio.CancelledError:
             raise
         except Exception as error:
@@ -155,13 +152,13 @@ class OwnedPartition:
     async def _restore(self) -> None:
         """Take the changelog over and read it; the state as it was stays in use for answers until that is done."""
         began = time.perf_counter()
-        settings = self._settings
+        settings = self._settings.changelog
         if self._writer is not None:
             await self._writer.close()
         self._writer = ChangelogWriter(
             settings.broker,
-            f"{settings.app_id}-state-{self.partition}",
-            TopicPartition(settings.changelog_topic, self.partition),
+            settings.transactional_id(self.partition),
+            TopicPartition(settings.topic, self.partition),
             TopicPartition(settings.dlq_topic, self.partition),
         )
         await self._writer.open()
@@ -180,10 +177,10 @@ class OwnedPartition:
 
     async def _read(self, changelog: TopicPartition) -> tuple[PartitionState, int]:
         """(the state that the changelog holds, how many entries that took)."""
-        restoring = Restoring(PartitionState(self.partition, self._context.partitions, self._context.policy))
+        restoring = Restoring(PartitionState(self.partition, self._settings.partitions, self._settings.policy))
         count = 0
         turns = self._context.turns
-        reading = read_changelog(self._settings.broker, changelog, turns)
+        reading = read_changelog(self._settings.changelog.broker, changelog, turns)
         async with aclosing(reading):
             async for entries in reading:
                 restoring.take(entries)
@@ -204,7 +201,7 @@ class OwnedPartition:
 
     async def _keep(self) -> None:
         """Flush now and then, and let time pass where no event comes, until a flush fails."""
-        interval_s = self._settings.flush_interval_ms / 1000
+        interval_s = self._settings.flush.interval_ms / 1000
         passed = 0
         while self.live:
             try:
@@ -237,9 +234,9 @@ class OwnedPartition:
                 self._note_gap(batch.first - state.position)
             await self._apply(state, batch)
         unsaved = state.dirty_bytes + self._letters.bytes
-        if unsaved > self._settings.flush_bytes * BEHIND_FLUSHES_MAX:
+        if unsaved > self._settings.flush.bytes_max * BEHIND_FLUSHES_MAX:
             await self.flush()
-        elif unsaved > self._settings.flush_bytes:
+        elif unsaved > self._settings.flush.bytes_max:
             self._wanted.set()
         return True
 
@@ -322,7 +319,7 @@ class OwnedPartition:
             self.state is not None
             and end is not None
             and age is not None
-            and age * 1000 < self._settings.stale_after_ms
+            and age * 1000 < self._settings.feed.stale_after_ms
             and self.state.position >= end
         )
 
@@ -332,7 +329,7 @@ class OwnedPartition:
             return 0
         end, age = self._context.feed.end_of(self.partition)
         behind = 0 if end is None or self.state.position >= end else max(0, now_ms() - self.read_until_ms)
-        return max(behind, int((age or 0) * 1000) if age and age * 1000 >= self._settings.stale_after_ms else 0)
+        return max(behind, int((age or 0) * 1000) if age and age * 1000 >= self._settings.feed.stale_after_ms else 0)
 
     def _far_behind(self) -> bool:
         end, _ = self._context.feed.end_of(self.partition)
@@ -342,7 +339,7 @@ class OwnedPartition:
     def fresh(self) -> bool:
         """Whether the feed goes on: restored, followed, and heard of lately."""
         _, age = self._context.feed.end_of(self.partition)
-        return self.live and age is not None and age * 1000 < self._settings.stale_after_ms
+        return self.live and age is not None and age * 1000 < self._settings.feed.stale_after_ms
 
     # ------------------------------------------------------------------------------------------ its flushes
 

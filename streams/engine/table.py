@@ -50,7 +50,7 @@ class StateTable(Table[Any, Any]):
         """Before the app is started."""
         self._context = context
         self._zone_of = zone_of
-        self._topic = context.settings.topic
+        self._topic = context.settings.feed.topic
 
     async def on_start(self) -> None:
         """In place of Faust's, which starts a store and makes the topic: here both are there already."""
@@ -166,7 +166,7 @@ class StateTable(Table[Any, Any]):
         sent = []
         try:
             for one in refused:
-                where = partition_of(one.user_id, self._context.partitions)
+                where = partition_of(one.user_id, self._context.settings.partitions)
                 producer = await self.app.maybe_start_producer()
                 key = one.user_id.encode()
                 sent.append(await producer.send(self._topic, key, one.record.value, where, None, None))
@@ -179,7 +179,7 @@ class StateTable(Table[Any, Any]):
 
     def view_of(self, user_id: str) -> PartitionView | None:
         """A user's partition for answers; None while this worker has not got it."""
-        part = self.parts.get(partition_of(user_id, self._context.partitions))
+        part = self.parts.get(partition_of(user_id, self._context.settings.partitions))
         if part is None or part.state is None:
             return None
         return PartitionView(part.state, part.lag_ms(), part.fresh() and not self.app.rebalancing)
@@ -187,7 +187,7 @@ class StateTable(Table[Any, Any]):
     def address_of(self, user_id: str) -> str | None:
         """URL of the other worker that has a user's partition, as of the last assignment; None: there is none."""
         assignor = cast(Assignor, self.app.assignor)
-        url = assignor.addresses.get(partition_of(user_id, self._context.partitions))
+        url = assignor.addresses.get(partition_of(user_id, self._context.settings.partitions))
         return None if url == str(self.app.conf.canonical_url) else url
 
     async def _roll_up_now_and_then(self) -> None:

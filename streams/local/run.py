@@ -203,7 +203,7 @@ class _Run:
 
     async def _user(self) -> str:
         """Add the user if it is not there; a new token for it, as the old one cannot be known."""
-        accounts = Accounts.connect(self._settings)
+        accounts = Accounts.connect(self._settings.redis)
         try:
             if USER in [user.user_id for user in await accounts.list_users()]:
                 return await accounts.new_token(USER)

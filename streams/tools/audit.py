@@ -15,7 +15,6 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from ecounters.errors import Stop
-from ecounters.recount.call import Limits
 from ecounters.recount.parse import partition_of
 from ecounters.recount.recount import BALANCES, GAUGES, KEYS, PAYLOAD, Recount
 from ecounters.windows.calendar import DAY_MS, HOUR_MS, WINDOW_MS, day_of
@@ -24,7 +23,7 @@ from streams.access.store import OVERALL_COUNT
 from streams.basics.terminal import Progress
 from streams.basics.times import now_ms, zone_named
 from streams.kafka.log_reader import LogReader
-from streams.settings.table import Settings
+from streams.settings.narrow import AuditSettings
 from streams.tools.workers import Told, Workers
 
 FIELDS: Final = tuple(sorted(KEYS - set(PAYLOAD)))
@@ -96,21 +95,11 @@ class _Look:
         return not self.windowed() and self.told.message.get("TC") == 0
 
 
-def limits_of(settings: Settings) -> Limits:
-    """The settings that change what is counted."""
-    return Limits(
-        linger=settings.linger_ms,
-        max_call=settings.max_call_ms,
-        suspect_after=settings.suspect_after_ms,
-        clock_ahead=settings.clock_ahead_ms,
-    )
-
-
 class Audit:
     """One audit: ``run`` it once."""
 
     def __init__(
-        self, reader: LogReader, workers: Workers, accounts: Accounts, settings: Settings, options: Options
+        self, reader: LogReader, workers: Workers, accounts: Accounts, settings: AuditSettings, options: Options
     ) -> None:
         self._reader = reader
         self._workers = workers
@@ -118,9 +107,8 @@ class Audit:
         self._options = options
         # A worker lets time pass once a flush at least.
         self._slack_ms = 2 * settings.flush_interval_ms + 1_000
-        self._keep_ms = settings.keep_days * DAY_MS
-        limits = limits_of(settings)
-        self._recounts = {at: Recount(at, reader.partitions, limits) for at in range(reader.partitions)}
+        self._keep_ms = settings.keep_days_ms
+        self._recounts = {at: Recount(at, reader.partitions, settings.limits) for at in range(reader.partitions)}
         self._read = dict(reader.begins)
         self._progress = Progress("read")
 

@@ -6,12 +6,10 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
-from dataclasses import replace
 from typing import Any, Final
 
 from streams.access.accounts import Accounts
 from streams.kafka.publisher import publisher
-from streams.settings.table import Settings
 from tests.bench.environment import PARTITIONS, Stage
 from tests.bench.events import simulated
 from tests.bench.http_client import CONNECTIONS, Asking
@@ -89,7 +87,7 @@ async def _beside(worker: Worker, seconds: float, body: str, table: Table) -> No
 
 
 async def _token(redis_url: str) -> str:
-    accounts = Accounts.connect(replace(Settings(), redis=redis_url))
+    accounts = Accounts.connect(redis_url)
     try:
         return await accounts.add_user(USER, "UTC")
     finally:

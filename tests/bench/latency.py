@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import replace
 from typing import Any, Final
 
 from ecounters.errors import Stop
 from streams.access.accounts import Accounts
 from streams.kafka.publisher import Publisher, publisher
-from streams.settings.table import Settings
 from tests.bench.environment import PARTITIONS, Stage
 from tests.bench.events import Rounds, Switch
 from tests.bench.measure import told_by
@@ -68,7 +66,7 @@ def latency(stage: Stage, seconds: float) -> Table:
 
 
 async def _token(redis_url: str) -> str:
-    accounts = Accounts.connect(replace(Settings(), redis=redis_url))
+    accounts = Accounts.connect(redis_url)
     try:
         return await accounts.add_user(USER, "UTC")
     finally:

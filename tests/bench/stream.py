@@ -14,7 +14,6 @@ from typing import Final, NamedTuple, cast
 
 from ecounters.errors import Stop
 from streams.access.accounts import Accounts
-from streams.settings.table import Settings
 from tests.bench.environment import Log, Stage, app_id
 from tests.bench.events import SIMULATED, simulated
 from tests.bench.measure import cpu_s, machine_cpu_s, rss_bytes, until_accepted, until_committed
@@ -78,7 +77,7 @@ def stream(stage: Stage, events: int) -> Table:
 
 
 async def _open_sessions(redis_url: str) -> list[str]:
-    accounts = Accounts.connect(Settings(redis=redis_url))
+    accounts = Accounts.connect(redis_url)
     try:
         users = [f"u{at + 1}" for at in range(SIMULATED.users)]
         for user in users:

@@ -18,6 +18,7 @@ import aiohttp
 from streams.access.accounts import Accounts
 from streams.kafka.log_reader import log_reader
 from streams.settings.load import load
+from streams.settings.narrow import AuditSettings
 from streams.tools.audit import Audit, Options, lines_of
 from streams.tools.workers import ANSWER_LIMIT_S, Workers
 from tests.support.audit import dead_letters, refused, wait_until_flushed
@@ -68,7 +69,7 @@ def hold(place: Place, workers: Sequence[Worker], fresh: Callable[[], Worker]) -
 async def _hold(place: Place, workers: Sequence[Worker], fresh: Callable[[], Worker]) -> Held:
     environment = {name: value for name, value in place.environment().items() if name.startswith("ECOUNTERS_")}
     settings = load(environment)
-    accounts = Accounts.connect(settings)
+    accounts = Accounts.connect(settings.redis)
     timeout = aiohttp.ClientTimeout(total=ANSWER_LIMIT_S)
     held = Held()
     try:
@@ -78,7 +79,9 @@ async def _hold(place: Place, workers: Sequence[Worker], fresh: Callable[[], Wor
         ):
             held.fed = sum(reader.ends.values())
             options = Options()
-            audit = CountingAudit(reader, Workers(client, [_url(one) for one in workers]), accounts, settings, options)
+            audit = CountingAudit(
+                reader, Workers(client, [_url(one) for one in workers]), accounts, AuditSettings.of(settings), options
+            )
             held.wrong += _differences(await audit.run(), options)
             one, options = await asyncio.to_thread(fresh), Options(every_window=True)
             audit.ask_next(Workers(client, [_url(one)]), options)

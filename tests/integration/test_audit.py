@@ -20,7 +20,6 @@ from ecounters.recount.recount import BALANCES, GAUGES
 from ecounters.simulator.world import Plan, Published, simulate
 from streams.access.accounts import Accounts
 from streams.kafka.log_reader import log_reader
-from streams.settings.table import Settings
 from tests.support.audit import add_users
 from tests.support.builders import T0_MS, CallScript, Event, call, encoded, event
 from tests.support.feed import Feed, made_up, publish, yesterday_ms
@@ -38,7 +37,7 @@ def no_users(redis_url: str) -> Iterator[None]:
     """An audit is of all accounts: those of other tests are none of its business, nor these of theirs."""
 
     async def remove() -> None:
-        accounts = Accounts.connect(Settings(redis=redis_url))
+        accounts = Accounts.connect(redis_url)
         for user in await accounts.list_users():
             await accounts.remove_user(user.user_id)
         await accounts.close()

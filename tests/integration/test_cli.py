@@ -155,7 +155,7 @@ def test_users_and_sessions(settings: Settings, capsys: pytest.CaptureFixture[st
 
     def opens(**given: Any) -> int:
         async def ask() -> int:
-            sessions = Sessions.connect(settings)
+            sessions = Sessions.connect(settings.redis, settings.session_cache_s)
             try:
                 await sessions.authorize(Query(**given))
             except Exception as error:

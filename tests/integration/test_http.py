@@ -342,7 +342,7 @@ def test_tokens_are_compared_in_constant_time(place: Place, monkeypatch: pytest.
         return one == other
 
     async def ask() -> None:
-        sessions = Sessions.connect(Settings(redis=place.redis_url))
+        sessions = Sessions.connect(place.redis_url, Settings().session_cache_s)
         try:
             for user, token in (("u1", "a"), ("u1", "b" * 400), ("nobody", "c")):
                 with pytest.raises(RequestRefused):

@@ -20,7 +20,6 @@ import pytest
 
 from streams.access.accounts import Accounts
 from streams.local.embedded import Embedded, Guard
-from streams.settings.table import Settings
 from streams.web.push import CHECK_S, STATUS_S
 from tests.integration.test_replies import Now, publish, ssid_of
 from tests.support.audit import TOKEN, add_users
@@ -40,7 +39,7 @@ def in_store(place: Place, do: Callable[[Accounts], Coroutine[Any, Any, None]]) 
     """Change something in the session store."""
 
     async def go() -> None:
-        accounts = Accounts.connect(Settings(redis=place.redis_url))
+        accounts = Accounts.connect(place.redis_url)
         try:
             await do(accounts)
         finally:

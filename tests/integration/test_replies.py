@@ -14,7 +14,6 @@ from aiokafka import AIOKafkaProducer
 
 from ecounters.events.partitioner import partition_of
 from streams.access.accounts import Accounts
-from streams.settings.table import Settings
 from tests.support.audit import TOKEN, DeadLetter, add_users, dead_letters, recounts, refused, wait_until_flushed
 from tests.support.builders import CallScript, encoded
 from tests.support.workers import PATH, Place, Reply, Worker
@@ -108,7 +107,7 @@ def ssid_of(place: Place, **options: Any) -> str:
     """A session of u1."""
 
     async def open_() -> str:
-        accounts = Accounts.connect(Settings(redis=place.redis_url))
+        accounts = Accounts.connect(place.redis_url)
         try:
             return await accounts.open_session("u1", 600, **options)
         finally:

@@ -19,7 +19,7 @@ from streams.access import sessions as module
 from streams.access.accounts import Accounts
 from streams.access.sessions import Account, Sessions
 from streams.basics.times import zone_named
-from streams.settings.load import load
+from streams.settings.table import Settings
 from tests.support.relay import Relay
 
 INDIA = "Asia/Kolkata"
@@ -36,7 +36,7 @@ class Clock:
 
 def connected(url: str, clock: Callable[[], float]) -> Sessions:
     """Sessions as a worker has them, with a clock of the test's."""
-    sessions = Sessions.connect(load({"ECOUNTERS_REDIS": url}))
+    sessions = Sessions.connect(url, Settings().session_cache_s)
     sessions._clock = clock
     return sessions
 

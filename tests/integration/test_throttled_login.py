@@ -9,7 +9,7 @@ from ecounters.errors import RequestRefused
 from ecounters.query.request import Query
 from streams.access.sessions import Sessions
 from streams.access.throttle import Throttle, ThrottledLogin
-from streams.settings.load import load
+from streams.settings.table import Settings
 from tests.support.audit import TOKEN, add_users
 from tests.support.workers import Place
 
@@ -22,7 +22,7 @@ def test_guesses_at_a_time_learn_no_more_than_one_after_the_other(place: Place) 
     add_users(place, ["guessed"])
 
     async def work() -> tuple[list[int], int]:
-        sessions = Sessions.connect(load({"ECOUNTERS_REDIS": place.redis_url}))
+        sessions = Sessions.connect(place.redis_url, Settings().session_cache_s)
         door = ThrottledLogin(sessions, Throttle(LIMIT))
 
         async def told(token: str) -> int:

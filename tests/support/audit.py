@@ -14,7 +14,6 @@ from aiokafka.admin import AIOKafkaAdminClient
 from ecounters.recount.recount import Recount
 from streams.access.accounts import Accounts
 from streams.kafka.topics import count_partitions
-from streams.settings.table import Settings
 from tests.support.builders import ALL_FIELDS
 from tests.support.workers import Place, Reply, Worker
 
@@ -97,7 +96,7 @@ def add_users(place: Place, users: Iterable[str]) -> None:
     """Let these users ask, with TOKEN."""
 
     async def add() -> None:
-        accounts = Accounts.connect(Settings(redis=place.redis_url))
+        accounts = Accounts.connect(place.redis_url)
         try:
             known = {one.user_id for one in await accounts.list_users()}
             for user in users:
