@@ -15,7 +15,7 @@ from ecounters.errors import INVALID_PARAMETER, INVALID_TYPE, RequestRefused
 from ecounters.events.types import CALL_TYPES, STATUS_MAX, TEXT_MAX, campaign_of
 from ecounters.query.dates import DateCondition, read_date
 from ecounters.text import shown
-from ecounters.windows.cell import Dims
+from ecounters.windows.cell import CAMPAIGN, DID, STATUS, TYPE, Dims
 
 CONDITIONS_MAX: Final = 32
 """Of a filter, with all that are inside of others."""
@@ -202,9 +202,9 @@ def _status(given: Any, place: str) -> int:
 
 
 DIMENSIONS: Final[dict[str, tuple[int, Callable[[Any, str], str | int]]]] = {
-    "callType": (0, _call_type),
-    "campaignId": (1, _campaign),
-    "did": (2, _text),
-    "status": (3, _status),
+    "callType": (TYPE, _call_type),
+    "campaignId": (CAMPAIGN, _campaign),
+    "did": (DID, _text),
+    "status": (STATUS, _status),
 }
 """field -> (its place in Dims, how a value is read)."""

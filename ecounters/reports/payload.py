@@ -12,7 +12,6 @@ from typing import Any, Final
 import orjson
 
 from ecounters.counters.definitions import COUNTERS, PAYLOAD, Counter, Kind
-from ecounters.partition.user import User
 from ecounters.reports.totals import Totals
 
 Value = dict[str, int] | int | float
@@ -26,18 +25,22 @@ NAMES_MAX: Final = 65_536
 """Names of DIDs, campaigns, inputs... whose place in a map is remembered: they are asked for again and again."""
 
 
-def message(user: User | None, totals: Totals, fields: Iterable[str] = ()) -> dict[str, Value]:
-    """The answer's ``message``: the payload's counters, then the fields asked for, as JSON values in order."""
-    return _values((*_PAYLOAD, *fields), user, totals)
+def message(totals: Totals, fields: Iterable[str] = ()) -> dict[str, Value]:
+    """The ``message`` of a reply: the payload's counters in their documented order, then ``fields`` as they come.
+
+    ``fields``: keys of COUNTERS. A field that is in the payload, or comes twice, stands at its first place only.
+    """
+    return _values((*_PAYLOAD, *fields), totals)
 
 
 def message_without_live(totals: Totals, fields: Iterable[str] = ()) -> dict[str, Value]:
-    """The same without what is of now: live calls and balances."""
-    return _values((*_COUNTED, *fields), None, totals)
+    """The ``message`` of one step of a series: like ``message``, without live calls and balances."""
+    return _values((*_COUNTED, *fields), totals)
 
 
-def _values(keys: Iterable[str], user: User | None, totals: Totals) -> dict[str, Value]:
-    return {key: _VALUES[COUNTERS[key].kind](COUNTERS[key], user, totals) for key in dict.fromkeys(keys)}
+def _values(keys: Iterable[str], totals: Totals) -> dict[str, Value]:
+    counters = (COUNTERS[key] for key in dict.fromkeys(keys))
+    return {counter.key: _RENDER[counter.kind](counter, totals) for counter in counters}
 
 
 def body(told: dict[str, Value] | list[dict[str, Any]]) -> bytes:
@@ -72,26 +75,55 @@ def seconds(ms: int, parts: int = 1) -> int | float:
     return whole(round(ms / parts / 1000, 3)) if parts else 0
 
 
-def _balance(counter: Counter, user: User | None) -> int | float:
-    if user is None:
-        return 0
-    known = user.call_balance if counter.source[0] == "callBalance" else user.balance
-    return whole(known[2]) if known is not None else 0
+# ------------------------------------------------------------------------------- one function for each Kind
+
+
+def _live_map(counter: Counter, totals: Totals) -> dict[str, int]:
+    return in_order(totals.live_by(counter.source[0]))
+
+
+def _live_sum(counter: Counter, totals: Totals) -> int:
+    return sum(totals.live_by(counter.source[0]).values())
+
+
+def _call_map(counter: Counter, totals: Totals) -> dict[str, int]:
+    return in_order(totals.calls_by(counter.source[0]))
+
+
+def _input_map(counter: Counter, totals: Totals) -> dict[str, int]:
+    return in_order(totals.inputs(counter.key))
+
+
+def _count(counter: Counter, totals: Totals) -> int:
+    return totals.counts.get(counter.key, 0)
+
+
+def _sum(counter: Counter, totals: Totals) -> int:
+    return sum(totals.counts.get(key, 0) for key in counter.source)
+
+
+def _seconds(counter: Counter, totals: Totals) -> int | float:
+    return seconds(totals.counts.get(counter.key, 0))
 
 
 def _average(counter: Counter, totals: Totals) -> int | float:
-    time, number = counter.source
-    return seconds(totals.counts.get(time, 0), totals.counts.get(number, 0))
+    time, divisor = counter.source
+    return seconds(totals.counts.get(time, 0), totals.counts.get(divisor, 0))
 
 
-_VALUES: Final[dict[Kind, Callable[[Counter, User | None, Totals], Value]]] = {
-    Kind.LIVE_MAP: lambda counter, user, totals: in_order(totals.live_by(counter.source[0])),
-    Kind.LIVE_SUM: lambda counter, user, totals: sum(totals.live_by(counter.source[0]).values()),
-    Kind.CALL_MAP: lambda counter, user, totals: in_order(totals.calls_by(counter.source[0])),
-    Kind.INPUT_MAP: lambda counter, user, totals: in_order(totals.inputs(counter.key)),
-    Kind.COUNT: lambda counter, user, totals: totals.counts.get(counter.key, 0),
-    Kind.SUM: lambda counter, user, totals: sum(totals.counts.get(key, 0) for key in counter.source),
-    Kind.SECONDS: lambda counter, user, totals: seconds(totals.counts.get(counter.key, 0)),
-    Kind.AVERAGE: lambda counter, user, totals: _average(counter, totals),
-    Kind.BALANCE: lambda counter, user, totals: _balance(counter, user),
+def _balance(counter: Counter, totals: Totals) -> int | float:
+    return whole(totals.call_balance if counter.source[0] == "callBalance" else totals.balance)
+
+
+_RENDER: Final[dict[Kind, Callable[[Counter, Totals], Value]]] = {
+    Kind.LIVE_MAP: _live_map,
+    Kind.LIVE_SUM: _live_sum,
+    Kind.CALL_MAP: _call_map,
+    Kind.INPUT_MAP: _input_map,
+    Kind.COUNT: _count,
+    Kind.SUM: _sum,
+    Kind.SECONDS: _seconds,
+    Kind.AVERAGE: _average,
+    Kind.BALANCE: _balance,
 }
+"""How the value of a counter is rendered, by the counter's Kind: (counter, totals) -> its JSON value."""

@@ -13,7 +13,7 @@ from ecounters.errors import INVALID_PARAMETER, RequestRefused
 from ecounters.partition.user import User
 from ecounters.query.conditions import Where
 from ecounters.reports.payload import message_without_live
-from ecounters.reports.totals import Totals
+from ecounters.reports.totals import totals_of
 from ecounters.windows.steps import steps
 
 
@@ -35,7 +35,7 @@ class Series:
             {
                 "from": _local(begin, zone),
                 "to": _local(end, zone),
-                "message": message_without_live(Totals(user, begin, end, where, live=False), fields),
+                "message": message_without_live(totals_of(user, begin, end, where, live=False), fields),
             }
             for begin, end in pairwise(bounds)
         ]

@@ -1,57 +1,75 @@
-"""Totals: the sums over the cells of a range, which ``payload`` renders."""
+"""Totals: what a user's calls add up to over a range of time, as a value that can be merged with another user's.
+
+    totals = totals_of(user, begin, end, where)
+    totals.merge(totals_of(other_user, begin, end, where))    # now the totals of both users
+
+Nothing is formatted in this file: ``payload`` renders totals as the message of a reply.
+"""
 
 from __future__ import annotations
 
 from typing import Final
 
 from ecounters.partition.user import LiveKey, User
-from ecounters.query.conditions import Where
+from ecounters.query.conditions import Predicate, Where
+from ecounters.windows.cell import CAMPAIGN, DID, STATUS, TYPE
 from ecounters.windows.sums import Sum
 
-_DIMENSION: Final = {"type": 0, "campaign": 1, "did": 2, "status": 3}
-_LIVE_DIMENSION: Final = {"type": 0, "campaign": 1, "did": 2, "ivr": 3}
+IVR: Final = 3
+"""Index of the IVR in a LiveKey. TYPE, CAMPAIGN and DID are the same indexes in a LiveKey as in Dims."""
+
+_DIMENSION: Final = {"type": TYPE, "campaign": CAMPAIGN, "did": DID, "status": STATUS}
+_LIVE_DIMENSION: Final = {"type": TYPE, "campaign": CAMPAIGN, "did": DID, "ivr": IVR}
 
 
 class Totals:
-    """The sums over the cells of a range that ``where`` holds for. ``begin`` and ``end`` are what was counted, in ms.
+    """Sums over [begin, end), of one user or, after ``merge``, of several. A new one is all zeros.
 
-    ``live``: whether to count the live calls too, which are of now.
+    begin, end             range that is counted, in ms since the Unix epoch
+    sum                    slot -> amount and, by dimension, calls: of the calls that started in the range
+    counts                 the slots and amounts of ``sum`` (the same dict)
+    live                   (type, campaign, DID, IVR) -> calls that live now, whenever they started
+    balance, call_balance  last balances of the accounts, added up; 0 for an account without one
+
+    ``totals_of`` fills the fields; ``calls_by``, ``live_by`` and ``inputs`` read the maps of counters from them.
     """
 
-    __slots__ = ("_inputs", "_live_by", "_sum", "begin", "counts", "end", "live")
+    __slots__ = ("_inputs", "_live_by", "balance", "begin", "call_balance", "counts", "end", "live", "sum")
 
-    def __init__(
-        self, user: User | None, begin: int, end: int, where: Where | None = None, *, live: bool = True
-    ) -> None:
+    def __init__(self, begin: int, end: int) -> None:
         self.begin, self.end = begin, end
-        self._sum = Sum()
-        self.counts = self._sum.counts
+        self.sum = Sum()
+        self.counts = self.sum.counts
         self.live: dict[LiveKey, int] = {}
+        self.balance: int | float = 0
+        self.call_balance: int | float = 0
+        # Computed from `counts` and `live` by the first call of `inputs` and `live_by`; None before it.
         self._inputs: dict[str, dict[str, int]] | None = None
         self._live_by: tuple[dict[str, int], ...] | None = None
-        if user is None:
-            return
-        user.settle()
-        holds = where.to_predicate() if where is not None else None
-        if live:
-            self.live = user.live if holds is None else {k: n for k, n in user.live.items() if holds((*k[:3], None))}
-        for span in user.spans.within(begin, end):
-            self.begin = min(self.begin, span.begin)
-            self.end = max(self.end, span.end)
-            if holds is None:
-                span.add_to(self._sum)
-                continue
-            for dims, cell in span.cells.items():
-                if holds(dims):
-                    self._sum.add(dims, cell.counts)
+
+    def merge(self, other: Totals) -> None:
+        """Add the totals of another user (or of other users); ``other`` stays as it is.
+
+        The range becomes the smallest that holds both: for equal ranges asked for, they differ only where one user's
+        days were rolled up and the other's were not.
+        """
+        self.begin, self.end = min(self.begin, other.begin), max(self.end, other.end)
+        self.sum.join(other.sum)
+        for key, calls in other.live.items():
+            self.live[key] = self.live.get(key, 0) + calls
+        self.balance += other.balance
+        self.call_balance += other.call_balance
+        self._inputs = self._live_by = None
 
     def calls_by(self, dimension: str) -> dict[str, int]:
-        """Calls by the values of one dimension, without those that have none."""
-        found = self._sum.calls[_DIMENSION[dimension]]
-        return {str(value): calls for value, calls in found.items() if value is not None and value != "" and calls}
+        """Calls by the values of "type", "campaign", "did" or "status"; calls without a value are left out."""
+        calls_by_value = self.sum.calls[_DIMENSION[dimension]]
+        return {
+            str(value): calls for value, calls in calls_by_value.items() if value is not None and value != "" and calls
+        }
 
     def inputs(self, key: str) -> dict[str, int]:
-        """The entries of a map of inputs."""
+        """The map of a counter of DTMF inputs: "DTMF" -> {"1": 5, "#": 2} from the slots "DTMF/1" and "DTMF/#"."""
         if self._inputs is None:
             self._inputs = {}
             for slot, amount in self.counts.items():
@@ -61,11 +79,46 @@ class Totals:
         return self._inputs.get(key, {})
 
     def live_by(self, dimension: str) -> dict[str, int]:
-        """Live calls by the values of one dimension, without those that have none."""
+        """Live calls by the values of "type", "campaign", "did" or "ivr"; calls without a value are left out."""
         if self._live_by is None:
             self._live_by = ({}, {}, {}, {})
             for key, calls in self.live.items():
-                for by, value in zip(self._live_by, key, strict=True):
+                for calls_by_value, value in zip(self._live_by, key, strict=True):
                     if value:
-                        by[value] = by.get(value, 0) + calls
+                        calls_by_value[value] = calls_by_value.get(value, 0) + calls
         return self._live_by[_LIVE_DIMENSION[dimension]]
+
+
+def totals_of(user: User | None, begin: int, end: int, where: Where | None = None, *, live: bool = True) -> Totals:
+    """The totals of one user over [begin, end) in ms, which are bounds of windows; zeros for None, an unknown user.
+
+    Settles the user first, so that its cells hold every applied event. ``where``: which calls to count, None for all;
+    balances are not filtered. ``live``: whether to take live calls and balances, which are of now and of no range.
+    The totals' range is wider than the given one if the given one cuts a rolled-up day: such a day counts whole.
+    """
+    totals = Totals(begin, end)
+    if user is None:
+        return totals
+    user.settle()
+    predicate = where.to_predicate() if where is not None else None
+    if live:
+        totals.live = _live_calls(user, predicate)
+        totals.balance = user.balance[2] if user.balance is not None else 0
+        totals.call_balance = user.call_balance[2] if user.call_balance is not None else 0
+    for span in user.spans.within(begin, end):
+        totals.begin = min(totals.begin, span.begin)
+        totals.end = max(totals.end, span.end)
+        if predicate is None:
+            span.add_to(totals.sum)
+            continue
+        for dims, cell in span.cells.items():
+            if predicate(dims):
+                totals.sum.add(dims, cell.counts)
+    return totals
+
+
+def _live_calls(user: User, predicate: Predicate | None) -> dict[LiveKey, int]:
+    """A copy of the user's live calls for which the predicate holds. A live call has no status: None in its Dims."""
+    if predicate is None:
+        return dict(user.live)
+    return {key: calls for key, calls in user.live.items() if predicate((key[TYPE], key[CAMPAIGN], key[DID], None))}

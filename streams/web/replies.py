@@ -12,7 +12,7 @@ from ecounters.query.dates import time_range
 from ecounters.query.request import Query
 from ecounters.reports.payload import body, etag, message
 from ecounters.reports.series import Series
-from ecounters.reports.totals import Totals
+from ecounters.reports.totals import totals_of
 from streams.access.sessions import Account
 from streams.engine.view import PartitionView
 
@@ -73,8 +73,8 @@ class ReplyCache:
             made = Series(user, asked, request.interval, account.zone, request.where, request.fields)
             content, begin, end = body(made.message), made.begin, made.end
         else:
-            totals = Totals(user, *asked, request.where)
-            content, begin, end = body(message(user, totals, request.fields)), totals.begin, totals.end
+            totals = totals_of(user, *asked, request.where)
+            content, begin, end = body(message(totals, request.fields)), totals.begin, totals.end
         return self._keep(key, _CachedReply(token, version, content, etag(content), begin, end))
 
     def _keep(self, key: tuple[object, ...], kept: _CachedReply) -> _CachedReply:

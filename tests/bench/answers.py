@@ -13,7 +13,7 @@ from ecounters.partition.user import User
 from ecounters.query.request import parse_request
 from ecounters.reports.payload import body, message
 from ecounters.reports.series import Series
-from ecounters.reports.totals import Totals
+from ecounters.reports.totals import totals_of
 from ecounters.windows.calendar import WINDOW_MS
 from ecounters.windows.steps import STEPS_MAX
 from tests.bench.report import Table, median, say
@@ -99,7 +99,7 @@ def _add(
 
 def _whole(content: bytes, user: User, span: tuple[int, int]) -> bytes:
     request = parse_request(content)
-    return body(message(user, Totals(user, *span, request.where), request.fields))
+    return body(message(totals_of(user, *span, request.where), request.fields))
 
 
 def _series(content: bytes, user: User, span: tuple[int, int]) -> bytes:

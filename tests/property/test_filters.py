@@ -26,7 +26,7 @@ from ecounters.recount.filters import matches
 from ecounters.recount.recount import Recount
 from ecounters.reports.payload import message
 from ecounters.reports.series import Series
-from ecounters.reports.totals import Totals
+from ecounters.reports.totals import totals_of
 from ecounters.windows.calendar import DAY_MS, HOUR_MS, MINUTE_MS, WINDOW_MS
 from ecounters.windows.steps import INTERVALS, steps
 from tests.support.builders import ALL_FIELDS, T0_MS, LogRecord, answer_of, restored
@@ -143,7 +143,7 @@ def test_the_steps_of_a_series_add_up_to_the_answer(
                 assert Series(user, later, interval, zone, where).begin == since
                 continue
             assert series.begin <= asked[0] and asked[1] <= series.end
-            whole = message(user, Totals(user, series.begin, series.end, where), ALL_FIELDS)
+            whole = message(totals_of(user, series.begin, series.end, where), ALL_FIELDS)
             assert _summed(series) == {key: whole[key] for key in (*ADDITIVE, *MAPS)}, name
 
 

@@ -20,7 +20,7 @@ from ecounters.partition.restoring import Restoring
 from ecounters.partition.state import PartitionState
 from ecounters.query.conditions import Where
 from ecounters.reports.payload import Value, message
-from ecounters.reports.totals import Totals
+from ecounters.reports.totals import totals_of
 
 T0_MS = 1_773_144_000_000
 """2026-03-10T12:00:00Z."""
@@ -133,8 +133,7 @@ def answer_of(
     where: Where | None = None,
 ) -> dict[str, Value]:
     """The message of an answer: payload and fields."""
-    found = state.users.get(user)
-    return message(found, Totals(found, *span, where), fields)
+    return message(totals_of(state.users.get(user), *span, where), fields)
 
 
 def restored(entries: Iterable[Entry], partition: int = 0, partitions: int = 1) -> PartitionState:

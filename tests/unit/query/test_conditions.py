@@ -11,7 +11,7 @@ from ecounters.errors import RequestRefused
 from ecounters.query.conditions import read_filter
 from ecounters.query.request import parse_request
 from ecounters.reports.payload import message
-from ecounters.reports.totals import Totals
+from ecounters.reports.totals import totals_of
 from tests.support.builders import WIDE, Feed, call, event
 
 Condition = dict[str, Any]
@@ -110,7 +110,7 @@ def test_counters_and_gauges_follow_but_balances_do_not() -> None:
     user = feed().state.users["u1"]
 
     def told(*conditions: Condition) -> dict[str, Any]:
-        return dict(message(user, Totals(user, *WIDE, read_filter(list(conditions))[1])))
+        return dict(message(totals_of(user, *WIDE, read_filter(list(conditions))[1])))
 
     whole, seven, other = told(), told(of("campaignId", 7)), told(of("campaignId", 7, "ne"))
     keys = ("TC", "CNC", "LCT", "RCMPID", "RC", "LIVR", "LDID", "DTMF", "CST", "cBl", "ucBl")

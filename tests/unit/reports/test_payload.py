@@ -7,7 +7,7 @@ import json
 import pytest
 
 from ecounters.reports.payload import body, etag, in_order, message, seconds, whole
-from ecounters.reports.totals import Totals
+from ecounters.reports.totals import totals_of
 from ecounters.windows.calendar import WINDOW_MS
 from tests.support.builders import ALL_FIELDS, T0_MS, WIDE, Feed, call, event, ms
 
@@ -30,7 +30,7 @@ def golden() -> Feed:
 def test_the_vendors_sample_byte_for_byte() -> None:
     """282 bytes, and the ETag that the vendor's server gave them."""
     user = golden().state.users["u1"]
-    content = body(message(user, Totals(user, *WIDE)))
+    content = body(message(totals_of(user, *WIDE)))
     assert content == SAMPLE
     assert len(content) == 282
     assert etag(content) == 'W/"11a-HFF66YNcSs5WoIJy6+TSUnmUgDk"'
@@ -38,15 +38,15 @@ def test_the_vendors_sample_byte_for_byte() -> None:
 
 def test_an_unknown_user_has_nothing() -> None:
     """No events yet is an answer full of zeros, not an error."""
-    told = json.loads(body(message(None, Totals(None, *WIDE), ALL_FIELDS)))["message"]
+    told = json.loads(body(message(totals_of(None, *WIDE), ALL_FIELDS)))["message"]
     assert all(value in (0, {}) for value in told.values())
 
 
 def test_fields_come_after_the_payload_in_the_order_asked_for() -> None:
     """TC and MC are there already and are not printed twice."""
-    told = message(None, Totals(None, *WIDE), ["UC", "TC", "AC", "MC", "UC", "CA"])
+    told = message(totals_of(None, *WIDE), ["UC", "TC", "AC", "MC", "UC", "CA"])
     assert list(told)[24:] == ["UC", "AC", "CA"]
-    assert list(told)[:24] == list(message(None, Totals(None, *WIDE)))
+    assert list(told)[:24] == list(message(totals_of(None, *WIDE)))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from ecounters.partition.policy import Policy
 from ecounters.partition.state import PartitionState
 from ecounters.partition.user import User
-from ecounters.reports.totals import Totals
+from ecounters.reports.totals import totals_of
 from ecounters.windows.calendar import DAY_MS, HOUR_MS, WINDOW_MS, day_of
 from ecounters.windows.cell import Dims
 from ecounters.windows.spans import FEW, Spans
@@ -231,7 +231,7 @@ def test_the_kept_sum_of_a_span_follows_its_cells() -> None:
         spans.add(cell, ("TC",), ("DTMF/1", at), 1)
 
     def sums() -> tuple[dict[str, int], ...]:
-        totals = Totals(user, *told)
+        totals = totals_of(user, *told)
         by = (totals.calls_by(name) for name in ("type", "campaign", "did", "status"))
         return {slot: n for slot, n in totals.counts.items() if n}, *by, totals.inputs("DTMF")
 
@@ -269,7 +269,7 @@ def test_an_answer_says_that_days_count_whole() -> None:
     feed = Feed().take(call("c1").started(0).ended(9)).clock(5 * DAY)
     feed.state.roll_up("u1", UTC_ZONE)
     user = feed.state.users["u1"]
-    totals = Totals(user, ms(HOUR), ms(2 * HOUR))
+    totals = totals_of(user, ms(HOUR), ms(2 * HOUR))
     assert (totals.begin, totals.end) == day_of(T0_MS, UTC_ZONE)
     assert totals.counts["TC"] == 1
 
