@@ -15,7 +15,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from ecounters.events.partitioner import partition_of
-from streams.commands.dlq import StoredLetter, destination, printable
+from streams.tools.dead_letters import StoredLetter, destination, printable
 from tests.support.audit import TOKEN, add_users, dead_letters, read_topic, wait_until_flushed
 from tests.support.workers import ROOT, Place, Worker
 
