@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -13,28 +11,20 @@ import click
 
 from ecounters.errors import RequestRefused
 from ecounters.query.dates import DateCondition, time_range
-from streams.access.accounts import Accounts
-from streams.access.sessions import Sessions
-from streams.basics.terminal import Progress
+from ecounters.recount.recount import Recount
+from streams.basics.times import now_ms
 from streams.commands.common import settings_with
-from streams.settings.narrow import AuditSettings, limits_of
 from streams.settings.table import Settings
+from streams.tools.audit import Options, run_audit
+from streams.tools.audit_report import is_equal, lines_of
+from streams.tools.explain import Question, run_explain, zone_of
 from streams.tools.run_to_end import run_to_end
 
-if TYPE_CHECKING:  # what takes its time to load is loaded when it is used
-    from streams.tools.audit import Options, Outcome
-    from streams.tools.explain import Question
-
-EARLIER_MS: Final = 900_000
-"""So much is read before the first window that is compared, and what a clock may be ahead: an event may come before
-one of its call that it follows."""
 ANYWHERE: Final = frozenset({"0.0.0.0", "::"})
 
 
 def _range(option: str, op: str, text: str, zone: ZoneInfo, settings: Settings) -> tuple[int, int]:
     """The range of time that an option names, in whole windows; as in the API, and A..B besides."""
-    from streams.basics.times import now_ms
-
     values = tuple(int(one) if re.fullmatch(r"[0-9]{1,15}", one) else one for one in text.split(".."))
     if len(values) > 2 or (len(values) == 2 and op != "eq"):
         raise click.BadParameter(f"{text!r} is more than a date", param_hint=option)
@@ -103,50 +93,17 @@ def audit(workers: tuple[str, ...], since: str | None, windows: bool, skip_unkno
     """
     settings = settings_with()
     since_ms = None if since is None else _range("--from", "gte", since, settings.zone, settings)[0]
-    from streams.tools.audit import Options, is_equal, lines_of
-
     options = Options(since_ms, windows, skip_unknown)
-    outcome = run_to_end(settings, _audit(settings, workers or (_own_address(settings),), options))
+    outcome = run_to_end(settings, run_audit(settings, workers or (_own_address(settings),), options))
     for line in lines_of(outcome, options):
         click.echo(line)
     return 0 if is_equal(outcome, options) else 1
-
-
-async def _audit(settings: Settings, urls: tuple[str, ...], options: Options) -> Outcome:
-    import aiohttp
-
-    from streams.kafka.log_reader import log_reader
-    from streams.tools.audit import Audit
-    from streams.tools.workers import ANSWER_LIMIT_S, Workers
-
-    earlier = None if options.since_ms is None else options.since_ms - settings.clock_ahead_ms - EARLIER_MS
-    accounts = Accounts.connect(settings.redis)
-    try:
-        async with (
-            log_reader(settings.broker, settings.topic, earlier) as reader,
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_LIMIT_S)) as client,
-        ):
-            _warn_of(reader.missing)
-            return await Audit(reader, Workers(client, urls), accounts, AuditSettings.of(settings), options).run()
-    finally:
-        await accounts.close()
-
-
-def _warn_of(missing: dict[int, int]) -> None:
-    for partition, records in missing.items():
-        click.echo(
-            f"partition {partition}: the broker has deleted what was before offset {records}; the recount knows "
-            "nothing of it (--from leaves it out)",
-            err=True,
-        )
 
 
 # --------------------------------------------------------------------------------------------------- explain
 
 
 def _known_key(context: click.Context, option: click.Parameter, key: str) -> str:
-    from ecounters.recount.recount import Recount
-
     try:
         Recount().calls_behind("", key, 0, 0)
     except ValueError as error:
@@ -176,58 +133,12 @@ def explain(user_id: str, counter: str, date: str) -> None:
         ecounters explain --user acme --counter TC --date '2026-03-01 12:00:00..2026-03-01 13:00:00'
     """
     settings = settings_with()
-    run_to_end(settings, _explain(settings, user_id, counter, date))
-
-
-async def _explain(settings: Settings, user_id: str, counter: str, date: str) -> None:
-    from streams.tools.explain import Question
-
-    sessions = Sessions.connect(settings.redis, settings.session_cache_s)
-    try:
-        zone = await sessions.zone_of(user_id)
-    finally:
-        await sessions.close()
+    zone = run_to_end(settings, zone_of(settings, user_id))
     if zone is None:
         zone = ZoneInfo("UTC")
         click.echo(f"There is no account of {user_id}, or Redis cannot be asked: times are of UTC.", err=True)
     begin, end = _range("--date", "eq", date, zone, settings)
-
-    def time_of(ms: int) -> str:
-        return datetime.fromtimestamp(ms / 1000, UTC).astimezone(zone).isoformat(timespec="milliseconds")
-
-    await _list(settings, Question(user_id, counter, begin, end), time_of)
-
-
-async def _list(settings: Settings, question: Question, time_of: Callable[[int], str]) -> None:
-    from ecounters.recount.parse import partition_of
-    from ecounters.recount.recount import Recount
-    from streams.basics.times import now_ms
-    from streams.kafka.log_reader import log_reader
-    from streams.tools.explain import Explanation
-
-    def own(partitions: int) -> int:
-        return partition_of(question.user_id, partitions)
-
-    progress = Progress("read")
-    async with log_reader(settings.broker, settings.topic, only=own) as reader:
-        _warn_of(reader.missing)
-        partition = own(reader.partitions)
-        explanation = Explanation(Recount(partition, reader.partitions, limits_of(settings)), question)
-        upto = reader.ends[partition]
-        async for rows in reader.up_to(partition, upto):
-            for row in rows:
-                explanation.take(row)
-            progress.add(len(rows))
-    progress.end()
-    clock = explanation.recount.clock_at(now_ms())
-    calls = list(explanation.calls(clock))
-    for call in calls:
-        event = call.by.event
-        kind = f"silence after {event['type']}" if call.silent else event["type"]
-        by = [kind, time_of(event["ts"]), event["id"], str(call.by.offset)]
-        click.echo("\t".join([call.call_id, time_of(call.start_ms), *by]))
-    click.echo(
-        f"{question.key} of {question.user_id} is {explanation.value(clock)}, of {len(calls)} calls, from "
-        f"{time_of(question.begin)} to {time_of(question.end)}, partition {partition} up to offset {upto}",
-        err=True,
-    )
+    found = run_to_end(settings, run_explain(settings, Question(user_id, counter, begin, end)))
+    for line in found.lines(zone):
+        click.echo(line)
+    click.echo(found.total(zone), err=True)

@@ -7,24 +7,27 @@ it goes on with it. So each comparison is of one position.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
+import sys
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
+
+import aiohttp
 
 from ecounters.errors import Stop
 from ecounters.recount.parse import partition_of
 from ecounters.recount.recount import BALANCES, GAUGES, KEYS, PAYLOAD, Recount
-from ecounters.windows.calendar import DAY_MS, HOUR_MS, WINDOW_MS, day_of
+from ecounters.windows.calendar import HOUR_MS, WINDOW_MS, day_of
 from streams.access.accounts import Accounts, UserInfo
 from streams.access.store import OVERALL_COUNT
 from streams.basics.terminal import Progress
 from streams.basics.times import now_ms, zone_named
-from streams.kafka.log_reader import LogReader
+from streams.kafka.log_reader import LogReader, log_reader
 from streams.settings.narrow import AuditSettings
-from streams.tools.workers import Told, Workers
+from streams.settings.table import Settings
+from streams.tools.workers import ANSWER_LIMIT_S, Told, Workers
 
 FIELDS: Final = tuple(sorted(KEYS - set(PAYLOAD)))
 OF_NOW: Final = frozenset({*GAUGES, *BALANCES})
@@ -34,7 +37,9 @@ OF_BEFORE: Final = OF_NOW | {"repeatCall", "freshCall"}
 
 SESSION_S: Final = 600
 """A session is closed after use; this is for when that cannot be done."""
-CALLS_SHOWN: Final = 20
+EARLIER_MS: Final = 900_000
+"""So much is read before the first window that is compared, and what a clock may be ahead: an event may come before
+one of its call that it follows."""
 PASSES: Final = 3
 """Who differs is asked again so often: a worker's clock stands still between two flushes, and while it restores."""
 
@@ -93,6 +98,30 @@ class _Look:
     def empty(self) -> bool:
         """Whether both say that there is nothing."""
         return not self.windowed() and self.told.message.get("TC") == 0
+
+
+async def run_audit(settings: Settings, urls: Sequence[str], options: Options) -> Outcome:
+    """Audit the workers at these addresses. KafkaError, RedisError or Stop where that cannot be done."""
+    earlier = None if options.since_ms is None else options.since_ms - settings.clock_ahead_ms - EARLIER_MS
+    accounts = Accounts.connect(settings.redis)
+    try:
+        async with (
+            log_reader(settings.broker, settings.topic, earlier) as reader,
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_LIMIT_S)) as client,
+        ):
+            warn_of(reader.missing)
+            return await Audit(reader, Workers(client, urls), accounts, AuditSettings.of(settings), options).run()
+    finally:
+        await accounts.close()
+
+
+def warn_of(missing: dict[int, int]) -> None:
+    """Say on stderr what the broker has deleted of the log."""
+    for partition, records in missing.items():
+        sys.stderr.write(
+            f"partition {partition}: the broker has deleted what was before offset {records}; the recount knows "
+            "nothing of it (--from leaves it out)\n"
+        )
 
 
 class Audit:
@@ -276,43 +305,3 @@ def _days(begin: int, end: int, zone: ZoneInfo) -> Iterator[Range]:
         after = min(day_of(begin, zone)[1], end)
         yield begin, after
         begin = after
-
-
-# --------------------------------------------------------------------------------------------------- telling
-
-
-def lines_of(outcome: Outcome, options: Options) -> Iterator[str]:
-    """What is printed: the differences, who was not asked, and the sum of it."""
-    for one in outcome.differences:
-        shown = " ".join(one.calls[:CALLS_SHOWN]) + (" …" if len(one.calls) > CALLS_SHOWN else "")
-        behind = f"{len(one.calls)} calls" + (f": {shown}" if one.calls else "")
-        span = "now" if one.span is None else shown_span(*one.span, outcome.zones[one.user_id])
-        yield "\t".join([one.user_id, span, one.key, f"worker {one.told}", f"recount {one.recounted}", behind])
-    for user_id, why in outcome.not_asked.items():
-        yield f"{user_id}\tnot asked: {why}"
-    at = " ".join(
-        f"{partition}:{first}" + (f"..{last}" if last > first else "")
-        for partition, (first, last) in sorted(outcome.at.items())
-    )
-    of = f"{outcome.counters} counters of {outcome.users} users at partition {at or '-'}"
-    skipped = f", {len(outcome.not_asked)} users not asked" if outcome.not_asked else ""
-    if outcome.differences:
-        different = len({one.user_id for one in outcome.differences})
-        yield f"different: {len(outcome.differences)} values of {different} users; {of}{skipped}"
-    else:
-        yield f"{'equal' if is_equal(outcome, options) else 'not known to be equal'}: {of}{skipped}"
-
-
-def is_equal(outcome: Outcome, options: Options) -> bool:
-    """Whether all that was to be compared was, and is equal."""
-    all_asked = options.skip_unknown or not outcome.not_asked
-    return not outcome.differences and all_asked and outcome.users > 0
-
-
-def shown_span(begin: int, end: int, zone: ZoneInfo) -> str:
-    """A range in the user's zone; a whole day by its date."""
-    first, last = (datetime.fromtimestamp(at / 1000, UTC).astimezone(zone) for at in (begin, end))
-    if day_of(begin, zone) == (begin, end):
-        return f"{first:%Y-%m-%d} {zone}"
-    until = f"{last:%H:%M}" if first.date() == last.date() or end - begin < DAY_MS else f"{last:%Y-%m-%d %H:%M}"
-    return f"{first:%Y-%m-%d %H:%M} to {until} {zone}"

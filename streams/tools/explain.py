@@ -8,11 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
-from ecounters.recount.parse import parse
+from ecounters.recount.parse import parse, partition_of
 from ecounters.recount.recount import Recount
-from streams.kafka.log_reader import LogRow
+from streams.access.sessions import Sessions
+from streams.basics.terminal import Progress
+from streams.basics.times import now_ms
+from streams.kafka.log_reader import LogRow, log_reader
+from streams.settings.narrow import limits_of
+from streams.settings.table import Settings
+from streams.tools.audit import warn_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,3 +102,65 @@ class Explanation:
         for call_id in sorted(found, key=lambda one: (self._starts[one], one)):
             by = self._since.get(call_id)
             yield Behind(call_id, self._starts[call_id], by or self._last[call_id], by is None)
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """What was found: the calls, the number itself, and what of the log was read."""
+
+    question: Question
+    calls: list[Behind]
+    value: object
+    partition: int
+    upto: int
+
+    def lines(self, zone: ZoneInfo) -> Iterator[str]:
+        """A line for each call."""
+        for call in self.calls:
+            event = call.by.event
+            kind = f"silence after {event['type']}" if call.silent else event["type"]
+            by = [kind, _time_of(event["ts"], zone), event["id"], str(call.by.offset)]
+            yield "\t".join([call.call_id, _time_of(call.start_ms, zone), *by])
+
+    def total(self, zone: ZoneInfo) -> str:
+        """The number, and what it is of."""
+        question = self.question
+        return (
+            f"{question.key} of {question.user_id} is {self.value}, of {len(self.calls)} calls, from "
+            f"{_time_of(question.begin, zone)} to {_time_of(question.end, zone)}, partition {self.partition} up to "
+            f"offset {self.upto}"
+        )
+
+
+async def zone_of(settings: Settings, user_id: str) -> ZoneInfo | None:
+    """A user's zone; None if there is no account, or Redis cannot be asked."""
+    sessions = Sessions.connect(settings.redis, settings.session_cache_s)
+    try:
+        return await sessions.zone_of(user_id)
+    finally:
+        await sessions.close()
+
+
+async def run_explain(settings: Settings, question: Question) -> Explained:
+    """Read the user's partition, and explain the number as of now."""
+
+    def own(partitions: int) -> int:
+        return partition_of(question.user_id, partitions)
+
+    progress = Progress("read")
+    async with log_reader(settings.broker, settings.topic, only=own) as reader:
+        warn_of(reader.missing)
+        partition = own(reader.partitions)
+        explanation = Explanation(Recount(partition, reader.partitions, limits_of(settings)), question)
+        upto = reader.ends[partition]
+        async for rows in reader.up_to(partition, upto):
+            for row in rows:
+                explanation.take(row)
+            progress.add(len(rows))
+    progress.end()
+    clock = explanation.recount.clock_at(now_ms())
+    return Explained(question, list(explanation.calls(clock)), explanation.value(clock), partition, upto)
+
+
+def _time_of(ms: int, zone: ZoneInfo) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).astimezone(zone).isoformat(timespec="milliseconds")

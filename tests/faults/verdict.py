@@ -19,7 +19,8 @@ from streams.access.accounts import Accounts
 from streams.kafka.log_reader import log_reader
 from streams.settings.load import load
 from streams.settings.narrow import AuditSettings
-from streams.tools.audit import Audit, Options, lines_of
+from streams.tools.audit import Audit, Options
+from streams.tools.audit_report import lines_of
 from streams.tools.workers import ANSWER_LIMIT_S, Workers
 from tests.support.audit import dead_letters, refused, wait_until_flushed
 from tests.support.workers import Place, Worker
