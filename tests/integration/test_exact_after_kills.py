@@ -8,7 +8,7 @@ import time
 from ecounters.counters.definitions import FIELDS, PAYLOAD
 from ecounters.recount.recount import Recount
 from ecounters.simulator.world import Plan
-from tests.support.audit import add_users, dead_letters, differences, recounts, refused, wait_until_flushed
+from tests.support.audit import add_users, dead_letters, differences, refused, settled_recounts
 from tests.support.feed import Feed, made_up, yesterday_ms
 from tests.support.workers import Place, Worker
 
@@ -24,8 +24,7 @@ def plan(seed: int) -> Plan:
 
 def check(place: Place, workers: list[Worker]) -> list[Recount]:
     """Every counter of every user, and every dead letter, is the recount's; which is given back."""
-    wait_until_flushed(place)
-    counted = recounts(place)
+    counted = settled_recounts(place)
     begin = yesterday_ms()
     compared, wrong = differences(workers, counted, begin, begin + DAY_MS)
     assert not wrong, "\n".join([*wrong[:50], *(worker.last_words() for worker in workers)])
