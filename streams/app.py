@@ -25,9 +25,12 @@ from streams.metrics.catalogue import Metrics
 from streams.settings.narrow import PartitionSettings
 from streams.settings.table import Settings
 from streams.web.api import Api
+from streams.web.dashboard import Dashboard
 from streams.web.docs import Docs
 from streams.web.peers import PeerRouter
+from streams.web.push import Streams
 from streams.web.replies import ReplyCache
+from streams.web.responder import Responder
 
 QUEUED_BATCHES_MAX: Final = 4
 """Faust's default is 4,096 messages, which here are batches of up to ``fetch_bytes``."""
@@ -51,6 +54,7 @@ class Engine:
     table: StateTable
     redis: Redis
     api: Api
+    streams: Streams
 
 
 def build(settings: Settings, partitions: int) -> Engine:
@@ -67,13 +71,16 @@ def build(settings: Settings, partitions: int) -> Engine:
         WorkerContext(PartitionSettings.of(settings, partitions), metrics, table, app.crash, turns), sessions.zone_of
     )
     add_agent(app, settings.topic, table)
-    answers = ReplyCache(settings.keep_days_ms)
-    anywhere = PeerRouter(answers, table, lambda: settings.secret or cast(Assignor, app.assignor).secret, metrics)
-    door = ThrottledLogin(sessions, Throttle(settings.throttle_per_min))
+    cache = ReplyCache(settings.keep_days_ms)
+    router = PeerRouter(cache, table, lambda: settings.secret or cast(Assignor, app.assignor).secret, metrics)
+    login = ThrottledLogin(sessions, Throttle(settings.throttle_per_min))
     health = WorkerHealth(app, table, settings.ready_lag_ms, metrics)
     docs = Docs(settings.topic)
-    api = Api(door.authorize, sessions, Accounts(redis), anywhere, health, metrics, settings.proxies, docs)
-    return Engine(app, table, redis, api)
+    responder = Responder(login, router, settings.proxies)
+    streams = Streams(responder.authorize, router.answer, metrics)
+    dashboard = Dashboard(responder.authorize, responder.respond, sessions, Accounts(redis))
+    api = Api(responder.respond, router, streams, dashboard, docs, health, metrics)
+    return Engine(app, table, redis, api, streams)
 
 
 def _options(settings: Settings) -> dict[str, Any]:

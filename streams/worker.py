@@ -142,7 +142,7 @@ async def _serve(engine: Engine, stop: asyncio.Event) -> int:
     crashed = not stop.is_set()
     for task in (*ended, starting):
         task.cancel()
-    engine.api.streams.end()
+    engine.streams.end()
     if crashed:
         log.error("ending: %r", app.crash_reason)
     try:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from aiohttp import web
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from ecounters.query.request import BODY_BYTES_MAX, Query, parse_request
-from streams.access.accounts import Accounts
-from streams.access.sessions import Account, Sessions
-from streams.basics.times import now_ms
+from ecounters.query.request import BODY_BYTES_MAX, parse_request
 from streams.metrics.catalogue import Metrics
-from streams.web.compression import Sender
 from streams.web.dashboard import Dashboard
 from streams.web.docs import Docs
 from streams.web.paths import (
@@ -28,7 +23,8 @@ from streams.web.paths import (
 )
 from streams.web.peers import PeerRouter
 from streams.web.push import Streams
-from streams.web.responses import body_of, client_address, json_response, middleware, plain_error
+from streams.web.responder import Respond
+from streams.web.responses import body_of, json_response, middleware, plain_error
 
 
 class Health(Protocol):
@@ -42,31 +38,25 @@ class Health(Protocol):
 
 
 class Api:
-    """The HTTP application. ``authorize`` says who is asking from which address, or raises Refused.
-
-    ``proxies``: so many stand before this worker.
-    """
+    """The HTTP application: all routes of a worker. Closes the connections to other workers when the server ends."""
 
     def __init__(
         self,
-        authorize: Callable[[Query, str], Awaitable[Account]],
-        sessions: Sessions,
-        accounts: Accounts,
-        answers: PeerRouter,
+        respond: Respond,
+        router: PeerRouter,
+        streams: Streams,
+        dashboard: Dashboard,
+        docs: Docs,
         health: Health,
         metrics: Metrics,
-        proxies: int,
-        docs: Docs,
     ) -> None:
-        self._authorize = authorize
-        self._answers = answers
+        self._respond = respond
+        self._router = router
+        self._streams = streams
+        self._dashboard = dashboard
+        self._docs = docs
         self._health = health
         self._metrics = metrics
-        self._proxies = proxies
-        self._sender = Sender()
-        self.streams = Streams(self._who, answers.answer, metrics)
-        self._dashboard = Dashboard(self._who, self._respond, sessions, accounts)
-        self._docs = docs
 
     def application(self) -> web.Application:
         """An aiohttp application with all routes."""
@@ -77,10 +67,10 @@ class Api:
         for path in SERIES_PATHS:
             app.router.add_post(path, self.series)
             app.router.add_options(path, self.options)
-        app.router.add_post(PEER_PATH, self._answers.answer_peer)
+        app.router.add_post(PEER_PATH, self._router.answer_peer)
         app.on_cleanup.append(self._close)
         for path in STREAM_PATHS:
-            app.router.add_get(path, self.streams.stream, allow_head=False)
+            app.router.add_get(path, self._streams.stream, allow_head=False)
             app.router.add_options(path, self.options)
         self._dashboard.add_to(app.router)
         app.router.add_get(HEALTH_PATH, self.healthz)
@@ -97,17 +87,8 @@ class Api:
         """POST /api/v2/overallCount/series: the counters of one account, step by step."""
         return await self._respond(request, parse_request(await body_of(request), series=True))
 
-    async def _respond(self, request: web.Request, asked: Query) -> web.Response:
-        account = await self._who(request, asked)
-        answer = await self._answers.answer(account, asked, now_ms())
-        return await self._sender.response(request, answer)
-
     async def _close(self, app: web.Application) -> None:
-        await self._answers.close()
-
-    async def _who(self, request: web.Request, asked: Query) -> Account:
-        """The account that asks: all credentials, of whatever route, are looked at here."""
-        return await self._authorize(asked, client_address(request, self._proxies))
+        await self._router.close()
 
     async def options(self, request: web.Request) -> web.Response:
         """OPTIONS: the common headers are the answer."""

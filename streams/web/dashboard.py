@@ -8,7 +8,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -24,7 +23,8 @@ from ecounters.query.request import Query, parse_object, read_request
 from streams.access.accounts import Accounts
 from streams.access.sessions import Account, Sessions
 from streams.web.paths import DASHBOARD_PATH
-from streams.web.push import COOKIE, Authorize
+from streams.web.push import COOKIE
+from streams.web.responder import Authorize, Respond
 from streams.web.responses import body_of, json_response
 
 log = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ class Dashboard:
     def __init__(
         self,
         authorize: Authorize,
-        respond: Callable[[web.Request, Query], Awaitable[web.Response]],
+        respond: Respond,
         sessions: Sessions,
         accounts: Accounts,
     ) -> None:

@@ -24,12 +24,11 @@ from streams.access.sessions import Account
 from streams.basics.times import now_ms
 from streams.metrics.catalogue import Metrics
 from streams.web.replies import Reply
+from streams.web.responder import Authorize
 from streams.web.responses import COMMON_HEADERS, error_body
 
 log = logging.getLogger(__name__)
 
-Authorize = Callable[[web.Request, Query], Awaitable[Account]]
-"""Who is asking, or Refused."""
 Answerer = Callable[[Account, Query, int], Awaitable[Reply]]
 """The answer to a request at a time in ms, or Refused: 503 while the partition is elsewhere."""
 

@@ -1,0 +1,49 @@
+"""From a parsed query to its HTTP response: what the API's routes and the dashboard's have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from ecounters.query.request import Query
+from streams.access.sessions import Account
+from streams.access.throttle import ThrottledLogin
+from streams.basics.times import now_ms
+from streams.web.compression import Sender
+from streams.web.peers import PeerRouter
+from streams.web.responses import client_address
+
+Authorize = Callable[[web.Request, Query], Awaitable[Account]]
+"""``Responder.authorize``, for those who need nothing else of it."""
+Respond = Callable[[web.Request, Query], Awaitable[web.Response]]
+"""``Responder.respond``, for those who need nothing else of it."""
+
+
+class Responder:
+    """Authorizes queries and responds to them.
+
+    ``proxies``: how many trusted reverse proxies each request passes before it reaches this worker.
+    """
+
+    def __init__(self, login: ThrottledLogin, router: PeerRouter, proxies: int) -> None:
+        self._login = login
+        self._router = router
+        self._proxies = proxies
+        self._sender = Sender()
+
+    async def authorize(self, request: web.Request, query: Query) -> Account:
+        """The account that the credentials in ``query`` open, or RequestRefused as ``ThrottledLogin.authorize``.
+
+        Wrong credentials are counted for the address that ``request`` comes from.
+        """
+        return await self._login.authorize(query, client_address(request, self._proxies))
+
+    async def respond(self, request: web.Request, query: Query) -> web.Response:
+        """Authorize ``query`` and give the counters that it asks for, from this worker or another one.
+
+        Raises RequestRefused as ``authorize`` and ``PeerRouter.answer`` do.
+        """
+        account = await self.authorize(request, query)
+        reply = await self._router.answer(account, query, now_ms())
+        return await self._sender.response(request, reply)
