@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Final
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -12,6 +11,7 @@ import click
 from ecounters.errors import RequestRefused
 from ecounters.query.dates import DateCondition, time_range
 from ecounters.recount.recount import Recount
+from streams.basics.addresses import local_url
 from streams.basics.times import now_ms
 from streams.commands.common import settings_with
 from streams.settings.table import Settings
@@ -19,8 +19,6 @@ from streams.tools.audit import Options, run_audit
 from streams.tools.audit_report import is_equal, lines_of
 from streams.tools.explain import Question, run_explain, zone_of
 from streams.tools.run_to_end import run_to_end
-
-ANYWHERE: Final = frozenset({"0.0.0.0", "::"})
 
 
 def _range(option: str, op: str, text: str, zone: ZoneInfo, settings: Settings) -> tuple[int, int]:
@@ -45,11 +43,6 @@ def _addresses(context: click.Context, option: click.Parameter, urls: tuple[str,
         if not valid:
             raise click.BadParameter(f"{url!r} is no address such as http://10.0.0.7:8080")
     return urls
-
-
-def _own_address(settings: Settings) -> str:
-    host = "127.0.0.1" if settings.host in ANYWHERE else settings.host
-    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
 
 
 # ----------------------------------------------------------------------------------------------------- audit
@@ -94,7 +87,7 @@ def audit(workers: tuple[str, ...], since: str | None, windows: bool, skip_unkno
     settings = settings_with()
     since_ms = None if since is None else _range("--from", "gte", since, settings.zone, settings)[0]
     options = Options(since_ms, windows, skip_unknown)
-    outcome = run_to_end(settings, run_audit(settings, workers or (_own_address(settings),), options))
+    outcome = run_to_end(settings, run_audit(settings, workers or (local_url(settings.host, settings.port),), options))
     for line in lines_of(outcome, options):
         click.echo(line)
     return 0 if is_equal(outcome, options) else 1

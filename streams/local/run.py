@@ -27,6 +27,7 @@ from redis.exceptions import RedisError
 from ecounters.errors import Stop
 from ecounters.simulator.world import SWITCHES_MIN
 from streams.access.accounts import Accounts
+from streams.basics.addresses import host_port, local_url
 from streams.basics.tasks import end_tasks
 from streams.basics.terminal import Line
 from streams.basics.text import one_line
@@ -232,8 +233,7 @@ class _Run:
 
     @property
     def _url(self) -> str:
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._settings.host, self._settings.host)
-        return f"http://[{host}]:{self._settings.port}" if ":" in host else f"http://{host}:{self._settings.port}"
+        return local_url(self._settings.host, self._settings.port)
 
     async def _simulate(self) -> None:
         """Start the switches: the first time some hours ago, later from now on, as time must not go backwards."""
@@ -290,8 +290,7 @@ class _Run:
 
 def on_port(settings: Settings, port: int) -> Settings:
     """The settings with another port; an address for other workers that followed from the old one is left to follow."""
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    derived = settings.advertise == f"{host}:{settings.port}"
+    derived = settings.advertise == host_port(settings.host, settings.port)
     return dataclasses.replace(settings, port=port, advertise="" if derived else settings.advertise)
 
 

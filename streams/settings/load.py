@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from ecounters.errors import SettingsError
+from streams.basics.addresses import host_port
 from streams.settings.table import PREFIX, SETTINGS, Settings
 
 TEST_PREFIX: Final = "ECOUNTERS_TEST_"
@@ -60,8 +61,7 @@ def _consistent(settings: Settings) -> Settings:
             f"ECOUNTERS_ADVERTISE is missing: ECOUNTERS_HOST {settings.host} is no address that other workers can "
             "reach; give the host:port at which they reach this one"
         )
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return dataclasses.replace(settings, advertise=f"{host}:{settings.port}")
+    return dataclasses.replace(settings, advertise=host_port(settings.host, settings.port))
 
 
 def _quoted(text: str) -> str:

@@ -1,0 +1,18 @@
+"""Addresses: a host and a port as one text, and the URL of a server on this machine."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+"""A host that listens on all addresses -> the one of them at which this machine reaches it."""
+
+
+def host_port(host: str, port: int) -> str:
+    """``host:port``; an IPv6 address is put into brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def local_url(host: str, port: int) -> str:
+    """The URL at which this machine reaches a server that listens on ``host`` and ``port``."""
+    return f"http://{host_port(_LOOPBACK.get(host, host), port)}"
