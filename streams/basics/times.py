@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import time
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MS: Final = timedelta(milliseconds=1)
 _DURATION: Final = re.compile(r"([1-9][0-9]{0,8})([smhd])")
 _UNIT_S: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
@@ -18,12 +20,12 @@ def now_ms() -> int:
 
 
 def moment_ms(text: str) -> int | None:
-    """RFC 3339 with an offset -> ms since the Unix epoch; None for any other text."""
+    """RFC 3339 with an offset -> ms since the Unix epoch, exactly; None for any other text."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return None if moment.tzinfo is None else int(moment.timestamp() * 1000)
+    return None if moment.tzinfo is None else (moment - _EPOCH) // _MS
 
 
 def duration_s(text: str) -> int | None:

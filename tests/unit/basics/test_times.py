@@ -1,0 +1,39 @@
+"""Times as people and programs write them: read exactly, or not at all."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from streams.basics.times import duration_s, moment_ms
+
+
+@pytest.mark.parametrize(
+    ("text", "ms"),
+    [
+        ("2026-09-21T14:13:21Z", 1_790_000_001_000),
+        ("2026-09-21T19:43:21.250+05:30", 1_790_000_001_250),
+        ("2026-09-21T14:13:21", None),
+        ("2026-09-21", None),
+        ("soon", None),
+    ],
+)
+def test_a_moment_needs_an_offset(text: str, ms: int | None) -> None:
+    """RFC 3339 is a moment; without an offset it could be many."""
+    assert moment_ms(text) == ms
+
+
+def test_a_moment_is_read_to_the_millisecond() -> None:
+    """By way of floats this one would be a millisecond earlier."""
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=2_184_359_212_273)
+    assert moment_ms(moment.isoformat()) == 2_184_359_212_273
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90s", 90), ("30m", 1_800), ("12h", 43_200), ("7d", 604_800), ("0s", None), ("1.5h", None), ("h", None)],
+)
+def test_a_duration_has_one_unit(text: str, seconds: int | None) -> None:
+    """A whole number above 0, and s, m, h or d."""
+    assert duration_s(text) == seconds
