@@ -17,7 +17,6 @@ from aiokafka.errors import KafkaError
 
 from ecounters.errors import Stop
 from tests.bench.answers import answers
-from tests.bench.environment import Stage
 from tests.bench.flood import backlog, live
 from tests.bench.http_speed import http_speed
 from tests.bench.latency import latency
@@ -25,6 +24,7 @@ from tests.bench.memory import live_memory, steady_memory
 from tests.bench.report import say
 from tests.bench.restore import restore
 from tests.bench.stream import stream
+from tests.bench.testbed import Stage
 from tests.bench.throughput import PAIRS, make_log, run_job, throughput
 
 PARTS: Final = ("throughput", "latency", "memory", "restore", "flood", "answers", "stream", "http")

@@ -17,11 +17,11 @@ from ecounters.events.partitioner import partition_of
 from ecounters.simulator.chaos import BREAKS
 from ecounters.simulator.world import simulate
 from streams.kafka.publisher import Outgoing, Publisher, publisher
-from tests.bench.environment import PARTITIONS, Stage
 from tests.bench.events import SIMULATED
 from tests.bench.latency import Load
 from tests.bench.measure import Asker, cpu_s, machine_cpu_s, rss_bytes, until_first_restored
 from tests.bench.report import Table, percentile, say
+from tests.bench.testbed import PARTITIONS, Stage
 from tests.support.workers import ROOT, Place, Worker
 
 GOOD_PARTITIONS: Final = PARTITIONS // 2

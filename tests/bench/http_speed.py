@@ -10,13 +10,13 @@ from typing import Any, Final
 
 from streams.access.accounts import Accounts
 from streams.kafka.publisher import publisher
-from tests.bench.environment import PARTITIONS, Stage
 from tests.bench.events import simulated
 from tests.bench.http_client import CONNECTIONS, Asking
 from tests.bench.latency import RATE, Load
 from tests.bench.measure import cpu_s, told_by, until_first_restored
-from tests.bench.paced import paced
+from tests.bench.paced_publisher import paced
 from tests.bench.report import Table, percentile, say
+from tests.bench.testbed import PARTITIONS, Stage
 from tests.bench.throughput import make_log, run_job
 from tests.support.workers import Place, Worker
 

@@ -9,11 +9,11 @@ from typing import Any, Final
 from ecounters.errors import Stop
 from streams.access.accounts import Accounts
 from streams.kafka.publisher import Publisher, publisher
-from tests.bench.environment import PARTITIONS, Stage
 from tests.bench.events import Rounds, Switch
 from tests.bench.measure import told_by
 from tests.bench.probe import USER, Probing
 from tests.bench.report import Table, percentile, say
+from tests.bench.testbed import PARTITIONS, Stage
 from tests.support.workers import Worker
 
 RATE: Final = 5_000

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from streams.kafka.publisher import Outgoing
-from tests.bench.environment import Stage, app_id
 from tests.bench.events import LIVE_EVENTS, Rounds, Switch, live_calls
 from tests.bench.measure import Asker, rss_bytes, until_accepted, until_committed
 from tests.bench.report import Cell, Table, say, slope
+from tests.bench.testbed import Stage, app_id
 from tests.support.workers import Place, Worker
 
 MIB: Final = 1_048_576

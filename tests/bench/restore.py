@@ -14,9 +14,9 @@ from ecounters.errors import Stop
 from streams.basics.slices import TimeSlices
 from streams.kafka.changelog_reader import read_changelog
 from streams.kafka.changelog_writer import ChangelogWriter
-from tests.bench.environment import PARTITIONS, Stage, app_id, outcome
 from tests.bench.measure import restored
 from tests.bench.report import Table, median, say
+from tests.bench.testbed import PARTITIONS, Stage, app_id, outcome
 from tests.support.workers import Place
 
 STARTS: Final = 3
@@ -57,7 +57,7 @@ def _measured(stage: Stage, place: Place) -> list[float]:
     """A row."""
     rows = []
     for at in range(1, STARTS + 1):
-        with stage.helper("tests.bench.reading", stage.broker, _changelog(place), str(PARTITIONS)) as helper:
+        with stage.helper("tests.bench.restore_reader", stage.broker, _changelog(place), str(PARTITIONS)) as helper:
             read = outcome(helper)
         began = time.monotonic()
         with stage.worker(place) as worker:

@@ -14,10 +14,10 @@ from typing import Final, NamedTuple, cast
 
 from ecounters.errors import Stop
 from streams.access.accounts import Accounts
-from tests.bench.environment import Log, Stage, app_id
 from tests.bench.events import SIMULATED, simulated
 from tests.bench.measure import cpu_s, machine_cpu_s, rss_bytes, until_accepted, until_committed
 from tests.bench.report import Table, median, say
+from tests.bench.testbed import Log, Stage, app_id
 from tests.support.workers import Place, Worker
 
 LISTENERS: Final = 2_000
@@ -121,7 +121,7 @@ def _listeners(stage: Stage, worker: Worker, ssids: list[str]) -> Iterator[subpr
     if not ssids:
         yield None
         return
-    with stage.helper("tests.bench.listeners", str(worker.port)) as helper:
+    with stage.helper("tests.bench.stream_listeners", str(worker.port)) as helper:
         assert helper.stdin is not None
         helper.stdin.write(json.dumps(ssids).encode() + b"\n")
         helper.stdin.flush()

@@ -7,10 +7,10 @@ import os
 import time
 from typing import Final, NamedTuple
 
-from tests.bench.environment import Log, Stage, app_id, outcome
 from tests.bench.events import SIMULATED, simulated
 from tests.bench.measure import cpu_s, machine_cpu_s, until_accepted, until_committed, until_first_restored
 from tests.bench.report import Table, median, say
+from tests.bench.testbed import Log, Stage, app_id, outcome
 from tests.support.workers import Place, Worker
 
 PAIRS: Final = 3
@@ -65,7 +65,7 @@ def run_raw(stage: Stage, log: Log) -> Raw:
 
 
 def _read(stage: Stage, log: Log, *options: str) -> dict[str, float]:
-    with stage.helper("tests.bench.raw", stage.broker, log.topic, *options) as helper:
+    with stage.helper("tests.bench.raw_consumer", stage.broker, log.topic, *options) as helper:
         return outcome(helper)
 
 

@@ -11,8 +11,8 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from streams.local.embedded import Embedded, Guard
-from tests.support.audit import add_users
-from tests.support.board import Screen, aside
+from tests.support.dashboard_page import Screen, aside
+from tests.support.recount_check import add_users
 from tests.support.workers import Place, Worker
 
 WANTED: Final = "ECOUNTERS_TEST_BROWSER"

@@ -16,8 +16,8 @@ from playwright.sync_api import Browser, Dialog, expect
 
 from streams.local.embedded import Embedded
 from tests.integration.test_replies import Now, publish
-from tests.support.audit import TOKEN
-from tests.support.board import Screen, aside
+from tests.support.dashboard_page import Screen, aside
+from tests.support.recount_check import TOKEN
 from tests.support.workers import Place, Worker
 
 SHOWN_MS = 2_500

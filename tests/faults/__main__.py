@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import Final
 
 from ecounters.errors import Stop
-from tests.faults.environments import NODES, ROUNDS
+from tests.faults.environment_rounds import NODES, ROUNDS
 from tests.faults.network import Network
-from tests.faults.rounds import Round
-from tests.faults.stage import Stage, Store
-from tests.faults.verdict import Held
+from tests.faults.round_audit import Held
+from tests.faults.testbed import Stage, Store
+from tests.faults.worker_rounds import Round
 from tests.support.kafka import Cluster
 
 SHOWN: Final = 20

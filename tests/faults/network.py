@@ -8,7 +8,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any, Final, Self
 
 from streams.local.embedded import LOCAL, free_ports
-from tests.support.relay import Relay
+from tests.support.tcp_relay import Relay
 
 LIMIT_S: Final = 10.0
 

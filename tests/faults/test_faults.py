@@ -19,9 +19,9 @@ from ecounters.events.partitioner import partition_of
 from streams.kafka.topics import CHANGELOG_CONFIG, DLQ_CONFIG, EVENTS_CONFIG, TopicsSpec, ensure_topics
 from streams.settings.load import load
 from tests.integration.test_exact_after_kills import USERS, check, plan
-from tests.support.audit import TOKEN, add_users, wait_until_flushed
-from tests.support.feed import Feed, made_up
 from tests.support.kafka import Cluster
+from tests.support.log_publisher import Feed, made_up
+from tests.support.recount_check import TOKEN, add_users, wait_until_flushed
 from tests.support.workers import Place, Reply, Worker
 
 EVENTS = 60_000

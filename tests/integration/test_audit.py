@@ -20,9 +20,9 @@ from ecounters.recount.recount import BALANCES, GAUGES
 from ecounters.simulator.world import Plan, Published, simulate
 from streams.access.accounts import Accounts
 from streams.kafka.log_reader import log_reader
-from tests.support.audit import add_users
 from tests.support.builders import T0_MS, CallScript, Event, call, encoded, event
-from tests.support.feed import Feed, made_up, publish, yesterday_ms
+from tests.support.log_publisher import Feed, made_up, publish, yesterday_ms
+from tests.support.recount_check import add_users
 from tests.support.workers import ROOT, Place, Worker
 
 USERS = 8

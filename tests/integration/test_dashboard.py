@@ -12,8 +12,8 @@ import pytest
 
 from streams.web.paths import SERIES_PATHS
 from tests.integration.test_replies import Now, publish, told_when
-from tests.support.audit import TOKEN, add_users
-from tests.support.listening import Listening
+from tests.support.recount_check import TOKEN, add_users
+from tests.support.stream_listener import Listening
 from tests.support.workers import Place, Reply, Worker
 
 JSON = {"Content-Type": "application/json"}

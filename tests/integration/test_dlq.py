@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaProducer
 
 from ecounters.events.partitioner import partition_of
 from streams.tools.dead_letters import StoredLetter, destination, printable
-from tests.support.audit import TOKEN, add_users, dead_letters, read_topic, wait_until_flushed
+from tests.support.recount_check import TOKEN, add_users, dead_letters, read_topic, wait_until_flushed
 from tests.support.workers import ROOT, Place, Worker
 
 Message = tuple[int, bytes | None, bytes | None]

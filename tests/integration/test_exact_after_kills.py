@@ -8,8 +8,8 @@ import time
 from ecounters.counters.definitions import FIELDS, PAYLOAD
 from ecounters.recount.recount import Recount
 from ecounters.simulator.world import Plan
-from tests.support.audit import add_users, dead_letters, differences, refused, settled_recounts
-from tests.support.feed import Feed, made_up, yesterday_ms
+from tests.support.log_publisher import Feed, made_up, yesterday_ms
+from tests.support.recount_check import add_users, dead_letters, differences, refused, settled_recounts
 from tests.support.workers import Place, Worker
 
 DAY_MS = 86_400_000

@@ -8,9 +8,9 @@ from typing import Any
 from ecounters.recount.recount import Recount
 from ecounters.simulator.world import Plan
 from streams.web.paths import SERIES_PATHS
-from tests.support.audit import TOKEN, add_users, settled_recounts
 from tests.support.builders import ALL_FIELDS
-from tests.support.feed import Feed, made_up, yesterday_ms
+from tests.support.log_publisher import Feed, made_up, yesterday_ms
+from tests.support.recount_check import TOKEN, add_users, settled_recounts
 from tests.support.workers import PATH, Place, Worker
 
 DAY_MS = 86_400_000

@@ -23,8 +23,8 @@ from streams.web import responses
 from streams.web import server as serving
 from streams.web.paths import PEER_PATH
 from tests.integration.test_replies import HEADERS, Now, publish, ssid_of, told_when
-from tests.support.audit import TOKEN, add_users
 from tests.support.builders import ALL_FIELDS
+from tests.support.recount_check import TOKEN, add_users
 from tests.support.workers import PATH, Place, Reply, Worker
 
 INSIDE = re.compile(rb'Traceback|File "|\.py|streams|aiohttp|Error\(|Exception|0x[0-9a-f]{6}|/tmp|/home', re.IGNORECASE)

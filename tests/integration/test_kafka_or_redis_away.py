@@ -13,8 +13,8 @@ import pytest
 
 from streams.local.embedded import Embedded, Guard
 from tests.integration.test_replies import Now, publish, ssid_of, told_when
-from tests.support.audit import TOKEN, add_users
 from tests.support.builders import encoded
+from tests.support.recount_check import TOKEN, add_users
 from tests.support.workers import Place, Reply, Worker
 
 LIMIT_S = 30.0

@@ -15,11 +15,11 @@ from threading import Thread
 import pytest
 
 from ecounters.simulator.world import simulate
-from tests.faults.environments import HOUR_S, ahead_of_time
+from tests.faults.environment_rounds import HOUR_S, ahead_of_time
 from tests.faults.kill_at_step import clock_ahead, through
 from tests.integration.test_exact_after_kills import USERS, check, plan
-from tests.support.audit import add_users, dead_letters, differences, settled_recounts, wait_until_flushed
-from tests.support.feed import Feed, made_up
+from tests.support.log_publisher import Feed, made_up
+from tests.support.recount_check import add_users, dead_letters, differences, settled_recounts, wait_until_flushed
 from tests.support.workers import Place, Worker
 
 EVENTS = 20_000

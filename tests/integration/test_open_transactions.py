@@ -21,7 +21,7 @@ from streams.kafka.changelog_writer import ChangelogWriter
 from streams.kafka.open_transactions import open_transactions, until_no_open_transaction
 from streams.kafka.outbox import DeadLetter
 from tests.integration.test_replies import Now, publish, told_when
-from tests.support.audit import add_users, dead_letters, recounts, refused, wait_until_flushed
+from tests.support.recount_check import add_users, dead_letters, recounts, refused, wait_until_flushed
 from tests.support.workers import Place, Worker
 
 

@@ -24,8 +24,8 @@ from streams.settings.table import Settings
 from streams.web.documents.openapi import document
 from streams.web.paths import COUNTERS_PATHS, SERIES_PATHS, STREAM_PATHS
 from streams.web.responses import COMMON_HEADERS
-from tests.support.audit import TOKEN, add_users, wait_until_flushed
-from tests.support.feed import Feed, made_up, yesterday_ms
+from tests.support.log_publisher import Feed, made_up, yesterday_ms
+from tests.support.recount_check import TOKEN, add_users, wait_until_flushed
 from tests.support.workers import Place, Worker
 
 USER = "u1"

@@ -19,9 +19,9 @@ import pytest
 from ecounters.events.partitioner import partition_of
 from ecounters.simulator.world import Published
 from streams.web.paths import PEER_PATH
-from tests.support.audit import TOKEN, add_users, wait_until_flushed
 from tests.support.builders import CallScript, encoded
-from tests.support.feed import publish
+from tests.support.log_publisher import publish
+from tests.support.recount_check import TOKEN, add_users, wait_until_flushed
 from tests.support.workers import PATH, Place, Worker
 
 USERS = tuple(f"u{at}" for at in range(8))

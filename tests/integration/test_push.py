@@ -22,8 +22,8 @@ from streams.access.accounts import Accounts
 from streams.local.embedded import Embedded, Guard
 from streams.web.push import CHECK_S, STATUS_S
 from tests.integration.test_replies import Now, publish, ssid_of
-from tests.support.audit import TOKEN, add_users
-from tests.support.listening import STREAM, Listening
+from tests.support.recount_check import TOKEN, add_users
+from tests.support.stream_listener import STREAM, Listening
 from tests.support.workers import Place, Worker
 
 

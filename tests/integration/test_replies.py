@@ -14,8 +14,16 @@ from aiokafka import AIOKafkaProducer
 
 from ecounters.events.partitioner import partition_of
 from streams.access.accounts import Accounts
-from tests.support.audit import TOKEN, DeadLetter, add_users, dead_letters, recounts, refused, wait_until_flushed
 from tests.support.builders import CallScript, encoded
+from tests.support.recount_check import (
+    TOKEN,
+    DeadLetter,
+    add_users,
+    dead_letters,
+    recounts,
+    refused,
+    wait_until_flushed,
+)
 from tests.support.workers import PATH, Place, Reply, Worker
 
 SAMPLE = (

@@ -20,7 +20,7 @@ from streams.access.accounts import Accounts
 from streams.access.sessions import Account, Sessions
 from streams.basics.times import zone_named
 from streams.settings.table import Settings
-from tests.support.relay import Relay
+from tests.support.tcp_relay import Relay
 
 INDIA = "Asia/Kolkata"
 

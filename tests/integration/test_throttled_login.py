@@ -10,7 +10,7 @@ from ecounters.query.request import Query
 from streams.access.sessions import Sessions
 from streams.access.throttle import Throttle, ThrottledLogin
 from streams.settings.table import Settings
-from tests.support.audit import TOKEN, add_users
+from tests.support.recount_check import TOKEN, add_users
 from tests.support.workers import Place
 
 LIMIT = 5

@@ -6,9 +6,9 @@ import pytest
 
 from ecounters.simulator.world import Published
 from tests.integration.test_exact_after_kills import USERS, check
-from tests.support.audit import add_users
 from tests.support.builders import T0_MS, CallScript, call, encoded, event
-from tests.support.feed import Feed, yesterday_ms
+from tests.support.log_publisher import Feed, yesterday_ms
+from tests.support.recount_check import add_users
 from tests.support.workers import Place, Worker
 
 HOUR_S = 3_600

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.builders import Event, Feed
-from tests.support.chaos import harmless
-from tests.support.identities import check_identities
+from tests.support.counter_identities import check_identities
+from tests.support.log_strategies import harmless
 
 OF_THE_LOGS_ORDER = ("repeatCall", "freshCall")
 

@@ -30,8 +30,8 @@ from ecounters.reports.totals import totals_of
 from ecounters.windows.calendar import DAY_MS, HOUR_MS, MINUTE_MS, WINDOW_MS
 from ecounters.windows.steps import INTERVALS, steps
 from tests.support.builders import ALL_FIELDS, T0_MS, LogRecord, answer_of, restored
-from tests.support.chaos import PARTITIONS, USERS, Step, chaotic
-from tests.support.filters import VALUES, filters
+from tests.support.filter_strategies import VALUES, filters
+from tests.support.log_strategies import PARTITIONS, USERS, Step, chaotic
 
 EVERYTHING = (0, 4_000_000_000_000)
 ZONES = ("UTC", "Asia/Kolkata", "Asia/Kathmandu", "America/New_York", "Australia/Lord_Howe", "Pacific/Apia")

@@ -32,7 +32,7 @@ from ecounters.recount.recount import Recount
 from ecounters.simulator.world import Plan, simulate
 from ecounters.windows.calendar import DAY_MS, HOUR_MS, MINUTE_MS, day_of
 from tests.support.builders import ALL_FIELDS, T0_MS, Event, LogRecord, answer_of, call, encoded, event, restored
-from tests.support.chaos import BROKEN, KINDS, PARTITIONS, USERS, Step, chaotic, made_event
+from tests.support.log_strategies import BROKEN, KINDS, PARTITIONS, USERS, Step, chaotic, made_event
 
 EVERYTHING = (0, 4_000_000_000_000)
 ZONES = ("UTC", "Asia/Kolkata", "America/New_York")

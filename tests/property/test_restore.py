@@ -14,8 +14,8 @@ from ecounters.partition.policy import Policy
 from ecounters.partition.state import PartitionState
 from ecounters.partition.user import User
 from tests.support.builders import ALL_FIELDS, LogRecord, answer_of, restored
-from tests.support.chaos import PARTITIONS, USERS, Step, chaotic
-from tests.support.identities import check_identities
+from tests.support.counter_identities import check_identities
+from tests.support.log_strategies import PARTITIONS, USERS, Step, chaotic
 
 ZONES = ("UTC", "Asia/Kolkata", "America/New_York")
 FAR_MS = 2_000_000_000_000

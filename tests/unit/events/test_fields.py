@@ -7,7 +7,7 @@ import pytest
 from ecounters.events.parse import parse
 from ecounters.events.types import CALL_TYPES
 from tests.support.builders import T0_MS as TS
-from tests.support.messages import least, raw, read, refusal
+from tests.support.event_messages import least, raw, read, refusal
 
 # -------------------------------------------------------------------------------------------------- times
 

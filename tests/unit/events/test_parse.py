@@ -7,7 +7,7 @@ import pytest
 from ecounters.events.parse import parse
 from ecounters.events.types import CALL_TYPES, TYPES
 from tests.support.builders import T0_MS as TS
-from tests.support.messages import OWN, least, raw, read, refusal
+from tests.support.event_messages import OWN, least, raw, read, refusal
 
 
 def test_the_types_are_the_documented_ones() -> None:

@@ -24,7 +24,7 @@ from ecounters.partition.policy import Policy
 from ecounters.partition.state import PartitionState
 from ecounters.simulator.world import Plan, Published, simulate
 from tests.support.builders import T0_MS, Event, LogRecord, answer_of
-from tests.support.identities import check_identities
+from tests.support.counter_identities import check_identities
 
 ROOT = Path(__file__).parents[3]
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000

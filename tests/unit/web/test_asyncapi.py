@@ -19,7 +19,7 @@ from ecounters.simulator.world import Plan, simulate
 from streams.web.documents.asyncapi import document
 from tests.property.test_parse_anything import almost_events
 from tests.support.builders import T0_MS
-from tests.support.messages import OWN, least
+from tests.support.event_messages import OWN, least
 
 DOCUMENT = document("1", "some.topic")
 VALID = {

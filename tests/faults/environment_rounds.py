@@ -10,11 +10,11 @@ from typing import Final
 
 from ecounters.simulator.world import Published
 from tests.faults.kill_at_step import clock_ahead
-from tests.faults.rounds import ROUNDS, a_round
-from tests.faults.stage import READY_S, USERS, Stage
-from tests.support.audit import TOKEN
+from tests.faults.testbed import READY_S, USERS, Stage
+from tests.faults.worker_rounds import ROUNDS, a_round
 from tests.support.builders import encoded, event
 from tests.support.kafka import Cluster
+from tests.support.recount_check import TOKEN
 from tests.support.workers import Worker
 
 __all__ = ["ROUNDS"]

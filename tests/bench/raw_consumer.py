@@ -1,6 +1,6 @@
 """A process that reads a topic and drops it: what the consumer alone costs.
 
-    python -m tests.bench.raw BROKER TOPIC [gc]
+    python -m tests.bench.raw_consumer BROKER TOPIC [gc]
 
 ``gc``: with the worker's thresholds of the garbage collector, which looks through all fetched records otherwise.
 It prints one JSON object: events, seconds and cpu_s.

@@ -1,4 +1,4 @@
-"""A process that listens: ``python -m tests.bench.listeners PORT COUNT``, with ssids as JSON on stdin.
+"""A process that listens: ``python -m tests.bench.stream_listeners PORT COUNT``, with ssids as JSON on stdin.
 
 It prints a line when all streams are open, reads them until its stdin is closed, and prints what came as JSON.
 """
@@ -13,7 +13,7 @@ import threading
 from functools import partial
 from typing import Final
 
-from tests.support.listening import STREAM
+from tests.support.stream_listener import STREAM
 
 AGAIN_S: Final = 1.0
 """As a 503 says."""

@@ -22,7 +22,7 @@ from streams.settings.narrow import AuditSettings
 from streams.tools.audit import Audit, Options
 from streams.tools.audit_report import lines_of
 from streams.tools.workers import ANSWER_LIMIT_S, Workers
-from tests.support.audit import dead_letters, refused, wait_until_flushed
+from tests.support.recount_check import dead_letters, refused, wait_until_flushed
 from tests.support.workers import Place, Worker
 
 FLUSHED_LIMIT_S = 120.0

@@ -21,10 +21,10 @@ from streams.kafka.topics import TopicsSpec, ensure_topics
 from streams.local.embedded import Embedded
 from streams.settings.load import load
 from tests.faults.network import Network
-from tests.faults.verdict import Held, hold
-from tests.support.audit import TOKEN, add_users
-from tests.support.feed import Feed, yesterday_ms
+from tests.faults.round_audit import Held, hold
 from tests.support.kafka import Cluster
+from tests.support.log_publisher import Feed, yesterday_ms
+from tests.support.recount_check import TOKEN, add_users
 from tests.support.workers import Place, Worker
 
 USERS: Final = 8

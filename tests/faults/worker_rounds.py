@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tests.faults.kill_at_step import POINTS, through
-from tests.faults.stage import PATIENCE_S, POLL_S, READY_S, SESSION_S, Stage
+from tests.faults.testbed import PATIENCE_S, POLL_S, READY_S, SESSION_S, Stage
 from tests.support.workers import Worker
 
 Action = Callable[[Stage, int], None]

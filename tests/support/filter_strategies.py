@@ -1,4 +1,4 @@
-"""Filters for property tests: any valid one over the calls of ``tests.support.chaos``."""
+"""Filters for property tests: any valid one over the calls of ``tests.support.log_strategies``."""
 
 from __future__ import annotations
 

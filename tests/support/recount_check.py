@@ -16,7 +16,7 @@ from ecounters.simulator.world import Published
 from streams.access.accounts import Accounts
 from streams.kafka.topics import count_partitions
 from tests.support.builders import ALL_FIELDS, encoded, event
-from tests.support.feed import Feed
+from tests.support.log_publisher import Feed
 from tests.support.workers import Place, Reply, Worker
 
 TOKEN: Final = "a-token-for-tests"

@@ -1,6 +1,6 @@
 """Reading: a process of the bench's own that restores all partitions as a worker does, and nothing else.
 
-    python -m tests.bench.reading BROKER CHANGELOG PARTITIONS
+    python -m tests.bench.restore_reader BROKER CHANGELOG PARTITIONS
 
 prints how many entries and keys there were, and the CPU time that reading and making took (JSON, seconds).
 """
