@@ -75,15 +75,15 @@ class Bench:
             self.failed = True
 
     def _throughput_and_restore(self, stage: Stage) -> None:
-        place, log = make_log(stage, self._events)
+        deployment, log = make_log(stage, self._events)
         if "throughput" in self._parts:
-            table, place = throughput(stage, place, log, self._pairs)
+            table, deployment = throughput(stage, deployment, log, self._pairs)
             table.print()
         else:
             say("one job, for a changelog to restore")
-            run_job(stage, place, log)
+            run_job(stage, deployment, log)
         if "restore" in self._parts:
-            restore(stage, place).print()
+            restore(stage, deployment).print()
 
 
 def _machine() -> str:

@@ -22,7 +22,7 @@ from tests.bench.latency import Load
 from tests.bench.measure import Asker, cpu_s, machine_cpu_s, rss_bytes, until_first_restored
 from tests.bench.report import Table, percentile, say
 from tests.bench.testbed import PARTITIONS, Stage
-from tests.support.workers import ROOT, Place, Worker
+from tests.support.workers import ROOT, Deployment, Worker
 
 GOOD_PARTITIONS: Final = PARTITIONS // 2
 """Good events are on the partitions below it, the flood is on the others."""
@@ -94,12 +94,12 @@ def backlog(stage: Stage, events: int) -> Table:
     }  # fmt: skip
     for label, made in kinds.items():
         others = list(made)
-        place = stage.place()
-        stage.make_topics(place)
+        deployment = stage.deployment()
+        stage.make_topics(deployment)
         say(f"publishing {events:,} good events, and on the other half {label}: {len(others):,}")
-        stage.publish(place, itertools.chain.from_iterable(_mixed(_good(True, events), others)))
+        stage.publish(deployment, itertools.chain.from_iterable(_mixed(_good(True, events), others)))
         good = 2 * events if label == "good ones" else events
-        run = _counted(stage, place, good, events + len(others))
+        run = _counted(stage, deployment, good, events + len(others))
         rate = rates[label] = events / run.good_s
         equal = rate / rates["good ones"] if "good ones" in rates else ""
         table.add(label, rate, rate / rates["nothing"], equal, run.cpu_us, run.others, run.rss / MIB, run.all_s)
@@ -124,9 +124,9 @@ class Run(NamedTuple):
     rss: int
 
 
-def _counted(stage: Stage, place: Place, good: int, events: int) -> Run:
+def _counted(stage: Stage, deployment: Deployment, good: int, events: int) -> Run:
     """``good``: how many are to be counted, of so many events."""
-    with stage.worker(place) as worker:
+    with stage.worker(deployment) as worker:
         pids = worker.process.pid, stage.server.child.pid, os.getpid()
         began = until_first_restored(worker).first
         used, mine, all_used = cpu_s(worker.process.pid), sum(map(cpu_s, pids)), machine_cpu_s()
@@ -232,18 +232,18 @@ class Watch:
 
 def live(stage: Stage, events: int) -> Table:
     """What a worker that counts calls as they happen makes of the flood."""
-    place = stage.place()
-    stage.make_topics(place)
+    deployment = stage.deployment()
+    stage.make_topics(deployment)
     table = Table(
         f"flood, {stage.title}: {events:,} bad events beside good ones as they happen",
         ("", "seconds", "good published/s", "counted/s", "counted to published", "refused/s",
          "longest answer ms", "not ready", "share", "RSS MiB"),
         notes=list(LIVE_NOTES),
     )  # fmt: skip
-    with stage.worker(place) as worker:
+    with stage.worker(deployment) as worker:
         worker.wait_ready()
         try:
-            for row in asyncio.run(_live(place, worker, events)):
+            for row in asyncio.run(_live(deployment, worker, events)):
                 table.add(*row)
         except (OSError, http.client.HTTPException) as error:
             raise Stop(f"the worker gave no answer ({error}):\n{worker.last_words()}") from error
@@ -251,13 +251,13 @@ def live(stage: Stage, events: int) -> Table:
     return table
 
 
-async def _live(place: Place, worker: Worker, events: int) -> list[list[str | float]]:
-    async with publisher(place.broker, place.name) as publishing:
+async def _live(deployment: Deployment, worker: Worker, events: int) -> list[list[str | float]]:
+    async with publisher(deployment.broker, deployment.name) as publishing:
         half = Half(publishing)
         watch = Watch(worker, half)
         going = asyncio.create_task(Load(half).go())  # type: ignore[arg-type]  # all that it asks of a publisher
         flood = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.bench.flood", place.broker, place.name, str(events),
+            sys.executable, "-m", "tests.bench.flood", deployment.broker, deployment.name, str(events),
             cwd=ROOT, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
         assert flood.stdin is not None and flood.stdout is not None

@@ -18,7 +18,7 @@ from tests.bench.paced_publisher import paced
 from tests.bench.report import Table, percentile, say
 from tests.bench.testbed import PARTITIONS, Stage
 from tests.bench.throughput import make_log, run_job
-from tests.support.workers import Place, Worker
+from tests.support.workers import Deployment, Worker
 
 USER: Final = "u1"
 """One of those whose calls Load publishes."""
@@ -34,8 +34,8 @@ ACCEPTED: Final = "ecounters_events_accepted_total"
 
 def http_speed(stage: Stage) -> Table:
     """The table: answers a second, their times, and what they cost the worker."""
-    place = stage.place()
-    stage.make_topics(place)
+    deployment = stage.deployment()
+    stage.make_topics(deployment)
     token = asyncio.run(_token(stage.server.redis_url))
     body = json.dumps({"userId": USER, "token": token})
     table = Table(
@@ -50,14 +50,14 @@ def http_speed(stage: Stage) -> Table:
             "CPU: of the worker, for all that it did, by the answers; different: answers, by their ETags",
         ],
     )
-    with stage.worker(place) as worker:
+    with stage.worker(deployment) as worker:
         worker.wait_ready()
-        asyncio.run(_all(place, worker, body, table))
+        asyncio.run(_all(deployment, worker, body, table))
         worker.end()
-    place, log = make_log(stage, BACKLOG)
-    full = run_job(stage, stage.fresh(place), log).rate
+    deployment, log = make_log(stage, BACKLOG)
+    full = run_job(stage, stage.fresh(deployment), log).rate
     asyncio.run(_at_half_speed(stage, full / 2, body, table))
-    with stage.worker(place) as worker:
+    with stage.worker(deployment) as worker:
         until_first_restored(worker)
         say(f"answers: beside a backlog, for {BEHIND_S:g} s")
         asyncio.run(_beside(worker, BEHIND_S, body, table))
@@ -68,13 +68,13 @@ def http_speed(stage: Stage) -> Table:
 
 async def _at_half_speed(stage: Stage, rate: float, body: str, table: Table) -> None:
     """Answers while the worker reads so many events a second."""
-    place = stage.place()
-    await asyncio.to_thread(stage.make_topics, place)
-    with stage.worker(place) as worker:
+    deployment = stage.deployment()
+    await asyncio.to_thread(stage.make_topics, deployment)
+    with stage.worker(deployment) as worker:
         await asyncio.to_thread(worker.wait_ready)
         say(f"answers: beside {rate:,.0f} events/s, for {SECONDS:g} s")
         messages = simulated(round(rate * (SECONDS + SPARE_S)))
-        async with paced(place.broker, place.name, PARTITIONS, messages, rate):
+        async with paced(deployment.broker, deployment.name, PARTITIONS, messages, rate):
             await asyncio.sleep(1)
             await _beside(worker, SECONDS, body, table)
 
@@ -94,8 +94,8 @@ async def _token(redis_url: str) -> str:
         await accounts.close()
 
 
-async def _all(place: Place, worker: Worker, body: str, table: Table) -> None:
-    async with _feed(place):
+async def _all(deployment: Deployment, worker: Worker, body: str, table: Table) -> None:
+    async with _feed(deployment):
         pass  # so that there is something to tell
     for name, rate, fed in (
         ("unchanged, flat out", 0.0, False),
@@ -103,7 +103,7 @@ async def _all(place: Place, worker: Worker, body: str, table: Table) -> None:
         ("changing, at a pace", PACED, True),
     ):
         say(f"answers: {name}, for {SECONDS:g} s")
-        async with _feed(place) if fed else nullcontext():
+        async with _feed(deployment) if fed else nullcontext():
             before = cpu_s(worker.process.pid)
             told = await told_by("tests.bench.http_client", Asking(worker.port, body, SECONDS, rate))
             used_s = cpu_s(worker.process.pid) - before
@@ -119,8 +119,8 @@ def _add(table: Table, name: str, told: dict[str, Any], used_s: float) -> None:
 
 
 @asynccontextmanager
-async def _feed(place: Place) -> AsyncIterator[None]:
-    async with publisher(place.broker, place.name) as publishing:
+async def _feed(deployment: Deployment) -> AsyncIterator[None]:
+    async with publisher(deployment.broker, deployment.name) as publishing:
         going = asyncio.create_task(Load(publishing).go())
         try:
             await asyncio.sleep(WARM_S)

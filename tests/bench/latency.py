@@ -48,14 +48,14 @@ class Load:
 
 def latency(stage: Stage, seconds: float) -> Table:
     """The table: percentiles of the probes."""
-    place = stage.place()
-    stage.make_topics(place)
+    deployment = stage.deployment()
+    stage.make_topics(deployment)
     token = asyncio.run(_token(stage.server.redis_url))
-    with stage.worker(place) as worker:
+    with stage.worker(deployment) as worker:
         worker.wait_ready()
         say(f"{RATE:,} events/s for {WARM_S + seconds:g} s, and a probe each {PROBE_EVERY_S * 1000:g} ms")
         probing = Probing(
-            stage.broker, place.name, PARTITIONS, worker.port, token, int(seconds / PROBE_EVERY_S), PROBE_EVERY_S
+            stage.broker, deployment.name, PARTITIONS, worker.port, token, int(seconds / PROBE_EVERY_S), PROBE_EVERY_S
         )
         told, rate = asyncio.run(_measure(probing))
         if told["missing"]:

@@ -13,7 +13,7 @@ from tests.bench.events import LIVE_EVENTS, Rounds, Switch, live_calls
 from tests.bench.measure import Asker, rss_bytes, until_accepted, until_committed
 from tests.bench.report import Cell, Table, say, slope
 from tests.bench.testbed import Stage, app_id
-from tests.support.workers import Place, Worker
+from tests.support.workers import Deployment, Worker
 
 MIB: Final = 1_048_576
 SETTLE_S: Final = 3.0
@@ -45,15 +45,15 @@ DAY_MS: Final = 86_400_000
 
 def live_memory(stage: Stage) -> Table:
     """Growth of the RSS for each live call."""
-    place = stage.place()
-    stage.make_topics(place)
+    deployment = stage.deployment()
+    stage.make_topics(deployment)
     table = Table(
         f"memory of a live call, {stage.title}",
         ("", "RSS before MiB", "RSS after MiB", "live calls", "bytes a call", "target"),
         notes=list(LIVE_NOTES),
     )
     events = LIVE_CALLS * LIVE_EVENTS
-    with stage.worker(place) as worker:
+    with stage.worker(deployment) as worker:
         before = _settled(worker)
         # The last one starts a little before now: nothing is ahead of the clock, nothing late or silent.
         start_ms = int(time.time() * 1000) - LIVE_STEPS * LIVE_CALLS * LIVE_GAP_MS - 60_000
@@ -61,7 +61,7 @@ def live_memory(stage: Stage) -> Table:
         messages = live_calls(switch, LIVE_STEPS * LIVE_CALLS, start_ms, LIVE_GAP_MS)
         for step in range(1, LIVE_STEPS + 1):
             say(f"{LIVE_CALLS:,} live calls, {events:,} events")
-            _feed(stage, place, worker, itertools.islice(messages, events), step * events)
+            _feed(stage, deployment, worker, itertools.islice(messages, events), step * events)
             after = rss_bytes(worker.process.pid)
             label = f"{'first' if step == 1 else 'next'} {LIVE_CALLS:,}"
             live = int(_asked(worker, "ecounters_live_calls"))
@@ -73,20 +73,20 @@ def live_memory(stage: Stage) -> Table:
 
 def steady_memory(stage: Stage) -> Table:
     """The RSS over many events while the number of live calls stays the same."""
-    place = stage.place()
-    stage.make_topics(place)
+    deployment = stage.deployment()
+    stage.make_topics(deployment)
     total = WARM_EVENTS + MORE_EVENTS
     table = Table(
         f"memory over {total:,} events with a steady number of live calls, {stage.title}",
         ("events", "RSS MiB", "to warm %", "to warm MiB", "live calls", "calls kept"),
         notes=_steady_notes(),
     )
-    with stage.worker(place) as worker:
+    with stage.worker(deployment) as worker:
         _row(table, "0 (start)", _settled(worker), 0, worker)
         messages = _rounds(int(time.time() * 1000) - DAY_MS)
         points: list[tuple[int, int]] = []
         for done in range(STEP_EVENTS, total + 1, STEP_EVENTS):
-            _feed(stage, place, worker, itertools.islice(messages, STEP_EVENTS), done)
+            _feed(stage, deployment, worker, itertools.islice(messages, STEP_EVENTS), done)
             rss = rss_bytes(worker.process.pid)
             if done >= WARM_EVENTS:
                 points.append((done, rss))
@@ -125,11 +125,11 @@ def _settled(worker: Worker) -> int:
     return rss_bytes(worker.process.pid)
 
 
-def _feed(stage: Stage, place: Place, worker: Worker, messages: Iterator[Outgoing], accepted: int) -> None:
+def _feed(stage: Stage, deployment: Deployment, worker: Worker, messages: Iterator[Outgoing], accepted: int) -> None:
     """Publish, and wait until so many have been counted since the start and all is saved."""
-    log = stage.publish(place, messages)
+    log = stage.publish(deployment, messages)
     until_accepted(worker, accepted)
-    asyncio.run(until_committed(stage.broker, app_id(place), log.topic, log.ends))
+    asyncio.run(until_committed(stage.broker, app_id(deployment), log.topic, log.ends))
 
 
 def _asked(worker: Worker, name: str) -> float:

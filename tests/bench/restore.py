@@ -17,7 +17,7 @@ from streams.kafka.changelog_writer import ChangelogWriter
 from tests.bench.measure import restored
 from tests.bench.report import Table, median, say
 from tests.bench.testbed import PARTITIONS, Stage, app_id, outcome
-from tests.support.workers import Place
+from tests.support.workers import Deployment
 
 STARTS: Final = 3
 WRITE_STEP: Final = 50_000
@@ -41,26 +41,28 @@ COLUMNS: Final = (
 )  # fmt: skip
 
 
-def restore(stage: Stage, place: Place) -> Table:
+def restore(stage: Stage, deployment: Deployment) -> Table:
     """Start and end workers on a changelog, and on the same one compacted."""
     table = Table(f"restore, {stage.title}: {PARTITIONS} partitions", COLUMNS, notes=list(NOTES))
-    table.add("as written", *_measured(stage, place))
-    compacted = stage.fresh(place)
+    table.add("as written", *_measured(stage, deployment))
+    compacted = stage.fresh(deployment)
     stage.make_topics(compacted)
     for partition in range(PARTITIONS):
-        asyncio.run(_compact(stage.broker, place, compacted, partition))
+        asyncio.run(_compact(stage.broker, deployment, compacted, partition))
     table.add("compacted", *_measured(stage, compacted))
     return table
 
 
-def _measured(stage: Stage, place: Place) -> list[float]:
+def _measured(stage: Stage, deployment: Deployment) -> list[float]:
     """A row."""
     rows = []
     for at in range(1, STARTS + 1):
-        with stage.helper("tests.bench.restore_reader", stage.broker, _changelog(place), str(PARTITIONS)) as helper:
+        with stage.helper(
+            "tests.bench.restore_reader", stage.broker, _changelog(deployment), str(PARTITIONS)
+        ) as helper:
             read = outcome(helper)
         began = time.monotonic()
-        with stage.worker(place) as worker:
+        with stage.worker(deployment) as worker:
             worker.wait_ready()
             ready = time.monotonic() - began
             stop = worker.end()
@@ -74,7 +76,7 @@ def _measured(stage: Stage, place: Place) -> list[float]:
     return [entries, read["keys"], *(median(values) for values in zip(*rows, strict=True))]
 
 
-async def _compact(broker: str, source: Place, target: Place, partition: int) -> None:
+async def _compact(broker: str, source: Deployment, target: Deployment, partition: int) -> None:
     """Write the last entry of each key; the position comes last, as in every cut."""
     last: dict[bytes, bytes | None] = {}
     async for entries in read_changelog(broker, TopicPartition(_changelog(source), partition), TimeSlices(1_000)):
@@ -95,5 +97,5 @@ async def _compact(broker: str, source: Place, target: Place, partition: int) ->
         await writer.close()
 
 
-def _changelog(place: Place) -> str:
-    return f"{app_id(place)}-state-changelog"
+def _changelog(deployment: Deployment) -> str:
+    return f"{app_id(deployment)}-state-changelog"

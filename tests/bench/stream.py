@@ -18,7 +18,7 @@ from tests.bench.events import SIMULATED, simulated
 from tests.bench.measure import cpu_s, machine_cpu_s, rss_bytes, until_accepted, until_committed
 from tests.bench.report import Table, median, say
 from tests.bench.testbed import Log, Stage, app_id
-from tests.support.workers import Place, Worker
+from tests.support.workers import Deployment, Worker
 
 LISTENERS: Final = 2_000
 PAIRS: Final = 3
@@ -89,20 +89,20 @@ async def _open_sessions(redis_url: str) -> list[str]:
 
 def _run(stage: Stage, events: int, ssids: list[str]) -> Run:
     # While it is stopped it sends no heartbeats, and looks no session up.
-    place = stage.place().having(SESSION_TIMEOUT_S=300, SESSION_CACHE_S=600)
-    stage.make_topics(place)
-    with stage.worker(place) as worker:
+    deployment = stage.deployment().with_settings(SESSION_TIMEOUT_S=300, SESSION_CACHE_S=600)
+    stage.make_topics(deployment)
+    with stage.worker(deployment) as worker:
         worker.wait_ready()
         before = rss_bytes(worker.process.pid)
         with _listeners(stage, worker, ssids) as listeners:
             each = (rss_bytes(worker.process.pid) - before) / len(ssids) if ssids else 0.0
-            log = _publish_stopped(stage, place, worker, events)
+            log = _publish_stopped(stage, deployment, worker, events)
             pids = worker.process.pid, stage.server.child.pid, os.getpid(), *([listeners.pid] if listeners else [])
             used, mine, all_used = cpu_s(worker.process.pid), sum(map(cpu_s, pids)), machine_cpu_s()
             worker.process.send_signal(signal.SIGCONT)
             began = time.time()
             seconds = until_accepted(worker, log.messages) - began
-            whole_s = asyncio.run(until_committed(stage.broker, app_id(place), log.topic, log.ends)) - began
+            whole_s = asyncio.run(until_committed(stage.broker, app_id(deployment), log.topic, log.ends)) - began
             used = cpu_s(worker.process.pid) - used
             others = (machine_cpu_s() - all_used - sum(map(cpu_s, pids)) + mine) / whole_s
             payloads = _payloads(listeners) / whole_s if listeners else 0.0
@@ -110,9 +110,9 @@ def _run(stage: Stage, events: int, ssids: list[str]) -> Run:
     return Run(log.messages / seconds, used / log.messages * US, max(0.0, others), payloads, each)
 
 
-def _publish_stopped(stage: Stage, place: Place, worker: Worker, events: int) -> Log:
+def _publish_stopped(stage: Stage, deployment: Deployment, worker: Worker, events: int) -> Log:
     worker.process.send_signal(signal.SIGSTOP)
-    return stage.publish(place, simulated(events))
+    return stage.publish(deployment, simulated(events))
 
 
 @contextmanager

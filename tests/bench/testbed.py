@@ -26,7 +26,7 @@ from streams.local.embedded import Child, Embedded, Guard
 from streams.tools.publish import at_speed, publish
 from tests.bench.measure import ends_of
 from tests.bench.report import say
-from tests.support.workers import ROOT, Place, Worker
+from tests.support.workers import ROOT, Deployment, Worker
 
 PARTITIONS: Final = 8
 HELPER_LIMIT_S: Final = 300.0
@@ -94,27 +94,29 @@ class Stage:
         """What it is, for the person."""
         return f"broker {self._given}" if self._given else "embedded broker"
 
-    def place(self) -> Place:
+    def deployment(self) -> Deployment:
         """Topics that nobody has used yet."""
         self._names += 1
         name = f"{self._prefix}-{self._names}"
-        return Place(self.broker, self.server.redis_url, self.dir, name, PARTITIONS)
+        return Deployment(self.broker, self.server.redis_url, self.dir, name, PARTITIONS)
 
-    def fresh(self, place: Place) -> Place:
+    def fresh(self, deployment: Deployment) -> Deployment:
         """The same events for a new group, with an empty changelog."""
         self._names += 1
-        return place.having(APP_ID=f"{self._prefix}-app{self._names}")
+        return deployment.with_settings(APP_ID=f"{self._prefix}-app{self._names}")
 
-    def forget(self, place: Place) -> None:
-        """Delete the changelog of a place that is not used any more: the embedded broker has all in memory."""
-        asyncio.run(_delete_topics(self.broker, app_id(place) + "-state-changelog"))
+    def forget(self, deployment: Deployment) -> None:
+        """Delete the changelog of a deployment that is not used any more: the embedded broker has all in memory."""
+        asyncio.run(_delete_topics(self.broker, app_id(deployment) + "-state-changelog"))
 
-    def make_topics(self, place: Place) -> None:
-        """Make a place's topics, as a worker would."""
-        spec = TopicsSpec(place.name, f"{place.name}.dlq", f"{app_id(place)}-state-changelog", PARTITIONS, 1)
+    def make_topics(self, deployment: Deployment) -> None:
+        """Make a deployment's topics, as a worker would."""
+        spec = TopicsSpec(
+            deployment.name, f"{deployment.name}.dlq", f"{app_id(deployment)}-state-changelog", PARTITIONS, 1
+        )
         asyncio.run(ensure_topics(self.broker, spec))
 
-    def publish(self, place: Place, messages: Iterable[Outgoing]) -> Log:
+    def publish(self, deployment: Deployment, messages: Iterable[Outgoing]) -> Log:
         """Publish messages as fast as can be; when this returns, the broker has them."""
         progress, value_bytes = Progress("published"), 0
 
@@ -124,15 +126,15 @@ class Stage:
                 value_bytes += len(message.value)
                 yield message
 
-        asyncio.run(publish(counted(), self.broker, place.name, at_speed(0), progress))
+        asyncio.run(publish(counted(), self.broker, deployment.name, at_speed(0), progress))
         progress.end()
-        ends = asyncio.run(ends_of(self.broker, place.name, PARTITIONS))
-        return Log(place.name, progress.count, value_bytes, ends)
+        ends = asyncio.run(ends_of(self.broker, deployment.name, PARTITIONS))
+        return Log(deployment.name, progress.count, value_bytes, ends)
 
     @contextmanager
-    def worker(self, place: Place) -> Iterator[Worker]:
+    def worker(self, deployment: Deployment) -> Iterator[Worker]:
         """A worker process, killed at the end if it has not ended until then."""
-        with Worker(place) as worker:
+        with Worker(deployment) as worker:
             child = cast(Child, worker.process)  # all that the guard asks of a child is its pid
             self._guard.watch(child)
             try:
@@ -163,9 +165,9 @@ class Stage:
             self._guard.release(child)
 
 
-def app_id(place: Place) -> str:
-    """A place's consumer group."""
-    return str(place.settings.get("APP_ID", place.name))
+def app_id(deployment: Deployment) -> str:
+    """A deployment's consumer group."""
+    return str(deployment.settings.get("APP_ID", deployment.name))
 
 
 def outcome(helper: subprocess.Popen[bytes], given: object = None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from tests.bench.events import SIMULATED, simulated
 from tests.bench.measure import cpu_s, machine_cpu_s, until_accepted, until_committed, until_first_restored
 from tests.bench.report import Table, median, say
 from tests.bench.testbed import Log, Stage, app_id, outcome
-from tests.support.workers import Place, Worker
+from tests.support.workers import Deployment, Worker
 
 PAIRS: Final = 3
 US: Final = 1_000_000
@@ -49,12 +49,12 @@ class Job(NamedTuple):
     others: float
 
 
-def make_log(stage: Stage, events: int) -> tuple[Place, Log]:
+def make_log(stage: Stage, events: int) -> tuple[Deployment, Log]:
     """Publish the simulated log."""
-    place = stage.place()
+    deployment = stage.deployment()
     say(f"making and publishing {events:,} events ({SIMULATED.users} users, {SIMULATED.rate_per_s:g} calls/s)")
-    stage.make_topics(place)
-    return place, stage.publish(place, simulated(events))
+    stage.make_topics(deployment)
+    return deployment, stage.publish(deployment, simulated(events))
 
 
 def run_raw(stage: Stage, log: Log) -> Raw:
@@ -69,15 +69,15 @@ def _read(stage: Stage, log: Log, *options: str) -> dict[str, float]:
         return outcome(helper)
 
 
-def run_job(stage: Stage, place: Place, log: Log) -> Job:
-    """One worker, from nothing to everything saved. Its state stays in the place's changelog."""
-    with stage.worker(place) as worker:
+def run_job(stage: Stage, deployment: Deployment, log: Log) -> Job:
+    """One worker, from nothing to everything saved. Its state stays in the deployment's changelog."""
+    with stage.worker(deployment) as worker:
         began = until_first_restored(worker).first
         pids = _pids(stage, worker)
         started, used, mine, all_used = time.time(), cpu_s(worker.process.pid), sum(map(cpu_s, pids)), machine_cpu_s()
         accepted = until_accepted(worker, log.messages)
         others = (machine_cpu_s() - all_used - sum(map(cpu_s, pids)) + mine) / (time.time() - started)
-        saved = asyncio.run(until_committed(stage.broker, app_id(place), log.topic, log.ends))
+        saved = asyncio.run(until_committed(stage.broker, app_id(deployment), log.topic, log.ends))
         used = cpu_s(worker.process.pid) - used
         worker.end()
     messages = log.messages
@@ -88,8 +88,8 @@ def _pids(stage: Stage, worker: Worker) -> tuple[int, ...]:
     return worker.process.pid, stage.server.child.pid, os.getpid()
 
 
-def throughput(stage: Stage, place: Place, log: Log, pairs: int) -> tuple[Table, Place]:
-    """The table, and the place of the last job, whose changelog is whole."""
+def throughput(stage: Stage, deployment: Deployment, log: Log, pairs: int) -> tuple[Table, Deployment]:
+    """The table, and the deployment of the last job, whose changelog is whole."""
     size = log.value_bytes / log.messages
     table = Table(
         f"throughput, {stage.title}: {log.messages:,} events of {size:.0f} bytes in {len(log.ends)} partitions",
@@ -97,12 +97,12 @@ def throughput(stage: Stage, place: Place, log: Log, pairs: int) -> tuple[Table,
         notes=list(NOTES),
     )
     runs: list[tuple[float, ...]] = []
-    last = place
+    last = deployment
     for at in range(1, pairs + 1):
         raw = run_raw(stage, log)
         if runs:
             stage.forget(last)
-        last = stage.fresh(place)
+        last = stage.fresh(deployment)
         job = run_job(stage, last, log)
         say(f"pair {at} of {pairs}: raw {raw.rate:,.0f}/s, job {job.rate:,.0f}/s")
         runs.append(

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from streams.local.embedded import Embedded, Guard
 from tests.support.dashboard_page import Screen, aside
 from tests.support.recount_check import add_users
-from tests.support.workers import Place, Worker
+from tests.support.workers import Deployment, Worker
 
 WANTED: Final = "ECOUNTERS_TEST_BROWSER"
 """1: these tests must not be left out."""
@@ -52,11 +52,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
 def worker(server: Embedded, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
     """A worker that is ready, with a user whose days are India's."""
     settings = {"STALE_AFTER_MS": 500, "FLUSH_INTERVAL_MS": 200}
-    place = Place(server.broker, server.redis_url, tmp_path_factory.mktemp("worker"), settings=settings)
-    aside(add_users, place, [place.name])
-    with Worker(place) as one:
+    deployment = Deployment(server.broker, server.redis_url, tmp_path_factory.mktemp("worker"), settings=settings)
+    aside(add_users, deployment, [deployment.name])
+    with Worker(deployment) as one:
         yield one.wait_ready()
-    place.end_all()
+    deployment.end_all()
 
 
 @pytest.fixture

@@ -18,21 +18,21 @@ from streams.local.embedded import Embedded
 from tests.integration.test_replies import Now, publish
 from tests.support.dashboard_page import Screen, aside
 from tests.support.recount_check import TOKEN
-from tests.support.workers import Place, Worker
+from tests.support.workers import Deployment, Worker
 
 SHOWN_MS = 2_500
 """From the broker's word for an event until it is on the screen: a look a second, and a busy machine."""
 NOTICED_MS = 25_000
 
 
-def tell(place: Place, *values: bytes) -> None:
-    """Publish events of the place's user; they are with the broker then."""
-    aside(publish, place, place.name, *values)
+def tell(deployment: Deployment, *values: bytes) -> None:
+    """Publish events of the deployment's user; they are with the broker then."""
+    aside(publish, deployment, deployment.name, *values)
 
 
-def started(place: Place, name: str, *, kind: str = "IBD") -> Now:
-    """A live call of the place's user."""
-    call = Now(name, place.name)
+def started(deployment: Deployment, name: str, *, kind: str = "IBD") -> Now:
+    """A live call of the deployment's user."""
+    call = Now(name, deployment.name)
     call.started(0, kind, campaignId="77", did="15550001", number=f"+1{name}").ringing(1)
     return call
 
@@ -49,18 +49,18 @@ def stopped(pid: int) -> Iterator[None]:
 
 def test_a_call_is_on_the_screen_within_a_second_or_so(screen: Screen) -> None:
     """Logged in, published, seen: in the tiles, in the cards, and gone from them when it ends."""
-    place = screen.worker.place
+    deployment = screen.worker.deployment
     screen.open().log_in().live()
     screen.tile("live", "0")
-    call = started(place, "c1")
-    tell(place, *call.values())
+    call = started(deployment, "c1")
+    tell(deployment, *call.values())
     screen.tile("live", "1", SHOWN_MS)
     for card, text in (("type", "Inbound"), ("campaign", "77"), ("did", "15550001")):
         row = screen.page.locator(f"#card-{card} tbody tr")
         expect(row).to_have_count(1)
         expect(row.locator("th")).to_have_text(text)
         expect(row.locator("td")).to_have_text("1")
-    tell(place, *call.answered(3).ended(20, 16).values()[2:])
+    tell(deployment, *call.answered(3).ended(20, 16).values()[2:])
     screen.tile("answered", "1", SHOWN_MS)
     screen.tile("live", "0")
     screen.tile("talk", "17 s")
@@ -70,8 +70,8 @@ def test_a_call_is_on_the_screen_within_a_second_or_so(screen: Screen) -> None:
 
 def test_the_chart_has_the_series_numbers(screen: Screen) -> None:
     """Drawn by Chart.js, and as a table for who cannot see it; in other steps, when these are asked for."""
-    place = screen.worker.place
-    tell(place, *started(place, "c1").answered(3).ended(9, 16).values(), *started(place, "c2").values())
+    deployment = screen.worker.deployment
+    tell(deployment, *started(deployment, "c1").answered(3).ended(9, 16).values(), *started(deployment, "c2").values())
     page = screen.open().log_in().live().page
     expect(page.locator("#plot")).to_have_attribute("aria-label", "Stacked bars of calls: 2 calls, 0 missed. "
                                                     "The table below has the numbers.")  # fmt: skip
@@ -100,14 +100,14 @@ def test_a_worker_that_stands_still_is_noticed_and_found_again(screen: Screen) -
 
 def test_a_worker_that_is_killed_and_comes_back(screen: Screen) -> None:
     """On the same address: the page has its numbers again, with what was published meanwhile."""
-    place, old = screen.worker.place, screen.worker
-    tell(place, *started(place, "c1").values())
+    deployment, old = screen.worker.deployment, screen.worker
+    tell(deployment, *started(deployment, "c1").values())
     screen.open().log_in().live()
     screen.tile("total", "1")
     old.kill()
     screen.state("Connection lost", 3_000)
-    tell(place, *started(place, "c2").values())
-    with Worker(place, old, port=old.port).wait_ready():
+    tell(deployment, *started(deployment, "c2").values())
+    with Worker(deployment, old, port=old.port).wait_ready():
         screen.state("Live", NOTICED_MS)
         screen.tile("total", "2", NOTICED_MS)
 
@@ -146,16 +146,16 @@ def test_too_many_wrong_log_ins_are_told_as_that(screen: Screen) -> None:
 def test_names_are_text(screen: Screen) -> None:
     """Whatever switches call things: nothing of it becomes part of the page."""
     name = "<img src=x onerror=alert(1)>"
-    place, page = screen.worker.place, screen.page
+    deployment, page = screen.worker.deployment, screen.page
 
     def asked(dialog: Dialog) -> None:
         screen.problems.append(dialog.message)
         dialog.dismiss()
 
     page.on("dialog", asked)
-    call = Now("c1", place.name)
+    call = Now("c1", deployment.name)
     call.started(0, "IBD", campaignId=name, did=name, number="+1").ringing(1)
-    tell(place, *call.values())
+    tell(deployment, *call.values())
     screen.open().log_in().live()
     for card in ("campaign", "did"):
         expect(page.locator(f"#card-{card} tbody th")).to_have_text(name)
@@ -220,8 +220,8 @@ def test_it_can_be_used_with_the_keyboard_alone(screen: Screen) -> None:
 @pytest.mark.parametrize(("width", "height"), [(1_920, 1_080), (390, 844)])
 def test_nothing_keeps_anybody_out(browser: Browser, worker: Worker, theme: str, width: int, height: int) -> None:
     """axe finds nothing in either theme, on a wall or a phone, and nothing sticks out to the side."""
-    place = worker.place
-    tell(place, *started(place, "c1").dtmf(2, "1").values())
+    deployment = worker.deployment
+    tell(deployment, *started(deployment, "c1").dtmf(2, "1").values())
     scheme: Literal["dark", "light"] = "dark" if theme == "dark" else "light"
     with browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme) as context:
         # axe is put into the page, which the page's own policy would not let anybody do.

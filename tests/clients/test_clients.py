@@ -23,7 +23,7 @@ from streams.kafka.topics import TopicsSpec, ensure_topics
 from streams.settings.load import load
 from tests.support.kafka_jars import PLUGIN
 from tests.support.recount_check import TOKEN, add_users
-from tests.support.workers import PATH, ROOT, Place, Worker
+from tests.support.workers import PATH, ROOT, Deployment, Worker
 
 HERE = Path(__file__).parent
 ALL = os.environ.get("ECOUNTERS_TEST_CLIENTS") == "1"
@@ -35,11 +35,11 @@ BODY = json.dumps({"userId": "u1", "token": TOKEN}, indent=4)
 @pytest.fixture(scope="module")
 def worker(broker: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
     """A worker that knows one user."""
-    place = Place(broker, redis_url, tmp_path_factory.mktemp("clients"))
-    environment = {name: value for name, value in place.environment().items() if name.startswith("ECOUNTERS_")}
+    deployment = Deployment(broker, redis_url, tmp_path_factory.mktemp("clients"))
+    environment = {name: value for name, value in deployment.environment().items() if name.startswith("ECOUNTERS_")}
     asyncio.run(ensure_topics(broker, TopicsSpec.of(load(environment))))
-    add_users(place, ["u1"])
-    with Worker(place) as started:
+    add_users(deployment, ["u1"])
+    with Worker(deployment) as started:
         yield started.wait_ready()
 
 

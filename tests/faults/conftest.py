@@ -12,7 +12,7 @@ import pytest
 from streams.kafka.topics import TopicsSpec, ensure_topics
 from streams.settings.load import load
 from tests.support.kafka import Cluster
-from tests.support.workers import Place
+from tests.support.workers import Deployment
 
 FAULTS = "ECOUNTERS_TEST_FAULTS"
 """Set by `make test-kafka`: these tests need Java, Maven and a few minutes."""
@@ -28,10 +28,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def place(cluster: Cluster, redis_url: str, tmp_path: Path) -> Iterator[Place]:
+def deployment(cluster: Cluster, redis_url: str, tmp_path: Path) -> Iterator[Deployment]:
     """Topics of the test's own, in three copies."""
     settings = {"SESSION_TIMEOUT_S": 6, "FLUSH_INTERVAL_MS": 200, "REPLICATION": 3}
-    made = Place(cluster.address, redis_url, tmp_path, settings=settings)
+    made = Deployment(cluster.address, redis_url, tmp_path, settings=settings)
     environment = {name: value for name, value in made.environment().items() if name.startswith("ECOUNTERS_")}
     loaded = load(environment)
     asyncio.run(ensure_topics(loaded.broker, TopicsSpec.of(loaded)))

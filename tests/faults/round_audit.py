@@ -23,7 +23,7 @@ from streams.tools.audit import Audit, Options
 from streams.tools.audit_report import lines_of
 from streams.tools.workers import ANSWER_LIMIT_S, Workers
 from tests.support.recount_check import dead_letters, refused, wait_until_flushed
-from tests.support.workers import Place, Worker
+from tests.support.workers import Deployment, Worker
 
 FLUSHED_LIMIT_S = 120.0
 
@@ -58,17 +58,17 @@ class CountingAudit(Audit):
         return list(self._recounts.values())
 
 
-def hold(place: Place, workers: Sequence[Worker], fresh: Callable[[], Worker]) -> Held:
+def hold(deployment: Deployment, workers: Sequence[Worker], fresh: Callable[[], Worker]) -> Held:
     """The comparison; ``fresh``: ends the workers and gives one that has restored everything."""
     began = time.monotonic()
-    wait_until_flushed(place, FLUSHED_LIMIT_S)
-    held = asyncio.run(_hold(place, workers, fresh))
+    wait_until_flushed(deployment, FLUSHED_LIMIT_S)
+    held = asyncio.run(_hold(deployment, workers, fresh))
     held.seconds = time.monotonic() - began
     return held
 
 
-async def _hold(place: Place, workers: Sequence[Worker], fresh: Callable[[], Worker]) -> Held:
-    environment = {name: value for name, value in place.environment().items() if name.startswith("ECOUNTERS_")}
+async def _hold(deployment: Deployment, workers: Sequence[Worker], fresh: Callable[[], Worker]) -> Held:
+    environment = {name: value for name, value in deployment.environment().items() if name.startswith("ECOUNTERS_")}
     settings = load(environment)
     accounts = Accounts.connect(settings.redis)
     timeout = aiohttp.ClientTimeout(total=ANSWER_LIMIT_S)
@@ -91,8 +91,8 @@ async def _hold(place: Place, workers: Sequence[Worker], fresh: Callable[[], Wor
             recounts = audit.recounts()
     finally:
         await accounts.close()
-    told = Counter(await asyncio.to_thread(dead_letters, place))
-    wanted = Counter(await asyncio.to_thread(refused, place, recounts))
+    told = Counter(await asyncio.to_thread(dead_letters, deployment))
+    wanted = Counter(await asyncio.to_thread(refused, deployment, recounts))
     held.letters = ((told - wanted) + (wanted - told)).total()
     return held
 

@@ -22,7 +22,7 @@ from tests.integration.test_exact_after_kills import USERS, check, plan
 from tests.support.kafka import Cluster
 from tests.support.log_publisher import Feed, made_up
 from tests.support.recount_check import TOKEN, add_users, wait_until_flushed
-from tests.support.workers import Place, Reply, Worker
+from tests.support.workers import Deployment, Reply, Worker
 
 EVENTS = 60_000
 RATE = 3_000.0
@@ -30,57 +30,57 @@ BUSY = 3
 """Promises of seconds are for a machine that has nothing else to do; these tests may not depend on that."""
 
 
-def started(place: Place, seed: int) -> tuple[Feed, Worker]:
+def started(deployment: Deployment, seed: int) -> tuple[Feed, Worker]:
     """A worker at work, and the log that it reads."""
-    add_users(place, (f"u{n + 1}" for n in range(USERS)))
-    worker = Worker(place, named=False).wait_ready()
-    return Feed(place, made_up(plan(seed), EVENTS), RATE, misroute_every=1_000), worker
+    add_users(deployment, (f"u{n + 1}" for n in range(USERS)))
+    worker = Worker(deployment, named=False).wait_ready()
+    return Feed(deployment, made_up(plan(seed), EVENTS), RATE, misroute_every=1_000), worker
 
 
-def test_a_worker_that_was_thought_dead_spoils_nothing(place: Place) -> None:
+def test_a_worker_that_was_thought_dead_spoils_nothing(deployment: Deployment) -> None:
     """Stopped for longer than its session lasts, while another takes over; then it wakes up and goes on, unaware."""
-    feed, zombie = started(place, 11)
+    feed, zombie = started(deployment, 11)
     time.sleep(2)
     zombie.process.send_signal(signal.SIGSTOP)
-    second = Worker(place, named=False).wait_ready()
+    second = Worker(deployment, named=False).wait_ready()
     deadline = time.monotonic() + 60
-    while second.metric("ecounters_partitions") < place.partitions:  # the session's time, and a rebalance
+    while second.metric("ecounters_partitions") < deployment.partitions:  # the session's time, and a rebalance
         assert time.monotonic() < deadline, second.last_words()
         time.sleep(0.1)
     zombie.process.send_signal(signal.SIGCONT)
     feed.wait()
-    check(place, [zombie.wait_ready(), second.wait_ready()])
+    check(deployment, [zombie.wait_ready(), second.wait_ready()])
 
 
-def test_a_worker_that_is_killed_is_replaced_within_15_s(place: Place) -> None:
+def test_a_worker_that_is_killed_is_replaced_within_15_s(deployment: Deployment) -> None:
     """Without a name: the group takes it for dead when its session ends, and the other has all soon after."""
-    feed, first = started(place, 12)
-    second = Worker(place, named=False).wait_ready()
+    feed, first = started(deployment, 12)
+    second = Worker(deployment, named=False).wait_ready()
     first.kill()
     began = time.monotonic()
-    while second.metric("ecounters_partitions") < place.partitions or second.not_ready():
+    while second.metric("ecounters_partitions") < deployment.partitions or second.not_ready():
         assert time.monotonic() - began < 15 * BUSY, second.last_words()
         time.sleep(0.1)
     feed.wait()
-    check(place, [second])
+    check(deployment, [second])
 
 
-def test_a_worker_that_leaves_is_replaced_within_3_s(place: Place) -> None:
+def test_a_worker_that_leaves_is_replaced_within_3_s(deployment: Deployment) -> None:
     """SIGTERM: it saves, commits, leaves and ends in under 5 s, and the other takes over at once."""
-    feed, first = started(place, 13)
-    second = Worker(place, named=False).wait_ready()
+    feed, first = started(deployment, 13)
+    second = Worker(deployment, named=False).wait_ready()
     assert first.end() < 5 * BUSY
     began = time.monotonic()
-    while second.metric("ecounters_partitions") < place.partitions or second.not_ready():
+    while second.metric("ecounters_partitions") < deployment.partitions or second.not_ready():
         assert time.monotonic() - began < 3 * BUSY, second.last_words()
         time.sleep(0.05)
     feed.wait()
-    check(place, [second])
+    check(deployment, [second])
 
 
-def test_a_broker_is_killed_and_comes_back(place: Place, cluster: Cluster) -> None:
+def test_a_broker_is_killed_and_comes_back(deployment: Deployment, cluster: Cluster) -> None:
     """One of three at a time, each of them once."""
-    feed, worker = started(place, 14)
+    feed, worker = started(deployment, 14)
     for node in (1, 2, 3):
         time.sleep(2)
         cluster.kill(node)
@@ -88,12 +88,12 @@ def test_a_broker_is_killed_and_comes_back(place: Place, cluster: Cluster) -> No
         cluster.restart(node)
         cluster.wait_in_sync()
     feed.wait()
-    check(place, [worker.wait_ready()])
+    check(deployment, [worker.wait_ready()])
 
 
-def test_restored_partitions_answer_while_others_wait(place: Place, cluster: Cluster) -> None:
+def test_restored_partitions_answer_while_others_wait(deployment: Deployment, cluster: Cluster) -> None:
     """A worker restores while a broker is away that has the only copy of some: 503 with Retry-After for these alone."""
-    here = in_one_copy(place, cluster)
+    here = in_one_copy(deployment, cluster)
     add_users(here, (f"u{n + 1}" for n in range(USERS)))
     Feed(here, made_up(plan(16), 10_000), 0).wait()
     with Worker(here).wait_ready():
@@ -118,12 +118,12 @@ def test_restored_partitions_answer_while_others_wait(place: Place, cluster: Clu
     check(here, [worker.wait_ready(120)])
 
 
-def in_one_copy(place: Place, cluster: Cluster) -> Place:
-    """Topics of one copy, beside those of the place: what is lost with their broker is away until it is back.
+def in_one_copy(deployment: Deployment, cluster: Cluster) -> Deployment:
+    """Topics of one copy, beside those of the deployment: what is lost with their broker is away until it is back.
 
     The nodes have the partitions in turn, in all of them: Kafka's own choice may put all that has a user on one node.
     """
-    here = replace(place, name=f"{place.name}-one", settings={**place.settings, "REPLICATION": 1})
+    here = replace(deployment, name=f"{deployment.name}-one", settings={**deployment.settings, "REPLICATION": 1})
     settings = load({name: value for name, value in here.environment().items() if name.startswith("ECOUNTERS_")})
     configs = {here.name: EVENTS_CONFIG, settings.changelog_topic: CHANGELOG_CONFIG, settings.dlq_topic: DLQ_CONFIG}
     nodes = {partition: [node] for partition, node in zip(range(here.partitions), cycle(cluster.nodes))}
@@ -161,9 +161,9 @@ def wait_for_status(worker: Worker, user: str, status: int) -> Reply:
         time.sleep(0.1)
 
 
-def test_all_brokers_are_killed_and_come_back(place: Place, cluster: Cluster) -> None:
+def test_all_brokers_are_killed_and_come_back(deployment: Deployment, cluster: Cluster) -> None:
     """The feed stops, the answers go on and say that they are incomplete; then everything is caught up with."""
-    feed, worker = started(place, 15)
+    feed, worker = started(deployment, 15)
     time.sleep(2)
     for node in (1, 2, 3):
         cluster.kill(node)
@@ -173,4 +173,4 @@ def test_all_brokers_are_killed_and_come_back(place: Place, cluster: Cluster) ->
     cluster.restart(1, 2, 3)
     cluster.wait_in_sync()
     feed.wait()
-    check(place, [worker.wait_ready(120)])
+    check(deployment, [worker.wait_ready(120)])

@@ -25,7 +25,7 @@ from tests.faults.round_audit import Held, hold
 from tests.support.kafka import Cluster
 from tests.support.log_publisher import Feed, yesterday_ms
 from tests.support.recount_check import TOKEN, add_users
-from tests.support.workers import Place, Worker
+from tests.support.workers import Deployment, Worker
 
 USERS: Final = 8
 RATE: Final = 1_500.0
@@ -73,7 +73,7 @@ class Stage:
         self.sent: list[Published] = []
         """What has been published so far, in order."""
         directory.mkdir(parents=True)
-        self.place = Place(cluster.address, store.url, directory, settings=SETTINGS)
+        self.deployment = Deployment(cluster.address, store.url, directory, settings=SETTINGS)
         self._born: dict[Worker, float] = {}
         self._feed: Feed | None = None
         self._plan = Plan(
@@ -84,11 +84,13 @@ class Stage:
 
     def open(self) -> None:
         """Make the topics, let the users in, and let the log flow."""
-        environment = {name: value for name, value in self.place.environment().items() if name.startswith("ECOUNTERS_")}
+        environment = {
+            name: value for name, value in self.deployment.environment().items() if name.startswith("ECOUNTERS_")
+        }
         settings = load(environment)
         asyncio.run(ensure_topics(settings.broker, TopicsSpec.of(settings)))
-        add_users(self.place, (f"u{n + 1}" for n in range(USERS)))
-        self._feed = Feed(self.place, self._noted(simulate(self._plan)), RATE, misroute_every=MISROUTE_EVERY)
+        add_users(self.deployment, (f"u{n + 1}" for n in range(USERS)))
+        self._feed = Feed(self.deployment, self._noted(simulate(self._plan)), RATE, misroute_every=MISROUTE_EVERY)
 
     def _noted(self, messages: Iterable[Published]) -> Iterator[Published]:
         for message in messages:
@@ -97,7 +99,7 @@ class Stage:
 
     def publish(self, messages: Iterable[Published]) -> None:
         """Publish something else meanwhile; returns when it is acknowledged."""
-        Feed(self.place, messages, 0).wait()
+        Feed(self.deployment, messages, 0).wait()
 
     def last_minutes(self, minutes: int) -> list[Published]:
         """The log's last minutes, by the time of its calls, as they were published."""
@@ -108,8 +110,8 @@ class Stage:
 
     def hire(self, *, named: bool = True, through: Sequence[str] = (), far: bool = False) -> Worker:
         """One more worker. ``far``: through a network that can be cut."""
-        place = replace(self.place, broker=self.network.address) if far else self.place
-        return self._take(Worker(place, named=named, through=through))
+        deployment = replace(self.deployment, broker=self.network.address) if far else self.deployment
+        return self._take(Worker(deployment, named=named, through=through))
 
     def replace(self, worker: Worker, through: Sequence[str] = ()) -> Worker:
         """SIGKILL, if it has not ended yet, and another under its name."""
@@ -117,7 +119,7 @@ class Stage:
             worker.kill()
             self.tally["kills"] += 1
         self.workers.remove(worker)
-        return self._take(Worker(self.place, again=worker, named=worker.named, through=through))
+        return self._take(Worker(self.deployment, again=worker, named=worker.named, through=through))
 
     def has_been_killed(self, worker: Worker) -> bool:
         """Whether SIGKILL has ended it. AssertionError if it has ended by itself, but for SIGTERM: that is a find."""
@@ -144,7 +146,7 @@ class Stage:
 
     def stand_in(self, worker: Worker) -> Worker:
         """Another under its name, whatever becomes of it."""
-        return self._take(Worker(self.place, again=worker, named=worker.named))
+        return self._take(Worker(self.deployment, again=worker, named=worker.named))
 
     def end_or_struck(self, worker: Worker) -> None:
         """SIGTERM of one that is to be struck on its way; another in its place."""
@@ -187,7 +189,11 @@ class Stage:
             if why := worker.not_ready():
                 return f"{worker.name}: {why}"
         held = sum(worker.metric("ecounters_partitions") for worker in crew)
-        return "" if held == self.place.partitions else f"{held:g} of {self.place.partitions} partitions are held"
+        return (
+            ""
+            if held == self.deployment.partitions
+            else f"{held:g} of {self.deployment.partitions} partitions are held"
+        )
 
     # ------------------------------------------------------------------------------------------- its end
 
@@ -196,7 +202,7 @@ class Stage:
         assert self._feed is not None
         self._feed.stop()
         self.wait_settled()
-        return hold(self.place, list(self.workers), self._fresh)
+        return hold(self.deployment, list(self.workers), self._fresh)
 
     def _fresh(self) -> Worker:
         """All are ended in order but one, which is killed; another in its place has all partitions at once."""
@@ -204,7 +210,7 @@ class Stage:
             worker.end()
         last = self.workers[-1]
         last.kill()
-        return Worker(self.place, again=last, named=last.named).wait_ready(READY_S)
+        return Worker(self.deployment, again=last, named=last.named).wait_ready(READY_S)
 
     def bear_witness(self) -> None:
         """What the workers say of themselves, beside their logs."""
@@ -216,10 +222,10 @@ class Stage:
 
     def close(self) -> None:
         """Leave nothing behind, whatever happened."""
-        for worker in self.place.started:
+        for worker in self.deployment.started:
             with suppress(ProcessLookupError):
                 worker.process.send_signal(signal.SIGCONT)
-        self.place.end_all()
+        self.deployment.end_all()
         if self._feed is not None:
             with suppress(Exception):
                 self._feed.stop()
@@ -227,10 +233,10 @@ class Stage:
 
     async def _drop_topics(self) -> None:
         """What a round wrote is of no use to the next, and makes its cluster slower."""
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.place.broker)
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.deployment.broker)
         await admin.start()
         try:
             known = await admin.list_topics()
-            await admin.delete_topics([topic for topic in known if topic.startswith(self.place.name)])
+            await admin.delete_topics([topic for topic in known if topic.startswith(self.deployment.name)])
         finally:
             await admin.close()

@@ -10,13 +10,13 @@ import pytest
 
 from streams.kafka.topics import TopicsSpec, ensure_topics
 from streams.settings.load import load
-from tests.support.workers import Place
+from tests.support.workers import Deployment
 
 
 @pytest.fixture
-def place(broker: str, redis_url: str, tmp_path: Path) -> Iterator[Place]:
+def deployment(broker: str, redis_url: str, tmp_path: Path) -> Iterator[Deployment]:
     """Topics of the test's own, and settings for tests: a dead worker is noticed soon."""
-    made = Place(broker, redis_url, tmp_path, settings={"SESSION_TIMEOUT_S": 6, "FLUSH_INTERVAL_MS": 200})
+    made = Deployment(broker, redis_url, tmp_path, settings={"SESSION_TIMEOUT_S": 6, "FLUSH_INTERVAL_MS": 200})
     environment = {name: value for name, value in made.environment().items() if name.startswith("ECOUNTERS_")}
     settings = load(environment)
     asyncio.run(ensure_topics(settings.broker, TopicsSpec.of(settings)))

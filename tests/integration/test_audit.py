@@ -23,7 +23,7 @@ from streams.kafka.log_reader import log_reader
 from tests.support.builders import T0_MS, CallScript, Event, call, encoded, event
 from tests.support.log_publisher import Feed, made_up, publish, yesterday_ms
 from tests.support.recount_check import add_users
-from tests.support.workers import ROOT, Place, Worker
+from tests.support.workers import ROOT, Deployment, Worker
 
 USERS = 8
 EVENTS = 20_000
@@ -52,53 +52,53 @@ def plan(seed: int) -> Plan:
     return Plan(yesterday_ms(), seed=seed, users=USERS, rate_per_s=1.2, chaos=True)
 
 
-def ran(place: Place, *args: str) -> tuple[int, list[str], str]:
+def ran(deployment: Deployment, *args: str) -> tuple[int, list[str], str]:
     """A command's exit code, the lines of its stdout, and its stderr."""
     done = subprocess.run(
         [sys.executable, "-m", "streams.cli", *args],
-        cwd=ROOT, env=place.environment(), capture_output=True, text=True, timeout=TIME_LIMIT_S, check=False,
+        cwd=ROOT, env=deployment.environment(), capture_output=True, text=True, timeout=TIME_LIMIT_S, check=False,
     )  # fmt: skip
     return done.returncode, done.stdout.splitlines(), done.stderr
 
 
-def audited(place: Place, *workers: Worker, options: tuple[str, ...] = ()) -> tuple[int, list[str], str]:
+def audited(deployment: Deployment, *workers: Worker, options: tuple[str, ...] = ()) -> tuple[int, list[str], str]:
     """The audit of these workers."""
     urls = [part for worker in workers for part in ("--worker", f"http://127.0.0.1:{worker.port}")]
-    return ran(place, "audit", *urls, *options)
+    return ran(deployment, "audit", *urls, *options)
 
 
-def test_an_audit_of_a_right_worker_finds_nothing_and_says_where(place: Place) -> None:
+def test_an_audit_of_a_right_worker_finds_nothing_and_says_where(deployment: Deployment) -> None:
     """Of all counters of all users; of two workers, too; of a part of the log; and of every window by itself."""
-    add_users(place, NAMES)
-    with Worker(place).wait_ready() as one, Worker(place).wait_ready() as other:
-        Feed(place, made_up(plan(seed=1), EVENTS), rate=0, misroute_every=500).wait()
-        exit_code, lines, err = audited(place, one, other)
+    add_users(deployment, NAMES)
+    with Worker(deployment).wait_ready() as one, Worker(deployment).wait_ready() as other:
+        Feed(deployment, made_up(plan(seed=1), EVENTS), rate=0, misroute_every=500).wait()
+        exit_code, lines, err = audited(deployment, one, other)
         assert exit_code == 0, (lines, err)
         assert len(lines) == 1
         found = re.fullmatch(rf"equal: {USERS * KEYS} counters of {USERS} users at partition (.*)", lines[0])
         assert found is not None, lines
         at = dict(part.split(":") for part in found[1].split())
-        asyncio.run(compare_ends(place, at))
+        asyncio.run(compare_ends(deployment, at))
         assert re.search(r"read [\d,]+ events in", err) and f"compared {USERS} users" in err
         since = datetime.fromtimestamp(yesterday_ms() / 1000 + 1_000, UTC).isoformat()  # in the second window
-        exit_code, lines, err = audited(place, one, other, options=("--from", since, "--windows"))
+        exit_code, lines, err = audited(deployment, one, other, options=("--from", since, "--windows"))
         assert exit_code == 0, (lines, err)
         left_out = len(GAUGES) + len(BALANCES) + 2
         assert lines[0].startswith(f"equal: {USERS * (KEYS - left_out)} counters of {USERS} users")
 
 
-async def compare_ends(place: Place, at: dict[str, str]) -> None:
+async def compare_ends(deployment: Deployment, at: dict[str, str]) -> None:
     """The positions that were stated are the ends of the log."""
-    async with log_reader(place.broker, place.name) as reader:
+    async with log_reader(deployment.broker, deployment.name) as reader:
         assert {int(partition): int(offset) for partition, offset in at.items()}.items() <= reader.ends.items()
 
 
-def test_an_audit_of_a_worker_that_counts_otherwise_finds_it(place: Place) -> None:
+def test_an_audit_of_a_worker_that_counts_otherwise_finds_it(deployment: Deployment) -> None:
     """Its calls are forgotten too soon: each difference has its window, both values and calls; the exit code is 1."""
-    add_users(place, NAMES)
-    Feed(place, made_up(plan(seed=2), EVENTS), rate=0).wait()
-    with Worker(place.having(LINGER_MS=1_000)).wait_ready() as spoilt:
-        exit_code, lines, err = audited(place, spoilt)
+    add_users(deployment, NAMES)
+    Feed(deployment, made_up(plan(seed=2), EVENTS), rate=0).wait()
+    with Worker(deployment.with_settings(LINGER_MS=1_000)).wait_ready() as spoilt:
+        exit_code, lines, err = audited(deployment, spoilt)
         assert exit_code == 1, (lines, err)
         *differences, end = [line.split("\t") for line in lines]
         assert re.match(rf"different: {len(differences)} values of {USERS} users; {USERS * KEYS} counters of", end[0])
@@ -118,16 +118,16 @@ def test_an_audit_of_a_worker_that_counts_otherwise_finds_it(place: Place) -> No
         assert int(missed[3].split()[1]) < int(missed[4].split()[1]) == int(missed[5].split()[0])
 
 
-def test_an_audit_goes_on_with_a_log_that_goes_on(place: Place) -> None:
+def test_an_audit_goes_on_with_a_log_that_goes_on(deployment: Deployment) -> None:
     """While 500 events a second come, every user is compared at the position that the answer is of."""
-    add_users(place, NAMES)
+    add_users(deployment, NAMES)
     messages, enough = simulate(plan(seed=3)), threading.Event()
-    with Worker(place).wait_ready() as worker:
-        Feed(place, itertools.islice(messages, EVENTS), rate=0).wait()
-        feed = Feed(place, itertools.takewhile(lambda _: not enough.is_set(), messages), rate=500)
+    with Worker(deployment).wait_ready() as worker:
+        Feed(deployment, itertools.islice(messages, EVENTS), rate=0).wait()
+        feed = Feed(deployment, itertools.takewhile(lambda _: not enough.is_set(), messages), rate=500)
         time.sleep(1)  # so that it is under way
         for options in ((), ("--windows",)):
-            exit_code, lines, err = audited(place, worker, options=options)
+            exit_code, lines, err = audited(deployment, worker, options=options)
             assert exit_code == 0, (lines, err)
             assert lines[-1].startswith(f"equal: {USERS * KEYS} counters of {USERS} users"), lines
         assert ".." in lines[-1], "the audit was of a log at rest"
@@ -135,20 +135,20 @@ def test_an_audit_goes_on_with_a_log_that_goes_on(place: Place) -> None:
         feed.wait()
 
 
-def test_who_cannot_be_asked_is_named(place: Place) -> None:
+def test_who_cannot_be_asked_is_named(deployment: Deployment) -> None:
     """A user without an account, and one to whom it is denied; they are a difference unless one says otherwise."""
-    ran(place, "user", "add", "denied", "--deny", "overallCount")
+    ran(deployment, "user", "add", "denied", "--deny", "overallCount")
     log = [call("c1", "unknown"), call("c2", "denied"), call("c3", "known")]
-    ran(place, "user", "add", "known")
-    publish_all(place, *(script.started(since_t0()) for script in log))
-    with Worker(place).wait_ready() as worker:
-        exit_code, lines, err = audited(place, worker)
+    ran(deployment, "user", "add", "known")
+    publish_all(deployment, *(script.started(since_t0()) for script in log))
+    with Worker(deployment).wait_ready() as worker:
+        exit_code, lines, err = audited(deployment, worker)
         assert exit_code == 1, (lines, err)
         told = set(lines[:-1])
         assert "unknown\tnot asked: no account" in told
         assert "denied\tnot asked: overallCount is denied" in told
         assert lines[-1].startswith("not known to be equal: ")
-        exit_code, lines, err = audited(place, worker, options=("--skip-unknown",))
+        exit_code, lines, err = audited(deployment, worker, options=("--skip-unknown",))
         assert exit_code == 0, (lines, err)
 
 
@@ -164,34 +164,37 @@ def test_who_cannot_be_asked_is_named(place: Place) -> None:
         ("explain", "--counter", "MC"),
     ],
 )
-def test_wrong_options_are_refused(place: Place, args: tuple[str, ...]) -> None:
+def test_wrong_options_are_refused(deployment: Deployment, args: tuple[str, ...]) -> None:
     """With a line that says which, and exit code 2."""
-    exit_code, lines, err = ran(place, *args)
+    exit_code, lines, err = ran(deployment, *args)
     assert (exit_code, lines) == (2, []), err
     assert "Traceback" not in err and "Error: " in err
 
 
-def test_an_audit_without_a_log_says_so(place: Place) -> None:
+def test_an_audit_without_a_log_says_so(deployment: Deployment) -> None:
     """In one line, with exit code 1."""
-    exit_code, lines, err = ran(place.having(TOPIC=f"{place.name}-not"), "audit")
+    exit_code, lines, err = ran(deployment.with_settings(TOPIC=f"{deployment.name}-not"), "audit")
     assert (exit_code, lines, err) == (
         1,
         [],
-        f"ecounters: there is no topic {place.name}-not; `ecounters topics` makes it\n",
+        f"ecounters: there is no topic {deployment.name}-not; `ecounters topics` makes it\n",
     )
 
 
-def test_reading_begins_at_a_time_and_ends_where_it_is_to(place: Place) -> None:
+def test_reading_begins_at_a_time_and_ends_where_it_is_to(deployment: Deployment) -> None:
     """Partition by partition, in parts; what is behind the place stays for the next time."""
-    publish_all(place, *(call(f"a{at}", f"u{at}").started(since_t0()) for at in range(40)))
+    publish_all(deployment, *(call(f"a{at}", f"u{at}").started(since_t0()) for at in range(40)))
     time.sleep(0.1)
     since = int(time.time() * 1000)
-    publish_all(place, *(call(f"b{at}", f"u{at}").started(since_t0()) for at in range(40)))
+    publish_all(deployment, *(call(f"b{at}", f"u{at}").started(since_t0()) for at in range(40)))
 
     async def read() -> None:
-        async with log_reader(place.broker, place.name, since) as late, log_reader(place.broker, place.name) as reader:
+        async with (
+            log_reader(deployment.broker, deployment.name, since) as late,
+            log_reader(deployment.broker, deployment.name) as reader,
+        ):
             assert reader.missing == {} == late.missing
-            assert all(reader.begins[at] == 0 < late.begins[at] < late.ends[at] for at in range(place.partitions))
+            assert all(reader.begins[at] == 0 < late.begins[at] < late.ends[at] for at in range(deployment.partitions))
             found = b"".join([row[2] or b"" async for rows in late.up_to(0, late.ends[0]) for row in rows])
             assert b'"b' in found and b'"a' not in found
             steps = [0, 1, 1, 3, reader.ends[0]]
@@ -210,22 +213,22 @@ def since_t0() -> int:
     return (yesterday_ms() - T0_MS) // 1000 + 12 * 3_600
 
 
-def publish_all(place: Place, *given: CallScript | Event) -> None:
+def publish_all(deployment: Deployment, *given: CallScript | Event) -> None:
     """Events in that order."""
     events = [one for part in given for one in (part.events if isinstance(part, CallScript) else [part])]
-    asyncio.run(publish(place, [Published(e["ts"], e.get("userId"), encoded(e)) for e in events], rate=0))
+    asyncio.run(publish(deployment, [Published(e["ts"], e.get("userId"), encoded(e)) for e in events], rate=0))
 
 
-def test_the_calls_behind_a_number_are_listed_with_what_counted_them(place: Place) -> None:
+def test_the_calls_behind_a_number_are_listed_with_what_counted_them(deployment: Deployment) -> None:
     """Ended, restarted, silent, or corrected by what came late; what does not count in the end is not there."""
     t, user = since_t0(), "u1"
-    ran(place, "user", "add", user, "--zone", "Asia/Kolkata")
+    ran(deployment, "user", "add", user, "--zone", "Asia/Kolkata")
 
     def one(name: str) -> CallScript:
         return call(name, user)
 
     publish_all(
-        place,
+        deployment,
         one("ended").started(t).ringing(t + 2).ended(t + 10, status=3),
         one("answered").started(t + 1).ringing(t + 2).answered(t + 3).ended(t + 10),
         one("late").started(t + 4).ended(t + 12, status=3).ringing(t + 6),
@@ -238,7 +241,7 @@ def test_the_calls_behind_a_number_are_listed_with_what_counted_them(place: Plac
         event("balance.updated", t + 5 * 3_600, user, balance=1),
     )
     day = datetime.fromtimestamp(yesterday_ms() / 1000, UTC).strftime("%Y-%m-%d")
-    exit_code, lines, err = ran(place, "explain", "--user", user, "--counter", "MC", "--date", day)
+    exit_code, lines, err = ran(deployment, "explain", "--user", user, "--counter", "MC", "--date", day)
     assert exit_code == 0, err
     rows = [line.split("\t") for line in lines]
     assert [(row[0], row[2]) for row in rows] == [
@@ -255,5 +258,5 @@ def test_the_calls_behind_a_number_are_listed_with_what_counted_them(place: Plac
         ("CST/3", day, ["ended", "late", "corrected"]), ("CNC", f"{day} 17:30:00", ["answered", "corrected"]),
         ("GHC", day, []), ("MC", f"{day} 17:00:00..{day} 17:30:00", []), ("CST/-1", f"{day}..today", ["silent"]),
     ):  # fmt: skip
-        exit_code, lines, err = ran(place, "explain", "--user", user, "--counter", key, "--date", date)
+        exit_code, lines, err = ran(deployment, "explain", "--user", user, "--counter", key, "--date", date)
         assert (exit_code, [line.split("\t")[0] for line in lines]) == (0, expected), (key, err)

@@ -26,7 +26,7 @@ from streams.kafka.topics import CHANGELOG_CONFIG
 from streams.tools.publish import at_speed, publish
 from tests.bench.events import Rounds, Switch
 from tests.support.recount_check import wait_until_flushed
-from tests.support.workers import Place, Worker
+from tests.support.workers import Deployment, Worker
 
 COMPACTED_LIMIT_S: Final = 60.0
 ROUND_MS: Final = 1_000
@@ -61,48 +61,50 @@ def test_ten_times_the_events_of_as_many_live_calls_leave_no_more_to_read(
     broker: str, redis_url: str, tmp_path: Path
 ) -> None:
     """At most 1.5 times the bytes, once Kafka has compacted; and a worker that starts then reads just these."""
-    place = Place(broker, redis_url, tmp_path, partitions=1, settings={"FLUSH_INTERVAL_MS": 200, "LINGER_MS": 10_000})
-    asyncio.run(_make_changelog(place))
+    deployment = Deployment(
+        broker, redis_url, tmp_path, partitions=1, settings={"FLUSH_INTERVAL_MS": 200, "LINGER_MS": 10_000}
+    )
+    asyncio.run(_make_changelog(deployment))
     rounds = Rounds(Switch(users=2, numbers=LIVE), ROUND_CALLS, LIVE // ROUND_CALLS)
     times = itertools.count(window_of(int(time.time() * 1000) - HOUR_MS), ROUND_MS)
     try:
-        with Worker(place).wait_ready() as worker:
-            few = _feed(place, rounds, times, ROUNDS)
-            before = _compacted(place, next(times))
-            many = sum(_feed(place, rounds, times, ROUNDS) for _ in range(10))
-            after = _compacted(place, next(times))
+        with Worker(deployment).wait_ready() as worker:
+            few = _feed(deployment, rounds, times, ROUNDS)
+            before = _compacted(deployment, next(times))
+            many = sum(_feed(deployment, rounds, times, ROUNDS) for _ in range(10))
+            after = _compacted(deployment, next(times))
             assert many >= 10 * few
             assert worker.metric("ecounters_live_calls") == LIVE
             worker.kill()
         assert after.written > 5 * before.written
         assert abs(after.keys - before.keys) < 0.1 * before.keys
         assert after.sent <= 1.5 * before.sent, (before, after)
-        with Worker(place).wait_ready() as worker:
+        with Worker(deployment).wait_ready() as worker:
             assert worker.metric("ecounters_live_calls") == LIVE
             assert worker.metric("ecounters_restore_entries_total") <= 1.5 * before.entries
     finally:
-        place.end_all()
+        deployment.end_all()
 
 
-async def _make_changelog(place: Place) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=place.broker)
+async def _make_changelog(deployment: Deployment) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=deployment.broker)
     await admin.start()
     try:
         config = CHANGELOG_CONFIG | SOON
-        await admin.create_topics([NewTopic(_changelog(place), place.partitions, 1, topic_configs=config)])
+        await admin.create_topics([NewTopic(_changelog(deployment), deployment.partitions, 1, topic_configs=config)])
     finally:
         await admin.close()
 
 
-def _feed(place: Place, rounds: Rounds, times: itertools.count[int], count: int) -> int:
+def _feed(deployment: Deployment, rounds: Rounds, times: itertools.count[int], count: int) -> int:
     """So many rounds of calls that come and go, saved when this returns; how many events they were."""
     messages = [message for ts in itertools.islice(times, count) for message in rounds.next(ts)]
-    asyncio.run(publish(messages, place.broker, place.name, at_speed(0), Progress("published")))
-    wait_until_flushed(place)
+    asyncio.run(publish(messages, deployment.broker, deployment.name, at_speed(0), Progress("published")))
+    wait_until_flushed(deployment)
     return len(messages)
 
 
-def _compacted(place: Place, ts: int) -> Size:
+def _compacted(deployment: Deployment, ts: int) -> Size:
     """Wait until next to nothing but the last entry of each key is there; what there is to read then.
 
     A segment that is written to is never compacted, and ends only when something is written after its time.
@@ -111,30 +113,32 @@ def _compacted(place: Place, ts: int) -> Size:
     for beat in itertools.count():
         value = f'{{"id":"b{ts}-{beat}","type":"balance.updated","ts":{ts},"userId":"u1","balance":1}}'
         message = Outgoing(value.encode(), "u1", False, None)
-        asyncio.run(publish([message], place.broker, place.name, at_speed(0), Progress("published")))
-        wait_until_flushed(place)
-        size = asyncio.run(_size(place))
+        asyncio.run(publish([message], deployment.broker, deployment.name, at_speed(0), Progress("published")))
+        wait_until_flushed(deployment)
+        size = asyncio.run(_size(deployment))
         if size.entries < 1.05 * size.keys:
             return size
         assert time.monotonic() < deadline, f"not compacted after {COMPACTED_LIMIT_S} s: {size}"
     raise AssertionError
 
 
-async def _size(place: Place) -> Size:
-    sent, written = await _sent(place)
+async def _size(deployment: Deployment) -> Size:
+    sent, written = await _sent(deployment)
     count = 0
     last: dict[bytes, bytes | None] = {}
-    async for entries in read_changelog(place.broker, TopicPartition(_changelog(place), 0), TimeSlices(1_000)):
+    async for entries in read_changelog(
+        deployment.broker, TopicPartition(_changelog(deployment), 0), TimeSlices(1_000)
+    ):
         count += len(entries)
         last.update(entries)
     assert POSITION in last
     return Size(sent, count, sum(value is not None for value in last.values()), written)
 
 
-async def _sent(place: Place) -> tuple[int, int]:
+async def _sent(deployment: Deployment) -> tuple[int, int]:
     """(bytes of record batches that the broker sends for the whole changelog, the offset at its end)."""
-    topic, partition = TopicPartition(_changelog(place), 0)
-    client = AIOKafkaClient(bootstrap_servers=place.broker)
+    topic, partition = TopicPartition(_changelog(deployment), 0)
+    client = AIOKafkaClient(bootstrap_servers=deployment.broker)
     await client.bootstrap()
     try:
         await client.set_topics([topic])
@@ -154,5 +158,5 @@ async def _sent(place: Place) -> tuple[int, int]:
         await client.close()
 
 
-def _changelog(place: Place) -> str:
-    return f"{place.name}-state-changelog"
+def _changelog(deployment: Deployment) -> str:
+    return f"{deployment.name}-state-changelog"

@@ -22,10 +22,10 @@ LIMIT_S = 30.0
 class BadWire:
     """A fake of a broken network between client and broker: flips a bit of what comes from partition 0."""
 
-    def __init__(self, client: Any, times: int, place: int) -> None:
+    def __init__(self, client: Any, times: int, position: int) -> None:
         self._client = client
         self.left = times
-        self.place = place
+        self.position = position
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
@@ -39,12 +39,14 @@ class BadWire:
                     if partition == 0 and records and self.left:
                         self.left -= 1
                         spoilt = bytearray(records)
-                        spoilt[self.place] ^= 1
+                        spoilt[self.position] ^= 1
                         partitions[at] = (partition, *head, bytes(spoilt))
         return response
 
 
-async def read(broker: str, spoilt: int, wanted: dict[int, int], place: int) -> tuple[dict[int, list[bytes]], BadWire]:
+async def read(
+    broker: str, spoilt: int, wanted: dict[int, int], position: int
+) -> tuple[dict[int, list[bytes]], BadWire]:
     """Publish to two partitions, in two batches each, and read until so many records of each are there."""
     values = [b"%d" % at for at in range(RECORDS)]
     topic = await filled_topic(broker, 2, (values[:HALF], values[HALF:]))
@@ -53,7 +55,7 @@ async def read(broker: str, spoilt: int, wanted: dict[int, int], place: int) -> 
     )
     await consumer.start()
     try:
-        wire = consumer._fetcher._client = BadWire(consumer._fetcher._client, spoilt, place)
+        wire = consumer._fetcher._client = BadWire(consumer._fetcher._client, spoilt, position)
         check_fetched(consumer)
         parts = [TopicPartition(topic, partition) for partition in (0, 1)]
         consumer.assign(parts)
@@ -67,21 +69,21 @@ async def read(broker: str, spoilt: int, wanted: dict[int, int], place: int) -> 
         await consumer.stop()
 
 
-@pytest.mark.parametrize(("place", "offset"), [(FIRST, 0), (LAST, HALF)])
+@pytest.mark.parametrize(("position", "offset"), [(FIRST, 0), (LAST, HALF)])
 def test_what_came_spoilt_is_fetched_again_and_told_once(
-    broker: str, caplog: pytest.LogCaptureFixture, place: int, offset: int
+    broker: str, caplog: pytest.LogCaptureFixture, position: int, offset: int
 ) -> None:
     """Twice spoilt and then well: all records are there, once each and in order."""
-    got, wire = asyncio.run(read(broker, 2, {0: RECORDS, 1: RECORDS}, place))
+    got, wire = asyncio.run(read(broker, 2, {0: RECORDS, 1: RECORDS}, position))
     assert wire.left == 0
     assert got == {partition: [b"%d" % at for at in range(RECORDS)] for partition in (0, 1)}
     told = [record.getMessage() for record in caplog.records if record.name == "streams.kafka.checksums"]
     assert len(told) == 1 and f"partition 0: the records from offset {offset} on" in told[0], told
 
 
-@pytest.mark.parametrize(("place", "well"), [(FIRST, 0), (LAST, HALF)])
-def test_what_is_spoilt_for_good_holds_up_nothing_else(broker: str, place: int, well: int) -> None:
+@pytest.mark.parametrize(("position", "well"), [(FIRST, 0), (LAST, HALF)])
+def test_what_is_spoilt_for_good_holds_up_nothing_else(broker: str, position: int, well: int) -> None:
     """Nothing of it is taken for events; what was before it, and the other partition, are read."""
-    got, _ = asyncio.run(read(broker, 1_000_000, {0: well, 1: RECORDS}, place))
+    got, _ = asyncio.run(read(broker, 1_000_000, {0: well, 1: RECORDS}, position))
     assert got[0] == [b"%d" % at for at in range(well)]
     assert got[1] == [b"%d" % at for at in range(RECORDS)]

@@ -14,17 +14,17 @@ from streams.web.paths import SERIES_PATHS
 from tests.integration.test_replies import Now, publish, told_when
 from tests.support.recount_check import TOKEN, add_users
 from tests.support.stream_listener import Listening
-from tests.support.workers import Place, Reply, Worker
+from tests.support.workers import Deployment, Reply, Worker
 
 JSON = {"Content-Type": "application/json"}
 SERIES = SERIES_PATHS[0]
 
 
 @pytest.fixture
-def worker(place: Place) -> Iterator[Worker]:
+def worker(deployment: Deployment) -> Iterator[Worker]:
     """A worker that is ready, and knows the user u1."""
-    add_users(place, ["u1"])
-    with Worker(place) as one:
+    add_users(deployment, ["u1"])
+    with Worker(deployment) as one:
         yield one.wait_ready()
 
 
@@ -61,9 +61,9 @@ def test_page_and_files_may_do_nothing_but_what_they_are_for(worker: Worker) -> 
         assert worker.request("GET", path).status == 404
 
 
-def test_a_log_in_opens_a_session_that_stream_and_series_take(place: Place, worker: Worker) -> None:
+def test_a_log_in_opens_a_session_that_stream_and_series_take(deployment: Deployment, worker: Worker) -> None:
     """The cookie is the only thing that it gives; after the log-out it is worth nothing."""
-    publish(place, "u1", *Now("c1", "u1").started(0, "IBD").values())
+    publish(deployment, "u1", *Now("c1", "u1").started(0, "IBD").values())
     told_when(worker, "u1", "TC", 1)
     reply = log_in(worker)
     assert (reply.status, reply.json["message"]["userId"]) == (200, "u1")
@@ -101,7 +101,7 @@ def test_a_wrong_log_in_gets_no_session(worker: Worker) -> None:
     assert worker.request("POST", "/dashboard/series", {"interval": "1h"}, JSON).status == 403
 
 
-def test_a_log_in_over_another_ends_the_other(place: Place, worker: Worker) -> None:
+def test_a_log_in_over_another_ends_the_other(deployment: Deployment, worker: Worker) -> None:
     """The cookie was the only way to it."""
     first = cookie_of(log_in(worker))
     with Listening(worker, {}, first) as listening:
@@ -112,10 +112,10 @@ def test_a_log_in_over_another_ends_the_other(place: Place, worker: Worker) -> N
     assert worker.request("GET", "/dashboard/session", headers=second).json["message"]["userId"] == "u1"
 
 
-def test_who_logs_in_where_others_guess_is_in(place: Place) -> None:
+def test_who_logs_in_where_others_guess_is_in(deployment: Deployment) -> None:
     """A user that the worker knows is let in, and so is the session that comes of it."""
-    add_users(place, ["u1"])
-    with Worker(place.having(THROTTLE_PER_MIN=2)).wait_ready() as worker:
+    add_users(deployment, ["u1"])
+    with Worker(deployment.with_settings(THROTTLE_PER_MIN=2)).wait_ready() as worker:
         assert log_in(worker).status == 200
         for at in range(3):
             worker.ask({"userId": f"nobody{at}", "token": "guess"})

@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaProducer
 from ecounters.events.partitioner import partition_of
 from streams.tools.dead_letters import StoredLetter, destination, printable
 from tests.support.recount_check import TOKEN, add_users, dead_letters, read_topic, wait_until_flushed
-from tests.support.workers import ROOT, Place, Worker
+from tests.support.workers import ROOT, Deployment, Worker
 
 Message = tuple[int, bytes | None, bytes | None]
 """(partition, key, value)."""
@@ -29,44 +29,45 @@ ESCAPES = b"\x1b[2J\x1b]0;gotcha\x07 \xe2\x80\xae\xc2\x9b31m\r\n\xff\x00end"
 
 
 @pytest.fixture
-def here(place: Place) -> Place:
-    """A place where events may be ahead of the clock by a second."""
-    add_users(place, [USER])
-    return place.having(CLOCK_AHEAD_MS=1_000)
+def here(deployment: Deployment) -> Deployment:
+    """A deployment where events may be ahead of the clock by a second."""
+    add_users(deployment, [USER])
+    return deployment.with_settings(CLOCK_AHEAD_MS=1_000)
 
 
 @pytest.fixture
-def worker(here: Place) -> Iterator[Worker]:
+def worker(here: Deployment) -> Iterator[Worker]:
     """A worker there, ready."""
     with Worker(here) as one:
         yield one.wait_ready()
 
 
-def ran(place: Place, *args: str, answer: str = "") -> subprocess.CompletedProcess[str]:
+def ran(deployment: Deployment, *args: str, answer: str = "") -> subprocess.CompletedProcess[str]:
     """``ecounters dlq`` as a person runs it, who says ``answer`` when asked."""
     return subprocess.run(
         [sys.executable, "-m", "streams.cli", "dlq", *args],
-        cwd=ROOT, env=place.environment(), input=answer, capture_output=True, encoding="utf-8", timeout=60, check=False,
+        cwd=ROOT, env=deployment.environment(), input=answer, capture_output=True, encoding="utf-8", timeout=60,
+        check=False,
     )  # fmt: skip
 
 
-def publish(place: Place, *messages: Message) -> None:
+def publish(deployment: Deployment, *messages: Message) -> None:
     """Publish messages, and wait until the worker has dealt with them."""
 
     async def send() -> None:
-        producer = AIOKafkaProducer(bootstrap_servers=place.broker)
+        producer = AIOKafkaProducer(bootstrap_servers=deployment.broker)
         await producer.start()
         try:
             for partition, key, value in messages:
                 batch = producer.create_batch()  # which may be of a message with neither
                 batch.append(key=key, value=value, timestamp=None)
                 batch.close()
-                await (await producer.send_batch(batch, place.name, partition=partition))
+                await (await producer.send_batch(batch, deployment.name, partition=partition))
         finally:
             await producer.stop()
 
     asyncio.run(send())
-    wait_until_flushed(place)
+    wait_until_flushed(deployment)
 
 
 def event(at: int, **fields: object) -> bytes:
@@ -95,7 +96,7 @@ def started(worker: Worker) -> int:
     return int(reply.json["message"]["TC"])
 
 
-def test_counts_and_samples_of_what_was_refused(here: Place, worker: Worker, tmp_path: Path) -> None:
+def test_counts_and_samples_of_what_was_refused(here: Deployment, worker: Worker, tmp_path: Path) -> None:
     """By reason and field; each sample with where it stood; all of it, of one reason, of one partition, of a time."""
     assert ran(here).stdout == f"Nothing in {here.name}.dlq.\n"
     key = USER.encode()
@@ -139,7 +140,7 @@ def test_counts_and_samples_of_what_was_refused(here: Place, worker: Worker, tmp
     assert "3 messages are empty or have line breaks and were not written." in written.stderr
 
 
-def test_samples_do_nothing_to_a_terminal(here: Place, worker: Worker) -> None:
+def test_samples_do_nothing_to_a_terminal(here: Deployment, worker: Worker) -> None:
     """Whatever a message holds: no control character of it reaches the terminal, nor one that turns text around."""
     publish(here, (0, None, ESCAPES))
     shown = ran(here)
@@ -148,7 +149,9 @@ def test_samples_do_nothing_to_a_terminal(here: Place, worker: Worker) -> None:
     assert shown.stdout.rstrip().endswith(r"\x1b[2J\x1b]0;gotcha\x07 \u202e\x9b31m\r\n\xff\x00end")
 
 
-def test_a_replay_counts_what_is_good_by_then_and_changes_nothing_when_repeated(here: Place, worker: Worker) -> None:
+def test_a_replay_counts_what_is_good_by_then_and_changes_nothing_when_repeated(
+    here: Deployment, worker: Worker
+) -> None:
     """An event ahead of the clock is counted once the clock has come that far; one that stays bad comes back."""
     key, where = USER.encode(), partition_of(USER, here.partitions)
     elsewhere = (where + 1) % here.partitions
@@ -179,7 +182,7 @@ def test_a_replay_counts_what_is_good_by_then_and_changes_nothing_when_repeated(
     assert [row.key for row in log[where]] == [key] * (4 + 3 * 3)
 
 
-def test_the_alert_metric_tells_of_a_flood(here: Place, worker: Worker) -> None:
+def test_the_alert_metric_tells_of_a_flood(here: Deployment, worker: Worker) -> None:
     """The share of refused events among all that were read lately."""
     key, where = USER.encode(), partition_of(USER, here.partitions)
     assert worker.metric("ecounters_refused_ratio") == 0
@@ -187,7 +190,7 @@ def test_the_alert_metric_tells_of_a_flood(here: Place, worker: Worker) -> None:
     assert worker.metric("ecounters_refused_ratio") == 0.25
 
 
-def test_wrong_use_is_told(here: Place) -> None:
+def test_wrong_use_is_told(here: Deployment) -> None:
     """One line each that says what is wrong; 2 for a wrong option, 1 for what is not there."""
     for args, code, text in (
         (["--since", "soon"], 2, "no time such as 30m, 2h, 1d or 2026-03-01T09:00:00+05:30"),
@@ -198,10 +201,10 @@ def test_wrong_use_is_told(here: Place) -> None:
         found = ran(here, *args)
         assert (found.returncode, found.stdout) == (code, "")
         assert text in found.stderr
-    nowhere = ran(here.having(TOPIC="nobody.made.it"))
+    nowhere = ran(here.with_settings(TOPIC="nobody.made.it"))
     assert (nowhere.returncode, nowhere.stderr.count("\n")) == (1, 1)
     assert "there is no topic nobody.made.it.dlq" in nowhere.stderr
-    away = ran(here.having(BROKER="127.0.0.1:1"))
+    away = ran(here.with_settings(BROKER="127.0.0.1:1"))
     assert (away.returncode, away.stderr.count("\n")) == (1, 1)
     assert away.stderr.startswith("ecounters: Kafka at 127.0.0.1:1: ")
 
@@ -238,22 +241,22 @@ def test_printable_text(data: bytes, shown: str) -> None:
     assert printable(data, cut=True) == shown
 
 
-def test_a_message_larger_than_the_topic_takes_stops_nothing(place: Place) -> None:
+def test_a_message_larger_than_the_topic_takes_stops_nothing(deployment: Deployment) -> None:
     """Compressed it came through; its letter is cut, says how large it was, and what comes after it is read."""
 
     async def send() -> None:
         producer = AIOKafkaProducer(
-            bootstrap_servers=place.broker, compression_type="gzip", max_request_size=10_000_000
+            bootstrap_servers=deployment.broker, compression_type="gzip", max_request_size=10_000_000
         )
         await producer.start()
         try:
-            await producer.send_and_wait(place.name, b"x" * 5_000_000, key=b"u1", partition=0)
-            await producer.send_and_wait(place.name, b"{", key=b"u1", partition=0)
+            await producer.send_and_wait(deployment.name, b"x" * 5_000_000, key=b"u1", partition=0)
+            await producer.send_and_wait(deployment.name, b"{", key=b"u1", partition=0)
         finally:
             await producer.stop()
 
-    with Worker(place).wait_ready():
+    with Worker(deployment).wait_ready():
         asyncio.run(send())
-        wait_until_flushed(place, 30)
-        told = [(reason, len(value or b"")) for _, _, reason, _, value in dead_letters(place)]
+        wait_until_flushed(deployment, 30)
+        told = [(reason, len(value or b"")) for _, _, reason, _, value in dead_letters(deployment)]
         assert told == [("too_large", 900_000), ("not_json", 1)]

@@ -11,7 +11,7 @@ from streams.web.paths import SERIES_PATHS
 from tests.support.builders import ALL_FIELDS
 from tests.support.log_publisher import Feed, made_up, yesterday_ms
 from tests.support.recount_check import TOKEN, add_users, settled_recounts
-from tests.support.workers import PATH, Place, Worker
+from tests.support.workers import PATH, Deployment, Worker
 
 DAY_MS = 86_400_000
 SERIES = SERIES_PATHS[0]
@@ -33,12 +33,12 @@ def asked(user: str, conditions: list[dict[str, Any]], **more: Any) -> dict[str,
     return {"userId": user, "token": TOKEN, "Field": list(ALL_FIELDS), "filter": [*conditions, date], **more}
 
 
-def test_filtered_answers_and_series_are_the_recounts(place: Place) -> None:
+def test_filtered_answers_and_series_are_the_recounts(deployment: Deployment) -> None:
     """Every filter, every user, all Fields; of a series each step, and its range is told in the header."""
-    add_users(place, USERS)
-    with Worker(place).wait_ready() as worker:
-        Feed(place, made_up(Plan(yesterday_ms(), seed=3, users=len(USERS), rate_per_s=0.5), 12_000), rate=0).wait()
-        by_user = {user: again for again in settled_recounts(place) for user in again.users() if user in USERS}
+    add_users(deployment, USERS)
+    with Worker(deployment).wait_ready() as worker:
+        Feed(deployment, made_up(Plan(yesterday_ms(), seed=3, users=len(USERS), rate_per_s=0.5), 12_000), rate=0).wait()
+        by_user = {user: again for again in settled_recounts(deployment) for user in again.users() if user in USERS}
         assert set(by_user) == set(USERS)
         told = [check(worker, by_user[user], user, conditions) for user in USERS for conditions in FILTERS]
         assert min(told) > 0

@@ -25,7 +25,7 @@ from streams.web.paths import PEER_PATH
 from tests.integration.test_replies import HEADERS, Now, publish, ssid_of, told_when
 from tests.support.builders import ALL_FIELDS
 from tests.support.recount_check import TOKEN, add_users
-from tests.support.workers import PATH, Place, Reply, Worker
+from tests.support.workers import PATH, Deployment, Reply, Worker
 
 INSIDE = re.compile(rb'Traceback|File "|\.py|streams|aiohttp|Error\(|Exception|0x[0-9a-f]{6}|/tmp|/home', re.IGNORECASE)
 """What would tell of the inside."""
@@ -33,10 +33,10 @@ GOOD = {"userId": "u1", "token": TOKEN}
 
 
 @pytest.fixture
-def worker(place: Place) -> Iterator[Worker]:
+def worker(deployment: Deployment) -> Iterator[Worker]:
     """A worker that is ready, and knows the user u1. Guessing is no matter here."""
-    add_users(place, ["u1"])
-    with Worker(place.having(THROTTLE_PER_MIN=1_000)) as one:
+    add_users(deployment, ["u1"])
+    with Worker(deployment.with_settings(THROTTLE_PER_MIN=1_000)) as one:
         yield one.wait_ready()
 
 
@@ -55,7 +55,7 @@ def filtered(**condition: object) -> dict[str, Any]:
     return {**GOOD, "filter": [{"field": "date", "value": "today"}, condition]}
 
 
-def test_every_row_of_the_table_of_errors(place: Place, worker: Worker) -> None:
+def test_every_row_of_the_table_of_errors(deployment: Deployment, worker: Worker) -> None:
     """Code, HTTP status and place, in the documented form, with the documented headers."""
     rows: list[tuple[object, int, int, str]] = [
         (b"", 400, 1000, "Invalid parameter: the body is empty.*"),
@@ -89,17 +89,17 @@ def test_every_row_of_the_table_of_errors(place: Place, worker: Worker) -> None:
         ({"userId": "u1", "token": "wrong"}, 403, 1015, "Permission denied"),
         ({"userId": "u1"}, 403, 1015, "Permission denied"),
         ({"ssid": "wrong"}, 403, 1015, "Permission denied"),
-        ({"ssid": ssid_of(place), "userId": "u2"}, 403, 1015, "Permission denied"),
-        ({"ssid": ssid_of(place, agent="ann", logged_in=False)}, 403, 1043, "Agent is not logged in"),
+        ({"ssid": ssid_of(deployment), "userId": "u2"}, 403, 1015, "Permission denied"),
+        ({"ssid": ssid_of(deployment, agent="ann", logged_in=False)}, 403, 1043, "Agent is not logged in"),
     ]
     for body, status, code, message in rows:
         is_error(worker.request("POST", PATH, body), status, code, message)
     assert worker.ask(GOOD).status == 200
 
 
-def test_what_nobody_foresaw_is_told_by_an_id_alone(place: Place, worker: Worker) -> None:
+def test_what_nobody_foresaw_is_told_by_an_id_alone(deployment: Deployment, worker: Worker) -> None:
     """1032; the cause is in the log, under the id that the answer gives."""
-    with Redis.from_url(place.redis_url) as redis:
+    with Redis.from_url(deployment.redis_url) as redis:
         redis.hset("ecounters:user:u1", "zone", "No/Where")
         reply = worker.ask(GOOD)
         redis.hset("ecounters:user:u1", "zone", "UTC")
@@ -110,11 +110,11 @@ def test_what_nobody_foresaw_is_told_by_an_id_alone(place: Place, worker: Worker
     assert TOKEN not in log
 
 
-def test_without_redis_nobody_new_is_let_in(place: Place) -> None:
+def test_without_redis_nobody_new_is_let_in(deployment: Deployment) -> None:
     """1010 with Retry-After, and it is not counted as a wrong token."""
     with socket.create_server(("127.0.0.1", 0)) as closed:
         url = f"redis://127.0.0.1:{closed.getsockname()[1]}/0"
-    with Worker(replace(place, redis_url=url).having(THROTTLE_PER_MIN=1)).wait_ready() as worker:
+    with Worker(replace(deployment, redis_url=url).with_settings(THROTTLE_PER_MIN=1)).wait_ready() as worker:
         for _ in range(3):
             reply = worker.ask(GOOD)
             is_error(reply, 503, 1010, "Error in DB connect.*")
@@ -280,10 +280,10 @@ def test_who_stops_in_the_middle_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> 
     assert asyncio.run(_serving(half[:20])) == b""
 
 
-def test_guessing_is_slowed_and_locks_nobody_out(place: Place) -> None:
+def test_guessing_is_slowed_and_locks_nobody_out(deployment: Deployment) -> None:
     """After so many wrong ones 429, for a new right one too; whoever was in before goes on, and so do sessions."""
-    add_users(place, ["u1", "u2"])
-    with Worker(place.having(THROTTLE_PER_MIN=3, PROXIES=1)).wait_ready() as worker:
+    add_users(deployment, ["u1", "u2"])
+    with Worker(deployment.with_settings(THROTTLE_PER_MIN=3, PROXIES=1)).wait_ready() as worker:
 
         def ask(body: dict[str, str], address: str) -> Reply:
             # The client's own word for where it comes from is the first; the proxy's is the last.
@@ -301,17 +301,17 @@ def test_guessing_is_slowed_and_locks_nobody_out(place: Place) -> None:
         assert ask({"userId": "u2", "token": TOKEN}, "10.0.0.2").status == 429
         assert ask({"userId": "u2", "token": TOKEN}, "10.0.0.3").status == 200
         assert ask(GOOD, "10.0.0.2").status == 200
-        assert ask({"ssid": ssid_of(place)}, "10.0.0.3").status == 200
-        assert ask({"ssid": ssid_of(place)}, "10.0.0.2").status == 429
+        assert ask({"ssid": ssid_of(deployment)}, "10.0.0.3").status == 200
+        assert ask({"ssid": ssid_of(deployment)}, "10.0.0.2").status == 429
         for at in range(3):  # around the proxy
             assert worker.ask({"userId": f"nobody{at}", "token": "guess"}).status == 403
         assert worker.ask({"userId": "nobody", "token": "guess"}, {"X-Forwarded-For": "127.0.0.1"}).status == 429
 
 
-def test_a_large_answer_is_compressed_where_asked_for(place: Place, worker: Worker) -> None:
+def test_a_large_answer_is_compressed_where_asked_for(deployment: Deployment, worker: Worker) -> None:
     """The same bytes and ETag; a small one goes out as it always did."""
     calls = [Now(f"c{at}", "u1").started(0, "IBD", did=f"1555{at:04}").ringing(1).answered(2) for at in range(200)]
-    publish(place, "u1", *(value for call in calls for value in call.values()))
+    publish(deployment, "u1", *(value for call in calls for value in call.values()))
     body = {**GOOD, "Field": list(ALL_FIELDS)}
     plain = told_when(worker, "u1", "CNC", 200)
     plain = worker.ask(body)
@@ -328,12 +328,12 @@ def test_a_large_answer_is_compressed_where_asked_for(place: Place, worker: Work
             assert (packed.headers["ETag"], packed.headers["Vary"]) == (plain.headers["ETag"], plain.headers["Vary"])
     again = worker.ask(body, {"Accept-Encoding": "br", "If-None-Match": plain.headers["ETag"]})
     assert (again.status, again.body, again.headers["Vary"]) == (304, b"", "Origin, Accept-Encoding")
-    add_users(place, ["u2"])
+    add_users(deployment, ["u2"])
     small = worker.ask({"userId": "u2", "token": TOKEN}, {"Accept-Encoding": "br"})
     assert (small.status, small.headers["Vary"], small.headers.get("Content-Encoding")) == (200, "Origin", None)
 
 
-def test_tokens_are_compared_in_constant_time(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tokens_are_compared_in_constant_time(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     """By compare_digest, over hashes of equal length, for a user that is not there too; and no token is kept."""
     compared: list[tuple[int, int]] = []
 
@@ -342,7 +342,7 @@ def test_tokens_are_compared_in_constant_time(place: Place, monkeypatch: pytest.
         return one == other
 
     async def ask() -> None:
-        sessions = Sessions.connect(place.redis_url, Settings().session_cache_s)
+        sessions = Sessions.connect(deployment.redis_url, Settings().session_cache_s)
         try:
             for user, token in (("u1", "a"), ("u1", "b" * 400), ("nobody", "c")):
                 with pytest.raises(RequestRefused):
@@ -350,11 +350,11 @@ def test_tokens_are_compared_in_constant_time(place: Place, monkeypatch: pytest.
         finally:
             await sessions.close()
 
-    add_users(place, ["u1"])
+    add_users(deployment, ["u1"])
     monkeypatch.setattr("streams.access.store.hmac.compare_digest", compare)
     asyncio.run(ask())
     assert compared == [(64, 64), (64, 64), (64, 0)]
-    with Redis.from_url(place.redis_url) as redis:
+    with Redis.from_url(deployment.redis_url) as redis:
         kept = repr([redis.hgetall(key) for key in redis.keys("ecounters:*") if redis.type(key) == b"hash"])
     assert TOKEN not in kept
 

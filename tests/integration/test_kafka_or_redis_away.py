@@ -15,7 +15,7 @@ from streams.local.embedded import Embedded, Guard
 from tests.integration.test_replies import Now, publish, ssid_of, told_when
 from tests.support.builders import encoded
 from tests.support.recount_check import TOKEN, add_users
-from tests.support.workers import Place, Reply, Worker
+from tests.support.workers import Deployment, Reply, Worker
 
 LIMIT_S = 30.0
 U1 = {"userId": "u1", "token": TOKEN}
@@ -41,9 +41,9 @@ def until(ask: Callable[[], Reply], wanted: Callable[[Reply], bool]) -> Reply:
     return reply
 
 
-def test_without_kafka_answers_go_on_and_say_that_they_are_incomplete(place: Place, server: Embedded) -> None:
+def test_without_kafka_answers_go_on_and_say_that_they_are_incomplete(deployment: Deployment, server: Embedded) -> None:
     """The broker hangs: what was counted is answered, with its age; it comes back, and so does all that was missed."""
-    here = replace(place, broker=server.broker).having(STALE_AFTER_MS=1_000)
+    here = replace(deployment, broker=server.broker).with_settings(STALE_AFTER_MS=1_000)
     add_users(here, ["u1"])
     with Worker(here).wait_ready() as worker:
         publish(here, "u1", *Now("c1", "u1").started(0).values())
@@ -62,9 +62,9 @@ def test_without_kafka_answers_go_on_and_say_that_they_are_incomplete(place: Pla
         worker.wait_ready()
 
 
-def test_redis_is_killed_and_comes_back(place: Place, server: Embedded) -> None:
+def test_redis_is_killed_and_comes_back(deployment: Deployment, server: Embedded) -> None:
     """Known sessions go on for the cache's time, others get 1010 with Retry-After; counting goes on throughout."""
-    here = replace(place, redis_url=server.redis_url).having(SESSION_CACHE_S=4)
+    here = replace(deployment, redis_url=server.redis_url).with_settings(SESSION_CACHE_S=4)
     add_users(here, ["u1"])
     session = {"ssid": ssid_of(here)}
     time.sleep(1.5)  # it writes to disk once a second, and a kill loses the rest
@@ -88,12 +88,12 @@ def test_redis_is_killed_and_comes_back(place: Place, server: Embedded) -> None:
             again.kill()
 
 
-def test_nothing_sticks_where_nothing_comes(place: Place) -> None:
+def test_nothing_sticks_where_nothing_comes(deployment: Deployment) -> None:
     """Calls whose ends were lost end by the clock alone, live again when they are heard of, and end truly after all.
 
     A switch's restart and its snapshot end calls at once. A worker that comes later says the same.
     """
-    here = place.having(MAX_CALL_MS=60_000, SUSPECT_AFTER_MS=58_000)
+    here = deployment.with_settings(MAX_CALL_MS=60_000, SUSPECT_AFTER_MS=58_000)
     add_users(here, ["u1"])
     # Quiet since 55 s when the log ends: suspected 3 s after that, ended after 5.
     lost, other = Now("lost", "u1").started(0, "IBD"), Now("other", "u1").started(55, "OBD", switchId="s1")

@@ -20,7 +20,7 @@ from tests.faults.kill_at_step import clock_ahead, through
 from tests.integration.test_exact_after_kills import USERS, check, plan
 from tests.support.log_publisher import Feed, made_up
 from tests.support.recount_check import add_users, dead_letters, differences, settled_recounts, wait_until_flushed
-from tests.support.workers import Place, Worker
+from tests.support.workers import Deployment, Worker
 
 EVENTS = 20_000
 RATE = 1_000.0
@@ -34,92 +34,92 @@ AT_WORK = (
 """(point, at which passing) of a worker that is let be."""
 
 
-def feed(place: Place, seed: int) -> Feed:
+def feed(deployment: Deployment, seed: int) -> Feed:
     """A log with chaos on its way, until it is stopped, and users who may ask."""
-    add_users(place, (f"u{n + 1}" for n in range(USERS)))
-    return Feed(place, simulate(plan(seed)), RATE, misroute_every=300)
+    add_users(deployment, (f"u{n + 1}" for n in range(USERS)))
+    return Feed(deployment, simulate(plan(seed)), RATE, misroute_every=300)
 
 
 def struck(worker: Worker) -> Worker:
     """One that was aimed at has been killed by itself, and another is in its place."""
     assert worker.process.wait(STRUCK_S) == -signal.SIGKILL, worker.last_words()
-    return Worker(worker.place, again=worker)
+    return Worker(worker.deployment, again=worker)
 
 
-def test_a_kill_at_any_moment_of_its_work_changes_nothing(place: Place) -> None:
+def test_a_kill_at_any_moment_of_its_work_changes_nothing(deployment: Deployment) -> None:
     """Mid-batch; before, in and after a transaction; before and after the offset's commit; while it restores."""
-    flowing = feed(place, 21)
-    worker = Worker(place)
+    flowing = feed(deployment, 21)
+    worker = Worker(deployment)
     for point, nth in AT_WORK:
         worker.kill()
-        worker = struck(Worker(place, again=worker, through=through(point, nth)))
+        worker = struck(Worker(deployment, again=worker, through=through(point, nth)))
     flowing.stop()
-    check(place, [worker.wait_ready()])
+    check(deployment, [worker.wait_ready()])
 
 
-def test_a_kill_at_any_moment_of_a_rebalance_changes_nothing(place: Place) -> None:
+def test_a_kill_at_any_moment_of_a_rebalance_changes_nothing(deployment: Deployment) -> None:
     """As another joins: begun, nothing saved; saved, not committed; assigned, nothing read. And as it ends."""
     if not os.environ.get("ECOUNTERS_TEST_BROKER"):
         pytest.skip("the embedded broker waits for members that were killed amid a rebalance, again and again")
-    flowing = feed(place, 22)
-    first = Worker(place).wait_ready()
+    flowing = feed(deployment, 22)
+    first = Worker(deployment).wait_ready()
     for point in ("revoke", "let-go", "assigned"):
-        second = Worker(place, through=through(point, 2)).wait_ready()
-        with Worker(place) as third:
+        second = Worker(deployment, through=through(point, 2)).wait_ready()
+        with Worker(deployment) as third:
             second = struck(second).wait_ready()
             third.wait_ready().end()
         if point == "assigned":
             second.kill()
-            second = Worker(place, again=second, through=through("stop", 1)).wait_ready()
+            second = Worker(deployment, again=second, through=through("stop", 1)).wait_ready()
             second.process.send_signal(signal.SIGTERM)
             second = struck(second).wait_ready()
         second.end()
     flowing.stop()
-    check(place, [first.wait_ready()])
+    check(deployment, [first.wait_ready()])
 
 
-def test_what_comes_again_ahead_or_by_a_wrong_clock_changes_nothing(place: Place) -> None:
+def test_what_comes_again_ahead_or_by_a_wrong_clock_changes_nothing(deployment: Deployment) -> None:
     """The log's last minutes, shuffled; events of the future; a worker whose own clock is five hours ahead."""
-    add_users(place, (f"u{n + 1}" for n in range(USERS)))
+    add_users(deployment, (f"u{n + 1}" for n in range(USERS)))
     chance = random.Random(23)
     messages = made_up(plan(23), EVENTS)
     half = EVENTS // 2
-    worker = Worker(place)
-    Feed(place, messages[:half], 0).wait()
+    worker = Worker(deployment)
+    Feed(deployment, messages[:half], 0).wait()
     since = messages[half].at_ms - 10 * 60_000
     again = [message for message in messages[:half] if message.at_ms >= since]
     chance.shuffle(again)
     worker.wait_ready().kill()
-    worker = Worker(place, again=worker, through=clock_ahead(5 * HOUR_S)).wait_ready()
-    Feed(place, [*again, *ahead_of_time(chance, 100), *messages[half:]], RATE).wait()
+    worker = Worker(deployment, again=worker, through=clock_ahead(5 * HOUR_S)).wait_ready()
+    Feed(deployment, [*again, *ahead_of_time(chance, 100), *messages[half:]], RATE).wait()
     deadline = time.monotonic() + STRUCK_S
     while worker.metric("ecounters_calls_reaped") == 0:  # idle, it takes those that live for silent since long
         assert time.monotonic() < deadline, worker.last_words()
         time.sleep(0.1)
     worker.kill()
-    counted = check(place, [Worker(place, again=worker).wait_ready()])
+    counted = check(deployment, [Worker(deployment, again=worker).wait_ready()])
     assert sum(reason == "clock_ahead" for one in counted for _, reason, _ in one.refused) >= 100
 
 
-def test_a_worker_whose_clock_is_behind_refuses_nothing_for_that(place: Place) -> None:
+def test_a_worker_whose_clock_is_behind_refuses_nothing_for_that(deployment: Deployment) -> None:
     """What is ahead of the time is told by the broker's clock, which all workers and the recount go by."""
-    add_users(place, (f"u{n + 1}" for n in range(USERS)))
-    worker = Worker(place, through=clock_ahead(-HOUR_S)).wait_ready()
-    Feed(place, ahead_of_time(random.Random(26), 50, of=(0, 4 * 60_000)), RATE).wait()
-    counted = settled_recounts(place)
+    add_users(deployment, (f"u{n + 1}" for n in range(USERS)))
+    worker = Worker(deployment, through=clock_ahead(-HOUR_S)).wait_ready()
+    Feed(deployment, ahead_of_time(random.Random(26), 50, of=(0, 4 * 60_000)), RATE).wait()
+    counted = settled_recounts(deployment)
     begin = int(time.time() * 1000) - HOUR_S * 1000
     compared, wrong = differences([worker], counted, begin, begin + 2 * HOUR_S * 1000)
-    assert (wrong, dead_letters(place), [one.refused for one in counted]) == ([], [], [[]] * place.partitions)
+    assert (wrong, dead_letters(deployment), [one.refused for one in counted]) == ([], [], [[]] * deployment.partitions)
     assert compared
 
 
 @pytest.mark.parametrize("point", ["sent", "commit-sent"])
-def test_a_worker_that_sleeps_amid_a_transaction_writes_no_more(place: Place, point: str) -> None:
+def test_a_worker_that_sleeps_amid_a_transaction_writes_no_more(deployment: Deployment, point: str) -> None:
     """Another took its name and its partitions meanwhile; what it was about to write or to commit is refused."""
-    flowing = feed(place, 24)
-    zombie = Worker(place, through=through(point, 3, how="STOP"))
+    flowing = feed(deployment, 24)
+    zombie = Worker(deployment, through=through(point, 3, how="STOP"))
     assert zombie.wait_stopped()
-    worker = Worker(place, again=zombie).wait_ready()
+    worker = Worker(deployment, again=zombie).wait_ready()
     zombie.process.send_signal(signal.SIGCONT)
     deadline = time.monotonic() + STRUCK_S
     while "could not be flushed" not in zombie.last_words():
@@ -128,23 +128,23 @@ def test_a_worker_that_sleeps_amid_a_transaction_writes_no_more(place: Place, po
         time.sleep(0.05)
     zombie.kill()
     flowing.stop()
-    check(place, [worker.wait_ready()])
+    check(deployment, [worker.wait_ready()])
 
 
-def test_what_comes_amid_a_rebalance_is_not_left_lying(place: Place) -> None:
+def test_what_comes_amid_a_rebalance_is_not_left_lying(deployment: Deployment) -> None:
     """The last event of a partition, with no other after it that would show that it is missing."""
-    add_users(place, (f"u{n + 1}" for n in range(USERS)))
+    add_users(deployment, (f"u{n + 1}" for n in range(USERS)))
     log = simulate(plan(25))
-    with Worker(place).wait_ready():
+    with Worker(deployment).wait_ready():
         for _ in range(4):
-            second = Worker(place)
+            second = Worker(deployment)
             while second.not_ready():
                 assert second.process.poll() is None, second.last_words()
-                Feed(place, islice(log, 8), 0).wait()
-            wait_until_flushed(place, QUIET_S)
+                Feed(deployment, islice(log, 8), 0).wait()
+            wait_until_flushed(deployment, QUIET_S)
             leaving = Thread(target=second.end)
             leaving.start()
             while leaving.is_alive():
-                Feed(place, islice(log, 8), 0).wait()
+                Feed(deployment, islice(log, 8), 0).wait()
             leaving.join()
-            wait_until_flushed(place, QUIET_S)
+            wait_until_flushed(deployment, QUIET_S)

@@ -22,45 +22,45 @@ from streams.kafka.open_transactions import open_transactions, until_no_open_tra
 from streams.kafka.outbox import DeadLetter
 from tests.integration.test_replies import Now, publish, told_when
 from tests.support.recount_check import add_users, dead_letters, recounts, refused, wait_until_flushed
-from tests.support.workers import Place, Worker
+from tests.support.workers import Deployment, Worker
 
 
 @pytest.mark.parametrize("committed", [(), ("changelog",), ("dlq",)], ids=lambda names: " ".join(names) or "none")
-def test_what_was_left_undecided_is_decided_as_the_rest_was(place: Place, committed: tuple[str, ...]) -> None:
+def test_what_was_left_undecided_is_decided_as_the_rest_was(deployment: Deployment, committed: tuple[str, ...]) -> None:
     """A cut with a dead letter, with the marks of its commit in some partitions only, or in none of them.
 
     Without one in the changelog it was never read, and the next commit must not commit it: it would end a live call for
     the worker after that. With one, its letter must not be lost.
     """
-    add_users(place, ["u1"])
-    with Worker(place).wait_ready() as worker:
-        publish(place, "u1", *Now("c1", "u1").started(0, "IBD").values())
+    add_users(deployment, ["u1"])
+    with Worker(deployment).wait_ready() as worker:
+        publish(deployment, "u1", *Now("c1", "u1").started(0, "IBD").values())
         told_when(worker, "u1", "LCT", {"IBD": 1})
-        wait_until_flushed(place)
+        wait_until_flushed(deployment)
         worker.kill()
-    publish(place, "u1", b"no event")
-    asyncio.run(leave_undecided(place, 1, committed))
+    publish(deployment, "u1", b"no event")
+    asyncio.run(leave_undecided(deployment, 1, committed))
     live = 0 if committed == ("changelog",) else 1
-    with Worker(place, again=worker).wait_ready() as worker:
-        publish(place, "u1", *Now("c2", "u1").started(1, "IBD").values(), b"nor this")
+    with Worker(deployment, again=worker).wait_ready() as worker:
+        publish(deployment, "u1", *Now("c2", "u1").started(1, "IBD").values(), b"nor this")
         told_when(worker, "u1", "LCT", {"IBD": live + 1})
-        wait_until_flushed(place)
+        wait_until_flushed(deployment)
         worker.kill()
-    with Worker(place, again=worker).wait_ready() as worker:
+    with Worker(deployment, again=worker).wait_ready() as worker:
         told_when(worker, "u1", "LCT", {"IBD": live + 1})
-    letters = dead_letters(place)
+    letters = dead_letters(deployment)
     if committed == ("dlq",):  # Kafka has committed it, and its event is refused once more
         letters = letters[1:]
-    assert letters == refused(place, recounts(place))
+    assert letters == refused(deployment, recounts(deployment))
     assert [letter[1] for letter in letters] == [1, 3]
 
 
-def test_what_a_worker_has_left_undecided_is_committed_before_the_next_cut(place: Place) -> None:
+def test_what_a_worker_has_left_undecided_is_committed_before_the_next_cut(deployment: Deployment) -> None:
     """It outlives the brokers that have answered its commit: an abort of its next cut must not be one of this cut."""
 
     async def test() -> None:
-        async with unverified(place):
-            writer = await written(place, 1, ())
+        async with unverified(deployment):
+            writer = await written(deployment, 1, ())
             try:
                 producer: Any = writer._producer
                 producer._txn_manager.committing_transaction()
@@ -74,13 +74,13 @@ def test_what_a_worker_has_left_undecided_is_committed_before_the_next_cut(place
                 await writer.close()
 
     asyncio.run(test())
-    assert [letter[1] for letter in dead_letters(place)] == [1]
+    assert [letter[1] for letter in dead_letters(deployment)] == [1]
 
 
-async def leave_undecided(place: Place, offset: int, committed: tuple[str, ...]) -> None:
+async def leave_undecided(deployment: Deployment, offset: int, committed: tuple[str, ...]) -> None:
     """Send a cut as a transaction of which the coordinator is told these partitions only, and commit it if any."""
-    async with unverified(place):
-        writer = await written(place, offset, committed)
+    async with unverified(deployment):
+        writer = await written(deployment, offset, committed)
         try:
             if committed:
                 await writer._producer.commit_transaction()
@@ -93,17 +93,20 @@ async def leave_undecided(place: Place, offset: int, committed: tuple[str, ...])
             await writer.close()
 
 
-async def written(place: Place, offset: int, told: tuple[str, ...]) -> ChangelogWriter:
+async def written(deployment: Deployment, offset: int, told: tuple[str, ...]) -> ChangelogWriter:
     """A writer amid a transaction with a cut and a letter."""
-    at = partition_of("u1", place.partitions)
-    changelog, dlq = TopicPartition(f"{place.name}-state-changelog", at), TopicPartition(f"{place.name}.dlq", at)
-    head = {"reason": "not_json", "field": "", "topic": place.name, "partition": str(at), "offset": str(offset)}
+    at = partition_of("u1", deployment.partitions)
+    changelog, dlq = (
+        TopicPartition(f"{deployment.name}-state-changelog", at),
+        TopicPartition(f"{deployment.name}.dlq", at),
+    )
+    head = {"reason": "not_json", "field": "", "topic": deployment.name, "partition": str(at), "offset": str(offset)}
     letter = DeadLetter(b"u1", b"no event", [(name, text.encode()) for name, text in head.items()])
     now = int(time.time() * 1000)
     cut = [call_entry("u1", Call("c1"), gone=True), position_entry(Position(FORMAT, offset + 1, now - 60_000, now))]
     async with asyncio.timeout(20):
         while True:
-            writer = ChangelogWriter(place.broker, f"{place.name}-state-{at}", changelog, dlq)
+            writer = ChangelogWriter(deployment.broker, f"{deployment.name}-state-{at}", changelog, dlq)
             try:
                 await writer.open()
                 outbox = writer.outbox()
@@ -125,9 +128,9 @@ def untold(writer: ChangelogWriter, told: tuple[str, ...]) -> set[TopicPartition
 
 
 @asynccontextmanager
-async def unverified(place: Place) -> AsyncIterator[None]:
+async def unverified(deployment: Deployment) -> AsyncIterator[None]:
     """Meanwhile brokers take records of a transaction that its coordinator knows nothing of; else Kafka asks it."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=place.broker)
+    admin = AIOKafkaAdminClient(bootstrap_servers=deployment.broker)
     await admin.start()
     nodes = [str(broker["node_id"]) for broker in (await admin.describe_cluster())["brokers"]]
 

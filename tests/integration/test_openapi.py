@@ -26,7 +26,7 @@ from streams.web.paths import COUNTERS_PATHS, SERIES_PATHS, STREAM_PATHS
 from streams.web.responses import COMMON_HEADERS
 from tests.support.log_publisher import Feed, made_up, yesterday_ms
 from tests.support.recount_check import TOKEN, add_users, wait_until_flushed
-from tests.support.workers import Place, Worker
+from tests.support.workers import Deployment, Worker
 
 USER = "u1"
 DOCUMENT = document(version("ecounters"), COMMON_HEADERS, COUNTERS_PATHS, SERIES_PATHS, STREAM_PATHS)
@@ -52,13 +52,13 @@ TOO_LARGE: list[Any] = CHECKS.get_by_names(["negative_data_rejection"])
 @pytest.fixture(scope="module")
 def worker(broker: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
     """A worker that has counted a log and knows one user, and takes wrong credentials as often as they come."""
-    place = Place(broker, redis_url, tmp_path_factory.mktemp("api"), settings={"THROTTLE_PER_MIN": 1_000_000})
-    environment = {name: value for name, value in place.environment().items() if name.startswith("ECOUNTERS_")}
+    deployment = Deployment(broker, redis_url, tmp_path_factory.mktemp("api"), settings={"THROTTLE_PER_MIN": 1_000_000})
+    environment = {name: value for name, value in deployment.environment().items() if name.startswith("ECOUNTERS_")}
     asyncio.run(ensure_topics(broker, TopicsSpec.of(load(environment))))
-    add_users(place, [USER])
-    with Worker(place) as started:
-        Feed(place, made_up(Plan(yesterday_ms(), users=2, rate_per_s=0.1), 5_000), rate=0).wait()
-        wait_until_flushed(place)
+    add_users(deployment, [USER])
+    with Worker(deployment) as started:
+        Feed(deployment, made_up(Plan(yesterday_ms(), users=2, rate_per_s=0.1), 5_000), rate=0).wait()
+        wait_until_flushed(deployment)
         yield started.wait_ready()
 
 
@@ -127,7 +127,7 @@ def routes() -> set[tuple[str, str]]:
 def test_events_and_pages_of_the_document(worker: Worker) -> None:
     """/asyncapi.json is of the topic; /docs loads files of this worker alone, and its policy forbids all others."""
     events = worker.request("GET", "/asyncapi.json").json
-    assert events["channels"]["events"]["address"] == worker.place.name
+    assert events["channels"]["events"]["address"] == worker.deployment.name
     page = worker.request("GET", "/docs")
     policy = page.headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy and "unsafe" not in policy and "http" not in policy

@@ -22,7 +22,7 @@ from streams.web.paths import PEER_PATH
 from tests.support.builders import CallScript, encoded
 from tests.support.log_publisher import publish
 from tests.support.recount_check import TOKEN, add_users, wait_until_flushed
-from tests.support.workers import PATH, Place, Worker
+from tests.support.workers import PATH, Deployment, Worker
 
 USERS = tuple(f"u{at}" for at in range(8))
 TAKEN_OVER_LIMIT_S = 60.0
@@ -39,9 +39,9 @@ OF_AN_ANSWER = (
 )
 
 
-def fill(place: Place) -> None:
+def fill(deployment: Deployment) -> None:
     """Publish another number of calls for each user."""
-    add_users(place, USERS)
+    add_users(deployment, USERS)
     messages = []
     now_ms = int(time.time() * 1000)
     for at, user in enumerate(USERS):
@@ -51,7 +51,7 @@ def fill(place: Place) -> None:
             for event in script.events:
                 value = encoded({**event, "ts": event["ts"] + shift, "id": f"{user}{event['id']}"})
                 messages.append(Published(0, user, value))
-    asyncio.run(publish(place, messages, 0))
+    asyncio.run(publish(deployment, messages, 0))
 
 
 def asking(user: str) -> dict[str, Any]:
@@ -126,17 +126,17 @@ class Crowd:
 
 
 @pytest.fixture
-def workers(place: Place) -> list[Worker]:
+def workers(deployment: Deployment) -> list[Worker]:
     """Three workers which share four partitions, and have counted all that there is."""
-    fill(place)
-    started = [Worker(place).wait_ready() for _ in range(3)]
-    wait_until_flushed(place)
+    fill(deployment)
+    started = [Worker(deployment).wait_ready() for _ in range(3)]
+    wait_until_flushed(deployment)
     for worker in started:
         worker.wait_ready()  # again, after it had to give partitions away
     return started
 
 
-def test_any_worker_answers_for_any_user(place: Place, workers: list[Worker]) -> None:
+def test_any_worker_answers_for_any_user(deployment: Deployment, workers: list[Worker]) -> None:
     """The same bytes and headers whoever is asked; a 304, and a refusal of the one who has the user, too."""
     bodies = all_answer(workers)
     assert sorted(who_has(workers)) == [1, 1, 2]
@@ -145,7 +145,7 @@ def test_any_worker_answers_for_any_user(place: Place, workers: list[Worker]) ->
         told = [{name: reply.headers[name] for name in OF_AN_ANSWER} for reply in replies]
         assert told[0] == told[1] == told[2]
         assert {reply.body for reply in replies} == {bodies[user]}
-        assert told[0]["X-Ecounters-Position"].startswith(f"{partition_of(user, place.partitions)}:")
+        assert told[0]["X-Ecounters-Position"].startswith(f"{partition_of(user, deployment.partitions)}:")
         for worker in workers:
             again = worker.ask(asking(user), {"If-None-Match": told[0]["ETag"]})
             assert (again.status, again.body, again.headers["ETag"]) == (304, b"", told[0]["ETag"])
@@ -164,7 +164,7 @@ def test_any_worker_answers_for_any_user(place: Place, workers: list[Worker]) ->
     assert sum(worker.metric("ecounters_hops_total") for worker in workers) > 0
 
 
-def test_one_is_killed_under_load(place: Place, workers: list[Worker]) -> None:
+def test_one_is_killed_under_load(deployment: Deployment, workers: list[Worker]) -> None:
     """Every 200 is right, and the rest is 503 with Retry-After, until another has its place; then all are 200."""
     expected = all_answer(workers)
     crowd = Crowd(expected, [worker.port for worker in workers])
@@ -173,7 +173,7 @@ def test_one_is_killed_under_load(place: Place, workers: list[Worker]) -> None:
         time.sleep(1)
         workers[1].kill()
         time.sleep(1)
-        workers[1] = Worker(place, workers[1])
+        workers[1] = Worker(deployment, workers[1])
         crowd.ports[1] = workers[1].port
         all_answer([worker.wait_ready() for worker in workers])
 
@@ -182,7 +182,7 @@ def test_one_is_killed_under_load(place: Place, workers: list[Worker]) -> None:
     assert all_answer(workers, 5) == expected
 
 
-def test_one_ends_and_another_comes_under_load(place: Place, workers: list[Worker]) -> None:
+def test_one_ends_and_another_comes_under_load(deployment: Deployment, workers: list[Worker]) -> None:
     """Two orderly rebalances: likewise, and nobody needs to wait for anybody to be taken for dead."""
     expected = all_answer(workers)
     crowd = Crowd(expected, [worker.port for worker in workers])
@@ -192,7 +192,7 @@ def test_one_ends_and_another_comes_under_load(place: Place, workers: list[Worke
         del crowd.ports[2]
         workers.pop().end()
         all_answer(workers)
-        workers.append(Worker(place).wait_ready())
+        workers.append(Worker(deployment).wait_ready())
         crowd.ports.append(workers[2].port)
         all_answer(workers)
 
@@ -227,10 +227,10 @@ def signed(secret: str, at_ms: int, user: str = "u0") -> tuple[bytes, dict[str, 
     return content, {"X-Ecounters-Signature": hmac.new(secret.encode(), content, "sha256").hexdigest()}
 
 
-def test_only_workers_ask_without_credentials(place: Place) -> None:
+def test_only_workers_ask_without_credentials(deployment: Deployment) -> None:
     """The question between workers is answered only if it is signed with their secret, and not long ago."""
-    fill(place)
-    with Worker(place.having(SECRET=SECRET)).wait_ready() as worker:
+    fill(deployment)
+    with Worker(deployment.with_settings(SECRET=SECRET)).wait_ready() as worker:
         now_ms = int(time.time() * 1000)
         content, headers = signed(SECRET, now_ms)
         expected = all_answer([worker])["u0"]
@@ -250,11 +250,11 @@ def test_only_workers_ask_without_credentials(place: Place) -> None:
         assert SECRET not in worker.log.read_text()
 
 
-def test_workers_of_different_secrets_do_not_answer_for_one_another(place: Place) -> None:
+def test_workers_of_different_secrets_do_not_answer_for_one_another(deployment: Deployment) -> None:
     """503 and a line in the log that says why, never another's numbers; each goes on with its own users."""
-    fill(place)
-    workers = [Worker(place.having(SECRET=secret)).wait_ready() for secret in (SECRET, SECRET.upper())]
-    wait_until_flushed(place)
+    fill(deployment)
+    workers = [Worker(deployment.with_settings(SECRET=secret)).wait_ready() for secret in (SECRET, SECRET.upper())]
+    wait_until_flushed(deployment)
     for user in USERS:
         told = sorted(worker.ask(asking(user)).status for worker in workers)
         assert told == [200, 503], workers[0].last_words()

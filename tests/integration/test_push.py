@@ -24,22 +24,22 @@ from streams.web.push import CHECK_S, STATUS_S
 from tests.integration.test_replies import Now, publish, ssid_of
 from tests.support.recount_check import TOKEN, add_users
 from tests.support.stream_listener import STREAM, Listening
-from tests.support.workers import Place, Worker
+from tests.support.workers import Deployment, Worker
 
 
 @pytest.fixture
-def worker(place: Place) -> Iterator[Worker]:
+def worker(deployment: Deployment) -> Iterator[Worker]:
     """A worker that is ready, and knows the user u1."""
-    add_users(place, ["u1"])
-    with Worker(place) as one:
+    add_users(deployment, ["u1"])
+    with Worker(deployment) as one:
         yield one.wait_ready()
 
 
-def in_store(place: Place, do: Callable[[Accounts], Coroutine[Any, Any, None]]) -> None:
+def in_store(deployment: Deployment, do: Callable[[Accounts], Coroutine[Any, Any, None]]) -> None:
     """Change something in the session store."""
 
     async def go() -> None:
-        accounts = Accounts.connect(place.redis_url)
+        accounts = Accounts.connect(deployment.redis_url)
         try:
             await do(accounts)
         finally:
@@ -61,9 +61,9 @@ def metric_when(worker: Worker, name: str, value: float, limit_s: float = 10) ->
         time.sleep(0.05)
 
 
-def test_the_payload_at_once_and_again_when_it_changes(place: Place, worker: Worker) -> None:
+def test_the_payload_at_once_and_again_when_it_changes(deployment: Deployment, worker: Worker) -> None:
     """The data are the bytes of the POST, the version is the same for the same bytes; a status goes with each."""
-    who, fields = {"ssid": ssid_of(place)}, ["UC", "AC"]
+    who, fields = {"ssid": ssid_of(deployment)}, ["UC", "AC"]
     for path in (STREAM, "/deepcall" + STREAM):
         with Listening(worker, {**who, "Field": "UC,AC"}, path=path) as listening:
             assert listening.response.status == 200
@@ -75,7 +75,7 @@ def test_the_payload_at_once_and_again_when_it_changes(place: Place, worker: Wor
             status = listening.until("status").json
             assert first.data.encode() == worker.ask({**who, "Field": fields}).body
             assert set(status) == {"asOf", "lagMs", "complete", "suspected", "range"} and status["complete"] is True
-            publish(place, "u1", *call(f"c{path}"))
+            publish(deployment, "u1", *call(f"c{path}"))
             second = listening.until()
             reply = worker.ask({**who, "Field": fields})
             assert second.data.encode() == reply.body and second.json["message"]["LCT"] != first.json["message"]["LCT"]
@@ -85,13 +85,13 @@ def test_the_payload_at_once_and_again_when_it_changes(place: Place, worker: Wor
         assert repeated.until().data == second.data
 
 
-def test_changes_come_once_a_second_at_most(place: Place, worker: Worker) -> None:
+def test_changes_come_once_a_second_at_most(deployment: Deployment, worker: Worker) -> None:
     """However fast events come; and the last state comes too."""
-    who = {"ssid": ssid_of(place)}
+    who = {"ssid": ssid_of(deployment)}
 
     def feed() -> None:
         for at in range(25):
-            publish(place, "u1", *call(f"c{at}", number=str(at)))
+            publish(deployment, "u1", *call(f"c{at}", number=str(at)))
             time.sleep(0.05)
 
     began = time.monotonic()
@@ -110,29 +110,29 @@ def test_changes_come_once_a_second_at_most(place: Place, worker: Worker) -> Non
     assert all(wait > 0.99 * count for count, wait in enumerate(waits, 1)), waits
 
 
-def test_a_listener_that_comes_again_gets_what_it_has_not_got(place: Place, worker: Worker) -> None:
+def test_a_listener_that_comes_again_gets_what_it_has_not_got(deployment: Deployment, worker: Worker) -> None:
     """The version that it had: nothing but statuses until something changes, from another worker's start too."""
-    who = {"ssid": ssid_of(place)}
-    publish(place, "u1", *call("c1"))
+    who = {"ssid": ssid_of(deployment)}
+    publish(deployment, "u1", *call("c1"))
     with Listening(worker, who) as listening:
         told = listening.until()
         while told.json["message"]["TC"] != 1:
             told = listening.until()
     worker.end()
-    with Worker(place, worker).wait_ready() as again:
+    with Worker(deployment, worker).wait_ready() as again:
         with Listening(again, who, {"Last-Event-ID": told.version}) as resumed:
             resumed.until("status"), resumed.until("status")
             assert [one.name for one in resumed.seen] == ["status", "status"]
             assert 0 < resumed.seen[1].at - resumed.seen[0].at < STATUS_S + 2
-            publish(place, "u1", *call("c2", number="2"))
+            publish(deployment, "u1", *call("c2", number="2"))
             assert resumed.until().json["message"]["TC"] == 2
         with Listening(again, who, {"Last-Event-ID": told.version}) as older:
             assert older.until().json["message"]["TC"] == 2
 
 
-def test_a_comment_comes_every_15_seconds(place: Place, worker: Worker) -> None:
+def test_a_comment_comes_every_15_seconds(deployment: Deployment, worker: Worker) -> None:
     """For what is between the two and would cut a silent connection."""
-    with Listening(worker, {"ssid": ssid_of(place)}) as listening:
+    with Listening(worker, {"ssid": ssid_of(deployment)}) as listening:
         began = listening.until().at
         assert 13 < listening.until(":").at - began < 18
 
@@ -170,10 +170,10 @@ def test_a_cookie_that_is_no_text_is_no_session(worker: Worker) -> None:
         assert (reply.status, reply.json["code"]) == (403, 1015)
 
 
-def test_a_filter_is_taken_as_in_a_post(place: Place, worker: Worker) -> None:
+def test_a_filter_is_taken_as_in_a_post(deployment: Deployment, worker: Worker) -> None:
     """The same bytes for yesterday."""
-    who, dates = {"ssid": ssid_of(place)}, [{"field": "date", "value": "yesterday"}]
-    publish(place, "u1", *call("c1"))
+    who, dates = {"ssid": ssid_of(deployment)}, [{"field": "date", "value": "yesterday"}]
+    publish(deployment, "u1", *call("c1"))
     with Listening(worker, {**who, "filter": json.dumps(dates)}) as listening:
         assert listening.until().data.encode() == worker.ask({**who, "filter": dates}).body
         assert (
@@ -181,12 +181,12 @@ def test_a_filter_is_taken_as_in_a_post(place: Place, worker: Worker) -> None:
         )
 
 
-def test_the_end_of_a_session_is_the_end_of_its_streams(place: Place, worker: Worker) -> None:
+def test_the_end_of_a_session_is_the_end_of_its_streams(deployment: Deployment, worker: Worker) -> None:
     """Others' go on. The last event is the error that the next request gets."""
-    closed, kept = ssid_of(place), ssid_of(place)
+    closed, kept = ssid_of(deployment), ssid_of(deployment)
     with Listening(worker, {"ssid": closed}) as one, Listening(worker, {"ssid": kept}) as other:
         one.until(), other.until()
-        in_store(place, lambda accounts: accounts.close_session(closed))
+        in_store(deployment, lambda accounts: accounts.close_session(closed))
         began = time.monotonic()
         last = one.rest()[-1]
         assert (last.name, last.json["code"]) == ("end", 1015)
@@ -196,9 +196,9 @@ def test_the_end_of_a_session_is_the_end_of_its_streams(place: Place, worker: Wo
         assert again.reply.json == last.json
 
 
-def test_a_worker_that_ends_ends_its_streams_at_once(place: Place, worker: Worker) -> None:
+def test_a_worker_that_ends_ends_its_streams_at_once(deployment: Deployment, worker: Worker) -> None:
     """In order, and no stream holds up its end; from then on it takes none."""
-    who = {"ssid": ssid_of(place)}
+    who = {"ssid": ssid_of(deployment)}
     with ExitStack() as all_of_them:
         listeners = [all_of_them.enter_context(Listening(worker, who)) for _ in range(20)]
         for one in listeners:
@@ -209,23 +209,23 @@ def test_a_worker_that_ends_ends_its_streams_at_once(place: Place, worker: Worke
             assert all(told.name == "status" for told in one.rest())
 
 
-def test_listeners_that_leave_are_noticed(place: Place, worker: Worker) -> None:
+def test_listeners_that_leave_are_noticed(deployment: Deployment, worker: Worker) -> None:
     """And the subject that nobody listens to is forgotten."""
-    who = {"ssid": ssid_of(place)}
+    who = {"ssid": ssid_of(deployment)}
     with ExitStack() as all_of_them:
         for one in [all_of_them.enter_context(Listening(worker, who)) for _ in range(5)]:
             one.until()
     metric_when(worker, "ecounters_listeners", 0)
     with Listening(worker, who) as one:
         one.until()
-        publish(place, "u1", *call("c1"))
+        publish(deployment, "u1", *call("c1"))
         one.until()
 
 
-def test_a_listener_that_does_not_read_is_dropped_and_holds_up_nobody(place: Place, worker: Worker) -> None:
+def test_a_listener_that_does_not_read_is_dropped_and_holds_up_nobody(deployment: Deployment, worker: Worker) -> None:
     """Its versions are skipped, so that nothing piles up for it, and after half a minute it is given up."""
-    publish(place, "u1", *(value for at in range(3_000) for value in _with_did(at)))
-    who = {"ssid": ssid_of(place)}
+    publish(deployment, "u1", *(value for at in range(3_000) for value in _with_did(at)))
+    who = {"ssid": ssid_of(deployment)}
     with socket.socket() as lazy, Listening(worker, who) as listening:
         lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         lazy.connect(("127.0.0.1", worker.port))
@@ -234,7 +234,7 @@ def test_a_listener_that_does_not_read_is_dropped_and_holds_up_nobody(place: Pla
         metric_when(worker, "ecounters_listeners", 2)
         deadline = time.monotonic() + 60
         for at in range(10_000):
-            publish(place, "u1", *call(f"c{at}", number=str(at)))
+            publish(deployment, "u1", *call(f"c{at}", number=str(at)))
             listening.until()
             if worker.metric("ecounters_listeners") == 1:
                 break
@@ -248,14 +248,14 @@ def _with_did(at: int) -> list[bytes]:
     return Now(f"d{at}", "u1").started(0, "IBD", did=f"1555{at:016}").values()
 
 
-def test_http_1_0_is_served_without_chunks(place: Place, worker: Worker) -> None:
+def test_http_1_0_is_served_without_chunks(deployment: Deployment, worker: Worker) -> None:
     """As nginx speaks to what is behind it, if it is not told otherwise."""
     with socket.create_connection(("127.0.0.1", worker.port), timeout=10) as client:
-        client.sendall(f"GET {STREAM}?ssid={ssid_of(place)} HTTP/1.0\r\nHost: x\r\n\r\n".encode())
+        client.sendall(f"GET {STREAM}?ssid={ssid_of(deployment)} HTTP/1.0\r\nHost: x\r\n\r\n".encode())
         got = b""
         while b"event: status" not in got:
             got += client.recv(65_536)
-        publish(place, "u1", *call("c1"))
+        publish(deployment, "u1", *call("c1"))
         while got.count(b"\nid: ") < 2:
             assert select.select([client], [], [], 10)[0]
             got += client.recv(65_536)
@@ -268,17 +268,17 @@ def test_a_feed_that_stands_still_is_told(tmp_path: Path) -> None:
     with Guard() as guard:
         server = Embedded.start(tmp_path / "store")
         guard.watch(server.child)
-        place = Place(server.broker, server.redis_url, tmp_path, settings={"STALE_AFTER_MS": 500})
-        add_users(place, ["u1"])
+        deployment = Deployment(server.broker, server.redis_url, tmp_path, settings={"STALE_AFTER_MS": 500})
+        add_users(deployment, ["u1"])
         try:
-            with Worker(place).wait_ready() as one, Listening(one, {"ssid": ssid_of(place)}) as listening:
+            with Worker(deployment).wait_ready() as one, Listening(one, {"ssid": ssid_of(deployment)}) as listening:
                 listening.until("status", complete=True)
                 os.kill(server.child.pid, signal.SIGSTOP)
                 began = time.monotonic()
                 assert listening.until("status", complete=False).at - began < 4
                 os.kill(server.child.pid, signal.SIGCONT)
                 listening.until("status", complete=True)
-                publish(place, "u1", *call("c1"))
+                publish(deployment, "u1", *call("c1"))
                 assert listening.until().json["message"]["TC"] == 1
         finally:
             server.kill()

@@ -24,7 +24,7 @@ from tests.support.recount_check import (
     refused,
     wait_until_flushed,
 )
-from tests.support.workers import PATH, Place, Reply, Worker
+from tests.support.workers import PATH, Deployment, Reply, Worker
 
 SAMPLE = (
     b'{"message":{"LCT":{},"RCMPID":{},"RC":0,"LIVR":{},"LDID":{},"cBl":0,"CT":{"CTC":2},"CST":{"3":1,"6":1},'
@@ -43,16 +43,16 @@ HEADERS = {
 }
 
 
-def publish(place: Place, user: str, *values: bytes | None) -> None:
+def publish(deployment: Deployment, user: str, *values: bytes | None) -> None:
     """Publish messages of one user."""
 
     async def send() -> None:
-        producer = AIOKafkaProducer(bootstrap_servers=place.broker, max_request_size=2_000_000)
+        producer = AIOKafkaProducer(bootstrap_servers=deployment.broker, max_request_size=2_000_000)
         await producer.start()
         try:
             for value in values:
                 await producer.send_and_wait(
-                    place.name, value, key=user.encode(), partition=partition_of(user, place.partitions)
+                    deployment.name, value, key=user.encode(), partition=partition_of(user, deployment.partitions)
                 )
         finally:
             await producer.stop()
@@ -82,15 +82,15 @@ class Now(CallScript):
         ]
 
 
-def test_the_vendors_sample_comes_out_byte_for_byte(place: Place) -> None:
+def test_the_vendors_sample_comes_out_byte_for_byte(deployment: Deployment) -> None:
     """Two click-to-call calls; the second leg of one of them missed; both transferred, from new numbers."""
-    add_users(place, ["sample"])
+    add_users(deployment, ["sample"])
     first = Now("c1", "sample").started(0, "CTC", number="+15550000001").ringing(1, "1").answered(3, "1")
     first.dialed(4, "2").ringing(5, "2").answered(7, "2").add("call.transferred", 8, to="a2").ended(20, 3)
     second = Now("c2", "sample").started(1, "CTC", number="+15550000002").ringing(2, "1").answered(4, "1")
     second.dialed(5, "2").ringing(6, "2").leg_ended(15, "2").add("call.transferred", 16, to="a3").ended(22, 6)
-    with Worker(place).wait_ready() as worker:
-        publish(place, "sample", *first.values(), *second.values())
+    with Worker(deployment).wait_ready() as worker:
+        publish(deployment, "sample", *first.values(), *second.values())
         told_when(worker, "sample", "CST", {"3": 1, "6": 1})
         for path in (PATH, "/deepcall" + PATH):
             reply = worker.request("POST", path, {"userId": "sample", "token": TOKEN})
@@ -104,18 +104,18 @@ def test_the_vendors_sample_comes_out_byte_for_byte(place: Place) -> None:
 
 
 @pytest.fixture
-def worker(place: Place) -> Iterator[Worker]:
+def worker(deployment: Deployment) -> Iterator[Worker]:
     """A worker that is ready, and knows the user u1."""
-    add_users(place, ["u1"])
-    with Worker(place) as one:
+    add_users(deployment, ["u1"])
+    with Worker(deployment) as one:
         yield one.wait_ready()
 
 
-def ssid_of(place: Place, **options: Any) -> str:
+def ssid_of(deployment: Deployment, **options: Any) -> str:
     """A session of u1."""
 
     async def open_() -> str:
-        accounts = Accounts.connect(place.redis_url)
+        accounts = Accounts.connect(deployment.redis_url)
         try:
             return await accounts.open_session("u1", 600, **options)
         finally:
@@ -124,9 +124,9 @@ def ssid_of(place: Place, **options: Any) -> str:
     return asyncio.run(open_())
 
 
-def test_who_may_ask_and_who_may_not(place: Place, worker: Worker) -> None:
+def test_who_may_ask_and_who_may_not(deployment: Deployment, worker: Worker) -> None:
     """A session, a user with a token, or both if they agree; all that is wrong is refused in the same words."""
-    ssid = ssid_of(place)
+    ssid = ssid_of(deployment)
     good: list[dict[str, Any]] = [
         {"ssid": ssid},
         {"userId": "u1", "token": TOKEN},
@@ -144,7 +144,7 @@ def test_who_may_ask_and_who_may_not(place: Place, worker: Worker) -> None:
     told = {worker.ask(body).body for body in wrong}
     assert told == {b'{"status":"error","message":"Permission denied","code":1015}'}
     assert {worker.ask(body).status for body in wrong} == {403}
-    out = worker.ask({"ssid": ssid_of(place, agent="ann", logged_in=False)})
+    out = worker.ask({"ssid": ssid_of(deployment, agent="ann", logged_in=False)})
     assert (out.status, out.json) == (403, {"status": "error", "message": "Agent is not logged in", "code": 1043})
 
 
@@ -184,10 +184,10 @@ def test_methods_and_paths(worker: Worker) -> None:
     assert worker.request("GET", "/healthz").status == 200
 
 
-def test_bad_messages_are_dead_lettered_and_change_nothing(place: Place, worker: Worker) -> None:
+def test_bad_messages_are_dead_lettered_and_change_nothing(deployment: Deployment, worker: Worker) -> None:
     """Not JSON, of wrong or unknown types, empty, too large, ahead, late: each byte for byte with its reason."""
     call = Now("c1", "u1").started(0, "IBD", did="1555").ringing(1).answered(2)
-    publish(place, "u1", *call.values())
+    publish(deployment, "u1", *call.values())
     before = told_when(worker, "u1", "CNC", 1).body
     now = int(time.time() * 1000)
 
@@ -212,31 +212,33 @@ def test_bad_messages_are_dead_lettered_and_change_nothing(place: Place, worker:
         event(did="x" * 66_000): ("too_large", ""),
         event(did="x" * 200): ("too_long", "did"),
     }
-    publish(place, "u1", *bad)
-    wait_until_flushed(place)
-    counted = recounts(place)
-    letters = dead_letters(place)
-    assert letters == refused(place, counted)
+    publish(deployment, "u1", *bad)
+    wait_until_flushed(deployment)
+    counted = recounts(deployment)
+    letters = dead_letters(deployment)
+    assert letters == refused(deployment, counted)
     assert [_told(letter) for letter in letters] == [(value, *why) for value, why in bad.items()]
     assert worker.metric("ecounters_events_refused_total") == len(bad)
     assert worker.ask({"userId": "u1", "token": TOKEN}).body == before
 
 
 @pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
-def test_what_a_producer_compressed_is_counted(place: Place, worker: Worker, codec: str) -> None:
+def test_what_a_producer_compressed_is_counted(deployment: Deployment, worker: Worker, codec: str) -> None:
     """Producers choose how they compress, and a batch that could not be unpacked would end the worker."""
     calls = [Now(f"c{at}", "u1").started(0, "IBD", did="1555").ringing(1).answered(2) for at in range(20)]
 
     async def send() -> None:
         # One batch of all: of a single small message aiokafka would leave it at the plain bytes.
-        async with AIOKafkaProducer(bootstrap_servers=place.broker, compression_type=codec, linger_ms=100) as producer:
-            where = partition_of("u1", place.partitions)
+        async with AIOKafkaProducer(
+            bootstrap_servers=deployment.broker, compression_type=codec, linger_ms=100
+        ) as producer:
+            where = partition_of("u1", deployment.partitions)
             for value in (value for call in calls for value in call.values()):
-                await producer.send(place.name, value, key=b"u1", partition=where)
+                await producer.send(deployment.name, value, key=b"u1", partition=where)
 
     asyncio.run(send())
     told_when(worker, "u1", "CNC", 20)
-    publish(place, "u1", *Now("c20", "u1").started(0, "IBD", did="1555").ringing(1).answered(2).values())
+    publish(deployment, "u1", *Now("c20", "u1").started(0, "IBD", did="1555").ringing(1).answered(2).values())
     told_when(worker, "u1", "CNC", 21)
 
 

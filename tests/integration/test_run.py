@@ -62,11 +62,11 @@ def processes() -> list[Process]:
         lines = [line.split(None, 3) for line in listed.stdout.splitlines()]
         return [Process(int(one[0]), int(one[1]), one[3]) for one in lines if one[2][0] != "Z"]
     found = []
-    for place in Path("/proc").glob("[0-9]*"):
+    for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            state, parent = (place / "stat").read_text().rpartition(")")[2].split()[:2]
-            command = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            found += [Process(int(place.name), int(parent), command)] if state != "Z" else []
+            state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            found += [Process(int(entry.name), int(parent), command)] if state != "Z" else []
     return found
 
 

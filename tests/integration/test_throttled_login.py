@@ -11,18 +11,18 @@ from streams.access.sessions import Sessions
 from streams.access.throttle import Throttle, ThrottledLogin
 from streams.settings.table import Settings
 from tests.support.recount_check import TOKEN, add_users
-from tests.support.workers import Place
+from tests.support.workers import Deployment
 
 LIMIT = 5
 GUESSES = 40
 
 
-def test_guesses_at_a_time_learn_no_more_than_one_after_the_other(place: Place) -> None:
+def test_guesses_at_a_time_learn_no_more_than_one_after_the_other(deployment: Deployment) -> None:
     """All are looked up before the first is counted; still only so many are told right from wrong."""
-    add_users(place, ["guessed"])
+    add_users(deployment, ["guessed"])
 
     async def work() -> tuple[list[int], int]:
-        sessions = Sessions.connect(place.redis_url, Settings().session_cache_s)
+        sessions = Sessions.connect(deployment.redis_url, Settings().session_cache_s)
         door = ThrottledLogin(sessions, Throttle(LIMIT))
 
         async def told(token: str) -> int:

@@ -32,7 +32,7 @@ class Screen:
     def __init__(self, page: Page, worker: Worker) -> None:
         self.page = page
         self.worker = worker
-        self.user = worker.place.name
+        self.user = worker.deployment.name
         self.problems: list[str] = []
         self.said: list[str] = []
         self._home = f"http://127.0.0.1:{worker.port}/"

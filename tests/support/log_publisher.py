@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaProducer
 
 from ecounters.events.partitioner import partition_of
 from ecounters.simulator.world import Plan, Published, simulate
-from tests.support.workers import Place
+from tests.support.workers import Deployment
 
 SLICE_S: Final = 0.02
 OUTAGE_MS: Final = 180_000
@@ -32,17 +32,21 @@ def made_up(plan: Plan, events: int) -> list[Published]:
     return list(itertools.islice(simulate(plan), events))
 
 
-async def publish(place: Place, messages: Iterable[Published], rate: float, misroute_every: int = 0) -> None:
+async def publish(deployment: Deployment, messages: Iterable[Published], rate: float, misroute_every: int = 0) -> None:
     """Publish messages to their partitions, so many a second (0: flat out); every n-th to a wrong partition."""
     producer = AIOKafkaProducer(
-        bootstrap_servers=place.broker, acks="all", linger_ms=5, max_batch_size=200_000, request_timeout_ms=OUTAGE_MS
+        bootstrap_servers=deployment.broker,
+        acks="all",
+        linger_ms=5,
+        max_batch_size=200_000,
+        request_timeout_ms=OUTAGE_MS,
     )
     await producer.start()
     sent = []
     try:
         began = time.monotonic()
-        for at, (partition, key, value) in enumerate(_routed(messages, place.partitions, misroute_every)):
-            sent.append(await producer.send(place.name, value, key=key, partition=partition))
+        for at, (partition, key, value) in enumerate(_routed(messages, deployment.partitions, misroute_every)):
+            sent.append(await producer.send(deployment.name, value, key=key, partition=partition))
             if len(sent) > 2_000:
                 await asyncio.gather(*sent)
                 sent = []
@@ -72,20 +76,22 @@ def _routed(
 class Feed:
     """A log that is published in the background: ``with Feed(...) as feed: ...; feed.wait()``."""
 
-    def __init__(self, place: Place, messages: Iterable[Published], rate: float, misroute_every: int = 0) -> None:
+    def __init__(
+        self, deployment: Deployment, messages: Iterable[Published], rate: float, misroute_every: int = 0
+    ) -> None:
         self._error: BaseException | None = None
         self._stopped = threading.Event()
         self._thread = threading.Thread(
             target=self._run,
-            args=(place, self._until_stopped(messages), rate, misroute_every),
+            args=(deployment, self._until_stopped(messages), rate, misroute_every),
             name="feed",
             daemon=True,
         )
         self._thread.start()
 
-    def _run(self, place: Place, messages: Iterable[Published], rate: float, misroute_every: int) -> None:
+    def _run(self, deployment: Deployment, messages: Iterable[Published], rate: float, misroute_every: int) -> None:
         try:
-            asyncio.run(publish(place, messages, rate, misroute_every))
+            asyncio.run(publish(deployment, messages, rate, misroute_every))
         except BaseException as error:
             self._error = error
 

@@ -17,7 +17,7 @@ from streams.access.accounts import Accounts
 from streams.kafka.topics import count_partitions
 from tests.support.builders import ALL_FIELDS, encoded, event
 from tests.support.log_publisher import Feed
-from tests.support.workers import Place, Reply, Worker
+from tests.support.workers import Deployment, Reply, Worker
 
 TOKEN: Final = "a-token-for-tests"
 CAUGHT_UP_LIMIT_S: Final = 90.0
@@ -51,19 +51,19 @@ async def read_topic(broker: str, topic: str, isolation: str = "read_uncommitted
         await consumer.stop()
 
 
-def wait_until_flushed(place: Place, limit_s: float = CAUGHT_UP_LIMIT_S) -> None:
+def wait_until_flushed(deployment: Deployment, limit_s: float = CAUGHT_UP_LIMIT_S) -> None:
     """Until all that is in the log has been flushed and committed, what was sent on to other partitions included."""
 
     async def wait() -> None:
-        admin = AIOKafkaAdminClient(bootstrap_servers=place.broker)
-        consumer = AIOKafkaConsumer(bootstrap_servers=place.broker)
+        admin = AIOKafkaAdminClient(bootstrap_servers=deployment.broker)
+        consumer = AIOKafkaConsumer(bootstrap_servers=deployment.broker)
         await admin.start()
         await consumer.start()
         try:
-            partitions = [TopicPartition(place.name, at) for at in range(place.partitions)]
+            partitions = [TopicPartition(deployment.name, at) for at in range(deployment.partitions)]
             deadline = time.monotonic() + limit_s
             while True:
-                committed = await admin.list_consumer_group_offsets(place.name)
+                committed = await admin.list_consumer_group_offsets(deployment.name)
                 ends = await consumer.end_offsets(partitions)
                 left = {tp.partition: end - getattr(committed.get(tp), "offset", 0) for tp, end in ends.items() if end}
                 if not any(left.values()):
@@ -77,9 +77,9 @@ def wait_until_flushed(place: Place, limit_s: float = CAUGHT_UP_LIMIT_S) -> None
     asyncio.run(wait())
 
 
-def recounts(place: Place) -> list[Recount]:
+def recounts(deployment: Deployment) -> list[Recount]:
     """The recount of each partition, as its log is now."""
-    log = asyncio.run(read_topic(place.broker, place.name))
+    log = asyncio.run(read_topic(deployment.broker, deployment.name))
     found = []
     for partition, records in sorted(log.items()):
         recount = Recount(partition, len(log))
@@ -98,15 +98,15 @@ def is_quiet(recount: Recount, since_ms: int, until_ms: int) -> bool:
     )
 
 
-def settled_recounts(place: Place) -> list[Recount]:
+def settled_recounts(deployment: Deployment) -> list[Recount]:
     """Wait until the log is flushed, move its time to where waiting changes no counter, and recount it.
 
     A worker's clock goes on after the last event, so a call that has been silent for almost 2 or 4 hours becomes
     suspected or reaped while a test asks. Where such a limit is near, one event that belongs to no call moves the
     watermark of all partitions past the limit.
     """
-    wait_until_flushed(place)
-    counted = recounts(place)
+    wait_until_flushed(deployment)
+    counted = recounts(deployment)
     now_ms = int(time.time() * 1000)
     if all(is_quiet(one, one.watermark, one.clock_at(now_ms) + ASKED_WITHIN_MS) for one in counted):
         return counted
@@ -114,9 +114,9 @@ def settled_recounts(place: Place) -> list[Recount]:
     while not all(is_quiet(one, at_ms, at_ms + ASKED_WITHIN_MS) for one in counted):
         at_ms += SEARCH_STEP_MS
     restarted = event("switch.restarted", 0, None, ts=at_ms, switchId="has-no-calls")
-    Feed(place, [Published(at_ms, None, encoded(restarted))], rate=0).wait()
-    wait_until_flushed(place)
-    counted = recounts(place)
+    Feed(deployment, [Published(at_ms, None, encoded(restarted))], rate=0).wait()
+    wait_until_flushed(deployment)
+    counted = recounts(deployment)
     assert all(one.watermark == at_ms for one in counted)
     return counted
 
@@ -127,11 +127,11 @@ def noon_zone() -> str:
     return f"Etc/GMT{west:+d}"
 
 
-def add_users(place: Place, users: Iterable[str]) -> None:
+def add_users(deployment: Deployment, users: Iterable[str]) -> None:
     """Let these users ask, with TOKEN."""
 
     async def add() -> None:
-        accounts = Accounts.connect(place.redis_url)
+        accounts = Accounts.connect(deployment.redis_url)
         try:
             known = {one.user_id for one in await accounts.list_users()}
             for user in users:
@@ -194,21 +194,21 @@ def differences(
     return compared, wrong
 
 
-def dead_letters(place: Place) -> list[DeadLetter]:
+def dead_letters(deployment: Deployment) -> list[DeadLetter]:
     """What the dead-letter topic holds, in the order of the places that it came from."""
     found = []
-    for records in asyncio.run(read_topic(place.broker, f"{place.name}.dlq", "read_committed")).values():
+    for records in asyncio.run(read_topic(deployment.broker, f"{deployment.name}.dlq", "read_committed")).values():
         for record in records:
             headers = {name: value.decode() for name, value in record.headers}
-            assert headers["topic"] == place.name
+            assert headers["topic"] == deployment.name
             where = int(headers["partition"]), int(headers["offset"])
             found.append((*where, headers["reason"], headers["field"], record.value))
     return sorted(found, key=lambda letter: letter[:2])
 
 
-def refused(place: Place, counted: Sequence[Recount]) -> list[DeadLetter]:
+def refused(deployment: Deployment, counted: Sequence[Recount]) -> list[DeadLetter]:
     """What the dead-letter topic should hold."""
-    log = asyncio.run(read_topic(place.broker, place.name))
+    log = asyncio.run(read_topic(deployment.broker, deployment.name))
     values = {(p, record.offset): record.value for p, records in log.items() for record in records}
     return sorted(
         (recount.partition, offset, reason, name, values[recount.partition, offset])

@@ -26,7 +26,7 @@ END_LIMIT_S: Final = 20.0
 
 
 @dataclass(frozen=True)
-class Place:
+class Deployment:
     """Topics of a test's own on a broker, and the store. ``settings``: more of them, without their prefix."""
 
     broker: str
@@ -56,8 +56,8 @@ class Place:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("ECOUNTERS_")}
         return clean | {f"ECOUNTERS_{name}": str(value) for name, value in given.items()}
 
-    def having(self, **settings: object) -> Place:
-        """The same place with other settings."""
+    def with_settings(self, **settings: object) -> Deployment:
+        """The same deployment with other settings."""
         return replace(self, settings={**self.settings, **settings})
 
 
@@ -84,26 +84,26 @@ class Worker:
 
     def __init__(
         self,
-        place: Place,
+        deployment: Deployment,
         again: Worker | None = None,
         *,
         named: bool = True,
         port: int = 0,
         through: Sequence[str] = (),
     ) -> None:
-        self.place = place
+        self.deployment = deployment
         self.named = named
         self.through = through
         self.port = port or free_ports(1)[0]
         self.name: str = f"w{self.port}" if again is None else again.name
-        self.log = place.log_dir / f"worker-{self.name}-{self.port}.log"
-        environment = place.environment(PORT=self.port, INSTANCE_ID=self.name if named else "")
+        self.log = deployment.log_dir / f"worker-{self.name}-{self.port}.log"
+        environment = deployment.environment(PORT=self.port, INSTANCE_ID=self.name if named else "")
         command = [sys.executable, "-m", *(through or ["streams.cli"]), "worker"]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 command, cwd=ROOT, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL
             )
-        place.started.append(self)
+        deployment.started.append(self)
 
     def __enter__(self) -> Self:
         return self
