@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MS: Final = timedelta(milliseconds=1)
+_EPOCH_MS: Final = re.compile(r"[0-9]{1,15}")
 _DURATION: Final = re.compile(r"([1-9][0-9]{0,8})([smhd])")
 _UNIT_S: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
@@ -26,6 +27,24 @@ def moment_ms(text: str) -> int | None:
     except ValueError:
         return None
     return None if moment.tzinfo is None else (moment - _EPOCH) // _MS
+
+
+def epoch_ms(text: str) -> int | None:
+    """ms since the Unix epoch, written as 1 to 15 digits -> that number; None for any other text."""
+    return int(text) if _EPOCH_MS.fullmatch(text) else None
+
+
+def local_time(at_ms: int, zone: ZoneInfo) -> datetime:
+    """ms since the Unix epoch -> that moment by the clocks of a time zone."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).astimezone(zone)
+
+
+def utc_text(at_ms: int, timespec: str) -> str:
+    """ms since the Unix epoch -> RFC 3339 in UTC, such as 2026-03-01T09:00:00Z.
+
+    ``timespec`` is that of ``datetime.isoformat``: "seconds" or "milliseconds".
+    """
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
 
 
 def duration_s(text: str) -> int | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -12,7 +11,7 @@ from ecounters.errors import RequestRefused
 from ecounters.query.dates import DateCondition, time_range
 from ecounters.recount.recount import Recount
 from streams.basics.addresses import local_url
-from streams.basics.times import now_ms
+from streams.basics.times import epoch_ms, now_ms
 from streams.commands.common import settings_with
 from streams.settings.table import Settings
 from streams.tools.audit import Options, run_audit
@@ -23,7 +22,7 @@ from streams.tools.run_to_end import run_to_end
 
 def _range(option: str, op: str, text: str, zone: ZoneInfo, settings: Settings) -> tuple[int, int]:
     """The range of time that an option names, in whole windows; as in the API, and A..B besides."""
-    values = tuple(int(one) if re.fullmatch(r"[0-9]{1,15}", one) else one for one in text.split(".."))
+    values = tuple(value if (ms := epoch_ms(value)) is None else ms for value in text.split(".."))
     if len(values) > 2 or (len(values) == 2 and op != "eq"):
         raise click.BadParameter(f"{text!r} is more than a date", param_hint=option)
     asked = DateCondition("between" if len(values) == 2 else op, values, option)

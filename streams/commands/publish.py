@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -11,7 +10,7 @@ import click
 
 from ecounters.simulator import world
 from streams.basics.terminal import Progress
-from streams.basics.times import moment_ms, now_ms
+from streams.basics.times import epoch_ms, moment_ms, now_ms
 from streams.commands.common import settings_with
 from streams.kafka.publisher import Outgoing
 from streams.tools import publish as publishing
@@ -20,9 +19,9 @@ from streams.tools.run_to_end import run_to_end
 
 def _moment(context: click.Context, option: click.Parameter, text: str | None) -> int | None:
     """Milliseconds since 1970, or RFC 3339 with an offset -> ms."""
-    if text is None or re.fullmatch(r"[0-9]{1,15}", text):
-        return None if text is None else int(text)
-    moment = moment_ms(text)
+    if text is None:
+        return None
+    moment = moment_ms(text) if (at_ms := epoch_ms(text)) is None else at_ms
     if moment is None:
         raise click.BadParameter(f"{text!r} is no time such as 2026-03-01T09:00:00+05:30 or ms since 1970")
     return moment

@@ -31,6 +31,7 @@ from streams.basics.addresses import host_port, local_url
 from streams.basics.tasks import end_tasks
 from streams.basics.terminal import Line
 from streams.basics.text import one_line
+from streams.basics.times import now_ms
 from streams.kafka.publisher import Outgoing, publisher
 from streams.kafka.topics import TopicsSpec, count_partitions, ensure_topics
 from streams.local.embedded import SERVER, STOP_LIMIT_S, Child, Embedded, Guard, is_free, limit_event_retention
@@ -237,11 +238,11 @@ class _Run:
 
     async def _simulate(self) -> None:
         """Start the switches: the first time some hours ago, later from now on, as time must not go backwards."""
-        now_ms = int(time.time() * 1000)
-        start_ms = now_ms - SIMULATED_BEFORE_MS
+        at_ms = now_ms()
+        start_ms = at_ms - SIMULATED_BEFORE_MS
         if await _holds_events(self._settings):
-            start_ms = now_ms
-            await _restart_switches(self._settings, now_ms)
+            start_ms = at_ms
+            await _restart_switches(self._settings, at_ms)
         # Another seed each time: with the same one, every run would have the same calls at another hour.
         options = {"rate": SIMULATED_RATE, "users": SIMULATED_USERS, "start": start_ms, "seed": start_ms}
         self._start_child(SIMULATOR, "simulate", *(f"--{name}={value}" for name, value in options.items()))
@@ -323,11 +324,11 @@ async def _holds_events(settings: Settings) -> bool:
         await consumer.stop()
 
 
-async def _restart_switches(settings: Settings, now_ms: int) -> None:
+async def _restart_switches(settings: Settings, at_ms: int) -> None:
     """Say what a switch says when it comes up: the calls of the last run ended with it, though nobody saw how."""
     async with publisher(settings.broker, settings.topic) as publishing:
         for switch in (f"sw{at + 1}" for at in range(SWITCHES_MIN)):
-            event = {"id": f"up-{switch}-{now_ms}", "type": "switch.restarted", "ts": now_ms, "switchId": switch}
+            event = {"id": f"up-{switch}-{at_ms}", "type": "switch.restarted", "ts": at_ms, "switchId": switch}
             await publishing.put(Outgoing(orjson.dumps(event), None, True, None))
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Final
 from zoneinfo import ZoneInfo
 
 from ecounters.windows.calendar import DAY_MS, day_of
+from streams.basics.times import local_time
 from streams.tools.audit import Options, Outcome
 
 CALLS_SHOWN: Final = 20
@@ -43,7 +43,7 @@ def is_equal(outcome: Outcome, options: Options) -> bool:
 
 def shown_span(begin: int, end: int, zone: ZoneInfo) -> str:
     """A range in the user's zone; a whole day by its date."""
-    first, last = (datetime.fromtimestamp(at / 1000, UTC).astimezone(zone) for at in (begin, end))
+    first, last = (local_time(at, zone) for at in (begin, end))
     if day_of(begin, zone) == (begin, end):
         return f"{first:%Y-%m-%d} {zone}"
     until = f"{last:%H:%M}" if first.date() == last.date() or end - begin < DAY_MS else f"{last:%Y-%m-%d %H:%M}"

@@ -10,7 +10,6 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, BinaryIO, Final, NamedTuple
 
 import orjson
@@ -19,6 +18,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from ecounters.errors import Stop
 from ecounters.events.partitioner import partition_of
 from streams.basics.terminal import Progress
+from streams.basics.times import utc_text
 from streams.kafka.publisher import publisher
 from streams.kafka.topics import count_partitions
 from streams.settings.table import Settings
@@ -173,7 +173,7 @@ def table(groups: Groups) -> Iterator[str]:
         return
     rows = [("REASON", "FIELD", "COUNT", "FIRST SEEN", "LAST SEEN")]
     for (reason, name), group in _sorted(groups):
-        times = _time(group.first_ms, "seconds"), _time(group.last_ms, "seconds")
+        times = utc_text(group.first_ms, "seconds"), utc_text(group.last_ms, "seconds")
         rows.append((printable(reason.encode()), printable(name.encode()) or "-", f"{group.count:,}", *times))
     widths = [max(len(row[at]) for row in rows) for at in range(5)]
     for reason, name, count, first, last in rows:
@@ -191,7 +191,8 @@ def samples(groups: Groups) -> Iterator[str]:
             yield f"{printable(what.encode())}, the last {len(group.samples)} of {group.count:,}"
         for _, _, letter, size in sorted(group.samples, reverse=True):
             where = f"{letter.topic}/{letter.partition}/{letter.offset}"
-            yield f"  {printable(where.encode())}  {_time(letter.at_ms, 'milliseconds')}  {_begin(letter.value, size)}"
+            at = utc_text(letter.at_ms, "milliseconds")
+            yield f"  {printable(where.encode())}  {at}  {_begin(letter.value, size)}"
 
 
 def _sorted(groups: Groups) -> list[tuple[tuple[str, str], Group]]:
@@ -210,10 +211,6 @@ def printable(data: bytes, *, cut: bool = False) -> str:
     shown = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
     encoding = sys.stdout.encoding or "utf-8"
     return shown.encode(encoding, "backslashreplace").decode(encoding)
-
-
-def _time(at_ms: int, exact: str) -> str:
-    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec=exact).replace("+00:00", "Z")
 
 
 # ---------------------------------------------------------------------------------------------- again

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -16,7 +15,7 @@ from ecounters.recount.parse import parse, partition_of
 from ecounters.recount.recount import Recount
 from streams.access.sessions import Sessions
 from streams.basics.terminal import Progress
-from streams.basics.times import now_ms
+from streams.basics.times import local_time, now_ms
 from streams.kafka.log_reader import LogRow, log_reader
 from streams.settings.narrow import limits_of
 from streams.settings.table import Settings
@@ -163,4 +162,4 @@ async def run_explain(settings: Settings, question: Question) -> Explained:
 
 
 def _time_of(ms: int, zone: ZoneInfo) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).astimezone(zone).isoformat(timespec="milliseconds")
+    return local_time(ms, zone).isoformat(timespec="milliseconds")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
 
 import orjson
 
 from streams.basics.terminal import Progress
+from streams.basics.times import epoch_ms, moment_ms
 from streams.kafka.publisher import Outgoing, publisher
 
 
@@ -48,10 +48,8 @@ def _time_of(ts: object) -> int | None:
         return ts
     if not isinstance(ts, str):
         return None
-    try:
-        return int(ts) if ts.isdigit() else int(datetime.fromisoformat(ts).timestamp() * 1000)
-    except (ValueError, OverflowError):
-        return None
+    at_ms = epoch_ms(ts)
+    return moment_ms(ts) if at_ms is None else at_ms
 
 
 def at_speed(speed: float, clock: Callable[[], float] = time.monotonic) -> Callable[[int], float]:

@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import aiohttp
@@ -15,7 +14,7 @@ import orjson
 
 from ecounters.errors import Stop
 from streams.basics.text import one_line
-from streams.basics.times import now_ms
+from streams.basics.times import moment_ms, now_ms
 from streams.web.paths import COUNTERS_PATHS
 
 ANSWER_LIMIT_S: Final = 10.0
@@ -24,8 +23,6 @@ WAIT_LIMIT_S: Final = 60.0
 PAUSE_S: Final = 0.2
 QUIET_S: Final = 5.0
 """After so long it is said what is waited for."""
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +97,13 @@ class Workers:
         headers = response.headers
         try:
             where, _, position = headers["X-Ecounters-Position"].partition(":")
-            begin, _, end = headers["X-Ecounters-Range"].partition("/")
+            first, _, after = headers["X-Ecounters-Range"].partition("/")
             at_end = headers["X-Ecounters-Lag-Ms"] == "0"
         except KeyError as name:
             raise Stop(f"{url} is of another version: its answer has no header {name}") from None
         if int(where) != partition:
             raise Stop(f"{url} has this user on partition {where}, not {partition}: is it of another topic?")
-        return Told(text, _ms(begin), _ms(end), int(position), at_end, asked_ms, now_ms())
-
-
-def _ms(rfc3339: str) -> int:
-    return (datetime.fromisoformat(rfc3339) - _EPOCH) // timedelta(milliseconds=1)
+        begin, end = moment_ms(first), moment_ms(after)
+        if begin is None or end is None:
+            raise Stop(f"{url} is of another version: its X-Ecounters-Range is {first}/{after}")
+        return Told(text, begin, end, int(position), at_end, asked_ms, now_ms())

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from streams.basics.times import duration_s, moment_ms
+from streams.basics.times import duration_s, epoch_ms, local_time, moment_ms, utc_text
 
 
 @pytest.mark.parametrize(
@@ -37,3 +38,17 @@ def test_a_moment_is_read_to_the_millisecond() -> None:
 def test_a_duration_has_one_unit(text: str, seconds: int | None) -> None:
     """A whole number above 0, and s, m, h or d."""
     assert duration_s(text) == seconds
+
+
+def test_milliseconds_are_digits_alone() -> None:
+    """At most 15 of them: what is longer is no time, and other digits than these are none."""
+    assert epoch_ms("1790000001000") == 1_790_000_001_000
+    assert [epoch_ms(text) for text in ("1" * 16, "-1", "1e3", "१", "")] == [None] * 5
+
+
+def test_a_moment_is_printed_in_utc_or_in_a_zone() -> None:
+    """To the second or the millisecond, with Z in place of an offset of nothing."""
+    at_ms = 1_790_000_001_250
+    assert utc_text(at_ms, "seconds") == "2026-09-21T14:13:21Z"
+    assert utc_text(at_ms, "milliseconds") == "2026-09-21T14:13:21.250Z"
+    assert local_time(at_ms, ZoneInfo("Asia/Kolkata")).isoformat() == "2026-09-21T19:43:21.250000+05:30"
