@@ -6,85 +6,14 @@ that is given as text must lie in a range too), they take more, never less. They
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final
 
 from ecounters.errors import REASONS
-from ecounters.events.parse import (
-    FIELDS,
-    VALUE_BYTES_MAX,
-    _boolean,
-    _call_type,
-    _campaign,
-    _ids,
-    _number,
-    _retry,
-    _status,
-    _text,
-    _text_or_number,
-)
-from ecounters.events.types import (
-    AMOUNT_MAX,
-    CALL_TYPES,
-    DIGITS_MAX,
-    RETRY_MAX,
-    STATUS_MAX,
-    TEXT_MAX,
-    TS_MAX_MS,
-    TS_MIN_MS,
-    TYPES,
-    EventType,
-)
-
-Schema = dict[str, Any]
+from ecounters.events.fields import FIELDS, Field, Schema
+from ecounters.events.parse import VALUE_BYTES_MAX
+from ecounters.events.types import TYPES, EventType
 
 _NULL: Final[Schema] = {"type": "null"}
-_ID: Final[Schema] = {"type": "string", "minLength": 1, "maxLength": TEXT_MAX}
-_TEXT: Final[Schema] = {"type": "string", "maxLength": TEXT_MAX}
-
-
-def _integer(low: int, high: int) -> Schema:
-    return {
-        "anyOf": [
-            {"type": "integer", "minimum": low, "maximum": high},
-            {"type": "string", "pattern": "^-?[0-9]{1,15}$", "description": "the same number as text"},
-        ]
-    }
-
-
-_TS: Final[Schema] = {
-    "description": "When it happened, by the switch's clock: ms since 1970, or RFC 3339 with an offset",
-    "anyOf": [
-        {"type": "integer", "minimum": TS_MIN_MS, "exclusiveMaximum": TS_MAX_MS},
-        {"type": "string", "pattern": "^[0-9]{1,15}$", "description": "ms since 1970 as text"},
-        {
-            "type": "string",
-            "pattern": r"^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})$",
-            "examples": ["2026-03-01T12:00:00.250+05:30"],
-        },
-    ],
-}
-
-_FORMS: Final[dict[Callable[[Any, str], Any], Schema]] = {
-    _text: _TEXT,
-    _text_or_number: {"anyOf": [_TEXT, {"type": "integer"}]},
-    _campaign: {"anyOf": [_TEXT, {"type": "integer"}], "description": 'none: 0, "0", "" or not given'},
-    _call_type: {"enum": list(CALL_TYPES)},
-    _retry: _integer(0, RETRY_MAX),
-    _status: _integer(-STATUS_MAX - 1, STATUS_MAX),
-    _number: {
-        "anyOf": [
-            {"type": "number", "minimum": -AMOUNT_MAX, "maximum": AMOUNT_MAX},
-            {"type": "string", "pattern": r"^-?[0-9]{1,15}(\.[0-9]{1,15})?$", "description": "the same as text"},
-        ]
-    },
-    _boolean: {"type": "boolean"},
-    _ids: {"type": "array", "items": _ID},
-}
-"""What each of the functions that read a field takes."""
-
-_NAMES_OF: Final = ("userId", "callId", "switchId")
-"""What must name something wherever it is given."""
 
 
 def document(version: str, topic: str) -> dict[str, Any]:
@@ -147,9 +76,10 @@ def _message(row: EventType) -> dict[str, Any]:
 
 def event_schema(row: EventType) -> Schema:
     """The JSON schema of one type of event."""
-    own = [name for name in FIELDS if name in row.needs or name in row.may or name in ("id", "switchId")]
-    properties: dict[str, Schema] = {"type": {"const": row.name}, "ts": _TS}
-    properties |= {name: _field(name, required=name in row.needs or name == "id") for name in own}
+    needs = ("id", "ts", *row.needs)
+    own = [field for field in FIELDS.values() if field.name in (*needs, "switchId", *row.may)]
+    properties: dict[str, Schema] = {"type": {"const": row.name}, "ts": FIELDS["ts"].schema}
+    properties |= {field.name: _property(field, required=field.name in needs) for field in own}
     return {
         "title": row.name,
         "description": row.meaning,
@@ -159,13 +89,10 @@ def event_schema(row: EventType) -> Schema:
     }
 
 
-def _field(name: str, *, required: bool) -> Schema:
-    form = _FORMS[FIELDS[name]]
-    if name == "digits":
-        form = {"anyOf": [{**_TEXT, "maxLength": DIGITS_MAX}, {"type": "integer"}]}
+def _property(field: Field, *, required: bool) -> Schema:
     if required:
-        return _not_empty(form)
-    return {"anyOf": [_ID if name in _NAMES_OF else form, _NULL]}
+        return _not_empty(field.schema)
+    return {"anyOf": [field.schema, _NULL]}
 
 
 def _not_empty(form: Schema) -> Schema:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from ecounters.errors import BadEvent
+from ecounters.events.fields import FIELDS, UNREADABLE, Field
 from ecounters.events.parse import parse
-from ecounters.events.types import CALL_TYPES
+from ecounters.events.types import CALL_TYPES, TYPES
 from tests.support.builders import T0_MS as TS
 from tests.support.event_messages import least, raw, read, refusal
 
@@ -222,3 +224,21 @@ def test_call_ids_are_a_list_of_ids() -> None:
     assert refusal(least("switch.snapshot") | {"callIds": ["c1", 2]}) == ("wrong_type", "callIds")
     assert refusal(least("switch.snapshot") | {"callIds": ["x" * 129]}) == ("too_long", "callIds")
     assert refusal(least("switch.snapshot") | {"callIds": "c1"}) == ("wrong_type", "callIds")
+
+
+# ------------------------------------------------------------------------------------------------ the table
+
+
+def test_every_field_of_every_type_has_one_row() -> None:
+    """The fields that the classes declare are those of the table, and no row is left over."""
+    declared = {name for kind in TYPES.values() for name in ("id", "ts", "switchId", *kind.needs, *kind.may)}
+    assert set(FIELDS) == declared
+    assert all(name == field.name for name, field in FIELDS.items())
+
+
+@pytest.mark.parametrize("field", FIELDS.values(), ids=lambda field: field.name)
+def test_no_reader_takes_a_number_that_nothing_can_hold(field: Field) -> None:
+    """It is refused like a number that is merely too large, or like a value of another type."""
+    with pytest.raises(BadEvent) as caught:
+        field.read(UNREADABLE, field.name)
+    assert caught.value.reason in {"wrong_type", "bad_value"} and caught.value.field == field.name
