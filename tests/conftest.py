@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from streams.local.embedded import Embedded, Guard
+from streams.local.children import Guard
+from streams.local.embedded import Embedded
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -16,36 +16,35 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import aiohttp
-import orjson
-from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 from redis.exceptions import RedisError
 
 from ecounters.errors import Stop
-from ecounters.simulator.world import SWITCHES_MIN
 from streams.access.accounts import Accounts
 from streams.basics.addresses import host_port, local_url
 from streams.basics.tasks import end_tasks
 from streams.basics.terminal import Line
 from streams.basics.text import one_line
 from streams.basics.times import now_ms
-from streams.kafka.publisher import Outgoing, publisher
-from streams.kafka.topics import TopicsSpec, count_partitions, ensure_topics
-from streams.local.embedded import SERVER, STOP_LIMIT_S, Child, Embedded, Guard, is_free, limit_event_retention
+from streams.kafka.topics import TopicsSpec, ensure_topics
+from streams.local.children import Child, Guard
+from streams.local.embedded import SERVER, STOP_LIMIT_S, Embedded, limit_event_retention
 from streams.local.options import RunOptions
+from streams.local.ports import is_free
+from streams.local.screen import counters_line, welcome
+from streams.local.simulated import (
+    SIMULATED_BEFORE_MS,
+    SIMULATED_RATE,
+    SIMULATED_USERS,
+    USER,
+    holds_events,
+    restart_switches,
+)
 from streams.settings.table import PREFIX, SETTINGS, Settings
-from streams.web.paths import COUNTERS_PATHS, DASHBOARD_PATH, READY_PATH
-
-USER: Final = "u1"
-"""The first of the simulated accounts, and the one with the most calls."""
-SIMULATED_USERS: Final = 3
-SIMULATED_RATE: Final = 1.0
-"""Calls a second, in the mean of a day. The embedded broker has to keep them all in memory."""
-SIMULATED_BEFORE_MS: Final = 3 * 3_600_000
-"""The first run begins so long ago, to have something to show."""
+from streams.web.paths import COUNTERS_PATHS, READY_PATH
 
 SIMULATOR: Final = "simulator"
 WORKER: Final = "worker"
@@ -55,7 +54,6 @@ END_LIMITS_S: Final = {SIMULATOR: 3.0, WORKER: 8.0, SERVER: STOP_LIMIT_S}
 PORTS_TRIED: Final = 100
 LOOK_S: Final = 0.2
 ASK_LIMIT_S: Final = 3.0
-BEHIND_SHOWN_MS: Final = 2_000
 TTY_S: Final = 1.0
 
 
@@ -178,7 +176,7 @@ class _Run:
         await self._until_ready()
         if self._options.simulate:
             await self._simulate()
-        self._welcome(token)
+        self._line.say(welcome(settings, self._url, token, self._options.simulate))
         return token
 
     async def _start_server(self) -> None:
@@ -240,35 +238,12 @@ class _Run:
         """Start the switches: the first time some hours ago, later from now on, as time must not go backwards."""
         at_ms = now_ms()
         start_ms = at_ms - SIMULATED_BEFORE_MS
-        if await _holds_events(self._settings):
+        if await holds_events(self._settings):
             start_ms = at_ms
-            await _restart_switches(self._settings, at_ms)
+            await restart_switches(self._settings, at_ms)
         # Another seed each time: with the same one, every run would have the same calls at another hour.
         options = {"rate": SIMULATED_RATE, "users": SIMULATED_USERS, "start": start_ms, "seed": start_ms}
         self._start_child(SIMULATOR, "simulate", *(f"--{name}={value}" for name, value in options.items()))
-
-    def _welcome(self, token: str) -> None:
-        settings = self._settings
-        body = f'{{"userId":"{USER}","token":"{token}"}}'
-        lines = [
-            "",
-            "Ecounters is running.",
-            "",
-            f"  address   {self._url}",
-            f"  dashboard {self._url}{DASHBOARD_PATH}",
-            f"  user      {USER}",
-            f"  token     {token}",
-            f"  broker    {settings.broker}, events go to the topic {settings.topic}",
-            f"  data      {settings.data_dir}, logs in {settings.data_dir / 'log'}",
-            "",
-            "Ask for the counters:",
-            "",
-            f"  curl -s -d '{body}' {self._url}{COUNTERS_PATHS[0]}",
-            "",
-            "Ctrl-C ends it; the data stays." + ("" if self._options.simulate else " No switches are simulated."),
-            "",
-        ]
-        self._line.say("\n".join(lines))
 
     # ------------------------------------------------------------------------------------------- showing
 
@@ -309,38 +284,3 @@ async def _not_ready(session: aiohttp.ClientSession, url: str) -> str | None:
             return str((await response.json()).get("message"))
     except (aiohttp.ClientError, TimeoutError, ValueError):
         return "it does not serve yet"
-
-
-async def _holds_events(settings: Settings) -> bool:
-    """Whether anything was ever published."""
-    partitions = [
-        TopicPartition(settings.topic, at) for at in range(await count_partitions(settings.broker, settings.topic))
-    ]
-    consumer = AIOKafkaConsumer(bootstrap_servers=settings.broker)
-    await consumer.start()
-    try:
-        return any((await consumer.end_offsets(partitions)).values())
-    finally:
-        await consumer.stop()
-
-
-async def _restart_switches(settings: Settings, at_ms: int) -> None:
-    """Say what a switch says when it comes up: the calls of the last run ended with it, though nobody saw how."""
-    async with publisher(settings.broker, settings.topic) as publishing:
-        for switch in (f"sw{at + 1}" for at in range(SWITCHES_MIN)):
-            event = {"id": f"up-{switch}-{at_ms}", "type": "switch.restarted", "ts": at_ms, "switchId": switch}
-            await publishing.put(Outgoing(orjson.dumps(event), None, True, None))
-
-
-def counters_line(answer: dict[str, Any], lag_ms: str) -> str:
-    """An answer as a line. What may not fit into a narrow terminal is at its end."""
-    if answer.get("status") != "success":
-        return f"no answer: {answer.get('message')}"
-    told = answer["message"]
-    live = sorted(told["LCT"].items(), key=lambda item: (-item[1], item[0]))
-    behind = f"  ({int(lag_ms) // 1000} s behind)" if int(lag_ms) > BEHIND_SHOWN_MS else ""
-    return (
-        f"calls {told['TC']:,}  answered {told['CNC']:,}  missed {told['MC']:,}  ghost {told['GHC']:,}{behind}  "
-        f"live {sum(told['LCT'].values()):,}  in IVR {sum(told['LIVR'].values()):,}  "
-        + " ".join(f"{kind} {count:,}" for kind, count in live)
-    )

@@ -22,7 +22,8 @@ from ecounters.errors import Stop
 from streams.basics.terminal import Progress
 from streams.kafka.publisher import Outgoing
 from streams.kafka.topics import TopicsSpec, ensure_topics
-from streams.local.embedded import Child, Embedded, Guard
+from streams.local.children import Child, Guard
+from streams.local.embedded import Embedded
 from streams.tools.publish import at_speed, publish
 from tests.bench.measure import ends_of
 from tests.bench.report import say

@@ -10,7 +10,8 @@ from typing import Final
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from streams.local.embedded import Embedded, Guard
+from streams.local.children import Guard
+from streams.local.embedded import Embedded
 from tests.support.dashboard_page import Screen, aside
 from tests.support.recount_check import add_users
 from tests.support.workers import Deployment, Worker

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Coroutine, Sequence
 from typing import Any, Final, Self
 
-from streams.local.embedded import LOCAL, free_ports
+from streams.local.ports import LOCAL, free_ports
 from tests.support.tcp_relay import Relay
 
 LIMIT_S: Final = 10.0

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from streams.local.embedded import Embedded, Guard
+from streams.local.children import Guard
+from streams.local.embedded import Embedded
 from tests.integration.test_replies import Now, publish, ssid_of, told_when
 from tests.support.builders import encoded
 from tests.support.recount_check import TOKEN, add_users

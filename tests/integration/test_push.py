@@ -19,7 +19,8 @@ from urllib.parse import urlencode
 import pytest
 
 from streams.access.accounts import Accounts
-from streams.local.embedded import Embedded, Guard
+from streams.local.children import Guard
+from streams.local.embedded import Embedded
 from streams.web.push import CHECK_S, STATUS_S
 from tests.integration.test_replies import Now, publish, ssid_of
 from tests.support.recount_check import TOKEN, add_users

@@ -27,8 +27,11 @@ from redis import Redis
 from ecounters.errors import Stop
 from streams.basics.terminal import Line
 from streams.cli import main
-from streams.local.embedded import Child, Embedded, Guard, free_ports, is_free
-from streams.local.run import counters_line, environment, on_port
+from streams.local.children import Child, Guard
+from streams.local.embedded import Embedded
+from streams.local.ports import free_ports, is_free
+from streams.local.run import environment, on_port
+from streams.local.screen import counters_line
 from streams.settings.load import load
 
 ROOT = Path(__file__).parent.parent.parent

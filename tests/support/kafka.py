@@ -24,7 +24,8 @@ from typing import Any, Final, Self
 from aiokafka.protocol.metadata import MetadataResponse_v1
 
 from ecounters.errors import Stop
-from streams.local.embedded import LOCAL, Child, Guard, free_ports
+from streams.local.children import Child, Guard
+from streams.local.ports import LOCAL, free_ports
 from tests.support.kafka_jars import fetch, java
 
 START_LIMIT_S: Final = 90.0

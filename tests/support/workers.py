@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
-from streams.local.embedded import free_ports
+from streams.local.ports import free_ports
 from streams.web.paths import COUNTERS_PATHS, METRICS_PATH, READY_PATH
 
 ROOT: Final = Path(__file__).parent.parent.parent
