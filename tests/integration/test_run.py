@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import io
 import json
 import os
 import re
@@ -25,14 +24,10 @@ import pytest
 from redis import Redis
 
 from ecounters.errors import Stop
-from streams.basics.terminal import Line
 from streams.cli import main
-from streams.local.children import Child, Guard
+from streams.local.children import Guard
 from streams.local.embedded import Embedded
 from streams.local.ports import free_ports, is_free
-from streams.local.run import environment, on_port
-from streams.local.screen import counters_line
-from streams.settings.load import load
 
 ROOT = Path(__file__).parent.parent.parent
 LIMIT_S = 60.0
@@ -279,79 +274,3 @@ def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(Stop, match=f"ended at once: error: kafka: port {port} is already in use"):
             Embedded.start(tmp_path / "store", port)
-
-
-def test_a_child_that_does_not_listen_is_killed(tmp_path: Path) -> None:
-    """SIGTERM first, SIGKILL when that does not help."""
-    code = (
-        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
-    )
-    child = Child("deaf", [sys.executable, "-c", code], tmp_path / "log")
-    until(lambda: child.last_lines() == ["deaf"])
-    assert child.exit_code is None
-    assert child.end(0.2) == child.exit_code == -signal.SIGKILL
-
-
-def test_a_guard_that_closes_ends_what_is_left(tmp_path: Path) -> None:
-    """What was released is not its business any more."""
-    kept, released = (Child(name, ["sleep", "60"], tmp_path / name) for name in ("kept", "released"))
-    with Guard() as guard:
-        guard.watch(kept)
-        guard.watch(released)
-        guard.release(released)
-    assert released.exit_code is None
-    assert kept.exit_code == -signal.SIGTERM
-    released.kill()
-
-
-class Terminal(io.StringIO):
-    """A terminal, as far as a line can tell."""
-
-    def isatty(self) -> bool:
-        """It is one."""
-        return True
-
-
-def test_a_line_is_written_over_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cut to its width; what stays is printed in its place."""
-    monkeypatch.setenv("COLUMNS", "6")
-    terminal = Terminal()
-    line = Line(terminal)
-    line.show("one")
-    line.show("two and more")
-    line.say("stays")
-    line.end()
-    assert terminal.getvalue() == "\rone\x1b[K\rtwo a\x1b[K\r\x1b[Kstays\n"
-
-
-def test_a_line_is_rare_elsewhere() -> None:
-    """In a file it is one line in ten seconds, unless it matters now."""
-    file = io.StringIO()
-    line = Line(file)
-    for text in ("one", "two"):
-        line.show(text)
-    line.show("three", now=True)
-    assert file.getvalue() == "one\nthree\n"
-
-
-def test_an_answer_as_a_line() -> None:
-    """The totals first, the most frequent types of live calls before the others."""
-    message = {"TC": 1200, "CNC": 900, "MC": 200, "GHC": 7, "LCT": {"BRD": 1, "CTC": 3, "IBD": 1}, "LIVR": {"5": 2}}
-    assert counters_line({"status": "success", "message": message}, "61500") == (
-        "calls 1,200  answered 900  missed 200  ghost 7  (61 s behind)  live 5  in IVR 2  CTC 3 BRD 1 IBD 1"
-    )
-    assert counters_line({"status": "error", "message": "Permission denied"}, "0") == "no answer: Permission denied"
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "0.0.0.0"])
-def test_a_child_has_its_parents_settings(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All of them, with the port that was found free in place of the one that was asked for."""
-    given = {"ECOUNTERS_HOST": host, "ECOUNTERS_ZONE": "Asia/Kolkata", "ECOUNTERS_LINGER_MS": "1234"}
-    if host == "0.0.0.0":
-        given["ECOUNTERS_ADVERTISE"] = "10.1.2.3:8080"
-    for name in [name for name in os.environ if name.startswith("ECOUNTERS_")]:
-        monkeypatch.delenv(name)
-    settings = load(given)
-    child = load(environment(on_port(settings, 8081)))
-    assert (child.host, child.port, child.zone, child.linger_ms) == (host, 8081, settings.zone, 1234)
-    assert child.advertise == {"::1": "[::1]:8081", "0.0.0.0": "10.1.2.3:8080"}.get(host, "127.0.0.1:8081")

@@ -1,0 +1,24 @@
+"""What `ecounters run` hands to its children."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from streams.local.run import environment, on_port
+from streams.settings.load import load
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "0.0.0.0"])
+def test_a_child_has_its_parents_settings(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them, with the port that was found free in place of the one that was asked for."""
+    given = {"ECOUNTERS_HOST": host, "ECOUNTERS_ZONE": "Asia/Kolkata", "ECOUNTERS_LINGER_MS": "1234"}
+    if host == "0.0.0.0":
+        given["ECOUNTERS_ADVERTISE"] = "10.1.2.3:8080"
+    for name in [name for name in os.environ if name.startswith("ECOUNTERS_")]:
+        monkeypatch.delenv(name)
+    settings = load(given)
+    child = load(environment(on_port(settings, 8081)))
+    assert (child.host, child.port, child.zone, child.linger_ms) == (host, 8081, settings.zone, 1234)
+    assert child.advertise == {"::1": "[::1]:8081", "0.0.0.0": "10.1.2.3:8080"}.get(host, "127.0.0.1:8081")
