@@ -26,7 +26,7 @@ from streams.kafka.publisher import Outgoing
 from streams.kafka.topics import TopicsSpec, ensure_topics
 from streams.settings.load import load
 from streams.settings.table import SETTINGS, Settings
-from streams.tools.publish import at_speed, publish, read_log
+from streams.tools.publish import at_speed, publish
 
 ROOT = Path(__file__).parent.parent.parent
 NOWHERE = "127.0.0.1:1"
@@ -300,21 +300,6 @@ def test_a_refused_message_ends_a_replay(settings: Settings, capsys: pytest.Capt
     messages = [Outgoing(b"x" * 3_000_000, "u", False, None)]
     with pytest.raises(Exception, match="MessageSizeTooLarge"):
         asyncio.run(publish(messages, settings.broker, settings.topic, at_speed(0), Progress("published")))
-
-
-@pytest.mark.parametrize(
-    "ts", ["1790000001000", 1_790_000_001_000, "2026-09-21T14:13:21Z", "2026-09-21T19:43:21+05:30"]
-)
-def test_the_pace_of_a_log_is_read_from_its_times(ts: object) -> None:
-    """All forms of ts are understood; at speed 2 a second takes half of one."""
-    first, second = read_log([json.dumps({"ts": 1_790_000_000_000}).encode(), json.dumps({"ts": ts}).encode()])
-    now = 50.0
-    wait_s = at_speed(2, lambda: now)
-    assert wait_s(first.due_ms or 0) == 0
-    assert second.due_ms == 1_790_000_001_000
-    assert wait_s(second.due_ms) == 0.5
-    now = 50.4
-    assert wait_s(second.due_ms) == pytest.approx(0.1)
 
 
 # ------------------------------------------------------------------------------------------- simulate
