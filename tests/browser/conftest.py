@@ -12,8 +12,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from streams.local.children import Guard
 from streams.local.embedded import Embedded
+from tests.support.accounts import add_users
 from tests.support.dashboard_page import Screen, aside
-from tests.support.recount_check import add_users
 from tests.support.workers import Deployment, Worker
 
 WANTED: Final = "ECOUNTERS_TEST_BROWSER"

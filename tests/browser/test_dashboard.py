@@ -15,9 +15,9 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Dialog, expect
 
 from streams.local.embedded import Embedded
-from tests.integration.test_replies import Now, publish
+from tests.support.accounts import TOKEN
 from tests.support.dashboard_page import Screen, aside
-from tests.support.recount_check import TOKEN
+from tests.support.published_calls import RecentCall, publish_values
 from tests.support.workers import Deployment, Worker
 
 SHOWN_MS = 2_500
@@ -27,12 +27,12 @@ NOTICED_MS = 25_000
 
 def tell(deployment: Deployment, *values: bytes) -> None:
     """Publish events of the deployment's user; they are with the broker then."""
-    aside(publish, deployment, deployment.name, *values)
+    aside(publish_values, deployment, deployment.name, *values)
 
 
-def started(deployment: Deployment, name: str, *, kind: str = "IBD") -> Now:
+def started(deployment: Deployment, name: str, *, kind: str = "IBD") -> RecentCall:
     """A live call of the deployment's user."""
-    call = Now(name, deployment.name)
+    call = RecentCall(name, deployment.name)
     call.started(0, kind, campaignId="77", did="15550001", number=f"+1{name}").ringing(1)
     return call
 
@@ -153,7 +153,7 @@ def test_names_are_text(screen: Screen) -> None:
         dialog.dismiss()
 
     page.on("dialog", asked)
-    call = Now("c1", deployment.name)
+    call = RecentCall("c1", deployment.name)
     call.started(0, "IBD", campaignId=name, did=name, number="+1").ringing(1)
     tell(deployment, *call.values())
     screen.open().log_in().live()

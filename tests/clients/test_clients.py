@@ -21,8 +21,8 @@ import pytest
 
 from streams.kafka.topics import TopicsSpec, ensure_topics
 from streams.settings.load import load
+from tests.support.accounts import TOKEN, add_users
 from tests.support.kafka_jars import PLUGIN
-from tests.support.recount_check import TOKEN, add_users
 from tests.support.workers import PATH, ROOT, Deployment, Worker
 
 HERE = Path(__file__).parent

@@ -12,9 +12,9 @@ from ecounters.simulator.world import Published
 from tests.faults.kill_at_step import clock_ahead
 from tests.faults.testbed import READY_S, USERS, Stage
 from tests.faults.worker_rounds import ROUNDS, a_round
+from tests.support.accounts import TOKEN
 from tests.support.builders import encoded, event
 from tests.support.kafka import Cluster
-from tests.support.recount_check import TOKEN
 from tests.support.workers import Worker
 
 __all__ = ["ROUNDS"]

@@ -22,7 +22,8 @@ from streams.settings.narrow import AuditSettings
 from streams.tools.audit import Audit, Options
 from streams.tools.audit_report import lines_of
 from streams.tools.workers import ANSWER_LIMIT_S, Workers
-from tests.support.recount_check import dead_letters, refused, wait_until_flushed
+from tests.support.recount_check import dead_letters, expected_dead_letters
+from tests.support.topics import wait_until_flushed
 from tests.support.workers import Deployment, Worker
 
 FLUSHED_LIMIT_S = 120.0
@@ -92,7 +93,7 @@ async def _hold(deployment: Deployment, workers: Sequence[Worker], fresh: Callab
     finally:
         await accounts.close()
     told = Counter(await asyncio.to_thread(dead_letters, deployment))
-    wanted = Counter(await asyncio.to_thread(refused, deployment, recounts))
+    wanted = Counter(await asyncio.to_thread(expected_dead_letters, deployment, recounts))
     held.letters = ((told - wanted) + (wanted - told)).total()
     return held
 

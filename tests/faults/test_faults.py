@@ -18,10 +18,11 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from ecounters.events.partitioner import partition_of
 from streams.kafka.topics import CHANGELOG_CONFIG, DLQ_CONFIG, EVENTS_CONFIG, TopicsSpec, ensure_topics
 from streams.settings.load import load
-from tests.integration.test_exact_after_kills import USERS, check, plan
+from tests.support.accounts import TOKEN, add_users
 from tests.support.kafka import Cluster
-from tests.support.log_publisher import Feed, made_up
-from tests.support.recount_check import TOKEN, add_users, wait_until_flushed
+from tests.support.log_publisher import USERS, LogPublisher, chaos_plan, first_messages
+from tests.support.recount_check import assert_recounted
+from tests.support.topics import wait_until_flushed
 from tests.support.workers import Deployment, Reply, Worker
 
 EVENTS = 60_000
@@ -30,11 +31,11 @@ BUSY = 3
 """Promises of seconds are for a machine that has nothing else to do; these tests may not depend on that."""
 
 
-def started(deployment: Deployment, seed: int) -> tuple[Feed, Worker]:
+def started(deployment: Deployment, seed: int) -> tuple[LogPublisher, Worker]:
     """A worker at work, and the log that it reads."""
     add_users(deployment, (f"u{n + 1}" for n in range(USERS)))
     worker = Worker(deployment, named=False).wait_ready()
-    return Feed(deployment, made_up(plan(seed), EVENTS), RATE, misroute_every=1_000), worker
+    return LogPublisher(deployment, first_messages(chaos_plan(seed), EVENTS), RATE, misroute_every=1_000), worker
 
 
 def test_a_worker_that_was_thought_dead_spoils_nothing(deployment: Deployment) -> None:
@@ -49,7 +50,7 @@ def test_a_worker_that_was_thought_dead_spoils_nothing(deployment: Deployment) -
         time.sleep(0.1)
     zombie.process.send_signal(signal.SIGCONT)
     feed.wait()
-    check(deployment, [zombie.wait_ready(), second.wait_ready()])
+    assert_recounted(deployment, [zombie.wait_ready(), second.wait_ready()])
 
 
 def test_a_worker_that_is_killed_is_replaced_within_15_s(deployment: Deployment) -> None:
@@ -62,7 +63,7 @@ def test_a_worker_that_is_killed_is_replaced_within_15_s(deployment: Deployment)
         assert time.monotonic() - began < 15 * BUSY, second.last_words()
         time.sleep(0.1)
     feed.wait()
-    check(deployment, [second])
+    assert_recounted(deployment, [second])
 
 
 def test_a_worker_that_leaves_is_replaced_within_3_s(deployment: Deployment) -> None:
@@ -75,7 +76,7 @@ def test_a_worker_that_leaves_is_replaced_within_3_s(deployment: Deployment) -> 
         assert time.monotonic() - began < 3 * BUSY, second.last_words()
         time.sleep(0.05)
     feed.wait()
-    check(deployment, [second])
+    assert_recounted(deployment, [second])
 
 
 def test_a_broker_is_killed_and_comes_back(deployment: Deployment, cluster: Cluster) -> None:
@@ -88,14 +89,14 @@ def test_a_broker_is_killed_and_comes_back(deployment: Deployment, cluster: Clus
         cluster.restart(node)
         cluster.wait_in_sync()
     feed.wait()
-    check(deployment, [worker.wait_ready()])
+    assert_recounted(deployment, [worker.wait_ready()])
 
 
 def test_restored_partitions_answer_while_others_wait(deployment: Deployment, cluster: Cluster) -> None:
     """A worker restores while a broker is away that has the only copy of some: 503 with Retry-After for these alone."""
     here = in_one_copy(deployment, cluster)
     add_users(here, (f"u{n + 1}" for n in range(USERS)))
-    Feed(here, made_up(plan(16), 10_000), 0).wait()
+    LogPublisher(here, first_messages(chaos_plan(16), 10_000), 0).wait()
     with Worker(here).wait_ready():
         wait_until_flushed(here)
     led = leaders(cluster, f"{here.name}-state-changelog"), leaders(cluster, here.name)
@@ -115,7 +116,7 @@ def test_restored_partitions_answer_while_others_wait(deployment: Deployment, cl
     assert "being restored" in worker.not_ready()
     cluster.restart(gone)
     cluster.wait_in_sync()
-    check(here, [worker.wait_ready(120)])
+    assert_recounted(here, [worker.wait_ready(120)])
 
 
 def in_one_copy(deployment: Deployment, cluster: Cluster) -> Deployment:
@@ -173,4 +174,4 @@ def test_all_brokers_are_killed_and_come_back(deployment: Deployment, cluster: C
     cluster.restart(1, 2, 3)
     cluster.wait_in_sync()
     feed.wait()
-    check(deployment, [worker.wait_ready(120)])
+    assert_recounted(deployment, [worker.wait_ready(120)])

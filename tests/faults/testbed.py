@@ -22,9 +22,9 @@ from streams.local.embedded import Embedded
 from streams.settings.load import load
 from tests.faults.network import Network
 from tests.faults.round_audit import Held, hold
+from tests.support.accounts import TOKEN, add_users
 from tests.support.kafka import Cluster
-from tests.support.log_publisher import Feed, yesterday_ms
-from tests.support.recount_check import TOKEN, add_users
+from tests.support.log_publisher import LogPublisher, yesterday_ms
 from tests.support.workers import Deployment, Worker
 
 USERS: Final = 8
@@ -75,7 +75,7 @@ class Stage:
         directory.mkdir(parents=True)
         self.deployment = Deployment(cluster.address, store.url, directory, settings=SETTINGS)
         self._born: dict[Worker, float] = {}
-        self._feed: Feed | None = None
+        self._feed: LogPublisher | None = None
         self._plan = Plan(
             yesterday_ms(), seed=self.chance.randrange(1, 1_000_000), users=USERS, rate_per_s=1.2, chaos=True
         )
@@ -90,7 +90,9 @@ class Stage:
         settings = load(environment)
         asyncio.run(ensure_topics(settings.broker, TopicsSpec.of(settings)))
         add_users(self.deployment, (f"u{n + 1}" for n in range(USERS)))
-        self._feed = Feed(self.deployment, self._noted(simulate(self._plan)), RATE, misroute_every=MISROUTE_EVERY)
+        self._feed = LogPublisher(
+            self.deployment, self._noted(simulate(self._plan)), RATE, misroute_every=MISROUTE_EVERY
+        )
 
     def _noted(self, messages: Iterable[Published]) -> Iterator[Published]:
         for message in messages:
@@ -99,7 +101,7 @@ class Stage:
 
     def publish(self, messages: Iterable[Published]) -> None:
         """Publish something else meanwhile; returns when it is acknowledged."""
-        Feed(self.deployment, messages, 0).wait()
+        LogPublisher(self.deployment, messages, 0).wait()
 
     def last_minutes(self, minutes: int) -> list[Published]:
         """The log's last minutes, by the time of its calls, as they were published."""

@@ -20,9 +20,9 @@ from ecounters.recount.recount import BALANCES, GAUGES
 from ecounters.simulator.world import Plan, Published, simulate
 from streams.access.accounts import Accounts
 from streams.kafka.log_reader import log_reader
+from tests.support.accounts import add_users
 from tests.support.builders import T0_MS, CallScript, Event, call, encoded, event
-from tests.support.log_publisher import Feed, made_up, publish, yesterday_ms
-from tests.support.recount_check import add_users
+from tests.support.log_publisher import LogPublisher, first_messages, publish_messages, yesterday_ms
 from tests.support.workers import ROOT, Deployment, Worker
 
 USERS = 8
@@ -71,7 +71,7 @@ def test_an_audit_of_a_right_worker_finds_nothing_and_says_where(deployment: Dep
     """Of all counters of all users; of two workers, too; of a part of the log; and of every window by itself."""
     add_users(deployment, NAMES)
     with Worker(deployment).wait_ready() as one, Worker(deployment).wait_ready() as other:
-        Feed(deployment, made_up(plan(seed=1), EVENTS), rate=0, misroute_every=500).wait()
+        LogPublisher(deployment, first_messages(plan(seed=1), EVENTS), rate=0, misroute_every=500).wait()
         exit_code, lines, err = audited(deployment, one, other)
         assert exit_code == 0, (lines, err)
         assert len(lines) == 1
@@ -96,7 +96,7 @@ async def compare_ends(deployment: Deployment, at: dict[str, str]) -> None:
 def test_an_audit_of_a_worker_that_counts_otherwise_finds_it(deployment: Deployment) -> None:
     """Its calls are forgotten too soon: each difference has its window, both values and calls; the exit code is 1."""
     add_users(deployment, NAMES)
-    Feed(deployment, made_up(plan(seed=2), EVENTS), rate=0).wait()
+    LogPublisher(deployment, first_messages(plan(seed=2), EVENTS), rate=0).wait()
     with Worker(deployment.with_settings(LINGER_MS=1_000)).wait_ready() as spoilt:
         exit_code, lines, err = audited(deployment, spoilt)
         assert exit_code == 1, (lines, err)
@@ -123,8 +123,8 @@ def test_an_audit_goes_on_with_a_log_that_goes_on(deployment: Deployment) -> Non
     add_users(deployment, NAMES)
     messages, enough = simulate(plan(seed=3)), threading.Event()
     with Worker(deployment).wait_ready() as worker:
-        Feed(deployment, itertools.islice(messages, EVENTS), rate=0).wait()
-        feed = Feed(deployment, itertools.takewhile(lambda _: not enough.is_set(), messages), rate=500)
+        LogPublisher(deployment, itertools.islice(messages, EVENTS), rate=0).wait()
+        feed = LogPublisher(deployment, itertools.takewhile(lambda _: not enough.is_set(), messages), rate=500)
         time.sleep(1)  # so that it is under way
         for options in ((), ("--windows",)):
             exit_code, lines, err = audited(deployment, worker, options=options)
@@ -216,7 +216,7 @@ def since_t0() -> int:
 def publish_all(deployment: Deployment, *given: CallScript | Event) -> None:
     """Events in that order."""
     events = [one for part in given for one in (part.events if isinstance(part, CallScript) else [part])]
-    asyncio.run(publish(deployment, [Published(e["ts"], e.get("userId"), encoded(e)) for e in events], rate=0))
+    asyncio.run(publish_messages(deployment, [Published(e["ts"], e.get("userId"), encoded(e)) for e in events], rate=0))
 
 
 def test_the_calls_behind_a_number_are_listed_with_what_counted_them(deployment: Deployment) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streams.kafka.batches import next_batch
-from tests.support.topic import filled_topic
+from tests.support.topics import filled_topic
 
 RECORDS = 2_000
 LIMIT_S = 30.0

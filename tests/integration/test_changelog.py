@@ -25,7 +25,7 @@ from streams.kafka.publisher import Outgoing
 from streams.kafka.topics import CHANGELOG_CONFIG
 from streams.tools.publish import at_speed, publish
 from tests.bench.events import Rounds, Switch
-from tests.support.recount_check import wait_until_flushed
+from tests.support.topics import wait_until_flushed
 from tests.support.workers import Deployment, Worker
 
 COMPACTED_LIMIT_S: Final = 60.0

@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.protocol.fetch import FetchRequest
 
 from streams.kafka.checksums import check_fetched
-from tests.support.topic import filled_topic
+from tests.support.topics import filled_topic
 
 RECORDS = 50
 HALF = 25

@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from streams.web.paths import SERIES_PATHS
-from tests.integration.test_replies import Now, publish, told_when
-from tests.support.recount_check import TOKEN, add_users
+from tests.support.accounts import TOKEN, add_users
+from tests.support.published_calls import RecentCall, publish_values, wait_for_counter
 from tests.support.stream_listener import Listening
 from tests.support.workers import Deployment, Reply, Worker
 
@@ -63,8 +63,8 @@ def test_page_and_files_may_do_nothing_but_what_they_are_for(worker: Worker) -> 
 
 def test_a_log_in_opens_a_session_that_stream_and_series_take(deployment: Deployment, worker: Worker) -> None:
     """The cookie is the only thing that it gives; after the log-out it is worth nothing."""
-    publish(deployment, "u1", *Now("c1", "u1").started(0, "IBD").values())
-    told_when(worker, "u1", "TC", 1)
+    publish_values(deployment, "u1", *RecentCall("c1", "u1").started(0, "IBD").values())
+    wait_for_counter(worker, "u1", "TC", 1)
     reply = log_in(worker)
     assert (reply.status, reply.json["message"]["userId"]) == (200, "u1")
     assert ZoneInfo(reply.json["message"]["zone"]).key == reply.json["message"]["zone"]

@@ -15,7 +15,9 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from ecounters.events.partitioner import partition_of
-from tests.support.recount_check import TOKEN, add_users, dead_letters, read_topic, wait_until_flushed
+from tests.support.accounts import TOKEN, add_users
+from tests.support.recount_check import dead_letters
+from tests.support.topics import read_topic, wait_until_flushed
 from tests.support.workers import ROOT, Deployment, Worker
 
 Message = tuple[int, bytes | None, bytes | None]

@@ -8,9 +8,10 @@ from typing import Any
 from ecounters.recount.recount import Recount
 from ecounters.simulator.world import Plan
 from streams.web.paths import SERIES_PATHS
+from tests.support.accounts import TOKEN, add_users
 from tests.support.builders import ALL_FIELDS
-from tests.support.log_publisher import Feed, made_up, yesterday_ms
-from tests.support.recount_check import TOKEN, add_users, settled_recounts
+from tests.support.log_publisher import LogPublisher, first_messages, yesterday_ms
+from tests.support.recount_check import settled_recounts
 from tests.support.workers import PATH, Deployment, Worker
 
 DAY_MS = 86_400_000
@@ -37,7 +38,9 @@ def test_filtered_answers_and_series_are_the_recounts(deployment: Deployment) ->
     """Every filter, every user, all Fields; of a series each step, and its range is told in the header."""
     add_users(deployment, USERS)
     with Worker(deployment).wait_ready() as worker:
-        Feed(deployment, made_up(Plan(yesterday_ms(), seed=3, users=len(USERS), rate_per_s=0.5), 12_000), rate=0).wait()
+        LogPublisher(
+            deployment, first_messages(Plan(yesterday_ms(), seed=3, users=len(USERS), rate_per_s=0.5), 12_000), rate=0
+        ).wait()
         by_user = {user: again for again in settled_recounts(deployment) for user in again.users() if user in USERS}
         assert set(by_user) == set(USERS)
         told = [check(worker, by_user[user], user, conditions) for user in USERS for conditions in FILTERS]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-import re
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,13 +21,12 @@ from streams.settings.table import Settings
 from streams.web import responses
 from streams.web import server as serving
 from streams.web.paths import PEER_PATH
-from tests.integration.test_replies import HEADERS, Now, publish, ssid_of, told_when
+from tests.support.accounts import TOKEN, add_users, open_session
 from tests.support.builders import ALL_FIELDS
-from tests.support.recount_check import TOKEN, add_users
+from tests.support.published_calls import RecentCall, publish_values, wait_for_counter
+from tests.support.replies import assert_error
 from tests.support.workers import PATH, Deployment, Reply, Worker
 
-INSIDE = re.compile(rb'Traceback|File "|\.py|streams|aiohttp|Error\(|Exception|0x[0-9a-f]{6}|/tmp|/home', re.IGNORECASE)
-"""What would tell of the inside."""
 GOOD = {"userId": "u1", "token": TOKEN}
 
 
@@ -38,16 +36,6 @@ def worker(deployment: Deployment) -> Iterator[Worker]:
     add_users(deployment, ["u1"])
     with Worker(deployment.with_settings(THROTTLE_PER_MIN=1_000)) as one:
         yield one.wait_ready()
-
-
-def is_error(reply: Reply, status: int, code: int, message: str) -> None:
-    """Hold a reply against the documented form."""
-    assert (reply.status, reply.json["status"], reply.json["code"]) == (status, "error", code)
-    assert list(reply.json) == ["status", "message", "code"]
-    assert re.fullmatch(message, reply.json["message"]), reply.json
-    assert {name: reply.headers.get(name) for name in HEADERS} == HEADERS
-    assert not INSIDE.search(reply.body), reply.body
-    assert not INSIDE.search(repr(reply.headers).encode()), reply.headers
 
 
 def filtered(**condition: object) -> dict[str, Any]:
@@ -89,11 +77,11 @@ def test_every_row_of_the_table_of_errors(deployment: Deployment, worker: Worker
         ({"userId": "u1", "token": "wrong"}, 403, 1015, "Permission denied"),
         ({"userId": "u1"}, 403, 1015, "Permission denied"),
         ({"ssid": "wrong"}, 403, 1015, "Permission denied"),
-        ({"ssid": ssid_of(deployment), "userId": "u2"}, 403, 1015, "Permission denied"),
-        ({"ssid": ssid_of(deployment, agent="ann", logged_in=False)}, 403, 1043, "Agent is not logged in"),
+        ({"ssid": open_session(deployment), "userId": "u2"}, 403, 1015, "Permission denied"),
+        ({"ssid": open_session(deployment, agent="ann", logged_in=False)}, 403, 1043, "Agent is not logged in"),
     ]
     for body, status, code, message in rows:
-        is_error(worker.request("POST", PATH, body), status, code, message)
+        assert_error(worker.request("POST", PATH, body), status, code, message)
     assert worker.ask(GOOD).status == 200
 
 
@@ -103,7 +91,7 @@ def test_what_nobody_foresaw_is_told_by_an_id_alone(deployment: Deployment, work
         redis.hset("ecounters:user:u1", "zone", "No/Where")
         reply = worker.ask(GOOD)
         redis.hset("ecounters:user:u1", "zone", "UTC")
-    is_error(reply, 500, 1032, "Internal server error: error id [0-9a-f]{12}")
+    assert_error(reply, 500, 1032, "Internal server error: error id [0-9a-f]{12}")
     log = worker.log.read_text()
     assert reply.json["message"].split()[-1] in log
     assert "ZoneInfo" in log or "IANA" in log
@@ -117,7 +105,7 @@ def test_without_redis_nobody_new_is_let_in(deployment: Deployment) -> None:
     with Worker(replace(deployment, redis_url=url).with_settings(THROTTLE_PER_MIN=1)).wait_ready() as worker:
         for _ in range(3):
             reply = worker.ask(GOOD)
-            is_error(reply, 503, 1010, "Error in DB connect.*")
+            assert_error(reply, 503, 1010, "Error in DB connect.*")
             assert reply.headers["Retry-After"] == "1"
 
 
@@ -125,17 +113,17 @@ def test_methods_paths_and_preflights(worker: Worker) -> None:
     """405 with Allow, 404 in the same form; what a browser asks before it sends JSON from another site."""
     for method in ("GET", "PUT", "DELETE", "PATCH"):
         reply = worker.request(method, PATH)
-        is_error(reply, 405, 1000, f"{method} is not allowed here: OPTIONS, POST")
+        assert_error(reply, 405, 1000, f"{method} is not allowed here: OPTIONS, POST")
         assert reply.headers["Allow"] == "OPTIONS, POST"
     head = worker.request("HEAD", PATH)
     assert (head.status, head.headers["Allow"], head.body) == (405, "OPTIONS, POST", b"")
     assert worker.request("HEAD", "/healthz").status == 200
-    is_error(worker.request("PUT", "/healthz"), 405, 1000, "PUT is not allowed here: GET, HEAD")
+    assert_error(worker.request("PUT", "/healthz"), 405, 1000, "PUT is not allowed here: GET, HEAD")
     options = worker.request("OPTIONS", "/healthz")
     assert (options.status, options.headers["Allow"]) == (405, "GET, HEAD")
     for path in ("/", "/nowhere", PATH + "/", "/%ff%00", "//", "/..%2f"):
-        is_error(worker.request("POST", path, b"{}"), 404, 1000, "there is nothing at this path")
-    is_error(worker.request("OPTIONS", "/nowhere"), 404, 1000, "there is nothing at this path")
+        assert_error(worker.request("POST", path, b"{}"), 404, 1000, "there is nothing at this path")
+    assert_error(worker.request("OPTIONS", "/nowhere"), 404, 1000, "there is nothing at this path")
     wanted = {
         "Origin": "https://wall.example",
         "Access-Control-Request-Method": "POST",
@@ -182,9 +170,9 @@ def test_what_is_no_http_gets_a_clean_400(worker: Worker) -> None:
         start + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n": "Invalid character in chunk size",
     }
     for sent, why in rows.items():
-        is_error(raw(worker.port, sent), 400, 1000, f"this is no valid HTTP: {why}")
+        assert_error(raw(worker.port, sent), 400, 1000, f"this is no valid HTTP: {why}")
     close = b"Connection: close\r\n"
-    is_error(
+    assert_error(
         raw(worker.port, start + close + b"Expect: tea\r\nContent-Length: 0\r\n\r\n"), 417, 1000, "Expectation Failed"
     )
     with socket.create_connection(("127.0.0.1", worker.port), timeout=5) as gone:
@@ -199,10 +187,10 @@ def test_a_body_is_too_large_however_it_comes(worker: Worker) -> None:
     assert worker.request("POST", PATH, body + b" " * (65_536 - len(body))).status == 200
     large = body + b" " * (65_537 - len(body))
     too_large = "Invalid parameter: the body .*"
-    is_error(worker.request("POST", PATH, large), 413, 1000, too_large)
+    assert_error(worker.request("POST", PATH, large), 413, 1000, too_large)
     chunk = b"%x\r\n%b\r\n" % (1_000, b" " * 1_000)
     start = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
-    is_error(raw(worker.port, start, chunk * 70, b"0\r\n\r\n"), 413, 1000, too_large)
+    assert_error(raw(worker.port, start, chunk * 70, b"0\r\n\r\n"), 413, 1000, too_large)
 
 
 def bomb() -> bytes:
@@ -221,7 +209,7 @@ def test_a_coded_body_is_refused_unread_on_any_path(worker: Worker) -> None:
     assert len(packed) < 2_000
     for method, path in ways:
         refused = worker.request(method, path, packed, {"Content-Encoding": "br"})
-        is_error(refused, 415, 1000, told.format('"br"'))
+        assert_error(refused, 415, 1000, told.format('"br"'))
         assert worker.ask(GOOD).status == 200
     for given, name in {
         "gzip": '"gzip"',
@@ -232,7 +220,7 @@ def test_a_coded_body_is_refused_unread_on_any_path(worker: Worker) -> None:
         "x" * 100: '"x{56}...',
     }.items():
         coded = gzip.compress(body) if "gzip" in given.lower() else body
-        is_error(worker.request("POST", PATH, coded, {"Content-Encoding": given}), 415, 1000, told.format(name))
+        assert_error(worker.request("POST", PATH, coded, {"Content-Encoding": given}), 415, 1000, told.format(name))
     with socket.create_connection(("127.0.0.1", worker.port), timeout=5) as waiting:
         waiting.sendall(
             f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Encoding: br\r\nContent-Length: 9\r\n\r\n".encode()
@@ -293,16 +281,16 @@ def test_guessing_is_slowed_and_locks_nobody_out(deployment: Deployment) -> None
         assert ask(GOOD, "10.0.0.1").status == 200
         for _ in range(3):
             ask.turn += 1  # type: ignore[attr-defined]
-            is_error(ask({"userId": "u1", "token": "guess"}, "10.0.0.2"), 403, 1015, "Permission denied")
+            assert_error(ask({"userId": "u1", "token": "guess"}, "10.0.0.2"), 403, 1015, "Permission denied")
         for address in ("10.0.0.2", "10.0.0.3"):
             refused = ask({"userId": "u1", "token": "guess"}, address)
-            is_error(refused, 429, 1015, r"Permission denied: wrong too often, try again in \d+ s")
+            assert_error(refused, 429, 1015, r"Permission denied: wrong too often, try again in \d+ s")
             assert 50 <= int(refused.headers["Retry-After"]) <= 60
         assert ask({"userId": "u2", "token": TOKEN}, "10.0.0.2").status == 429
         assert ask({"userId": "u2", "token": TOKEN}, "10.0.0.3").status == 200
         assert ask(GOOD, "10.0.0.2").status == 200
-        assert ask({"ssid": ssid_of(deployment)}, "10.0.0.3").status == 200
-        assert ask({"ssid": ssid_of(deployment)}, "10.0.0.2").status == 429
+        assert ask({"ssid": open_session(deployment)}, "10.0.0.3").status == 200
+        assert ask({"ssid": open_session(deployment)}, "10.0.0.2").status == 429
         for at in range(3):  # around the proxy
             assert worker.ask({"userId": f"nobody{at}", "token": "guess"}).status == 403
         assert worker.ask({"userId": "nobody", "token": "guess"}, {"X-Forwarded-For": "127.0.0.1"}).status == 429
@@ -310,10 +298,12 @@ def test_guessing_is_slowed_and_locks_nobody_out(deployment: Deployment) -> None
 
 def test_a_large_answer_is_compressed_where_asked_for(deployment: Deployment, worker: Worker) -> None:
     """The same bytes and ETag; a small one goes out as it always did."""
-    calls = [Now(f"c{at}", "u1").started(0, "IBD", did=f"1555{at:04}").ringing(1).answered(2) for at in range(200)]
-    publish(deployment, "u1", *(value for call in calls for value in call.values()))
+    calls = [
+        RecentCall(f"c{at}", "u1").started(0, "IBD", did=f"1555{at:04}").ringing(1).answered(2) for at in range(200)
+    ]
+    publish_values(deployment, "u1", *(value for call in calls for value in call.values()))
     body = {**GOOD, "Field": list(ALL_FIELDS)}
-    plain = told_when(worker, "u1", "CNC", 200)
+    plain = wait_for_counter(worker, "u1", "CNC", 200)
     plain = worker.ask(body)
     assert len(plain.body) > 4_000
     assert (plain.headers["Vary"], plain.headers.get("Content-Encoding")) == ("Origin, Accept-Encoding", None)

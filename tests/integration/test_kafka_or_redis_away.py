@@ -13,9 +13,9 @@ import pytest
 
 from streams.local.children import Guard
 from streams.local.embedded import Embedded
-from tests.integration.test_replies import Now, publish, ssid_of, told_when
+from tests.support.accounts import TOKEN, add_users, open_session
 from tests.support.builders import encoded
-from tests.support.recount_check import TOKEN, add_users
+from tests.support.published_calls import RecentCall, publish_values, wait_for_counter
 from tests.support.workers import Deployment, Reply, Worker
 
 LIMIT_S = 30.0
@@ -47,8 +47,8 @@ def test_without_kafka_answers_go_on_and_say_that_they_are_incomplete(deployment
     here = replace(deployment, broker=server.broker).with_settings(STALE_AFTER_MS=1_000)
     add_users(here, ["u1"])
     with Worker(here).wait_ready() as worker:
-        publish(here, "u1", *Now("c1", "u1").started(0).values())
-        whole = told_when(worker, "u1", "TC", 1)
+        publish_values(here, "u1", *RecentCall("c1", "u1").started(0).values())
+        whole = wait_for_counter(worker, "u1", "TC", 1)
         assert whole.headers["X-Ecounters-Complete"] == "true"
         os.kill(server.child.pid, signal.SIGSTOP)
         stale = until(lambda: worker.ask(U1), lambda reply: reply.headers["X-Ecounters-Complete"] == "false")
@@ -57,8 +57,8 @@ def test_without_kafka_answers_go_on_and_say_that_they_are_incomplete(deployment
         assert "nothing has been heard of Kafka" in worker.not_ready()
         assert worker.request("GET", "/healthz").status == 200
         os.kill(server.child.pid, signal.SIGCONT)
-        publish(here, "u1", *Now("c2", "u1").started(0).values())
-        told_when(worker, "u1", "TC", 2)
+        publish_values(here, "u1", *RecentCall("c2", "u1").started(0).values())
+        wait_for_counter(worker, "u1", "TC", 2)
         until(lambda: worker.ask(U1), lambda reply: reply.headers["X-Ecounters-Complete"] == "true")
         worker.wait_ready()
 
@@ -67,13 +67,13 @@ def test_redis_is_killed_and_comes_back(deployment: Deployment, server: Embedded
     """Known sessions go on for the cache's time, others get 1010 with Retry-After; counting goes on throughout."""
     here = replace(deployment, redis_url=server.redis_url).with_settings(SESSION_CACHE_S=4)
     add_users(here, ["u1"])
-    session = {"ssid": ssid_of(here)}
+    session = {"ssid": open_session(here)}
     time.sleep(1.5)  # it writes to disk once a second, and a kill loses the rest
     with Worker(here).wait_ready() as worker:
         assert worker.ask(session).status == 200
         known_s = time.monotonic()
         server.kill()
-        publish(here, "u1", *Now("c1", "u1").started(0).values())
+        publish_values(here, "u1", *RecentCall("c1", "u1").started(0).values())
         until(lambda: worker.ask(session), lambda reply: reply.status == 200 and reply.json["message"]["TC"] == 1)
         refused = worker.ask(U1)
         assert (refused.status, refused.json["code"], refused.headers["Retry-After"]) == (503, 1010, "1")
@@ -97,30 +97,33 @@ def test_nothing_sticks_where_nothing_comes(deployment: Deployment) -> None:
     here = deployment.with_settings(MAX_CALL_MS=60_000, SUSPECT_AFTER_MS=58_000)
     add_users(here, ["u1"])
     # Quiet since 55 s when the log ends: suspected 3 s after that, ended after 5.
-    lost, other = Now("lost", "u1").started(0, "IBD"), Now("other", "u1").started(55, "OBD", switchId="s1")
+    lost, other = (
+        RecentCall("lost", "u1").started(0, "IBD"),
+        RecentCall("other", "u1").started(55, "OBD", switchId="s1"),
+    )
     shift = int(time.time() * 1000) - 56_000 - lost.events[0]["ts"]
     for one in (lost, other):
         one.events = [{**event, "ts": event["ts"] + shift} for event in one.events]
     worker = Worker(here).wait_ready()
-    publish(here, "u1", *(encoded(event) for event in lost.events + other.events))
-    told_when(worker, "u1", "LCT", {"IBD": 1, "OBD": 1})
+    publish_values(here, "u1", *(encoded(event) for event in lost.events + other.events))
+    wait_for_counter(worker, "u1", "LCT", {"IBD": 1, "OBD": 1})
     until(lambda: worker.ask(U1), lambda reply: reply.headers["X-Ecounters-Suspected"] == "1")
-    assert told_when(worker, "u1", "CST", {"-1": 1}).json["message"]["LCT"] == {"OBD": 1}
+    assert wait_for_counter(worker, "u1", "CST", {"-1": 1}).json["message"]["LCT"] == {"OBD": 1}
     worker.kill()
     worker = Worker(here, again=worker).wait_ready()
-    told_when(worker, "u1", "CST", {"-1": 1})
+    wait_for_counter(worker, "u1", "CST", {"-1": 1})
     now = int(time.time() * 1000)
     said = {"userId": "u1", "switchId": "s1", "ts": now}
-    publish(here, "u1", encoded({**lost.events[0], "type": "call.heartbeat", "id": "beat", "ts": now}))
-    assert told_when(worker, "u1", "LCT", {"IBD": 1, "OBD": 1}).json["message"]["CST"] == {}
-    publish(here, "u1", encoded({**said, "type": "switch.snapshot", "id": "count", "callIds": []}))
-    told_when(worker, "u1", "CST", {"-3": 1})
-    restarted = Now("third", "u1").started(0, "QC", switchId="s1").events[0] | {"ts": now, "id": "third"}
-    publish(here, "u1", encoded(restarted))
-    told_when(worker, "u1", "LCT", {"IBD": 1, "QC": 1})
-    publish(here, "u1", encoded({**said, "type": "switch.restarted", "id": "boot", "ts": now + 1}))
-    told_when(worker, "u1", "CST", {"-3": 1, "-2": 1})
+    publish_values(here, "u1", encoded({**lost.events[0], "type": "call.heartbeat", "id": "beat", "ts": now}))
+    assert wait_for_counter(worker, "u1", "LCT", {"IBD": 1, "OBD": 1}).json["message"]["CST"] == {}
+    publish_values(here, "u1", encoded({**said, "type": "switch.snapshot", "id": "count", "callIds": []}))
+    wait_for_counter(worker, "u1", "CST", {"-3": 1})
+    restarted = RecentCall("third", "u1").started(0, "QC", switchId="s1").events[0] | {"ts": now, "id": "third"}
+    publish_values(here, "u1", encoded(restarted))
+    wait_for_counter(worker, "u1", "LCT", {"IBD": 1, "QC": 1})
+    publish_values(here, "u1", encoded({**said, "type": "switch.restarted", "id": "boot", "ts": now + 1}))
+    wait_for_counter(worker, "u1", "CST", {"-3": 1, "-2": 1})
     end = {**lost.events[0], "type": "call.ended", "status": 16, "id": "end", "ts": now + 2}
-    publish(here, "u1", encoded(end))
-    assert told_when(worker, "u1", "CST", {"-3": 1, "-2": 1, "16": 1}).json["message"]["LCT"] == {}
+    publish_values(here, "u1", encoded(end))
+    assert wait_for_counter(worker, "u1", "CST", {"-3": 1, "-2": 1, "16": 1}).json["message"]["LCT"] == {}
     worker.kill()

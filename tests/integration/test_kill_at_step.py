@@ -17,9 +17,10 @@ import pytest
 from ecounters.simulator.world import simulate
 from tests.faults.environment_rounds import HOUR_S, ahead_of_time
 from tests.faults.kill_at_step import clock_ahead, through
-from tests.integration.test_exact_after_kills import USERS, check, plan
-from tests.support.log_publisher import Feed, made_up
-from tests.support.recount_check import add_users, dead_letters, differences, settled_recounts, wait_until_flushed
+from tests.support.accounts import add_users
+from tests.support.log_publisher import USERS, LogPublisher, chaos_plan, first_messages
+from tests.support.recount_check import assert_recounted, dead_letters, differences, settled_recounts
+from tests.support.topics import wait_until_flushed
 from tests.support.workers import Deployment, Worker
 
 EVENTS = 20_000
@@ -34,10 +35,10 @@ AT_WORK = (
 """(point, at which passing) of a worker that is let be."""
 
 
-def feed(deployment: Deployment, seed: int) -> Feed:
+def feed(deployment: Deployment, seed: int) -> LogPublisher:
     """A log with chaos on its way, until it is stopped, and users who may ask."""
     add_users(deployment, (f"u{n + 1}" for n in range(USERS)))
-    return Feed(deployment, simulate(plan(seed)), RATE, misroute_every=300)
+    return LogPublisher(deployment, simulate(chaos_plan(seed)), RATE, misroute_every=300)
 
 
 def struck(worker: Worker) -> Worker:
@@ -54,7 +55,7 @@ def test_a_kill_at_any_moment_of_its_work_changes_nothing(deployment: Deployment
         worker.kill()
         worker = struck(Worker(deployment, again=worker, through=through(point, nth)))
     flowing.stop()
-    check(deployment, [worker.wait_ready()])
+    assert_recounted(deployment, [worker.wait_ready()])
 
 
 def test_a_kill_at_any_moment_of_a_rebalance_changes_nothing(deployment: Deployment) -> None:
@@ -75,29 +76,29 @@ def test_a_kill_at_any_moment_of_a_rebalance_changes_nothing(deployment: Deploym
             second = struck(second).wait_ready()
         second.end()
     flowing.stop()
-    check(deployment, [first.wait_ready()])
+    assert_recounted(deployment, [first.wait_ready()])
 
 
 def test_what_comes_again_ahead_or_by_a_wrong_clock_changes_nothing(deployment: Deployment) -> None:
     """The log's last minutes, shuffled; events of the future; a worker whose own clock is five hours ahead."""
     add_users(deployment, (f"u{n + 1}" for n in range(USERS)))
     chance = random.Random(23)
-    messages = made_up(plan(23), EVENTS)
+    messages = first_messages(chaos_plan(23), EVENTS)
     half = EVENTS // 2
     worker = Worker(deployment)
-    Feed(deployment, messages[:half], 0).wait()
+    LogPublisher(deployment, messages[:half], 0).wait()
     since = messages[half].at_ms - 10 * 60_000
     again = [message for message in messages[:half] if message.at_ms >= since]
     chance.shuffle(again)
     worker.wait_ready().kill()
     worker = Worker(deployment, again=worker, through=clock_ahead(5 * HOUR_S)).wait_ready()
-    Feed(deployment, [*again, *ahead_of_time(chance, 100), *messages[half:]], RATE).wait()
+    LogPublisher(deployment, [*again, *ahead_of_time(chance, 100), *messages[half:]], RATE).wait()
     deadline = time.monotonic() + STRUCK_S
     while worker.metric("ecounters_calls_reaped") == 0:  # idle, it takes those that live for silent since long
         assert time.monotonic() < deadline, worker.last_words()
         time.sleep(0.1)
     worker.kill()
-    counted = check(deployment, [Worker(deployment, again=worker).wait_ready()])
+    counted = assert_recounted(deployment, [Worker(deployment, again=worker).wait_ready()])
     assert sum(reason == "clock_ahead" for one in counted for _, reason, _ in one.refused) >= 100
 
 
@@ -105,7 +106,7 @@ def test_a_worker_whose_clock_is_behind_refuses_nothing_for_that(deployment: Dep
     """What is ahead of the time is told by the broker's clock, which all workers and the recount go by."""
     add_users(deployment, (f"u{n + 1}" for n in range(USERS)))
     worker = Worker(deployment, through=clock_ahead(-HOUR_S)).wait_ready()
-    Feed(deployment, ahead_of_time(random.Random(26), 50, of=(0, 4 * 60_000)), RATE).wait()
+    LogPublisher(deployment, ahead_of_time(random.Random(26), 50, of=(0, 4 * 60_000)), RATE).wait()
     counted = settled_recounts(deployment)
     begin = int(time.time() * 1000) - HOUR_S * 1000
     compared, wrong = differences([worker], counted, begin, begin + 2 * HOUR_S * 1000)
@@ -128,23 +129,23 @@ def test_a_worker_that_sleeps_amid_a_transaction_writes_no_more(deployment: Depl
         time.sleep(0.05)
     zombie.kill()
     flowing.stop()
-    check(deployment, [worker.wait_ready()])
+    assert_recounted(deployment, [worker.wait_ready()])
 
 
 def test_what_comes_amid_a_rebalance_is_not_left_lying(deployment: Deployment) -> None:
     """The last event of a partition, with no other after it that would show that it is missing."""
     add_users(deployment, (f"u{n + 1}" for n in range(USERS)))
-    log = simulate(plan(25))
+    log = simulate(chaos_plan(25))
     with Worker(deployment).wait_ready():
         for _ in range(4):
             second = Worker(deployment)
             while second.not_ready():
                 assert second.process.poll() is None, second.last_words()
-                Feed(deployment, islice(log, 8), 0).wait()
+                LogPublisher(deployment, islice(log, 8), 0).wait()
             wait_until_flushed(deployment, QUIET_S)
             leaving = Thread(target=second.end)
             leaving.start()
             while leaving.is_alive():
-                Feed(deployment, islice(log, 8), 0).wait()
+                LogPublisher(deployment, islice(log, 8), 0).wait()
             leaving.join()
             wait_until_flushed(deployment, QUIET_S)

@@ -20,8 +20,10 @@ from ecounters.events.partitioner import partition_of
 from streams.kafka.changelog_writer import ChangelogWriter
 from streams.kafka.open_transactions import open_transactions, until_no_open_transaction
 from streams.kafka.outbox import DeadLetter
-from tests.integration.test_replies import Now, publish, told_when
-from tests.support.recount_check import add_users, dead_letters, recounts, refused, wait_until_flushed
+from tests.support.accounts import add_users
+from tests.support.published_calls import RecentCall, publish_values, wait_for_counter
+from tests.support.recount_check import dead_letters, expected_dead_letters, recounts
+from tests.support.topics import wait_until_flushed
 from tests.support.workers import Deployment, Worker
 
 
@@ -34,24 +36,24 @@ def test_what_was_left_undecided_is_decided_as_the_rest_was(deployment: Deployme
     """
     add_users(deployment, ["u1"])
     with Worker(deployment).wait_ready() as worker:
-        publish(deployment, "u1", *Now("c1", "u1").started(0, "IBD").values())
-        told_when(worker, "u1", "LCT", {"IBD": 1})
+        publish_values(deployment, "u1", *RecentCall("c1", "u1").started(0, "IBD").values())
+        wait_for_counter(worker, "u1", "LCT", {"IBD": 1})
         wait_until_flushed(deployment)
         worker.kill()
-    publish(deployment, "u1", b"no event")
+    publish_values(deployment, "u1", b"no event")
     asyncio.run(leave_undecided(deployment, 1, committed))
     live = 0 if committed == ("changelog",) else 1
     with Worker(deployment, again=worker).wait_ready() as worker:
-        publish(deployment, "u1", *Now("c2", "u1").started(1, "IBD").values(), b"nor this")
-        told_when(worker, "u1", "LCT", {"IBD": live + 1})
+        publish_values(deployment, "u1", *RecentCall("c2", "u1").started(1, "IBD").values(), b"nor this")
+        wait_for_counter(worker, "u1", "LCT", {"IBD": live + 1})
         wait_until_flushed(deployment)
         worker.kill()
     with Worker(deployment, again=worker).wait_ready() as worker:
-        told_when(worker, "u1", "LCT", {"IBD": live + 1})
+        wait_for_counter(worker, "u1", "LCT", {"IBD": live + 1})
     letters = dead_letters(deployment)
     if committed == ("dlq",):  # Kafka has committed it, and its event is refused once more
         letters = letters[1:]
-    assert letters == refused(deployment, recounts(deployment))
+    assert letters == expected_dead_letters(deployment, recounts(deployment))
     assert [letter[1] for letter in letters] == [1, 3]
 
 

@@ -24,8 +24,9 @@ from streams.settings.table import Settings
 from streams.web.documents.openapi import document
 from streams.web.paths import COUNTERS_PATHS, SERIES_PATHS, STREAM_PATHS
 from streams.web.responses import COMMON_HEADERS
-from tests.support.log_publisher import Feed, made_up, yesterday_ms
-from tests.support.recount_check import TOKEN, add_users, wait_until_flushed
+from tests.support.accounts import TOKEN, add_users
+from tests.support.log_publisher import LogPublisher, first_messages, yesterday_ms
+from tests.support.topics import wait_until_flushed
 from tests.support.workers import Deployment, Worker
 
 USER = "u1"
@@ -57,7 +58,7 @@ def worker(broker: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
     asyncio.run(ensure_topics(broker, TopicsSpec.of(load(environment))))
     add_users(deployment, [USER])
     with Worker(deployment) as started:
-        Feed(deployment, made_up(Plan(yesterday_ms(), users=2, rate_per_s=0.1), 5_000), rate=0).wait()
+        LogPublisher(deployment, first_messages(Plan(yesterday_ms(), users=2, rate_per_s=0.1), 5_000), rate=0).wait()
         wait_until_flushed(deployment)
         yield started.wait_ready()
 

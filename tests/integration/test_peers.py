@@ -19,9 +19,10 @@ import pytest
 from ecounters.events.partitioner import partition_of
 from ecounters.simulator.world import Published
 from streams.web.paths import PEER_PATH
+from tests.support.accounts import TOKEN, add_users
 from tests.support.builders import CallScript, encoded
-from tests.support.log_publisher import publish
-from tests.support.recount_check import TOKEN, add_users, wait_until_flushed
+from tests.support.log_publisher import publish_messages
+from tests.support.topics import wait_until_flushed
 from tests.support.workers import PATH, Deployment, Worker
 
 USERS = tuple(f"u{at}" for at in range(8))
@@ -51,7 +52,7 @@ def fill(deployment: Deployment) -> None:
             for event in script.events:
                 value = encoded({**event, "ts": event["ts"] + shift, "id": f"{user}{event['id']}"})
                 messages.append(Published(0, user, value))
-    asyncio.run(publish(deployment, messages, 0))
+    asyncio.run(publish_messages(deployment, messages, 0))
 
 
 def asking(user: str) -> dict[str, Any]:

@@ -22,8 +22,8 @@ from streams.access.accounts import Accounts
 from streams.local.children import Guard
 from streams.local.embedded import Embedded
 from streams.web.push import CHECK_S, STATUS_S
-from tests.integration.test_replies import Now, publish, ssid_of
-from tests.support.recount_check import TOKEN, add_users
+from tests.support.accounts import TOKEN, add_users, open_session
+from tests.support.published_calls import RecentCall, publish_values
 from tests.support.stream_listener import STREAM, Listening
 from tests.support.workers import Deployment, Worker
 
@@ -51,7 +51,7 @@ def in_store(deployment: Deployment, do: Callable[[Accounts], Coroutine[Any, Any
 
 def call(name: str, *, number: str = "1") -> list[bytes]:
     """A live call of u1."""
-    return Now(name, "u1").started(0, "IBD", number=number).ringing(1).values()
+    return RecentCall(name, "u1").started(0, "IBD", number=number).ringing(1).values()
 
 
 def metric_when(worker: Worker, name: str, value: float, limit_s: float = 10) -> None:
@@ -64,7 +64,7 @@ def metric_when(worker: Worker, name: str, value: float, limit_s: float = 10) ->
 
 def test_the_payload_at_once_and_again_when_it_changes(deployment: Deployment, worker: Worker) -> None:
     """The data are the bytes of the POST, the version is the same for the same bytes; a status goes with each."""
-    who, fields = {"ssid": ssid_of(deployment)}, ["UC", "AC"]
+    who, fields = {"ssid": open_session(deployment)}, ["UC", "AC"]
     for path in (STREAM, "/deepcall" + STREAM):
         with Listening(worker, {**who, "Field": "UC,AC"}, path=path) as listening:
             assert listening.response.status == 200
@@ -76,7 +76,7 @@ def test_the_payload_at_once_and_again_when_it_changes(deployment: Deployment, w
             status = listening.until("status").json
             assert first.data.encode() == worker.ask({**who, "Field": fields}).body
             assert set(status) == {"asOf", "lagMs", "complete", "suspected", "range"} and status["complete"] is True
-            publish(deployment, "u1", *call(f"c{path}"))
+            publish_values(deployment, "u1", *call(f"c{path}"))
             second = listening.until()
             reply = worker.ask({**who, "Field": fields})
             assert second.data.encode() == reply.body and second.json["message"]["LCT"] != first.json["message"]["LCT"]
@@ -88,11 +88,11 @@ def test_the_payload_at_once_and_again_when_it_changes(deployment: Deployment, w
 
 def test_changes_come_once_a_second_at_most(deployment: Deployment, worker: Worker) -> None:
     """However fast events come; and the last state comes too."""
-    who = {"ssid": ssid_of(deployment)}
+    who = {"ssid": open_session(deployment)}
 
     def feed() -> None:
         for at in range(25):
-            publish(deployment, "u1", *call(f"c{at}", number=str(at)))
+            publish_values(deployment, "u1", *call(f"c{at}", number=str(at)))
             time.sleep(0.05)
 
     began = time.monotonic()
@@ -113,8 +113,8 @@ def test_changes_come_once_a_second_at_most(deployment: Deployment, worker: Work
 
 def test_a_listener_that_comes_again_gets_what_it_has_not_got(deployment: Deployment, worker: Worker) -> None:
     """The version that it had: nothing but statuses until something changes, from another worker's start too."""
-    who = {"ssid": ssid_of(deployment)}
-    publish(deployment, "u1", *call("c1"))
+    who = {"ssid": open_session(deployment)}
+    publish_values(deployment, "u1", *call("c1"))
     with Listening(worker, who) as listening:
         told = listening.until()
         while told.json["message"]["TC"] != 1:
@@ -125,7 +125,7 @@ def test_a_listener_that_comes_again_gets_what_it_has_not_got(deployment: Deploy
             resumed.until("status"), resumed.until("status")
             assert [one.name for one in resumed.seen] == ["status", "status"]
             assert 0 < resumed.seen[1].at - resumed.seen[0].at < STATUS_S + 2
-            publish(deployment, "u1", *call("c2", number="2"))
+            publish_values(deployment, "u1", *call("c2", number="2"))
             assert resumed.until().json["message"]["TC"] == 2
         with Listening(again, who, {"Last-Event-ID": told.version}) as older:
             assert older.until().json["message"]["TC"] == 2
@@ -133,7 +133,7 @@ def test_a_listener_that_comes_again_gets_what_it_has_not_got(deployment: Deploy
 
 def test_a_comment_comes_every_15_seconds(deployment: Deployment, worker: Worker) -> None:
     """For what is between the two and would cut a silent connection."""
-    with Listening(worker, {"ssid": ssid_of(deployment)}) as listening:
+    with Listening(worker, {"ssid": open_session(deployment)}) as listening:
         began = listening.until().at
         assert 13 < listening.until(":").at - began < 18
 
@@ -173,8 +173,8 @@ def test_a_cookie_that_is_no_text_is_no_session(worker: Worker) -> None:
 
 def test_a_filter_is_taken_as_in_a_post(deployment: Deployment, worker: Worker) -> None:
     """The same bytes for yesterday."""
-    who, dates = {"ssid": ssid_of(deployment)}, [{"field": "date", "value": "yesterday"}]
-    publish(deployment, "u1", *call("c1"))
+    who, dates = {"ssid": open_session(deployment)}, [{"field": "date", "value": "yesterday"}]
+    publish_values(deployment, "u1", *call("c1"))
     with Listening(worker, {**who, "filter": json.dumps(dates)}) as listening:
         assert listening.until().data.encode() == worker.ask({**who, "filter": dates}).body
         assert (
@@ -184,7 +184,7 @@ def test_a_filter_is_taken_as_in_a_post(deployment: Deployment, worker: Worker) 
 
 def test_the_end_of_a_session_is_the_end_of_its_streams(deployment: Deployment, worker: Worker) -> None:
     """Others' go on. The last event is the error that the next request gets."""
-    closed, kept = ssid_of(deployment), ssid_of(deployment)
+    closed, kept = open_session(deployment), open_session(deployment)
     with Listening(worker, {"ssid": closed}) as one, Listening(worker, {"ssid": kept}) as other:
         one.until(), other.until()
         in_store(deployment, lambda accounts: accounts.close_session(closed))
@@ -199,7 +199,7 @@ def test_the_end_of_a_session_is_the_end_of_its_streams(deployment: Deployment, 
 
 def test_a_worker_that_ends_ends_its_streams_at_once(deployment: Deployment, worker: Worker) -> None:
     """In order, and no stream holds up its end; from then on it takes none."""
-    who = {"ssid": ssid_of(deployment)}
+    who = {"ssid": open_session(deployment)}
     with ExitStack() as all_of_them:
         listeners = [all_of_them.enter_context(Listening(worker, who)) for _ in range(20)]
         for one in listeners:
@@ -212,21 +212,21 @@ def test_a_worker_that_ends_ends_its_streams_at_once(deployment: Deployment, wor
 
 def test_listeners_that_leave_are_noticed(deployment: Deployment, worker: Worker) -> None:
     """And the subject that nobody listens to is forgotten."""
-    who = {"ssid": ssid_of(deployment)}
+    who = {"ssid": open_session(deployment)}
     with ExitStack() as all_of_them:
         for one in [all_of_them.enter_context(Listening(worker, who)) for _ in range(5)]:
             one.until()
     metric_when(worker, "ecounters_listeners", 0)
     with Listening(worker, who) as one:
         one.until()
-        publish(deployment, "u1", *call("c1"))
+        publish_values(deployment, "u1", *call("c1"))
         one.until()
 
 
 def test_a_listener_that_does_not_read_is_dropped_and_holds_up_nobody(deployment: Deployment, worker: Worker) -> None:
     """Its versions are skipped, so that nothing piles up for it, and after half a minute it is given up."""
-    publish(deployment, "u1", *(value for at in range(3_000) for value in _with_did(at)))
-    who = {"ssid": ssid_of(deployment)}
+    publish_values(deployment, "u1", *(value for at in range(3_000) for value in _with_did(at)))
+    who = {"ssid": open_session(deployment)}
     with socket.socket() as lazy, Listening(worker, who) as listening:
         lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         lazy.connect(("127.0.0.1", worker.port))
@@ -235,7 +235,7 @@ def test_a_listener_that_does_not_read_is_dropped_and_holds_up_nobody(deployment
         metric_when(worker, "ecounters_listeners", 2)
         deadline = time.monotonic() + 60
         for at in range(10_000):
-            publish(deployment, "u1", *call(f"c{at}", number=str(at)))
+            publish_values(deployment, "u1", *call(f"c{at}", number=str(at)))
             listening.until()
             if worker.metric("ecounters_listeners") == 1:
                 break
@@ -246,17 +246,17 @@ def test_a_listener_that_does_not_read_is_dropped_and_holds_up_nobody(deployment
 
 def _with_did(at: int) -> list[bytes]:
     """A call on a DID of its own: thousands of these make a payload of many KB."""
-    return Now(f"d{at}", "u1").started(0, "IBD", did=f"1555{at:016}").values()
+    return RecentCall(f"d{at}", "u1").started(0, "IBD", did=f"1555{at:016}").values()
 
 
 def test_http_1_0_is_served_without_chunks(deployment: Deployment, worker: Worker) -> None:
     """As nginx speaks to what is behind it, if it is not told otherwise."""
     with socket.create_connection(("127.0.0.1", worker.port), timeout=10) as client:
-        client.sendall(f"GET {STREAM}?ssid={ssid_of(deployment)} HTTP/1.0\r\nHost: x\r\n\r\n".encode())
+        client.sendall(f"GET {STREAM}?ssid={open_session(deployment)} HTTP/1.0\r\nHost: x\r\n\r\n".encode())
         got = b""
         while b"event: status" not in got:
             got += client.recv(65_536)
-        publish(deployment, "u1", *call("c1"))
+        publish_values(deployment, "u1", *call("c1"))
         while got.count(b"\nid: ") < 2:
             assert select.select([client], [], [], 10)[0]
             got += client.recv(65_536)
@@ -272,14 +272,17 @@ def test_a_feed_that_stands_still_is_told(tmp_path: Path) -> None:
         deployment = Deployment(server.broker, server.redis_url, tmp_path, settings={"STALE_AFTER_MS": 500})
         add_users(deployment, ["u1"])
         try:
-            with Worker(deployment).wait_ready() as one, Listening(one, {"ssid": ssid_of(deployment)}) as listening:
+            with (
+                Worker(deployment).wait_ready() as one,
+                Listening(one, {"ssid": open_session(deployment)}) as listening,
+            ):
                 listening.until("status", complete=True)
                 os.kill(server.child.pid, signal.SIGSTOP)
                 began = time.monotonic()
                 assert listening.until("status", complete=False).at - began < 4
                 os.kill(server.child.pid, signal.SIGCONT)
                 listening.until("status", complete=True)
-                publish(deployment, "u1", *call("c1"))
+                publish_values(deployment, "u1", *call("c1"))
                 assert listening.until().json["message"]["TC"] == 1
         finally:
             server.kill()

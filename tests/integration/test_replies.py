@@ -13,18 +13,12 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from ecounters.events.partitioner import partition_of
-from streams.access.accounts import Accounts
-from tests.support.builders import CallScript, encoded
-from tests.support.recount_check import (
-    TOKEN,
-    DeadLetter,
-    add_users,
-    dead_letters,
-    recounts,
-    refused,
-    wait_until_flushed,
-)
-from tests.support.workers import PATH, Deployment, Reply, Worker
+from tests.support.accounts import TOKEN, add_users, open_session
+from tests.support.published_calls import RecentCall, publish_values, wait_for_counter
+from tests.support.recount_check import DeadLetter, dead_letters, expected_dead_letters, recounts
+from tests.support.replies import DOCUMENTED_HEADERS
+from tests.support.topics import wait_until_flushed
+from tests.support.workers import PATH, Deployment, Worker
 
 SAMPLE = (
     b'{"message":{"LCT":{},"RCMPID":{},"RC":0,"LIVR":{},"LDID":{},"cBl":0,"CT":{"CTC":2},"CST":{"3":1,"6":1},'
@@ -32,70 +26,22 @@ SAMPLE = (
     b'"TC":2,"repeatCall":0,"freshCall":2,"CHSR":0,"CNC":2},"status":"success"}'
 )
 SAMPLE_ETAG = 'W/"11a-HFF66YNcSs5WoIJy6+TSUnmUgDk"'
-HEADERS = {
-    "Content-Type": "application/json; charset=utf-8",
-    "Access-Control-Allow-Origin": "*",
-    "Access-Control-Allow-Methods": "POST, GET, OPTIONS, PATCH, DELETE",
-    "Access-Control-Allow-Headers": "X-Requested-With,content-type",
-    "Access-Control-Allow-Credentials": "true",
-    "Vary": "Origin",
-    "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
-}
-
-
-def publish(deployment: Deployment, user: str, *values: bytes | None) -> None:
-    """Publish messages of one user."""
-
-    async def send() -> None:
-        producer = AIOKafkaProducer(bootstrap_servers=deployment.broker, max_request_size=2_000_000)
-        await producer.start()
-        try:
-            for value in values:
-                await producer.send_and_wait(
-                    deployment.name, value, key=user.encode(), partition=partition_of(user, deployment.partitions)
-                )
-        finally:
-            await producer.stop()
-
-    asyncio.run(send())
-
-
-def told_when(worker: Worker, user: str, key: str, value: object) -> Reply:
-    """The answer once a key has that value; it must come soon."""
-    deadline = time.monotonic() + 10
-    while True:
-        reply = worker.ask({"userId": user, "token": TOKEN})
-        if reply.status == 200 and reply.json["message"][key] == value:
-            return reply
-        assert time.monotonic() < deadline, (reply, worker.last_words())
-        time.sleep(0.02)
-
-
-class Now(CallScript):
-    """The events of a call, in seconds from now."""
-
-    def values(self) -> list[bytes]:
-        """As they are published: a test's times begin at noon of a day, these begin now."""
-        shift = int(time.time() * 1000) - 60_000 - min(event["ts"] for event in self.events)
-        return [
-            encoded({**event, "ts": event["ts"] + shift, "id": f"{self.user}{event['id']}"}) for event in self.events
-        ]
 
 
 def test_the_vendors_sample_comes_out_byte_for_byte(deployment: Deployment) -> None:
     """Two click-to-call calls; the second leg of one of them missed; both transferred, from new numbers."""
     add_users(deployment, ["sample"])
-    first = Now("c1", "sample").started(0, "CTC", number="+15550000001").ringing(1, "1").answered(3, "1")
+    first = RecentCall("c1", "sample").started(0, "CTC", number="+15550000001").ringing(1, "1").answered(3, "1")
     first.dialed(4, "2").ringing(5, "2").answered(7, "2").add("call.transferred", 8, to="a2").ended(20, 3)
-    second = Now("c2", "sample").started(1, "CTC", number="+15550000002").ringing(2, "1").answered(4, "1")
+    second = RecentCall("c2", "sample").started(1, "CTC", number="+15550000002").ringing(2, "1").answered(4, "1")
     second.dialed(5, "2").ringing(6, "2").leg_ended(15, "2").add("call.transferred", 16, to="a3").ended(22, 6)
     with Worker(deployment).wait_ready() as worker:
-        publish(deployment, "sample", *first.values(), *second.values())
-        told_when(worker, "sample", "CST", {"3": 1, "6": 1})
+        publish_values(deployment, "sample", *first.values(), *second.values())
+        wait_for_counter(worker, "sample", "CST", {"3": 1, "6": 1})
         for path in (PATH, "/deepcall" + PATH):
             reply = worker.request("POST", path, {"userId": "sample", "token": TOKEN})
             assert (reply.status, reply.body, reply.headers["ETag"]) == (200, SAMPLE, SAMPLE_ETAG)
-            assert {name: reply.headers[name] for name in HEADERS} == HEADERS
+            assert {name: reply.headers[name] for name in DOCUMENTED_HEADERS} == DOCUMENTED_HEADERS
             assert reply.headers["Content-Length"] == "282"
         for tag in (SAMPLE_ETAG, f'"x", {SAMPLE_ETAG}', "*"):
             again = worker.ask({"userId": "sample", "token": TOKEN}, {"If-None-Match": tag})
@@ -111,22 +57,9 @@ def worker(deployment: Deployment) -> Iterator[Worker]:
         yield one.wait_ready()
 
 
-def ssid_of(deployment: Deployment, **options: Any) -> str:
-    """A session of u1."""
-
-    async def open_() -> str:
-        accounts = Accounts.connect(deployment.redis_url)
-        try:
-            return await accounts.open_session("u1", 600, **options)
-        finally:
-            await accounts.close()
-
-    return asyncio.run(open_())
-
-
 def test_who_may_ask_and_who_may_not(deployment: Deployment, worker: Worker) -> None:
     """A session, a user with a token, or both if they agree; all that is wrong is refused in the same words."""
-    ssid = ssid_of(deployment)
+    ssid = open_session(deployment)
     good: list[dict[str, Any]] = [
         {"ssid": ssid},
         {"userId": "u1", "token": TOKEN},
@@ -144,7 +77,7 @@ def test_who_may_ask_and_who_may_not(deployment: Deployment, worker: Worker) -> 
     told = {worker.ask(body).body for body in wrong}
     assert told == {b'{"status":"error","message":"Permission denied","code":1015}'}
     assert {worker.ask(body).status for body in wrong} == {403}
-    out = worker.ask({"ssid": ssid_of(deployment, agent="ann", logged_in=False)})
+    out = worker.ask({"ssid": open_session(deployment, agent="ann", logged_in=False)})
     assert (out.status, out.json) == (403, {"status": "error", "message": "Agent is not logged in", "code": 1043})
 
 
@@ -169,14 +102,14 @@ def test_a_request_that_is_wrong_is_told_what_and_where(
     reply = worker.request("POST", PATH, body)
     assert (reply.status, reply.json["status"], reply.json["code"]) == (status, "error", code)
     assert reply.json["message"].startswith(begins)
-    assert {name: reply.headers[name] for name in HEADERS} == HEADERS
+    assert {name: reply.headers[name] for name in DOCUMENTED_HEADERS} == DOCUMENTED_HEADERS
 
 
 def test_methods_and_paths(worker: Worker) -> None:
     """OPTIONS is answered, other methods are refused with Allow, unknown paths in the same JSON form."""
     options = worker.request("OPTIONS", PATH)
     assert (options.status, options.body) == (204, b"")
-    assert options.headers["Access-Control-Allow-Methods"] == HEADERS["Access-Control-Allow-Methods"]
+    assert options.headers["Access-Control-Allow-Methods"] == DOCUMENTED_HEADERS["Access-Control-Allow-Methods"]
     wrong = worker.request("GET", PATH)
     assert (wrong.status, wrong.headers["Allow"], wrong.json["status"]) == (405, "OPTIONS, POST", "error")
     missing = worker.request("GET", "/nowhere")
@@ -186,9 +119,9 @@ def test_methods_and_paths(worker: Worker) -> None:
 
 def test_bad_messages_are_dead_lettered_and_change_nothing(deployment: Deployment, worker: Worker) -> None:
     """Not JSON, of wrong or unknown types, empty, too large, ahead, late: each byte for byte with its reason."""
-    call = Now("c1", "u1").started(0, "IBD", did="1555").ringing(1).answered(2)
-    publish(deployment, "u1", *call.values())
-    before = told_when(worker, "u1", "CNC", 1).body
+    call = RecentCall("c1", "u1").started(0, "IBD", did="1555").ringing(1).answered(2)
+    publish_values(deployment, "u1", *call.values())
+    before = wait_for_counter(worker, "u1", "CNC", 1).body
     now = int(time.time() * 1000)
 
     def event(**fields: object) -> bytes:
@@ -212,11 +145,11 @@ def test_bad_messages_are_dead_lettered_and_change_nothing(deployment: Deploymen
         event(did="x" * 66_000): ("too_large", ""),
         event(did="x" * 200): ("too_long", "did"),
     }
-    publish(deployment, "u1", *bad)
+    publish_values(deployment, "u1", *bad)
     wait_until_flushed(deployment)
     counted = recounts(deployment)
     letters = dead_letters(deployment)
-    assert letters == refused(deployment, counted)
+    assert letters == expected_dead_letters(deployment, counted)
     assert [_told(letter) for letter in letters] == [(value, *why) for value, why in bad.items()]
     assert worker.metric("ecounters_events_refused_total") == len(bad)
     assert worker.ask({"userId": "u1", "token": TOKEN}).body == before
@@ -225,7 +158,7 @@ def test_bad_messages_are_dead_lettered_and_change_nothing(deployment: Deploymen
 @pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
 def test_what_a_producer_compressed_is_counted(deployment: Deployment, worker: Worker, codec: str) -> None:
     """Producers choose how they compress, and a batch that could not be unpacked would end the worker."""
-    calls = [Now(f"c{at}", "u1").started(0, "IBD", did="1555").ringing(1).answered(2) for at in range(20)]
+    calls = [RecentCall(f"c{at}", "u1").started(0, "IBD", did="1555").ringing(1).answered(2) for at in range(20)]
 
     async def send() -> None:
         # One batch of all: of a single small message aiokafka would leave it at the plain bytes.
@@ -237,9 +170,11 @@ def test_what_a_producer_compressed_is_counted(deployment: Deployment, worker: W
                 await producer.send(deployment.name, value, key=b"u1", partition=where)
 
     asyncio.run(send())
-    told_when(worker, "u1", "CNC", 20)
-    publish(deployment, "u1", *Now("c20", "u1").started(0, "IBD", did="1555").ringing(1).answered(2).values())
-    told_when(worker, "u1", "CNC", 21)
+    wait_for_counter(worker, "u1", "CNC", 20)
+    publish_values(
+        deployment, "u1", *RecentCall("c20", "u1").started(0, "IBD", did="1555").ringing(1).answered(2).values()
+    )
+    wait_for_counter(worker, "u1", "CNC", 21)
 
 
 def _told(letter: DeadLetter) -> tuple[bytes | None, str, str]:

@@ -10,7 +10,7 @@ from ecounters.query.request import Query
 from streams.access.sessions import Sessions
 from streams.access.throttle import Throttle, ThrottledLogin
 from streams.settings.table import Settings
-from tests.support.recount_check import TOKEN, add_users
+from tests.support.accounts import TOKEN, add_users
 from tests.support.workers import Deployment
 
 LIMIT = 5

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from ecounters.simulator.world import Published
-from tests.integration.test_exact_after_kills import USERS, check
+from tests.support.accounts import add_users
 from tests.support.builders import T0_MS, CallScript, call, encoded, event
-from tests.support.log_publisher import Feed, yesterday_ms
-from tests.support.recount_check import add_users
+from tests.support.log_publisher import USERS, LogPublisher, yesterday_ms
+from tests.support.recount_check import assert_recounted
 from tests.support.workers import Deployment, Worker
 
 HOUR_S = 3_600
@@ -24,6 +24,6 @@ def test_a_log_may_end_seconds_before_a_calls_time_limit(deployment: Deployment,
     events = [one for script in silent for one in script.events]
     events += [event("balance.updated", begin_s + limit_s - 1, user, balance=1) for user in users]
     with Worker(deployment).wait_ready() as worker:
-        Feed(deployment, [Published(one["ts"], one["userId"], encoded(one)) for one in events], rate=0).wait()
-        counted = check(deployment, [worker])
+        LogPublisher(deployment, [Published(one["ts"], one["userId"], encoded(one)) for one in events], rate=0).wait()
+        counted = assert_recounted(deployment, [worker])
     assert sum(len(one.users()) for one in counted) == USERS

@@ -9,7 +9,7 @@ from typing import Final, ParamSpec, TypeVar
 
 from playwright.sync_api import ConsoleMessage, Page, Request, expect
 
-from tests.support.recount_check import TOKEN
+from tests.support.accounts import TOKEN
 from tests.support.workers import Worker
 
 P = ParamSpec("P")

@@ -27,12 +27,22 @@ def yesterday_ms() -> int:
     return int((today - timedelta(days=1)).timestamp() * 1000)
 
 
-def made_up(plan: Plan, events: int) -> list[Published]:
+USERS: Final = 12
+
+
+def chaos_plan(seed: int) -> Plan:
+    """About ten events a second of log time, so that calls are reaped and switches restart in a log of hours."""
+    return Plan(yesterday_ms(), seed=seed, users=USERS, rate_per_s=1.2, chaos=True)
+
+
+def first_messages(chaos_plan: Plan, events: int) -> list[Published]:
     """The first so many messages of a plan."""
-    return list(itertools.islice(simulate(plan), events))
+    return list(itertools.islice(simulate(chaos_plan), events))
 
 
-async def publish(deployment: Deployment, messages: Iterable[Published], rate: float, misroute_every: int = 0) -> None:
+async def publish_messages(
+    deployment: Deployment, messages: Iterable[Published], rate: float, misroute_every: int = 0
+) -> None:
     """Publish messages to their partitions, so many a second (0: flat out); every n-th to a wrong partition."""
     producer = AIOKafkaProducer(
         bootstrap_servers=deployment.broker,
@@ -73,7 +83,7 @@ def _routed(
         yield where, message.user_id.encode(), message.value
 
 
-class Feed:
+class LogPublisher:
     """A log that is published in the background: ``with Feed(...) as feed: ...; feed.wait()``."""
 
     def __init__(
@@ -91,7 +101,7 @@ class Feed:
 
     def _run(self, deployment: Deployment, messages: Iterable[Published], rate: float, misroute_every: int) -> None:
         try:
-            asyncio.run(publish(deployment, messages, rate, misroute_every))
+            asyncio.run(publish_messages(deployment, messages, rate, misroute_every))
         except BaseException as error:
             self._error = error
 

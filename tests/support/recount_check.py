@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
-
+from ecounters.counters.definitions import FIELDS, PAYLOAD
 from ecounters.recount.recount import Recount
 from ecounters.simulator.world import Published
-from streams.access.accounts import Accounts
-from streams.kafka.topics import count_partitions
+from tests.support.accounts import TOKEN
 from tests.support.builders import ALL_FIELDS, encoded, event
-from tests.support.log_publisher import Feed
+from tests.support.log_publisher import USERS, LogPublisher, yesterday_ms
+from tests.support.topics import CAUGHT_UP_LIMIT_S, read_topic, wait_until_flushed
 from tests.support.workers import Deployment, Reply, Worker
 
-TOKEN: Final = "a-token-for-tests"
-CAUGHT_UP_LIMIT_S: Final = 90.0
+DAY_MS: Final = 86_400_000
+KEYS: Final = len(PAYLOAD) + len(FIELDS - {"TC", "MC"})
 ASKED_WITHIN_MS: Final = 600_000
 """A test asks the workers within this time (ms) after the log's last event. No call reaches a time limit meanwhile."""
 SEARCH_STEP_MS: Final = 60_000
@@ -28,53 +25,6 @@ SEARCH_STEP_MS: Final = 60_000
 Row = tuple[int, int, bytes | None]
 DeadLetter = tuple[int, int, str, str, bytes | None]
 """(partition, offset, reason, field, the message) of a refused event."""
-
-
-async def read_topic(broker: str, topic: str, isolation: str = "read_uncommitted") -> dict[int, list[Any]]:
-    """All records of a topic, by partition."""
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=broker, enable_auto_commit=False, isolation_level=isolation, auto_offset_reset="earliest"
-    )
-    await consumer.start()
-    try:
-        partitions = [TopicPartition(topic, at) for at in range(await count_partitions(broker, topic))]
-        consumer.assign(partitions)
-        await consumer.seek_to_beginning(*partitions)
-        ends = await consumer.end_offsets(partitions)
-        found: dict[int, list[Any]] = {tp.partition: [] for tp in partitions}
-        for tp in partitions:
-            while await consumer.position(tp) < ends[tp]:
-                for records in (await consumer.getmany(tp, timeout_ms=500)).values():
-                    found[tp.partition] += [r for r in records if r.offset < ends[tp]]
-        return found
-    finally:
-        await consumer.stop()
-
-
-def wait_until_flushed(deployment: Deployment, limit_s: float = CAUGHT_UP_LIMIT_S) -> None:
-    """Until all that is in the log has been flushed and committed, what was sent on to other partitions included."""
-
-    async def wait() -> None:
-        admin = AIOKafkaAdminClient(bootstrap_servers=deployment.broker)
-        consumer = AIOKafkaConsumer(bootstrap_servers=deployment.broker)
-        await admin.start()
-        await consumer.start()
-        try:
-            partitions = [TopicPartition(deployment.name, at) for at in range(deployment.partitions)]
-            deadline = time.monotonic() + limit_s
-            while True:
-                committed = await admin.list_consumer_group_offsets(deployment.name)
-                ends = await consumer.end_offsets(partitions)
-                left = {tp.partition: end - getattr(committed.get(tp), "offset", 0) for tp, end in ends.items() if end}
-                if not any(left.values()):
-                    return
-                assert time.monotonic() < deadline, f"not flushed after {limit_s} s: {left}"
-                await asyncio.sleep(0.1)
-        finally:
-            await consumer.stop()
-            await admin.close()
-
-    asyncio.run(wait())
 
 
 def recounts(deployment: Deployment) -> list[Recount]:
@@ -114,38 +64,14 @@ def settled_recounts(deployment: Deployment) -> list[Recount]:
     while not all(is_quiet(one, at_ms, at_ms + ASKED_WITHIN_MS) for one in counted):
         at_ms += SEARCH_STEP_MS
     restarted = event("switch.restarted", 0, None, ts=at_ms, switchId="has-no-calls")
-    Feed(deployment, [Published(at_ms, None, encoded(restarted))], rate=0).wait()
+    LogPublisher(deployment, [Published(at_ms, None, encoded(restarted))], rate=0).wait()
     wait_until_flushed(deployment)
     counted = recounts(deployment)
     assert all(one.watermark == at_ms for one in counted)
     return counted
 
 
-def noon_zone() -> str:
-    """A zone in which it is about noon: no test's today ends while it runs."""
-    west = datetime.now(UTC).hour - 12
-    return f"Etc/GMT{west:+d}"
-
-
-def add_users(deployment: Deployment, users: Iterable[str]) -> None:
-    """Let these users ask, with TOKEN."""
-
-    async def add() -> None:
-        accounts = Accounts.connect(deployment.redis_url)
-        try:
-            known = {one.user_id for one in await accounts.list_users()}
-            for user in users:
-                if user not in known:
-                    await accounts.add_user(user, noon_zone(), TOKEN)
-                else:
-                    await accounts.new_token(user, TOKEN)
-        finally:
-            await accounts.close()
-
-    asyncio.run(add())
-
-
-def ask_any(workers: Sequence[Worker], user: str, begin_ms: int, end_ms: int) -> Reply:
+def ask_until_complete(workers: Sequence[Worker], user: str, begin_ms: int, end_ms: int) -> Reply:
     """The answer of the worker that has the user's partition, complete and not behind, within a time limit."""
     body = {
         "userId": user,
@@ -178,7 +104,7 @@ def differences(
     for recount in counted:
         for user in recount.users():
             expected = recount.answer(user, begin_ms, end_ms, ALL_FIELDS)
-            reply = ask_any(workers, user, begin_ms, end_ms)
+            reply = ask_until_complete(workers, user, begin_ms, end_ms)
             asked_after_ms = recount.clock_at(int(time.time() * 1000)) - recount.watermark
             assert asked_after_ms <= ASKED_WITHIN_MS, f"asked {asked_after_ms} ms after the log's last event"
             told: Mapping[str, Any] = reply.json["message"]
@@ -206,7 +132,7 @@ def dead_letters(deployment: Deployment) -> list[DeadLetter]:
     return sorted(found, key=lambda letter: letter[:2])
 
 
-def refused(deployment: Deployment, counted: Sequence[Recount]) -> list[DeadLetter]:
+def expected_dead_letters(deployment: Deployment, counted: Sequence[Recount]) -> list[DeadLetter]:
     """What the dead-letter topic should hold."""
     log = asyncio.run(read_topic(deployment.broker, deployment.name))
     values = {(p, record.offset): record.value for p, records in log.items() for record in records}
@@ -215,3 +141,14 @@ def refused(deployment: Deployment, counted: Sequence[Recount]) -> list[DeadLett
         for recount in counted
         for offset, reason, name in recount.refused
     )
+
+
+def assert_recounted(deployment: Deployment, workers: list[Worker]) -> list[Recount]:
+    """Every counter of every user, and every dead letter, is the recount's; which is given back."""
+    counted = settled_recounts(deployment)
+    begin = yesterday_ms()
+    compared, wrong = differences(workers, counted, begin, begin + DAY_MS)
+    assert not wrong, "\n".join([*wrong[:50], *(worker.last_words() for worker in workers)])
+    assert compared == USERS * KEYS
+    assert dead_letters(deployment) == expected_dead_letters(deployment, counted)
+    return counted

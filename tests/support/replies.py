@@ -1,0 +1,32 @@
+"""The documented form of HTTP replies."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from tests.support.workers import Reply
+
+DOCUMENTED_HEADERS: Final = {
+    "Content-Type": "application/json; charset=utf-8",
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "POST, GET, OPTIONS, PATCH, DELETE",
+    "Access-Control-Allow-Headers": "X-Requested-With,content-type",
+    "Access-Control-Allow-Credentials": "true",
+    "Vary": "Origin",
+    "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
+}
+INTERNALS: Final = re.compile(
+    rb'Traceback|File "|\.py|streams|aiohttp|Error\(|Exception|0x[0-9a-f]{6}|/tmp|/home', re.IGNORECASE
+)
+"""What would tell of the inside."""
+
+
+def assert_error(reply: Reply, status: int, code: int, message: str) -> None:
+    """Hold a reply against the documented form."""
+    assert (reply.status, reply.json["status"], reply.json["code"]) == (status, "error", code)
+    assert list(reply.json) == ["status", "message", "code"]
+    assert re.fullmatch(message, reply.json["message"]), reply.json
+    assert {name: reply.headers.get(name) for name in DOCUMENTED_HEADERS} == DOCUMENTED_HEADERS
+    assert not INTERNALS.search(reply.body), reply.body
+    assert not INTERNALS.search(repr(reply.headers).encode()), reply.headers
