@@ -1,18 +1,12 @@
-"""Style that is kept by a test: a domain without input, output or clock, sizes, and a README that knows everything."""
+"""Style that is kept by a test: a domain without input, output or clock, and sizes."""
 
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import click
 import pytest
-
-from streams.cli import cli
-from streams.settings.table import SETTINGS
-from tests.support.readme import rendered
 
 ROOT = Path(__file__).parent.parent
 FILE_LINES_MAX = 350
@@ -147,36 +141,3 @@ def test_the_checks_see_what_they_are_for() -> None:
     assert across(recount, ast.parse("from ecounters.recount.parse import x\nimport json")) == []
     assert long_functions(ast.parse("def f():\n" + "    x = 1\n" * 50)) == ["f: 51 lines"]
     assert not long_functions(ast.parse("def f():\n" + "    x = 1\n" * 49))
-
-
-def readme() -> str:
-    """The README's text."""
-    return (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-def commands(group: click.Group, prefix: str = "ecounters") -> Iterator[str]:
-    """All commands as they are typed."""
-    context = click.Context(group)
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        if isinstance(command, click.Group):
-            yield from commands(command, f"{prefix} {name}")
-        else:
-            yield f"{prefix} {name}"
-
-
-@pytest.mark.parametrize("name", [row.env for row in SETTINGS])
-def test_the_readme_names_every_setting(name: str) -> None:
-    """A setting that is not in the README is not known to exist."""
-    assert re.search(rf"\b{name}\b", readme()), f"README.md does not say what {name} is"
-
-
-@pytest.mark.parametrize("name", list(commands(cli)))
-def test_the_readme_names_every_command(name: str) -> None:
-    """So it is with commands."""
-    assert re.search(rf"\b{name}\b", readme()), f"README.md does not say what `{name}` does"
-
-
-def test_the_readmes_tables_are_those_of_the_code() -> None:
-    """Counters, events, errors, settings and metrics: `python -m tests.support.readme` writes them."""
-    assert readme() == rendered(readme())
