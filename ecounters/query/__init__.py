@@ -1,1 +1,3 @@
-"""What a request asks for: the body, the filter, the range of dates."""
+"""From the body of a request to a Query: its parameters (``request``), conditions on calls (``conditions``) and on the
+date (``dates``). Nothing here reads counts or knows accounts.
+"""

@@ -1,7 +1,11 @@
-"""What a filter says of calls beside the date: its conditions -> a tree -> one function dims -> whether they count.
+"""Conditions of a filter on a call's dimensions: JSON -> a tree of conditions -> one function of Dims.
 
-A live call has no status, so that ``eq`` and ``in`` of one never hold for it, and ``ne`` and ``nin`` always do. The
-campaign or DID "" is that of the calls without one.
+    dates, where = read_filter([{"field": "did", "value": "1800"}, {"field": "date", "value": "today"}])
+    predicate = where.to_predicate()         # None in place of `where`: the filter is on the date alone
+    predicate(("IBD", "", "1800", 16))       # True: calls with these dimensions count
+
+A live call has no status: "eq" and "in" of a status never hold for it, "ne" and "nin" always do. The campaign or DID ""
+means the calls without one. Conditions on the date are in ``dates``.
 """
 
 from __future__ import annotations
@@ -18,186 +22,210 @@ from ecounters.text import shown
 from ecounters.windows.cell import CAMPAIGN, DID, STATUS, TYPE, Dims
 
 CONDITIONS_MAX: Final = 32
-"""Of a filter, with all that are inside of others."""
+"""The most conditions of a filter, nested ones and each "and", "or", "not" counted: each one costs time per cell."""
 VALUES_MAX: Final = 1_000
+"""The most values in all conditions of a filter together."""
 DEPTH_MAX: Final = 8
-"""So many and, or, not may be around a condition."""
+"""The most "and", "or", "not" around a condition."""
 
 Predicate = Callable[[Dims], bool]
 
 
+# -------------------------------------------------------------------------------------------------- the tree
+
+
 @dataclass(frozen=True, slots=True)
 class OneOf:
-    """The dimension at that place of Dims has one of these values or, ``negated``, none of them."""
+    """The dimension has one of the values or, if ``negated``, none of them. ``dimension``: its index in Dims."""
 
-    at: int
+    dimension: int
     values: frozenset[str | int]
     negated: bool = False
 
     def to_predicate(self) -> Predicate:
-        """The function of this condition."""
-        at, values = self.at, self.values
+        """The function Dims -> whether the condition holds."""
+        dimension, values = self.dimension, self.values
         if self.negated:
-            return lambda dims: dims[at] not in values
-        return lambda dims: dims[at] in values
+            return lambda dims: dims[dimension] not in values
+        return lambda dims: dims[dimension] in values
 
 
 @dataclass(frozen=True, slots=True)
 class AllOf:
-    """All of these hold."""
+    """Each of the conditions holds: "and", and the list of a filter itself."""
 
-    parts: tuple[Where, ...]
+    conditions: tuple[Where, ...]
 
     def to_predicate(self) -> Predicate:
-        """The function of all."""
-        holds = [part.to_predicate() for part in self.parts]
-        return lambda dims: all(one(dims) for one in holds)
+        """The function Dims -> whether all conditions hold."""
+        predicates = [condition.to_predicate() for condition in self.conditions]
+        return lambda dims: all(predicate(dims) for predicate in predicates)
 
 
 @dataclass(frozen=True, slots=True)
 class AnyOf:
-    """At least one of these holds."""
+    """At least one of the conditions holds: "or"."""
 
-    parts: tuple[Where, ...]
+    conditions: tuple[Where, ...]
 
     def to_predicate(self) -> Predicate:
-        """The function of any."""
-        holds = [part.to_predicate() for part in self.parts]
-        return lambda dims: any(one(dims) for one in holds)
+        """The function Dims -> whether any condition holds."""
+        predicates = [condition.to_predicate() for condition in self.conditions]
+        return lambda dims: any(predicate(dims) for predicate in predicates)
 
 
 @dataclass(frozen=True, slots=True)
 class Not:
-    """This does not hold."""
+    """The condition does not hold: "not"."""
 
-    part: Where
+    condition: Where
 
     def to_predicate(self) -> Predicate:
-        """The function of the opposite."""
-        part = self.part.to_predicate()
-        return lambda dims: not part(dims)
+        """The function Dims -> whether the condition fails."""
+        predicate = self.condition.to_predicate()
+        return lambda dims: not predicate(dims)
 
 
 Where = OneOf | AllOf | AnyOf | Not
+"""A tree of conditions on the dimensions of a call."""
 
 
-def read_filter(given: list[Any]) -> tuple[tuple[DateCondition, ...], Where | None]:
-    """(the conditions on the date, all the others as one), or Refused, whose text begins with the place."""
+# ------------------------------------------------------------------------------------------------- reading
+
+
+def read_filter(conditions: list[Any]) -> tuple[tuple[DateCondition, ...], Where | None]:
+    """(conditions on the date, all others joined by "and", or None without others) of the ``filter`` of a request.
+
+    Raises RequestRefused (1000 for a wrong value, 1001 for a wrong JSON type). Its text begins with the path of what is
+    wrong, as "filter[1].or[0].value", or with "filter" where there is too much of something.
+    """
     reader = _Reader()
-    parts = [part for at, one in enumerate(given) if (part := reader.read(one, f"filter[{at}]", 0)) is not None]
-    return tuple(reader.dates), AllOf(tuple(parts)) if len(parts) > 1 else parts[0] if parts else None
+    read = [reader.read(condition, f"filter[{index}]", 0) for index, condition in enumerate(conditions)]
+    others = tuple(condition for condition in read if condition is not None)
+    if len(others) > 1:
+        return tuple(reader.dates), AllOf(others)
+    return tuple(reader.dates), others[0] if others else None
 
 
 class _Reader:
-    """Reads one filter, and counts what is in it."""
+    """Reads the conditions of one filter; collects those on the date, counts conditions and values for the limits."""
 
     def __init__(self) -> None:
         self.dates: list[DateCondition] = []
         self._conditions = 0
         self._values = 0
 
-    def read(self, given: Any, place: str, depth: int) -> Where | None:
-        """One condition with what is inside of it; None for one on the date."""
+    def read(self, condition: Any, path: str, depth: int) -> Where | None:
+        """One condition with those nested in it; None for one on the date, which is added to ``dates``.
+
+        ``depth``: how many "and", "or", "not" are around it. Raises RequestRefused.
+        """
         self._conditions += 1
         if self._conditions > CONDITIONS_MAX:
             raise RequestRefused(INVALID_PARAMETER, f"filter has more than {CONDITIONS_MAX} conditions")
         if depth > DEPTH_MAX:
-            raise RequestRefused(INVALID_PARAMETER, f"{place} is inside of more than {DEPTH_MAX} and, or, not")
-        if type(given) is not dict:
-            raise RequestRefused(INVALID_TYPE, f"{place} must be an object")
-        word = next((word for word in ("and", "or", "not") if word in given), None)
+            raise RequestRefused(INVALID_PARAMETER, f"{path} is inside of more than {DEPTH_MAX} and, or, not")
+        if type(condition) is not dict:
+            raise RequestRefused(INVALID_TYPE, f"{path} must be an object")
+        word = next((word for word in ("and", "or", "not") if word in condition), None)
         allowed = (word,) if word is not None else ("field", "op", "value")
-        for name in given:
+        for name in condition:
             if name not in allowed:
-                raise RequestRefused(INVALID_PARAMETER, f"{place} has an unknown part {shown(name)}")
+                raise RequestRefused(INVALID_PARAMETER, f"{path} has an unknown part {shown(name)}")
         if word == "not":
-            part = self.read(given[word], f"{place}.not", depth + 1)
-            return None if part is None else Not(part)
+            inner = self.read(condition[word], f"{path}.not", depth + 1)
+            return None if inner is None else Not(inner)
         if word is not None:
-            return self._several(word, given[word], f"{place}.{word}", depth + 1)
-        if "field" not in given or "value" not in given:
-            raise RequestRefused(INVALID_PARAMETER, f"{place} needs field and value, or one of and, or, not")
-        self._values += len(given["value"]) if type(given["value"]) is list else 1
+            return self._read_list(word, condition[word], f"{path}.{word}", depth + 1)
+        return self._read_leaf(condition, path, depth)
+
+    def _read_list(self, word: str, conditions: Any, path: str, depth: int) -> Where:
+        """The conditions in an "and" or "or"."""
+        if type(conditions) is not list:
+            raise RequestRefused(INVALID_TYPE, f"{path} must be an array")
+        if not conditions:
+            raise RequestRefused(INVALID_PARAMETER, f"{path} is empty")
+        read = [self.read(condition, f"{path}[{index}]", depth) for index, condition in enumerate(conditions)]
+        inner = tuple(condition for condition in read if condition is not None)
+        return AllOf(inner) if word == "and" else AnyOf(inner)
+
+    def _read_leaf(self, condition: dict[str, Any], path: str, depth: int) -> Where | None:
+        """A condition with a field and a value; None for one on the date."""
+        if "field" not in condition or "value" not in condition:
+            raise RequestRefused(INVALID_PARAMETER, f"{path} needs field and value, or one of and, or, not")
+        self._values += len(condition["value"]) if type(condition["value"]) is list else 1
         if self._values > VALUES_MAX:
             raise RequestRefused(
-                INVALID_PARAMETER, f"{place}.value: the filter has more than {VALUES_MAX} values in all"
+                INVALID_PARAMETER, f"{path}.value: the filter has more than {VALUES_MAX} values in all"
             )
-        if given["field"] != "date":
-            return _condition(given, place)
+        if condition["field"] != "date":
+            return _one_of(condition, path)
         if depth:
-            raise RequestRefused(INVALID_PARAMETER, f"{place}.field: date can't be inside of and, or, not")
-        self.dates.append(read_date(given, place))
+            raise RequestRefused(INVALID_PARAMETER, f"{path}.field: date can't be inside of and, or, not")
+        self.dates.append(read_date(condition, path))
         return None
-
-    def _several(self, word: str, given: Any, place: str, depth: int) -> Where:
-        if type(given) is not list:
-            raise RequestRefused(INVALID_TYPE, f"{place} must be an array")
-        if not given:
-            raise RequestRefused(INVALID_PARAMETER, f"{place} is empty")
-        found = [self.read(one, f"{place}[{at}]", depth) for at, one in enumerate(given)]
-        parts = tuple(part for part in found if part is not None)
-        return AllOf(parts) if word == "and" else AnyOf(parts)
 
 
 VALUE_OPS: Final = {"eq": False, "ne": True, "in": False, "nin": True}
-"""op -> whether it is the opposite."""
+"""op -> whether it is negated. "in" and "nin" take an array of values, the others take a single value."""
 
 
-def _condition(given: dict[str, Any], place: str) -> OneOf:
-    field, value = given["field"], given["value"]
-    dimension = DIMENSIONS.get(field) if type(field) is str else None
-    if dimension is None:
+def _one_of(condition: dict[str, Any], path: str) -> OneOf:
+    """The condition on a dimension. Without an op, an array means "in" and a single value "eq"."""
+    field, value = condition["field"], condition["value"]
+    row = DIMENSIONS.get(field) if type(field) is str else None
+    if row is None:
         known = ", ".join(("date", *DIMENSIONS))
-        raise RequestRefused(INVALID_PARAMETER, f"{place}.field {shown(field)} is none of {known}")
-    several = type(value) is list
-    op = given.get("op", "in" if several else "eq")
+        raise RequestRefused(INVALID_PARAMETER, f"{path}.field {shown(field)} is none of {known}")
+    is_array = type(value) is list
+    op = condition.get("op", "in" if is_array else "eq")
     if type(op) is not str:
-        raise RequestRefused(INVALID_TYPE, f"{place}.op must be a string")
+        raise RequestRefused(INVALID_TYPE, f"{path}.op must be a string")
     if op not in VALUE_OPS:
-        raise RequestRefused(INVALID_PARAMETER, f"{place}.op {shown(op)} is none of {', '.join(VALUE_OPS)}")
-    if several != (op in ("in", "nin")):
-        raise RequestRefused(INVALID_TYPE, f"{place}.value must be " + ("one value" if several else "an array"))
+        raise RequestRefused(INVALID_PARAMETER, f"{path}.op {shown(op)} is none of {', '.join(VALUE_OPS)}")
+    if is_array != (op in ("in", "nin")):
+        raise RequestRefused(INVALID_TYPE, f"{path}.value must be " + ("one value" if is_array else "an array"))
     if value == []:
-        raise RequestRefused(INVALID_PARAMETER, f"{place}.value is empty")
-    at, read = dimension
-    if not several:
-        return OneOf(at, frozenset((read(value, f"{place}.value"),)), VALUE_OPS[op])
-    found = frozenset(read(one, f"{place}.value[{n}]") for n, one in enumerate(value))
-    return OneOf(at, found, VALUE_OPS[op])
+        raise RequestRefused(INVALID_PARAMETER, f"{path}.value is empty")
+    dimension, read = row
+    if not is_array:
+        return OneOf(dimension, frozenset((read(value, f"{path}.value"),)), VALUE_OPS[op])
+    values = frozenset(read(item, f"{path}.value[{index}]") for index, item in enumerate(value))
+    return OneOf(dimension, values, VALUE_OPS[op])
 
 
-# ------------------------------------------------------------------------------------------------- values
+# -------------------------------------------------------------------------------------------------- values
 
 
-def _text(given: Any, place: str) -> str:
-    """A value as events have it once they are read: a number is its digits, and 7.0 is 7."""
-    if type(given) is float and given.is_integer():
-        given = int(given)
-    if type(given) not in (str, int):
-        if type(given) is float:
-            raise RequestRefused(INVALID_PARAMETER, f"{place} {shown(given)} is no whole number")
-        raise RequestRefused(INVALID_TYPE, f"{place} must be a string or a number")
-    text = str(given)
+def _text(value: Any, path: str) -> str:
+    """A value in the form that events have after parsing: the number 7 or 7.0 is the text "7"."""
+    if type(value) is float and value.is_integer():
+        value = int(value)
+    if type(value) not in (str, int):
+        if type(value) is float:
+            raise RequestRefused(INVALID_PARAMETER, f"{path} {shown(value)} is no whole number")
+        raise RequestRefused(INVALID_TYPE, f"{path} must be a string or a number")
+    text = str(value)
     if len(text) > TEXT_MAX:
-        raise RequestRefused(INVALID_PARAMETER, f"{place} {shown(given)} is longer than {TEXT_MAX} characters")
+        raise RequestRefused(INVALID_PARAMETER, f"{path} {shown(value)} is longer than {TEXT_MAX} characters")
     return text
 
 
-def _campaign(given: Any, place: str) -> str:
-    return campaign_of(_text(given, place))
+def _campaign(value: Any, path: str) -> str:
+    return campaign_of(_text(value, path))
 
 
-def _call_type(given: Any, place: str) -> str:
-    text = _text(given, place)
+def _call_type(value: Any, path: str) -> str:
+    text = _text(value, path)
     if text not in CALL_TYPES:
-        raise RequestRefused(INVALID_PARAMETER, f"{place} {shown(given)} is none of {', '.join(CALL_TYPES)}")
+        raise RequestRefused(INVALID_PARAMETER, f"{path} {shown(value)} is none of {', '.join(CALL_TYPES)}")
     return text
 
 
-def _status(given: Any, place: str) -> int:
-    text = _text(given, place)
+def _status(value: Any, path: str) -> int:
+    text = _text(value, path)
     if not re.fullmatch(r"-?[0-9]{1,15}", text) or not -STATUS_MAX - 1 <= int(text) <= STATUS_MAX:
-        raise RequestRefused(INVALID_PARAMETER, f"{place} {shown(given)} is no status: a whole number")
+        raise RequestRefused(INVALID_PARAMETER, f"{path} {shown(value)} is no status: a whole number")
     return int(text)
 
 
@@ -207,4 +235,4 @@ DIMENSIONS: Final[dict[str, tuple[int, Callable[[Any, str], str | int]]]] = {
     "did": (DID, _text),
     "status": (STATUS, _status),
 }
-"""field -> (its place in Dims, how a value is read)."""
+"""field -> (its index in Dims, reader). A reader takes (JSON value, path) and raises RequestRefused."""

@@ -1,6 +1,7 @@
-"""What a filter says of the date: conditions -> the range of time to count.
+"""Conditions on the date -> the one range of time to count, in ms since the Unix epoch.
 
-Days, words and times without an offset are those of the user's time zone. Ranges are whole windows.
+``read_date`` checks the form of a condition while a filter is read. ``time_range`` then gives the range, for which it
+needs the account's time zone and the time now: days, words and times without an offset are those of the zone.
 """
 
 from __future__ import annotations
@@ -9,82 +10,132 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from ecounters.errors import INVALID_PARAMETER, INVALID_TYPE, RequestRefused
 from ecounters.text import shown
 from ecounters.windows.calendar import day_of, local_date, midnight, snap_outward
 
+Range = tuple[int, int]
+"""[begin, end) in ms since the Unix epoch."""
+
 
 @dataclass(frozen=True, slots=True)
 class DateCondition:
-    """One condition on the date. ``place``: where in the request, for messages."""
+    """One condition on the date, whose values are not looked at yet.
+
+    op      a key of DATE_OPS
+    values  two dates for "between", else one, as the request has them
+    path    the condition's path in the request, as "filter[1]", for error messages
+    """
 
     op: str
     values: tuple[str | int, ...]
-    place: str
+    path: str
 
 
-def read_date(given: dict[str, Any], place: str) -> DateCondition:
-    """The condition in an object that has a field and a value; its dates are looked at by ``time_range``."""
-    value = given["value"]
-    op = given.get("op", "between" if type(value) is list else "eq")
+def read_date(condition: dict[str, Any], path: str) -> DateCondition:
+    """The condition in a JSON object that has the names ``field`` and ``value``.
+
+    Without an op, a pair of dates means "between" and a single date "eq". Raises RequestRefused: 1000 for an unknown op,
+    1001 for values of a wrong JSON type or count. Whether the values are dates is checked by ``time_range``.
+    """
+    value = condition["value"]
+    op = condition.get("op", "between" if type(value) is list else "eq")
     if type(op) is not str:
-        raise RequestRefused(INVALID_TYPE, f"{place}.op must be a string")
+        raise RequestRefused(INVALID_TYPE, f"{path}.op must be a string")
     if op not in DATE_OPS:
-        raise RequestRefused(INVALID_PARAMETER, f"{place}.op {shown(op)} is none of {', '.join(DATE_OPS)}")
+        raise RequestRefused(INVALID_PARAMETER, f"{path}.op {shown(op)} is none of {', '.join(DATE_OPS)}")
     values = value if type(value) is list else [value]
     if (op == "between") != (type(value) is list) or (op == "between" and len(values) != 2):
-        raise RequestRefused(INVALID_TYPE, f"{place}.value must be " + ("two dates" if op == "between" else "one date"))
-    for one in values:
-        if type(one) not in (str, int):
-            raise RequestRefused(INVALID_TYPE, f"{place}.value must hold strings or whole numbers")
-    return DateCondition(op, tuple(values), place)
-
-
-Range = tuple[int, int]
-"""[begin, end) in ms."""
-
-DATE_OPS: Final[dict[str, Callable[[list[Range], Range], Range]]] = {
-    "between": lambda at, all_: (at[0][0], _up_to(at)),
-    "gte": lambda at, all_: (at[0][0], all_[1]),
-    "gt": lambda at, all_: (at[0][1], all_[1]),
-    "lte": lambda at, all_: (all_[0], at[0][1]),
-    "lt": lambda at, all_: (all_[0], at[0][0]),
-    "eq": lambda at, all_: at[0],
-}
-"""The range that each op makes of its values' ranges and of all that is kept."""
-
-
-def _up_to(at: list[Range]) -> int:
-    """The end of a pair: a day counts whole; a moment is where it ends, so that 10:00 to 10:15 is one window."""
-    begin, end = at[1]
-    return end if end - begin > 1 or begin == at[0][0] else begin
+        raise RequestRefused(INVALID_TYPE, f"{path}.value must be " + ("two dates" if op == "between" else "one date"))
+    for item in values:
+        if type(item) not in (str, int):
+            raise RequestRefused(INVALID_TYPE, f"{path}.value must hold strings or whole numbers")
+    return DateCondition(op, tuple(values), path)
 
 
 def time_range(dates: Sequence[DateCondition], zone: ZoneInfo, now_ms: int, keep_ms: int) -> Range:
-    """The range that conditions on the date make, in whole windows; today until now if there are none.
+    """The range for which all conditions hold, widened to whole 15-minute windows; without any, today until now.
 
-    ``keep_ms``: how far back counts are kept. Several dates are cut with one another.
+    Counts are kept from the midnight (in ``zone``) which follows ``now_ms`` - ``keep_ms``. Raises RequestRefused (1000)
+    for a value that is no date, a range that ends before it begins, a range that begins before counts are kept, and
+    conditions that have no time in common.
     """
     kept = day_of(now_ms - keep_ms, zone)[1], now_ms + 1
     if not dates:
         return snap_outward(day_of(now_ms, zone)[0], kept[1])
     begin, end = kept[0], None
     for condition in dates:
-        at = [_moment(value, condition.place, zone, now_ms) for value in condition.values]
-        first, last = DATE_OPS[condition.op](at, kept)
+        named = [_range_named_by(value, condition.path, zone, now_ms) for value in condition.values]
+        first, last = DATE_OPS[condition.op](named, kept)
         if first >= last and condition.op in ("between", "eq"):
-            raise RequestRefused(INVALID_PARAMETER, f"{condition.place}.value: the range ends before it begins")
+            raise RequestRefused(INVALID_PARAMETER, f"{condition.path}.value: the range ends before it begins")
         if first < kept[0] or last <= kept[0]:
             back_to = datetime.fromtimestamp(kept[0] / 1000, UTC).astimezone(zone).isoformat()
-            raise RequestRefused(INVALID_PARAMETER, f"{condition.place}.value: counts are kept back to {back_to}")
+            raise RequestRefused(INVALID_PARAMETER, f"{condition.path}.value: counts are kept back to {back_to}")
         begin, end = max(begin, first), last if end is None else min(end, last)
     if end is None or begin >= end:
         raise RequestRefused(INVALID_PARAMETER, "filter: the dates have no time in common")
     return snap_outward(begin, end)
 
+
+# ----------------------------------------------------------------------------------------------------- ops
+
+
+class NamedRange(NamedTuple):
+    """[begin, end) in ms that one value names: one or more whole days, or a moment, which is 1 ms long."""
+
+    begin: int
+    end: int
+    is_moment: bool
+
+
+def _between(named: list[NamedRange], kept: Range) -> Range:
+    """A day as the second value counts whole. A moment ends the range: 10:00 to 10:15 is one 15-minute window.
+
+    Two equal moments are the window that holds them.
+    """
+    first, last = named
+    if last.is_moment and last.begin != first.begin:
+        return first.begin, last.begin
+    return first.begin, last.end
+
+
+def _from(named: list[NamedRange], kept: Range) -> Range:
+    return named[0].begin, kept[1]
+
+
+def _after(named: list[NamedRange], kept: Range) -> Range:
+    return named[0].end, kept[1]
+
+
+def _up_to(named: list[NamedRange], kept: Range) -> Range:
+    return kept[0], named[0].end
+
+
+def _before(named: list[NamedRange], kept: Range) -> Range:
+    return kept[0], named[0].begin
+
+
+def _equal(named: list[NamedRange], kept: Range) -> Range:
+    return named[0].begin, named[0].end
+
+
+DATE_OPS: Final[dict[str, Callable[[list[NamedRange], Range], Range]]] = {
+    "between": _between,
+    "gte": _from,
+    "gt": _after,
+    "lte": _up_to,
+    "lt": _before,
+    "eq": _equal,
+}
+"""op -> (the ranges that its values name, the range for which counts are kept) -> the range that the condition means.
+The order is that of the error message and of the API's document."""
+
+
+# -------------------------------------------------------------------------------------------------- values
 
 WORDS: Final[dict[str, Callable[[date], tuple[date, date]]]] = {
     "today": lambda day: (day, day),
@@ -93,38 +144,40 @@ WORDS: Final[dict[str, Callable[[date], tuple[date, date]]]] = {
     "last30days": lambda day: (day - timedelta(days=29), day),
     "thisMonth": lambda day: (day.replace(day=1), day),
 }
-"""Words for ranges of whole days: (first, last) from today's date."""
+"""Word -> today's date -> (first day, last day), both included."""
 
 LAST_MS: Final = 253_402_128_000_000
-"""9999-12-30: a bound after it could widen to a time that the calendar has not got, in some zone."""
+"""The latest bound in ms: 9999-12-30T00:00:00Z. A later one could be widened past the year 9999, which ``datetime``
+cannot hold, in some zones."""
+
 _DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _LOCAL: Final = re.compile(r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}", re.ASCII)
 _RFC3339: Final = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
 
 
-def _moment(value: str | int, place: str, zone: ZoneInfo, now_ms: int) -> Range:
-    """The time that one value names: a whole day, several, or a moment (1 ms long)."""
+def _range_named_by(value: str | int, path: str, zone: ZoneInfo, now_ms: int) -> NamedRange:
+    """The range that a value names. Raises RequestRefused (1000) if it is no date or later than LAST_MS."""
     try:
-        named = _named(value, zone, now_ms)
-        if named[1] > LAST_MS:
+        named = _read_value(value, zone, now_ms)
+        if named.end > LAST_MS:
             raise ValueError(value)
         return named
     except (ValueError, OverflowError, OSError):
         raise RequestRefused(
             INVALID_PARAMETER,
-            f"{place}.value {shown(value)} is no date: YYYY-MM-DD, YYYY-MM-DD HH:MM:SS, RFC 3339, ms since 1970 or "
+            f"{path}.value {shown(value)} is no date: YYYY-MM-DD, YYYY-MM-DD HH:MM:SS, RFC 3339, ms since 1970 or "
             f"one of {', '.join(WORDS)}",
         ) from None
 
 
-def _named(value: str | int, zone: ZoneInfo, now_ms: int) -> Range:
+def _read_value(value: str | int, zone: ZoneInfo, now_ms: int) -> NamedRange:
+    """The range that a value names. Raises ValueError, OverflowError or OSError if it is no date of the calendar."""
     if type(value) is int:
-        datetime.fromtimestamp(value / 1000, UTC)  # raises where no calendar goes
-        return value, value + 1
+        datetime.fromtimestamp(value / 1000, UTC)  # raises for a time outside of the years 1 to 9999
+        return NamedRange(value, value + 1, is_moment=True)
     text = str(value)
     if text in WORDS:
-        first, last = WORDS[text](local_date(now_ms, zone))
-        return _days(first, last, zone)
+        return _days(*WORDS[text](local_date(now_ms, zone)), zone)
     if _DAY.fullmatch(text):
         day = date.fromisoformat(text)
         return _days(day, day, zone)
@@ -134,9 +187,10 @@ def _named(value: str | int, zone: ZoneInfo, now_ms: int) -> Range:
         moment = datetime.fromisoformat(text.upper())
     else:
         raise ValueError(text)
-    at = int(moment.timestamp() * 1000)
-    return at, at + 1
+    begin = int(moment.timestamp() * 1000)
+    return NamedRange(begin, begin + 1, is_moment=True)
 
 
-def _days(first: date, last: date, zone: ZoneInfo) -> Range:
-    return midnight(first, zone), midnight(last + timedelta(days=1), zone)
+def _days(first: date, last: date, zone: ZoneInfo) -> NamedRange:
+    """The days from ``first`` to ``last``, both included, from midnight to midnight in the zone."""
+    return NamedRange(midnight(first, zone), midnight(last + timedelta(days=1), zone), is_moment=False)

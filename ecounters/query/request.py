@@ -1,6 +1,7 @@
-"""What a request asks for: its bytes -> Query.
+"""The body of a request for counters -> a Query.
 
-Everything that is wrong is a Refused with the documented code, whose text names the place (``filter[1].op``).
+Nothing in this file knows accounts: whether the sender may ask is checked by ``streams.access``. Every function raises
+RequestRefused for what it cannot read, with the documented code and a text that names the path: "filter[1].op ...".
 """
 
 from __future__ import annotations
@@ -21,18 +22,26 @@ from ecounters.text import shown
 from ecounters.windows.steps import INTERVALS
 
 BODY_BYTES_MAX: Final = 65_536
+"""The longest body of a request in bytes. A filter within its own limits is far shorter."""
 FIELDS_MAX: Final = 1_000
+"""The most entries of ``Field``, repeated ones counted. There are fewer different fields."""
 CREDENTIAL_MAX: Final = 512
+"""The longest ssid, userId or token in characters: none that was given out is longer."""
 
 PARAMETERS: Final = ("ssid", "userId", "token", "filter", "Field", "fields")
+"""The names that a body may have. A request for a series may have ``interval`` too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A request whose form is right; whether its sender may ask is for others to say.
+    """What a request asks for and with which credentials, read but not authorized.
 
-    ``filter``: as it was given, in JSON; ``dates`` and ``where`` are what it says.
-    ``interval``: of a series, else None.
+    ssid, user_id, token  credentials as given; None: not given, or ""
+    filter                the filter as JSON text, "" for none: equal texts are equal filters, so it serves as a key
+    dates                 the filter's conditions on the date
+    where                 the filter's other conditions; None: every call counts
+    fields                counters to add to the payload, in this order, without repeats
+    interval              a key of INTERVALS for a series, else None
     """
 
     ssid: str | None = None
@@ -45,61 +54,71 @@ class Query:
     interval: str | None = None
 
     def forwarded(self) -> dict[str, Any]:
-        """What it asks for, without who asks: ``parse_forwarded`` gives the same request."""
-        asked: dict[str, Any] = {"Field": list(self.fields)}
+        """The query as JSON parameters without credentials, to be sent to another worker; see ``parse_forwarded``."""
+        parameters: dict[str, Any] = {"Field": list(self.fields)}
         if self.filter:
-            asked["filter"] = msgspec.json.decode(self.filter)
+            parameters["filter"] = msgspec.json.decode(self.filter)
         if self.interval is not None:
-            asked["interval"] = self.interval
-        return asked
+            parameters["interval"] = self.interval
+        return parameters
 
 
 def parse_request(content: bytes, *, series: bool = False) -> Query:
-    """The request in a body, whatever its Content-Type says, or Refused."""
+    """The query in a body, whatever its Content-Type is. ``series``: require ``interval``. Raises RequestRefused."""
     return read_request(parse_object(content), series=series)
 
 
-def parse_forwarded(given: dict[str, Any]) -> Query:
-    """The request that ``forwarded`` gave these parameters of."""
-    return _asked(given, {}, series="interval" in given)
+def parse_forwarded(parameters: dict[str, Any]) -> Query:
+    """The query that ``forwarded`` made the parameters of, without credentials. Raises RequestRefused."""
+    return _query(parameters, {}, series="interval" in parameters)
 
 
-def read_request(given: dict[str, Any], *, series: bool = False) -> Query:
-    """The request in parameters that have been decoded (``parse_object``), or Refused."""
-    for name in given:
+def read_request(parameters: dict[str, Any], *, series: bool = False) -> Query:
+    """The query in parameters that are decoded already, as by ``parse_object``. ``series``: require ``interval``.
+
+    Raises RequestRefused: 1000 for an unknown parameter or a wrong value, 1001 for a wrong JSON type, 1002 if there is
+    neither an ssid nor a userId.
+    """
+    for name in parameters:
         if name not in PARAMETERS and not (series and name == "interval"):
             raise RequestRefused(INVALID_PARAMETER, f"unknown parameter {shown(name)}")
-    sender = {name: _text(given, name) for name in ("ssid", "userId", "token")}
-    if not sender["ssid"] and not sender["userId"]:
+    credentials = {name: _credential(parameters, name) for name in ("ssid", "userId", "token")}
+    if not credentials["ssid"] and not credentials["userId"]:
         raise RequestRefused(NO_USER, "give ssid, or userId and token")
-    return _asked(given, sender, series=series)
+    return _query(parameters, credentials, series=series)
 
 
-def _asked(given: dict[str, Any], sender: dict[str, str], *, series: bool) -> Query:
-    conditions = _list(given, "filter", CONDITIONS_MAX)
+def _query(parameters: dict[str, Any], credentials: dict[str, str], *, series: bool) -> Query:
+    conditions = _list(parameters, "filter", CONDITIONS_MAX)
     dates, where = read_filter(conditions)
     return Query(
-        ssid=sender.get("ssid") or None,
-        user_id=sender.get("userId") or None,
-        token=sender.get("token") or None,
+        ssid=credentials.get("ssid") or None,
+        user_id=credentials.get("userId") or None,
+        token=credentials.get("token") or None,
         filter=msgspec.json.encode(conditions).decode() if conditions else "",
         dates=dates,
         where=where,
-        fields=_fields(given),
-        interval=_interval(given) if series else None,
+        fields=_fields(parameters),
+        interval=_interval(parameters) if series else None,
     )
 
 
+# ---------------------------------------------------------------------------------------------------- JSON
+
+
 def parse_object(content: bytes) -> dict[str, Any]:
-    """The JSON object in some bytes, or Refused: of JSON alone, and where nothing is there twice."""
+    """The JSON object in a body. Raises RequestRefused (1000; HTTP 413 for more than BODY_BYTES_MAX bytes).
+
+    Stricter than JSON: a name that stands twice in one object, at any depth, is refused.
+    """
     if len(content) > BODY_BYTES_MAX:
         raise RequestRefused(INVALID_PARAMETER, f"the body has more than {BODY_BYTES_MAX} bytes", http_status=413)
     if not content.strip():
         raise RequestRefused(INVALID_PARAMETER, "the body is empty; a JSON object is expected")
-    given = decode_json(content)
-    if type(given) is not dict:
+    value = decode_json(content)
+    if type(value) is not dict:
         raise RequestRefused(INVALID_PARAMETER, "the body is not a JSON object")
-    return given
+    return value
 
 
 def decode_json(content: bytes, source: str = "the body") -> Any:
@@ -109,21 +128,26 @@ def decode_json(content: bytes, source: str = "the body") -> Any:
     """
     try:
         value = msgspec.json.decode(content)
-        pairs_of = partial(_check_names, source=source)
-        json.loads(content.decode(), object_pairs_hook=pairs_of)  # msgspec takes the last of equal names
+        check = partial(_check_names, source=source)
+        json.loads(content.decode(), object_pairs_hook=check)  # msgspec would take the last of equal names
     except (msgspec.MsgspecError, ValueError, RecursionError):
         raise RequestRefused(INVALID_PARAMETER, f"{source} is not JSON") from None
     return value
 
 
 def _check_names(pairs: list[tuple[str, Any]], source: str) -> None:
+    """Raise RequestRefused if a name stands twice in the object that these (name, value) pairs make."""
     if len(dict(pairs)) != len(pairs):
         name, _ = Counter(name for name, _ in pairs).most_common(1)[0]
         raise RequestRefused(INVALID_PARAMETER, f"{source} has {shown(name)} twice in one object")
 
 
-def _text(given: dict[str, Any], name: str) -> str:
-    value = given.get(name, "")
+# ---------------------------------------------------------------------------------------------- parameters
+
+
+def _credential(parameters: dict[str, Any], name: str) -> str:
+    """The text of ssid, userId or token; "" if it is not given."""
+    value = parameters.get(name, "")
     if type(value) is not str:
         raise RequestRefused(INVALID_TYPE, f"{name} must be a string")
     if len(value) > CREDENTIAL_MAX:
@@ -131,32 +155,36 @@ def _text(given: dict[str, Any], name: str) -> str:
     return value
 
 
-def _list(given: dict[str, Any], name: str, most: int) -> list[Any]:
-    value = given.get(name, [])
+def _list(parameters: dict[str, Any], name: str, length_max: int) -> list[Any]:
+    """The array of a parameter; [] if it is not given."""
+    value = parameters.get(name, [])
     if type(value) is not list:
         raise RequestRefused(INVALID_TYPE, f"{name} must be an array")
-    if len(value) > most:
-        raise RequestRefused(INVALID_PARAMETER, f"{name} has more than {most} entries")
+    if len(value) > length_max:
+        raise RequestRefused(INVALID_PARAMETER, f"{name} has more than {length_max} entries")
     return value
 
 
-def _fields(given: dict[str, Any]) -> tuple[str, ...]:
-    if "Field" in given and "fields" in given:
+def _fields(parameters: dict[str, Any]) -> tuple[str, ...]:
+    """The counters of ``Field`` or of ``fields``, each once, in the order of their first mention."""
+    if "Field" in parameters and "fields" in parameters:
         raise RequestRefused(INVALID_PARAMETER, "Field and fields are the same parameter: give one of them")
-    name = "fields" if "fields" in given else "Field"
-    for at, field in enumerate(_list(given, name, FIELDS_MAX)):
+    name = "fields" if "fields" in parameters else "Field"
+    fields = _list(parameters, name, FIELDS_MAX)
+    for index, field in enumerate(fields):
         if type(field) is not str:
-            raise RequestRefused(INVALID_TYPE, f"{name}[{at}] must be a string")
+            raise RequestRefused(INVALID_TYPE, f"{name}[{index}] must be a string")
         if field not in FIELDS:
-            raise RequestRefused(INVALID_PARAMETER, f"{name}[{at}] {shown(field)} is no field that can be asked for")
-    return tuple(dict.fromkeys(given.get(name, ())))
+            raise RequestRefused(INVALID_PARAMETER, f"{name}[{index}] {shown(field)} is no field that can be asked for")
+    return tuple(dict.fromkeys(fields))
 
 
-def _interval(given: dict[str, Any]) -> str:
+def _interval(parameters: dict[str, Any]) -> str:
+    """The interval of a series, a key of INTERVALS; it is required."""
     known = ", ".join(INTERVALS)
-    if "interval" not in given:
+    if "interval" not in parameters:
         raise RequestRefused(INVALID_PARAMETER, f"interval is missing: one of {known}")
-    interval = given["interval"]
+    interval = parameters["interval"]
     if type(interval) is not str:
         raise RequestRefused(INVALID_TYPE, "interval must be a string")
     if interval not in INTERVALS:

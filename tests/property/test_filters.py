@@ -245,7 +245,7 @@ def test_what_is_forwarded_is_the_same_request(
     assert Query(
         "s", "u", "t", again.filter, again.dates, again.where, again.fields, again.interval
     ) == request  # fmt: skip
-    assert again.dates[0].place == f"filter[{len(given_filter)}]"
+    assert again.dates[0].path == f"filter[{len(given_filter)}]"
 
 
 BOMBS = [

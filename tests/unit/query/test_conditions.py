@@ -196,5 +196,5 @@ def test_depth_conditions_and_values_are_limited() -> None:
 def test_dates_stand_beside_other_conditions() -> None:
     """They are told apart, and keep their places."""
     request = parse_request(json.dumps({"ssid": "s", "filter": [GOOD, of("date", "today"), of("status", 3)]}).encode())
-    assert [date.place for date in request.dates] == ["filter[1]"]
+    assert [date.path for date in request.dates] == ["filter[1]"]
     assert request.where == read_filter([GOOD, of("status", 3)])[1]
