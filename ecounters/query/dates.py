@@ -38,7 +38,7 @@ class DateCondition:
 def read_date(condition: dict[str, Any], path: str) -> DateCondition:
     """The condition in a JSON object that has the names ``field`` and ``value``.
 
-    Without an op, a pair of dates means "between" and a single date "eq". Raises RequestRefused: 1000 for an unknown op,
+    Without an op, a pair of dates means "between", a single date "eq". Raises RequestRefused: 1000 for an unknown op,
     1001 for values of a wrong JSON type or count. Whether the values are dates is checked by ``time_range``.
     """
     value = condition["value"]
