@@ -28,7 +28,7 @@ from streams.web.api import Api
 from streams.web.dashboard import Dashboard
 from streams.web.docs import Docs
 from streams.web.peers import PeerRouter
-from streams.web.push import Streams
+from streams.web.push import PushStreams
 from streams.web.replies import ReplyCache
 from streams.web.responder import Responder
 
@@ -54,7 +54,7 @@ class Engine:
     table: StateTable
     redis: Redis
     api: Api
-    streams: Streams
+    streams: PushStreams
 
 
 def build(settings: Settings, partitions: int) -> Engine:
@@ -77,7 +77,7 @@ def build(settings: Settings, partitions: int) -> Engine:
     health = WorkerHealth(app, table, settings.ready_lag_ms, metrics)
     docs = Docs(settings.topic)
     responder = Responder(login, router, settings.proxies)
-    streams = Streams(responder.authorize, router.answer, metrics)
+    streams = PushStreams(responder.authorize, router.answer, metrics)
     dashboard = Dashboard(responder.authorize, responder.respond, sessions, Accounts(redis))
     api = Api(responder.respond, router, streams, dashboard, docs, health, metrics)
     return Engine(app, table, redis, api, streams)

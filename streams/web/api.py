@@ -22,7 +22,7 @@ from streams.web.paths import (
     STREAM_PATHS,
 )
 from streams.web.peers import PeerRouter
-from streams.web.push import Streams
+from streams.web.push import PushStreams
 from streams.web.responder import Respond
 from streams.web.responses import body_of, json_response, middleware, plain_error
 
@@ -44,7 +44,7 @@ class Api:
         self,
         respond: Respond,
         router: PeerRouter,
-        streams: Streams,
+        streams: PushStreams,
         dashboard: Dashboard,
         docs: Docs,
         health: Health,

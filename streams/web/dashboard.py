@@ -23,9 +23,9 @@ from ecounters.query.request import Query, parse_object, read_request
 from streams.access.accounts import Accounts
 from streams.access.sessions import Account, Sessions
 from streams.web.paths import DASHBOARD_PATH
-from streams.web.push import COOKIE
 from streams.web.responder import Authorize, Respond
 from streams.web.responses import body_of, json_response
+from streams.web.url_query import COOKIE
 
 log = logging.getLogger(__name__)
 

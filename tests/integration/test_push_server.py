@@ -16,9 +16,10 @@ from ecounters.errors import RequestRefused
 from ecounters.query.request import Query
 from streams.access.sessions import Account
 from streams.metrics.catalogue import Metrics
-from streams.web.push import LOOK_S, Streams, parse_query
+from streams.web.push import PushStreams
 from streams.web.replies import Reply
 from streams.web.responses import middleware
+from streams.web.subject import REFRESH_S
 
 ACCOUNT = Account("u1", ZoneInfo("UTC"))
 HEADERS = {
@@ -39,7 +40,7 @@ class Served:
         self.gate: asyncio.Event | None = None
         self.looks = 0
         self._metrics = Metrics.create(CollectorRegistry())
-        self.streams = Streams(self.who, self.answer, self._metrics)
+        self.streams = PushStreams(self.who, self.answer, self._metrics)
 
     async def who(self, request: web.Request, asked: Query) -> Account:
         """Everybody may."""
@@ -158,7 +159,7 @@ def test_who_joins_a_look_that_fails_is_told_what_comes_after_it() -> None:
             await when(lambda: served.looks > looks)
             joining = asyncio.create_task(session.get("/?ssid=y"))
             (subject,) = served.streams._subjects.values()
-            await when(lambda: subject.users == 2)
+            await when(lambda: subject.references == 2)
             served.now = b"2"
             served.gate.set()
             assert (await told(first))[0] == "end"
@@ -202,11 +203,11 @@ def test_a_partition_that_is_behind_is_looked_at_less_often() -> None:
         async with session.get("/?ssid=x") as response:
             assert await told(response) == ("", "{}")
             looks, served.now, served.lag_ms = served.looks, b"2", 0
-            await asyncio.sleep(1.8 * LOOK_S)
+            await asyncio.sleep(1.8 * REFRESH_S)
             assert served.looks == looks
             await told(response)
             assert await told(response) == ("", "2")
-            await asyncio.sleep(2 * LOOK_S + 0.5)
+            await asyncio.sleep(2 * REFRESH_S + 0.5)
             assert served.looks > looks + 2
 
     served.run(test)
@@ -225,10 +226,3 @@ def test_a_server_that_ends_takes_no_more() -> None:
             assert response.status == 503
 
     served.run(test)
-
-
-def test_a_url_says_what_a_body_says() -> None:
-    """ssid before the cookie; fields repeated, with commas, or both."""
-    asked = parse_query({"ssid": "s", "Field": "UC"}, ["UC,AC", "CM"], "c")
-    assert (asked.ssid, asked.fields) == ("s", ("UC", "AC", "CM"))
-    assert parse_query({}, [], "c").ssid == "c"

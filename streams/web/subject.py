@@ -1,0 +1,223 @@
+"""What push listeners share: a subject refreshes one reply and writes it to all of its listeners.
+
+    REFRESH_S      Subject.run: get the reply; its version is its ETag
+                     ├─ version is new to a listener:  payload and status
+                     ├─ status is due or has changed:  status
+                     └─ neither:                       nothing
+                   a listener whose last write is still in the buffer is skipped, and gets the newest version later
+
+A listener costs a suspended coroutine and one write per change. No write waits for a client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+import orjson
+
+from ecounters.errors import INTERNAL, RequestRefused
+from ecounters.query.request import Query
+from streams.access.sessions import Account
+from streams.basics.times import now_ms
+from streams.web.replies import Reply
+from streams.web.sse import COMMENT, Frame, sse_event
+
+log = logging.getLogger(__name__)
+
+MakeReply = Callable[[Account, Query, int], Awaitable[Reply]]
+"""``PeerRouter.reply``: the reply to a query at a time in ms. Raises RequestRefused, with 503 while nobody has it."""
+
+REFRESH_S: Final = 1.0
+"""Pause between two refreshes of a subject: the longest that a change stays unseen."""
+STATUS_S: Final = 5.0
+"""A status is sent at least this often. The dashboard takes several missing ones for a lost connection."""
+REFRESH_BEHIND_MAX_S: Final = STATUS_S / 2
+"""The longest pause between two refreshes while the partition is behind. Its numbers are old in any case, and the time
+is better spent on reading events."""
+COMMENT_S: Final = 15.0
+"""A comment is sent this often."""
+STUCK_LIMIT_S: Final = 30.0
+"""A listener that takes no bytes for this long is disconnected."""
+WRITES_PER_TURN: Final = 100
+"""Writes to listeners before other tasks of the event loop, such as reading events, get their turn."""
+
+
+class Listener:
+    """One SSE connection of one client. Its subject writes to it; its request's handler waits for ``ended``.
+
+    ``version``: the payload that was written last. ``ended``: the future that ends the connection; its result is the
+    refusal to send as the last SSE event, or None.
+    """
+
+    __slots__ = ("_chunked", "_stuck_since", "_transport", "ended", "version")
+
+    def __init__(self, transport: asyncio.Transport, version: str, *, chunked: bool) -> None:
+        self._transport = transport
+        self._chunked = chunked
+        self._stuck_since = 0.0
+        self.version = version
+        self.ended: asyncio.Future[RequestRefused | None] = asyncio.get_running_loop().create_future()
+
+    def offer(self, version: str, payload: Frame, status: Frame | None, now: float) -> bool:
+        """Write ``payload`` if the listener has another version, else ``status`` if there is one.
+
+        Writes nothing while earlier bytes are in the buffer, and ends the listener if its connection is closed or
+        stuck. ``now``: of the loop's clock, in s. Returns whether something was written.
+        """
+        transport = self._transport
+        if transport.is_closing():
+            self.end(None)
+            return False
+        if transport.get_write_buffer_size():
+            self._stuck_since = self._stuck_since or now
+            if now - self._stuck_since > STUCK_LIMIT_S:
+                transport.abort()
+                self.end(None)
+            return False
+        self._stuck_since = 0.0
+        frame = payload if version != self.version else status
+        if frame is None:
+            return False
+        self.version = version
+        transport.write(frame.chunk if self._chunked else frame.plain)
+        return True
+
+    def end(self, refusal: RequestRefused | None) -> None:
+        """Make the handler end the connection. Only the first call counts."""
+        if not self.ended.done():
+            self.ended.set_result(refusal)
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether the connection is open and its buffer is empty."""
+        return not self._transport.is_closing() and not self._transport.get_write_buffer_size()
+
+    def abort(self) -> None:
+        """Close the connection without sending what is in the buffer."""
+        self._transport.abort()
+
+
+class Subject:
+    """One account with one query, its current payload, and the listeners that get it.
+
+    ``references``: requests that use the subject: one for each listener, and for each that waits for the first
+    payload. ``task``: runs ``run`` while there are listeners; ``PushStreams`` starts and cancels it.
+    ``payload``: the last reply as an SSE event. ``version``: of the payload; "" until there is one.
+    """
+
+    def __init__(self, account: Account, query: Query, make_reply: MakeReply) -> None:
+        self.account = account
+        self.listeners: set[Listener] = set()
+        self.references = 0
+        self.task: asyncio.Task[None] | None = None
+        self.payload = b""
+        self.version = ""
+        self._query = query
+        self._make_reply = make_reply
+        self._refreshing = asyncio.Lock()
+        self._status: dict[str, Any] = {}  # see _status_of; with "why" while there is no reply
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no task refreshes the subject: it has not begun, or a refresh has failed."""
+        return self.task is None or self.task.done()
+
+    async def wait_for_payload(self) -> None:
+        """Return once there is a payload that is at most one refresh old.
+
+        Raises RequestRefused: 503 while nobody has the partition, else as MakeReply does.
+        """
+        async with self._refreshing:
+            if self.is_idle or not self.version:
+                await self._refresh()
+        if self._status.get("why"):
+            raise RequestRefused(INTERNAL, self._status["why"], http_status=503)
+
+    async def _refresh(self) -> None:
+        """Get the reply of now. A 503 only changes the status: the old payload stays. Other refusals are raised."""
+        try:
+            reply = await self._make_reply(self.account, self._query, now_ms())
+        except RequestRefused as refused:
+            if refused.http_status != 503:
+                raise
+            self._status = {**self._status, "complete": False, "why": refused.detail}
+            return
+        version = version_of(reply.etag)
+        if version != self.version:
+            self.version, self.payload = version, sse_event(reply.body, version=version)
+        self._status = _status_of(reply.headers)
+
+    def status_event(self) -> bytes:
+        """The SSE event `status`: how old and how complete the payload is."""
+        return sse_event(orjson.dumps(self._status), "status")
+
+    def _urgent_status(self) -> tuple[object, ...]:
+        """The parts of the status whose change is sent at once, with the lag in whole s; others wait for STATUS_S."""
+        status = self._status
+        return status.get("complete"), status.get("range"), status.get("suspected"), status.get("lagMs", 0) // 1000
+
+    async def run(self) -> None:
+        """Refresh and write to the listeners until cancelled. Ends all listeners when it ends.
+
+        A refusal or an unforeseen error ends it too: the listeners are sent the refusal, or 1032, and clients come
+        again. An unforeseen error is logged.
+        """
+        loop = asyncio.get_running_loop()
+        refusal: RequestRefused | None = RequestRefused(INTERNAL)
+        status_at = comment_at = loop.time()
+        urgent = self._urgent_status()
+        try:
+            while True:
+                await asyncio.sleep(self._pause_s())
+                async with self._refreshing:
+                    await self._refresh()
+                now, extra = loop.time(), b""
+                if now - status_at >= STATUS_S or urgent != self._urgent_status():
+                    status_at, urgent, extra = now, self._urgent_status(), self.status_event()
+                if now - comment_at >= COMMENT_S:
+                    comment_at, extra = now, COMMENT + extra
+                payload = Frame.of(self.payload + (extra or self.status_event()))
+                await self._write(payload, Frame.of(extra) if extra else None, now)
+        except RequestRefused as refused:
+            refusal = refused
+        except asyncio.CancelledError:
+            refusal = None
+            raise
+        except Exception:
+            log.exception("the listeners of a subject are ended")
+        finally:
+            for listener in self.listeners:
+                listener.end(refusal)
+
+    def _pause_s(self) -> float:
+        """The pause before the next refresh: as long as the partition is behind, within the limits."""
+        behind_s = 0.0 if "why" in self._status else self._status.get("lagMs", 0) / 1000
+        return min(max(REFRESH_S, behind_s), REFRESH_BEHIND_MAX_S)
+
+    async def _write(self, payload: Frame, status: Frame | None, now: float) -> None:
+        """Offer the frames to all listeners. Other tasks run after each WRITES_PER_TURN writes."""
+        version, written = self.version, 0
+        for listener in tuple(self.listeners):
+            written += listener.offer(version, payload, status, now)
+            if written >= WRITES_PER_TURN:
+                written = 0
+                await asyncio.sleep(0)
+
+
+def version_of(etag: str) -> str:
+    """A payload's version: its ETag without W/ and quotes. Equal payloads have equal versions on all workers."""
+    return etag.removeprefix("W/").strip('"')
+
+
+def _status_of(headers: Mapping[str, str]) -> dict[str, Any]:
+    """The data of a `status` event, from the headers of a reply."""
+    return {
+        "asOf": headers.get("X-Ecounters-As-Of"),
+        "lagMs": int(headers["X-Ecounters-Lag-Ms"]),
+        "complete": headers["X-Ecounters-Complete"] == "true",
+        "suspected": int(headers["X-Ecounters-Suspected"]),
+        "range": headers["X-Ecounters-Range"],
+    }

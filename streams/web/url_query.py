@@ -1,0 +1,55 @@
+"""A URL's query string -> Query, by the same rules as the body of a POST."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+import orjson
+from multidict import MultiMapping
+
+from ecounters.errors import INVALID_PARAMETER, RequestRefused
+from ecounters.query.request import Query, decode_json, read_request
+
+COOKIE: Final = "ecounters"
+"""The name of the cookie that holds the ssid of a dashboard's session."""
+PARAMETERS: Final = ("ssid", "filter", "Field", "fields")
+"""What a query string may hold. ``Field`` and ``fields`` mean the same, as in a POST's body."""
+SECRET_PARAMETERS: Final = ("userId", "token")
+"""Refused in a URL: browsers, proxies and logs show URLs to others."""
+
+
+def parse_query(parameters: MultiMapping[str], cookie: str | None) -> Query:
+    """The query in a URL's parameters. Raises RequestRefused for anything that is wrong with them.
+
+    ``ssid`` and ``filter`` (as JSON text) may be given once. ``Field`` may be given several times, and each time
+    with several names, separated by commas. ``cookie``: the value of COOKIE, used if there is no ``ssid``.
+    """
+    names = [name for name, _ in parameters.items()]  # keys() leaves out names that are given again
+    for name in names:
+        if name in SECRET_PARAMETERS:
+            raise RequestRefused(
+                INVALID_PARAMETER, f"{name} is not taken in a URL, which others get to see: open a session"
+            )
+        if name not in PARAMETERS:
+            raise RequestRefused(INVALID_PARAMETER, f"unknown parameter {orjson.dumps(name[:60]).decode()}")
+        if name in ("ssid", "filter") and names.count(name) > 1:
+            raise RequestRefused(INVALID_PARAMETER, f"{name} is given more than once")
+    # A cookie can hold bytes that are no text. They become "?", which makes a wrong ssid and no internal error.
+    ssid = (parameters.get("ssid") or cookie or "").encode(errors="replace").decode()
+    decoded: dict[str, Any] = {"ssid": ssid}
+    if "filter" in parameters:
+        decoded["filter"] = _decode_filter(parameters["filter"])
+    fields = parameters.getall("Field", []) + parameters.getall("fields", [])
+    if fields:
+        decoded["Field"] = [name for value in fields for name in value.split(",")]
+    return read_request(decoded)
+
+
+def _decode_filter(text: str) -> Any:
+    """The value of the filter's JSON text. Raises RequestRefused (1000) if it is not JSON."""
+    try:
+        msgspec.json.decode(text)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        raise RequestRefused(INVALID_PARAMETER, "filter is not JSON") from None
+    return decode_json(text.encode())  # also refuses what a POST's body may not have, such as equal names
