@@ -10,7 +10,8 @@ import pytest
 
 from streams.kafka.topics import TopicsSpec, ensure_topics
 from streams.settings.load import load
-from tests.support.workers import Deployment
+from tests.support.accounts import add_users
+from tests.support.workers import Deployment, Worker
 
 
 @pytest.fixture
@@ -22,3 +23,17 @@ def deployment(broker: str, redis_url: str, tmp_path: Path) -> Iterator[Deployme
     asyncio.run(ensure_topics(settings.broker, TopicsSpec.of(settings)))
     yield made
     made.end_all()
+
+
+@pytest.fixture
+def worker_settings() -> dict[str, object]:
+    """Settings of the fixture `worker` that a module needs; a module overrides this fixture."""
+    return {}
+
+
+@pytest.fixture
+def worker(deployment: Deployment, worker_settings: dict[str, object]) -> Iterator[Worker]:
+    """A worker that is ready, and knows the user u1."""
+    add_users(deployment, ["u1"])
+    with Worker(deployment.with_settings(**worker_settings)) as started:
+        yield started.wait_ready()

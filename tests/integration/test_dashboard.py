@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import re
-from collections.abc import Iterator
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -18,14 +17,6 @@ from tests.support.workers import Deployment, Reply, Worker
 
 JSON = {"Content-Type": "application/json"}
 SERIES = SERIES_PATHS[0]
-
-
-@pytest.fixture
-def worker(deployment: Deployment) -> Iterator[Worker]:
-    """A worker that is ready, and knows the user u1."""
-    add_users(deployment, ["u1"])
-    with Worker(deployment) as one:
-        yield one.wait_ready()
 
 
 def log_in(worker: Worker, token: str = TOKEN, **headers: str) -> Reply:

@@ -9,7 +9,7 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -27,14 +27,6 @@ from tests.support.accounts import TOKEN, add_users, open_session
 from tests.support.published_calls import RecentCall, publish_values
 from tests.support.stream_listener import STREAM, Listening
 from tests.support.workers import Deployment, Worker
-
-
-@pytest.fixture
-def worker(deployment: Deployment) -> Iterator[Worker]:
-    """A worker that is ready, and knows the user u1."""
-    add_users(deployment, ["u1"])
-    with Worker(deployment) as one:
-        yield one.wait_ready()
 
 
 def in_store(deployment: Deployment, do: Callable[[Accounts], Coroutine[Any, Any, None]]) -> None:

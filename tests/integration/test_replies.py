@@ -6,7 +6,6 @@ import asyncio
 import http.client
 import json
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -47,14 +46,6 @@ def test_the_vendors_sample_comes_out_byte_for_byte(deployment: Deployment) -> N
             again = worker.ask({"userId": "sample", "token": TOKEN}, {"If-None-Match": tag})
             assert (again.status, again.body, again.headers["ETag"]) == (304, b"", SAMPLE_ETAG)
         assert worker.ask({"userId": "sample", "token": TOKEN}, {"If-None-Match": '"x"'}).status == 200
-
-
-@pytest.fixture
-def worker(deployment: Deployment) -> Iterator[Worker]:
-    """A worker that is ready, and knows the user u1."""
-    add_users(deployment, ["u1"])
-    with Worker(deployment) as one:
-        yield one.wait_ready()
 
 
 def test_who_may_ask_and_who_may_not(deployment: Deployment, worker: Worker) -> None:

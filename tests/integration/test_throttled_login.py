@@ -1,17 +1,21 @@
-"""Many guesses at a time, against a real Redis."""
+"""Guessing a token: one guess after the other and many at a time, against a real Redis."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
 
+import pytest
+from redis import Redis
+
 from ecounters.errors import RequestRefused
 from ecounters.query.request import Query
 from streams.access.sessions import Sessions
 from streams.access.throttle import Throttle, ThrottledLogin
 from streams.settings.table import Settings
-from tests.support.accounts import TOKEN, add_users
-from tests.support.workers import Deployment
+from tests.support.accounts import TOKEN, add_users, open_session
+from tests.support.replies import CREDENTIALS, assert_error
+from tests.support.workers import Deployment, Reply, Worker
 
 LIMIT = 5
 GUESSES = 40
@@ -41,3 +45,67 @@ def test_guesses_at_a_time_learn_no_more_than_one_after_the_other(deployment: De
     guesses, right = asyncio.run(work())
     assert Counter(guesses) == {403: LIMIT, 429: GUESSES - LIMIT}
     assert right == 429
+
+
+def test_guessing_is_slowed_and_locks_nobody_out(deployment: Deployment) -> None:
+    """After so many wrong ones 429, for a new right one too; whoever was in before goes on, and so do sessions."""
+    add_users(deployment, ["u1", "u2"])
+    with Worker(deployment.with_settings(THROTTLE_PER_MIN=3, PROXIES=1)).wait_ready() as worker:
+
+        def ask(body: dict[str, str], address: str) -> Reply:
+            # The client's own word for where it comes from is the first; the proxy's is the last.
+            return worker.ask(body, {"X-Forwarded-For": f"10.9.9.{ask.turn}, {address}"})  # type: ignore[attr-defined]
+
+        ask.turn = 0  # type: ignore[attr-defined]
+        assert ask(CREDENTIALS, "10.0.0.1").status == 200
+        for _ in range(3):
+            ask.turn += 1  # type: ignore[attr-defined]
+            assert_error(ask({"userId": "u1", "token": "guess"}, "10.0.0.2"), 403, 1015, "Permission denied")
+        for address in ("10.0.0.2", "10.0.0.3"):
+            refused = ask({"userId": "u1", "token": "guess"}, address)
+            assert_error(refused, 429, 1015, r"Permission denied: wrong too often, try again in \d+ s")
+            assert 50 <= int(refused.headers["Retry-After"]) <= 60
+        assert ask({"userId": "u2", "token": TOKEN}, "10.0.0.2").status == 429
+        assert ask({"userId": "u2", "token": TOKEN}, "10.0.0.3").status == 200
+        assert ask(CREDENTIALS, "10.0.0.2").status == 200
+        assert ask({"ssid": open_session(deployment)}, "10.0.0.3").status == 200
+        assert ask({"ssid": open_session(deployment)}, "10.0.0.2").status == 429
+        for at in range(3):  # around the proxy
+            assert worker.ask({"userId": f"nobody{at}", "token": "guess"}).status == 403
+        assert worker.ask({"userId": "nobody", "token": "guess"}, {"X-Forwarded-For": "127.0.0.1"}).status == 429
+
+
+def test_tokens_are_compared_in_constant_time(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By compare_digest, over hashes of equal length, for a user that is not there too; and no token is kept."""
+    compared: list[tuple[int, int]] = []
+
+    def compare(one: str, other: str) -> bool:
+        compared.append((len(one), len(other)))
+        return one == other
+
+    async def ask() -> None:
+        sessions = Sessions.connect(deployment.redis_url, Settings().session_cache_s)
+        try:
+            for user, token in (("u1", "a"), ("u1", "b" * 400), ("nobody", "c")):
+                with pytest.raises(RequestRefused):
+                    await sessions.authorize(_Given(user, token))
+        finally:
+            await sessions.close()
+
+    add_users(deployment, ["u1"])
+    monkeypatch.setattr("streams.access.store.hmac.compare_digest", compare)
+    asyncio.run(ask())
+    assert compared == [(64, 64), (64, 64), (64, 0)]
+    with Redis.from_url(deployment.redis_url) as redis:
+        kept = repr([redis.hgetall(key) for key in redis.keys("ecounters:*") if redis.type(key) == b"hash"])
+    assert TOKEN not in kept
+
+
+class _Given:
+    """Credentials without a session."""
+
+    ssid = None
+
+    def __init__(self, user_id: str, token: str) -> None:
+        self.user_id = user_id
+        self.token = token

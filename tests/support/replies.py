@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import socket
 from typing import Final
 
+from tests.support.accounts import TOKEN
 from tests.support.workers import Reply
 
 DOCUMENTED_HEADERS: Final = {
@@ -16,10 +18,24 @@ DOCUMENTED_HEADERS: Final = {
     "Vary": "Origin",
     "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
 }
+CREDENTIALS: Final = {"userId": "u1", "token": TOKEN}
 INTERNALS: Final = re.compile(
     rb'Traceback|File "|\.py|streams|aiohttp|Error\(|Exception|0x[0-9a-f]{6}|/tmp|/home', re.IGNORECASE
 )
 """What would tell of the inside."""
+
+
+def send_raw(port: int, *parts: bytes) -> Reply:
+    """What is answered to these bytes, up to the end of the connection."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        for part in parts:
+            connection.sendall(part)
+        got = b""
+        while more := connection.recv(65_536):
+            got += more
+    head, _, body = got.partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    return Reply(int(first.split()[1]), dict(line.split(": ", 1) for line in lines), body)
 
 
 def assert_error(reply: Reply, status: int, code: int, message: str) -> None:
