@@ -13,7 +13,7 @@ from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
 
-from ecounters.errors import RequestRefused
+from ecounters.errors import INTERNAL, INVALID_PARAMETER, RequestRefused
 from ecounters.text import shown
 from streams.metrics.catalogue import Metrics
 
@@ -55,7 +55,7 @@ def error_response(refused: RequestRefused, headers: dict[str, str] | None = Non
 
 def plain_error(status: int, text: str, headers: dict[str, str] | None = None) -> web.Response:
     """An error of HTTP itself (no such path, no such method), in the same form."""
-    content = orjson.dumps({"status": "error", "message": text, "code": 1000})
+    content = orjson.dumps({"status": "error", "message": text, "code": INVALID_PARAMETER})
     return json_response(content, headers, status)
 
 
@@ -63,13 +63,11 @@ def failure(error: BaseException | None) -> web.Response:
     """What nobody foresaw. The cause goes to the log, its id into the answer: nothing of the inside may leak."""
     error_id = secrets.token_hex(6)
     log.error("request failed, error id %s", error_id, exc_info=error)
-    return error_response(RequestRefused(1032, f"error id {error_id}"))
+    return error_response(RequestRefused(INTERNAL, f"error id {error_id}"))
 
 
 def in_form(error: web.HTTPException) -> web.Response:
     """An error that aiohttp has found, in the documented form."""
-    if isinstance(error, web.HTTPRequestEntityTooLarge):
-        return error_response(RequestRefused(1000, "the body is larger than 64 KiB", http_status=413))
     if isinstance(error, web.HTTPMethodNotAllowed):
         allow = ", ".join(sorted(error.allowed_methods))
         return plain_error(405, f"{error.method} is not allowed here: {allow}", {"Allow": allow})
@@ -86,14 +84,18 @@ def with_common_headers(response: web.StreamResponse) -> None:
 
 
 async def body_of(request: web.Request) -> bytes:
-    """The body of a request, or Refused: 408 if it does not come, 400 if it is broken. aiohttp's 413 is let through."""
+    """The body of a request. Raises RequestRefused: 408 if it does not come, 413 if it is too large, 400 if broken."""
     try:
         async with asyncio.timeout(BODY_LIMIT_S):
             return await request.read()
     except TimeoutError:
-        raise RequestRefused(1000, f"the body did not come within {BODY_LIMIT_S:g} s", http_status=408) from None
+        raise RequestRefused(
+            INVALID_PARAMETER, f"the body did not come within {BODY_LIMIT_S:g} s", http_status=408
+        ) from None
+    except web.HTTPRequestEntityTooLarge:
+        raise RequestRefused(INVALID_PARAMETER, "the body is larger than 64 KiB", http_status=413) from None
     except (web.RequestPayloadError, HttpProcessingError):
-        raise RequestRefused(1000, "the body is not coded as its headers say") from None
+        raise RequestRefused(INVALID_PARAMETER, "the body is not coded as its headers say") from None
 
 
 def refuse_coded(request: web.Request) -> None:
@@ -102,7 +104,9 @@ def refuse_coded(request: web.Request) -> None:
     for coding in (part.strip() for part in told.split(",")):
         if coding.lower() not in ("", "identity"):
             name = shown(coding.encode("ascii", "replace").decode())  # a header may hold bytes that are no text
-            raise RequestRefused(1000, f"Content-Encoding {name} is not taken: send the body as it is", http_status=415)
+            raise RequestRefused(
+                INVALID_PARAMETER, f"Content-Encoding {name} is not taken: send the body as it is", http_status=415
+            )
 
 
 def client_address(request: web.Request, proxies: int) -> str:
