@@ -34,7 +34,7 @@ test-kafka: $(VENV)/.test ## The integration tests on Apache Kafka, fetched by M
 	  $(patsubst %,--ignore=tests/integration/test_%.py,$(NOT_OF_KAFKA))
 
 # What no broker makes a difference to, or what has one of its own: `make test` has these.
-NOT_OF_KAFKA := dashboard throttled_login http_errors http_limits openapi reply_compression run sessions push push_server
+NOT_OF_KAFKA := dashboard throttled_login http_errors http_limits openapi reply_compression run accounts sessions sessions_without_redis push push_server
 FAULTS := # options of `make faults`: FAULTS="--seed 2 --only zombie --scale 0.5"
 
 faults: $(VENV)/.test ## The long run: faults on a cluster of three Apache Kafkas, and a table of what differed

@@ -1,0 +1,98 @@
+"""Administration of users, tokens and sessions, against a real Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+
+import pytest
+
+from ecounters.errors import Stop
+from ecounters.query.request import Query
+from streams.access import sessions as module
+from streams.access.accounts import Accounts
+from streams.access.sessions import Sessions
+from tests.support.sessions import INDIA, Clock, refusal_code, run_with_sessions
+
+
+def test_removing_a_user_ends_its_sessions_for_good(redis_url: str) -> None:
+    """Neither the removed user's sessions nor its token come back with a new user of that name."""
+    clock = Clock()
+
+    async def test(sessions: Sessions, accounts: Accounts, user: str) -> None:
+        token = await accounts.add_user(user, "UTC")
+        ssid = await accounts.open_session(user, 60)
+        assert await refusal_code(sessions, Query(ssid=ssid)) == 0
+        await accounts.remove_user(user)
+        clock.now += module.FRESH_S + 0.01
+        assert await refusal_code(sessions, Query(ssid=ssid)) == 1015
+        await accounts.add_user(user, "UTC")
+        assert await refusal_code(sessions, Query(ssid=ssid)) == 1015
+        assert await refusal_code(sessions, Query(user_id=user, token=token)) == 1015
+
+    run_with_sessions(redis_url, test, clock)
+
+
+def test_a_new_token_replaces_the_old(redis_url: str) -> None:
+    """After `user token` only the new one opens; the user's other fields and sessions stay."""
+
+    async def test(sessions: Sessions, accounts: Accounts, user: str) -> None:
+        old = await accounts.add_user(user, INDIA)
+        ssid = await accounts.open_session(user, 60)
+        new = await accounts.new_token(user)
+        assert await refusal_code(sessions, Query(user_id=user, token=old)) == 1015
+        assert (await sessions.authorize(Query(user_id=user, token=new))).zone.key == INDIA
+        assert await refusal_code(sessions, Query(ssid=ssid)) == 0
+
+    run_with_sessions(redis_url, test)
+
+
+def test_what_does_not_go_is_said(redis_url: str) -> None:
+    """Users who are there or not there, and wrong words, end in one line that says so."""
+
+    async def test(sessions: Sessions, accounts: Accounts, user: str) -> None:
+        await accounts.add_user(user, "UTC")
+        wrong: list[tuple[Awaitable[object], str]] = [
+            (accounts.add_user(user, "UTC"), "there already"),
+            (accounts.add_user("", "UTC"), "1 to 128"),
+            (accounts.add_user("u" * 129, "UTC"), "1 to 128"),
+            (accounts.add_user("a\nb", "UTC"), "printable"),
+            (accounts.add_user(user + "2", "Mars"), "IANA"),
+            (accounts.add_user(user + "2", "UTC", deny=("all",)), "denied"),
+            (accounts.add_user(user + "2", "UTC", token=""), "1 to 512"),
+            (accounts.new_token(user + "2"), "no user"),
+            (accounts.remove_user(user + "2"), "no user"),
+            (accounts.open_session(user + "2", 60), "no user"),
+            (accounts.open_session(user, 0), "a second at least"),
+        ]
+        for attempt, words in wrong:
+            with pytest.raises(Stop, match=words):
+                await attempt
+        assert user + "2" not in [found.user_id for found in await accounts.list_users()]
+
+    run_with_sessions(redis_url, test)
+
+
+def test_users_are_listed(redis_url: str) -> None:
+    """The list has zone and denials, sorted by id, and no secret."""
+
+    async def test(sessions: Sessions, accounts: Accounts, user: str) -> None:
+        await accounts.add_user(user + "-b", INDIA, deny=("overallCount",))
+        await accounts.add_user(user + "-a", "UTC")
+        mine = [tuple(found) for found in await accounts.list_users() if found.user_id.startswith(user)]
+        assert mine == [(user + "-a", "UTC", ()), (user + "-b", INDIA, ("overallCount",))]
+
+    run_with_sessions(redis_url, test)
+
+
+def test_concurrent_adds_make_one_user(redis_url: str) -> None:
+    """Of several who add one user at once, one gets a token, and that token is the user's."""
+
+    async def test(sessions: Sessions, accounts: Accounts, user: str) -> None:
+        made = await asyncio.gather(*(accounts.add_user(user, "UTC") for _ in range(8)), return_exceptions=True)
+        tokens = [one for one in made if isinstance(one, str)]
+        assert len(tokens) == 1
+        assert all(isinstance(one, Stop) for one in made if one not in tokens)
+        assert await refusal_code(sessions, Query(user_id=user, token=tokens[0])) == 0
+
+    run_with_sessions(redis_url, test)

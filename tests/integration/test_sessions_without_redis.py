@@ -1,0 +1,90 @@
+"""Sessions while Redis is away or hangs, through a relay in front of a real Redis."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from ecounters.query.request import Query
+from streams.access import sessions as module
+from streams.access.accounts import Accounts
+from streams.access.sessions import Sessions
+from tests.support.sessions import Clock, refusal, refusal_code, run_through_relay
+from tests.support.tcp_relay import Relay
+
+
+def test_without_redis_only_known_sessions_go_on(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """While Redis is away: what was good is good for SESSION_CACHE_S, all else is 1010; then Redis is asked again."""
+    clock = Clock()
+
+    async def test(sessions: Sessions, accounts: Accounts, relay: Relay, user: str) -> None:
+        token = await accounts.add_user(user, "UTC")
+        known, unknown = Query(ssid=await accounts.open_session(user, 600)), Query(user_id=user, token=token)
+        assert await refusal_code(sessions, known) == 0
+        await relay.take_changes()
+        clock.now += 59
+        assert await refusal_code(sessions, known) == 0
+        refused = await refusal(sessions, unknown)
+        assert (refused.code, refused.http_status) == (1010, 503)
+        assert str(refused).startswith("Error in DB connect")
+        assert await sessions.zone_of(user) is None
+        clock.now += 2
+        assert await refusal_code(sessions, known) == 1010
+        await relay.mend()
+        clock.now += 2
+        assert await refusal_code(sessions, known) == 0
+        assert await refusal_code(sessions, unknown) == 0
+
+    run_through_relay(redis_url, clock, test)
+    said = [record.getMessage() for record in caplog.records if record.name == module.__name__]
+    assert [line.split(" used")[0] for line in said] == ["Redis cannot be", "Redis can be"]
+
+
+def test_a_session_that_ends_during_an_outage_is_not_used_longer(redis_url: str) -> None:
+    """The short cache does not lengthen a session."""
+    clock = Clock()
+
+    async def test(sessions: Sessions, accounts: Accounts, relay: Relay, user: str) -> None:
+        await accounts.add_user(user, "UTC")
+        request = Query(ssid=await accounts.open_session(user, 30))
+        assert await refusal_code(sessions, request) == 0
+        await relay.take_changes()
+        clock.now += 29
+        assert await refusal_code(sessions, request) == 0
+        clock.now += 2
+        assert await refusal_code(sessions, request) == 1010
+
+    run_through_relay(redis_url, clock, test)
+
+
+def test_a_redis_that_hangs_holds_up_one_request_only(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A question is given up after REDIS_LIMIT_S, and the next ones are answered without asking."""
+    clock = Clock()
+
+    async def test(sessions: Sessions, accounts: Accounts, relay: Relay, user: str) -> None:
+        token = await accounts.add_user(user, "UTC")
+        monkeypatch.setattr(module, "REDIS_LIMIT_S", 0.3)  # now that the connections have their own, longer limits
+        relay.hang()
+        began = time.monotonic()
+        assert await refusal_code(sessions, Query(user_id=user, token=token)) == 1010
+        assert 0.2 < time.monotonic() - began < 0.95
+        began = time.monotonic()
+        answers = [await refusal_code(sessions, Query(user_id=user, token=token)) for _ in range(100)]
+        assert (set(answers), time.monotonic() - began < 0.2) == ({1010}, True)
+
+    run_through_relay(redis_url, clock, test)
+
+
+def test_a_connection_that_the_server_closed_is_no_outage(redis_url: str) -> None:
+    """After a restart of Redis the first request finds its connection dead, and does not fail for it."""
+    clock = Clock()
+
+    async def test(sessions: Sessions, accounts: Accounts, relay: Relay, user: str) -> None:
+        token = await accounts.add_user(user, "UTC")
+        await relay.take_changes()
+        await relay.mend()
+        assert await refusal_code(sessions, Query(user_id=user, token=token)) == 0
+        assert relay.connections == 2
+
+    run_through_relay(redis_url, clock, test)

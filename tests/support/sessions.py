@@ -1,0 +1,84 @@
+"""Running a test with Sessions and Accounts of its own, directly or through a relay that can fail."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from urllib.parse import urlsplit
+
+import pytest
+
+from ecounters.errors import RequestRefused
+from ecounters.query.request import Query
+from streams.access.accounts import Accounts
+from streams.access.sessions import Sessions
+from streams.settings.table import Settings
+from tests.support.tcp_relay import Relay
+
+INDIA = "Asia/Kolkata"
+
+
+class Clock:
+    """Seconds that go on when told to."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def connected(url: str, clock: Callable[[], float]) -> Sessions:
+    """Sessions as a worker has them, with a clock of the test's."""
+    sessions = Sessions.connect(url, Settings().session_cache_s)
+    sessions._clock = clock
+    return sessions
+
+
+def run_with_sessions(
+    url: str, test: Callable[[Sessions, Accounts, str], Awaitable[None]], clock: Clock | None = None
+) -> None:
+    """Run a test with Sessions and a user id of its own."""
+
+    async def work() -> None:
+        sessions = connected(url, clock or time.monotonic)
+        try:
+            await test(sessions, Accounts(sessions._redis), f"user-{secrets.token_hex(4)}")
+        finally:
+            await sessions.close()
+
+    asyncio.run(work())
+
+
+async def refusal(sessions: Sessions, request: Query) -> RequestRefused:
+    """What a request is refused with."""
+    with pytest.raises(RequestRefused) as caught:
+        await sessions.authorize(request)
+    return caught.value
+
+
+async def refusal_code(sessions: Sessions, request: Query) -> int:
+    """The code that a request is refused with, or 0 if it is not."""
+    try:
+        await sessions.authorize(request)
+    except RequestRefused as refused:
+        return refused.code
+    return 0
+
+
+def run_through_relay(
+    url: str, clock: Clock, test: Callable[[Sessions, Accounts, Relay, str], Awaitable[None]]
+) -> None:
+    """Run a test with Sessions that reach Redis through a relay."""
+
+    async def work() -> None:
+        parts = urlsplit(url)
+        async with Relay(parts.hostname or "", parts.port or 0) as relay:
+            sessions = connected(f"redis://127.0.0.1:{relay.port}/0", clock)
+            try:
+                await test(sessions, Accounts(sessions._redis), relay, f"user-{secrets.token_hex(4)}")
+            finally:
+                await sessions.close()
+
+    asyncio.run(work())
