@@ -10,8 +10,8 @@ import orjson
 from aiohttp import web
 
 from streams.web.documents import asyncapi, openapi
-from streams.web.paths import ASYNCAPI_PATH, COUNTERS_PATHS, DOCS_PATH, OPENAPI_PATH, SERIES_PATHS, STREAM_PATHS
-from streams.web.responses import COMMON_HEADERS, json_response
+from streams.web.paths import ASYNCAPI_PATH, DOCS_PATH, OPENAPI_PATH
+from streams.web.responses import json_response
 
 SWAGGER_UI: Final = Path(str(distribution("flask-swagger-ui").locate_file("flask_swagger_ui/dist")))
 """Only its files are used; the package itself, which needs Flask, is never imported."""
@@ -38,9 +38,7 @@ class Docs:
 
     def __init__(self, topic: str) -> None:
         known = version("ecounters")
-        self._openapi = orjson.dumps(
-            openapi.document(known, COMMON_HEADERS, COUNTERS_PATHS, SERIES_PATHS, STREAM_PATHS)
-        )
+        self._openapi = orjson.dumps(openapi.document(known))
         self._asyncapi = orjson.dumps(asyncapi.document(known, topic))
         self._page = (OWN / "docs.html").read_bytes()
 

@@ -1,1 +1,1 @@
-"""The documents that describe the API and the events to machines."""
+"""The documents that describe a worker to programs: OpenAPI for its HTTP API, AsyncAPI for its topics on Kafka."""

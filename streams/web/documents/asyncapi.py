@@ -1,7 +1,8 @@
-"""The AsyncAPI document: what switches publish and what is sent to the dead letters, from the code's own tables.
+"""The AsyncAPI 3.0 document: the events that switches publish to Kafka, and the dead letters that come of them.
 
-Its JSON schemas take whatever ``ecounters.events.parse.parse`` takes. Where JSON Schema cannot say all of it (a number
-that is given as text must lie in a range too), they take more, never less. They are of draft 7, as AsyncAPI's own.
+It is made from the tables TYPES, FIELDS and REASONS, which ``ecounters.events.parse`` uses. Its JSON schemas accept
+every event that ``parse`` accepts. They accept some more where JSON Schema cannot say the rule: a number that is given
+as text has a pattern, but no range. The schemas are of draft 7, which AsyncAPI prescribes.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _NULL: Final[Schema] = {"type": "null"}
 
 
 def document(version: str, topic: str) -> dict[str, Any]:
-    """The whole document for a topic of events. ``version``: of this program."""
+    """The whole document as a JSON value. ``version``: of Ecounters; ``topic``: the topic of events."""
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -75,7 +76,7 @@ def _message(row: EventType) -> dict[str, Any]:
 
 
 def event_schema(row: EventType) -> Schema:
-    """The JSON schema of one type of event."""
+    """The JSON schema of one type of event. Unknown fields are allowed, as ``parse`` ignores them."""
     needs = ("id", "ts", *row.needs)
     own = [field for field in FIELDS.values() if field.name in (*needs, "switchId", *row.may)]
     properties: dict[str, Schema] = {"type": {"const": row.name}, "ts": FIELDS["ts"].schema}
@@ -90,22 +91,23 @@ def event_schema(row: EventType) -> Schema:
 
 
 def _property(field: Field, *, required: bool) -> Schema:
+    """The schema of a field in an event: a required field is neither null nor "", an optional one may be null."""
     if required:
         return _not_empty(field.schema)
     return {"anyOf": [field.schema, _NULL]}
 
 
-def _not_empty(form: Schema) -> Schema:
-    """The same, where no text of it may be empty."""
-    if form.get("type") == "string" and "pattern" not in form:
-        return {**form, "minLength": 1}
-    if "anyOf" in form:
-        return {**form, "anyOf": [_not_empty(one) for one in form["anyOf"]]}
-    return form
+def _not_empty(schema: Schema) -> Schema:
+    """The schema, with "" taken from its texts; a text with a pattern cannot be "" anyway."""
+    if schema.get("type") == "string" and "pattern" not in schema:
+        return {**schema, "minLength": 1}
+    if "anyOf" in schema:
+        return {**schema, "anyOf": [_not_empty(option) for option in schema["anyOf"]]}
+    return schema
 
 
 def _dead_letter() -> dict[str, Any]:
-    number: Schema = {"type": "string", "pattern": "^[0-9]+$"}
+    digits: Schema = {"type": "string", "pattern": "^[0-9]+$"}
     reasons = "; ".join(f"{reason}: {meaning}" for reason, meaning in REASONS.items())
     return {
         "name": "deadLetter",
@@ -119,9 +121,9 @@ def _dead_letter() -> dict[str, Any]:
                 "reason": {"enum": list(REASONS), "description": reasons},
                 "field": {"type": "string", "description": "which field it is about; empty: the whole message"},
                 "topic": {"type": "string", "description": "where it came from"},
-                "partition": number,
-                "offset": number,
-                "size": {**number, "description": "of the value, if it was too large to be kept whole"},
+                "partition": digits,
+                "offset": digits,
+                "size": {**digits, "description": "of the value, if it was too large to be kept whole"},
             },
         },
         "payload": {"description": "any bytes, or none"},

@@ -1,4 +1,7 @@
-"""The OpenAPI document of a worker, from the tables that the worker itself goes by."""
+"""The OpenAPI 3.1 document of a worker's HTTP API, made from the tables and paths that the worker itself uses.
+
+``document`` puts it together. The JSON schemas of bodies are in ``schemas``. The events on Kafka are in ``asyncapi``.
+"""
 
 from __future__ import annotations
 
@@ -18,17 +21,21 @@ from streams.web.documents.schemas import (
 )
 from streams.web.paths import (
     ASYNCAPI_PATH,
+    COUNTERS_PATHS,
     DASHBOARD_PATH,
     DOCS_PATH,
     HEALTH_PATH,
     METRICS_PATH,
     OPENAPI_PATH,
     READY_PATH,
+    SERIES_PATHS,
+    STREAM_PATHS,
 )
+from streams.web.responses import COMMON_HEADERS
 
-JSON: Final = "application/json"
+_CONTENT_TYPE: Final = "application/json"
 
-TEXT: Final = """\
+DESCRIPTION: Final = """\
 All live and windowed counters of one account in one answer.
 
 Errors have one form, and their message says what was wrong and where. A path that is not here gives 404 in that form,
@@ -37,7 +44,7 @@ of the counters, the series and the stream.
 What is published to Kafka so that it is counted is described by [/asyncapi.json](/asyncapi.json).
 """
 
-_NUMBER: Final[Schema] = {"type": "integer", "minimum": 0}
+_COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
 _MOMENT: Final[Schema] = {"type": "string", "format": "date-time"}
 
 
@@ -45,59 +52,62 @@ def _like(pattern: str) -> Schema:
     return {"type": "string", "pattern": pattern}
 
 
-ANSWER_HEADERS: Final[dict[str, tuple[str, Schema, bool]]] = {
+REPLY_HEADERS: Final[dict[str, tuple[str, Schema, bool]]] = {
     "ETag": ("Of the plain body: send it as If-None-Match", _like('^W/"[0-9a-f]+-.{27}"$'), True),
     "X-Ecounters-As-Of": ("Time of the newest event that is in it", _MOMENT, False),
-    "X-Ecounters-Lag-Ms": ("How far the partition is behind its end", _NUMBER, True),
+    "X-Ecounters-Lag-Ms": ("How far the partition is behind its end", _COUNT, True),
     "X-Ecounters-Complete": ("false: restoring, or no word from Kafka", {"type": "boolean"}, True),
-    "X-Ecounters-Suspected": ("Live calls not heard of for long", _NUMBER, True),
+    "X-Ecounters-Suspected": ("Live calls not heard of for long", _COUNT, True),
     "X-Ecounters-Range": ("What was counted: begin/end in RFC 3339", _like("^[^/]+/[^/]+$"), True),
     "X-Ecounters-Position": ("partition:offset of the next event that is not in it", _like("^[0-9]+:[0-9]+$"), True),
 }
-"""Of an answer with counters, beside the common ones: (meaning, schema, whether it is always there)."""
+"""Headers of a reply with counters, which come on top of COMMON_HEADERS: name -> (description, schema, required)."""
 
-ALSO: Final[dict[int, tuple[str, tuple[int, ...]]]] = {
+SHARED_STATUSES: Final[dict[int, tuple[str, tuple[int, ...]]]] = {
     408: ("The body did not come in time", (INVALID_PARAMETER,)),
     413: ("The body is larger than 64 KiB", (INVALID_PARAMETER,)),
     415: ("The body has a Content-Encoding", (INVALID_PARAMETER,)),
     429: ("Wrong credentials too often from this address or for this user", (DENIED,)),
     503: ("The store or the counters cannot be had for now", (INTERNAL,)),
 }
-"""Statuses that are no code's own: what they mean, and the codes that come with them."""
+"""HTTP status -> (description, codes that also come with it). API_ERRORS has the codes whose own status it is.
+
+For example, code 1000 has the status 400 of its own, and comes with 408, 413 and 415 in the cases that stand here."""
 
 
 class Operation(NamedTuple):
-    """What is asked for by POST. The schemas are names of components; ``answer``: the answer's ``message``."""
+    """An operation that is requested by POST.
+
+    name     its operation id in the document
+    summary  what it gives
+    body     the component schema of the request's body
+    message  the component schema of the ``message`` in a successful reply
+    """
 
     name: str
     summary: str
     body: str
-    answer: str
+    message: str
 
 
 COUNTERS: Final = Operation("counters", "All counters of one account", "Parameters", "Message")
 SERIES: Final = Operation("series", "The counters of one account, step by step", "SeriesParameters", "Steps")
 
 
-def document(
-    version: str,
-    common_headers: Mapping[str, str],
-    counters_paths: Iterable[str],
-    series_paths: Iterable[str],
-    stream_paths: Iterable[str],
-) -> dict[str, Any]:
-    """The whole document. ``version``: of this program; ``common_headers``: what every answer has."""
-    always = {name: _constant(value) for name, value in common_headers.items()}
-    always["Vary"] = _header("", _like("^(Origin|Accept-Encoding)"), True)
-    asked = {path: _asked(COUNTERS, always, at) for at, path in enumerate(counters_paths)}
-    asked |= {path: _asked(SERIES, always, at) for at, path in enumerate(series_paths)}
-    asked |= {path: _stream(always, at) for at, path in enumerate(stream_paths)}
+def document(version: str) -> dict[str, Any]:
+    """The whole document as a JSON value. ``version``: the installed version of Ecounters."""
+    common = {name: _constant(value) for name, value in COMMON_HEADERS.items()}
+    common["Vary"] = _header("", _like("^(Origin|Accept-Encoding)"), True)
+    paths = {path: _post(COUNTERS, common, index) for index, path in enumerate(COUNTERS_PATHS)}
+    paths |= {path: _post(SERIES, common, index) for index, path in enumerate(SERIES_PATHS)}
+    paths |= {path: _stream(common, index) for index, path in enumerate(STREAM_PATHS)}
+    paths |= _worker(common)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Ecounters", "version": version, "description": TEXT, "license": {"name": "MIT"}},
+        "info": {"title": "Ecounters", "version": version, "description": DESCRIPTION, "license": {"name": "MIT"}},
         "servers": [{"url": "/"}],
         "tags": [{"name": "counters"}, {"name": "worker", "description": "For those who run it"}],
-        "paths": {**asked, **_worker(always)},
+        "paths": paths,
         "components": {
             "schemas": {
                 "Parameters": parameters(),
@@ -106,9 +116,9 @@ def document(
                 "Condition": condition(),
                 "Message": payload(),
                 "Steps": steps(),
-                "StepMessage": payload(of_now=False),
+                "StepMessage": payload(live=False),
             },
-            "headers": {name: _header(*told) for name, told in ANSWER_HEADERS.items()},
+            "headers": {name: _header(*row) for name, row in REPLY_HEADERS.items()},
         },
     }
 
@@ -117,71 +127,83 @@ def _constant(value: str) -> dict[str, Any]:
     return {"required": True, "schema": {"type": "string", "const": value}}
 
 
-def _header(meaning: str, schema: Schema, always: bool) -> dict[str, Any]:
-    return {"description": meaning, "required": always, "schema": schema}
+def _header(description: str, schema: Schema, required: bool) -> dict[str, Any]:
+    return {"description": description, "required": required, "schema": schema}
 
 
 RETRY_AFTER: Final = _header("Seconds", {"type": "integer", "minimum": 1}, True)
 
 
 def _content(schema: Schema) -> dict[str, Any]:
-    return {JSON: {"schema": schema}}
+    return {_CONTENT_TYPE: {"schema": schema}}
 
 
-def _errors(statuses: Iterable[int], always: Mapping[str, Any]) -> dict[str, Any]:
-    """The refusals with these statuses."""
-    found = {}
+def _errors(statuses: Iterable[int], common: Mapping[str, Any]) -> dict[str, Any]:
+    """The error responses with these HTTP statuses: status as text -> response. 429 and 503 have Retry-After."""
+    responses = {}
     for status in statuses:
-        meaning, more = ALSO.get(status, ("", ()))
-        codes = [code for code, of in API_ERRORS.items() if of.http_status == status] + list(more)
-        lines = [meaning] if meaning else []
+        description, shared_codes = SHARED_STATUSES.get(status, ("", ()))
+        codes = [code for code, row in API_ERRORS.items() if row.http_status == status] + list(shared_codes)
+        lines = [description] if description else []
         lines += [f"{code} {API_ERRORS[code].text}" for code in codes]
-        headers = {**always, "Retry-After": RETRY_AFTER} if status in (429, 503) else dict(always)
-        found[str(status)] = {
+        headers = {**common, "Retry-After": RETRY_AFTER} if status in (429, 503) else dict(common)
+        responses[str(status)] = {
             "description": "; ".join(lines), "headers": headers, "content": _content(error(codes)),
         }  # fmt: skip
-    return found
+    return responses
 
 
-def _asked(what: Operation, always: Mapping[str, Any], at: int) -> dict[str, Any]:
-    """POST and OPTIONS of one of the paths of ``what``: operation ids are told apart by ``at``."""
-    told = {name: {"$ref": f"#/components/headers/{name}"} for name in ANSWER_HEADERS}
+def _operation_id(name: str, path_index: int) -> str:
+    """The id of an operation at the first or second of its two paths: no two ids of a document may be equal."""
+    if path_index == 0:
+        return name
+    return name + "ByOtherPath"
+
+
+def _post(operation: Operation, common: Mapping[str, Any], path_index: int) -> dict[str, Any]:
+    """POST and OPTIONS at one path of an operation."""
+    reply_headers = {name: {"$ref": f"#/components/headers/{name}"} for name in REPLY_HEADERS}
     success = {
         "type": "object",
         "required": ["message", "status"],
-        "properties": {"message": {"$ref": f"#/components/schemas/{what.answer}"}, "status": {"const": "success"}},
+        "properties": {
+            "message": {"$ref": f"#/components/schemas/{operation.message}"},
+            "status": {"const": "success"},
+        },
         "additionalProperties": False,
     }
+    headers = {**common, **reply_headers}
     post = {
-        "operationId": what.name + "ByOtherPath" * at,
+        "operationId": _operation_id(operation.name, path_index),
         "tags": ["counters"],
-        "summary": what.summary,
+        "summary": operation.summary,
         "description": "The body is JSON, whatever its Content-Type says, and has no Content-Encoding.",
         "parameters": [{"name": "If-None-Match", "in": "header", "schema": {"type": "string"}}],
-        "requestBody": {"required": True, "content": _content({"$ref": f"#/components/schemas/{what.body}"})},
+        "requestBody": {"required": True, "content": _content({"$ref": f"#/components/schemas/{operation.body}"})},
         "responses": {
-            "200": {"description": what.summary, "headers": {**always, **told}, "content": _content(success)},
-            "304": {"description": "What the client has still holds", "headers": {**always, **told}},
-            **_errors((400, 403, 408, 413, 415, 429, 500, 503), always),
+            "200": {"description": operation.summary, "headers": dict(headers), "content": _content(success)},
+            "304": {"description": "What the client has still holds", "headers": dict(headers)},
+            **_errors((400, 403, 408, 413, 415, 429, 500, 503), common),
         },
     }
-    return {"post": post, "options": _preflight(what.name, always, at)}
+    return {"post": post, "options": _preflight(operation.name, common, path_index)}
 
 
-def _preflight(name: str, always: Mapping[str, Any], at: int) -> dict[str, Any]:
+def _preflight(name: str, common: Mapping[str, Any], path_index: int) -> dict[str, Any]:
+    """OPTIONS at one path of an operation, as browsers send it before a request from another origin."""
     return {
-        "operationId": name + "Preflight" + "ByOtherPath" * at,
+        "operationId": _operation_id(name + "Preflight", path_index),
         "tags": ["counters"],
         "summary": "What a browser asks before it sends",
-        "responses": {"204": {"description": "The headers are the answer", "headers": dict(always)}},
+        "responses": {"204": {"description": "The headers are the answer", "headers": dict(common)}},
     }
 
 
-def _stream(always: Mapping[str, Any], at: int) -> dict[str, Any]:
-    """GET and OPTIONS of one of the paths of the stream."""
+def _stream(common: Mapping[str, Any], path_index: int) -> dict[str, Any]:
+    """GET and OPTIONS at one path of the stream."""
     text: Schema = {"type": "string"}
     get = {
-        "operationId": "stream" + "ByOtherPath" * at,
+        "operationId": _operation_id("stream", path_index),
         "tags": ["counters"],
         "summary": "The counters of one account as they change: Server-Sent Events",
         "description": "An event without a name has the same data as the answer to a POST, at once and then at most "
@@ -194,38 +216,40 @@ def _stream(always: Mapping[str, Any], at: int) -> dict[str, Any]:
             {"name": "ecounters", "in": "cookie", "schema": text, "description": "A session of the dashboard"},
         ],
         "responses": {
-            "200": {"description": "It does not end", "headers": dict(always), "content": _text("text/event-stream")},
-            **_errors((400, 403, 429, 500, 503), always),
+            "200": {"description": "It does not end", "headers": dict(common), "content": _text("text/event-stream")},
+            **_errors((400, 403, 429, 500, 503), common),
         },
     }
-    return {"get": get, "options": _preflight("stream", always, at)}
+    return {"get": get, "options": _preflight("stream", common, path_index)}
 
 
-def _worker(always: Mapping[str, Any]) -> dict[str, Any]:
-    """The other routes, which ask for nothing."""
+def _worker(common: Mapping[str, Any]) -> dict[str, Any]:
+    """GET at the paths that need no credentials."""
     status: Schema = {"type": "object", "required": ["status"], "properties": {"status": {"type": "string"}}}
-    not_ready = _errors((503,), always)["503"] | {"description": "Why not", "content": _content(error([1000]))}
-    not_ready["headers"] = dict(always)
+    not_ready = {
+        "description": "Why not", "headers": dict(common), "content": _content(error([INVALID_PARAMETER])),
+    }  # fmt: skip
     return {
-        HEALTH_PATH: _get("healthz", "The process is alive", _content(status), always),
-        READY_PATH: _get("readyz", "Restored, connected, and not far behind", _content(status), always, not_ready),
-        METRICS_PATH: _get("metrics", "For Prometheus", _text("text/plain"), always),
-        OPENAPI_PATH: _get("openapi", "This document", _content({"type": "object"}), always),
-        ASYNCAPI_PATH: _get("asyncapi", "The events, machine readable", _content({"type": "object"}), always),
-        DASHBOARD_PATH: _get("dashboard", "A live page of the counters", _text("text/html"), always),
-        DOCS_PATH: _get("docs", "This document, for people", _text("text/html"), always),
+        HEALTH_PATH: _get("healthz", "The process is alive", _content(status), common),
+        READY_PATH: _get("readyz", "Restored, connected, and not far behind", _content(status), common, not_ready),
+        METRICS_PATH: _get("metrics", "For Prometheus", _text("text/plain"), common),
+        OPENAPI_PATH: _get("openapi", "This document", _content({"type": "object"}), common),
+        ASYNCAPI_PATH: _get("asyncapi", "The events, machine readable", _content({"type": "object"}), common),
+        DASHBOARD_PATH: _get("dashboard", "A live page of the counters", _text("text/html"), common),
+        DOCS_PATH: _get("docs", "This document, for people", _text("text/html"), common),
     }
 
 
-def _text(kind: str) -> dict[str, Any]:
-    return {kind: {"schema": {"type": "string"}}}
+def _text(content_type: str) -> dict[str, Any]:
+    return {content_type: {"schema": {"type": "string"}}}
 
 
 def _get(
-    name: str, summary: str, content: dict[str, Any], always: Mapping[str, Any], or_503: dict[str, Any] | None = None
+    name: str, summary: str, content: dict[str, Any], common: Mapping[str, Any], or_503: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    responses = {"200": {"description": summary, "headers": dict(always), "content": content}}
+    """A GET that takes no parameters. ``or_503``: the response with status 503, if there is one."""
+    responses = {"200": {"description": summary, "headers": dict(common), "content": content}}
     if or_503 is not None:
         responses["503"] = or_503
-    responses |= _errors((500,), always)
+    responses |= _errors((500,), common)
     return {"get": {"operationId": name, "tags": ["worker"], "summary": summary, "responses": responses}}

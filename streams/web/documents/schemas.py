@@ -1,4 +1,8 @@
-"""JSON schemas of what is asked and answered, from the tables of counters, errors and parameters."""
+"""JSON schemas of the bodies of requests and replies, from the tables of counters, errors, parameters and conditions.
+
+Each public function returns a new schema, as ``openapi`` puts it among the components of its document. References such
+as "#/components/schemas/Condition" lead to these components.
+"""
 
 from __future__ import annotations
 
@@ -30,22 +34,25 @@ _KINDS: Final[dict[Kind, Schema]] = {
     Kind.AVERAGE: _SECONDS,
     Kind.BALANCE: {"type": "number"},
 }
-"""How a counter's value is printed."""
+"""Kind of a counter -> the schema of its value."""
 
 
-def payload(*, of_now: bool = True) -> Schema:
-    """The ``message`` of an answer: what it always holds, and what ``Field`` adds. ``of_now``: so are live calls."""
-    told = [one for one in COUNTERS.values() if of_now or one.kind not in LIVE_KINDS]
+def payload(*, live: bool = True) -> Schema:
+    """The ``message`` of a reply: the counters that are always there are required, those of ``Field`` are optional.
+
+    ``live``: with live calls and balances. A step of a series has neither.
+    """
+    counters = [counter for counter in COUNTERS.values() if live or counter.kind not in LIVE_KINDS]
     return {
         "type": "object",
-        "required": [one.key for one in told if one.in_payload],
-        "properties": {one.key: _counter(one) for one in told},
+        "required": [counter.key for counter in counters if counter.in_payload],
+        "properties": {counter.key: _counter(counter) for counter in counters},
         "additionalProperties": False,
     }
 
 
 def steps() -> Schema:
-    """The ``message`` of a series: one object for each step."""
+    """The ``message`` of a reply with a series: an array with an object for each step."""
     moment: Schema = {"type": "string", "format": "date-time"}
     step: Schema = {
         "type": "object",
@@ -64,7 +71,7 @@ def _counter(counter: Counter) -> Schema:
 
 
 def error(codes: Iterable[int]) -> Schema:
-    """An error with one of these codes."""
+    """The body of an error reply that has one of these codes."""
     return {
         "type": "object",
         "required": ["status", "message", "code"],
@@ -103,7 +110,7 @@ _EXAMPLE: Final = {"ssid": "s…", "filter": [{"field": "date", "value": "yester
 
 
 def parameters() -> Schema:
-    """The body of a request for the counters."""
+    """The body of a request for counters."""
     return {
         "type": "object",
         "properties": {name: _PARAMETERS[name] for name in PARAMETERS},
@@ -115,14 +122,14 @@ def parameters() -> Schema:
 
 
 def series_parameters() -> Schema:
-    """The same for a series."""
-    told = parameters()
-    told["properties"]["interval"] = {"enum": list(INTERVALS), "description": "how long a step is"}
-    return told | {"required": ["interval"], "examples": [{**_EXAMPLE, "interval": "1h"}]}
+    """The body of a request for a series: that of a request for counters, and ``interval``."""
+    schema = parameters()
+    schema["properties"]["interval"] = {"enum": list(INTERVALS), "description": "how long a step is"}
+    return schema | {"required": ["interval"], "examples": [{**_EXAMPLE, "interval": "1h"}]}
 
 
 def date() -> Schema:
-    """A condition on the date."""
+    """The component Date: a condition on the date in ``filter``."""
     text = {"type": "string"}
     moment: Schema = {
         "anyOf": [
@@ -161,11 +168,11 @@ _VALUES: Final[dict[str, Schema]] = {
 
 
 def condition() -> Schema:
-    """A condition on anything else, or several of them."""
+    """The component Condition: a condition on a dimension, or and, or, not with conditions inside."""
     inner: Schema = {"$ref": "#/components/schemas/Condition"}
-    some: Schema = {"type": "array", "minItems": 1, "maxItems": CONDITIONS_MAX, "items": inner}
+    several: Schema = {"type": "array", "minItems": 1, "maxItems": CONDITIONS_MAX, "items": inner}
     forms = [form for field in conditions.DIMENSIONS for form in _on(field)]
-    forms += [_object([word], {word: some}) for word in ("and", "or")]
+    forms += [_object([word], {word: several}) for word in ("and", "or")]
     return {
         "anyOf": [*forms, _object(["not"], {"not": inner})],
         "description": f"No op: in for an array, else eq. and, or, not go to a depth of {conditions.DEPTH_MAX}",
@@ -173,7 +180,7 @@ def condition() -> Schema:
 
 
 def _on(field: str) -> list[Schema]:
-    """A condition on one field: with one value, and with several."""
+    """The two forms of a condition on a dimension: with one value, and with an array of values."""
     value = _VALUES[field]
     values: Schema = {"type": "array", "minItems": 1, "maxItems": VALUES_MAX, "items": value}
     several = [op for op in conditions.VALUE_OPS if op in ("in", "nin")]
