@@ -27,7 +27,7 @@ from tests.faults.network import Network
 from tests.faults.round_audit import Held
 from tests.faults.testbed import Stage, Store
 from tests.faults.worker_rounds import Round
-from tests.support.kafka import Cluster
+from tests.support.kafka_cluster import Cluster
 
 SHOWN: Final = 20
 KILLS: Final = "kills"

@@ -11,7 +11,7 @@ import pytest
 
 from streams.kafka.topics import TopicsSpec, ensure_topics
 from streams.settings.load import load
-from tests.support.kafka import Cluster
+from tests.support.kafka_cluster import Cluster
 from tests.support.workers import Deployment
 
 FAULTS = "ECOUNTERS_TEST_FAULTS"

@@ -14,7 +14,7 @@ from tests.faults.testbed import READY_S, USERS, Stage
 from tests.faults.worker_rounds import ROUNDS, a_round
 from tests.support.accounts import TOKEN
 from tests.support.builders import encoded, event
-from tests.support.kafka import Cluster
+from tests.support.kafka_cluster import Cluster
 from tests.support.workers import Worker
 
 __all__ = ["ROUNDS"]

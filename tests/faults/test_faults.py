@@ -19,7 +19,7 @@ from ecounters.events.partitioner import partition_of
 from streams.kafka.topics import CHANGELOG_CONFIG, DLQ_CONFIG, EVENTS_CONFIG, TopicsSpec, ensure_topics
 from streams.settings.load import load
 from tests.support.accounts import TOKEN, add_users
-from tests.support.kafka import Cluster
+from tests.support.kafka_cluster import Cluster
 from tests.support.log_publisher import USERS, LogPublisher, chaos_plan, first_messages
 from tests.support.recount_check import assert_recounted
 from tests.support.topics import wait_until_flushed

@@ -23,7 +23,7 @@ from streams.settings.load import load
 from tests.faults.network import Network
 from tests.faults.round_audit import Held, hold
 from tests.support.accounts import TOKEN, add_users
-from tests.support.kafka import Cluster
+from tests.support.kafka_cluster import Cluster
 from tests.support.log_publisher import LogPublisher, yesterday_ms
 from tests.support.workers import Deployment, Worker
 

@@ -1,0 +1,65 @@
+"""One partition counted twice: by the incremental state, and by the recount of its log."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from ecounters.partition.policy import Policy
+from ecounters.partition.records import MISROUTED
+from ecounters.partition.state import PartitionState
+from ecounters.partition.user import User
+from ecounters.recount.recount import Recount
+from tests.support.builders import ALL_FIELDS, LogRecord, answer_of, restored
+from tests.support.log_strategies import USERS
+
+EVERYTHING: Final = (0, 4_000_000_000_000)
+
+
+Span = tuple[int, int]
+
+
+class StateAndRecount:
+    """One partition, counted by both: the incremental state, and the recount of its log."""
+
+    def __init__(self, partition: int = 0, partitions: int = 1) -> None:
+        self.state = PartitionState(partition, partitions, Policy())
+        self.recount = Recount(partition, partitions)
+        self.log: list[LogRecord] = []
+        self.refused: list[tuple[int, str, str]] = []
+        self.entries: list[tuple[bytes, bytes | None]] = []
+
+    def take(self, *records: LogRecord) -> None:
+        """Read on: the state one batch; the recount begins a bit earlier, as a worker that takes over does."""
+        begin = len(self.log)
+        self.log += records
+        self.recount.read((one.offset, one.timestamp, one.value) for one in self.log[max(0, begin - 3) :])
+        found = self.state.apply(records, records[-1].timestamp)
+        self.refused += [(one.record.offset, one.reason, one.field) for one in found]
+
+    def crash(self) -> None:
+        """Save, and go on with what is read back."""
+        self.entries += self.state.take_changes()
+        self.state = restored(self.entries, self.state.partition, self.state.partitions)
+
+    def differences(self, *spans: Span, users: tuple[str, ...] = USERS, wall_ms: int | None = None) -> list[str]:
+        """Where the two disagree once time has passed. ``wall_ms``: the log has been read to its end at that time."""
+        state, again = self.state, self.recount
+        state.advance(wall_ms or 0, at_end=wall_ms is not None)
+        clock = again.watermark if wall_ms is None else again.clock_at(wall_ms)
+        pairs: dict[str, tuple[Any, Any]] = {
+            "watermark": (state.watermark, again.watermark),
+            "clock": (state.clock, clock),
+            "misrouted": ([at for at, reason, _ in self.refused if reason == MISROUTED], again.misrouted),
+            "refused": ([one for one in self.refused if one[1] != MISROUTED], again.refused),
+        }
+        for name in users:
+            user = state.users.get(name) or User(name)
+            kept = sorted(c.id for c in user.calls.values() if state._drop_time(c) > state.watermark)
+            pairs[f"{name} suspected"] = user.suspected, again.suspected(name, clock)
+            pairs[f"{name} kept"] = kept, again.kept(name)
+            for span in spans or (EVERYTHING,):
+                told, recounted = answer_of(state, name, span), again.answer(name, *span, ALL_FIELDS, clock)
+                # As text, for the order of keys and 1 or 1.0 are part of an answer too.
+                for at, (one, other) in enumerate(zip(told.items(), recounted.items(), strict=True)):
+                    pairs[f"{name} {span} {at}"] = f"{one}", f"{other}"
+        return [f"{what}: {ours} is recounted as {theirs}" for what, (ours, theirs) in pairs.items() if ours != theirs]
