@@ -1,1 +1,3 @@
-"""Call events: their types, how a message becomes one, and which partition it belongs to."""
+"""Call events: their types (``types``) and fields (``fields``), how a Kafka message is parsed into one (``parse``), and
+which partition a user's events belong to (``partitioner``).
+"""

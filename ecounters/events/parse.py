@@ -1,9 +1,12 @@
-"""Bytes from Kafka -> an event, or BadEvent with a reason and the name of the field.
+"""The value of a Kafka message -> an event; or BadEvent with a reason and the name of the bad field.
 
-``parse`` has two ways to the same result. The quick one lets msgspec decode and type-check in one pass; it
-takes what a well-behaved switch sends. Whatever it does not take (numbers given as strings, RFC 3339 times,
-anything wrong) goes through ``_parse_carefully``, which looks at one field after the other and so can say
-which of them is wrong. The careful way is the definition; a property test holds the quick one against it.
+``parse`` has two ways to one result:
+
+* quick: msgspec decodes and type-checks in one pass. It accepts what a well-behaved switch sends.
+* careful: ``_parse_carefully`` reads field by field with the readers of FIELDS. It takes over whenever the quick way
+  fails: for numbers given as text, for times in RFC 3339, and for bad events, of which it names the field.
+
+The careful way is the definition. A property test holds the quick way to it.
 """
 
 from __future__ import annotations
@@ -17,19 +20,20 @@ from ecounters.events.fields import FIELDS, UNREADABLE, Field
 from ecounters.events.types import TYPES, AnyEvent, EventType, attribute
 
 VALUE_BYTES_MAX: Final = 65_536
-"""A larger message is dead-lettered: no event of a call is near that size, and one must not stall a partition."""
+"""The longest value in bytes. A longer one is dead-lettered: no event of a call comes near this length, and the time to
+read one message must be bounded."""
 
 _decode = msgspec.json.Decoder(AnyEvent).decode
-_decode_parts = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def parse(value: Any) -> AnyEvent:
-    """One Kafka message's value (bytes, or None) as an event, or raise BadEvent(reason, field) and nothing else."""
+    """The event in the value of a Kafka message, which is bytes or None. Raises BadEvent and nothing else."""
     try:
         event: AnyEvent = _decode(value)
     except (msgspec.MsgspecError, ValueError, RecursionError, TypeError):
         return _parse_carefully(value)
-    # Of the fields that it skips msgspec does not look whether they are UTF-8.
+    # msgspec checks the UTF-8 of the fields that it decodes, but not of the unknown fields that it skips.
     if len(value) <= VALUE_BYTES_MAX and (value.isascii() or _is_utf8(value)):
         return event
     return _parse_carefully(value)
@@ -47,6 +51,7 @@ def _is_utf8(value: bytes) -> bool:
 
 
 def _parse_carefully(value: bytes | None) -> AnyEvent:
+    """The same as ``parse``, field by field in the order of FIELDS; BadEvent names the first bad field."""
     if not value:
         raise BadEvent("empty", "")
     if len(value) > VALUE_BYTES_MAX:
@@ -55,46 +60,51 @@ def _parse_carefully(value: bytes | None) -> AnyEvent:
     event_type = _event_type(raw)
     attributes: dict[str, Any] = {}
     for field, attribute_name, required in _PLANS[event_type.name]:
-        given = raw.get(field.name)
+        json_value = raw.get(field.name)
         if required:
-            attributes[attribute_name] = _required(given, field)
-        elif given is not None:
-            read = _optional(given, field)
-            if read is not None:
-                attributes[attribute_name] = read
-    # Not checked once more: what the readers of FIELDS let through is what the class declares.
+            attributes[attribute_name] = _required(json_value, field)
+        elif json_value is not None:
+            optional = _optional(json_value, field)
+            if optional is not None:
+                attributes[attribute_name] = optional
+    # msgspec does not check the attributes again. The readers return what the class declares.
     event: AnyEvent = event_type.cls(**attributes)  # type: ignore[assignment]
     return event
 
 
 def _object(value: bytes) -> dict[str, Any]:
-    """The fields that any type of event has. The others may hold whatever is JSON, as on the quick way."""
+    """The JSON object in a value, decoded. Raises BadEvent if the value is not JSON or not an object."""
     if not _is_utf8(value):
         raise BadEvent("not_json", "")
     try:
-        whole = msgspec.json.decode(value)
+        decoded = msgspec.json.decode(value)
     except (msgspec.MsgspecError, ValueError, RecursionError):
-        return _object_in_parts(value)
-    if type(whole) is not dict:
+        return _object_by_fields(value)
+    if type(decoded) is not dict:
         raise BadEvent("not_object", "")
-    return whole
+    return decoded
 
 
-def _object_in_parts(value: bytes) -> dict[str, Any]:
-    """The same of what cannot be read as a whole: a field that nobody asks for may hold a number of any size."""
+def _object_by_fields(value: bytes) -> dict[str, Any]:
+    """The known fields of a JSON object that cannot be decoded as a whole.
+
+    A number that Python cannot hold makes msgspec refuse the whole value. In an unknown field it does not matter. In a
+    known field it becomes UNREADABLE, so that BadEvent can name the field.
+    """
     try:
-        parts = _decode_parts(value)
+        fields = _decode_fields(value)
     except msgspec.ValidationError:
-        _value(value)  # which says so if it is not even JSON
+        _value(value)  # raises not_json if it is not even JSON
         raise BadEvent("not_object", "") from None
     except (msgspec.MsgspecError, ValueError, RecursionError):
         raise BadEvent("not_json", "") from None
-    return {name: _value(part) for name, part in parts.items() if name in FIELDS or name == "type"}
+    return {name: _value(content) for name, content in fields.items() if name in FIELDS or name == "type"}
 
 
-def _value(part: bytes | msgspec.Raw) -> Any:
+def _value(content: bytes | msgspec.Raw) -> Any:
+    """A JSON value, decoded; UNREADABLE if there is a number in it that Python cannot hold. Raises BadEvent."""
     try:
-        return msgspec.json.decode(part)
+        return msgspec.json.decode(content)
     except msgspec.ValidationError:
         return UNREADABLE
     except (msgspec.MsgspecError, ValueError, RecursionError):
@@ -102,6 +112,7 @@ def _value(part: bytes | msgspec.Raw) -> Any:
 
 
 def _event_type(raw: dict[str, Any]) -> EventType:
+    """The type that an object names in its field ``type``. Raises BadEvent for a missing, wrong or unknown one."""
     name = raw.get("type")
     if name is None:
         raise BadEvent("missing", "type")
@@ -113,31 +124,32 @@ def _event_type(raw: dict[str, Any]) -> EventType:
     return event_type
 
 
-def _required(given: Any, field: Field) -> Any:
-    if given is None:
+def _required(json_value: Any, field: Field) -> Any:
+    """The value of a required field. Raises BadEvent if it is absent, null, "" or bad."""
+    if json_value is None:
         raise BadEvent("missing", field.name)
-    read = field.read(given, field.name)
-    if read == "":
+    value = field.read(json_value, field.name)
+    if value == "":
         raise BadEvent("empty_id" if field.is_id else "bad_value", field.name)
-    return read
+    return value
 
 
-def _optional(given: Any, field: Field) -> Any:
-    """None: as if it were not there."""
-    read = field.read(given, field.name)
-    if read == "":
+def _optional(json_value: Any, field: Field) -> Any:
+    """The value of an optional field that is not null; None for "" where that means "not given". Raises BadEvent."""
+    value = field.read(json_value, field.name)
+    if value == "":
         if not field.may_be_empty:
             raise BadEvent("empty_id", field.name)
         return None
-    return read
+    return value
 
 
 _PLANS: Final = {
     event_type.name: tuple(
-        (field, attribute(field.name), field.name in ("id", "ts", *event_type.needs))
+        (field, attribute(field.name), field.name in ("id", "ts", *event_type.required))
         for field in FIELDS.values()
-        if field.name in ("id", "ts", "switchId", *event_type.needs, *event_type.may)
+        if field.name in ("id", "ts", "switchId", *event_type.required, *event_type.optional)
     )
     for event_type in TYPES.values()
 }
-"""What is read of each type, in the order of the checks: (field, attribute of the class, whether it is required)."""
+"""Type -> its fields in the order of the checks: (row of FIELDS, attribute of the event, whether it is required)."""

@@ -1,7 +1,10 @@
-"""The types of events: one class for each, whose fields are what such an event may hold.
+"""The types of events: one msgspec class for each, which also decodes and checks well-formed events of its type.
 
-A field without a default is required. Times are ms since the Unix epoch; ``""`` is "not given". Adding a type is one
-class here, its line in ``TYPES``, and what it does to a call in ``ecounters.calls.join.JOIN``.
+A field without a default is required. Times are ms since the Unix epoch. The default "" means "not given". The
+docstring of a class is the description of its type in the documentation and in the AsyncAPI document.
+
+To add a type: write its class, add the class to ``AnyEvent``, add new fields to ``ecounters.events.fields.FIELDS``, and
+say in ``ecounters.calls.join.JOIN`` what the event does to a call.
 """
 
 from __future__ import annotations
@@ -14,18 +17,24 @@ import msgspec
 from msgspec import Meta, Struct
 
 TEXT_MAX: Final = 128
+"""The most characters of an id, a name or another text."""
 DIGITS_MAX: Final = 64
+"""The most characters of the digits of one DTMF input."""
 TS_MIN_MS: Final = 946_684_800_000
-"""2000-01-01. Times before it are nearly always seconds taken for milliseconds."""
+"""2000-01-01T00:00:00Z, the earliest time. An earlier one is nearly always a number of seconds in place of ms."""
 TS_MAX_MS: Final = 4_102_444_800_000
-"""2100-01-01, excluded."""
+"""2100-01-01T00:00:00Z, which is itself too late."""
 RETRY_MAX: Final = 1000
+"""The highest number of a failover retry."""
 STATUS_MAX: Final = 2**31 - 1
+"""The highest status of a call's end. The lowest is -2**31: a status is a 32-bit integer."""
 AMOUNT_MAX: Final = 10**15
-"""Of a balance: what a JSON number holds without loss, with its hundredths."""
+"""The largest balance, and with a minus sign the smallest. A double, which most readers
+of JSON use, holds every whole number up to 9 * 10**15."""
 
 CallType = Literal["IBD", "OBD", "BRD", "QC", "CTC", "POOL", "MASK", "FLASH"]
 CALL_TYPES: Final = get_args(CallType)
+"""The documented types of calls, in their documented order."""
 
 _Id = Annotated[str, Meta(min_length=1, max_length=TEXT_MAX)]
 _Text = Annotated[str, Meta(max_length=TEXT_MAX)]
@@ -33,13 +42,13 @@ _Amount = Annotated[int, Meta(ge=-AMOUNT_MAX, le=AMOUNT_MAX)] | Annotated[float,
 
 
 def campaign_of(text: str) -> str:
-    """The campaign that a text names: a whole number has one form, and 0 is none."""
+    """The campaign that a text names: "007" is "7", and "0" is "", which means "no campaign"."""
     whole = str(int(text)) if re.fullmatch(r"-?[0-9]+", text) else text
     return "" if whole == "0" else whole
 
 
 class Event(Struct, gc=False, rename="camel", tag_field="type", kw_only=True):
-    """What every event has."""
+    """The fields of every event."""
 
     id: _Id
     ts: Annotated[int, Meta(ge=TS_MIN_MS, lt=TS_MAX_MS)]
@@ -47,12 +56,12 @@ class Event(Struct, gc=False, rename="camel", tag_field="type", kw_only=True):
 
     @property
     def type(self) -> str:
-        """The type, as it is spelled."""
+        """The name of the event's type, as "call.started"."""
         return str(self.__struct_config__.tag)
 
 
 class CallEvent(Event, kw_only=True):
-    """What every event of a call has."""
+    """The fields of every event of a call."""
 
     user_id: _Id
     call_id: _Id
@@ -62,14 +71,14 @@ class Started(CallEvent, tag="call.started", kw_only=True):
     """The platform took up a call. ``number``: the customer's."""
 
     call_type: CallType
-    # What fits into 64 bits, or what is no number.
+    # An integer of 64 bits, or text. parse reads longer integers the careful way, as text.
     campaign_id: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | _Text = 0
     did: _Text = ""
     number: _Text = ""
 
     @property
     def campaign(self) -> str:
-        """The campaign as text; "" for none (0, "0", "" and absent)."""
+        """The campaign as text; "" if the event has 0, "0", "" or no campaign at all."""
         given = self.campaign_id
         if type(given) is int:
             return str(given) if given else ""
@@ -77,7 +86,7 @@ class Started(CallEvent, tag="call.started", kw_only=True):
 
 
 class LegEvent(CallEvent, kw_only=True):
-    """What every event of a leg has. A simple switch has only one, and does not name it."""
+    """The fields of every event of a leg. A switch whose calls have a single leg need not name it: it is leg "1"."""
 
     leg_id: _Id = "1"
     retry: Annotated[int, Meta(ge=0, le=RETRY_MAX)] = 0
@@ -103,7 +112,7 @@ class LegEnded(LegEvent, tag="leg.ended", kw_only=True):
 
 
 class IvrEvent(CallEvent, kw_only=True):
-    """What every event of an IVR flow has."""
+    """The fields of every event of an IVR flow."""
 
     ivr_id: _Id
 
@@ -187,30 +196,36 @@ AnyEvent = (
 
 @dataclass(frozen=True, slots=True)
 class EventType:
-    """What a type of event has beside id, type, ts and switchId, by the names in JSON: ``needs`` and ``may`` have."""
+    """A type of event, as the readers and the documents need it.
+
+    name      as "call.started"
+    cls       the class of its events
+    required  JSON names of its required fields, without id, type and ts: these are required of every event
+    optional  JSON names of its optional fields, without switchId: every event may have it
+    """
 
     name: str
     cls: type[Event]
-    needs: tuple[str, ...]
-    may: tuple[str, ...]
+    required: tuple[str, ...]
+    optional: tuple[str, ...]
 
     @property
     def meaning(self) -> str:
-        """What it says, for people."""
+        """The description of the type for people: the docstring of its class on one line."""
         return " ".join((self.cls.__doc__ or "").split())
 
 
 def _event_type(cls: type[Event]) -> EventType:
     own = [field for field in msgspec.structs.fields(cls) if field.encode_name not in ("id", "ts")]
-    needs = tuple(field.encode_name for field in own if field.required)
-    may = tuple(f.encode_name for f in own if not f.required and f.encode_name != "switchId")
-    return EventType(str(cls.__struct_config__.tag), cls, needs, may)
+    required = tuple(field.encode_name for field in own if field.required)
+    optional = tuple(field.encode_name for field in own if not field.required and field.encode_name != "switchId")
+    return EventType(str(cls.__struct_config__.tag), cls, required, optional)
 
 
 TYPES: Final[dict[str, EventType]] = {row.name: row for row in map(_event_type, get_args(AnyEvent))}
-"""Every type of event, by its name."""
+"""Name of a type -> the type, in the order of AnyEvent."""
 
 
 def attribute(field: str) -> str:
-    """The Python name of a field of JSON."""
+    """The attribute of an event that holds a JSON field: "callType" -> "call_type"."""
     return re.sub(r"[A-Z]", lambda m: "_" + m[0].lower(), field)

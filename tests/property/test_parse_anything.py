@@ -55,8 +55,8 @@ def almost_events(draw: st.DrawFn) -> dict[str, Any]:
     made: dict[str, Any] = {"type": kind}
     declared = TYPES[kind]
     wild = draw(st.sets(st.sampled_from(["type", *FIELDS]), max_size=2))
-    for name in ("id", "ts", "switchId", *declared.needs, *declared.may):
-        if name in ("id", "ts", *declared.needs) or draw(st.booleans()):
+    for name in ("id", "ts", "switchId", *declared.required, *declared.optional):
+        if name in ("id", "ts", *declared.required) or draw(st.booleans()):
             made[name] = draw(GOOD.get(name, st.text(min_size=1, max_size=3)))
     for name in wild:
         made[name] = draw(values)
@@ -68,7 +68,7 @@ def almost_events(draw: st.DrawFn) -> dict[str, Any]:
 def own_attributes(event: Any) -> dict[str, Any]:
     """What of an event counts: the fields of its type, with "" for absent."""
     kind = TYPES[event.type]
-    names = [attribute(name) for name in ("switchId", *kind.needs, *kind.may)]
+    names = [attribute(name) for name in ("switchId", *kind.required, *kind.optional)]
     found = {name: event.campaign if name == "campaign_id" else getattr(event, name) for name in names}
     return {"type": event.type, "id": event.id, "ts": event.ts} | {k: "" if v is None else v for k, v in found.items()}
 

@@ -42,7 +42,7 @@ def outcome_again(value: bytes | None) -> str:
 
 def fields_of(kind: str) -> tuple[str, ...]:
     """The fields of a type."""
-    return "type", "id", "ts", "switchId", *TYPES[kind].needs, *TYPES[kind].may
+    return "type", "id", "ts", "switchId", *TYPES[kind].required, *TYPES[kind].optional
 
 
 WILD = (

@@ -75,7 +75,7 @@ def _json(value: Any) -> str:
 
 def events(_: str) -> str:
     """Every type of event."""
-    rows = ([f"`{row.name}`", row.meaning, _code(row.needs), _code(row.may)] for row in TYPES.values())
+    rows = ([f"`{row.name}`", row.meaning, _code(row.required), _code(row.optional)] for row in TYPES.values())
     return _table(("type", "meaning", "needs", "may have"), rows)
 
 

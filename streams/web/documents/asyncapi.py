@@ -2,7 +2,7 @@
 
 It is made from the tables TYPES, FIELDS and REASONS, which ``ecounters.events.parse`` uses. Its JSON schemas accept
 every event that ``parse`` accepts. They accept some more where JSON Schema cannot say the rule: a number that is given
-as text has a pattern, but no range. The schemas are of draft 7, which AsyncAPI prescribes.
+as text has a pattern, but no range. The schemas are of draft 7, on which those of AsyncAPI are based.
 """
 
 from __future__ import annotations
@@ -77,15 +77,15 @@ def _message(row: EventType) -> dict[str, Any]:
 
 def event_schema(row: EventType) -> Schema:
     """The JSON schema of one type of event. Unknown fields are allowed, as ``parse`` ignores them."""
-    needs = ("id", "ts", *row.needs)
-    own = [field for field in FIELDS.values() if field.name in (*needs, "switchId", *row.may)]
+    required = ("id", "ts", *row.required)
+    own = [field for field in FIELDS.values() if field.name in (*required, "switchId", *row.optional)]
     properties: dict[str, Schema] = {"type": {"const": row.name}, "ts": FIELDS["ts"].schema}
-    properties |= {field.name: _property(field, required=field.name in needs) for field in own}
+    properties |= {field.name: _property(field, required=field.name in required) for field in own}
     return {
         "title": row.name,
         "description": row.meaning,
         "type": "object",
-        "required": ["id", "type", "ts", *row.needs],
+        "required": ["id", "type", "ts", *row.required],
         "properties": properties,
     }
 

@@ -30,7 +30,7 @@ def of(script: CallScript) -> Call:
 
 def test_every_type_of_a_call_has_a_join() -> None:
     """No event of a call is left aside."""
-    assert set(JOIN) == {kind.cls for kind in TYPES.values() if "callId" in kind.needs}
+    assert set(JOIN) == {kind.cls for kind in TYPES.values() if "callId" in kind.required}
 
 
 def test_the_smallest_start_gives_everything_of_a_start() -> None:

@@ -231,7 +231,7 @@ def test_call_ids_are_a_list_of_ids() -> None:
 
 def test_every_field_of_every_type_has_one_row() -> None:
     """The fields that the classes declare are those of the table, and no row is left over."""
-    declared = {name for kind in TYPES.values() for name in ("id", "ts", "switchId", *kind.needs, *kind.may)}
+    declared = {name for kind in TYPES.values() for name in ("id", "ts", "switchId", *kind.required, *kind.optional)}
     assert set(FIELDS) == declared
     assert all(name == field.name for name, field in FIELDS.items())
 

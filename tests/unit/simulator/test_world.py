@@ -108,7 +108,9 @@ def test_every_field_occurs(log: list[Seen]) -> None:
     for one in log:
         seen.setdefault(one.raw["type"], set()).update(one.raw)
     for declared in TYPES.values():
-        wanted = {*declared.needs, *declared.may} - ({"userId"} if declared.name == "switch.restarted" else set())
+        wanted = {*declared.required, *declared.optional} - (
+            {"userId"} if declared.name == "switch.restarted" else set()
+        )
         assert wanted <= seen[declared.name], declared.name
 
 

@@ -89,7 +89,7 @@ VALUES: list[Any] = [
 @pytest.mark.parametrize("kind", list(TYPES))
 def test_every_field_of_a_schema_takes_what_parse_takes(kind: str) -> None:
     """Values of all forms in every field of every type."""
-    for name in ("id", "ts", "switchId", *TYPES[kind].needs, *TYPES[kind].may):
+    for name in ("id", "ts", "switchId", *TYPES[kind].required, *TYPES[kind].optional):
         for value in VALUES:
             check({**least(kind), name: value})
 
