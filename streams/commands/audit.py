@@ -14,8 +14,8 @@ from streams.basics.addresses import local_url
 from streams.basics.times import epoch_ms, now_ms
 from streams.commands.common import settings_with
 from streams.settings.table import Settings
-from streams.tools.audit import Options, run_audit
-from streams.tools.audit_report import is_equal, lines_of
+from streams.tools.audit import run_audit
+from streams.tools.audit_report import Options, is_equal, lines_of
 from streams.tools.explain import Question, run_explain, zone_of
 from streams.tools.run_to_end import run_to_end
 

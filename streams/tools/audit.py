@@ -1,7 +1,7 @@
-"""The work of ``ecounters audit``: the workers' answers against a recount of the log, user by user.
+"""The work of ``ecounters audit``: compares the workers' counters with a recount of the log, user by user.
 
-The recount of a partition is read exactly as far as the answer at hand had been read; where the log goes on meanwhile,
-it goes on with it. So each comparison is of one position.
+Each comparison is made at one log position. A worker's reply names the position that it holds for, and the recount of
+that partition reads on exactly to there. So an audit is exact while events keep coming.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -27,87 +27,60 @@ from streams.basics.times import now_ms, zone_named
 from streams.kafka.log_reader import LogReader, log_reader
 from streams.settings.narrow import AuditSettings
 from streams.settings.table import Settings
-from streams.tools.workers import ANSWER_LIMIT_S, Told, Workers
+from streams.tools.audit_report import Difference, Options, Outcome, Range
+from streams.tools.workers import REPLY_LIMIT_S, CountersReply, Workers
 
 FIELDS: Final = tuple(sorted(KEYS - set(PAYLOAD)))
-OF_NOW: Final = frozenset({*GAUGES, *BALANCES})
-"""Counters that are of no window."""
-OF_BEFORE: Final = OF_NOW | {"repeatCall", "freshCall"}
-"""Counters that a part of the log cannot give."""
+"""The counters that a reply has only if the query names them."""
+CURRENT: Final = frozenset({*GAUGES, *BALANCES})
+"""Counters whose value is as of now (live calls, balances), so that they belong to no window."""
+NEED_WHOLE_LOG: Final = CURRENT | {"repeatCall", "freshCall"}
+"""Counters that depend on events before the compared windows. A recount of a part of the log cannot give them."""
 
 SESSION_S: Final = 600
-"""A session is closed after use; this is for when that cannot be done."""
+"""Lifetime of a session that the audit opens. The audit closes it after use; this limit is for an audit that dies."""
 EARLIER_MS: Final = 900_000
-"""So much is read before the first window that is compared, and what a clock may be ahead: an event may come before
-one of its call that it follows."""
+"""With ``since_ms``, reading starts earlier by this and by ``clock_ahead_ms``: an event's ``ts`` may be ahead of the
+broker's clock, and an event may stand in the log before the event of its call that it follows."""
 PASSES: Final = 3
-"""Who differs is asked again so often: a worker's clock stands still between two flushes, and while it restores."""
+"""How often a user is compared until it counts as different. A worker's clock stands still between two flushes and
+while it restores, so a first difference may be one of time alone."""
 
-Range = tuple[int, int]
-"""[begin, end) in ms."""
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """``since_ms``: of windows from there on alone; ``every_window``: each by itself; ``skip_unknown``: who cannot be
-    asked is no difference."""
-
-    since_ms: int | None = None
-    every_window: bool = False
-    skip_unknown: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """Two values of one counter or entry of a map; ``span``: None for what is of now."""
-
-    user_id: str
-    span: Range | None
-    key: str
-    told: object
-    recounted: object
-    calls: list[str]
+Values = tuple[object, object]
+"""(the worker's value, the recount's value)."""
 
 
 @dataclass(slots=True)
-class Outcome:
-    """What an audit has found. ``at``: partition -> the first and the last position at which users were compared."""
+class _Comparison:
+    """One reply compared with the recount at the same position.
 
-    users: int = 0
-    counters: int = 0
-    not_asked: dict[str, str] = field(default_factory=dict)
-    differences: list[Difference] = field(default_factory=list)
-    zones: dict[str, ZoneInfo] = field(default_factory=dict)
-    at: dict[int, tuple[int, int]] = field(default_factory=dict)
+    ``clock``: the clock in ms at which the recount was taken. ``compared``: how many counters were compared.
+    ``differing``: key -> both values.
+    """
 
-
-@dataclass(slots=True)
-class _Look:
-    """One comparison. ``clock``: of the recount; ``wrong``: key -> (told, recounted)."""
-
-    told: Told
+    reply: CountersReply
     clock: int
     compared: int
-    wrong: dict[str, tuple[object, object]]
+    differing: dict[str, Values]
 
-    def windowed(self) -> dict[str, tuple[object, object]]:
-        """What is wrong in some window."""
-        return {key: values for key, values in self.wrong.items() if key.partition("/")[0] not in OF_NOW}
+    def windowed(self) -> dict[str, Values]:
+        """What differs in some window: all that differs, without the counters of CURRENT."""
+        return {key: values for key, values in self.differing.items() if key.partition("/")[0] not in CURRENT}
 
     @property
     def empty(self) -> bool:
-        """Whether both say that there is nothing."""
-        return not self.windowed() and self.told.message.get("TC") == 0
+        """Whether worker and recount agree that no call started in the range."""
+        return not self.windowed() and self.reply.message.get("TC") == 0
 
 
 async def run_audit(settings: Settings, urls: Sequence[str], options: Options) -> Outcome:
-    """Audit the workers at these addresses. KafkaError, RedisError or Stop where that cannot be done."""
+    """Audit the workers at ``urls``, with connections of its own. Raises what ``Audit.run`` raises."""
     earlier = None if options.since_ms is None else options.since_ms - settings.clock_ahead_ms - EARLIER_MS
     accounts = Accounts.connect(settings.redis)
     try:
         async with (
             log_reader(settings.broker, settings.topic, earlier) as reader,
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_LIMIT_S)) as client,
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=REPLY_LIMIT_S)) as client,
         ):
             warn_of(reader.missing)
             return await Audit(reader, Workers(client, urls), accounts, AuditSettings.of(settings), options).run()
@@ -116,16 +89,20 @@ async def run_audit(settings: Settings, urls: Sequence[str], options: Options) -
 
 
 def warn_of(missing: dict[int, int]) -> None:
-    """Say on stderr what the broker has deleted of the log."""
-    for partition, records in missing.items():
+    """Print a line on stderr for each partition whose first records the broker has deleted: LogReader.missing."""
+    for partition, first_offset in missing.items():
         sys.stderr.write(
-            f"partition {partition}: the broker has deleted what was before offset {records}; the recount knows "
+            f"partition {partition}: the broker has deleted what was before offset {first_offset}; the recount knows "
             "nothing of it (--from leaves it out)\n"
         )
 
 
 class Audit:
-    """One audit: ``run`` it once."""
+    """Recounts the log that ``reader`` reads and compares it with the replies of ``workers``.
+
+    The queries use sessions that the audit opens through ``accounts`` and closes again. Progress goes to stderr. After
+    ``run``, another ``run`` compares again, and reads only what has come to the log since.
+    """
 
     def __init__(
         self, reader: LogReader, workers: Workers, accounts: Accounts, settings: AuditSettings, options: Options
@@ -134,7 +111,7 @@ class Audit:
         self._workers = workers
         self._accounts = accounts
         self._options = options
-        # A worker lets time pass once a flush at least.
+        # A worker's clock can be behind by so much: it advances once per flush interval, and flushing takes time.
         self._slack_ms = 2 * settings.flush_interval_ms + 1_000
         self._keep_ms = settings.keep_days_ms
         self._recounts = {at: Recount(at, reader.partitions, settings.limits) for at in range(reader.partitions)}
@@ -142,22 +119,28 @@ class Audit:
         self._progress = Progress("read")
 
     async def run(self) -> Outcome:
-        """Read, recount, ask and compare. KafkaError, RedisError or Stop where that cannot be done."""
+        """Read and recount the log, then compare every user that can be queried.
+
+        A user that differs is compared again in the next pass, PASSES times in all. Raises KafkaError, RedisError, or
+        Stop if the log cannot be read or a worker cannot be queried.
+        """
         for partition, end in self._reader.ends.items():
             await self._read_to(partition, end)
         self._progress.end()
         accounts = {info.user_id: info for info in await self._accounts.list_users()}
-        outcome = Outcome(zones={one.user_id: zone_named(one.zone) for one in accounts.values()})
+        outcome = Outcome(zones={info.user_id: zone_named(info.zone) for info in accounts.values()})
         counted = {user_id for recount in self._recounts.values() for user_id in recount.users()}
         for user_id in sorted(counted | accounts.keys()):
-            if why := _not_askable(accounts.get(user_id)):
-                outcome.not_asked[user_id] = why
-        left = sorted((accounts.keys() - outcome.not_asked.keys()), key=lambda one: (self._partition(one), one))
+            if why := _why_not_queried(accounts.get(user_id)):
+                outcome.not_queried[user_id] = why
+        queried = accounts.keys() - outcome.not_queried.keys()
+        left = sorted(queried, key=lambda user_id: (self._partition(user_id), user_id))
         compared = Progress("compared", what="users")
         for attempt in range(PASSES):
             if attempt:
                 await asyncio.sleep(self._slack_ms / 1000)
-            left = [one for one in left if not await self._one(one, outcome, attempt == PASSES - 1, compared)]
+            last = attempt == PASSES - 1
+            left = [user_id for user_id in left if not await self._audit_user(user_id, outcome, last, compared)]
             if not left:
                 break
         compared.end()
@@ -167,7 +150,7 @@ class Audit:
         return partition_of(user_id, self._reader.partitions)
 
     async def _read_to(self, partition: int, offset: int) -> None:
-        """Recount on, as far as that."""
+        """Continue the recount of a partition up to ``offset``, unless it has been read so far already."""
         if offset <= self._read[partition]:
             return
         async for rows in self._reader.up_to(partition, offset):
@@ -177,130 +160,150 @@ class Audit:
 
     # ------------------------------------------------------------------------------------------- one user
 
-    async def _one(self, user_id: str, outcome: Outcome, last: bool, progress: Progress) -> bool:
-        """Compare one user; whether that is done: equal, or different in the last pass too."""
+    async def _audit_user(self, user_id: str, outcome: Outcome, last: bool, progress: Progress) -> bool:
+        """Compare one user. Returns False if it differs and is to be compared again in another pass.
+
+        Otherwise the result goes into ``outcome``. ``last``: this is the last pass.
+        """
         zone, every = outcome.zones[user_id], self._options.every_window
         async with self._session(user_id) as ssid:
-            whole = await self._whole(user_id, ssid, zone)
-            found: list[Difference] = []
+            whole = await self._compare_all(user_id, ssid, zone)
+            located: list[Difference] = []
             if every or (last and whole.windowed()):
-                begin = max(whole.told.begin, day_of(now_ms() - self._keep_ms, zone)[1])
-                days = list(_days(begin, whole.told.end, zone))
-                found = [one async for one in self._narrowed(user_id, ssid, days)]
-        if (whole.wrong or found) and not last:
+                begin = max(whole.reply.begin, day_of(now_ms() - self._keep_ms, zone)[1])
+                days = list(_days(begin, whole.reply.end, zone))
+                located = [difference async for difference in self._locate(user_id, ssid, days)]
+        if (whole.differing or located) and not last:
             return False
-        located = {one.key for one in found}
-        own = {key: values for key, values in whole.wrong.items() if key not in located}
-        outcome.differences += [*self._told_apart(user_id, whole, own), *found]
+        keys = {difference.key for difference in located}
+        elsewhere = {key: values for key, values in whole.differing.items() if key not in keys}
+        outcome.differences += [*self._differences(user_id, whole, elsewhere), *located]
         outcome.users += 1
         outcome.counters += whole.compared
-        partition, position = self._partition(user_id), whole.told.position
-        first, furthest = outcome.at.get(partition, (position, position))
-        outcome.at[partition] = min(first, position), max(furthest, position)
+        partition, position = self._partition(user_id), whole.reply.position
+        lowest, highest = outcome.positions.get(partition, (position, position))
+        outcome.positions[partition] = min(lowest, position), max(highest, position)
         progress.add(1)
         return True
 
     @asynccontextmanager
     async def _session(self, user_id: str) -> AsyncIterator[str]:
+        """A session of the user, by its ssid, until the block ends."""
         ssid = await self._accounts.open_session(user_id, SESSION_S)
         try:
             yield ssid
         finally:
-            with suppress(Stop):  # it has ended by itself
+            with suppress(Stop):  # it has expired
                 await self._accounts.close_session(ssid)
 
-    async def _whole(self, user_id: str, ssid: str, zone: ZoneInfo) -> _Look:
-        """All windows that are kept or, with ``since_ms``, those from there on."""
+    async def _compare_all(self, user_id: str, ssid: str, zone: ZoneInfo) -> _Comparison:
+        """Compare the sum of all windows that are kept or, with ``since_ms``, of those that begin there or later."""
         end, begin = now_ms() + HOUR_MS, self._options.since_ms
         if begin is None:
             return await self._compare(user_id, ssid, {"op": "lte", "value": end})
         while True:
-            look = await self._compare(user_id, ssid, {"op": "between", "value": [begin, end]})
-            if look.told.begin >= begin:
-                return look
-            begin = day_of(begin, zone)[1]  # days are one by now, of which only a part would be known
+            comparison = await self._compare_range(user_id, ssid, begin, end)
+            if comparison.reply.begin >= begin:
+                return comparison
+            # The worker has merged the windows of that day, so it replies for the whole day: start at the next one.
+            begin = day_of(begin, zone)[1]
 
-    async def _narrowed(self, user_id: str, ssid: str, spans: list[Range]) -> AsyncIterator[Difference]:
-        """What differs in these days, by the window or, where there are none any more, by the day."""
-        look = await self._between(user_id, ssid, spans[0][0], spans[-1][1])
-        if look.empty or not (look.windowed() or self._options.every_window):
+    async def _locate(self, user_id: str, ssid: str, spans: list[Range]) -> AsyncIterator[Difference]:
+        """Find the windows that differ, by halving a list of days. A day that is merged is the smallest span."""
+        comparison = await self._compare_range(user_id, ssid, spans[0][0], spans[-1][1])
+        if comparison.empty or not (comparison.windowed() or self._options.every_window):
             return
         begin, end = spans[0]
         if len(spans) > 1:
             middle = len(spans) // 2
-            parts = [spans[:middle], spans[middle:]]
+            halves = [spans[:middle], spans[middle:]]
         elif end - begin > WINDOW_MS and not await self._is_rolled_up(user_id, ssid, begin):
-            parts = [[(at, at + WINDOW_MS) for at in range(begin, end, WINDOW_MS)]]
+            halves = [[(at, at + WINDOW_MS) for at in range(begin, end, WINDOW_MS)]]
         else:
-            for one in self._told_apart(user_id, look, look.windowed()):
-                yield one
+            for difference in self._differences(user_id, comparison, comparison.windowed()):
+                yield difference
             return
-        for part in parts:
-            async for one in self._narrowed(user_id, ssid, part):
-                yield one
+        for half in halves:
+            async for difference in self._locate(user_id, ssid, half):
+                yield difference
 
     async def _is_rolled_up(self, user_id: str, ssid: str, window: int) -> bool:
-        """Whether the window has gone into a day: answers are of the whole day then."""
-        return (await self._between(user_id, ssid, window, window + WINDOW_MS)).told.end > window + WINDOW_MS
+        """Whether the worker has merged the window at ``window`` ms into its day: its reply then covers the day."""
+        comparison = await self._compare_range(user_id, ssid, window, window + WINDOW_MS)
+        return comparison.reply.end > window + WINDOW_MS
 
     # ------------------------------------------------------------------------------------------- comparing
 
-    async def _between(self, user_id: str, ssid: str, begin: int, end: int) -> _Look:
+    async def _compare_range(self, user_id: str, ssid: str, begin: int, end: int) -> _Comparison:
         return await self._compare(user_id, ssid, {"op": "between", "value": [begin, end]})
 
-    async def _compare(self, user_id: str, ssid: str, dates: dict[str, Any]) -> _Look:
-        """One answer against the recount at the answer's position, at the clock that the worker may have had."""
+    async def _compare(self, user_id: str, ssid: str, dates: dict[str, Any]) -> _Comparison:
+        """Query the counters of a range and compare them with the recount at the reply's position.
+
+        Live and silent calls depend on the worker's clock, which the reply does not name. It lies between that of the
+        last flush and that of the reply's arrival, so the recount is tried at both; the first one that agrees counts.
+        """
         partition = self._partition(user_id)
         body = {"ssid": ssid, "Field": FIELDS, "filter": [{"field": "date", **dates}]}
-        told = await self._workers.ask(partition, self._read[partition], body)
-        await self._read_to(partition, told.position)
+        reply = await self._workers.query(partition, self._read[partition], body)
+        await self._read_to(partition, reply.position)
         recount = self._recounts[partition]
-        clocks = [recount.clock_at(told.told_ms), recount.clock_at(told.asked_ms - self._slack_ms)]
-        if not told.at_end:
-            clocks.append(recount.watermark)
-        looks = []
+        clocks = [recount.clock_at(reply.received_ms), recount.clock_at(reply.sent_ms - self._slack_ms)]
+        if not reply.at_end:
+            clocks.append(recount.watermark)  # the wall clock does not count before the end of the log
+        comparisons = []
         for clock in dict.fromkeys(clocks):
-            recounted = recount.answer(user_id, told.begin, told.end, FIELDS, clock)
-            compared = [key for key in recounted if self._options.since_ms is None or key not in OF_BEFORE]
-            looks.append(_Look(told, clock, len(compared), _unequal(told.message, recounted, compared)))
-            if not looks[-1].wrong:
-                return looks[-1]
-        return looks[0]
+            recounted = recount.answer(user_id, reply.begin, reply.end, FIELDS, clock)
+            keys = [key for key in recounted if self._options.since_ms is None or key not in NEED_WHOLE_LOG]
+            differing = _differing(reply.message, recounted, keys)
+            comparisons.append(_Comparison(reply, clock, len(keys), differing))
+            if not differing:
+                return comparisons[-1]
+        return comparisons[0]
 
-    def _told_apart(self, user_id: str, look: _Look, wrong: dict[str, tuple[object, object]]) -> Iterator[Difference]:
-        recount, span = self._recounts[self._partition(user_id)], (look.told.begin, look.told.end)
-        known = [key for key in wrong if key.partition("/")[0] in KEYS]
-        calls = recount.calls_behind_each(user_id, known, *span, look.clock) if known else {}
-        for key, (told, recounted) in wrong.items():
-            of_now = key.partition("/")[0] in OF_NOW
-            yield Difference(user_id, None if of_now else span, key, told, recounted, calls.get(key, []))
+    def _differences(self, user_id: str, comparison: _Comparison, differing: dict[str, Values]) -> Iterator[Difference]:
+        """The differences of these keys, each with the calls behind the recount's value."""
+        recount, span = self._recounts[self._partition(user_id)], (comparison.reply.begin, comparison.reply.end)
+        known = [key for key in differing if key.partition("/")[0] in KEYS]
+        calls = recount.calls_behind_each(user_id, known, *span, comparison.clock) if known else {}
+        for key, (worker_value, recount_value) in differing.items():
+            is_current = key.partition("/")[0] in CURRENT
+            where = None if is_current else span
+            yield Difference(user_id, where, key, worker_value, recount_value, calls.get(key, []))
 
 
-def _not_askable(info: UserInfo | None) -> str:
+def _why_not_queried(info: UserInfo | None) -> str:
+    """Why a user's counters cannot be queried; "" if they can. None: the log has the user, but Redis does not."""
     if info is None:
         return "no account"
     return f"{OVERALL_COUNT} is denied" if OVERALL_COUNT in info.deny else ""
 
 
-def _unequal(told: dict[str, Any], recounted: dict[str, Any], keys: Iterable[str]) -> dict[str, tuple[object, object]]:
-    """counter, or entry of a map -> (told, recounted), where they are not the same, the order of entries included."""
-    wrong: dict[str, tuple[object, object]] = {}
-    if list(told) != list(recounted):
-        return {"(keys)": (list(told), list(recounted))}
+def _differing(replied: dict[str, Any], recounted: dict[str, Any], keys: Iterable[str]) -> dict[str, Values]:
+    """Compare ``keys`` of a reply and a recount. Returns key -> both values where they are not equal.
+
+    An entry of a map has the key COUNTER/ENTRY, and a missing entry is 0. The order of a map's entries counts too: if
+    nothing but the order differs, both maps are returned whole. If reply and recount do not have the same counters in
+    the same order, the only key is "(keys)", with both lists of names.
+    """
+    if list(replied) != list(recounted):
+        return {"(keys)": (list(replied), list(recounted))}
+    differing: dict[str, Values] = {}
     for key in keys:
-        ours, theirs = recounted[key], told[key]
+        ours, theirs = recounted[key], replied[key]
         if not isinstance(ours, dict) or not isinstance(theirs, dict):
             if ours != theirs:
-                wrong[key] = theirs, ours
+                differing[key] = theirs, ours
         elif list(ours.items()) != list(theirs.items()):
             entries = [name for name in {**ours, **theirs} if ours.get(name, 0) != theirs.get(name, 0)]
-            wrong |= {f"{key}/{name}": (theirs.get(name, 0), ours.get(name, 0)) for name in entries}
+            differing |= {f"{key}/{name}": (theirs.get(name, 0), ours.get(name, 0)) for name in entries}
             if not entries:
-                wrong[key] = theirs, ours
-    return wrong
+                differing[key] = theirs, ours
+    return differing
 
 
 def _days(begin: int, end: int, zone: ZoneInfo) -> Iterator[Range]:
+    """The days of a time zone from ``begin`` to ``end``; the first and the last one may be a part of a day."""
     while begin < end:
         after = min(day_of(begin, zone)[1], end)
         yield begin, after

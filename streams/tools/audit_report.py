@@ -1,48 +1,111 @@
-"""What ``ecounters audit`` prints of what it has found."""
+"""What an audit is to compare, what it finds, and the lines that ``ecounters audit`` prints of that."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Final
 from zoneinfo import ZoneInfo
 
 from ecounters.windows.calendar import DAY_MS, day_of
 from streams.basics.times import local_time
-from streams.tools.audit import Options, Outcome
 
 CALLS_SHOWN: Final = 20
+"""A line of a difference names so many calls at most; further calls are an ellipsis."""
+
+Range = tuple[int, int]
+"""[begin, end) in ms."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options of ``ecounters audit``.
+
+    ``since_ms``: compare only windows that begin there or later; None compares all that are kept. ``every_window``:
+    compare each window by itself too, not only their sum. ``skip_unknown``: the audit can succeed without the users
+    that cannot be queried.
+    """
+
+    since_ms: int | None = None
+    every_window: bool = False
+    skip_unknown: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A counter, or an entry of a map such as CST/16, for which worker and recount have different values.
+
+    ``span``: the smallest range that the difference was narrowed down to; None for a value as of now, such as live
+    calls. ``calls``: the ids of the calls that make up the recount's value.
+    """
+
+    user_id: str
+    span: Range | None
+    key: str
+    worker_value: object
+    recount_value: object
+    calls: list[str]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """The result of an audit.
+
+    ``users``, ``counters``: how many were compared. ``not_queried``: user -> why it cannot be queried. ``zones``: user
+    -> time zone. ``positions``: partition -> the lowest and the highest log position at which users were compared.
+    """
+
+    users: int = 0
+    counters: int = 0
+    not_queried: dict[str, str] = field(default_factory=dict)
+    differences: list[Difference] = field(default_factory=list)
+    zones: dict[str, ZoneInfo] = field(default_factory=dict)
+    positions: dict[int, tuple[int, int]] = field(default_factory=dict)
 
 
 def lines_of(outcome: Outcome, options: Options) -> Iterator[str]:
-    """What is printed: the differences, who was not asked, and the sum of it."""
-    for one in outcome.differences:
-        shown = " ".join(one.calls[:CALLS_SHOWN]) + (" …" if len(one.calls) > CALLS_SHOWN else "")
-        behind = f"{len(one.calls)} calls" + (f": {shown}" if one.calls else "")
-        span = "now" if one.span is None else shown_span(*one.span, outcome.zones[one.user_id])
-        yield "\t".join([one.user_id, span, one.key, f"worker {one.told}", f"recount {one.recounted}", behind])
-    for user_id, why in outcome.not_asked.items():
+    """The lines to print: differences, users that were not queried, and at last a line that sums the audit up."""
+    for difference in outcome.differences:
+        yield _difference_line(difference, outcome.zones[difference.user_id])
+    for user_id, why in outcome.not_queried.items():
         yield f"{user_id}\tnot asked: {why}"
-    at = " ".join(
-        f"{partition}:{first}" + (f"..{last}" if last > first else "")
-        for partition, (first, last) in sorted(outcome.at.items())
+    positions = " ".join(
+        f"{partition}:{lowest}" + (f"..{highest}" if highest > lowest else "")
+        for partition, (lowest, highest) in sorted(outcome.positions.items())
     )
-    of = f"{outcome.counters} counters of {outcome.users} users at partition {at or '-'}"
-    skipped = f", {len(outcome.not_asked)} users not asked" if outcome.not_asked else ""
+    compared = f"{outcome.counters} counters of {outcome.users} users at partition {positions or '-'}"
+    skipped = f", {len(outcome.not_queried)} users not asked" if outcome.not_queried else ""
     if outcome.differences:
-        different = len({one.user_id for one in outcome.differences})
-        yield f"different: {len(outcome.differences)} values of {different} users; {of}{skipped}"
+        users = len({difference.user_id for difference in outcome.differences})
+        yield f"different: {len(outcome.differences)} values of {users} users; {compared}{skipped}"
     else:
-        yield f"{'equal' if is_equal(outcome, options) else 'not known to be equal'}: {of}{skipped}"
+        yield f"{'equal' if is_equal(outcome, options) else 'not known to be equal'}: {compared}{skipped}"
 
 
 def is_equal(outcome: Outcome, options: Options) -> bool:
-    """Whether all that was to be compared was, and is equal."""
-    all_asked = options.skip_unknown or not outcome.not_asked
-    return not outcome.differences and all_asked and outcome.users > 0
+    """Whether the audit succeeded: users were compared, all of them are equal, and none was left out.
+
+    With ``skip_unknown``, users that could not be queried may be left out.
+    """
+    complete = options.skip_unknown or not outcome.not_queried
+    return not outcome.differences and complete and outcome.users > 0
+
+
+def _difference_line(difference: Difference, zone: ZoneInfo) -> str:
+    """user, span, counter, both values and the calls, separated by tabs."""
+    count = len(difference.calls)
+    calls = f"{count} calls"
+    if count:
+        calls += ": " + " ".join(difference.calls[:CALLS_SHOWN])
+    if count > CALLS_SHOWN:
+        calls += " …"
+    span = "now" if difference.span is None else shown_span(*difference.span, zone)
+    values = [f"worker {difference.worker_value}", f"recount {difference.recount_value}"]
+    return "\t".join([difference.user_id, span, difference.key, *values, calls])
 
 
 def shown_span(begin: int, end: int, zone: ZoneInfo) -> str:
-    """A range in the user's zone; a whole day by its date."""
+    """A range [begin, end) in ms as text: a whole day as its date, else times of the user's time zone."""
     first, last = (local_time(at, zone) for at in (begin, end))
     if day_of(begin, zone) == (begin, end):
         return f"{first:%Y-%m-%d} {zone}"

@@ -1,7 +1,8 @@
-"""The work of ``ecounters explain``: the calls behind a number, and the event that counted each.
+"""The work of ``ecounters explain``: lists the calls behind a counter, and the event that counted each of them.
 
-By brute force: a user's partition is recounted event by event, and after each it is asked whether the event's call is
-one of those behind the number. The event since which it is, is the one that counted it.
+It works by brute force. The user's partition is recounted event by event. After each event, the recount says whether
+the event's call is among those behind the counter. An event counted a call if the call is among them from that event
+on until the end of the log.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ from streams.tools.audit import warn_of
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A counter, or an entry of a map, of a user, in [begin, end) in ms."""
+    """What is to be explained: a counter of a user in the range [begin, end) in ms.
+
+    ``key``: the counter's name, such as MC, or an entry of a map, such as CST/16.
+    """
 
     user_id: str
     key: str
@@ -32,107 +36,112 @@ class Question:
     end: int
 
 
-class Mark(NamedTuple):
-    """An event and its offset."""
+class LoggedEvent(NamedTuple):
+    """An event of the log, with its offset."""
 
     offset: int
     event: dict[str, Any]
 
 
-class Behind(NamedTuple):
-    """A call behind the number. ``by``: the event that counted it or, if ``silent``, the last one before a silence
-    that did."""
+class CountedCall(NamedTuple):
+    """A call behind the counter.
+
+    ``counted_by``: the event that counted the call. If ``silent``, none did: the call was silent for the limit
+    max_call_ms, and ``counted_by`` is its last event before that.
+    """
 
     call_id: str
     start_ms: int
-    by: Mark
+    counted_by: LoggedEvent
     silent: bool
 
 
 class Explanation:
-    """A recount that keeps in mind what counted each call."""
+    """Recounts a partition record by record with ``read``, and remembers which event counted each call."""
 
     def __init__(self, recount: Recount, question: Question) -> None:
         self.recount = recount
         self._question = question
-        self._since: dict[str, Mark] = {}
-        self._last: dict[str, Mark] = {}
+        self._counted_by: dict[str, LoggedEvent] = {}
+        self._last_event: dict[str, LoggedEvent] = {}
         self._starts: dict[str, int] = {}
 
-    def take(self, row: LogRow) -> None:
-        """Read the next record of the log."""
+    def read(self, row: LogRow) -> None:
+        """Recount the next record of the log. Records that are refused or misrouted count nothing."""
         recount, user_id = self.recount, self._question.user_id
-        left_out = len(recount.refused) + len(recount.misrouted)
+        uncounted = len(recount.refused) + len(recount.misrouted)
         recount.read([row])
-        if len(recount.refused) + len(recount.misrouted) > left_out:
+        if len(recount.refused) + len(recount.misrouted) > uncounted:
             return
         event = parse(row[2])
         if event.get("userId", user_id) != user_id:
             return
-        mark = Mark(row[0], event)
+        logged = LoggedEvent(row[0], event)
         if "callId" in event:
             call_id = event["callId"]
-            self._last[call_id] = mark
+            self._last_event[call_id] = logged
             if event["type"] == "call.started":
                 self._starts[call_id] = min(event["ts"], self._starts.get(call_id, event["ts"]))
-            self._note(call_id, mark)
-        elif event["type"].startswith("switch."):
+            self._update(call_id, logged)
+        elif event["type"].startswith("switch."):  # it can end any call of the user
             for call_id in recount.kept(user_id):
-                self._note(call_id, mark)
+                self._update(call_id, logged)
 
-    def _note(self, call_id: str, mark: Mark) -> None:
-        asked = self._question
-        if not self.recount.is_behind(asked.user_id, asked.key, call_id, asked.begin, asked.end):
-            self._since.pop(call_id, None)
+    def _update(self, call_id: str, logged: LoggedEvent) -> None:
+        """Note that the event counted the call if it is behind the counter now and was not before."""
+        question = self._question
+        if self.recount.is_behind(question.user_id, question.key, call_id, question.begin, question.end):
+            self._counted_by.setdefault(call_id, logged)
         else:
-            self._since.setdefault(call_id, mark)
+            self._counted_by.pop(call_id, None)
 
     def value(self, clock_ms: int) -> object:
-        """The number itself."""
-        asked = self._question
-        counter, _, entry = asked.key.partition("/")
-        value = self.recount.answer(asked.user_id, asked.begin, asked.end, (counter,), clock_ms)[counter]
+        """The counter's value by the recount, when the clock is at ``clock_ms``."""
+        question = self._question
+        counter, _, entry = question.key.partition("/")
+        answer = self.recount.answer(question.user_id, question.begin, question.end, (counter,), clock_ms)
+        value = answer[counter]
         return value.get(entry, 0) if isinstance(value, dict) and entry else value
 
-    def calls(self, clock_ms: int) -> Iterator[Behind]:
-        """The calls behind it, by their start."""
-        asked = self._question
-        found = self.recount.calls_behind(asked.user_id, asked.key, asked.begin, asked.end, clock_ms)
-        for call_id in sorted(found, key=lambda one: (self._starts[one], one)):
-            by = self._since.get(call_id)
-            yield Behind(call_id, self._starts[call_id], by or self._last[call_id], by is None)
+    def calls(self, clock_ms: int) -> Iterator[CountedCall]:
+        """The calls behind the counter, sorted by start, when the clock is at ``clock_ms``."""
+        question = self._question
+        call_ids = self.recount.calls_behind(question.user_id, question.key, question.begin, question.end, clock_ms)
+        for call_id in sorted(call_ids, key=lambda call_id: (self._starts[call_id], call_id)):
+            logged = self._counted_by.get(call_id)
+            yield CountedCall(call_id, self._starts[call_id], logged or self._last_event[call_id], logged is None)
 
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """What was found: the calls, the number itself, and what of the log was read."""
+    """The reply to a question: the counter's value and its calls, by ``partition`` up to the offset ``end_offset``."""
 
     question: Question
-    calls: list[Behind]
+    calls: list[CountedCall]
     value: object
     partition: int
-    upto: int
+    end_offset: int
 
     def lines(self, zone: ZoneInfo) -> Iterator[str]:
-        """A line for each call."""
+        """A line for each call: id, start, and type, time, id and offset of its event. Times are of ``zone``."""
         for call in self.calls:
-            event = call.by.event
+            event = call.counted_by.event
             kind = f"silence after {event['type']}" if call.silent else event["type"]
-            by = [kind, _time_of(event["ts"], zone), event["id"], str(call.by.offset)]
-            yield "\t".join([call.call_id, _time_of(call.start_ms, zone), *by])
+            counted_by = [kind, _time_text(event["ts"], zone), event["id"], str(call.counted_by.offset)]
+            yield "\t".join([call.call_id, _time_text(call.start_ms, zone), *counted_by])
 
     def total(self, zone: ZoneInfo) -> str:
-        """The number, and what it is of."""
+        """A line with the counter's value, the range, and the part of the log that was read."""
         question = self.question
         return (
             f"{question.key} of {question.user_id} is {self.value}, of {len(self.calls)} calls, from "
-            f"{_time_of(question.begin, zone)} to {_time_of(question.end, zone)}, partition {self.partition} up to "
-            f"offset {self.upto}"
+            f"{_time_text(question.begin, zone)} to {_time_text(question.end, zone)}, partition {self.partition} up to "
+            f"offset {self.end_offset}"
         )
 
 
 async def zone_of(settings: Settings, user_id: str) -> ZoneInfo | None:
-    """A user's zone; None if there is no account, or Redis cannot be asked."""
+    """A user's time zone; None if Redis has no such user or cannot be reached."""
     sessions = Sessions.connect(settings.redis, settings.session_cache_s)
     try:
         return await sessions.zone_of(user_id)
@@ -141,25 +150,28 @@ async def zone_of(settings: Settings, user_id: str) -> ZoneInfo | None:
 
 
 async def run_explain(settings: Settings, question: Question) -> Explained:
-    """Read the user's partition, and explain the number as of now."""
+    """Read the user's partition from its start to its present end, and explain the counter as of now.
 
-    def own(partitions: int) -> int:
+    Prints progress on stderr. Raises KafkaError, or Stop if the topic is missing or the broker stops sending.
+    """
+
+    def partition_in(partitions: int) -> int:
         return partition_of(question.user_id, partitions)
 
     progress = Progress("read")
-    async with log_reader(settings.broker, settings.topic, only=own) as reader:
+    async with log_reader(settings.broker, settings.topic, only=partition_in) as reader:
         warn_of(reader.missing)
-        partition = own(reader.partitions)
+        partition = partition_in(reader.partitions)
         explanation = Explanation(Recount(partition, reader.partitions, limits_of(settings)), question)
-        upto = reader.ends[partition]
-        async for rows in reader.up_to(partition, upto):
+        end_offset = reader.ends[partition]
+        async for rows in reader.up_to(partition, end_offset):
             for row in rows:
-                explanation.take(row)
+                explanation.read(row)
             progress.add(len(rows))
     progress.end()
     clock = explanation.recount.clock_at(now_ms())
-    return Explained(question, list(explanation.calls(clock)), explanation.value(clock), partition, upto)
+    return Explained(question, list(explanation.calls(clock)), explanation.value(clock), partition, end_offset)
 
 
-def _time_of(ms: int, zone: ZoneInfo) -> str:
-    return local_time(ms, zone).isoformat(timespec="milliseconds")
+def _time_text(at_ms: int, zone: ZoneInfo) -> str:
+    return local_time(at_ms, zone).isoformat(timespec="milliseconds")

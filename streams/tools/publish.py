@@ -1,4 +1,4 @@
-"""Publishing events: a log of them (``ecounters replay``) or made-up ones (``ecounters simulate``)."""
+"""Publishing events to Kafka at a pace: those of a log (``ecounters replay``) or simulated ones (``simulate``)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ from streams.kafka.publisher import Outgoing, publisher
 async def publish(
     messages: Iterable[Outgoing], broker: str, topic: str, wait_s: Callable[[int], float], progress: Progress
 ) -> None:
-    """Publish messages, each when it is due. ``wait_s``: how long until a time is due; not above 0: now."""
+    """Publish messages in order, each when it is due, and return when Kafka has acknowledged all of them.
+
+    ``wait_s``: a message's time in ms -> seconds to wait; 0 or less publishes at once. A message without a time is
+    published at once too. Raises KafkaError.
+    """
     async with publisher(broker, topic) as publishing:
         for message in messages:
             if message.due_ms is not None and (seconds := wait_s(message.due_ms)) > 0:
@@ -26,7 +30,10 @@ async def publish(
 
 
 def read_log(lines: Iterable[bytes]) -> Iterator[Outgoing]:
-    """A log, one event a line, as messages. A line that is no event goes on as it is, for the dead letters."""
+    """The lines of a log as messages, one event a line. Empty lines are skipped.
+
+    A line that is no event is published as it is, and becomes a dead letter at a worker.
+    """
     for line in lines:
         value = line.strip()
         if not value:
@@ -39,11 +46,11 @@ def read_log(lines: Iterable[bytes]) -> Iterator[Outgoing]:
         user_id = event.get("userId")
         everywhere = event.get("type") == "switch.restarted" and not user_id
         key = user_id if isinstance(user_id, str) and user_id else None
-        yield Outgoing(value, key, everywhere, _time_of(event.get("ts")))
+        yield Outgoing(value, key, everywhere, _due_ms(event.get("ts")))
 
 
-def _time_of(ts: object) -> int | None:
-    """An event's ``ts`` in ms, only to keep pace by; None if it cannot be told."""
+def _due_ms(ts: object) -> int | None:
+    """An event's ``ts`` in ms, by which a replay keeps pace; None if ``ts`` is no time."""
     if isinstance(ts, int):
         return ts
     if not isinstance(ts, str):
@@ -53,23 +60,23 @@ def _time_of(ts: object) -> int | None:
 
 
 def at_speed(speed: float, clock: Callable[[], float] = time.monotonic) -> Callable[[int], float]:
-    """A log's pace: ``wait_s`` for ``publish``. 1: as it was recorded, 2: twice as fast, 0: do not wait at all.
+    """The pace of a log, as ``wait_s`` of ``publish``. 1: as it was recorded; 2: twice as fast; 0: never wait.
 
-    A log whose times jump back (late events) does not wait for them; one that begins anew is not waited for.
+    The first message sets the start. A message whose time lies before the time reached already is not waited for.
     """
-    first: tuple[int, float] | None = None
+    start: tuple[int, float] | None = None  # (the first message's time in ms, the clock then in s)
 
     def wait_s(at_ms: int) -> float:
-        nonlocal first
+        nonlocal start
         if not speed:
             return 0.0
-        if first is None:
-            first = at_ms, clock()
-        return (at_ms - first[0]) / 1000 / speed - (clock() - first[1])
+        if start is None:
+            start = at_ms, clock()
+        return (at_ms - start[0]) / 1000 / speed - (clock() - start[1])
 
     return wait_s
 
 
 def by_the_clock(at_ms: int) -> float:
-    """The pace of what happens now: nothing is published before its time."""
+    """The pace of live events, as ``wait_s`` of ``publish``: no event is published before its own time."""
     return at_ms / 1000 - time.time()

@@ -1,4 +1,4 @@
-"""Running a command's work to its end, and how failures of Kafka and Redis are told."""
+"""``run_to_end``: how a command runs its asynchronous work, and how failures of Kafka and Redis are reported."""
 
 from __future__ import annotations
 
@@ -18,8 +18,11 @@ T = TypeVar("T")
 
 
 def run_to_end(settings: Settings, work: Coroutine[Any, Any, T]) -> T:
-    """Run to the end. That Kafka or Redis is not there becomes one line."""
-    # Its own lines about a broker that is away would come on top of the one below.
+    """Run a coroutine in an event loop of its own and return its result.
+
+    A KafkaError or RedisError of ``work`` is raised as Stop, with one line that names the server's address. Silences
+    aiokafka's own log in this process: its lines about an unreachable broker would precede that line.
+    """
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
         return asyncio.run(work)

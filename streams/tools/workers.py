@@ -1,4 +1,8 @@
-"""Asking the workers for counters, and for which position of the log they hold."""
+"""A client of the workers' counters API, for ``ecounters audit``.
+
+A worker's reply names the log position that its counters hold for, in the header ``X-Ecounters-Position``. An audit
+compares at one position, so ``Workers.query`` repeats a query until a worker has read the log far enough.
+"""
 
 from __future__ import annotations
 
@@ -17,93 +21,106 @@ from streams.basics.text import one_line
 from streams.basics.times import moment_ms, now_ms
 from streams.web.paths import COUNTERS_PATHS
 
-ANSWER_LIMIT_S: Final = 10.0
-WAIT_LIMIT_S: Final = 60.0
-"""For a worker that has the user, and has read as far as is asked for, with no progress meanwhile."""
-PAUSE_S: Final = 0.2
-QUIET_S: Final = 5.0
-"""After so long it is said what is waited for."""
+REPLY_LIMIT_S: Final = 10.0
+"""Timeout of one HTTP request to a worker. The owner of the HTTP client sets it."""
+NO_PROGRESS_LIMIT_S: Final = 60.0
+"""``Workers.query`` gives up when no worker has reported a higher position for so long. No reply is no progress."""
+RETRY_PAUSE_S: Final = 0.2
+"""Pause after all workers have been tried without success."""
+NOTICE_AFTER_S: Final = 5.0
+"""A query that has waited for so long prints on stderr what it waits for."""
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """An answer: the counters, the range [begin, end) in ms that they are of, and how far its worker had read."""
+class CountersReply:
+    """A worker's reply with the counters of one account.
+
+    ``message``: counter -> value. ``begin``, ``end``: the range [begin, end) in ms that the counters cover.
+    ``position``: the worker has applied every offset of the account's partition below it. ``at_end``: that was the end
+    of the log, so that the worker's clock runs on with the wall clock. ``sent_ms``, ``received_ms``: this machine's
+    wall clock when the request was sent and when the reply was there.
+    """
 
     message: dict[str, Any]
     begin: int
     end: int
     position: int
     at_end: bool
-    """Whether that was the end of the log, so that the wall clock counts."""
-    asked_ms: int
-    told_ms: int
-    """The wall clock before and after."""
+    sent_ms: int
+    received_ms: int
 
 
 class Workers:
-    """All workers by their addresses. Any user may be asked for; whoever has the user answers."""
+    """Queries the workers at ``urls``. Each worker can serve every account: it forwards a query to the owner."""
 
     def __init__(self, client: aiohttp.ClientSession, urls: Sequence[str]) -> None:
         self._client = client
         self._urls = [url.rstrip("/") + COUNTERS_PATHS[0] for url in urls]
 
-    async def ask(self, partition: int, least: int, body: dict[str, Any]) -> Told:
-        """The answer of a worker that has read its partition up to ``least`` or further; Stop if there is none."""
+    async def query(self, partition: int, min_position: int, body: dict[str, Any]) -> CountersReply:
+        """Query an account of ``partition`` until a reply holds for ``min_position`` or a later position.
+
+        Tries the workers in turn. Raises Stop after NO_PROGRESS_LIMIT_S without progress, and at once for a reply that
+        repeating cannot change, such as 403.
+        """
         content = orjson.dumps(body)
-        deadline, furthest, why = time.monotonic() + WAIT_LIMIT_S, -1, ""
-        quiet_until = time.monotonic() + QUIET_S
+        deadline, furthest, why = time.monotonic() + NO_PROGRESS_LIMIT_S, -1, ""
+        notice_at = time.monotonic() + NOTICE_AFTER_S
         while time.monotonic() < deadline:
             for url in list(self._urls):
-                found = await self._try(url, content, partition)
-                if isinstance(found, str):
-                    why = found
+                reply = await self._try(url, content, partition)
+                if isinstance(reply, str):
+                    why = reply
                     continue
-                if found.position >= least:
+                if reply.position >= min_position:
                     self._prefer(url)
-                    return found
-                why = f"{url} has read partition {partition} up to offset {found.position}, not {least}"
-                if found.position > furthest:
-                    furthest, deadline = found.position, time.monotonic() + WAIT_LIMIT_S
-            if time.monotonic() > quiet_until:
-                quiet_until = deadline + WAIT_LIMIT_S
+                    return reply
+                why = f"{url} has read partition {partition} up to offset {reply.position}, not {min_position}"
+                if reply.position > furthest:
+                    furthest, deadline = reply.position, time.monotonic() + NO_PROGRESS_LIMIT_S
+            if time.monotonic() > notice_at:
+                notice_at = deadline + NO_PROGRESS_LIMIT_S  # not again, unless progress moves the deadline
                 sys.stderr.write(f"waiting for an answer: {why}\n")
-            await asyncio.sleep(PAUSE_S)
-        raise Stop(f"no answer that can be compared in {WAIT_LIMIT_S:.0f} s: {why}")
+            await asyncio.sleep(RETRY_PAUSE_S)
+        raise Stop(f"no answer that can be compared in {NO_PROGRESS_LIMIT_S:.0f} s: {why}")
 
     def _prefer(self, url: str) -> None:
-        """Users are asked for by partition: who had the last one is likely to have the next."""
+        """Try this worker first from now on. An audit goes partition by partition, so the next user is likely its."""
         if self._urls[0] != url:
             self._urls.remove(url)
             self._urls.insert(0, url)
 
-    async def _try(self, url: str, content: bytes, partition: int) -> Told | str:
-        """One worker's answer, or why it has none. Stop if asking again would not help."""
-        asked_ms = now_ms()
+    async def _try(self, url: str, content: bytes, partition: int) -> CountersReply | str:
+        """Query one worker. Returns its reply, or the reason why another try may succeed.
+
+        Raises Stop where it cannot: the request is refused, the account's partition is another, or it is no worker.
+        """
+        sent_ms = now_ms()
         try:
             async with self._client.post(url, data=content) as response:
-                answer = await response.read()
+                raw = await response.read()
         except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
             return f"{url}: {one_line(error)}"
         try:
-            text = orjson.loads(answer)["message"]
+            message = orjson.loads(raw)["message"]
         except (ValueError, TypeError, KeyError):
             if response.status == 503:
                 return f"{url}: {response.reason}"
-            raise Stop(f"{url} is no worker: it answers {response.status} with {answer[:80]!r}") from None
+            raise Stop(f"{url} is no worker: it answers {response.status} with {raw[:80]!r}") from None
         if response.status == 503:
-            return f"{url}: {text}"
+            return f"{url}: {message}"
         if response.status != 200:
-            raise Stop(f"{url} answers {response.status}: {text}")
+            raise Stop(f"{url} answers {response.status}: {message}")
         headers = response.headers
         try:
-            where, _, position = headers["X-Ecounters-Position"].partition(":")
+            served, _, position = headers["X-Ecounters-Position"].partition(":")
             first, _, after = headers["X-Ecounters-Range"].partition("/")
             at_end = headers["X-Ecounters-Lag-Ms"] == "0"
         except KeyError as name:
             raise Stop(f"{url} is of another version: its answer has no header {name}") from None
-        if int(where) != partition:
-            raise Stop(f"{url} has this user on partition {where}, not {partition}: is it of another topic?")
+        if int(served) != partition:
+            raise Stop(f"{url} has this user on partition {served}, not {partition}: is it of another topic?")
         begin, end = moment_ms(first), moment_ms(after)
         if begin is None or end is None:
             raise Stop(f"{url} is of another version: its X-Ecounters-Range is {first}/{after}")
-        return Told(text, begin, end, int(position), at_end, asked_ms, now_ms())
+        return CountersReply(message, begin, end, int(position), at_end, sent_ms, now_ms())

@@ -19,9 +19,9 @@ from streams.access.accounts import Accounts
 from streams.kafka.log_reader import log_reader
 from streams.settings.load import load
 from streams.settings.narrow import AuditSettings
-from streams.tools.audit import Audit, Options
-from streams.tools.audit_report import lines_of
-from streams.tools.workers import ANSWER_LIMIT_S, Workers
+from streams.tools.audit import Audit
+from streams.tools.audit_report import Options, lines_of
+from streams.tools.workers import REPLY_LIMIT_S, Workers
 from tests.support.recount_check import dead_letters, expected_dead_letters
 from tests.support.topics import wait_until_flushed
 from tests.support.workers import Deployment, Worker
@@ -72,7 +72,7 @@ async def _hold(deployment: Deployment, workers: Sequence[Worker], fresh: Callab
     environment = {name: value for name, value in deployment.environment().items() if name.startswith("ECOUNTERS_")}
     settings = load(environment)
     accounts = Accounts.connect(settings.redis)
-    timeout = aiohttp.ClientTimeout(total=ANSWER_LIMIT_S)
+    timeout = aiohttp.ClientTimeout(total=REPLY_LIMIT_S)
     held = Held()
     try:
         async with (
