@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -40,6 +41,10 @@ ROOMS = (
 """From the ground up. A package or module imports only what stands before it, and what is in itself."""
 
 FILES = sorted(path for top in ("ecounters", "streams") for path in (ROOT / top).rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+
+MAY_IMPORT = {"ecounters": {"ecounters"}, "streams": {"ecounters", "streams"}}
+"""top package -> the project's top packages that its files may import."""
 
 
 def module_of(path: Path) -> str:
@@ -75,6 +80,25 @@ def upward(module: str, tree: ast.AST) -> list[str]:
     return [name for name in imported(tree) if room_of(name) not in (*below, room)]
 
 
+def outside(module: str, tree: ast.AST) -> list[str]:
+    """Imports of a top package that the module's own top package must not know."""
+    allowed = MAY_IMPORT[module.split(".")[0]]
+    return [name for name in imported(tree) if name.split(".")[0] not in allowed]
+
+
+def of_test_modules(tree: ast.AST) -> list[str]:
+    """Imports of modules that hold tests or fixtures, wherever the import stands."""
+    names: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [name.name for name in node.names]
+        elif isinstance(node, ast.ImportFrom) and re.search(r"\b(test_\w+|conftest)$", str(node.module)):
+            names.append(str(node.module))
+        elif isinstance(node, ast.ImportFrom):
+            names += [f"{node.module}.{name.name}" for name in node.names]
+    return [name for name in names if re.fullmatch(r"tests\.(.+\.)?(test_\w+|conftest)", name)]
+
+
 def hidden(tree: ast.AST) -> list[str]:
     """Imports that are not at the top of the file, and TYPE_CHECKING, which hides a circle."""
     top = {id(node) for node in ast.iter_child_nodes(tree)}
@@ -96,6 +120,18 @@ def test_a_package_imports_only_packages_below_it(path: Path) -> None:
     """Each file imports what stands before its own room in ROOMS, or what is in it."""
     found = upward(module_of(path), parsed(path))
     assert not found, f"{module_of(path)} imports {found}, which are not below {room_of(module_of(path))}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_domain_knows_no_shell_and_neither_knows_the_tests(path: Path) -> None:
+    """No file of ecounters imports streams, and no file of either imports tests."""
+    assert not outside(module_of(path), parsed(path))
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_test_module_is_imported(path: Path) -> None:
+    """What several test modules use is in tests/support, so that a test file can be moved, split or run alone."""
+    assert not of_test_modules(parsed(path))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -122,6 +158,12 @@ def test_the_checks_find_what_they_are_for() -> None:
     assert upward("streams.engine.agent", up) == []
     assert upward("ecounters.windows.cell", ast.parse("from ecounters import partition")) == ["ecounters.partition"]
     assert upward("streams.app", ast.parse("import tests.support")) == ["tests.support"]
+    assert outside("ecounters.text", ast.parse("import streams.cli")) == ["streams.cli"]
+    assert outside("streams.cli", ast.parse("from tests.support import readme\nimport ecounters")) == ["tests.support"]
+    assert of_test_modules(ast.parse("from tests.unit.kafka.test_group import x")) == ["tests.unit.kafka.test_group"]
+    assert of_test_modules(ast.parse("def f():\n    import tests.conftest\n")) == ["tests.conftest"]
+    assert of_test_modules(ast.parse("from tests.unit import test_x")) == ["tests.unit.test_x"]
+    assert not of_test_modules(ast.parse("from tests.support.builders import call\nimport test_x"))
     assert hidden(ast.parse("def f():\n    import json\n")) == ["import json"]
     assert hidden(ast.parse("if TYPE_CHECKING:\n    from x import y\n")) == ["TYPE_CHECKING", "from x import y"]
     assert not hidden(ast.parse("import json\nfrom x import y\n"))

@@ -10,7 +10,7 @@ from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 
 from streams.kafka.batches import RECORDS_MAX, Batch, next_batch
-from tests.unit.kafka.test_checksums import batch
+from tests.support.record_batches import batch
 
 CONTROL = 0x20
 GZIP = 1

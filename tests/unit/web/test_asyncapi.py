@@ -17,9 +17,9 @@ from ecounters.events.parse import parse
 from ecounters.events.types import TEXT_MAX, TYPES
 from ecounters.simulator.world import Plan, simulate
 from streams.web.documents.asyncapi import document
-from tests.property.test_parse_anything import almost_events
 from tests.support.builders import T0_MS
 from tests.support.event_messages import OWN, least
+from tests.support.event_strategies import almost_events
 
 DOCUMENT = document("1", "some.topic")
 VALID = {
