@@ -18,6 +18,7 @@ from aiokafka.errors import KafkaError
 
 from streams.app import Engine, build
 from streams.basics.text import one_line
+from streams.kafka.internals import until_crashed
 from streams.kafka.topics import TopicsSpec, ensure_topics
 from streams.settings.table import Settings
 from streams.web.server import Runner
@@ -133,7 +134,7 @@ async def _topics(settings: Settings, stop: asyncio.Event) -> int | None:
 async def _serve(engine: Engine, stop: asyncio.Event) -> int:
     """Run Faust's app until it is told to stop, or crashes."""
     app: Any = engine.faust
-    ended = [asyncio.create_task(stop.wait()), asyncio.create_task(_crashed(app))]
+    ended = [asyncio.create_task(stop.wait()), asyncio.create_task(until_crashed(app))]
     starting = asyncio.create_task(app.start())
     done, _ = await asyncio.wait([*ended, starting], return_when=asyncio.FIRST_COMPLETED)
     if done == {starting}:
@@ -154,7 +155,3 @@ async def _serve(engine: Engine, stop: asyncio.Event) -> int:
         logging.shutdown()
         os._exit(CRASHED if crashed else 0)
     return CRASHED if crashed else 0
-
-
-async def _crashed(app: Any) -> None:
-    await app._crashed.wait()

@@ -23,6 +23,7 @@ from ecounters.partition.records import Uncounted
 from streams.basics.text import one_line
 from streams.engine.partition import OwnedPartition, WorkerContext, ZoneOf
 from streams.engine.view import PartitionView
+from streams.kafka import internals
 from streams.kafka.batches import Batch
 from streams.kafka.consumer import Consumer
 from streams.kafka.group import Assignor
@@ -217,7 +218,7 @@ class StateManager(TableManager):
 
     async def on_stop(self) -> None:
         """In place of Faust's: nothing is fetched any more, then everything is saved."""
-        await cast(Any, self.app)._fetcher.stop()
+        await internals.fetcher_service(self.app).stop()
         await self._table.stop()
 
     def on_partitions_revoked(self, revoked: set[TP]) -> None:
@@ -242,7 +243,7 @@ class StateManager(TableManager):
             return  # another rebalance began, and ends likewise
         app.flow_control.resume()
         app.consumer.resume_flow()
-        await app._fetcher.maybe_start()
+        await internals.fetcher_service(app).maybe_start()
         self.on_actives_ready()
         self.on_standbys_ready()
         app.on_rebalance_end()

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any, Final, NamedTuple
 
+from streams.kafka import internals
+
 RECORDS_MAX: Final = 4_000
 """About so many in one batch. Not every broker keeps to a fetch's limit of bytes; and partitions are to take turns."""
 
@@ -28,15 +30,14 @@ def next_batch(result: Any, begin: int | None) -> Batch:
 
     Reads the producers' batches themselves: what aiokafka does for each record costs as much as to count it.
     """
-    source = result._partition_records
-    source._records_iterator = None  # never begun here, and in a cycle with it: both would keep all that was sent
+    source, sent_batches = internals.undecoded(result)
     if begin is None:
         begin = source.next_fetch_offset
     first: int | None = None
     parts: list[Iterable[Any]] = []
     count = 0
-    while count < RECORDS_MAX and source._records.has_next():
-        sent = source._records.next_batch()
+    while count < RECORDS_MAX and sent_batches.has_next():
+        sent = sent_batches.next_batch()
         if not sent.is_control_batch:
             records: Iterable[Any] = sent
             at = getattr(sent, "base_offset", -1)  # those of Kafka's old formats do not say
@@ -48,7 +49,7 @@ def next_batch(result: Any, begin: int | None) -> Batch:
             parts.append(iter(records))  # which is where a compressed one is unpacked
             count += sent.next_offset - source.next_fetch_offset
         source.next_fetch_offset = max(source.next_fetch_offset, sent.next_offset)
-    result._update_position()
-    if not source._records.has_next():
-        result._partition_records = None
+    internals.set_position(result)
+    if not sent_batches.has_next():
+        internals.set_read(result)
     return Batch(begin, source.next_fetch_offset, first, chain.from_iterable(parts))

@@ -12,6 +12,7 @@ from aiokafka.consumer.fetcher import FetchResult
 
 from ecounters.changelog.entries import Entry
 from streams.basics.slices import Slice, TimeSlices
+from streams.kafka import internals
 
 LIMIT_S: Final = 15.0
 """For the start, and for each fetch. aiokafka itself would go on trying for ever."""
@@ -46,43 +47,36 @@ async def read_changelog(broker: str, tp: TopicPartition, turns: TimeSlices) -> 
         while position < end:
             async with asyncio.timeout(LIMIT_S):  # aiokafka says nothing of a broker that is away
                 fetched = await _next_fetched(consumer, tp)
-            source = fetched._partition_records
-            its_entries = source._records_iterator  # not the source itself: that may not be asked once it has ended
+            source, its_entries = internals.converted(fetched, _entry)
             async with Slice(turns) as turn:
                 while entries := list(islice(its_entries, READ_STEP)):
                     yield entries
                     await turn.yield_if_used_up()
             # Behind the last record comes the mark of its transaction, which nobody is handed.
             position = source.next_fetch_offset
-            fetched._update_position()
-            _let_fetch(consumer, tp)
+            internals.set_position(fetched)
+            internals.fetch_again(internals.open_fetcher(consumer), tp)
     finally:
         await consumer.stop()
 
 
 async def _next_fetched(consumer: Any, tp: TopicPartition) -> Any:
-    """What the broker sent next, to be read entry by entry; nothing more is fetched before ``_let_fetch``.
+    """What the broker sent next, to be read entry by entry; nothing more is fetched before ``internals.fetch_again``.
 
     In place of ``getmany``, which makes an object of 11 fields of every record: that costs as much as to restore it.
     """
-    fetcher = consumer._fetcher
+    fetcher = internals.open_fetcher(consumer)
     while True:
-        fetched = fetcher._records.get(tp)
+        fetched = internals.fetched_of(fetcher, tp)
         if fetched is None:
-            await fetcher._create_fetch_waiter()
+            await internals.until_fetched(fetcher)
         elif not isinstance(fetched, FetchResult):
-            _let_fetch(consumer, tp)
+            internals.fetch_again(fetcher, tp)
             fetched.check_raise()
         elif not fetched.check_assignment(tp):  # it was asked for before the seek
-            _let_fetch(consumer, tp)
+            internals.fetch_again(fetcher, tp)
         else:
-            fetched._partition_records._consumer_record = _entry
             return fetched
-
-
-def _let_fetch(consumer: Any, tp: TopicPartition) -> None:
-    del consumer._fetcher._records[tp]
-    consumer._fetcher._notify(consumer._fetcher._wait_consume_future)
 
 
 def _entry(_: TopicPartition, record: Any) -> Entry:

@@ -23,6 +23,7 @@ from aiokafka.errors import IllegalOperation, KafkaError
 
 from streams.basics.tasks import end_tasks
 from streams.basics.text import one_line
+from streams.kafka import internals
 from streams.kafka.open_transactions import POLL_S, open_transactions, records_of, until_no_open_transaction
 from streams.kafka.outbox import Outbox
 
@@ -106,14 +107,14 @@ class ChangelogWriter:
         where = await open_transactions(self._client, self._dlq)
         if not where:
             return []
-        found = await records_of(self._client, self._dlq, where, self._producer._txn_manager.producer_id)
+        found = await records_of(self._client, self._dlq, where, internals.producer_id_of(self._producer))
         return [int(dict(record.headers)["offset"]) for record in found]
 
     async def _mark(self, *tps: TopicPartition, commit: bool) -> None:
         """An empty transaction. Its marks decide on all that this producer id has written in these partitions."""
         await self._producer.begin_transaction()
         for tp in tps:
-            self._producer._txn_manager.maybe_add_partition_to_txn(tp)
+            internals.add_to_transaction(self._producer, tp)
         await (self._producer.commit_transaction() if commit else self._producer.abort_transaction())
 
     @property
@@ -128,7 +129,7 @@ class ChangelogWriter:
                 await self._producer.stop()
                 return
         # Cut short, it leaves its sender running and its connections open.
-        sender = self._producer._sender.sender_task
+        sender = internals.sender_task_of(self._producer)
         if sender is not None:
             await end_tasks(sender)
         with suppress(KafkaError, TimeoutError):

@@ -18,6 +18,8 @@ from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import calc_crc32c
 
+from streams.kafka import internals
+
 log = logging.getLogger(__name__)
 
 _HEAD: Final = struct.Struct(">qiibI")
@@ -45,7 +47,7 @@ class Spoilt(NamedTuple):
 
 def check_fetched(consumer: Any) -> None:
     """Let everything that a started AIOKafkaConsumer fetches be checked, which need not check it once more."""
-    consumer._fetcher._client = _Checking(consumer._fetcher._client)
+    internals.wrap_client_of_fetches(consumer, _Checking)
 
 
 class _Checking:

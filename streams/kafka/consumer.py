@@ -21,6 +21,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage, Message
 
 from streams.basics.text import one_line
+from streams.kafka import internals
 from streams.kafka.batches import Batch, next_batch
 from streams.kafka.checksums import check_fetched
 from streams.kafka.group import Assignor, guard_coordinator
@@ -58,7 +59,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         # Faust has 1.5 s here without a setting: that is how long an event could wait for one of another partition.
-        consumer._fetch_max_wait_ms = cast(Any, self.app).fetch_wait_ms
+        internals.set_fetch_wait(consumer, cast(Any, self.app).fetch_wait_ms)
         return consumer
 
     async def on_start(self) -> None:
@@ -66,8 +67,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         await super().on_start()
         consumer = self._ensure_consumer()
         check_fetched(consumer)
-        consumer._fetcher._proc_fetch_request = paced(consumer._fetcher._proc_fetch_request)
-        guard_coordinator(consumer._coordinator, self._left_alone)
+        internals.wrap_fetch(consumer, paced)
+        guard_coordinator(internals.coordinator_of(consumer), self._left_alone)
 
     def _left_alone(self, error: BaseException) -> None:
         """aiokafka has given up on the group: without it nothing is fetched any more, and nobody would notice."""
@@ -78,8 +79,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
         aiokafka would have such a one only fall silent, and its partitions wait for the session's end.
         """
-        if self._consumer is not None and self._consumer._coordinator is not None:
-            self._consumer._coordinator._group_instance_id = None
+        if self._consumer is not None:
+            internals.forget_instance_id(self._consumer)
         await super().on_thread_stop()
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
@@ -89,7 +90,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         if cast(Assignor, self.app.assignor).address_is_stale and not self._told_address:
             # The broker gave this name its old assignment without asking the leader: the others look for it elsewhere.
             self._told_address = True
-            self._ensure_consumer()._coordinator.request_rejoin()
+            internals.coordinator_of(self._ensure_consumer()).request_rejoin()
 
     async def follow(self, tp: TP, offset: int) -> None:
         """Fetch a partition's events from that offset on."""
@@ -113,35 +114,31 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         In place of aiokafka's ``fetched_records``, which makes an object of 11 fields of every record, of as many as
         the broker has sent at once, and goes on with the first partition while it has more.
         """
-        fetcher = consumer._fetcher
-        if consumer._closed or fetcher._closed:
-            raise ConsumerStoppedError
-        with fetcher._subscriptions.fetch_context():
+        fetcher = internals.open_fetcher(consumer)
+        with internals.reading(fetcher):
             batches = self._drained(fetcher, active_partitions)
             if not batches:
-                await asyncio.wait([fetcher._create_fetch_waiter()], timeout=timeout)
+                await asyncio.wait([internals.until_fetched(fetcher)], timeout=timeout)
                 batches = self._drained(fetcher, active_partitions)
         return batches
 
     def _drained(self, fetcher: Any, active: set[TP]) -> dict[TP, Batch]:
         batches: dict[TP, Batch] = {}
-        if not self.consumer.flow_active or fetcher._subscriptions.reassignment_in_progress:
+        if not self.consumer.flow_active or internals.is_rebalancing(fetcher):
             return batches
-        for tp, result in list(fetcher._records.items()):
+        for tp, result in internals.fetched(fetcher):
             if tp not in active:
-                if not fetcher._subscriptions.is_assigned(tp):
-                    del fetcher._records[tp]
+                if not internals.is_assigned(fetcher, tp):
+                    internals.discard(fetcher, tp)
                 continue
             if not isinstance(result, FetchResult):
-                del fetcher._records[tp]
-                fetcher._notify(fetcher._wait_consume_future)
+                internals.fetch_again(fetcher, tp)
                 result.check_raise()
             elif result.check_assignment(tp) and result.has_more():
                 batches[tp] = batch = next_batch(result, self._handed.get(tp))
                 self._handed[tp] = batch.end
             if not result.has_more():
-                del fetcher._records[tp]
-                fetcher._notify(fetcher._wait_consume_future)
+                internals.fetch_again(fetcher, tp)
         return batches
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
@@ -159,11 +156,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     def fetch_state(self, tp: TP) -> tuple[int | None, float | None]:
         """(the partition's end, when the broker last said so as time.time()); None: not yet, or not ours."""
-        # Asked for from another thread than the one that changes it: each of these is looked at once. What aiokafka
-        # offers for that looks twice, and asserts that nothing has changed.
-        subscription = self._ensure_consumer()._subscription.subscription
-        assignment = None if subscription is None else subscription.assignment
-        state = None if assignment is None else assignment.state_value(driver.ensure_aiokafka_TP(tp))
+        state = internals.partition_state(self._ensure_consumer(), driver.ensure_aiokafka_TP(tp))
         if state is None:
             return None, None
         return state.highwater, None if state.timestamp is None else state.timestamp / 1000

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final
 
 import orjson
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 from faust.assignor import PartitionAssignor
+
+from streams.kafka import internals
 
 log = logging.getLogger(__name__)
 
@@ -26,21 +28,23 @@ def guard_coordinator(coordinator: Any, failed: Callable[[BaseException], None])
     The broker hands out empty bytes to a member that the leader has not heard of: one that joins while partitions are
     being shared out. aiokafka takes them for a broken message, gives up, and tells nobody.
     """
-    complete = coordinator._on_join_complete
 
-    async def completed(generation: int, member_id: str, protocol: str, assigned: bytes) -> None:
-        await complete(generation, member_id, protocol, assigned or NOTHING)
-        if not assigned:
-            log.info("the group's leader has not heard of this worker yet; joining again")
-            await asyncio.sleep(JOIN_AGAIN_S)
-            coordinator.request_rejoin()
+    def guarded(complete: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+        async def completed(generation: int, member_id: str, protocol: str, assigned: bytes) -> None:
+            await complete(generation, member_id, protocol, assigned or NOTHING)
+            if not assigned:
+                log.info("the group's leader has not heard of this worker yet; joining again")
+                await asyncio.sleep(JOIN_AGAIN_S)
+                coordinator.request_rejoin()
+
+        return completed
 
     def ended(task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             failed(error)
 
-    coordinator._on_join_complete = completed
-    coordinator._coordination_task.add_done_callback(ended)
+    internals.wrap_assignment(coordinator, guarded)
+    internals.on_coordination_end(coordinator, ended)
 
 
 class Assignor(PartitionAssignor):

@@ -18,6 +18,8 @@ from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.offset import OffsetRequest
 from aiokafka.record.memory_records import MemoryRecords
 
+from streams.kafka import internals
+
 UNCOMMITTED, COMMITTED = 0, 1
 LATEST: Final = -1
 FETCH_BYTES: Final = 4 * 1_048_576
@@ -73,7 +75,7 @@ async def _end(client: Any, tp: TopicPartition, isolation: int) -> int:
 
 async def _asked(client: Any, tp: TopicPartition, request: Any) -> Any:
     """What its leader answers of the partition."""
-    await client._wait_on_metadata(tp.topic)
+    await internals.wait_for_metadata(client, tp.topic)
     leader = client.cluster.leader_for_partition(tp)
     if leader is None or leader < 0:
         client.force_metadata_update()
