@@ -77,7 +77,7 @@ def build(settings: Settings, partitions: int) -> Engine:
     health = WorkerHealth(app, table, settings.ready_lag_ms, metrics)
     docs = Docs(settings.topic)
     responder = Responder(login, router, settings.proxies)
-    streams = PushStreams(responder.authorize, router.answer, metrics)
+    streams = PushStreams(responder.authorize, router.reply, metrics)
     dashboard = Dashboard(responder.authorize, responder.respond, sessions, Accounts(redis))
     api = Api(responder.respond, router, streams, dashboard, docs, health, metrics)
     return Engine(app, table, redis, api, streams)

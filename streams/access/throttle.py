@@ -1,7 +1,8 @@
-"""Against guessing: whoever gives wrong credentials too often in a minute is told to wait.
+"""Against guessing: too many wrong credentials within a minute, and further ones are refused with 429.
 
-Counted are an address and a user, each for itself. Credentials that were good on this worker before are let through
-to be checked all the same: so a stranger who guesses, even from the same proxy, locks out nobody who is at work.
+Wrong credentials are counted for the client's address and, separately, for the user id. Credentials that are in the
+cache of ``Sessions`` are not throttled: a stranger who guesses, even behind the same proxy, locks out nobody who is
+working.
 """
 
 from __future__ import annotations
@@ -19,40 +20,44 @@ from streams.access.sessions import Account, Credentials, Sessions
 
 MINUTE_S: Final = 60.0
 COUNTED_MAX: Final = 10_000
-"""Addresses and users that are counted at a time, 1 KB each at most; of more, those longest ago are forgotten."""
-
+"""Addresses and user ids with a count, of 1 KB each at most. Beyond this the oldest counts are forgotten."""
 
 _WITH_PORT: Final = re.compile(r"\[(?P<v6>[^\]]+)\](:\d+)?|(?P<v4>[\d.]+):\d+")
-"""As some proxies write addresses. The port is another one with each connection."""
+"""An address as some proxies write it: [v6], [v6]:port or v4:port. The port differs with each connection."""
 
 
 class _Count(NamedTuple):
-    """``wrong``: how often in the minute that began then."""
+    """Wrong credentials of one address or user id in the minute from ``begun_at``, in s of the throttle's clock."""
 
     begun_at: float
     wrong: int
 
 
 class Throttle:
-    """Counts wrong credentials. ``per_min``: so many are answered with what was wrong. ``clock``: monotonic seconds."""
+    """Counts wrong credentials by address and by user id.
+
+    ``per_min``: how many wrong ones are allowed in a minute, which begins with the first. ``clock``: monotonic seconds.
+    """
 
     def __init__(self, per_min: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_min = per_min
         self._clock = clock
-        self._counts: OrderedDict[tuple[str, str], _Count] = OrderedDict()
+        self._counts: OrderedDict[tuple[str, str], _Count] = OrderedDict()  # key: see _keys
 
     def check(self, address: str, user_id: str | None) -> None:
-        """Refused, 429, if this address or user has had its share of this minute."""
+        """Raise RequestRefused (429) if the address or the user id has had ``per_min`` wrong credentials."""
         now = self._clock()
         counts = [self._counts.get(key) for key in _keys(address, user_id)]
-        left_s = [one.begun_at + MINUTE_S - now for one in counts if one is not None and one.wrong >= self._per_min]
-        if left_s and max(left_s) > 0:
-            wait_s = math.ceil(max(left_s))
+        waits_s = [
+            count.begun_at + MINUTE_S - now for count in counts if count is not None and count.wrong >= self._per_min
+        ]
+        if waits_s and max(waits_s) > 0:
+            wait_s = math.ceil(max(waits_s))
             why = f"wrong too often, try again in {wait_s} s"
             raise RequestRefused(DENIED, why, http_status=429, retry_after_s=wait_s)
 
     def count(self, address: str, user_id: str | None) -> None:
-        """These were wrong."""
+        """Count one wrong attempt for the address, and for the user id if there is one."""
         now = self._clock()
         for key in _keys(address, user_id):
             count = self._counts.get(key)
@@ -65,47 +70,55 @@ class Throttle:
 
 
 class ThrottledLogin:
-    """Sessions, throttled."""
+    """``Sessions.authorize`` behind a Throttle."""
 
     def __init__(self, sessions: Sessions, throttle: Throttle) -> None:
         self._sessions = sessions
         self._throttle = throttle
 
-    async def authorize(self, given: Credentials, address: str) -> Account:
-        """The account that these credentials open, or Refused: as ``Sessions.authorize``, and 429."""
-        if self._sessions.knows(given):
-            return await self._sessions.authorize(given)
-        self._throttle.check(address, given.user_id)
+    async def authorize(self, credentials: Credentials, address: str) -> Account:
+        """The account that the credentials open. Counts wrong ones for ``address`` and for their user id.
+
+        Raises RequestRefused as ``Sessions.authorize``, and 429 for unknown credentials after too many wrong ones.
+        """
+        if self._sessions.knows(credentials):
+            return await self._sessions.authorize(credentials)
+        self._throttle.check(address, credentials.user_id)
         try:
-            account = await self._sessions.authorize(given)
+            account = await self._sessions.authorize(credentials)
         except RequestRefused as refused:
             if refused.code == DENIED:
-                self._throttle.check(address, given.user_id)
-                self._throttle.count(address, given.user_id)
+                self._throttle.check(address, credentials.user_id)
+                self._throttle.count(address, credentials.user_id)
             raise
-        # Again: of many guesses at a time, no more must be told right from wrong than of one after the other.
-        self._throttle.check(address, given.user_id)
+        # Check again: guesses that were sent at once have all passed the first check. Without this one, all of them
+        # would learn whether they are right, instead of ``per_min``.
+        self._throttle.check(address, credentials.user_id)
         return account
 
 
 def _keys(address: str, user_id: str | None) -> list[tuple[str, str]]:
-    keys = [("address", _site(address))]
+    """What wrong credentials are counted for: ("address", network) and, if there is a user id, ("user", id)."""
+    keys = [("address", _network(address))]
     if user_id:
         keys.append(("user", user_id))
     return keys
 
 
-def _site(address: str) -> str:
-    """What one sender has for sure: an IPv4 address, or the /64 that an IPv6 address is in."""
-    told = _WITH_PORT.fullmatch(address)
-    address = (told["v6"] or told["v4"]) if told else address
+def _network(address: str) -> str:
+    """The part of an address that one client cannot change at will: an IPv4 address, or the /64 of an IPv6 address.
+
+    An IPv4 address inside of an IPv6 address counts as the former: all of these are in one /64. Text that is no
+    address is returned as it is.
+    """
+    match = _WITH_PORT.fullmatch(address)
+    address = (match["v6"] or match["v4"]) if match else address
     try:
-        found = ipaddress.ip_address(address)
+        ip = ipaddress.ip_address(address)
     except ValueError:
         return address
-    if found.version == 6:
-        # All of IPv4 is in one /64 of these.
-        found = found.ipv4_mapped or found
-    if found.version == 4:
-        return str(found)
-    return str(ipaddress.ip_network((int(found) >> 64 << 64, 64)))
+    if ip.version == 6:
+        ip = ip.ipv4_mapped or ip
+    if ip.version == 4:
+        return str(ip)
+    return str(ipaddress.ip_network((int(ip) >> 64 << 64, 64)))

@@ -1,4 +1,4 @@
-"""The routes of a worker: the counters, its health, its metrics."""
+"""The HTTP application of a worker: all routes, and the handlers of counters, health and metrics."""
 
 from __future__ import annotations
 
@@ -28,17 +28,20 @@ from streams.web.responses import body_of, json_response, middleware, plain_erro
 
 
 class Health(Protocol):
-    """What the health routes ask of the worker."""
+    """What the routes need to know of the worker's state. ``WorkerHealth`` is one."""
 
     def not_ready(self) -> str:
-        """Why requests had better go elsewhere for now; "" if they need not."""
+        """The reason why requests should be sent to other workers for now; "" if there is none."""
 
     def collect(self) -> None:
-        """Bring the gauges up to date."""
+        """Set the gauges to the values of now."""
 
 
 class Api:
-    """The HTTP application: all routes of a worker. Closes the connections to other workers when the server ends."""
+    """All routes of a worker as one aiohttp application.
+
+    Its handlers raise RequestRefused for what is wrong with a request; the middleware makes error responses of that.
+    """
 
     def __init__(
         self,
@@ -59,7 +62,7 @@ class Api:
         self._metrics = metrics
 
     def application(self) -> web.Application:
-        """An aiohttp application with all routes."""
+        """An aiohttp application with all routes. Its cleanup closes the connections to other workers."""
         app = web.Application(middlewares=[middleware(self._metrics)], client_max_size=BODY_BYTES_MAX)
         for path in COUNTERS_PATHS:
             app.router.add_post(path, self.counters)
@@ -67,7 +70,7 @@ class Api:
         for path in SERIES_PATHS:
             app.router.add_post(path, self.series)
             app.router.add_options(path, self.options)
-        app.router.add_post(PEER_PATH, self._router.answer_peer)
+        app.router.add_post(PEER_PATH, self._router.reply_to_peer)
         app.on_cleanup.append(self._close)
         for path in STREAM_PATHS:
             app.router.add_get(path, self._streams.stream, allow_head=False)
@@ -91,19 +94,19 @@ class Api:
         await self._router.close()
 
     async def options(self, request: web.Request) -> web.Response:
-        """OPTIONS: the common headers are the answer."""
+        """OPTIONS: no content. The middleware adds the headers that a browser asks for."""
         return web.Response(status=204)
 
     async def healthz(self, request: web.Request) -> web.Response:
-        """GET /healthz: the process is alive."""
+        """GET /healthz: 200 as long as the process serves."""
         return json_response(b'{"status":"ok"}')
 
     async def readyz(self, request: web.Request) -> web.Response:
-        """GET /readyz: restored, connected, and lag under the limit."""
-        why = self._health.not_ready()
-        return plain_error(503, why) if why else json_response(b'{"status":"ready"}')
+        """GET /readyz: 200 if the worker is restored, connected and not too far behind; else 503 with the reason."""
+        reason = self._health.not_ready()
+        return plain_error(503, reason) if reason else json_response(b'{"status":"ready"}')
 
     async def metrics(self, request: web.Request) -> web.Response:
-        """GET /metrics: for Prometheus."""
+        """GET /metrics: all metrics, in Prometheus' text format. Brings the gauges up to date first."""
         self._health.collect()
         return web.Response(body=generate_latest(self._metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -1,6 +1,6 @@
-"""An answer as a response: nothing, if its bytes are there already; else the bytes, compressed where that is worth it.
+"""A reply as an HTTP response: 304 if the client has the reply already, else the body, compressed if that pays.
 
-The ETag is that of the plain body, whatever is sent: it is a weak one, so that is what it says.
+The ETag is that of the uncompressed body. It is a weak one (W/"..."), so the same ETag is right for every encoding.
 """
 
 from __future__ import annotations
@@ -17,64 +17,65 @@ from aiohttp import web
 from streams.web.replies import Reply
 from streams.web.responses import json_response
 
-WORTH_BYTES: Final = 1_024
-"""A smaller body fits into a packet as it is, and goes out as the vendor's sample does."""
-LONG_BYTES: Final = 65_536
-"""A larger body takes milliseconds to compress, which other requests need not wait for."""
-KEPT_BYTES_MAX: Final = 16_000_000
-"""Compressed bodies that are kept, so that an unchanged answer is compressed once."""
+COMPRESSED_BYTES_MIN: Final = 1_024
+"""Smaller bodies are not compressed: they fit into one packet, and go out as the vendor's sample does."""
+THREAD_BYTES_MIN: Final = 65_536
+"""Larger bodies are compressed in a thread: that takes milliseconds, in which other requests are served."""
+CACHED_BYTES_MAX: Final = 16_000_000
+"""All cached compressed bodies together. An unchanged reply is compressed once."""
 
 CODINGS: Final[dict[str, Callable[[bytes], bytes]]] = {
-    # The levels of those who compress while somebody waits; the highest take 100 times as long for a tenth less.
+    # Middle levels, because a client waits: the highest take 100 times as long for a tenth fewer bytes.
     "br": lambda content: brotli.compress(content, mode=brotli.MODE_TEXT, quality=5),
     "gzip": lambda content: gzip.compress(content, 5, mtime=0),
 }
-"""How a body may be sent, the better one first."""
+"""Content-Encoding -> its compressor; of two that a client likes equally, the first is used."""
 
 
-class Sender:
-    """Makes responses of answers. Keeps what it has compressed."""
+class ReplyEncoder:
+    """Makes HTTP responses of replies. Caches compressed bodies by ETag and coding."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[str, str], bytes] = OrderedDict()
-        self._kept_bytes = 0
+        self._cache: OrderedDict[tuple[str, str], bytes] = OrderedDict()  # least recently used first
+        self._cached_bytes = 0
 
-    async def response(self, request: web.Request, answer: Reply) -> web.Response:
-        """The response to a request that an answer was made for: 304 or 200."""
-        headers, content = dict(answer.headers), answer.body
-        worth = len(content) >= WORTH_BYTES
-        if worth:
+    async def response(self, request: web.Request, reply: Reply) -> web.Response:
+        """The response to ``request``: 304 without a body, or 200 in the coding that the client likes best."""
+        headers, content = dict(reply.headers), reply.body
+        compressible = len(content) >= COMPRESSED_BYTES_MIN
+        if compressible:
             headers["Vary"] = "Origin, Accept-Encoding"
-        if _matches(request.headers.get("If-None-Match", ""), answer.etag):
+        if _matches(request.headers.get("If-None-Match", ""), reply.etag):
             return web.Response(status=304, headers=headers)
-        coding = chosen(request.headers.getall("Accept-Encoding", [])) if worth else None
+        coding = best_coding(request.headers.getall("Accept-Encoding", [])) if compressible else None
         if coding is not None:
             headers["Content-Encoding"] = coding
-            content = await self._compressed(coding, answer)
+            content = await self._compressed(coding, reply)
         return json_response(content, headers)
 
-    async def _compressed(self, coding: str, answer: Reply) -> bytes:
-        key = (answer.etag, coding)
-        content = self._kept.get(key)
+    async def _compressed(self, coding: str, reply: Reply) -> bytes:
+        """The reply's body in a coding, from the cache or compressed now."""
+        key = (reply.etag, coding)
+        content = self._cache.get(key)
         if content is not None:
-            self._kept.move_to_end(key)
+            self._cache.move_to_end(key)
             return content
         compress = CODINGS[coding]
-        long = len(answer.body) > LONG_BYTES
-        content = await asyncio.to_thread(compress, answer.body) if long else compress(answer.body)
-        if key not in self._kept:  # another request may have been quicker meanwhile
-            self._kept[key] = content
-            self._kept_bytes += len(content)
-        while self._kept_bytes > KEPT_BYTES_MAX:
-            self._kept_bytes -= len(self._kept.popitem(last=False)[1])
+        in_thread = len(reply.body) > THREAD_BYTES_MIN
+        content = await asyncio.to_thread(compress, reply.body) if in_thread else compress(reply.body)
+        if key not in self._cache:  # another request may have added it during the await
+            self._cache[key] = content
+            self._cached_bytes += len(content)
+        while self._cached_bytes > CACHED_BYTES_MAX:
+            self._cached_bytes -= len(self._cache.popitem(last=False)[1])
         return content
 
 
-def chosen(accepted: list[str]) -> str | None:
-    """The coding for these Accept-Encoding headers; None: as it is."""
+def best_coding(accepted: list[str]) -> str | None:
+    """The coding to use for these Accept-Encoding headers; None for no compression."""
     weights: dict[str, float] = {}
-    for part in ",".join(accepted).split(","):
-        name, _, parameter = part.partition(";")
+    for entry in ",".join(accepted).split(","):
+        name, _, parameter = entry.partition(";")
         weights[name.strip().lower()] = _weight(parameter)
     best = max(CODINGS, key=lambda name: weights.get(name, weights.get("*", 0.0)))
     weight = weights.get(best, weights.get("*", 0.0))
@@ -82,7 +83,7 @@ def chosen(accepted: list[str]) -> str | None:
 
 
 def _weight(parameter: str) -> float:
-    """The weight in ``q=0.5``; 1 if there is none, 0 if it makes no sense."""
+    """The weight in a parameter such as ``q=0.5``; 1 for no parameter, 0 for one that is no weight."""
     if not parameter.strip():
         return 1.0
     name, _, text = parameter.partition("=")
@@ -94,6 +95,6 @@ def _weight(parameter: str) -> float:
 
 
 def _matches(if_none_match: str, etag: str) -> bool:
-    """Whether the client has that answer already; by RFC 9110 it does not matter here whether a tag is weak."""
+    """Whether an If-None-Match header names the ETag. The comparison ignores W/, as RFC 9110 demands."""
     tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
     return "*" in tags or etag.removeprefix("W/") in tags

@@ -1,6 +1,6 @@
-"""The dashboard: its page and files, and the log-in that makes a session and keeps it in a cookie.
+"""The dashboard: its page, the page's files, and log-in and log-out, which keep a session's ssid in a cookie.
 
-The page shows what the stream tells and what a series holds; the cookie's value is an ssid, which both take.
+The page reads the counters from the push (GET …/stream, which takes the cookie) and from POST /dashboard/series.
 """
 
 from __future__ import annotations
@@ -30,11 +30,14 @@ from streams.web.url_query import COOKIE
 log = logging.getLogger(__name__)
 
 SESSION_S: Final = 30 * 86_400
-"""How long a log-in lasts: a screen on a wall has nobody who logs in every morning."""
-FOREVER: Final = "public, max-age=31536000, immutable"
+"""How long a log-in lasts, 30 days: a screen on a wall has nobody who logs in every morning."""
+CACHED_FOREVER: Final = "public, max-age=31536000, immutable"
+"""Cache-Control of files whose path changes with their content."""
+CACHED_IF_UNCHANGED: Final = "no-cache"
+"""Cache-Control of the page: the browser asks each time whether its copy is still good."""
 
 HEADERS: Final = {
-    # Everything is of this origin and in files of its own; nothing inline, nothing evaluated, no frames.
+    # The page loads files of this worker only. No inline script or style, no eval, no frames.
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
         "base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'"
@@ -46,52 +49,54 @@ HEADERS: Final = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 
-TYPES: Final = {
+CONTENT_TYPES: Final = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
 CHARTS: Final = "Chart.bundle.js"
-"""Chart.js, which the package chartkick carries."""
+"""Chart.js, a file of the package chartkick."""
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file as it is sent, with its name for caches."""
+    """A file in memory, ready to be sent. ``zipped``: its content by gzip. ``etag``: from its content."""
 
     content: bytes
-    packed: bytes
+    zipped: bytes
     etag: str
     headers: dict[str, str]
 
     @classmethod
-    def of(cls, name: str, content: bytes, cached: str) -> File:
-        """A file by its name's ending."""
-        headers = {"Content-Type": TYPES["." + name.rpartition(".")[2]], "Cache-Control": cached, **HEADERS}
-        packed = gzip.compress(content, mtime=0)
-        return cls(content, packed, f'"{hashlib.sha256(content).hexdigest()[:16]}"', headers)
+    def of(cls, name: str, content: bytes, cache_control: str) -> File:
+        """The file of a name, whose ending gives the Content-Type."""
+        headers = {
+            "Content-Type": CONTENT_TYPES["." + name.rpartition(".")[2]],
+            "Cache-Control": cache_control,
+            **HEADERS,
+        }
+        zipped = gzip.compress(content, mtime=0)
+        return cls(content, zipped, f'"{hashlib.sha256(content).hexdigest()[:16]}"', headers)
 
     def response(self, request: web.Request) -> web.Response:
-        """The file, packed if it may be, or that it is the one that the client has."""
+        """The response to ``request``: 304 if the client has the file, else the file, by gzip if the client can."""
         headers = {**self.headers, "ETag": self.etag, "Vary": "Accept-Encoding"}
         if self.etag in request.headers.get(hdrs.IF_NONE_MATCH, ""):
             return web.Response(status=304, headers=headers)
         if "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, "").lower():
-            return web.Response(body=self.packed, headers={**headers, "Content-Encoding": "gzip"})
+            return web.Response(body=self.zipped, headers={**headers, "Content-Encoding": "gzip"})
         return web.Response(body=self.content, headers=headers)
 
 
 class Dashboard:
-    """The routes under /dashboard. ``authorize`` and ``respond`` are those of the API."""
+    """The routes below /dashboard. The page's files are read into memory at the start.
 
-    def __init__(
-        self,
-        authorize: Authorize,
-        respond: Respond,
-        sessions: Sessions,
-        accounts: Accounts,
-    ) -> None:
+    Routes that change something or give counters check that the request comes from the dashboard's own page, and
+    refuse others with 403 or 415 (see ``_own_body``).
+    """
+
+    def __init__(self, authorize: Authorize, respond: Respond, sessions: Sessions, accounts: Accounts) -> None:
         self._authorize = authorize
         self._respond = respond
         self._sessions = sessions
@@ -99,7 +104,7 @@ class Dashboard:
         self._page, self._files = _load()
 
     def add_to(self, router: web.UrlDispatcher) -> None:
-        """Its routes."""
+        """Add the routes."""
         router.add_get(DASHBOARD_PATH, self.page)
         router.add_get(f"{DASHBOARD_PATH}/", self.page)
         router.add_get(f"{DASHBOARD_PATH}/files/{{version}}/{{name}}", self.file)
@@ -109,85 +114,100 @@ class Dashboard:
         router.add_post(f"{DASHBOARD_PATH}/series", self.series)
 
     async def page(self, request: web.Request) -> web.Response:
-        """GET /dashboard: the page, which has nothing in it that is anybody's."""
+        """GET /dashboard: the page. It is the same for everybody and holds no counters."""
         return self._page.response(request)
 
     async def file(self, request: web.Request) -> web.Response:
-        """GET /dashboard/files/…: what the page is made of; a version's files never change."""
-        found = self._files.get(request.match_info["version"] + "/" + request.match_info["name"])
-        if found is None:
+        """GET /dashboard/files/<version>/<name>: a file of the page. Raises HTTPNotFound for another version."""
+        file = self._files.get(request.match_info["version"] + "/" + request.match_info["name"])
+        if file is None:
             raise web.HTTPNotFound
-        return found.response(request)
+        return file.response(request)
 
     async def session(self, request: web.Request) -> web.Response:
-        """GET /dashboard/session: who is logged in, and the time zone of this user's days; null if nobody is."""
+        """GET /dashboard/session: the user of the cookie's session and the user's time zone; null without a valid one.
+
+        Raises RequestRefused if that cannot be known: 1010 without Redis, 429 after too many wrong credentials.
+        """
         try:
-            return _about(await self._authorize(request, Query(ssid=_cookie(request))))
+            return _account_response(await self._authorize(request, Query(ssid=_ssid_of(request))))
         except RequestRefused as refused:
             if refused.http_status != API_ERRORS[DENIED].http_status:
                 raise
-            return _about(None)
+            return _account_response(None)
 
     async def login(self, request: web.Request) -> web.Response:
-        """POST /dashboard/login: userId and token, for a session in a cookie."""
-        asked = read_request(await _form(request))
-        if asked.ssid or asked.token is None:
+        """POST /dashboard/login: open a session with userId and token, and set the cookie to its ssid.
+
+        Closes the session that the cookie held. Raises RequestRefused: 1002 without userId and token, 1010 without
+        Redis, and as ``Responder.authorize``.
+        """
+        query = read_request(await _own_body(request))
+        if query.ssid or query.token is None:
             raise RequestRefused(NO_USER, "give userId and token")
-        account = await self._authorize(request, asked)
-        await self._close(request)
+        account = await self._authorize(request, query)
+        await self._close_session(request)
         try:
             ssid = await self._accounts.open_session(account.user_id, SESSION_S)
         except (RedisError, OSError) as error:
-            raise _away(error) from error
-        except Stop as stop:  # removed since
+            raise _no_store(error) from error
+        except Stop as stop:  # the user was removed after authorize
             raise RequestRefused(DENIED) from stop
-        # Known as good, or the throttle would keep it out while others guess from the same address.
-        response = _about(await self._sessions.authorize(Query(ssid=ssid)))
+        # Puts the new ssid into the cache of known credentials, past the throttle: unknown ones are throttled while
+        # somebody else guesses from the same address.
+        response = _account_response(await self._sessions.authorize(Query(ssid=ssid)))
         _set_cookie(request, response, ssid, SESSION_S)
         return response
 
     async def logout(self, request: web.Request) -> web.Response:
-        """POST /dashboard/logout: the session is over."""
-        await _form(request)
-        await self._close(request)
+        """POST /dashboard/logout: close the cookie's session, if there is one, and remove the cookie.
+
+        Raises RequestRefused: 1010 without Redis.
+        """
+        await _own_body(request)
+        await self._close_session(request)
         response = json_response(b'{"status":"success"}', HEADERS)
         _set_cookie(request, response, "", 0)
         return response
 
-    async def _close(self, request: web.Request) -> None:
-        """End the session in the cookie, if there is one."""
+    async def _close_session(self, request: web.Request) -> None:
+        """Delete the cookie's session in Redis. It is no error if there is no such session or no cookie.
+
+        Redis is asked in any case, also without a cookie. Raises RequestRefused (1010) if it cannot be reached.
+        """
         try:
             await self._accounts.close_session(request.cookies.get(COOKIE, ""))
         except (RedisError, OSError) as error:
-            raise _away(error) from error
+            raise _no_store(error) from error
         except Stop:
             log.debug("a session was over before it was to be closed")
 
     async def series(self, request: web.Request) -> web.Response:
-        """POST /dashboard/series: as …/series, for the session in the cookie."""
-        given = await _form(request)
-        response = await self._respond(request, read_request({**given, "ssid": _cookie(request)}, series=True))
+        """POST /dashboard/series: as POST …/series, but the ssid is the cookie's."""
+        parameters = await _own_body(request)
+        response = await self._respond(request, read_request({**parameters, "ssid": _ssid_of(request)}, series=True))
         response.headers.update(HEADERS)
         return response
 
 
 def _load() -> tuple[File, dict[str, File]]:
-    """The page, and its files by ``version/name``: the version is made of all of them."""
+    """The page, and its files by "<version>/<name>". The version is a hash of all files; the page links to it."""
     pages = files("streams.web").joinpath("pages")
-    found = [one for one in pages.iterdir() if one.name.endswith((".css", ".js", ".svg"))]
-    found.append(files("chartkick").joinpath("django", "static", "chartkick", CHARTS))
-    contents = {one.name: one.read_bytes() for one in sorted(found, key=_name)}
-    digest = hashlib.sha256(repr(contents).encode()).hexdigest()[:12]
-    page = pages.joinpath("dashboard.html").read_bytes().replace(b"/files/", b"/files/" + digest.encode() + b"/")
-    named = {f"{digest}/{name}": File.of(name, content, FOREVER) for name, content in contents.items()}
-    return File.of("dashboard.html", page, "no-cache"), named
+    paths = [path for path in pages.iterdir() if path.name.endswith((".css", ".js", ".svg"))]
+    paths.append(files("chartkick").joinpath("django", "static", "chartkick", CHARTS))
+    contents = {path.name: path.read_bytes() for path in sorted(paths, key=_name)}
+    version = hashlib.sha256(repr(contents).encode()).hexdigest()[:12]
+    page = pages.joinpath("dashboard.html").read_bytes().replace(b"/files/", b"/files/" + version.encode() + b"/")
+    by_path = {f"{version}/{name}": File.of(name, content, CACHED_FOREVER) for name, content in contents.items()}
+    return File.of("dashboard.html", page, CACHED_IF_UNCHANGED), by_path
 
 
-def _name(one: Traversable) -> str:
-    return one.name
+def _name(path: Traversable) -> str:
+    return path.name
 
 
-def _cookie(request: web.Request) -> str:
+def _ssid_of(request: web.Request) -> str:
+    """The ssid in the cookie. Raises RequestRefused (1015) without one."""
     ssid = request.cookies.get(COOKIE, "")
     if not ssid:
         raise RequestRefused(DENIED)
@@ -195,38 +215,47 @@ def _cookie(request: web.Request) -> str:
 
 
 def _host_of(origin: str) -> str:
-    """Its host and port; "" if it is no origin."""
+    """Host and port of an Origin header; "" if it is no URL."""
     try:
         return urlsplit(origin).netloc
     except ValueError:
         return ""
 
 
-async def _form(request: web.Request) -> dict[str, Any]:
-    """What the page sends, and no other site: a browser says where a request comes from, and JSON is no form's."""
+async def _own_body(request: web.Request) -> dict[str, Any]:
+    """The JSON object in the body of a request from the dashboard's own page.
+
+    Raises RequestRefused: 403 for a page of another site, by Sec-Fetch-Site, or by Origin in browsers without it; 415
+    for another Content-Type, because a form of another site can send text but not JSON.
+    """
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get(hdrs.ORIGIN)
-    foreign = origin is not None and _host_of(origin) != request.host
-    if site not in (None, "same-origin") or (site is None and foreign):
+    is_foreign = origin is not None and _host_of(origin) != request.host
+    if site not in (None, "same-origin") or (site is None and is_foreign):
         raise RequestRefused(DENIED, "this is for the dashboard's own page", http_status=403)
     if request.content_type != "application/json":
         raise RequestRefused(INVALID_PARAMETER, "the Content-Type must be application/json", http_status=415)
     return parse_object(await body_of(request))
 
 
-def _about(account: Account | None) -> web.Response:
-    told = None if account is None else {"userId": account.user_id, "zone": account.zone.key}
-    content = orjson.dumps({"message": told, "status": "success"})
+def _account_response(account: Account | None) -> web.Response:
+    """A response that says who is logged in: userId and zone, or null."""
+    user = None if account is None else {"userId": account.user_id, "zone": account.zone.key}
+    content = orjson.dumps({"message": user, "status": "success"})
     return json_response(content, {**HEADERS, "Cache-Control": "no-store"})
 
 
 def _set_cookie(request: web.Request, response: web.Response, ssid: str, lasts_s: int) -> None:
-    """For scripts and other sites out of reach; only over TLS, if that is how the page came (a proxy says so)."""
+    """Set the session's cookie for ``lasts_s`` seconds; 0 removes it.
+
+    Scripts and other sites cannot use it. It is limited to TLS if the page was loaded by TLS, as a proxy may say.
+    """
     secure = request.secure or request.headers.get("X-Forwarded-Proto", "") == "https"
     response.set_cookie(
         COOKIE, ssid, max_age=lasts_s, path="/", httponly=True, samesite="Strict", secure=secure or None
     )
 
 
-def _away(error: Exception) -> RequestRefused:
+def _no_store(error: Exception) -> RequestRefused:
+    """Log an error of Redis, and return the refusal to raise for it."""
     log.warning("a session could not be changed: %s", type(error).__name__)
     return RequestRefused(NO_STORE, "the session store cannot be reached; try again shortly")

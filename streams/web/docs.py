@@ -1,4 +1,7 @@
-"""The API for machines and for people: /openapi.json, /asyncapi.json, and /docs, which needs nothing from outside."""
+"""The API's documents: /openapi.json, /asyncapi.json, and /docs, a page that shows the former with Swagger UI.
+
+The page loads nothing from other hosts: Swagger UI's files come from the package flask-swagger-ui.
+"""
 
 from __future__ import annotations
 
@@ -14,33 +17,34 @@ from streams.web.paths import ASYNCAPI_PATH, DOCS_PATH, OPENAPI_PATH
 from streams.web.responses import json_response
 
 SWAGGER_UI: Final = Path(str(distribution("flask-swagger-ui").locate_file("flask_swagger_ui/dist")))
-"""Only its files are used; the package itself, which needs Flask, is never imported."""
-OWN: Final = Path(__file__).parent / "pages"
+"""A directory of static files. The package itself is never imported, because it needs Flask."""
+PAGES: Final = Path(__file__).parent / "pages"
+"""The directory of this project's own files."""
 
 FILES: Final = {
     "swagger-ui.css": SWAGGER_UI,
     "swagger-ui-bundle.js": SWAGGER_UI,
     "favicon-32x32.png": SWAGGER_UI,
-    "docs.js": OWN,
+    "docs.js": PAGES,
 }
-"""What /docs loads, all of it from /docs/…"""
+"""The files below /docs/ that the page loads, with the directory that each is in."""
 
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""What the page may load and do: nothing that is not this worker's."""
+"""The page's Content-Security-Policy: it may load files and send requests to this worker only."""
 PAGE_HEADERS: Final = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff"}
 
 
 class Docs:
-    """The routes of the documents. ``topic``: the topic that producers publish events to."""
+    """The routes of the documents, which are built once. ``topic``: the topic that producers publish events to."""
 
     def __init__(self, topic: str) -> None:
-        known = version("ecounters")
-        self._openapi = orjson.dumps(openapi.document(known))
-        self._asyncapi = orjson.dumps(asyncapi.document(known, topic))
-        self._page = (OWN / "docs.html").read_bytes()
+        release = version("ecounters")
+        self._openapi = orjson.dumps(openapi.document(release))
+        self._asyncapi = orjson.dumps(asyncapi.document(release, topic))
+        self._page = (PAGES / "docs.html").read_bytes()
 
     def add_to(self, app: web.Application) -> None:
         """Add the routes."""
@@ -50,18 +54,18 @@ class Docs:
         app.router.add_get(f"{DOCS_PATH}/{{name:{'|'.join(FILES)}}}", self.file)
 
     async def openapi(self, request: web.Request) -> web.Response:
-        """GET /openapi.json."""
+        """GET /openapi.json: the HTTP API."""
         return json_response(self._openapi)
 
     async def asyncapi(self, request: web.Request) -> web.Response:
-        """GET /asyncapi.json."""
+        """GET /asyncapi.json: the events, and the topics that they are published to."""
         return json_response(self._asyncapi)
 
     async def page(self, request: web.Request) -> web.Response:
-        """GET /docs."""
+        """GET /docs: the page."""
         return web.Response(body=self._page, content_type="text/html", charset="utf-8", headers=PAGE_HEADERS)
 
     async def file(self, request: web.Request) -> web.StreamResponse:
-        """GET /docs/…: what the page loads."""
+        """GET /docs/<name>: one of FILES, which a client may cache for an hour."""
         name = request.match_info["name"]
         return web.FileResponse(FILES[name] / name, headers={**PAGE_HEADERS, "Cache-Control": "max-age=3600"})

@@ -1,10 +1,12 @@
-"""From an account and its request to the bytes of the answer, kept until something changes."""
+"""From an account and a query to the reply, out of the states of this worker. Unchanged replies come from a cache.
+
+A reply is complete but for its encoding: ``compression`` makes an HTTP response of it, ``subject`` an SSE event.
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final
 
 from ecounters.partition.user import User
@@ -14,17 +16,18 @@ from ecounters.reports.payload import body, etag, message
 from ecounters.reports.series import Series
 from ecounters.reports.totals import totals_of
 from streams.access.sessions import Account
+from streams.basics.times import utc_text
 from streams.engine.view import PartitionView
 
-KEPT_ANSWERS_MAX: Final = 4_096
-"""Different (user, range, what is asked for) whose bytes are kept; some 1 KB each."""
-KEPT_BYTES_MAX: Final = 64_000_000
-"""Of all of these: a series has up to 1 MB."""
+CACHED_REPLIES_MAX: Final = 4_096
+"""Cached bodies of different users, ranges, filters and fields; some 1 KB each."""
+CACHED_BYTES_MAX: Final = 64_000_000
+"""All cached bodies together: a long series has up to 1 MB."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A body and what goes with it."""
+    """A body with its ETag and its headers. ``headers``: ``ETag`` and all ``X-Ecounters-...``."""
 
     body: bytes
     etag: str
@@ -33,7 +36,14 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class _CachedReply:
-    token: object  # of the user that it was made of; the user itself would be kept too, with all its calls
+    """A body and what it was made of.
+
+    ``token``: of the User object, None for an unknown user; the cache must not keep the user itself alive, which has
+    all its calls. ``version``: of the user then; it grows with each change. ``begin``, ``end``: the counted range,
+    [begin, end) in ms.
+    """
+
+    token: object
     version: int
     body: bytes
     etag: str
@@ -42,64 +52,69 @@ class _CachedReply:
 
 
 class ReplyCache:
-    """Answers from the states of this worker. ``keep_ms``: how far back counts are kept."""
+    """Makes replies from the states of this worker, and caches their bodies until the user changes.
+
+    ``keep_ms``: how far back counts are kept; a query for an earlier time is refused.
+    """
 
     def __init__(self, keep_ms: int) -> None:
         self._keep_ms = keep_ms
-        self._kept: OrderedDict[tuple[object, ...], _CachedReply] = OrderedDict()
-        self._kept_bytes = 0
+        self._cache: OrderedDict[tuple[object, ...], _CachedReply] = OrderedDict()  # least recently used first
+        self._cached_bytes = 0
 
-    def answer(self, place: PartitionView, account: Account, request: Query, now_ms: int) -> Reply:
-        """The answer to one request (a series, if it has an interval), or Refused: 1000 for its range.
+    def reply(self, view: PartitionView, account: Account, query: Query, now_ms: int) -> Reply:
+        """The reply to a query, which is for a series if it has an interval. ``view``: the account's partition.
 
-        ``place``: the account's partition.
+        Settles the user's changed calls first. Raises RequestRefused (1000) for a range that cannot be counted.
         """
-        asked = time_range(request.dates, account.zone, now_ms, self._keep_ms)
-        user = place.state.users.get(account.user_id)
-        kept = self._bytes(user, account, asked, request)
-        return Reply(kept.body, kept.etag, self._headers(place, kept, user))
+        span = time_range(query.dates, account.zone, now_ms, self._keep_ms)
+        user = view.state.users.get(account.user_id)
+        cached = self._up_to_date(user, account, span, query)
+        return Reply(cached.body, cached.etag, self._headers(view, cached, user))
 
-    def _bytes(self, user: User | None, account: Account, asked: tuple[int, int], request: Query) -> _CachedReply:
+    def _up_to_date(self, user: User | None, account: Account, span: tuple[int, int], query: Query) -> _CachedReply:
+        """The body for a range, from the cache if the user has not changed since."""
         if user is not None:
             user.settle()
         token, version = (user.token, user.version) if user is not None else (None, 0)
-        zone = account.zone.key if request.interval is not None else None
-        key = (account.user_id, asked, request.filter, request.fields, request.interval, zone)
-        kept = self._kept.get(key)
-        if kept is not None and kept.token is token and kept.version == version:
-            self._kept.move_to_end(key)
-            return kept
-        if request.interval is not None:
-            made = Series(user, asked, request.interval, account.zone, request.where, request.fields)
-            content, begin, end = body(made.message), made.begin, made.end
+        zone = account.zone.key if query.interval is not None else None
+        key = (account.user_id, span, query.filter, query.fields, query.interval, zone)
+        cached = self._cache.get(key)
+        if cached is not None and cached.token is token and cached.version == version:
+            self._cache.move_to_end(key)
+            return cached
+        if query.interval is not None:
+            series = Series(user, span, query.interval, account.zone, query.where, query.fields)
+            content, begin, end = body(series.message), series.begin, series.end
         else:
-            totals = totals_of(user, *asked, request.where)
-            content, begin, end = body(message(totals, request.fields)), totals.begin, totals.end
-        return self._keep(key, _CachedReply(token, version, content, etag(content), begin, end))
+            totals = totals_of(user, *span, query.where)
+            content, begin, end = body(message(totals, query.fields)), totals.begin, totals.end
+        return self._add(key, _CachedReply(token, version, content, etag(content), begin, end))
 
-    def _keep(self, key: tuple[object, ...], kept: _CachedReply) -> _CachedReply:
-        was = self._kept.pop(key, None)
-        self._kept[key] = kept
-        self._kept_bytes += len(kept.body) - (len(was.body) if was is not None else 0)
-        while len(self._kept) > KEPT_ANSWERS_MAX or self._kept_bytes > KEPT_BYTES_MAX:
-            self._kept_bytes -= len(self._kept.popitem(last=False)[1].body)
-        return kept
+    def _add(self, key: tuple[object, ...], reply: _CachedReply) -> _CachedReply:
+        """Cache a reply and return it. Removes the least recently used ones beyond the limits."""
+        replaced = self._cache.pop(key, None)
+        self._cache[key] = reply
+        self._cached_bytes += len(reply.body) - (len(replaced.body) if replaced is not None else 0)
+        while len(self._cache) > CACHED_REPLIES_MAX or self._cached_bytes > CACHED_BYTES_MAX:
+            self._cached_bytes -= len(self._cache.popitem(last=False)[1].body)
+        return reply
 
-    def _headers(self, place: PartitionView, kept: _CachedReply, user: User | None) -> dict[str, str]:
+    def _headers(self, view: PartitionView, cached: _CachedReply, user: User | None) -> dict[str, str]:
+        """The headers of a reply. All but the range and the ETag are of now, also for a cached body."""
         headers = {
-            "ETag": kept.etag,
-            "X-Ecounters-Lag-Ms": str(place.lag_ms),
-            "X-Ecounters-Complete": "true" if place.fresh else "false",
+            "ETag": cached.etag,
+            "X-Ecounters-Lag-Ms": str(view.lag_ms),
+            "X-Ecounters-Complete": "true" if view.fresh else "false",
             "X-Ecounters-Suspected": str(user.suspected if user is not None else 0),
-            "X-Ecounters-Range": f"{rfc3339(kept.begin)}/{rfc3339(kept.end)}",
-            "X-Ecounters-Position": f"{place.state.partition}:{place.state.position}",
+            "X-Ecounters-Range": f"{_milliseconds(cached.begin)}/{_milliseconds(cached.end)}",
+            "X-Ecounters-Position": f"{view.state.partition}:{view.state.position}",
         }
-        if place.state.watermark:
-            headers["X-Ecounters-As-Of"] = rfc3339(place.state.watermark)
+        if view.state.watermark:
+            headers["X-Ecounters-As-Of"] = _milliseconds(view.state.watermark)
         return headers
 
 
-def rfc3339(ms: int) -> str:
-    """A time as RFC 3339 in UTC, to the millisecond."""
-    moment = datetime.fromtimestamp(ms // 1000, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{ms % 1000:03d}Z"
+def _milliseconds(at_ms: int) -> str:
+    """ms since the Unix epoch -> RFC 3339 in UTC, to the millisecond."""
+    return utc_text(at_ms, "milliseconds")

@@ -10,7 +10,7 @@ from ecounters.query.request import Query
 from streams.access.sessions import Account
 from streams.access.throttle import ThrottledLogin
 from streams.basics.times import now_ms
-from streams.web.compression import Sender
+from streams.web.compression import ReplyEncoder
 from streams.web.peers import PeerRouter
 from streams.web.responses import client_address
 
@@ -30,7 +30,7 @@ class Responder:
         self._login = login
         self._router = router
         self._proxies = proxies
-        self._sender = Sender()
+        self._encoder = ReplyEncoder()
 
     async def authorize(self, request: web.Request, query: Query) -> Account:
         """The account that the credentials in ``query`` open, or RequestRefused as ``ThrottledLogin.authorize``.
@@ -42,8 +42,8 @@ class Responder:
     async def respond(self, request: web.Request, query: Query) -> web.Response:
         """Authorize ``query`` and give the counters that it asks for, from this worker or another one.
 
-        Raises RequestRefused as ``authorize`` and ``PeerRouter.answer`` do.
+        Raises RequestRefused as ``authorize`` and ``PeerRouter.reply`` do.
         """
         account = await self.authorize(request, query)
-        reply = await self._router.answer(account, query, now_ms())
-        return await self._sender.response(request, reply)
+        reply = await self._router.reply(account, query, now_ms())
+        return await self._encoder.response(request, reply)

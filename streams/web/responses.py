@@ -1,4 +1,7 @@
-"""The documented form of every answer: headers, errors, and the middleware that sees to both."""
+"""What all HTTP responses have in common: their headers, the form of errors, and the middleware that ensures both.
+
+Also what is read of a request before its handler knows it: the body, its coding and the client's address.
+"""
 
 from __future__ import annotations
 
@@ -27,25 +30,25 @@ COMMON_HEADERS: Final = {
     "Vary": "Origin",
     "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
 }
-"""As the vendor's sample answer has them."""
+"""The headers of the vendor's sample response."""
 
 JSON_TYPE: Final = "application/json; charset=utf-8"
 BODY_LIMIT_S: Final = 30.0
-"""For a whole body, of at most 64 KiB, to come. Who sends no more must not hold a connection for ever."""
+"""For a whole body to arrive, of at most 64 KiB. A client that sends no more must not hold a connection for ever."""
 
 
 def json_response(content: bytes, headers: dict[str, str] | None = None, status: int = 200) -> web.Response:
-    """A body that is JSON already."""
+    """A response whose body is ``content``, which is JSON already."""
     return web.Response(body=content, status=status, headers={"Content-Type": JSON_TYPE, **(headers or {})})
 
 
 def error_body(refused: RequestRefused) -> bytes:
-    """A refusal in the documented form."""
+    """The body of an error: the JSON object with status, message and code."""
     return orjson.dumps({"status": "error", "message": str(refused), "code": refused.code})
 
 
 def error_response(refused: RequestRefused, headers: dict[str, str] | None = None) -> web.Response:
-    """The answer that a refusal is."""
+    """The response to a refused request, with its HTTP status. 429 and 503 also say when to try again."""
     content = error_body(refused)
     headers = dict(headers or {})
     if refused.http_status in (429, 503):
@@ -54,20 +57,23 @@ def error_response(refused: RequestRefused, headers: dict[str, str] | None = Non
 
 
 def plain_error(status: int, text: str, headers: dict[str, str] | None = None) -> web.Response:
-    """An error of HTTP itself (no such path, no such method), in the same form."""
+    """An error that HTTP itself defines, such as 404. It has the form of the API's errors, with code 1000."""
     content = orjson.dumps({"status": "error", "message": text, "code": INVALID_PARAMETER})
     return json_response(content, headers, status)
 
 
-def failure(error: BaseException | None) -> web.Response:
-    """What nobody foresaw. The cause goes to the log, its id into the answer: nothing of the inside may leak."""
+def internal_error(error: BaseException | None) -> web.Response:
+    """The response to an unforeseen exception: 1032 with a random id.
+
+    The exception is logged with the same id; the response must not show anything of the inside.
+    """
     error_id = secrets.token_hex(6)
     log.error("request failed, error id %s", error_id, exc_info=error)
     return error_response(RequestRefused(INTERNAL, f"error id {error_id}"))
 
 
-def in_form(error: web.HTTPException) -> web.Response:
-    """An error that aiohttp has found, in the documented form."""
+def http_error(error: web.HTTPException) -> web.Response:
+    """An error that aiohttp raised, such as 404 or 405, in the form of the API's errors."""
     if isinstance(error, web.HTTPMethodNotAllowed):
         allow = ", ".join(sorted(error.allowed_methods))
         return plain_error(405, f"{error.method} is not allowed here: {allow}", {"Allow": allow})
@@ -76,11 +82,11 @@ def in_form(error: web.HTTPException) -> web.Response:
     return plain_error(error.status, error.reason)
 
 
-def with_common_headers(response: web.StreamResponse) -> None:
-    """Add the headers that every answer has, unless it has its own; it must not have begun."""
+def add_common_headers(response: web.StreamResponse) -> None:
+    """Add the headers of every response, except those that it has. Its headers must not have been sent yet."""
     for name, value in COMMON_HEADERS.items():
         response.headers.setdefault(name, value)
-    response.headers.setdefault("Server", "ecounters")  # aiohttp would tell its version, and Python's
+    response.headers.setdefault("Server", "ecounters")  # aiohttp would send its version and Python's
 
 
 async def body_of(request: web.Request) -> bytes:
@@ -98,10 +104,13 @@ async def body_of(request: web.Request) -> bytes:
         raise RequestRefused(INVALID_PARAMETER, "the body is not coded as its headers say") from None
 
 
-def refuse_coded(request: web.Request) -> None:
-    """Refused, 415, if the body is coded: nothing here unpacks one, for a small one could hold a worker up for long."""
-    told = ",".join(request.headers.getall(hdrs.CONTENT_ENCODING, []))
-    for coding in (part.strip() for part in told.split(",")):
+def refuse_encoded(request: web.Request) -> None:
+    """Raise RequestRefused (415) for a body with a Content-Encoding.
+
+    Nothing decompresses request bodies: a small one can expand to gigabytes and hold the worker up.
+    """
+    codings = ",".join(request.headers.getall(hdrs.CONTENT_ENCODING, []))
+    for coding in map(str.strip, codings.split(",")):
         if coding.lower() not in ("", "identity"):
             name = shown(coding.encode("ascii", "replace").decode())  # a header may hold bytes that are no text
             raise RequestRefused(
@@ -110,34 +119,43 @@ def refuse_coded(request: web.Request) -> None:
 
 
 def client_address(request: web.Request, proxies: int) -> str:
-    """Where a request comes from. What the client itself says of that, before the first proxy, is not believed."""
-    told = ",".join(request.headers.getall("X-Forwarded-For", [])).split(",")
-    last = told[-proxies].strip() if 0 < proxies <= len(told) else ""
-    return last or request.remote or ""
+    """The address that a request comes from; "" if it is unknown.
+
+    ``proxies``: how many trusted proxies a request passes. Each adds the address that it got the request from to the
+    end of X-Forwarded-For; the entries before those are the client's own and are not believed.
+    """
+    addresses = ",".join(request.headers.getall("X-Forwarded-For", [])).split(",")
+    first_proxied = addresses[-proxies].strip() if 0 < proxies <= len(addresses) else ""
+    return first_proxied or request.remote or ""
 
 
 def middleware(metrics: Metrics) -> Middleware:
-    """Refuse coded bodies, turn whatever a handler raises into an answer, add the common headers, and measure."""
+    """The middleware of all routes.
+
+    It refuses encoded bodies, turns exceptions of handlers into error responses, adds the common headers, and counts
+    requests by status. Times are measured except for streams, which last as long as their client wants.
+    """
 
     @web.middleware
-    async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
-        begun = time.perf_counter()
+    async def respond(request: web.Request, handler: Handler) -> web.StreamResponse:
+        began = time.perf_counter()
         try:
-            refuse_coded(request)
+            refuse_encoded(request)
             response = await handler(request)
         except RequestRefused as refused:
             response = error_response(refused)
         except web.HTTPException as error:
-            response = in_form(error)
+            response = http_error(error)
         except ConnectionError:
-            raise  # whoever asked is gone
+            raise  # the client is gone: nobody to respond to
         except Exception as error:
-            response = failure(error)
-        if not response.prepared:
-            with_common_headers(response)
+            response = internal_error(error)
+        is_stream = response.prepared  # only a stream's headers have been sent by its handler
+        if not is_stream:
+            add_common_headers(response)
         metrics.requests.labels(response.status).inc()
-        if not response.prepared:  # a stream lasts as long as it is listened to
-            metrics.request_seconds.observe(time.perf_counter() - begun)
+        if not is_stream:
+            metrics.request_seconds.observe(time.perf_counter() - began)
         return response
 
-    return answer
+    return respond

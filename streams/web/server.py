@@ -1,8 +1,7 @@
-"""aiohttp's server, with what happens below the handlers in the documented form: what is no HTTP, and slow clients."""
+"""aiohttp's server, changed below the handlers: the form of its own errors, time limits, no decompression of bodies."""
 
 from __future__ import annotations
 
-import logging
 from typing import Any, Final
 
 from aiohttp import web
@@ -13,18 +12,21 @@ from aiohttp.http_exceptions import (
     LineTooLong,
 )
 
-from streams.web.responses import failure, in_form, plain_error, with_common_headers
-
-log = logging.getLogger(__name__)
+from streams.web.responses import add_common_headers, http_error, internal_error, plain_error
 
 IDLE_LIMIT_S: Final = 75.0
-"""A connection without a whole request's head for so long is closed. More than proxies keep theirs (60 s)."""
+"""A connection is closed after this time without the whole head of a request. Proxies keep theirs open for 60 s."""
 LINGER_LIMIT_S: Final = 5.0
-"""So long the rest of a request that was refused is read and thrown away, or its sender would not see the answer."""
+"""After a refusal the rest of the request is read and dropped for at most this time. If the connection were closed at
+once, the client might not see the response."""
 
 
 class Connection(web.RequestHandler):
-    """aiohttp's, but for what errors look like."""
+    """One HTTP connection. It decides what aiohttp leaves to itself for errors outside of the handlers.
+
+    Errors get the form of the API's errors, and after one the connection is closed. Only errors of this side are
+    logged: a client that breaks off or sends broken HTTP is not.
+    """
 
     __slots__ = ()
 
@@ -35,31 +37,34 @@ class Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """The answer to what is no HTTP, and to what no handler foresaw; the connection is closed after it."""
+        """The response to bytes that are no HTTP (4xx) or to an unforeseen exception (500, which is logged).
+
+        The connection is closed after it. Raises ConnectionError if no response can be sent any more.
+        """
         if request.writer.output_size > 0 or isinstance(exc, ConnectionError):
-            raise ConnectionError("the answer has begun already, or nobody waits for it")
-        response = plain_error(status, _reason(exc)) if status < 500 else failure(exc)
-        with_common_headers(response)
+            raise ConnectionError("the response has begun already, or nobody waits for it")
+        response = plain_error(status, _reason(exc)) if status < 500 else internal_error(exc)
+        add_common_headers(response)
         response.force_close()
         return response
 
     def log_exception(self, *args: Any, **options: Any) -> None:
-        """Log what went wrong on our side; that a sender breaks off, or breaks its own coding, is not that."""
+        """Log an exception, unless the client caused it by broken HTTP or by closing the connection."""
         if not isinstance(options.get("exc_info"), (web.RequestPayloadError, HttpProcessingError, ConnectionError)):
             super().log_exception(*args, **options)
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Send an answer; aiohttp's own ones (417 is given before any handler) get our form."""
+        """Send a response. One that aiohttp made before any handler ran, such as 417, gets the form of our errors."""
         if isinstance(resp, web.HTTPException):
-            resp = in_form(resp)
-            with_common_headers(resp)
+            resp = http_error(resp)
+            add_common_headers(resp)
         return await super().finish_response(request, resp, start_time)
 
 
 def _reason(exc: BaseException | None) -> str:
-    """What is wrong, without the sender's bytes and without aiohttp's words for them."""
+    """Why the bytes are no HTTP, without the client's bytes, which aiohttp's message may quote after a colon."""
     if isinstance(exc, LineTooLong):
         why = "the address or a header is too long"
     elif isinstance(exc, InvalidURLError) or not isinstance(exc, BadHttpMessage):
@@ -70,24 +75,24 @@ def _reason(exc: BaseException | None) -> str:
 
 
 class Server(web.Server):
-    """aiohttp's, of our connections."""
+    """aiohttp's server, with a Connection for each connection."""
 
     def __call__(self) -> Connection:
         return Connection(self, loop=self._loop, **self._kwargs)
 
 
 class Runner(web.AppRunner):
-    """Runs an application on our server."""
+    """Runs an application on a Server."""
 
     async def _make_server(self) -> Server:
-        made = await super()._make_server()
+        original = await super()._make_server()
         return Server(
-            made.request_handler,
-            request_factory=made.request_factory,
+            original.request_handler,
+            request_factory=original.request_factory,
             access_log=None,
             keepalive_timeout=IDLE_LIMIT_S,
             lingering_time=LINGER_LIMIT_S,
-            # A coded body is refused. aiohttp would unpack it as it comes, before any handler could: a few bytes of br
-            # become gigabytes, and nobody else is answered meanwhile.
+            # aiohttp would decompress bodies as they arrive, before the middleware can refuse them: a few bytes of br
+            # become gigabytes, and no other request is served meanwhile.
             auto_decompress=False,
         )

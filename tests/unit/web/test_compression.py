@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streams.web.compression import chosen
+from streams.web.compression import best_coding
 
 
 @pytest.mark.parametrize(
@@ -31,4 +31,4 @@ from streams.web.compression import chosen
 )
 def test_the_better_one_of_those_that_are_liked_most(accepted: list[str], coding: str | None) -> None:
     """By weight, then br before gzip; as it is where that is liked more, or nothing else is taken."""
-    assert chosen(accepted) == coding
+    assert best_coding(accepted) == coding

@@ -27,18 +27,18 @@ class Here:
             call("c1").started(0, "IBD", campaignId=7).answered(1).ended(9, 16),
             call("c2").started(1, "OBD").ended(9, 3),
         )
-        self.answers = ReplyCache(400 * DAY_MS)
+        self.replies = ReplyCache(400 * DAY_MS)
 
     @property
-    def place(self) -> PartitionView:
-        """Where every user is."""
+    def view(self) -> PartitionView:
+        """The partition of every user."""
         return PartitionView(self.feed.state, 0, True)
 
     def ask(self, zone: ZoneInfo = UTC, now_s: float = 3_600, **given: Any) -> Reply:
         """The answer to what is given."""
         content = json.dumps({"ssid": "s"} | given).encode()
         request = parse_request(content, series="interval" in given)
-        return self.answers.answer(self.place, Account("u1", zone), request, ms(now_s))
+        return self.replies.reply(self.view, Account("u1", zone), request, ms(now_s))
 
 
 ASKED: list[dict[str, Any]] = [
@@ -80,7 +80,7 @@ def test_what_is_kept_has_a_limit_in_bytes(monkeypatch: pytest.MonkeyPatch) -> N
     """The oldest goes first; what is asked for again is not the oldest."""
     here = Here()
     size = len(here.ask(Field=["UC"]).body)
-    monkeypatch.setattr(streams.web.replies, "KEPT_BYTES_MAX", 3 * size + 3)
+    monkeypatch.setattr(streams.web.replies, "CACHED_BYTES_MAX", 3 * size + 3)
     one = here.ask(Field=["UC"])
     others = [here.ask(Field=[field]) for field in ("CM", "PM")]
     assert here.ask(Field=["UC"]).body is one.body
@@ -95,6 +95,6 @@ def test_a_series_is_a_request_like_others() -> None:
     here = Here()
     request = parse_request(b'{"ssid":"s","interval":"1h","filter":[{"field":"callType","value":"IBD"}]}', series=True)
     again = Query(**{name: getattr(request, name) for name in Query.__slots__})
-    told = here.answers.answer(here.place, Account("u1", UTC), request, ms(3_600))
-    assert here.answers.answer(here.place, Account("u1", UTC), again, ms(3_600)).body is told.body
+    told = here.replies.reply(here.view, Account("u1", UTC), request, ms(3_600))
+    assert here.replies.reply(here.view, Account("u1", UTC), again, ms(3_600)).body is told.body
     assert [step["message"]["TC"] for step in json.loads(told.body)["message"]][-2:] == [1, 0]
