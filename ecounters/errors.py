@@ -1,12 +1,12 @@
-"""Every error of this project, by what the one who catches it does next.
+"""Every error that this project raises on purpose, by what its catcher does next.
 
 * EcountersError
   x BadEvent           dead-letter the message and go on; carries ``reason`` and ``field``
-  x Refused            answer the request with it; carries ``code``, ``http_status`` and ``detail``
-  x Stop               end the process with ``exit_code``, after one line to the person
-    + SettingsError    the same, because a setting is wrong: exit 2
+  x RequestRefused     reply to the request with it; carries ``code``, ``http_status`` and ``detail``
+  x Stop               print it as one line and end the process with ``exit_code`` 1
+    + SettingsError    the same for a wrong setting: ``exit_code`` 2
 
-Anything else that is raised is a mistake in the program.
+Any other exception is a bug, or an error of a library that its caller handles.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 
 class EcountersError(Exception):
-    """The root: errors that this project raises on purpose."""
+    """The base class of all errors that this project raises on purpose."""
 
 
 REASONS: Final = {
@@ -33,11 +33,15 @@ REASONS: Final = {
     "clock_ahead": "the time is more than 5 minutes before the broker's clock",
     "late": "of an unknown call, 15 minutes or more behind the newest event of the partition",
 }
-"""Why a message cannot be counted. The minutes are defaults."""
+"""Reason -> description of it: why a message cannot be counted. The minutes are those of the default settings."""
 
 
 class BadEvent(EcountersError):
-    """A message that cannot be counted. ``reason``: a key of REASONS; ``field``: "" is the whole message."""
+    """A message that cannot be counted, and so becomes a dead letter.
+
+    reason  a key of REASONS
+    field   the JSON name of the bad field, or "" if it is about the whole message
+    """
 
     def __init__(self, reason: str, field: str) -> None:
         super().__init__(reason, field)
@@ -49,7 +53,7 @@ class BadEvent(EcountersError):
 
 
 class ApiError(NamedTuple):
-    """A documented error of the API: the vendor's text, and the HTTP status that goes with it."""
+    """One documented error of the API. ``text`` is the vendor's; ``http_status`` is the usual status of the reply."""
 
     text: str
     http_status: int
@@ -72,15 +76,16 @@ API_ERRORS: Final = {
     INTERNAL: ApiError("Internal server error", 500),
     LOGGED_OUT: ApiError("Agent is not logged in", 403),
 }
-"""code -> text and HTTP status. The texts are the vendor's; the statuses are this project's."""
+"""Code -> text and HTTP status. Codes and texts are those of the vendor's API; the statuses are this project's."""
 
 
 class RequestRefused(EcountersError):
-    """A request that is answered with an error.
+    """A request that gets an error as its reply.
 
-    ``code``: a key of API_ERRORS. ``detail``: what was wrong and where, for the sender's eyes; "" says the vendor's
-    text alone. ``http_status``: only where it is not the code's own (413 for size, 415 for a coded body, 429 for too
-    many). ``retry_after_s``: when to try again, where that may help.
+    code           a key of API_ERRORS
+    detail         what is wrong, and where in the request; "" if the text of the code says enough
+    http_status    the status of the reply: that of the code, or another one that the raiser gives (as 413, 415, 429)
+    retry_after_s  the value of Retry-After in seconds, which is sent with 429 and 503 only
     """
 
     def __init__(self, code: int, detail: str = "", *, http_status: int | None = None, retry_after_s: int = 1) -> None:
@@ -96,12 +101,12 @@ class RequestRefused(EcountersError):
 
 
 class Stop(EcountersError):
-    """The process cannot go on. Its text is one line that says what is wrong and what to do."""
+    """The process cannot go on. The text is one line for the terminal: what is wrong and what to do about it."""
 
     exit_code = 1
 
 
 class SettingsError(Stop):
-    """A setting is wrong or unknown. The text names it."""
+    """A setting is wrong or unknown. The text names the setting."""
 
     exit_code = 2

@@ -1,1 +1,3 @@
-"""From a user's counts to the answer: totals, the payload, and series of it."""
+"""From a user's cells to the JSON of a reply: sums over a range (``totals``), the documented message, its bytes and its
+ETag (``payload``), and the same step by step (``series``).
+"""

@@ -1,4 +1,7 @@
-"""A user's counters over a range of time -> the bytes of an answer, in the documented form, and their ETag."""
+"""Totals -> the documented ``message`` of a reply; a message -> the bytes of the reply's body and their ETag.
+
+The same totals give the same bytes on every worker, whatever order the calls came in: so the ETag is a version too.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +18,16 @@ from ecounters.counters.definitions import COUNTERS, PAYLOAD, Counter, Kind
 from ecounters.reports.totals import Totals
 
 Value = dict[str, int] | int | float
+"""The value of a counter in a message."""
+
+LIVE_KINDS: Final = (Kind.LIVE_MAP, Kind.LIVE_SUM, Kind.BALANCE)
+"""Kinds of counters that are of now, whatever the range: the steps of a series leave them out."""
 
 _PAYLOAD: Final = tuple(counter.key for counter in PAYLOAD)
-LIVE_KINDS: Final = (Kind.LIVE_MAP, Kind.LIVE_SUM, Kind.BALANCE)
-_COUNTED: Final = tuple(counter.key for counter in PAYLOAD if counter.kind not in LIVE_KINDS)
-
+_WITHOUT_LIVE: Final = tuple(counter.key for counter in PAYLOAD if counter.kind not in LIVE_KINDS)
 
 NAMES_MAX: Final = 65_536
-"""Names of DIDs, campaigns, inputs... whose place in a map is remembered: they are asked for again and again."""
+"""How many names of DIDs, campaigns and inputs are cached with their sort keys: every reply sorts the same names."""
 
 
 def message(totals: Totals, fields: Iterable[str] = ()) -> dict[str, Value]:
@@ -35,7 +40,7 @@ def message(totals: Totals, fields: Iterable[str] = ()) -> dict[str, Value]:
 
 def message_without_live(totals: Totals, fields: Iterable[str] = ()) -> dict[str, Value]:
     """The ``message`` of one step of a series: like ``message``, without live calls and balances."""
-    return _values((*_COUNTED, *fields), totals)
+    return _values((*_WITHOUT_LIVE, *fields), totals)
 
 
 def _values(keys: Iterable[str], totals: Totals) -> dict[str, Value]:
@@ -43,36 +48,37 @@ def _values(keys: Iterable[str], totals: Totals) -> dict[str, Value]:
     return {counter.key: _RENDER[counter.kind](counter, totals) for counter in counters}
 
 
-def body(told: dict[str, Value] | list[dict[str, Any]]) -> bytes:
-    """The bytes of a successful answer."""
-    return orjson.dumps({"message": told, "status": "success"})
+def body(content: dict[str, Value] | list[dict[str, Any]]) -> bytes:
+    """The body of a successful reply, whose ``message`` is a message or the steps of a series."""
+    return orjson.dumps({"message": content, "status": "success"})
 
 
 def etag(content: bytes) -> str:
-    """The weak ETag of a body: its length in hexadecimal, and the first 27 characters of base64(sha1)."""
+    """The weak ETag of a body, as the vendor's server makes it: W/"<length in hex>-<27 characters of base64(sha1)>"."""
     digest = base64.b64encode(hashlib.sha1(content, usedforsecurity=False).digest()).decode()
     return f'W/"{len(content):x}-{digest[:27]}"'
 
 
 def in_order(entries: dict[str, int]) -> dict[str, int]:
-    """A map as it is printed: whole numbers first, ascending by value, then the others in code point order."""
+    """A map in the order of a reply: keys that are whole numbers first, by value; then the others by code points."""
     return dict(sorted(entries.items(), key=lambda entry: _rank(entry[0])))
 
 
 @lru_cache(NAMES_MAX)
 def _rank(name: str) -> tuple[bool, int, str]:
-    whole = re.fullmatch(r"-?[0-9]+", name) is not None
-    return not whole, int(name) if whole else 0, name
+    """The sort key of a name: (whether it is no whole number, its value, the name). "07" and "7" differ in the last."""
+    is_whole = re.fullmatch(r"-?[0-9]+", name) is not None
+    return not is_whole, int(name) if is_whole else 0, name
 
 
 def whole(number: float) -> int | float:
-    """A whole-valued number as an integer."""
+    """The number, as an integer if it has no fraction: JSON then has 12 in place of 12.0."""
     return int(number) if number == int(number) else number
 
 
-def seconds(ms: int, parts: int = 1) -> int | float:
-    """ms / parts as seconds, rounded to 3 decimals; 0 where there is nothing to divide by."""
-    return whole(round(ms / parts / 1000, 3)) if parts else 0
+def seconds(ms: int, divisor: int = 1) -> int | float:
+    """A time in ms as seconds, divided for an average, rounded to 3 decimals. A divisor of 0 gives 0."""
+    return whole(round(ms / divisor / 1000, 3)) if divisor else 0
 
 
 # ------------------------------------------------------------------------------- one function for each Kind
