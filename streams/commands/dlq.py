@@ -8,7 +8,8 @@ import click
 
 from streams.basics.times import duration_s, moment_ms, now_ms
 from streams.commands.common import settings_with
-from streams.tools.dead_letters import REPLAY_BYTES_MAX, Wanted, look, nothing, replay, samples, table
+from streams.tools.dead_letter_report import sample_lines, table_lines
+from streams.tools.dead_letters import REPLAY_BYTES_MAX, Selection, nothing_selected, replay, survey
 from streams.tools.run_to_end import run_to_end
 
 
@@ -28,7 +29,7 @@ def _since(context: click.Context, option: click.Parameter, text: str | None) ->
 @click.option("--since", callback=_since, help="Refused since then: 30m, 2h, 1d, or RFC 3339. All, if not given.")
 @click.option("--reason", help="Only what was refused for that reason.")
 @click.option("--partition", type=click.IntRange(0), help="Only what came from that partition.")
-@click.option("--samples", "kept", type=click.IntRange(0, 1_000), default=3, show_default=True, help="Of each kind.")
+@click.option("--samples", type=click.IntRange(0, 1_000), default=3, show_default=True, help="Of each kind.")
 @click.option("--out", type=click.File("wb"), help="Write the messages there too, one a line; - is standard output.")
 @click.option("--replay", "again", is_flag=True, help="Publish them to the events' topic again.")
 @click.option("--yes", is_flag=True, help="Do not ask before that.")
@@ -36,7 +37,7 @@ def dlq(
     since: int | None,
     reason: str | None,
     partition: int | None,
-    kept: int,
+    samples: int,
     out: BinaryIO | None,
     again: bool,
     yes: bool,
@@ -68,17 +69,18 @@ def dlq(
     """
     if yes and not again:
         raise click.UsageError("--yes is for --replay")
-    settings, wanted = settings_with(), Wanted(reason, partition, since)
-    found = run_to_end(settings, look(settings, wanted, kept, out))
-    shown = [*table(found.groups), *samples(found.groups)] or [nothing(settings.dlq_topic, found, wanted)]
-    for line in shown:
+    settings, selection = settings_with(), Selection(reason, partition, since)
+    result = run_to_end(settings, survey(settings, selection, samples, out))
+    lines = [*table_lines(result.groups), *sample_lines(result.groups)]
+    for line in lines or [nothing_selected(settings.dlq_topic, result, selection)]:
+        # The messages have standard output for themselves, if they go there.
         click.echo(line, err=out is not None and out.name in ("-", "<stdout>"))
-    if found.unwritten:
-        click.echo(f"{found.unwritten:,} messages are empty or have line breaks and were not written.", err=True)
-    if again and found.count:
+    if result.unwritten:
+        click.echo(f"{result.unwritten:,} messages are empty or have line breaks and were not written.", err=True)
+    if again and result.count:
         if not yes:
-            click.confirm(f"Publish these {found.count:,} messages to {settings.topic} again?", abort=True, err=True)
-        published, too_large = run_to_end(settings, replay(settings, found.span, wanted))
+            click.confirm(f"Publish these {result.count:,} messages to {settings.topic} again?", abort=True, err=True)
+        published, too_large = run_to_end(settings, replay(settings, result.span, selection))
         click.echo(f"Published {published:,} messages to {settings.topic} again.", err=True)
         if too_large:
             click.echo(f"{too_large:,} are larger than {REPLAY_BYTES_MAX:,} bytes and were left out.", err=True)

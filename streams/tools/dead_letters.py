@@ -1,13 +1,12 @@
-"""The work of ``ecounters dlq``: what was refused, how often and why; samples of it; and publishing it again."""
+"""The work of ``ecounters dlq`` with the dead-letter topic: read it, select dead letters, and publish them again.
+
+How counts and samples are printed is in ``dead_letter_report``.
+"""
 
 from __future__ import annotations
 
-import codecs
-import heapq
-import re
-import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Final, NamedTuple
@@ -18,56 +17,35 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from ecounters.errors import Stop
 from ecounters.events.partitioner import partition_of
 from streams.basics.terminal import Progress
-from streams.basics.times import utc_text
 from streams.kafka.publisher import publisher
 from streams.kafka.topics import count_partitions
 from streams.settings.table import Settings
+from streams.tools.dead_letter_report import Group, Groups, StoredDeadLetter, printable
 
 Span = dict[Any, tuple[int, int]]
-"""For each partition (aiokafka's TopicPartition) the first offset and the one after the last."""
+"""aiokafka's TopicPartition -> (first offset, offset after the last one)."""
 
-SHOWN_BYTES: Final = 200
-"""Of a message in a sample."""
 READ_WAIT_MS: Final = 500
+"""How long one call of aiokafka waits for records."""
 STALLED_S: Final = 30.0
-"""When nothing has come for so long, nothing will: aiokafka itself says nothing of a broker that is away."""
+"""Reading gives up after so long without progress: aiokafka itself raises nothing while a broker is unreachable."""
 REPLAY_BYTES_MAX: Final = 1_000_000
-"""The events' topic takes 1 MiB; something larger was compressed when it came."""
+"""Largest sum of key and value that is published again. The topic of events takes 1 MiB, and the publisher does not
+compress; a message that is larger than that was compressed when it first came."""
 
 
-class StoredLetter(NamedTuple):
-    """A dead letter: what was refused, why, and where it stood. ``at_ms``: when it was refused."""
+class Selection(NamedTuple):
+    """Which dead letters to read. A field that is None selects all.
 
-    reason: str
-    field: str
-    topic: str
-    partition: int
-    offset: str
-    at_ms: int
-    key: bytes | None
-    value: bytes | None
-
-    @classmethod
-    def of(cls, record: Any) -> StoredLetter:
-        """What a record of the topic says. Others may have written to it too, so nothing is taken for granted."""
-        told = {name: value.decode("utf-8", "replace") for name, value in record.headers if value is not None}
-        partition = told.get("partition", "")
-        came_from = int(partition) if re.fullmatch(r"[0-9]{1,9}", partition) else record.partition
-        return cls(
-            told.get("reason", "?"), told.get("field", ""), told.get("topic", "?"), came_from,
-            told.get("offset", "?"), record.timestamp, record.key, record.value,
-        )  # fmt: skip
-
-
-class Wanted(NamedTuple):
-    """Which letters are asked for; None: any."""
+    ``partition``: of the dead-letter topic, which is that of the event. ``since_ms``: refused at that time or later.
+    """
 
     reason: str | None = None
     partition: int | None = None
     since_ms: int | None = None
 
-    def takes(self, letter: StoredLetter) -> bool:
-        """Whether it is one of them."""
+    def includes(self, letter: StoredDeadLetter) -> bool:
+        """Whether a dead letter meets all conditions."""
         return (
             (self.reason is None or letter.reason == self.reason)
             and (self.partition is None or letter.partition == self.partition)
@@ -80,6 +58,7 @@ class Wanted(NamedTuple):
 
 @asynccontextmanager
 async def _consumer(settings: Settings) -> AsyncIterator[Any]:
+    """A consumer without a group, which reads committed dead letters only."""
     consumer = AIOKafkaConsumer(
         bootstrap_servers=settings.broker,
         isolation_level="read_committed",
@@ -93,131 +72,126 @@ async def _consumer(settings: Settings) -> AsyncIterator[Any]:
         await consumer.stop()
 
 
-async def find_span(settings: Settings, wanted: Wanted) -> Span:
-    """What there is to read now. What comes later (so also what a replay brings back) is not in it."""
+async def find_span(settings: Settings, selection: Selection) -> Span:
+    """The offsets of the dead-letter topic to read, up to its present end. Partitions without any are left out.
+
+    Dead letters that come later, so also those that a replay causes, are not in it. Raises Stop if there is no such
+    topic or partition, KafkaError if Kafka cannot be reached.
+    """
     topic = settings.dlq_topic
     async with _consumer(settings) as consumer:
-        # Asked about a topic that is missing, some brokers would make it.
+        # Listing all topics is safe. A request for one that is missing makes some brokers create it.
         if topic not in await consumer.topics():
             raise Stop(f"there is no topic {topic}: is ECOUNTERS_TOPIC right? `ecounters topics` makes what is missing")
         count = await count_partitions(settings.broker, topic)
-        if wanted.partition is not None and wanted.partition >= count:
-            raise Stop(f"there is no partition {wanted.partition}: {topic} has 0 to {count - 1}")
-        # A worker writes what it refuses into the partition of the same number.
-        numbers = range(count) if wanted.partition is None else [wanted.partition]
-        partitions = [TopicPartition(topic, at) for at in numbers]
+        if selection.partition is not None and selection.partition >= count:
+            raise Stop(f"there is no partition {selection.partition}: {topic} has 0 to {count - 1}")
+        # A worker writes a dead letter into the partition with the number of the event's own partition.
+        numbers = range(count) if selection.partition is None else [selection.partition]
+        partitions = [TopicPartition(topic, number) for number in numbers]
         consumer.assign(partitions)
         begins, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
-        if wanted.since_ms is not None:
-            found = await consumer.offsets_for_times(dict.fromkeys(partitions, wanted.since_ms))
-            begins = {tp: ends[tp] if found.get(tp) is None else found[tp].offset for tp in partitions}
+        if selection.since_ms is not None:
+            times = await consumer.offsets_for_times(dict.fromkeys(partitions, selection.since_ms))
+            begins = {tp: ends[tp] if times.get(tp) is None else times[tp].offset for tp in partitions}
         return {tp: (begins[tp], ends[tp]) for tp in partitions if begins[tp] < ends[tp]}
 
 
-async def read(settings: Settings, span: Span, wanted: Wanted, progress: Progress) -> AsyncIterator[StoredLetter]:
-    """The letters of a span that are wanted, in the order of each partition. ``progress`` is of all that is read."""
+async def read(
+    settings: Settings, span: Span, selection: Selection, progress: Progress
+) -> AsyncIterator[StoredDeadLetter]:
+    """The selected dead letters of a span, in the order of each partition.
+
+    ``progress`` counts all dead letters that are read, selected or not. Raises KafkaError, and Stop if nothing comes
+    for STALLED_S.
+    """
     if not span:
         return
     async with _consumer(settings) as consumer:
         consumer.assign(list(span))
         for tp, (begin, _) in span.items():
             consumer.seek(tp, begin)
-        left, moved = dict(span), time.monotonic()
+        left, moved_at = dict(span), time.monotonic()
         while left:
             for tp, records in (await consumer.getmany(*left, timeout_ms=READ_WAIT_MS)).items():
                 progress.add(len(records))
                 for record in records:
-                    if record.offset < span[tp][1] and wanted.takes(letter := StoredLetter.of(record)):
+                    if record.offset < span[tp][1] and selection.includes(letter := StoredDeadLetter.of(record)):
                         yield letter
-            # Behind the last letter comes the mark of its transaction, which nobody is handed.
+            # The consumer's position says when a partition is done: its last offset may be a transaction marker,
+            # which is no record.
             now = {tp: (await consumer.position(tp), end) for tp, (_, end) in left.items()}
             if now != left:
-                left, moved = {tp: at for tp, at in now.items() if at[0] < at[1]}, time.monotonic()
-            elif time.monotonic() - moved > STALLED_S:
+                left = {tp: (position, end) for tp, (position, end) in now.items() if position < end}
+                moved_at = time.monotonic()
+            elif time.monotonic() - moved_at > STALLED_S:
                 raise Stop(
                     f"Kafka at {settings.broker}: nothing more has come of {settings.dlq_topic} for {STALLED_S:g} s"
                 )
 
 
-# ---------------------------------------------------------------------------------------------- the table
-
-
 @dataclass(slots=True)
-class Group:
-    """The letters of one reason and field. ``samples``: the newest ones, as a heap."""
+class Survey:
+    """The result of ``survey``.
 
-    count: int = 0
-    first_ms: int = 0
-    last_ms: int = 0
-    samples: list[tuple[int, int, StoredLetter, int]] = field(default_factory=list)
+    ``span``: what was read. ``groups``: the selected dead letters, by reason and field. ``reasons``: all reasons that
+    occur, also those that are not selected. ``unwritten``: messages left out of the file.
+    """
 
-    def add(self, letter: StoredLetter, samples: int) -> None:
-        """One more; of so many the message is kept, as far as it is shown."""
-        self.first_ms = min(self.first_ms, letter.at_ms) if self.count else letter.at_ms
-        self.last_ms = max(self.last_ms, letter.at_ms)
-        self.count += 1
-        if not samples or (len(self.samples) == samples and self.samples[0][0] > letter.at_ms):
-            return
-        value = letter.value
-        shown = letter._replace(value=None if value is None else value[: SHOWN_BYTES + 1])
-        put = heapq.heappush if len(self.samples) < samples else heapq.heappushpop
-        put(self.samples, (letter.at_ms, self.count, shown, len(value or b"")))
+    span: Span
+    groups: Groups = field(default_factory=dict)
+    reasons: set[str] = field(default_factory=set)
+    unwritten: int = 0
 
+    @property
+    def count(self) -> int:
+        """The number of selected dead letters."""
+        return sum(group.count for group in self.groups.values())
 
-Groups = dict[tuple[str, str], Group]
-
-
-def table(groups: Groups) -> Iterator[str]:
-    """The counts as lines, the largest first; none if there is nothing."""
-    if not groups:
-        return
-    rows = [("REASON", "FIELD", "COUNT", "FIRST SEEN", "LAST SEEN")]
-    for (reason, name), group in _sorted(groups):
-        times = utc_text(group.first_ms, "seconds"), utc_text(group.last_ms, "seconds")
-        rows.append((printable(reason.encode()), printable(name.encode()) or "-", f"{group.count:,}", *times))
-    widths = [max(len(row[at]) for row in rows) for at in range(5)]
-    for reason, name, count, first, last in rows:
-        yield (
-            f"{reason:<{widths[0]}}  {name:<{widths[1]}}  {count:>{widths[2]}}  {first:<{widths[3]}}  {last}"
-        ).rstrip()
+    def write(self, value: bytes | None, out: BinaryIO) -> None:
+        """Write a message as a line. One that is empty or has line breaks cannot be a line: it is counted instead."""
+        if value and b"\n" not in value and b"\r" not in value:
+            out.write(value + b"\n")
+        else:
+            self.unwritten += 1
 
 
-def samples(groups: Groups) -> Iterator[str]:
-    """The samples as lines: where each stood, when it was refused, and how it begins."""
-    for (reason, name), group in _sorted(groups):
-        if group.samples:
-            what = f"{reason}: {name}" if name else reason
-            yield ""
-            yield f"{printable(what.encode())}, the last {len(group.samples)} of {group.count:,}"
-        for _, _, letter, size in sorted(group.samples, reverse=True):
-            where = f"{letter.topic}/{letter.partition}/{letter.offset}"
-            at = utc_text(letter.at_ms, "milliseconds")
-            yield f"  {printable(where.encode())}  {at}  {_begin(letter.value, size)}"
+async def survey(settings: Settings, selection: Selection, samples_max: int, out: BinaryIO | None) -> Survey:
+    """Read the dead-letter topic up to its present end, and group the selected dead letters by reason and field.
+
+    Keeps the newest ``samples_max`` of each group. Writes the messages to ``out`` too, if given. Prints progress on
+    stderr. Raises what ``find_span`` and ``read`` raise.
+    """
+    result = Survey(await find_span(settings, selection))
+    progress = Progress("read", what="letters")
+    async for letter in read(settings, result.span, selection._replace(reason=None), progress):
+        result.reasons.add(letter.reason)
+        if selection.includes(letter):
+            result.groups.setdefault((letter.reason, letter.field), Group()).add(letter, samples_max)
+            if out is not None:
+                result.write(letter.value, out)
+    progress.end()
+    return result
 
 
-def _sorted(groups: Groups) -> list[tuple[tuple[str, str], Group]]:
-    return sorted(groups.items(), key=lambda item: (-item[1].count, item[0]))
+def nothing_selected(topic: str, result: Survey, selection: Selection) -> str:
+    """The line to print where no dead letter is selected. For an unknown reason it lists those that occur."""
+    if selection.reason is not None and result.reasons:
+        reasons = ", ".join(sorted(printable(reason.encode()) for reason in result.reasons))
+        return f"Nothing in {topic} was refused as {selection.reason}; there is: {reasons}."
+    narrowed = "" if selection == Selection() else " of that time or place"
+    return f"Nothing{narrowed} in {topic}."
 
 
-def _begin(value: bytes | None, size: int) -> str:
-    if not value:
-        return "(no message)" if value is None else "(empty)"
-    return printable(value[:SHOWN_BYTES], cut=size > SHOWN_BYTES) + (f"… ({size:,} bytes)" * (size > SHOWN_BYTES))
+# ---------------------------------------------------------------------------------------------- replaying
 
 
-def printable(data: bytes, *, cut: bool = False) -> str:
-    """Bytes from anybody as one line that does nothing to a terminal; ``cut``: the last character may be incomplete."""
-    text = codecs.getincrementaldecoder("utf-8")("backslashreplace").decode(data, final=not cut)
-    shown = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
-    encoding = sys.stdout.encoding or "utf-8"
-    return shown.encode(encoding, "backslashreplace").decode(encoding)
+def destination(letter: StoredDeadLetter, partitions: int) -> int:
+    """The partition of the topic of events that a dead letter is published to again.
 
-
-# ---------------------------------------------------------------------------------------------- again
-
-
-def destination(letter: StoredLetter, partitions: int) -> int:
-    """Where a letter is published to again: its user's partition or, if no user can be read, where it came from."""
+    It is the partition of the event's user. If no user can be read from the message, it is the partition that the
+    message came from, modulo ``partitions``.
+    """
     try:
         event = orjson.loads(letter.value or b"")
     except orjson.JSONDecodeError:
@@ -228,13 +202,17 @@ def destination(letter: StoredLetter, partitions: int) -> int:
     return letter.partition % partitions
 
 
-async def replay(settings: Settings, span: Span, wanted: Wanted) -> tuple[int, int]:
-    """Publish the letters of a span again; how many were, and how many are too large for it."""
+async def replay(settings: Settings, span: Span, selection: Selection) -> tuple[int, int]:
+    """Publish the selected dead letters of a span to the topic of events again, with their keys.
+
+    Returns (published, left out as larger than REPLAY_BYTES_MAX). Nothing is removed from the dead-letter topic. Prints
+    progress on stderr. Raises KafkaError, and Stop as ``read`` does.
+    """
     partitions = await count_partitions(settings.broker, settings.topic)
     published = too_large = 0
     progress = Progress("published", what="messages")
     async with publisher(settings.broker, settings.topic) as publishing:
-        async for letter in read(settings, span, wanted, Progress("read", what="letters")):
+        async for letter in read(settings, span, selection, Progress("read", what="letters")):
             if len(letter.value or b"") + len(letter.key or b"") > REPLAY_BYTES_MAX:
                 too_large += 1
                 continue
@@ -243,49 +221,3 @@ async def replay(settings: Settings, span: Span, wanted: Wanted) -> tuple[int, i
             progress.add(1)
     progress.end()
     return published, too_large
-
-
-# ---------------------------------------------------------------------------------------------- all of it
-
-
-@dataclass(slots=True)
-class Found:
-    """What was read. ``reasons``: of what was not wanted too; ``unwritten``: messages that are no line of a file."""
-
-    span: Span
-    groups: Groups = field(default_factory=dict)
-    reasons: set[str] = field(default_factory=set)
-    unwritten: int = 0
-
-    @property
-    def count(self) -> int:
-        """How many were wanted."""
-        return sum(group.count for group in self.groups.values())
-
-    def write(self, value: bytes | None, out: BinaryIO) -> None:
-        """A message as a line, if it is one."""
-        if value and b"\n" not in value and b"\r" not in value:
-            out.write(value + b"\n")
-        else:
-            self.unwritten += 1
-
-
-async def look(settings: Settings, wanted: Wanted, kept: int, out: BinaryIO | None) -> Found:
-    """Read all letters that there are; ``kept`` samples of each kind; messages go to ``out`` as well."""
-    found, progress = Found(await find_span(settings, wanted)), Progress("read", what="letters")
-    async for letter in read(settings, found.span, wanted._replace(reason=None), progress):
-        found.reasons.add(letter.reason)
-        if wanted.takes(letter):
-            found.groups.setdefault((letter.reason, letter.field), Group()).add(letter, kept)
-            if out is not None:
-                found.write(letter.value, out)
-    progress.end()
-    return found
-
-
-def nothing(topic: str, found: Found, wanted: Wanted) -> str:
-    """What is said where no letter is wanted."""
-    if wanted.reason is not None and found.reasons:
-        reasons = ", ".join(sorted(printable(reason.encode()) for reason in found.reasons))
-        return f"Nothing in {topic} was refused as {wanted.reason}; there is: {reasons}."
-    return f"Nothing{' of that time or place' if wanted != Wanted() else ''} in {topic}."

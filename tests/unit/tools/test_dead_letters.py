@@ -1,11 +1,14 @@
-"""Dead letters: where they are published again, and how they are shown."""
+"""Dead letters: which are selected, and where they are published again."""
 
 from __future__ import annotations
+
+import io
 
 import pytest
 
 from ecounters.events.partitioner import partition_of
-from streams.tools.dead_letters import StoredLetter, destination, printable
+from streams.tools.dead_letter_report import StoredDeadLetter
+from streams.tools.dead_letters import Selection, Survey, destination, nothing_selected
 
 
 @pytest.mark.parametrize(
@@ -21,20 +24,37 @@ from streams.tools.dead_letters import StoredLetter, destination, printable
 )
 def test_where_a_letter_is_published_to(value: bytes | None, expected: int) -> None:
     """Its user's partition, or the one that it came from."""
-    assert destination(StoredLetter("not_json", "", "events", 5, "17", 0, b"u9", value), 8) == expected
+    assert destination(StoredDeadLetter("not_json", "", "events", 5, "17", 0, b"u9", value), 8) == expected
 
 
 @pytest.mark.parametrize(
-    ("data", "shown"),
+    ("selection", "includes"),
     [
-        (b"plain", "plain"),
-        ("é€😀".encode(), "é€😀"),
-        ("€".encode()[:2], ""),
-        (b"\xc3(", r"\xc3("),
-        ("a\u2028b\u200b\ufeff".encode(), r"a\u2028b\u200b\ufeff"),
-        (b"\x7f\x08\t", r"\x7f\x08\t"),
+        (Selection(), True),
+        (Selection("late", 5, 1_000), True),
+        (Selection(reason="missing"), False),
+        (Selection(partition=4), False),
+        (Selection(since_ms=1_001), False),
     ],
 )
-def test_printable_text(data: bytes, shown: str) -> None:
-    """Letters stay, all else is an escape; a character that was cut in two is left out."""
-    assert printable(data, cut=True) == shown
+def test_a_selection_includes_what_meets_all_of_it(selection: Selection, includes: bool) -> None:
+    """By the reason, by the partition that the event came from, and by the time since which it was refused."""
+    assert selection.includes(StoredDeadLetter("late", "", "events", 5, "17", 1_000, None, b"{}")) is includes
+
+
+def test_a_file_has_the_messages_that_are_lines() -> None:
+    """The others are counted: they would be no line, or two."""
+    survey, out = Survey({}), io.BytesIO()
+    for value in (b"{}", None, b"", b"a\nb", b"a\rb", b"[]"):
+        survey.write(value, out)
+    assert (out.getvalue(), survey.unwritten) == (b"{}\n[]\n", 4)
+
+
+def test_nothing_is_explained() -> None:
+    """There is none at all, none of that time or place, or none of that reason but of others."""
+    survey = Survey({}, reasons={"late", "empty"})
+    assert nothing_selected("t", Survey({}), Selection()) == "Nothing in t."
+    assert nothing_selected("t", survey, Selection(partition=1)) == "Nothing of that time or place in t."
+    assert (
+        nothing_selected("t", survey, Selection("nope")) == "Nothing in t was refused as nope; there is: empty, late."
+    )

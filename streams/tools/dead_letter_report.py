@@ -1,0 +1,154 @@
+"""Dead letters as people see them: grouped by reason and field, with samples, as lines of text."""
+
+from __future__ import annotations
+
+import codecs
+import heapq
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from streams.basics.times import utc_text
+
+SHOWN_BYTES: Final = 200
+"""A sample shows the first bytes of a message, so many at most."""
+
+
+class StoredDeadLetter(NamedTuple):
+    """A dead letter as it was read from its topic.
+
+    ``reason``, ``field``: why the event was refused. ``topic``, ``partition``, ``offset``: where the event stood in the
+    log. ``at_ms``: when it was refused. ``key``, ``value``: those of the event.
+    """
+
+    reason: str
+    field: str
+    topic: str
+    partition: int
+    offset: str
+    at_ms: int
+    key: bytes | None
+    value: bytes | None
+
+    @classmethod
+    def of(cls, record: Any) -> StoredDeadLetter:
+        """Read an aiokafka record. Other programs can write to the topic too, so any header may be missing or wrong.
+
+        A missing reason, topic or offset becomes "?". Without a valid partition, the record's own partition is taken.
+        """
+        headers = {name: value.decode("utf-8", "replace") for name, value in record.headers if value is not None}
+        text = headers.get("partition", "")
+        partition = int(text) if re.fullmatch(r"[0-9]{1,9}", text) else record.partition
+        return cls(
+            headers.get("reason", "?"), headers.get("field", ""), headers.get("topic", "?"), partition,
+            headers.get("offset", "?"), record.timestamp, record.key, record.value,
+        )  # fmt: skip
+
+
+class Sample(NamedTuple):
+    """A dead letter that is kept to be shown. Samples sort by time, and by the order of reading within one ms.
+
+    ``value``: the beginning of the message, of which ``size`` bytes there are in all.
+    """
+
+    at_ms: int
+    order: int
+    origin: str
+    value: bytes | None
+    size: int
+
+    def line(self) -> str:
+        """The sample as a line: topic/partition/offset of the event, when it was refused, and how it begins."""
+        return f"  {printable(self.origin.encode())}  {utc_text(self.at_ms, 'milliseconds')}  {self._beginning()}"
+
+    def _beginning(self) -> str:
+        if self.value is None:
+            return "(no message)"
+        if not self.value:
+            return "(empty)"
+        if self.size <= SHOWN_BYTES:
+            return printable(self.value)
+        return f"{printable(self.value[:SHOWN_BYTES], cut=True)}… ({self.size:,} bytes)"
+
+
+@dataclass(slots=True)
+class Group:
+    """The dead letters of one reason and field: their number, their first and last time, and the newest as samples.
+
+    ``samples`` is a heap, with the oldest sample first.
+    """
+
+    count: int = 0
+    first_ms: int = 0
+    last_ms: int = 0
+    samples: list[Sample] = field(default_factory=list)
+
+    def add(self, letter: StoredDeadLetter, samples_max: int) -> None:
+        """Count a dead letter. Keep the beginning of its message if it is among the newest ``samples_max``."""
+        self.first_ms = min(self.first_ms, letter.at_ms) if self.count else letter.at_ms
+        self.last_ms = max(self.last_ms, letter.at_ms)
+        self.count += 1
+        full = len(self.samples) == samples_max
+        if not samples_max or (full and self.samples[0].at_ms > letter.at_ms):
+            return
+        origin = f"{letter.topic}/{letter.partition}/{letter.offset}"
+        value = None if letter.value is None else letter.value[:SHOWN_BYTES]
+        sample = Sample(letter.at_ms, self.count, origin, value, len(letter.value or b""))
+        if full:
+            heapq.heappushpop(self.samples, sample)
+        else:
+            heapq.heappush(self.samples, sample)
+
+
+Groups = dict[tuple[str, str], Group]
+"""(reason, field) -> group."""
+
+
+def table_lines(groups: Groups) -> Iterator[str]:
+    """A table with a row for each group, the largest group first; no line at all if there is no group."""
+    if not groups:
+        return
+    rows = [("REASON", "FIELD", "COUNT", "FIRST SEEN", "LAST SEEN")]
+    for (reason, name), group in _largest_first(groups):
+        times = utc_text(group.first_ms, "seconds"), utc_text(group.last_ms, "seconds")
+        rows.append((printable(reason.encode()), printable(name.encode()) or "-", f"{group.count:,}", *times))
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+    for reason, name, count, first, last in rows:
+        cells = [
+            f"{reason:<{widths[0]}}",
+            f"{name:<{widths[1]}}",
+            f"{count:>{widths[2]}}",
+            f"{first:<{widths[3]}}",
+            last,
+        ]
+        yield "  ".join(cells).rstrip()
+
+
+def sample_lines(groups: Groups) -> Iterator[str]:
+    """The samples of each group, the newest first, below an empty line and a title."""
+    for (reason, name), group in _largest_first(groups):
+        if group.samples:
+            title = f"{reason}: {name}" if name else reason
+            yield ""
+            yield f"{printable(title.encode())}, the last {len(group.samples)} of {group.count:,}"
+        for sample in sorted(group.samples, reverse=True):
+            yield sample.line()
+
+
+def _largest_first(groups: Groups) -> list[tuple[tuple[str, str], Group]]:
+    return sorted(groups.items(), key=lambda item: (-item[1].count, item[0]))
+
+
+def printable(data: bytes, *, cut: bool = False) -> str:
+    """Bytes of unknown origin as one line that cannot control a terminal: what is not printable becomes an escape.
+
+    ``cut``: the bytes end where a text was cut, so that an incomplete last character is left out.
+    """
+    text = codecs.getincrementaldecoder("utf-8")("backslashreplace").decode(data, final=not cut)
+    escaped = "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )
+    encoding = sys.stdout.encoding or "utf-8"
+    return escaped.encode(encoding, "backslashreplace").decode(encoding)
