@@ -16,9 +16,11 @@ from streams.access.store import connect
 from streams.access.throttle import Throttle, ThrottledLogin
 from streams.basics.slices import TimeSlices
 from streams.engine.agent import add_agent
+from streams.engine.context import WorkerContext
+from streams.engine.events_topic import EventsTopic
 from streams.engine.health import WorkerHealth
-from streams.engine.partition import WorkerContext
 from streams.engine.table import StateManager, StateTable
+from streams.engine.view import GroupDirectory
 from streams.kafka.consumer import broker_urls
 from streams.kafka.group import Assignor
 from streams.metrics.catalogue import Metrics
@@ -66,13 +68,14 @@ def build(settings: Settings, partitions: int) -> Engine:
     metrics = Metrics.create(CollectorRegistry())
     redis = connect(settings.redis)
     sessions = Sessions(redis, settings.session_cache_s)
-    turns = TimeSlices(settings.slice_ms)
-    table.configure(
-        WorkerContext(PartitionSettings.of(settings, partitions), metrics, table, app.crash, turns), sessions.zone_of
-    )
+    events = EventsTopic(app, settings.topic, partitions)
+    slices = TimeSlices(settings.slice_ms)
+    context = WorkerContext(PartitionSettings.of(settings, partitions), metrics, events, app.crash, slices)
+    table.configure(context, sessions.zone_of)
     add_agent(app, settings.topic, table)
+    directory = GroupDirectory(app, table.owned, partitions)
     cache = ReplyCache(settings.keep_days_ms)
-    router = PeerRouter(cache, table, lambda: settings.secret or cast(Assignor, app.assignor).secret, metrics)
+    router = PeerRouter(cache, directory, lambda: settings.secret or cast(Assignor, app.assignor).secret, metrics)
     login = ThrottledLogin(sessions, Throttle(settings.throttle_per_min))
     health = WorkerHealth(app, table, settings.ready_lag_ms, metrics)
     docs = Docs(settings.topic)

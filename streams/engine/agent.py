@@ -20,7 +20,7 @@ def add_agent(app: Any, topic: str, table: StateTable) -> None:
         """Count events. One at a time: a partition's batches must be applied in order."""
         async for event in stream.events():
             try:
-                await table.take(event.message.partition, cast(Batch, event.value))
+                await table.apply_batch(event.message.partition, cast(Batch, event.value))
             except Exception as error:
                 # Faust would acknowledge the batch and go on, and what was in it would be lost without a word.
                 log.exception("an event could not be counted; ending before anything is lost")

@@ -52,31 +52,31 @@ class WorkerHealth:
             return "this worker has not joined the others yet"
         if self._app.rebalancing:
             return "partitions are being shared out"
-        parts = list(self._table.parts.values())
-        waiting = sum(not part.live for part in parts)
+        parts = list(self._table.owned.values())
+        waiting = sum(not part.status.live for part in parts)
         if waiting:
             return f"{waiting} of {len(parts)} partitions are being restored"
-        if not all(part.fresh() for part in parts):
+        if not all(part.feed.is_fresh() for part in parts):
             return "nothing has been heard of Kafka lately"
-        lag_ms = max((part.lag_ms() for part in parts), default=0)
+        lag_ms = max((part.feed.lag_ms() for part in parts), default=0)
         if lag_ms > self._ready_lag_ms:
             return f"the counters are {lag_ms} ms behind"
         return ""
 
     def collect(self) -> None:
         """Bring the gauges up to date."""
-        metrics, parts = self._metrics, list(self._table.parts.values())
-        states = [part.state for part in parts if part.state is not None]
+        metrics, parts = self._metrics, list(self._table.owned.values())
+        states = [part.status.state for part in parts if part.status.state is not None]
         users = [user for state in states for user in state.users.values()]
         metrics.reaped.set(sum(state.tally.reaped for state in states))
         metrics.orphaned.set(sum(state.tally.orphaned for state in states))
         metrics.live_calls.set(sum(sum(user.live.values()) for user in users))
         metrics.suspected_calls.set(sum(user.suspected for user in users))
         metrics.kept_calls.set(sum(len(user.calls) for user in users))
-        live = sum(part.live for part in parts)
+        live = sum(part.status.live for part in parts)
         metrics.partitions.labels("live").set(live)
         metrics.partitions.labels("restoring").set(len(parts) - live)
-        metrics.lag_ms.set(max((part.lag_ms() for part in parts), default=0))
+        metrics.lag_ms.set(max((part.feed.lag_ms() for part in parts), default=0))
         refused = _total(metrics.refused)
         read = _total(metrics.accepted) + refused + _total(metrics.misrouted)
         metrics.refused_ratio.set(self._refused.look(time.monotonic(), read, refused))

@@ -5,12 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
 from contextlib import aclosing, closing
-from dataclasses import dataclass, field
 from itertools import islice
-from typing import Final, Protocol
-from zoneinfo import ZoneInfo
+from typing import Final
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
@@ -19,17 +16,18 @@ from ecounters.changelog.entries import POSITION
 from ecounters.partition.records import Uncounted
 from ecounters.partition.restoring import Restoring
 from ecounters.partition.state import PartitionState
-from streams.basics.slices import Slice, TimeSlices
+from streams.basics.slices import Slice
 from streams.basics.tasks import end_tasks
 from streams.basics.text import one_line
 from streams.basics.times import now_ms
+from streams.engine.context import WorkerContext
 from streams.engine.dead_letters import UncountedBuffer
+from streams.engine.feed import PartitionFeed
+from streams.engine.status import PartitionStatus
 from streams.kafka.batches import Batch
 from streams.kafka.changelog_reader import read_changelog
 from streams.kafka.changelog_writer import ChangelogWriter, NotWritten
 from streams.kafka.outbox import Outbox
-from streams.metrics.catalogue import Metrics
-from streams.settings.narrow import PartitionSettings
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +38,6 @@ CUT_STEP: Final = 100
 CREATE_TIME: Final = 0
 """A record's timestamp is its producer's, by the topic's ``message.timestamp.type``; else it is the broker's."""
 FAR_FUTURE_MS: Final = 2**62
-FAR_BEHIND_MS: Final = 10_000
-FAR_BEHIND_EVENTS: Final = 20_000
 FAR_BEHIND_INTERVALS: Final = 5
 BEHIND_FLUSHES_MAX: Final = 4
 """When so many flushes' worth is unsaved, reading waits: what is unsaved is bounded."""
@@ -51,57 +47,17 @@ MARKS_MAX: Final = 100
 RETRY_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
 """Pauses between tries to restore; the last one goes on."""
 
-ZoneOf = Callable[[str], Awaitable[ZoneInfo | None]]
-"""A user's id -> the user's time zone, or None if the user is not known or Redis is away. ValueError: no such zone."""
-
-
-class Feed(Protocol):
-    """What a part asks of the consumer."""
-
-    async def follow(self, part: OwnedPartition) -> None:
-        """Read the events from the state's position on."""
-
-    def end_of(self, partition: int) -> tuple[int | None, float | None]:
-        """(the partition's end, age of that knowledge in seconds); None: not known."""
-
-    async def republish(self, refused: list[Uncounted]) -> None:
-        """Send misrouted events to their partitions, acknowledged when it returns; KafkaError if they were not."""
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerContext:
-    """What all parts of a worker share."""
-
-    settings: PartitionSettings
-    metrics: Metrics
-    feed: Feed
-    fail: Callable[[BaseException], Awaitable[None]]
-    """Ends the worker: something happened that must not."""
-    turns: TimeSlices
-    """All that takes the processor for long: of all partitions, one at a time."""
-    making: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Whoever has it makes a state of what was read: one partition is there soon, and not all of them late."""
-
 
 class OwnedPartition:
     """One partition. ``state`` is what answers come from, None until the first restore; ``live``: fed and flushed."""
 
     def __init__(self, partition: int, context: WorkerContext) -> None:
-        self.partition = partition
-        self.state: PartitionState | None = None
-        self.live = False
-        self.followed = True
-        """False: the consumer could not be told where to read; it is told again."""
-        self.flushed = 0
-        """Events before this offset are safe in the changelog."""
-        self.committed = -1
-        self.read_until_ms = 0
-        """Kafka's timestamp of the last record read."""
+        self.status = PartitionStatus(partition)
+        self.feed = PartitionFeed(self.status, context.events, context.settings.feed.stale_after_ms)
         self._context = context
         self._settings = context.settings
         self._writer: ChangelogWriter | None = None
         self._letters = UncountedBuffer(context.settings.feed.topic, partition, context.metrics)
-        self._state_lock = asyncio.Lock()  # applied to, or cut
         self._flush_lock = asyncio.Lock()
         self._wanted = asyncio.Event()  # a flush, before its time
         self._task: asyncio.Task[None] | None = None
@@ -110,15 +66,15 @@ class OwnedPartition:
 
     def start(self) -> None:
         """Restore, then keep: in a task of its own."""
-        self._task = asyncio.create_task(self._live(), name=f"partition {self.partition}")
+        self._task = asyncio.create_task(self._live(), name=f"partition {self.status.partition}")
 
     async def drop(self) -> None:
         """The partition is no longer this worker's: forget it."""
-        self.live, self.state = False, None
+        self.status.forget()
         task, self._task = self._task, None
         if task is not None:
             await end_tasks(task)
-        self.live, self.state = False, None
+        self.status.forget()
         if self._writer is not None:
             await self._writer.close()
 
@@ -133,7 +89,7 @@ class OwnedPartition:
         except asyncio.CancelledError:
             raise
         except Exception as error:
-            log.exception("partition %s: this must not happen", self.partition)
+            log.exception("partition %s: this must not happen", self.status.partition)
             await self._context.fail(error)
 
     async def _restore_patiently(self) -> None:
@@ -145,7 +101,7 @@ class OwnedPartition:
                 pause = RETRY_S[min(attempt, len(RETRY_S) - 1)]
                 log.warning(
                     "partition %s cannot be restored now, again in %s s: %s %s",
-                    self.partition, pause, type(error).__name__, one_line(error),
+                    self.status.partition, pause, type(error).__name__, one_line(error),
                 )  # fmt: skip
                 await asyncio.sleep(pause)
 
@@ -157,35 +113,36 @@ class OwnedPartition:
             await self._writer.close()
         self._writer = ChangelogWriter(
             settings.broker,
-            settings.transactional_id(self.partition),
-            TopicPartition(settings.topic, self.partition),
-            TopicPartition(settings.dlq_topic, self.partition),
+            settings.transactional_id(self.status.partition),
+            TopicPartition(settings.topic, self.status.partition),
+            TopicPartition(settings.dlq_topic, self.status.partition),
         )
         await self._writer.open()
         state, entries = await self._read(self._writer.changelog)
         await self._settle_letters(self._writer, state.position)
         self._context.metrics.restored_entries.inc(entries)
-        self.state, self.flushed, self.committed = state, state.position, -1
-        self.read_until_ms = state.arrival or now_ms()
+        status = self.status
+        status.state, status.flushed_offset, status.committed_offset = state, state.position, -1
+        status.last_record_ms = state.arrival or now_ms()
         self._letters.take()  # read again, for the position is that of the changelog
-        self.live = True
-        await self._context.feed.follow(self)
+        self.status.live = True
+        await self.feed.follow()
         log.info(
             "partition %s restored: %s entries in %.2f s, next offset %s",
-            self.partition, entries, time.perf_counter() - began, state.position,
+            self.status.partition, entries, time.perf_counter() - began, state.position,
         )  # fmt: skip
 
     async def _read(self, changelog: TopicPartition) -> tuple[PartitionState, int]:
         """(the state that the changelog holds, how many entries that took)."""
-        restoring = Restoring(PartitionState(self.partition, self._settings.partitions, self._settings.policy))
+        restoring = Restoring(PartitionState(self.status.partition, self._settings.partitions, self._settings.policy))
         count = 0
-        turns = self._context.turns
+        turns = self._context.slices
         reading = read_changelog(self._settings.changelog.broker, changelog, turns)
         async with aclosing(reading):
             async for entries in reading:
                 restoring.take(entries)
                 count += len(entries)
-        async with self._context.making, Slice(turns) as turn:
+        async with self._context.build_lock, Slice(turns) as turn:
             for _ in restoring.making():
                 await turn.yield_if_used_up()
         return restoring.state, count
@@ -196,150 +153,91 @@ class OwnedPartition:
         except (OSError, KafkaError) as error:  # counting can go on without that topic
             log.warning(
                 "partition %s: if dead letters were left undecided is looked at when the next ones are written: %s %s",
-                self.partition, type(error).__name__, one_line(error),
+                self.status.partition, type(error).__name__, one_line(error),
             )  # fmt: skip
 
     async def _keep(self) -> None:
         """Flush now and then, and let time pass where no event comes, until a flush fails."""
         interval_s = self._settings.flush.interval_ms / 1000
         passed = 0
-        while self.live:
+        while self.status.live:
             try:
                 async with asyncio.timeout(interval_s):
                     await self._wanted.wait()
             except TimeoutError:
                 passed += 1
                 # What is far behind changes the same calls again soon: fewer, larger flushes let it catch up sooner.
-                if self.followed and passed < FAR_BEHIND_INTERVALS and self._far_behind():
+                if self.status.following and passed < FAR_BEHIND_INTERVALS and self.feed.is_far_behind():
                     continue
             passed = 0
             self._wanted.clear()
-            if not self.followed:
-                await self._context.feed.follow(self)
-            async with self._state_lock:
+            if not self.status.following:
+                await self.feed.follow()
+            async with self.status.state_lock:
                 await self._pass_time()
             await self.flush()
 
     # ------------------------------------------------------------------------------------------ its events
 
-    async def take(self, batch: Batch) -> bool:
-        """Apply a batch. False if the one before it is missing: read again, from the state's position."""
-        async with self._state_lock:
-            state = self.state
-            if state is None or not self.live:
-                return True  # whoever has the partition next reads it
-            if batch.begin > state.position:
-                return False
-            if batch.first is not None:
-                self._note_gap(batch.first - state.position)
-            await self._apply(state, batch)
+    async def apply_batch(self, batch: Batch) -> None:
+        """Apply a batch. If the one before it is missing, the events are read again, from the state's position on."""
+        async with self.status.state_lock:
+            state = self.status.state
+            if state is None or not self.status.live:
+                return  # whoever has the partition next reads it
+            missing = batch.begin > state.position
+            if not missing:
+                if batch.first is not None:
+                    self._note_gap(batch.first - state.position)
+                await self._apply(state, batch)
+        if missing:
+            log.info("partition %s: events before offset %s are missing, reading them again",
+                     self.status.partition, batch.begin)  # fmt: skip
+            await self.feed.follow()
+            return
         unsaved = state.dirty_bytes + self._letters.bytes
         if unsaved > self._settings.flush.bytes_max * BEHIND_FLUSHES_MAX:
             await self.flush()
         elif unsaved > self._settings.flush.bytes_max:
             self._wanted.set()
-        return True
-
-    async def go_back(self, state: PartitionState, offset: int) -> None:
-        """Read again from there, if that state is still in use: the topic is not the one that was counted."""
-        async with self._state_lock:
-            if self.state is state:
-                state.position = offset
 
     def _note_gap(self, missing: int) -> None:
         if missing > 0:
             self._context.metrics.skipped.inc(missing)
         if missing > MARKS_MAX:
             log.error("partition %s: %s offsets hold no event; has Kafka deleted what was not counted?",
-                      self.partition, missing)  # fmt: skip
+                      self.status.partition, missing)  # fmt: skip
 
     async def _apply(self, state: PartitionState, batch: Batch) -> None:
         records = batch.records
         before = state.tally.accepted
-        async with Slice(self._context.turns) as turn:
+        async with Slice(self._context.slices) as turn:
             while step := list(islice(records, STEP)):
                 # Beside the broker's own clock another, which may be wrong, would make the counts depend on it.
                 wall_ms = now_ms() if step[0].timestamp_type == CREATE_TIME else FAR_FUTURE_MS
                 refused = state.apply(step, wall_ms)
                 if refused:
                     self._letters.add(refused)
-                self.read_until_ms = step[-1].timestamp
+                self.status.last_record_ms = step[-1].timestamp
                 await turn.yield_if_used_up()
-                if self.state is not state:
+                if self.status.state is not state:
                     return
         state.skip_to(batch.end)
         self._context.metrics.accepted.inc(state.tally.accepted - before)
         await self._pass_time()
 
     async def _pass_time(self) -> None:
-        state = self.state
+        state = self.status.state
         if state is None:
             return
-        now, at_end = now_ms(), self.at_end()
+        now, at_end = now_ms(), self.feed.at_end()
         if at_end:  # nothing is behind: where no event comes for long, the next one is not late for that
-            self.read_until_ms = max(self.read_until_ms, now)
-        async with Slice(self._context.turns) as turn:
+            self.status.last_record_ms = max(self.status.last_record_ms, now)
+        async with Slice(self._context.slices) as turn:
             with closing(state.advancing(now, at_end=at_end)) as steps:
                 for at, _ in enumerate(steps):
                     if at % CUT_STEP == CUT_STEP - 1:
                         await turn.yield_if_used_up()
-
-    async def roll_up(self, zone_of: ZoneOf) -> None:
-        """Make days of old windows, of all users whose zone can be had."""
-        state = self.state
-        if state is None or not self.live:
-            return
-        due = []
-        async with Slice(self._context.turns) as turn:
-            for user_id in list(state.users):
-                if state.due_for_roll_up(user_id):
-                    due.append(user_id)
-                await turn.yield_if_used_up()
-        for user_id in due:
-            try:
-                zone = await zone_of(user_id)
-            except ValueError:  # one that this machine does not know: this user waits, the others need not
-                log.exception("partition %s: windows of %r could not be made days", self.partition, user_id)
-                continue
-            if zone is None:
-                continue
-            async with self._state_lock:
-                if self.state is not state or not self.live:
-                    return
-                async with Slice(self._context.turns):
-                    if user_id in state.users:
-                        state.roll_up(user_id, zone)
-
-    # ------------------------------------------------------------------------------------------- its place
-
-    def at_end(self) -> bool:
-        """Whether everything has been read, as far as the broker has said lately."""
-        end, age = self._context.feed.end_of(self.partition)
-        return (
-            self.state is not None
-            and end is not None
-            and age is not None
-            and age * 1000 < self._settings.feed.stale_after_ms
-            and self.state.position >= end
-        )
-
-    def lag_ms(self) -> int:
-        """How far behind the partition's end the state is, in time."""
-        if self.state is None:
-            return 0
-        end, age = self._context.feed.end_of(self.partition)
-        behind = 0 if end is None or self.state.position >= end else max(0, now_ms() - self.read_until_ms)
-        return max(behind, int((age or 0) * 1000) if age and age * 1000 >= self._settings.feed.stale_after_ms else 0)
-
-    def _far_behind(self) -> bool:
-        end, _ = self._context.feed.end_of(self.partition)
-        left = 0 if end is None or self.state is None else end - self.state.position
-        return left > FAR_BEHIND_EVENTS or self.lag_ms() > FAR_BEHIND_MS
-
-    def fresh(self) -> bool:
-        """Whether the feed goes on: restored, followed, and heard of lately."""
-        _, age = self._context.feed.end_of(self.partition)
-        return self.live and age is not None and age * 1000 < self._settings.feed.stale_after_ms
 
     # ------------------------------------------------------------------------------------------ its flushes
 
@@ -349,32 +247,39 @@ class OwnedPartition:
         ``anyway``: even if nothing has, to learn whether another worker has taken the partition.
         """
         async with self._flush_lock:
-            state, writer = self.state, self._writer
-            if state is None or writer is None or not self.live:
+            state, writer = self.status.state, self._writer
+            if state is None or writer is None or not self.status.live:
                 return False
             try:
                 return await self._flush(state, writer, anyway=anyway)
             except (NotWritten, KafkaError) as error:
-                if self.live:
-                    log.warning("partition %s could not be flushed, restoring it: %s", self.partition, error)
-                self.live = False
+                if self.status.live:
+                    log.warning("partition %s could not be flushed, restoring it: %s", self.status.partition, error)
+                self.status.live = False
                 self._wanted.set()
                 return False
             except BaseException:
-                self.live = False  # what was cut is neither written nor marked any more: this state must not be saved
+                self.status.live = (
+                    False  # what was cut is neither written nor marked any more: this state must not be saved
+                )
                 raise
 
     async def _flush(self, state: PartitionState, writer: ChangelogWriter, *, anyway: bool) -> bool:
-        async with self._state_lock:
-            if not anyway and not state.changed and state.position == self.flushed and not self._letters.dead:
+        async with self.status.state_lock:
+            if (
+                not anyway
+                and not state.changed
+                and state.position == self.status.flushed_offset
+                and not self._letters.dead
+            ):
                 return True
             outbox = writer.outbox()
             misrouted = await self._cut(state, outbox)
             position = state.position
         began = time.perf_counter()
-        await self._context.feed.republish(misrouted)
+        await self._context.events.republish(misrouted)
         await writer.write(outbox)
-        self.flushed = position
+        self.status.flushed_offset = position
         self._context.metrics.flushes.observe(time.perf_counter() - began)
         self._context.metrics.flushed_entries.inc(outbox.entries)
         return True
@@ -383,7 +288,7 @@ class OwnedPartition:
         """Put what has changed and the dead letters into the outbox; the misrouted events."""
         letters, misrouted = self._letters.take()
         entries = state.take_changes()
-        async with Slice(self._context.turns) as turn:
+        async with Slice(self._context.slices) as turn:
             while outbox.take(entries, CUT_STEP):
                 await turn.yield_if_used_up()
             for letter in letters:

@@ -64,7 +64,7 @@ POINTS: Final = {
     "offset-commit": Point(f"{_CONSUMER}:ConsumerThread._commit", False, 5, "before an offset's commit"),
     "offset-committed": Point(f"{_CONSUMER}:ConsumerThread._commit", True, 5, "after an offset's commit"),
     "republish": Point(
-        f"{_TABLE}.republish", True, 3, "misrouted events sent on, the flush not begun",
+        "streams.engine.events_topic:EventsTopic.republish", True, 3, "misrouted events sent on, the flush not begun",
         lambda _, refused: bool(refused),
     ),
     "open": Point(f"{_WRITER}.open", True, 2, "a changelog taken over, nothing read of it"),

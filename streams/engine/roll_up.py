@@ -1,0 +1,75 @@
+"""Rolling up: the counts of old 15-minute windows become counts of days, in the time zone of each user.
+
+The time zones are kept in Redis. Counting never waits for Redis; users whose zone is not available are rolled up later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from ecounters.partition.state import PartitionState
+from streams.basics.slices import Slice, TimeSlices
+from streams.engine.context import WorkerContext
+from streams.engine.status import PartitionStatus
+
+log = logging.getLogger(__name__)
+
+ROLL_UP_INTERVAL_S: Final = 300.0
+"""Windows are kept for a day at least (``ECOUNTERS_KEEP_WINDOWS_H``), so minutes more or less do not matter."""
+
+ZoneOf = Callable[[str], Awaitable[ZoneInfo | None]]
+"""A user's id -> the user's time zone; None: no such user, or Redis is away. ValueError: a zone unknown here."""
+
+
+async def roll_up_periodically(
+    owned: Callable[[], Iterable[PartitionStatus]], zone_of: ZoneOf, context: WorkerContext
+) -> None:
+    """Roll up all owned partitions every ROLL_UP_INTERVAL_S, until cancelled. An unexpected error ends the worker."""
+    try:
+        while True:
+            await asyncio.sleep(ROLL_UP_INTERVAL_S)
+            for status in list(owned()):
+                await roll_up(status, zone_of, context.slices)
+    except Exception as error:
+        log.exception("windows could not be made days: this must not happen")
+        await context.fail(error)
+
+
+async def roll_up(status: PartitionStatus, zone_of: ZoneOf, slices: TimeSlices) -> None:
+    """Roll up one partition: all users with old windows whose time zone is available.
+
+    A user whose zone this machine does not know is logged as an error and skipped. Takes ``state_lock`` for one user
+    at a time, and stops when the partition is restored or released meanwhile.
+    """
+    state = status.state
+    if state is None or not status.live:
+        return
+    for user_id in await _users_due(state, slices):
+        try:
+            zone = await zone_of(user_id)
+        except ValueError:
+            log.exception("partition %s: windows of %r could not be made days", status.partition, user_id)
+            continue
+        if zone is None:
+            continue
+        async with status.state_lock:
+            if status.state is not state or not status.live:
+                return
+            async with Slice(slices):
+                if user_id in state.users:
+                    state.roll_up(user_id, zone)
+
+
+async def _users_due(state: PartitionState, slices: TimeSlices) -> list[str]:
+    """The ids of users with windows that may be old enough."""
+    due = []
+    async with Slice(slices) as time_slice:
+        for user_id in list(state.users):
+            if state.due_for_roll_up(user_id):
+                due.append(user_id)
+            await time_slice.yield_if_used_up()
+    return due
