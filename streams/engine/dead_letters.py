@@ -1,4 +1,4 @@
-"""Letters: what a partition's state would not count, until the next flush takes it to where it belongs."""
+"""Records that a partition's state did not count, kept until the next flush sends each to where it belongs."""
 
 from __future__ import annotations
 
@@ -8,57 +8,66 @@ from ecounters.partition.records import MISROUTED, Uncounted
 from streams.kafka.outbox import DeadLetter, Headers
 from streams.metrics.catalogue import Metrics
 
-LETTER_BYTES: Final = 400
-"""About what a dead letter takes in memory beside the message; most of its headers are shared."""
-LETTER_HEADERS: Final = ("reason", "field", "topic", "partition")
-"""Those that are the same for many; ``offset`` comes on top."""
-LETTER_VALUE_MAX: Final = 900_000
-LETTER_KEY_MAX: Final = 50_000
-"""What a topic takes by default, 1 MiB in all. A message that came compressed can be larger, and its letter would be
-refused by the broker again and again: it is cut, and the header ``size`` says how long it was."""
+DEAD_LETTER_BYTES: Final = 400
+"""About what a dead letter takes in memory besides its message; most of its headers are shared with others."""
+DEAD_LETTER_HEADERS: Final = ("reason", "field", "topic", "partition")
+"""The headers that are the same for many dead letters; ``offset``, and for a truncated message ``size``, are added."""
+DEAD_LETTER_VALUE_MAX: Final = 900_000
+DEAD_LETTER_KEY_MAX: Final = 50_000
+"""Bytes of the value and of the key. Together they fit into the 1 MiB that a topic accepts by default: a message that
+was larger (it came compressed) would be refused again and again. It is truncated; the header ``size`` has the bytes
+of the whole value."""
 
 
 class UncountedBuffer:
-    """Of one partition of that topic. ``bytes``: about what is kept. ``dead`` go to the dead letters, ``misrouted``
-    to their own partition."""
+    """What one partition did not count since the last flush. ``topic`` and ``partition`` are those of the events.
+
+    | field        | meaning                                                                        |
+    |--------------|--------------------------------------------------------------------------------|
+    | dead_letters | for the topic of dead letters: they are written in the flush's transaction     |
+    | misrouted    | events of users of other partitions: they are sent there before the flush      |
+    | bytes        | about what both take in memory                                                 |
+
+    ``add`` and ``drain`` change all three. ``add`` also counts in the metrics ``refused`` and ``misrouted``.
+    """
 
     def __init__(self, topic: str, partition: int, metrics: Metrics) -> None:
         self.bytes = 0
-        self.dead: list[DeadLetter] = []
+        self.dead_letters: list[DeadLetter] = []
         self.misrouted: list[Uncounted] = []
         self._origin = topic, str(partition)
         self._metrics = metrics
-        self._heads: dict[tuple[str, str], Headers] = {}
+        self._shared_headers: dict[tuple[str, str], Headers] = {}  # by (reason, field)
 
-    def add(self, refused: list[Uncounted]) -> None:
-        """Keep what is not counted here. A flood comes through here: little is done for each."""
+    def add(self, uncounted: list[Uncounted]) -> None:
+        """Keep records that were not counted. Written for a flood of them: little is done for each."""
         counts: dict[str, int] = {}
-        for one in refused:
-            counts[one.reason] = counts.get(one.reason, 0) + 1
-            self.bytes += LETTER_BYTES + len(one.record.value or b"")
-            if one.reason == MISROUTED:
-                self.misrouted.append(one)
+        for item in uncounted:
+            counts[item.reason] = counts.get(item.reason, 0) + 1
+            self.bytes += DEAD_LETTER_BYTES + len(item.record.value or b"")
+            if item.reason == MISROUTED:
+                self.misrouted.append(item)
             else:
-                self.dead.append(self._letter(one))
+                self.dead_letters.append(self._dead_letter(item))
         self._metrics.misrouted.inc(counts.pop(MISROUTED, 0))
         for reason, count in counts.items():
             self._metrics.refused.labels(reason).inc(count)
 
-    def take(self) -> tuple[list[DeadLetter], list[Uncounted]]:
-        """(dead, misrouted) since the last time."""
-        taken = self.dead, self.misrouted
-        self.dead, self.misrouted, self.bytes = [], [], 0
-        return taken
+    def drain(self) -> tuple[list[DeadLetter], list[Uncounted]]:
+        """(dead letters, misrouted events) since the last ``drain``; the buffer is empty after it."""
+        drained = self.dead_letters, self.misrouted
+        self.dead_letters, self.misrouted, self.bytes = [], [], 0
+        return drained
 
-    def _letter(self, refused: Uncounted) -> DeadLetter:
-        record: Any = refused.record
-        kind = refused.reason, refused.field
-        head = self._heads.get(kind)
-        if head is None:
-            texts = zip(LETTER_HEADERS, (*kind, *self._origin), strict=True)
-            head = self._heads[kind] = [(name, text.encode()) for name, text in texts]
-        key, value, headers = record.key, record.value, [*head, ("offset", b"%d" % record.offset)]
-        if value and len(value) > LETTER_VALUE_MAX:
-            value = value[:LETTER_VALUE_MAX]
+    def _dead_letter(self, uncounted: Uncounted) -> DeadLetter:
+        record: Any = uncounted.record
+        why = uncounted.reason, uncounted.field
+        shared = self._shared_headers.get(why)
+        if shared is None:
+            values = zip(DEAD_LETTER_HEADERS, (*why, *self._origin), strict=True)
+            shared = self._shared_headers[why] = [(name, value.encode()) for name, value in values]
+        key, value, headers = record.key, record.value, [*shared, ("offset", b"%d" % record.offset)]
+        if value and len(value) > DEAD_LETTER_VALUE_MAX:
+            value = value[:DEAD_LETTER_VALUE_MAX]
             headers.append(("size", b"%d" % len(record.value)))
-        return DeadLetter(key and key[:LETTER_KEY_MAX], value, headers)
+        return DeadLetter(key and key[:DEAD_LETTER_KEY_MAX], value, headers)

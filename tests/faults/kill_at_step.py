@@ -46,12 +46,13 @@ _SEND: Final = "aiokafka.conn:AIOKafkaConnection.send"
 _STATE: Final = "ecounters.partition.state:PartitionState"
 _RESTORING: Final = "ecounters.partition.restoring:Restoring"
 _CONSUMER: Final = "streams.kafka.consumer"
+_FLUSHER: Final = "streams.engine.flushing:PartitionFlusher"
 _TABLE: Final = "streams.engine.table:StateTable"
 _WRITER: Final = "streams.kafka.changelog_writer:ChangelogWriter"
 
 POINTS: Final = {
     "apply": Point(f"{_STATE}.apply", True, 20, "events applied, the batch not finished"),
-    "cut": Point("streams.engine.partition:OwnedPartition._cut", True, 20, "a flush cut, nothing sent of it"),
+    "cut": Point(f"{_FLUSHER}._collect_changes", True, 20, "changes collected for a flush, nothing sent of them"),
     "begin": Point("aiokafka:AIOKafkaProducer.begin_transaction", True, 20, "a transaction begun, nothing sent in it"),
     "sent": Point(_SEND, True, 20, "a flush sent, its acknowledgement not waited for", _request("ProduceRequest")),
     "acked": Point(

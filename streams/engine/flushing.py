@@ -1,0 +1,151 @@
+"""Flushing one partition: when its changes are written to the changelog, and how one flush goes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Final
+
+from aiokafka.errors import KafkaError
+
+from ecounters.changelog.entries import POSITION
+from ecounters.partition.records import Uncounted
+from ecounters.partition.state import PartitionState
+from streams.basics.slices import Slice
+from streams.engine.context import WorkerContext
+from streams.engine.dead_letters import UncountedBuffer
+from streams.engine.feed import PartitionFeed
+from streams.engine.restore import Changelog, Writer
+from streams.engine.status import PartitionStatus
+from streams.kafka.changelog_writer import NotWritten
+from streams.kafka.outbox import Outbox
+
+log = logging.getLogger(__name__)
+
+ENTRIES_PER_STEP: Final = 100
+"""Changelog entries that are encoded between two looks at the clock: about 0.5 ms of work."""
+FAR_BEHIND_INTERVALS: Final = 5
+"""A partition that is far behind is flushed every fifth interval only, unless its unsaved bytes ask for more."""
+UNSAVED_FLUSHES_MAX: Final = 4
+"""When so many flushes' worth of bytes is unsaved, the batch waits for a flush: this bounds the memory."""
+
+
+class PartitionFlusher:
+    """Writes the changes of one partition to its changelog.
+
+    One flush is one transaction: changed entries, the position last, and the dead letters of the same events. Misrouted
+    events are sent to their partitions before it, for the position says that they need not be read again here.
+
+        state_lock |-- collect changes --|
+        flush_lock |-- collect changes --|-- republish misrouted --|-- write the transaction --|
+
+    ``flush_lock``: one flush at a time. ``state_lock`` (see ``PartitionStatus``) is taken inside of it and held only
+    while changes are collected, so that events are applied while the broker is waited for.
+
+    A failed flush sets ``status.live`` to False: the collected changes are marked as saved in the state, and are not;
+    so this state must never be flushed again, and the partition is restored from the changelog.
+    """
+
+    def __init__(
+        self,
+        status: PartitionStatus,
+        changelog: Changelog,
+        uncounted: UncountedBuffer,
+        feed: PartitionFeed,
+        context: WorkerContext,
+    ) -> None:
+        self._status = status
+        self._changelog = changelog
+        self._uncounted = uncounted
+        self._feed = feed
+        self._context = context
+        self._settings = context.settings.flush
+        self._flush_lock = asyncio.Lock()
+        self._requested = asyncio.Event()  # a flush before the interval is over
+
+    # ------------------------------------------------------------------------------------------------ when
+
+    async def wait_until_due(self) -> bool:
+        """Wait for the next flush: for ``interval_ms``, or until one is requested. False: not live any more.
+
+        Far behind the log's end, up to FAR_BEHIND_INTERVALS intervals: there the same calls change again soon, so
+        fewer and larger flushes write less, and the partition catches up sooner.
+        """
+        intervals = 0
+        while self._status.live:
+            try:
+                async with asyncio.timeout(self._settings.interval_ms / 1000):
+                    await self._requested.wait()
+            except TimeoutError:
+                intervals += 1
+                behind = self._status.following and intervals < FAR_BEHIND_INTERVALS and self._feed.is_far_behind()
+                if behind:
+                    continue
+            self._requested.clear()
+            return True
+        return False
+
+    async def flush_if_large(self, state: PartitionState) -> None:
+        """After a batch: request a flush above ``bytes_max`` unsaved bytes, wait for one above UNSAVED_FLUSHES_MAX."""
+        unsaved = state.dirty_bytes + self._uncounted.bytes
+        if unsaved > self._settings.bytes_max * UNSAVED_FLUSHES_MAX:
+            await self.flush()
+        elif unsaved > self._settings.bytes_max:
+            self._requested.set()
+
+    # ------------------------------------------------------------------------------------------------- how
+
+    async def flush(self, *, always: bool = False) -> bool:
+        """Write what has changed; True if all changes up to now are in the changelog.
+
+        ``always``: write even if nothing has changed, to find out whether another worker has taken the partition.
+        Returns False if the partition is not live, or if the transaction failed: then the partition restores itself.
+        An unexpected error is raised, and the partition is not live after it either.
+        """
+        status = self._status
+        async with self._flush_lock:
+            state, writer = status.state, self._changelog.writer
+            if state is None or writer is None or not status.live:
+                return False
+            try:
+                return await self._flush(state, writer, always=always)
+            except (NotWritten, KafkaError) as error:
+                if status.live:
+                    log.warning("partition %s could not be flushed, restoring it: %s", status.partition, error)
+                status.live = False
+                self._requested.set()  # ends wait_until_due, so that the restore begins at once
+                return False
+            except BaseException:
+                status.live = False
+                raise
+
+    async def _flush(self, state: PartitionState, writer: Writer, *, always: bool) -> bool:
+        status = self._status
+        async with status.state_lock:
+            saved = not state.changed and state.position == status.flushed_offset and not self._uncounted.dead_letters
+            if saved and not always:
+                return True
+            outbox = writer.outbox()
+            misrouted = await self._collect_changes(state, outbox)
+            position = state.position
+        began = time.perf_counter()
+        await self._context.events.republish(misrouted)
+        await writer.write(outbox)
+        status.flushed_offset = position
+        self._context.metrics.flushes.observe(time.perf_counter() - began)
+        self._context.metrics.flushed_entries.inc(outbox.entries)
+        return True
+
+    async def _collect_changes(self, state: PartitionState, outbox: Outbox) -> list[Uncounted]:
+        """Move all changes and dead letters into the outbox; returns the misrouted events. Hold ``state_lock``."""
+        dead_letters, misrouted = self._uncounted.drain()
+        entries = state.take_changes()
+        async with Slice(self._context.slices) as time_slice:
+            while outbox.take(entries, ENTRIES_PER_STEP):
+                await time_slice.yield_if_used_up()
+            for letter in dead_letters:
+                outbox.take_letter(letter)
+                await time_slice.yield_if_used_up()
+        assert outbox.last == POSITION  # the position must come last: it says that all entries before it are there
+        return misrouted

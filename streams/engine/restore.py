@@ -1,0 +1,112 @@
+"""Restoring one partition: its changelog is taken over from the previous owner, and the state is built from it."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import aclosing
+from typing import Protocol
+
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+
+from ecounters.partition.restoring import Restoring
+from ecounters.partition.state import PartitionState
+from streams.basics.slices import Slice
+from streams.basics.text import one_line
+from streams.engine.context import WorkerContext
+from streams.kafka.changelog_reader import read_changelog
+from streams.kafka.changelog_writer import ChangelogWriter
+from streams.kafka.outbox import Outbox
+
+log = logging.getLogger(__name__)
+
+
+class Writer(Protocol):
+    """Writes one partition's changelog in transactions; ``streams.kafka.changelog_writer.ChangelogWriter`` is one."""
+
+    def outbox(self) -> Outbox:
+        """An empty outbox, to be filled and given to ``write``."""
+
+    async def write(self, outbox: Outbox) -> None:
+        """Write the outbox in one transaction, which is committed on return. NotWritten: that is not certain."""
+
+
+class Changelog(Protocol):
+    """One partition's changelog; ``PartitionChangelog`` is one."""
+
+    @property
+    def writer(self) -> Writer | None:
+        """The writer that the last ``restore`` opened; None before the first."""
+
+    async def restore(self) -> tuple[PartitionState, int]:
+        """Take the changelog over and read it: (the state, how many entries were read)."""
+
+    async def close(self) -> None:
+        """Close the writer. Never raises."""
+
+
+class PartitionChangelog:
+    """The changelog of one partition of this worker. ``restore`` it first; then write to it with ``writer``."""
+
+    def __init__(self, partition: int, context: WorkerContext) -> None:
+        self._partition = partition
+        self._context = context
+        self._writer: ChangelogWriter | None = None
+
+    @property
+    def writer(self) -> ChangelogWriter | None:
+        """The writer that the last ``restore`` opened; None before the first."""
+        return self._writer
+
+    async def restore(self) -> tuple[PartitionState, int]:
+        """Take the changelog over and read it: (the state, how many entries were read).
+
+        1. Open a writer: from here on no other worker can write to the changelog, so its end stands still.
+        2. Read all committed entries, and build the state from the last entry of each key.
+        3. Commit or abort dead letters that the previous owner left in an open transaction.
+
+        Raises KafkaError, OSError or NotWritten if the broker is away or another worker took over meanwhile: try
+        again. Raises ValueError if an entry cannot be read by this version.
+        """
+        await self.close()
+        settings = self._context.settings.changelog
+        self._writer = writer = ChangelogWriter(
+            settings.broker,
+            settings.transactional_id(self._partition),
+            TopicPartition(settings.topic, self._partition),
+            TopicPartition(settings.dlq_topic, self._partition),
+        )
+        await writer.open()
+        state, entries = await self._read(writer.changelog)
+        await self._settle_dead_letters(writer, state.position)
+        return state, entries
+
+    async def close(self) -> None:
+        """Close the writer. Never raises; what was not committed is aborted by the next owner."""
+        if self._writer is not None:
+            await self._writer.close()
+
+    async def _read(self, changelog: TopicPartition) -> tuple[PartitionState, int]:
+        """(the state that the changelog holds, how many entries were read)."""
+        settings, slices = self._context.settings, self._context.slices
+        restoring = Restoring(PartitionState(self._partition, settings.partitions, settings.policy))
+        count = 0
+        reading = read_changelog(settings.changelog.broker, changelog, slices)
+        async with aclosing(reading):
+            async for entries in reading:
+                restoring.take(entries)
+                count += len(entries)
+        async with self._context.build_lock, Slice(slices) as time_slice:
+            for _ in restoring.making():
+                await time_slice.yield_if_used_up()
+        return restoring.state, count
+
+    async def _settle_dead_letters(self, writer: ChangelogWriter, position: int) -> None:
+        """Decide on open transactions of dead letters. On failure the writer tries again before it writes the next."""
+        try:
+            await writer.settle_letters(position)
+        except (OSError, KafkaError) as error:  # counting does not need the topic of dead letters
+            log.warning(
+                "partition %s: if dead letters were left undecided is looked at when the next ones are written: %s %s",
+                self._partition, type(error).__name__, one_line(error),
+            )  # fmt: skip
