@@ -1,0 +1,221 @@
+"""Fakes around an owned partition: the topic of events, the changelog and its writer. No broker is needed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from ecounters.events.partitioner import partition_of
+from ecounters.partition.policy import Policy
+from ecounters.partition.records import Uncounted
+from ecounters.partition.state import PartitionState
+from streams.basics.slices import TimeSlices
+from streams.engine.context import WorkerContext
+from streams.engine.partition import OwnedPartition
+from streams.kafka.batches import Batch
+from streams.kafka.outbox import Outbox
+from streams.metrics.catalogue import Metrics
+from streams.settings.narrow import ChangelogSettings, FeedSettings, FlushSettings, PartitionSettings
+from tests.support.builders import T0_MS, Event, encoded, event
+
+PARTITION = 1
+PARTITIONS = 4
+WAIT_S = 5.0
+NEVER_MS = 3_600_000
+"""A flush interval that does not end within a test."""
+
+
+def user_of(partition: int) -> str:
+    """A user id whose events belong to that partition."""
+    return next(user for user in map("u{}".format, range(1_000)) if partition_of(user, PARTITIONS) == partition)
+
+
+USER = user_of(PARTITION)
+
+
+@dataclass(slots=True)
+class FakeRecord:
+    """A record of the topic of events, with the fields that the engine reads."""
+
+    offset: int
+    value: bytes | None
+    timestamp: int = T0_MS
+    timestamp_type: int = 1
+    key: bytes | None = b"key"
+
+
+def balances(begin: int, count: int, user: str = USER) -> list[Event]:
+    """Events that are all counted: the user's balance is the offset of the last one."""
+    return [event("balance.updated", at, user, balance=at) for at in range(begin, begin + count)]
+
+
+def batch(begin: int, events: Iterable[Event], *, end: int | None = None) -> Batch:
+    """A batch of events that follow one another from offset ``begin`` on."""
+    records = [FakeRecord(offset, encoded(one)) for offset, one in enumerate(events, begin)]
+    return Batch(begin, end or begin + len(records), begin if records else None, iter(records))
+
+
+class FakeEvents:
+    """The topic of events: says what it is told to say, and notes what is asked of it."""
+
+    def __init__(self) -> None:
+        self.rebalancing = False
+        self.earliest = 0
+        self.end = 0
+        self.age_s: float | None = 0.0
+        self.followed: list[tuple[int, int]] = []
+        self.republished: list[Uncounted] = []
+        self.fail: Exception | None = None
+
+    async def offsets(self, partition: int) -> tuple[int, int]:
+        """``earliest`` and ``end``, or the error ``fail``."""
+        await asyncio.sleep(0)
+        if self.fail is not None:
+            raise self.fail
+        return self.earliest, self.end
+
+    async def follow(self, partition: int, offset: int) -> None:
+        """Notes (partition, offset)."""
+        self.followed.append((partition, offset))
+
+    def end_of(self, partition: int) -> tuple[int | None, float | None]:
+        """``end`` and ``age_s``."""
+        return self.end, self.age_s
+
+    async def republish(self, misrouted: list[Uncounted]) -> None:
+        """Notes the events."""
+        self.republished += misrouted
+
+
+class FakeBatch:
+    """A batch of a producer that is never full."""
+
+    def __init__(self) -> None:
+        self.messages: list[dict[str, Any]] = []
+
+    def append(self, **message: Any) -> object:
+        """Notes the message; not None: there was room for it."""
+        self.messages.append(message)
+        return self
+
+    def record_count(self) -> int:
+        """How many messages there are."""
+        return len(self.messages)
+
+
+class FakeWriter:
+    """A writer whose transactions always commit, or fail with the error ``fail``; ``before`` runs in each."""
+
+    def __init__(self) -> None:
+        self.written: list[Outbox] = []
+        self.fail: BaseException | None = None
+        self.before: Callable[[], object] = lambda: None
+
+    def outbox(self) -> Outbox:
+        """An empty outbox of fake batches."""
+        return Outbox(FakeBatch)
+
+    async def write(self, outbox: Outbox) -> None:
+        """Notes the outbox."""
+        self.before()
+        await asyncio.sleep(0)
+        if self.fail is not None:
+            raise self.fail
+        self.written.append(outbox)
+
+
+class FakeChangelog:
+    """A changelog that restores an empty state at offset ``position``, with a new writer each time."""
+
+    def __init__(self, position: int = 0) -> None:
+        self.position = position
+        self.writers: list[FakeWriter] = []
+        self.failures: list[Exception] = []
+        self.closed = 0
+
+    @property
+    def writer(self) -> FakeWriter | None:
+        """The last restore's."""
+        return self.writers[-1] if self.writers else None
+
+    async def restore(self) -> tuple[PartitionState, int]:
+        """An empty state; an error first, for each of ``failures``."""
+        await asyncio.sleep(0)
+        if self.failures:
+            raise self.failures.pop(0)
+        self.writers.append(FakeWriter())
+        state = PartitionState(PARTITION, PARTITIONS, Policy())
+        state.position = self.position
+        return state, 0
+
+    async def close(self) -> None:
+        """Counts."""
+        self.closed += 1
+
+
+@dataclass(slots=True)
+class Bench:
+    """An owned partition among fakes. ``failed``: the errors for which it would have ended the worker."""
+
+    partition: OwnedPartition
+    events: FakeEvents
+    changelog: FakeChangelog
+    metrics: Metrics
+    failed: list[BaseException] = field(default_factory=list)
+
+    @property
+    def state(self) -> PartitionState:
+        """The partition's state, which must be there."""
+        state = self.partition.status.state
+        assert state is not None
+        return state
+
+    @property
+    def writer(self) -> FakeWriter:
+        """The writer of the last restore."""
+        writer = self.changelog.writer
+        assert writer is not None
+        return writer
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Let the tasks run until the condition holds."""
+        async with asyncio.timeout(WAIT_S):
+            while not condition():  # noqa: ASYNC110 - the condition is of fakes, which have no events
+                await asyncio.sleep(0.001)
+
+
+def made(*, position: int = 0, interval_ms: int = NEVER_MS, bytes_max: int = 1_000_000, slice_ms: int = 10) -> Bench:
+    """A partition that has not been started."""
+    settings = PartitionSettings(
+        PARTITIONS,
+        Policy(),
+        ChangelogSettings("nowhere:1", "test", "changelog", "dlq"),
+        FlushSettings(interval_ms, bytes_max),
+        FeedSettings("events", stale_after_ms=10_000, heartbeat_s=0.0),
+    )
+    events, changelog, metrics = FakeEvents(), FakeChangelog(position), Metrics.create(CollectorRegistry())
+    failed: list[BaseException] = []
+
+    async def fail(error: BaseException) -> None:
+        failed.append(error)
+
+    context = WorkerContext(settings, metrics, events, fail, TimeSlices(slice_ms))
+    events.end = position
+    return Bench(OwnedPartition(PARTITION, context, changelog), events, changelog, metrics, failed)
+
+
+@asynccontextmanager
+async def live(**options: int) -> AsyncIterator[Bench]:
+    """A partition that has been restored; it is released at the end."""
+    bench = made(**options)
+    bench.partition.start()
+    await bench.until(lambda: bench.partition.status.live and bench.events.followed)
+    try:
+        yield bench
+    finally:
+        await bench.partition.release()

@@ -1,0 +1,117 @@
+"""The feed of a partition: from where it reads when the topic is not as it was, and how far behind it says it is."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from aiokafka.errors import IllegalStateError, KafkaError
+
+from streams.basics.times import now_ms
+from streams.engine.feed import FAR_BEHIND_EVENTS
+from tests.support.engine_fakes import PARTITION, Bench, live, made
+
+
+def followed(position: int, *, earliest: int, end: int) -> Bench:
+    """A partition restored at that position, of a topic that holds the events from ``earliest`` to ``end``."""
+
+    async def run() -> Bench:
+        async with live(position=position) as bench:
+            bench.events.earliest, bench.events.end = earliest, end
+            bench.events.followed.clear()
+            await bench.partition.feed.follow()
+            assert bench.partition.status.following
+            return bench
+
+    return asyncio.run(run())
+
+
+#     earliest        end       position -> read from
+#        |-------------|
+#        3             9
+@pytest.mark.parametrize(
+    ("position", "earliest", "end", "begin"),
+    [
+        (5, 3, 9, 5),
+        (9, 3, 9, 9),
+        (2, 3, 9, 3),  # Kafka has deleted the event at 2
+        (0, 3, 9, 3),  # so for a state that has counted nothing
+        (12, 3, 9, 9),  # the topic was cut off: it goes on at its end
+        (12, 0, 9, 0),  # it was made anew: all of it is new
+        (12, 0, 0, 0),
+    ],
+)
+def test_where_it_reads(position: int, earliest: int, end: int, begin: int) -> None:
+    """From the position on, if the topic has it; else from the nearest offset at which uncounted events can be."""
+    assert followed(position, earliest=earliest, end=end).events.followed == [(PARTITION, begin)]
+
+
+@pytest.mark.parametrize("error", [KafkaError("away"), IllegalStateError("not assigned"), TimeoutError()])
+def test_it_is_not_following_while_the_broker_is_away(error: Exception) -> None:
+    """The error goes no further: the next flush tries again."""
+
+    async def run() -> None:
+        async with live() as bench:
+            bench.events.followed.clear()
+            bench.events.fail = error
+            await bench.partition.feed.follow()
+            assert not bench.partition.status.following
+            assert not bench.events.followed
+
+    asyncio.run(run())
+
+
+def test_it_follows_nothing_during_a_rebalance_nor_before_the_restore() -> None:
+    """The end of the rebalance, or of the restore, follows the partition."""
+
+    async def run() -> None:
+        async with live() as bench:
+            bench.events.followed.clear()
+            bench.events.rebalancing = True
+            await bench.partition.feed.follow()
+            assert not bench.events.followed
+        bench = made()
+        await bench.partition.feed.follow()
+        assert not bench.events.followed
+
+    asyncio.run(run())
+
+
+def test_a_state_that_was_replaced_meanwhile_is_not_followed() -> None:
+    """While the offsets are asked for the partition may be released: its next owner reads it."""
+
+    async def run() -> None:
+        async with live() as bench:
+            bench.events.followed.clear()
+            following = asyncio.create_task(bench.partition.feed.follow())
+            await asyncio.sleep(0)
+            bench.partition.status.forget()
+            await following
+            assert not bench.events.followed
+
+    asyncio.run(run())
+
+
+def test_lag_is_the_age_of_the_last_event_read_until_the_end_is_reached() -> None:
+    """At the end it is 0, however old the last event is; while the broker is silent, at least as long as that."""
+
+    async def run() -> None:
+        async with live(position=5) as bench:
+            feed, status, events = bench.partition.feed, bench.partition.status, bench.events
+            status.last_record_ms = now_ms() - 60_000
+            assert (feed.lag_ms(), feed.at_end(), feed.is_far_behind()) == (0, True, False)
+            events.end = 6
+            assert 60_000 <= feed.lag_ms() < 70_000
+            assert (feed.at_end(), feed.is_far_behind()) == (False, True)
+            status.last_record_ms = now_ms()
+            assert (feed.lag_ms() < 1_000, feed.is_far_behind()) == (True, False)
+            events.end = 6 + FAR_BEHIND_EVENTS
+            assert feed.is_far_behind()
+            events.end, events.age_s = 5, 9.0
+            assert (feed.lag_ms(), feed.at_end(), feed.is_fresh()) == (0, True, True)
+            events.age_s = 11.0
+            assert (feed.lag_ms(), feed.at_end(), feed.is_fresh()) == (11_000, False, False)
+            events.age_s = None
+            assert (feed.at_end(), feed.is_fresh()) == (False, False)
+
+    asyncio.run(run())

@@ -1,0 +1,139 @@
+"""The table: which offsets are committed, the flush before a revoke, and partitions that come and go."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from faust.types import TP
+
+from streams.app import build
+from streams.engine import table as module
+from streams.engine.table import StateTable
+from streams.settings.table import Settings
+from tests.support.engine_fakes import PARTITION, Bench, balances, batch, live, made
+
+TP_OF_EVENTS = TP(Settings().topic, PARTITION)
+
+
+def table_with(bench: Bench) -> StateTable:
+    """A worker's table that owns the partition; nothing of the worker is started."""
+    table = build(Settings(advertise="127.0.0.1:1"), 4).table
+    table.owned[PARTITION] = bench.partition
+    return table
+
+
+def test_flushed_offsets_are_committed_once() -> None:
+    """Offsets differ from those committed last, or are left out; a partition without events has none to commit."""
+
+    async def run() -> None:
+        bench = made()
+        table, status = table_with(bench), bench.partition.status
+        assert table.to_commit() == {}
+        status.flushed_offset = 5
+        assert table.to_commit() == {TP_OF_EVENTS: 5}
+        table.committed({TP_OF_EVENTS: 5, TP(Settings().topic, 3): 9})
+        assert table.to_commit() == {}
+        status.flushed_offset = 0  # the topic was made anew
+        assert table.to_commit() == {TP_OF_EVENTS: 0}
+
+    asyncio.run(run())
+
+
+def test_a_lost_batch_lets_its_partition_be_read_again() -> None:
+    """A batch of a partition that is not owned any more is nobody's loss here."""
+
+    async def run() -> None:
+        bench = made()
+        table = table_with(bench)
+        table.lost(TP(Settings().topic, 3))
+        assert bench.partition.status.following
+        table.lost(TP_OF_EVENTS)
+        assert not bench.partition.status.following
+
+    asyncio.run(run())
+
+
+def test_batches_go_to_their_partitions() -> None:
+    """One of a partition that was released meanwhile is ignored."""
+
+    async def run() -> None:
+        async with live() as bench:
+            table = table_with(bench)
+            await table.apply_batch(3, batch(0, balances(0, 2)))
+            assert bench.state.position == 0
+            await table.apply_batch(PARTITION, batch(0, balances(0, 2)))
+            assert bench.state.position == 2
+
+    asyncio.run(run())
+
+
+def test_before_a_revoke_everything_is_flushed() -> None:
+    """What was counted is in the changelog, and its offset can be committed, while the partition is still owned."""
+
+    async def run() -> None:
+        async with live() as bench:
+            table = table_with(bench)
+            await table.apply_batch(PARTITION, batch(0, balances(0, 2)))
+            await table.flush_before_revoke()
+            assert len(bench.writer.written) == 1
+            assert table.to_commit() == {TP_OF_EVENTS: 2}
+
+    asyncio.run(run())
+
+
+def test_a_flush_before_a_revoke_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole group waits meanwhile; the flush itself goes on, and what it does not save is read again."""
+    monkeypatch.setattr(module, "REVOKE_FLUSH_S", 0.01)
+
+    async def run() -> None:
+        async with live() as bench:
+            table = table_with(bench)
+            await table.apply_batch(PARTITION, batch(0, balances(0, 2)))
+            async with bench.partition.status.state_lock:
+                await table.flush_before_revoke()
+                assert bench.partition.status.flushed_offset == 0
+            await bench.until(lambda: bench.partition.status.flushed_offset == 2)
+
+    asyncio.run(run())
+
+
+def test_ownership_is_proved_by_writing() -> None:
+    """Even without changes: a writer that was fenced meanwhile fails then, and not at the next event."""
+
+    async def run() -> None:
+        async with live() as bench:
+            await table_with(bench).prove_ownership()
+            assert len(bench.writer.written) == 1
+
+    asyncio.run(run())
+
+
+def test_partitions_that_are_not_assigned_any_more_are_released() -> None:
+    """The others stay as they are: nothing of them is restored again."""
+
+    async def run() -> None:
+        async with live() as staying, live() as going:
+            table = table_with(staying)
+            table.owned[PARTITION + 1] = going.partition
+            state = staying.state
+            await table.on_rebalance({TP_OF_EVENTS, TP("another", 2)}, set(), set())
+            assert list(table.owned) == [PARTITION]
+            assert (going.partition.status.state, going.changelog.closed) == (None, 1)
+            assert (staying.state, staying.changelog.closed) == (state, 0)
+
+    asyncio.run(run())
+
+
+def test_at_the_end_all_are_flushed_and_released() -> None:
+    """An orderly end loses nothing: the changes are written before the state is forgotten."""
+
+    async def run() -> None:
+        async with live() as bench:
+            table = table_with(bench)
+            await table.apply_batch(PARTITION, batch(0, balances(0, 2)))
+            writer = bench.writer
+            await table.on_stop()
+            assert (len(writer.written), bench.partition.status.state) == (1, None)
+
+    asyncio.run(run())
