@@ -1,4 +1,4 @@
-"""The one place that puts a worker together."""
+"""The composition root: ``build`` makes all parts of a worker from its settings. Nothing is global."""
 
 from __future__ import annotations
 
@@ -35,22 +35,27 @@ from streams.web.replies import ReplyCache
 from streams.web.responder import Responder
 
 QUEUED_BATCHES_MAX: Final = 4
-"""Faust's default is 4,096 messages, which here are batches of up to ``fetch_bytes``."""
+"""Batches that wait for the agent. Faust's default is 4,096 messages, and a message is a batch of up to
+``fetch_bytes`` bytes here."""
 REQUEST_LIMIT_S: Final = 10.0
+"""For a request to Kafka, beyond the time that the broker may keep it open."""
 REBALANCE_S: Final = 10.0
-"""How long the others wait for a worker when partitions are shared out anew: for its last flush, and a bit."""
+"""How long the group waits in a rebalance for a worker to rejoin, at least: its last flush takes up to 5 s."""
 
 
 class FaustApp(faust.App):
-    """Faust's app, with what the transport asks of it."""
+    """Faust's app, with two attributes for the transport, which Faust makes and which knows only the app.
+
+    ``fetch_wait_ms``: how long the broker may wait for more events. ``positions``: which offsets may be committed.
+    """
 
     fetch_wait_ms: int
     positions: StateTable
 
 
 @dataclass(frozen=True, slots=True)
-class Engine:
-    """A worker's parts, put together and not started."""
+class WorkerParts:
+    """The parts of a worker that its process starts and stops. Nothing is started or connected yet."""
 
     faust: FaustApp
     table: StateTable
@@ -59,8 +64,8 @@ class Engine:
     streams: PushStreams
 
 
-def build(settings: Settings, partitions: int) -> Engine:
-    """A worker for topics of so many partitions."""
+def build(settings: Settings, partitions: int) -> WorkerParts:
+    """Put a worker together. ``partitions``: how many the topic of events has. Connects to nothing."""
     app = FaustApp(**_options(settings))
     table: StateTable = app.Table("state", partitions=partitions)  # type: ignore[assignment]
     app.fetch_wait_ms = settings.fetch_wait_ms
@@ -83,11 +88,11 @@ def build(settings: Settings, partitions: int) -> Engine:
     streams = PushStreams(responder.authorize, router.reply, metrics)
     dashboard = Dashboard(responder.authorize, responder.respond, sessions, Accounts(redis))
     api = Api(responder.respond, router, streams, dashboard, docs, health, metrics)
-    return Engine(app, table, redis, api, streams)
+    return WorkerParts(app, table, redis, api, streams)
 
 
 def _options(settings: Settings) -> dict[str, Any]:
-    """Faust's settings. Each that is not its default says why."""
+    """Faust's settings; each value that is not Faust's default has its reason beside it."""
     rebalance_s = max(REBALANCE_S, float(settings.session_timeout_s))
     return {
         "id": settings.app_id,
@@ -96,32 +101,33 @@ def _options(settings: Settings) -> dict[str, Any]:
         "TableManager": StateManager,
         "PartitionAssignor": Assignor,
         "canonical_url": f"http://{settings.advertise}",
-        # Ours serves HTTP, before the tables are there too; it says 503 then.
+        # streams.web serves HTTP. Faust's server would serve before the tables are restored, without saying so.
         "web_enabled": False,
-        # `ecounters topics` and the worker's start see to topics.
+        # `ecounters topics` and the start of a worker create the topics.
         "topic_allow_declare": False,
         "topic_disable_leader": True,
-        # The state is in memory and in its changelog; nothing of Faust's is kept on disk.
+        # The state is in memory and in its changelog. Faust stores nothing on disk.
         "store": "memory://",
         "datadir": tempfile.gettempdir(),
         "table_standby_replicas": 0,
         "stream_wait_empty": False,
         "stream_buffer_maxsize": QUEUED_BATCHES_MAX,
-        # Static membership: the broker gives a name's partitions to whoever has it, without waiting for the dead one.
+        # Static membership: a worker that is restarted under the same name gets its partitions at once. Otherwise the
+        # group would wait for the dead worker's session to time out.
         "consumer_group_instance_id": settings.instance_id or None,
         "broker_session_timeout": float(settings.session_timeout_s),
         "broker_heartbeat_interval": settings.heartbeat_s,
-        # The broker keeps a request to join open while others have not: the one limit must be above the other.
+        # The broker keeps a JoinGroup request open until all workers have joined, so the request must last longer.
         "broker_rebalance_timeout": rebalance_s,
         "broker_request_timeout": rebalance_s + REQUEST_LIMIT_S,
-        # aiokafka leaves the group after this without a poll and never comes back; in a restore nothing is polled.
+        # aiokafka leaves the group for good after this time without a poll, and nothing is polled during a restore.
         "broker_max_poll_interval": 2_147_483.0,
         "broker_commit_interval": 1.0,
         "consumer_auto_offset_reset": "earliest",
         "consumer_max_fetch_size": settings.fetch_bytes,
-        # streams.checksums does.
+        # streams.kafka.checksums checks them.
         "broker_check_crcs": False,
-        # 20 minutes otherwise: a broker that is away would hold up the end of the process.
+        # Faust's default of 20 minutes would delay the end of the process while a broker is away.
         "producer_request_timeout": REQUEST_LIMIT_S,
         "producer_acks": -1,
     }

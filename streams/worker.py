@@ -1,4 +1,4 @@
-"""One worker process, from its start to its end."""
+"""One worker process: its setup, start, signals and end. What runs in it is put together by ``streams.app``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any, Final
 from aiohttp import web
 from aiokafka.errors import KafkaError
 
-from streams.app import Engine, build
+from streams.app import WorkerParts, build
 from streams.basics.text import one_line
 from streams.kafka.internals import until_crashed
 from streams.kafka.topics import TopicsSpec, ensure_topics
@@ -26,31 +26,40 @@ from streams.web.server import Runner
 log = logging.getLogger(__name__)
 
 STOP_LIMIT_S: Final = 4.5
-"""For an orderly end; whoever sent the signal waits 5 s. What could not be saved by then is read again."""
-CRASHED: Final = 70
-"""Exit code: something happened that must not (EX_SOFTWARE)."""
-TRY_AGAIN_S: Final = 2.0
+"""For an orderly end: service managers often kill a process 5 s after the signal. Events whose effect was not flushed
+by then are read again."""
+EXIT_CRASHED: Final = 70
+"""Exit code after an unexpected error (EX_SOFTWARE of sysexits.h)."""
+BROKER_RETRY_S: Final = 2.0
+"""Pause between two tries to reach Kafka at the start."""
 LISTEN_BACKLOG: Final = 1_024
-"""Connections that wait to be taken: all listeners of a worker that has ended come at once."""
+"""TCP connections that may wait to be accepted: all listeners of a worker that has ended reconnect at once."""
 MMAP_THRESHOLD_BYTES: Final = 131_072
-"""glibc's own default, which stays only if it is set. Without it a worker grew by a quarter over 2 million events."""
-_M_MMAP_THRESHOLD: Final = -3
-SELDOM_S: Final = 30.0
+"""glibc's default for M_MMAP_THRESHOLD; setting it keeps glibc from raising it (see ``_pin_malloc_threshold``)."""
+M_MMAP_THRESHOLD: Final = -3
+"""The parameter's number for ``mallopt``, from malloc.h."""
+LOG_REPEAT_S: Final = 30.0
+"""A library's message is logged again after this time at the earliest."""
 GC_THRESHOLDS: Final = (50_000, 200, 1_000)
-"""Calls and cells are not cyclic; Python's defaults look through all of them many times a second. What is new is
-looked through at once, which takes 10 ms for so much; with less, records that are on their way come in again and
-again."""
+"""Thresholds of the three generations. Calls and cells form no cycles, but Python's defaults would traverse all of
+them many times a second. A traversal of 50,000 new objects takes 10 ms; with a lower first threshold, the records of
+a batch that is being applied would be traversed repeatedly."""
 
 
 class RateLimitedLog(logging.Filter):
-    """Lets what the libraries say through once in a while: a broker's absence is worth 600 lines a minute to them."""
+    """Passes a library's message at most once in LOG_REPEAT_S; while a broker is away they log 600 lines a minute.
+
+    Messages of this project pass always. Messages of libraries below WARNING pass only if the level is DEBUG. Two
+    messages are the same if logger and format string are equal. Faust's services log with this project's logger names
+    where they are subclassed here; their messages begin with "[", and count as a library's.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._next: dict[tuple[str, str], float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether to show the line."""
+        """Whether to log the record."""
         if record.name.startswith("streams.") and not record.msg.startswith("["):
             return True
         if record.levelno < logging.WARNING and not logging.getLogger().isEnabledFor(logging.DEBUG):
@@ -58,18 +67,22 @@ class RateLimitedLog(logging.Filter):
         key = record.name, record.msg
         if record.created < self._next.get(key, 0.0):
             return False
-        self._next[key] = record.created + SELDOM_S
+        self._next[key] = record.created + LOG_REPEAT_S
         return True
 
 
 def run_worker(settings: Settings) -> int:
-    """Run until a signal comes or something breaks; the exit code."""
+    """Run until SIGTERM or SIGINT (returns 0) or an unexpected error (returns EXIT_CRASHED).
+
+    Sets up the process: logging, garbage collector, file limit, malloc. If the end takes longer than STOP_LIMIT_S, the
+    process exits from here.
+    """
     logging.basicConfig(
         level=settings.log_level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     for handler in logging.getLogger().handlers:
         handler.addFilter(RateLimitedLog())
-    # Below that it writes out what it sends: the group's secret and the changelog.
+    # At DEBUG aiokafka logs the bytes that it sends: the group's secret and the changelog are among them.
     logging.getLogger("aiokafka").setLevel(max(logging.INFO, logging.getLogger().level))
     gc.set_threshold(*GC_THRESHOLDS)
     _raise_open_file_limit()
@@ -78,43 +91,48 @@ def run_worker(settings: Settings) -> int:
 
 
 def _raise_open_file_limit() -> None:
-    """As many open files as may be: each listener is one, and the limit that most systems begin with is 1,024."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):  # macOS takes no "unlimited"
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    """Raise the soft limit of open files to the hard limit. Each push listener is one; systems often start at 1,024."""
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # macOS refuses an unlimited soft limit
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
 
 
 def _pin_malloc_threshold() -> None:
-    """Keep glibc from keeping what batches took: it would raise that limit with each large block that is freed.
+    """Make glibc return the memory of large blocks to the system, by fixing its mmap threshold at the default.
 
-    Elsewhere (musl, macOS) there is no such call, and no need.
+    Otherwise glibc raises the threshold whenever a large block is freed, and takes blocks below it from the heap, which
+    fragments: a worker grew by a quarter over 2 million events. musl and macOS have no ``mallopt``, and no need of it.
     """
     with suppress(AttributeError, OSError):
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES)
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES)
 
 
 async def _run(settings: Settings) -> int:
+    """Wait for the topics, build the worker, serve HTTP and run it; returns the exit code."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for one in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(one, stop.set)
-    partitions = await _topics(settings, stop)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    partitions = await _wait_for_topics(settings, stop)
     if partitions is None:
         return 0
-    engine = build(settings, partitions)
-    runner = Runner(engine.api.application(), handle_signals=False, shutdown_timeout=0.2)
+    parts = build(settings, partitions)
+    runner = Runner(parts.api.application(), handle_signals=False, shutdown_timeout=0.2)
     await runner.setup()
     try:
         await web.TCPSite(runner, settings.host, settings.port, backlog=LISTEN_BACKLOG).start()
         log.info("serving on http://%s:%s", settings.host, settings.port)
-        return await _serve(engine, stop)
+        return await _serve(parts, stop)
     finally:
         await runner.cleanup()
-        await engine.redis.aclose()
+        await parts.redis.aclose()
 
 
-async def _topics(settings: Settings, stop: asyncio.Event) -> int | None:
-    """See to the topics, however long the broker is away; how many partitions there are. None: told to stop."""
+async def _wait_for_topics(settings: Settings, stop: asyncio.Event) -> int | None:
+    """Create or check the topics, trying again while Kafka is away; returns how many partitions the events have.
+
+    Returns None if ``stop`` was set meanwhile.
+    """
     while not stop.is_set():
         try:
             topics = await ensure_topics(settings.broker, TopicsSpec.of(settings))
@@ -124,16 +142,19 @@ async def _topics(settings: Settings, stop: asyncio.Event) -> int | None:
         except (KafkaError, OSError) as error:
             log.warning("Kafka at %s cannot be used yet, trying again: %s", settings.broker, one_line(error))
         try:
-            async with asyncio.timeout(TRY_AGAIN_S):
+            async with asyncio.timeout(BROKER_RETRY_S):
                 await stop.wait()
         except TimeoutError:
             pass
     return None
 
 
-async def _serve(engine: Engine, stop: asyncio.Event) -> int:
-    """Run Faust's app until it is told to stop, or crashes."""
-    app: Any = engine.faust
+async def _serve(parts: WorkerParts, stop: asyncio.Event) -> int:
+    """Run Faust's app until ``stop`` is set or the app crashes, then stop it; returns the exit code.
+
+    The app stops within STOP_LIMIT_S; otherwise the process exits here, without returning.
+    """
+    app: Any = parts.faust
     ended = [asyncio.create_task(stop.wait()), asyncio.create_task(until_crashed(app))]
     starting = asyncio.create_task(app.start())
     done, _ = await asyncio.wait([*ended, starting], return_when=asyncio.FIRST_COMPLETED)
@@ -143,15 +164,15 @@ async def _serve(engine: Engine, stop: asyncio.Event) -> int:
     crashed = not stop.is_set()
     for task in (*ended, starting):
         task.cancel()
-    engine.streams.end()
+    parts.streams.end()
     if crashed:
         log.error("ending: %r", app.crash_reason)
     try:
         async with asyncio.timeout(STOP_LIMIT_S):
             await app.stop()
     except TimeoutError:
-        # The changelog is whole at every moment; there is nothing left that must be waited for.
+        # Safe at any moment: a transaction that is not committed has no effect, and its events are read again.
         log.warning("the end took more than %s s; ending without it", STOP_LIMIT_S)
         logging.shutdown()
-        os._exit(CRASHED if crashed else 0)
-    return CRASHED if crashed else 0
+        os._exit(EXIT_CRASHED if crashed else 0)
+    return EXIT_CRASHED if crashed else 0

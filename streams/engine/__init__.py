@@ -1,1 +1,1 @@
-"""The worker's engine: Faust's agent and table, and the partitions that this worker owns."""
+"""The engine: the partitions that a worker owns, from their restore to their last flush, and Faust around them."""

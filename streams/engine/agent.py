@@ -1,4 +1,4 @@
-"""The agent: takes batches of events and gives them to their partitions' states."""
+"""Faust's agent: it receives batches of events and hands them to the table, one after the other."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ log = logging.getLogger(__name__)
 
 
 def add_agent(app: Any, topic: str, table: StateTable) -> None:
-    """Let an agent of the app consume that topic into the table."""
+    """Register an agent of ``app`` that applies all batches of ``topic`` to ``table``."""
     events = app.topic(topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
 
     @app.agent(events, name="count", concurrency=1)  # type: ignore[untyped-decorator]  # faust has no types for it
     async def count(stream: Any) -> None:
-        """Count events. One at a time: a partition's batches must be applied in order."""
-        async for event in stream.events():
+        """Apply batches one at a time, because the batches of a partition must be applied in order."""
+        async for stream_event in stream.events():
             try:
-                await table.apply_batch(event.message.partition, cast(Batch, event.value))
+                await table.apply_batch(stream_event.message.partition, cast(Batch, stream_event.value))
             except Exception as error:
-                # Faust would acknowledge the batch and go on, and what was in it would be lost without a word.
+                # Without the crash Faust would acknowledge the batch and go on: its events would be lost silently.
                 log.exception("an event could not be counted; ending before anything is lost")
                 await app.crash(error)
                 raise

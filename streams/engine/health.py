@@ -1,4 +1,4 @@
-"""Whether a worker is ready, and its gauges."""
+"""The health of a worker: whether it is ready for requests, and the gauges of its metrics."""
 
 from __future__ import annotations
 
@@ -12,32 +12,44 @@ from streams.engine.table import StateTable
 from streams.metrics.catalogue import Metrics
 
 SHARE_S: Final = 60.0
-"""What the share of refused events is of: so many seconds, or since the last look, if that was longer ago."""
+"""The share of refused events is measured over this time, or since the last sample if that is older."""
 SHARE_STEP_S: Final = 1.0
+"""Least time between two samples that are kept."""
 
 
 class RefusedShare:
-    """The share of refused events among those of the last SHARE_S, from totals that only grow; looked at now and then.
+    """The share of refused events among all events read in the last SHARE_S.
 
-    Nothing is done for an event, and no more than SHARE_S / SHARE_STEP_S looks are remembered.
+    It is computed from two counters that only grow, sampled whenever the metrics are collected:
+
+        samples kept:  |-----|-----|-----|-----| now        share = refused since the oldest / read since the oldest
+                       now - SHARE_S, or before
+
+    About SHARE_S / SHARE_STEP_S samples are kept at most; nothing is done for an event.
     """
 
     def __init__(self, now_s: float) -> None:
-        self._looks = deque([(now_s, 0.0, 0.0)])
+        self._samples = deque([(now_s, 0.0, 0.0)])
 
     def look(self, now_s: float, read: float, refused: float) -> float:
-        """The share, 0 to 1; 0 if nothing was read. ``read``: all events so far, ``refused``: those of them."""
-        looks = self._looks
-        while len(looks) > 1 and looks[1][0] <= now_s - SHARE_S:
-            looks.popleft()
-        _, read_before, refused_before = looks[0]
-        if now_s - looks[-1][0] >= SHARE_STEP_S:
-            looks.append((now_s, read, refused))
+        """Take a sample at ``now_s`` (monotonic seconds) and return the share, 0 to 1; 0 if nothing was read.
+
+        ``read``: all events read since the worker's start, ``refused``: those of them that were refused.
+        """
+        samples = self._samples
+        while len(samples) > 1 and samples[1][0] <= now_s - SHARE_S:
+            samples.popleft()
+        _, read_before, refused_before = samples[0]
+        if now_s - samples[-1][0] >= SHARE_STEP_S:
+            samples.append((now_s, read, refused))
         return (refused - refused_before) / (read - read_before) if read > read_before else 0.0
 
 
 class WorkerHealth:
-    """Looks at the table when it is asked; keeps nothing but what the share of refused events needs."""
+    """Answers /readyz and updates the gauges of /metrics, from the table's partitions as they are at that moment.
+
+    It keeps no state but the samples of ``RefusedShare``, which ``collect`` adds to.
+    """
 
     def __init__(self, app: Any, table: StateTable, ready_lag_ms: int, metrics: Metrics) -> None:
         self._app = app
@@ -47,41 +59,41 @@ class WorkerHealth:
         self._refused = RefusedShare(time.monotonic())
 
     def not_ready(self) -> str:
-        """Why requests had better go elsewhere for now; "" if they need not."""
+        """Why a load balancer should send requests to other workers for now, as one line; "" if this one is ready."""
         if not self._app.started or not self._app.rebalancing_count:
             return "this worker has not joined the others yet"
         if self._app.rebalancing:
             return "partitions are being shared out"
-        parts = list(self._table.owned.values())
-        waiting = sum(not part.status.live for part in parts)
+        partitions = list(self._table.owned.values())
+        waiting = sum(not partition.status.live for partition in partitions)
         if waiting:
-            return f"{waiting} of {len(parts)} partitions are being restored"
-        if not all(part.feed.is_fresh() for part in parts):
+            return f"{waiting} of {len(partitions)} partitions are being restored"
+        if not all(partition.feed.is_fresh() for partition in partitions):
             return "nothing has been heard of Kafka lately"
-        lag_ms = max((part.feed.lag_ms() for part in parts), default=0)
+        lag_ms = max((partition.feed.lag_ms() for partition in partitions), default=0)
         if lag_ms > self._ready_lag_ms:
             return f"the counters are {lag_ms} ms behind"
         return ""
 
     def collect(self) -> None:
-        """Bring the gauges up to date."""
-        metrics, parts = self._metrics, list(self._table.owned.values())
-        states = [part.status.state for part in parts if part.status.state is not None]
+        """Update all gauges. Walks all users of all owned partitions without a pause."""
+        metrics, partitions = self._metrics, list(self._table.owned.values())
+        states = [partition.status.state for partition in partitions if partition.status.state is not None]
         users = [user for state in states for user in state.users.values()]
         metrics.reaped.set(sum(state.tally.reaped for state in states))
         metrics.orphaned.set(sum(state.tally.orphaned for state in states))
         metrics.live_calls.set(sum(sum(user.live.values()) for user in users))
         metrics.suspected_calls.set(sum(user.suspected for user in users))
         metrics.kept_calls.set(sum(len(user.calls) for user in users))
-        live = sum(part.status.live for part in parts)
+        live = sum(partition.status.live for partition in partitions)
         metrics.partitions.labels("live").set(live)
-        metrics.partitions.labels("restoring").set(len(parts) - live)
-        metrics.lag_ms.set(max((part.feed.lag_ms() for part in parts), default=0))
+        metrics.partitions.labels("restoring").set(len(partitions) - live)
+        metrics.lag_ms.set(max((partition.feed.lag_ms() for partition in partitions), default=0))
         refused = _total(metrics.refused)
         read = _total(metrics.accepted) + refused + _total(metrics.misrouted)
         metrics.refused_ratio.set(self._refused.look(time.monotonic(), read, refused))
 
 
 def _total(counter: Counter) -> float:
-    """Over all labels."""
+    """A counter's value, added up over its labels."""
     return sum(row.value for metric in counter.collect() for row in metric.samples if row.name.endswith("_total"))

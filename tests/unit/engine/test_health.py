@@ -46,7 +46,7 @@ def test_many_looks_are_not_all_remembered() -> None:
         now = at / 100
         told = window.look(now, at, at // 2)
         assert told == pytest.approx(0.5, abs=0.5 / at + 0.01)
-    assert len(window._looks) <= SHARE_S / SHARE_STEP_S + 2
+    assert len(window._samples) <= SHARE_S / SHARE_STEP_S + 2
 
 
 def test_the_first_minute_counts_from_the_start() -> None:
