@@ -16,46 +16,52 @@ from ecounters.errors import Stop
 
 
 class Row(NamedTuple):
-    """A command of the table: where it is, as "module:attribute", and its line in the list of commands."""
+    """A row of COMMANDS. ``target``: where the command is, as "module:attribute"; ``line``: its line in the help."""
 
     target: str
     line: str
 
 
 COMMANDS: Final = {
-    "audit": Row("streams.commands.audit:audit", "Recount the log of events, and compare with what the workers say."),
-    "dlq": Row("streams.commands.dlq:dlq", "Show what was refused and why; --replay publishes it again."),
+    "audit": Row(
+        "streams.commands.audit:audit", "Recount the log of events and compare the result with the workers' counters."
+    ),
+    "dlq": Row("streams.commands.dlq:dlq", "Show the dead letters by reason and field; --replay publishes them again."),
     "explain": Row(
-        "streams.commands.audit:explain", "List the calls behind a number, and the event that counted each."
+        "streams.commands.audit:explain", "List the calls behind a counter, and the event that counted each."
     ),
     "replay": Row(
         "streams.commands.publish:replay",
         "Publish a log of events: FILE holds one JSON object a line; - is standard input.",
     ),
     "run": Row(
-        "streams.commands.run:run", "Run the whole thing on this machine: broker, store, a worker, simulated switches."
+        "streams.commands.run:run", "Run everything on this machine: broker, store, one worker and simulated switches."
     ),
-    "session": Row("streams.commands.accounts:session", "Open and close sessions, which stand for a user."),
-    "settings": Row(
-        "streams.commands.settings:settings", "List every setting: its value now, default, unit and reason."
+    "session": Row(
+        "streams.commands.accounts:session",
+        "Open and close sessions: a request can carry one in place of user and token.",
     ),
-    "simulate": Row("streams.commands.publish:simulate", "Publish made-up but realistic calls, as switches would."),
-    "topics": Row("streams.commands.topics:topics", "Make the topics that are missing, and check the others."),
-    "user": Row("streams.commands.accounts:user", "Add, list and remove the users who may ask for counters."),
+    "settings": Row("streams.commands.settings:settings", "List every setting: its value, default, unit and reason."),
+    "simulate": Row("streams.commands.publish:simulate", "Publish simulated, realistic calls, as switches would."),
+    "topics": Row("streams.commands.topics:topics", "Create the missing topics, and check the others."),
+    "user": Row("streams.commands.accounts:user", "Add, list and remove users, and give them new tokens."),
     "worker": Row("streams.commands.worker:worker", "Run one worker: read events, keep counters, answer requests."),
 }
-"""name -> command. Each line repeats the first sentence of the command's own help, which a test holds."""
+"""name -> row, sorted by name. Each line repeats the first sentence of the command's own help; a test compares them."""
 
 
 class LazyGroup(click.Group):
-    """The group of COMMANDS. It imports a command's module only to run the command or to show its own help."""
+    """A click group of the commands in COMMANDS.
+
+    It imports the module of a command when the command is run or when its own help is shown, not before.
+    """
 
     def list_commands(self, context: click.Context) -> list[str]:
-        """The names, in the order of the list."""
+        """The names of all commands, sorted."""
         return sorted(COMMANDS)
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        """Import a command; None if there is none of that name."""
+        """Import and return a command; None if COMMANDS has no such name."""
         row = COMMANDS.get(name)
         if row is None:
             return None
@@ -64,7 +70,7 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list of commands into the help, as click does, but from the table alone."""
+        """Write the list of commands into the help from COMMANDS alone, in click's own form."""
         names = self.list_commands(context)
         width = formatter.width - 6 - max(map(len, names))
         lines = [click.Command(name, help=COMMANDS[name].line).get_short_help_str(width) for name in names]
@@ -78,24 +84,28 @@ def cli() -> None:
     """Live and windowed counters of telephony calls.
 
     \b
-    Try it on one machine, with nothing installed beforehand:
+    Try it on one machine, without Kafka and Redis:
         ecounters run
 
     \b
     Or against your Kafka and Redis:
         export ECOUNTERS_BROKER=kafka-1:9092,kafka-2:9092
         export ECOUNTERS_REDIS=redis://redis:6379/0
-        ecounters topics                     make the topics
+        ecounters topics                     creates the topics
         ecounters user add acme              prints a token
-        ecounters worker                     as many as you like
-        ecounters simulate --rate 20         events to look at
+        ecounters worker                     one for each partition at most
+        ecounters simulate --rate 20         publishes simulated calls
 
     Every setting is an environment variable; `ecounters settings` lists them.
     """
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run a command; the exit code: 2 for a wrong option or setting, 1 if it could not be done, with a line on why."""
+    """Run the command line ``args`` (None: that of the process) and return the exit code.
+
+    0: done. 1: it failed, with one line on stderr; ``ecounters audit`` also returns 1 for a difference. 2: an option or
+    a setting is wrong. 130: stopped by Ctrl-C or by a no to a question.
+    """
     try:
         result = cli.main(args=args, prog_name="ecounters", standalone_mode=False)
     except click.ClickException as error:

@@ -1,4 +1,4 @@
-"""``ecounters audit`` and ``ecounters explain``: is it true, and where does it come from."""
+"""``ecounters audit`` and ``ecounters explain``: whether counters are right, and where they come from."""
 
 from __future__ import annotations
 
@@ -21,18 +21,23 @@ from streams.tools.run_to_end import run_to_end
 
 
 def _range(option: str, op: str, text: str, zone: ZoneInfo, settings: Settings) -> tuple[int, int]:
-    """The range of time that an option names, in whole windows; as in the API, and A..B besides."""
+    """The range [begin, end) in ms, widened to whole windows, that the text of a date option names.
+
+    ``op`` is an operator of the API's date filter. ``text`` is a date as in the API, or A..B if ``op`` is "eq". Raises
+    click.BadParameter.
+    """
     values = tuple(value if (ms := epoch_ms(value)) is None else ms for value in text.split(".."))
     if len(values) > 2 or (len(values) == 2 and op != "eq"):
         raise click.BadParameter(f"{text!r} is more than a date", param_hint=option)
-    asked = DateCondition("between" if len(values) == 2 else op, values, option)
+    condition = DateCondition("between" if len(values) == 2 else op, values, option)
     try:
-        return time_range([asked], zone, now_ms(), settings.keep_days_ms)
+        return time_range([condition], zone, now_ms(), settings.keep_days_ms)
     except RequestRefused as refused:
         raise click.BadParameter(refused.detail, param_hint=option) from None
 
 
 def _addresses(context: click.Context, option: click.Parameter, urls: tuple[str, ...]) -> tuple[str, ...]:
+    """click callback: refuse what is no http or https URL with a host."""
     for url in urls:
         try:
             parts = urlsplit(url)
@@ -54,29 +59,31 @@ def _addresses(context: click.Context, option: click.Parameter, urls: tuple[str,
     metavar="URL",
     multiple=True,
     callback=_addresses,
-    help="A worker's address; give all of them. http://ECOUNTERS_HOST:ECOUNTERS_PORT if not given.",
+    help="A worker's address; give one for each worker.  [default: http://ECOUNTERS_HOST:ECOUNTERS_PORT]",
 )
 @click.option(
     "--from",
     "since",
     metavar="TIME",
-    help="Read from there, and compare the windows from there on (YYYY-MM-DD in ECOUNTERS_ZONE, RFC 3339 or ms). "
-    "Live calls, balances, repeat and fresh are left out: they depend on what was before.",
+    help="Compare only windows that begin at TIME or later (YYYY-MM-DD in ECOUNTERS_ZONE, RFC 3339 or ms), and read "
+    "the log only from about there. Live calls, balances, repeat and fresh calls are left out: they depend on earlier "
+    "events.",
 )
-@click.option("--windows", is_flag=True, help="Compare every window by itself too, not only their sum.")
-@click.option("--skip-unknown", is_flag=True, help="Users who cannot be asked do not count as a difference.")
+@click.option("--windows", is_flag=True, help="Compare each window by itself too, not only their sum.")
+@click.option("--skip-unknown", is_flag=True, help="Succeed also if some users cannot be compared.")
 def audit(workers: tuple[str, ...], since: str | None, windows: bool, skip_unknown: bool) -> int:
-    """Recount the log of events, and compare with what the workers say.
+    """Recount the log of events and compare the result with the workers' counters.
 
-    The recount goes by the definitions alone and shares no code with the workers. Every user's counters and Fields
-    are compared, of all windows that are kept, at the position of the log that the worker's answer is of; where events
-    keep coming, the recount reads on to there. What differs is printed with user, window, counter, both values and the
-    calls that make up the recount's.
+    The recount follows the definitions of the counters and shares no code with the workers. It compares every counter
+    and Field of every user, over all windows that are kept. A worker's answer names the position in the log that it
+    holds for, and the recount is taken at the same position, also while events keep coming. A line for each difference
+    has user, window, counter, both values, and the calls that make up the recount's value.
 
-    Users are asked for through sessions of a few minutes, so Redis is needed; who is in the log and has no account
-    cannot be asked. Run it with the settings of the workers: those that change counting change the recount.
+    The audit needs Redis: it opens a session of each user for its requests, and closes it again. A user that is in the
+    log but has no account cannot be compared. Run it with the same settings as the workers, because some of them change
+    what is counted.
 
-    Exit code 0: all are equal; 1: not all, or it could not be told.
+    Exit code 0: all counters are equal. Exit code 1: some differ, or not all could be compared.
 
     \b
         ecounters audit
@@ -96,6 +103,7 @@ def audit(workers: tuple[str, ...], since: str | None, windows: bool, skip_unkno
 
 
 def _known_key(context: click.Context, option: click.Parameter, key: str) -> str:
+    """click callback: refuse what is no counter and no entry of a map."""
     try:
         Recount().calls_behind("", key, 0, 0)
     except ValueError as error:
@@ -104,20 +112,23 @@ def _known_key(context: click.Context, option: click.Parameter, key: str) -> str
 
 
 @click.command()
-@click.option("--user", "user_id", required=True, help="Whose number it is.")
-@click.option("--counter", required=True, callback=_known_key, help="Such as MC, or an entry of a map: CST/16.")
+@click.option("--user", "user_id", required=True, help="The user whose counter it is.")
+@click.option(
+    "--counter", required=True, callback=_known_key, help="A counter such as MC, or an entry of a map such as CST/16."
+)
 @click.option(
     "--date",
     default="today",
     show_default=True,
-    help="A day, a moment (its 15 minutes), a word as in the API, or a range A..B; in the user's zone.",
+    help="A day, a moment (for its 15 minutes), a word of the API such as today, or a range A..B; in the user's time "
+    "zone.",
 )
 def explain(user_id: str, counter: str, date: str) -> None:
-    """List the calls behind a number, and the event that counted each.
+    """List the calls behind a counter, and the event that counted each.
 
-    Read from the log alone, with the recount of `ecounters audit`. A line is: call, its start, and the event since
-    which the call counts: type, time, id, offset. `silence after` says that no event did: the call was silent for
-    ECOUNTERS_MAX_CALL_MS after that one.
+    It reads the log alone, with the recount of `ecounters audit`. A line has the call, its start, and the event that
+    counted the call: type, time, id and offset. `silence after` means that no event did: the call was silent for
+    ECOUNTERS_MAX_CALL_MS after the event that is named. The value of the counter follows on standard error.
 
     \b
         ecounters explain --user acme --counter MC
@@ -130,7 +141,7 @@ def explain(user_id: str, counter: str, date: str) -> None:
         zone = ZoneInfo("UTC")
         click.echo(f"There is no account of {user_id}, or Redis cannot be asked: times are of UTC.", err=True)
     begin, end = _range("--date", "eq", date, zone, settings)
-    found = run_to_end(settings, run_explain(settings, Question(user_id, counter, begin, end)))
-    for line in found.lines(zone):
+    explained = run_to_end(settings, run_explain(settings, Question(user_id, counter, begin, end)))
+    for line in explained.lines(zone):
         click.echo(line)
-    click.echo(found.total(zone), err=True)
+    click.echo(explained.total(zone), err=True)

@@ -1,4 +1,4 @@
-"""What commands share: settings from the environment and options."""
+"""What all commands share: the settings, taken from the environment and from options."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from streams.settings.table import PREFIX, Settings
 
 
 def settings_with(**options: object) -> Settings:
-    """The settings of the environment; options that were given stand in for the variables of their names."""
-    given = {PREFIX + name.upper(): str(value) for name, value in options.items() if value is not None}
-    return load({**os.environ, **given})
+    """The settings of the environment. An option that is not None replaces the variable of its name: port=8081 is
+    ECOUNTERS_PORT=8081. Raises SettingsError.
+    """
+    variables = {PREFIX + name.upper(): str(value) for name, value in options.items() if value is not None}
+    return load({**os.environ, **variables})

@@ -14,7 +14,7 @@ from streams.tools.run_to_end import run_to_end
 
 
 def _since(context: click.Context, option: click.Parameter, text: str | None) -> int | None:
-    """90s, 30m, 2h or 1d ago, or RFC 3339 with an offset -> ms."""
+    """click callback: 90s, 30m, 2h or 1d ago, or RFC 3339 with an offset -> ms since 1970."""
     if text is None:
         return None
     if (ago_s := duration_s(text)) is not None:
@@ -26,13 +26,17 @@ def _since(context: click.Context, option: click.Parameter, text: str | None) ->
 
 
 @click.command()
-@click.option("--since", callback=_since, help="Refused since then: 30m, 2h, 1d, or RFC 3339. All, if not given.")
-@click.option("--reason", help="Only what was refused for that reason.")
-@click.option("--partition", type=click.IntRange(0), help="Only what came from that partition.")
-@click.option("--samples", type=click.IntRange(0, 1_000), default=3, show_default=True, help="Of each kind.")
-@click.option("--out", type=click.File("wb"), help="Write the messages there too, one a line; - is standard output.")
-@click.option("--replay", "again", is_flag=True, help="Publish them to the events' topic again.")
-@click.option("--yes", is_flag=True, help="Do not ask before that.")
+@click.option("--since", callback=_since, help="Refused since then: 30m, 2h or 1d ago, or RFC 3339.  [default: all]")
+@click.option("--reason", help="Only those that were refused for this reason.")
+@click.option("--partition", type=click.IntRange(0), help="Only those whose events came from this partition.")
+@click.option(
+    "--samples", type=click.IntRange(0, 1_000), default=3, show_default=True, help="Samples of each reason and field."
+)
+@click.option(
+    "--out", type=click.File("wb"), help="Write the messages to this file too, one a line; - is standard output."
+)
+@click.option("--replay", "again", is_flag=True, help="Publish the messages to the topic of events again.")
+@click.option("--yes", is_flag=True, help="Do not ask before --replay.")
 def dlq(
     since: int | None,
     reason: str | None,
@@ -42,26 +46,28 @@ def dlq(
     again: bool,
     yes: bool,
 ) -> None:
-    """Show what was refused and why; --replay publishes it again.
+    """Show the dead letters by reason and field; --replay publishes them again.
 
-    Counts by reason and field, then the newest messages of each kind: topic/partition/offset where it stood, when it
-    was refused, and how it begins. Control characters are shown as escapes.
+    A dead letter is an event that a worker refused. Below the counts come the newest messages of each reason and
+    field: topic/partition/offset of the event, when it was refused, and its beginning. Control characters are shown as
+    escapes.
 
     \b
         ecounters dlq
         ecounters dlq --since 2h --reason clock_ahead --samples 10
         ecounters dlq --partition 3 --samples 0
 
-    --replay is for after the cause has been mended: a clock was ahead, a new type of event is known now. A message
-    goes to its user's partition, with the key that it had; where no user can be read, to the partition it came from.
-    What is still bad comes back here, once for each replay. Events are idempotent: what was counted already, or is
-    replayed twice, changes no counter. Messages stay here until Kafka deletes them.
+    Use --replay when the cause is gone: a clock was ahead, or the workers know a new type of event now. A message goes
+    to the partition of its user, with its key. If no user can be read from it, it goes to the partition that it came
+    from. A message that is refused again becomes another dead letter, once for each replay. A message that has been
+    counted already, or that is replayed twice, does not change the counters. Dead letters stay in their topic until
+    Kafka deletes them.
 
     \b
         ecounters dlq --reason clock_ahead --since 1d --replay
         ecounters dlq --replay --yes
 
-    --out is for mending messages by hand. Those that are empty or have line breaks are left out and counted.
+    Use --out to correct messages by hand. Messages that are empty or have line breaks are left out and counted.
 
     \b
         ecounters dlq --reason bad_value --out bad.jsonl

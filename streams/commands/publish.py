@@ -18,7 +18,7 @@ from streams.tools.run_to_end import run_to_end
 
 
 def _moment(context: click.Context, option: click.Parameter, text: str | None) -> int | None:
-    """Milliseconds since 1970, or RFC 3339 with an offset -> ms."""
+    """click callback: ms since 1970, or RFC 3339 with an offset -> ms."""
     if text is None:
         return None
     moment = moment_ms(text) if (at_ms := epoch_ms(text)) is None else at_ms
@@ -30,12 +30,17 @@ def _moment(context: click.Context, option: click.Parameter, text: str | None) -
 @click.command()
 @click.argument("file", type=click.File("rb"))
 @click.option(
-    "--speed", type=click.FloatRange(0), default=0.0, help="1: as it was recorded, 2: twice as fast; 0: flat out."
+    "--speed",
+    type=click.FloatRange(0),
+    default=0.0,
+    show_default=True,
+    help="1: as it was recorded; 2: twice as fast; 0: as fast as possible.",
 )
 def replay(file: BinaryIO, speed: float) -> None:
     """Publish a log of events: FILE holds one JSON object a line; - is standard input.
 
-    Publishing a log twice changes no counter. What is no event goes to the dead letters.
+    Publishing a log twice does not change the counters: a worker ignores an event that it has counted already. A line
+    that is no event becomes a dead letter, see `ecounters dlq`.
 
     \b
         ecounters replay calls.jsonl
@@ -51,15 +56,21 @@ def replay(file: BinaryIO, speed: float) -> None:
 
 @click.command()
 @click.option("--rate", type=click.FloatRange(0, min_open=True), default=5.0, show_default=True, help="Calls a second.")
-@click.option("--users", type=click.IntRange(1), default=5, show_default=True, help="Users that call.")
-@click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same calls again.")
-@click.option("--chaos", is_flag=True, help="Duplicates, disorder, lost and late events.")
-@click.option("--out", type=click.File("wb"), help="Write a log instead of publishing; needs --events.")
-@click.option("--events", type=click.IntRange(1), help="Stop after so many; without it, go on for ever.")
 @click.option(
-    "--speed", type=click.IntRange(0, 1), default=1, show_default=True, help="1: each in its time; 0: flat out."
+    "--users", type=click.IntRange(1), default=5, show_default=True, help="Number of users, u1, u2 and so on."
 )
-@click.option("--start", callback=_moment, help="When the first call is: RFC 3339 or ms since 1970; now.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Equal seeds give equal calls.")
+@click.option("--chaos", is_flag=True, help="Add duplicates, disorder, and lost, late and broken events.")
+@click.option("--out", type=click.File("wb"), help="Write a log to this file instead; needs --events.")
+@click.option("--events", type=click.IntRange(1), help="Stop after this number of events; never if not given.")
+@click.option(
+    "--speed",
+    type=click.IntRange(0, 1),
+    default=1,
+    show_default=True,
+    help="1: publish each event at its time; 0: as fast as possible.",
+)
+@click.option("--start", callback=_moment, help="Time of the first call: RFC 3339 or ms since 1970.  [default: now]")
 def simulate(
     rate: float,
     users: int,
@@ -70,9 +81,10 @@ def simulate(
     speed: int,
     start: int | None,
 ) -> None:
-    """Publish made-up but realistic calls, as switches would.
+    """Publish simulated, realistic calls, as switches would.
 
-    With --start in the past, it catches up first and then keeps to the clock.
+    With --start in the past, it publishes as fast as possible until the events reach the present, and then each event
+    at its time. Without --events, Ctrl-C ends it. Events go to the topic ECOUNTERS_TOPIC.
 
     \b
         ecounters simulate --rate 20
@@ -94,11 +106,12 @@ def simulate(
     try:
         run_to_end(settings, publishing.publish(messages, settings.broker, settings.topic, pace, progress))
     except KeyboardInterrupt:
-        click.echo("", err=True)  # how one ends it
+        click.echo("", err=True)  # the usual end: behind the ^C of the terminal, the total has a line of its own
     progress.end()
 
 
 def _write(out: BinaryIO, values: Iterator[bytes]) -> None:
+    """Write events to a file, one a line, with progress on stderr."""
     progress = Progress("wrote")
     for value in values:
         out.write(value + b"\n")

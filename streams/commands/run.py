@@ -10,14 +10,19 @@ from streams.local.run import run_all
 
 
 @click.command()
-@click.option("--no-simulate", is_flag=True, help="Without simulated switches: publish your own events.")
+@click.option("--no-simulate", is_flag=True, help="Simulate no switches: you publish events.")
 @click.option("--port", type=int, help="Port to serve HTTP on (ECOUNTERS_PORT).")
-@click.option("--data-dir", type=click.Path(file_okay=False), help="Where data is kept (ECOUNTERS_DATA_DIR).")
-@click.option("--broker-port", type=click.IntRange(1, 65_535), help="Port of the embedded broker; any free one.")
+@click.option("--data-dir", type=click.Path(file_okay=False), help="Directory of data and logs (ECOUNTERS_DATA_DIR).")
+@click.option(
+    "--broker-port", type=click.IntRange(1, 65_535), help="Port of the embedded broker; any free one if not given."
+)
 def run(no_simulate: bool, port: int | None, data_dir: str | None, broker_port: int | None) -> int:
-    """Run the whole thing on this machine: broker, store, a worker, simulated switches.
+    """Run everything on this machine: broker, store, one worker and simulated switches.
 
-    For trying it out. Needs the extra: pip install 'ecounters[embedded]'.
+    For trying it out, not for production. Needs an extra package: pip install 'ecounters[embedded]'.
+
+    It prints an address, a user and a token, and a curl command that queries the counters. Ctrl-C ends it. The data
+    stays for the next time.
 
     \b
         ecounters run

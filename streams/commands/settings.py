@@ -11,7 +11,11 @@ from streams.settings.table import SETTINGS, Settings, shown
 
 @click.command()
 def settings() -> None:
-    """List every setting: its value now, default, unit and reason."""
+    """List every setting: its value, default, unit and reason.
+
+    A setting is an environment variable. Passwords are not shown. If a setting is wrong, the list shows the defaults,
+    an error says which setting it is, and the exit code is 2.
+    """
     problem, now = None, Settings()
     try:
         now = settings_with()

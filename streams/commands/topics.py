@@ -10,12 +10,13 @@ from streams.tools.run_to_end import run_to_end
 
 
 @click.command()
-@click.option("--partitions", type=int, help="For topics that are made (ECOUNTERS_PARTITIONS).")
-@click.option("--replication", type=int, help="Copies of each, for topics that are made (ECOUNTERS_REPLICATION).")
+@click.option("--partitions", type=int, help="Partitions of a new topic (ECOUNTERS_PARTITIONS).")
+@click.option("--replication", type=int, help="Replicas of a new topic (ECOUNTERS_REPLICATION).")
 def topics(partitions: int | None, replication: int | None) -> None:
-    """Make the topics that are missing, and check the others.
+    """Create the missing topics, and check the others.
 
-    There can be as many workers at work as there are partitions, and their number cannot be changed later.
+    There are three: events, dead letters and the changelog. Each partition is owned by one worker, so the number of
+    partitions limits the number of workers. It cannot be changed later.
 
     \b
         ecounters topics --partitions 24 --replication 3

@@ -1,4 +1,4 @@
-"""``ecounters worker``. Its import loads the engine, which takes a second: no other command imports it."""
+"""``ecounters worker``. Only this command imports the engine, which takes about a second to load."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from streams.worker import run_worker
 def worker(host: str | None, port: int | None) -> int:
     """Run one worker: read events, keep counters, answer requests.
 
+    Workers with the same ECOUNTERS_APP_ID share the partitions of the topic of events. SIGTERM or Ctrl-C saves the
+    counters and ends it.
+
     \b
-    Workers share the partitions. Two on one machine:
+    Two workers on one machine:
         ecounters worker --port 8080
         ecounters worker --port 8081
     """
-    settings = settings_with(host=host, port=port)
-    return run_worker(settings)
+    return run_worker(settings_with(host=host, port=port))
