@@ -24,7 +24,7 @@ from tests.bench.memory import live_memory, steady_memory
 from tests.bench.report import say
 from tests.bench.restore import restore
 from tests.bench.stream import stream
-from tests.bench.testbed import Stage
+from tests.bench.testbed import Testbed
 from tests.bench.throughput import PAIRS, make_log, run_job, throughput
 
 PARTS: Final = ("throughput", "latency", "memory", "restore", "flood", "answers", "stream", "http")
@@ -37,9 +37,9 @@ class Bench:
     """All that was asked for, on one broker. ``failed``: whether some of it could not be measured."""
 
     def __init__(
-        self, stage: Callable[[], Stage], parts: tuple[str, ...], events: int, pairs: int, seconds: float
+        self, testbed: Callable[[], Testbed], parts: tuple[str, ...], events: int, pairs: int, seconds: float
     ) -> None:
-        self._stage = stage
+        self._testbed = testbed
         self._parts = parts
         self._events = events
         self._pairs = pairs
@@ -51,39 +51,39 @@ class Bench:
         if {"throughput", "restore"} & set(self._parts):
             self._try("throughput and restore", self._throughput_and_restore)
         if "latency" in self._parts:
-            self._try("latency", lambda stage: latency(stage, self._seconds).print())
+            self._try("latency", lambda testbed: latency(testbed, self._seconds).print())
         if "memory" in self._parts:
-            self._try("memory of a live call", lambda stage: live_memory(stage).print())
-            self._try("memory over many events", lambda stage: steady_memory(stage).print())
+            self._try("memory of a live call", lambda testbed: live_memory(testbed).print())
+            self._try("memory over many events", lambda testbed: steady_memory(testbed).print())
         if "flood" in self._parts:
-            self._try("a flood behind", lambda stage: backlog(stage, self._events).print())
-            self._try("a flood as it happens", lambda stage: live(stage, self._events).print())
+            self._try("a flood behind", lambda testbed: backlog(testbed, self._events).print())
+            self._try("a flood as it happens", lambda testbed: live(testbed, self._events).print())
         if "answers" in self._parts:
             answers().print()
         if "stream" in self._parts:
-            self._try("listeners", lambda stage: stream(stage, self._events).print())
+            self._try("listeners", lambda testbed: stream(testbed, self._events).print())
         if "http" in self._parts:
-            self._try("answers a second", lambda stage: http_speed(stage).print())
+            self._try("answers a second", lambda testbed: http_speed(testbed).print())
 
-    def _try(self, what: str, measure: Callable[[Stage], None]) -> None:
+    def _try(self, what: str, measure: Callable[[Testbed], None]) -> None:
         say(f"{what}: starting broker and store")
         try:
-            with self._stage() as stage:
-                measure(stage)
+            with self._testbed() as testbed:
+                measure(testbed)
         except (Stop, KafkaError, OSError, AssertionError, subprocess.SubprocessError) as error:
             say(f"{what} could not be measured: {error}")
             self.failed = True
 
-    def _throughput_and_restore(self, stage: Stage) -> None:
-        deployment, log = make_log(stage, self._events)
+    def _throughput_and_restore(self, testbed: Testbed) -> None:
+        deployment, log = make_log(testbed, self._events)
         if "throughput" in self._parts:
-            table, deployment = throughput(stage, deployment, log, self._pairs)
+            table, deployment = throughput(testbed, deployment, log, self._pairs)
             table.print()
         else:
             say("one job, for a changelog to restore")
-            run_job(stage, deployment, log)
+            run_job(testbed, deployment, log)
         if "restore" in self._parts:
-            restore(stage, deployment).print()
+            restore(testbed, deployment).print()
 
 
 def _machine() -> str:
@@ -149,7 +149,7 @@ def main(
         signal.signal(one, _interrupt)
     print(_machine())
     brokers: list[str | None] = ([] if only_broker else [None]) + ([broker] if broker else [])
-    benches = [Bench(partial(Stage, at, keep=keep), parts or PARTS, events, pairs, seconds) for at in brokers]
+    benches = [Bench(partial(Testbed, at, keep=keep), parts or PARTS, events, pairs, seconds) for at in brokers]
     try:
         for bench in benches:
             bench.run()

@@ -21,7 +21,7 @@ from tests.bench.events import SIMULATED
 from tests.bench.latency import Load
 from tests.bench.measure import Asker, cpu_s, machine_cpu_s, rss_bytes, until_first_restored
 from tests.bench.report import Table, percentile, say
-from tests.bench.testbed import PARTITIONS, Stage
+from tests.bench.testbed import PARTITIONS, Testbed
 from tests.support.workers import ROOT, Deployment, Worker
 
 GOOD_PARTITIONS: Final = PARTITIONS // 2
@@ -81,10 +81,10 @@ def _good(half: bool, count: int) -> Iterator[Outgoing]:
 # ---------------------------------------------------------------------------------------------- a full topic
 
 
-def backlog(stage: Stage, events: int) -> Table:
+def backlog(testbed: Testbed, events: int) -> Table:
     """How fast good events are counted: alone, beside as many good ones, beside the flood."""
     table = Table(
-        f"flood, {stage.title}: a backlog of {events:,} good events in {GOOD_PARTITIONS} of {PARTITIONS} partitions",
+        f"flood, {testbed.title}: a backlog of {events:,} good events in {GOOD_PARTITIONS} of {PARTITIONS} partitions",
         ("on the other half", "good/s", "to alone", "to good ones", "CPU µs", "others", "RSS MiB", "seconds for all"),
         notes=list(BACKLOG_NOTES),
     )
@@ -94,12 +94,12 @@ def backlog(stage: Stage, events: int) -> Table:
     }  # fmt: skip
     for label, made in kinds.items():
         others = list(made)
-        deployment = stage.deployment()
-        stage.make_topics(deployment)
+        deployment = testbed.deployment()
+        testbed.make_topics(deployment)
         say(f"publishing {events:,} good events, and on the other half {label}: {len(others):,}")
-        stage.publish(deployment, itertools.chain.from_iterable(_mixed(_good(True, events), others)))
+        testbed.publish(deployment, itertools.chain.from_iterable(_mixed(_good(True, events), others)))
         good = 2 * events if label == "good ones" else events
-        run = _counted(stage, deployment, good, events + len(others))
+        run = _counted(testbed, deployment, good, events + len(others))
         rate = rates[label] = events / run.good_s
         equal = rate / rates["good ones"] if "good ones" in rates else ""
         table.add(label, rate, rate / rates["nothing"], equal, run.cpu_us, run.others, run.rss / MIB, run.all_s)
@@ -124,10 +124,10 @@ class Run(NamedTuple):
     rss: int
 
 
-def _counted(stage: Stage, deployment: Deployment, good: int, events: int) -> Run:
+def _counted(testbed: Testbed, deployment: Deployment, good: int, events: int) -> Run:
     """``good``: how many are to be counted, of so many events."""
-    with stage.worker(deployment) as worker:
-        pids = worker.process.pid, stage.server.child.pid, os.getpid()
+    with testbed.worker(deployment) as worker:
+        pids = worker.process.pid, testbed.server.child.pid, os.getpid()
         began = until_first_restored(worker).first
         used, mine, all_used = cpu_s(worker.process.pid), sum(map(cpu_s, pids)), machine_cpu_s()
         asker, deadline = Asker(worker), time.monotonic() + LIMIT_S
@@ -142,7 +142,7 @@ def _counted(stage: Stage, deployment: Deployment, good: int, events: int) -> Ru
             if good_s and accepted + refused >= events:
                 all_s = at
             if time.monotonic() > deadline or worker.process.poll() is not None:
-                raise Stop(f"only {accepted:,.0f} counted and {refused:,.0f} refused:\n{worker.last_words()}")
+                raise Stop(f"only {accepted:,.0f} counted and {refused:,.0f} refused:\n{worker.log_tail()}")
             time.sleep(LOOK_S)
         cpu_us = (cpu_s(worker.process.pid) - used) / events * 1e6
         others = (machine_cpu_s() - all_used - sum(map(cpu_s, pids)) + mine) / all_s
@@ -197,7 +197,7 @@ class Watch:
     def look(self) -> Look:
         """One look. In a thread, so that publishing goes on."""
         began = time.monotonic()
-        why = self.worker.not_ready()
+        why = self.worker.why_not_ready()
         answered_s = time.monotonic() - began
         asker = Asker(self.worker)
         published = self.half.count
@@ -230,23 +230,23 @@ class Watch:
         ]  # fmt: skip
 
 
-def live(stage: Stage, events: int) -> Table:
+def live(testbed: Testbed, events: int) -> Table:
     """What a worker that counts calls as they happen makes of the flood."""
-    deployment = stage.deployment()
-    stage.make_topics(deployment)
+    deployment = testbed.deployment()
+    testbed.make_topics(deployment)
     table = Table(
-        f"flood, {stage.title}: {events:,} bad events beside good ones as they happen",
+        f"flood, {testbed.title}: {events:,} bad events beside good ones as they happen",
         ("", "seconds", "good published/s", "counted/s", "counted to published", "refused/s",
          "longest answer ms", "not ready", "share", "RSS MiB"),
         notes=list(LIVE_NOTES),
     )  # fmt: skip
-    with stage.worker(deployment) as worker:
+    with testbed.worker(deployment) as worker:
         worker.wait_ready()
         try:
             for row in asyncio.run(_live(deployment, worker, events)):
                 table.add(*row)
         except (OSError, http.client.HTTPException) as error:
-            raise Stop(f"the worker gave no answer ({error}):\n{worker.last_words()}") from error
+            raise Stop(f"the worker gave no answer ({error}):\n{worker.log_tail()}") from error
         worker.end()
     return table
 
@@ -289,7 +289,7 @@ async def _span(watch: Watch, label: str, over: Any) -> list[str | float]:
         if over(look, passed):
             return watch.row(label)
         if passed > LIMIT_S:
-            raise Stop(f"{label}: after {LIMIT_S:g} s only {look.refused:,.0f} refused:\n{watch.worker.last_words()}")
+            raise Stop(f"{label}: after {LIMIT_S:g} s only {look.refused:,.0f} refused:\n{watch.worker.log_tail()}")
         await asyncio.sleep(LOOK_S)
 
 

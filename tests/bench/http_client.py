@@ -19,7 +19,7 @@ ETAG: Final = b"\r\nETag: "
 CONNECTIONS: Final = 16
 
 
-class Asking(NamedTuple):
+class HttpLoad(NamedTuple):
     """The job. ``rate``: questions a second of all connections together; 0: each as soon as the last is answered."""
 
     port: int
@@ -31,14 +31,14 @@ class Asking(NamedTuple):
 class Connection(asyncio.Protocol):
     """One connection: a question, its answer, the next question."""
 
-    def __init__(self, asking: Asking, times: list[float], seen: set[bytes], first_at: float) -> None:
-        head = f"POST {PATH} HTTP/1.1\r\nHost: bench\r\nContent-Length: {len(asking.body)}\r\n\r\n"
-        self._question = (head + asking.body).encode()
+    def __init__(self, load: HttpLoad, times: list[float], seen: set[bytes], first_at: float) -> None:
+        head = f"POST {PATH} HTTP/1.1\r\nHost: bench\r\nContent-Length: {len(load.body)}\r\n\r\n"
+        self._question = (head + load.body).encode()
         self._times = times
         self._seen = seen
-        self._every = CONNECTIONS / asking.rate if asking.rate else 0.0
+        self._every = CONNECTIONS / load.rate if load.rate else 0.0
         self._due = first_at
-        self._until = first_at + asking.seconds
+        self._until = first_at + load.seconds
         self._got = b""
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -85,7 +85,7 @@ class Connection(asyncio.Protocol):
             self.done.set_exception(error or ConnectionError("the worker has closed a connection"))
 
 
-async def ask(asking: Asking) -> dict[str, object]:
+async def ask(load: HttpLoad) -> dict[str, object]:
     """All connections, until the time is over."""
     loop = asyncio.get_running_loop()
     times: list[float] = []
@@ -93,9 +93,9 @@ async def ask(asking: Asking) -> dict[str, object]:
     begun, cpu = time.monotonic() + 0.2, time.process_time()
     made = []
     for n in range(CONNECTIONS):
-        first = begun + (n / asking.rate if asking.rate else 0.0)
+        first = begun + (n / load.rate if load.rate else 0.0)
         _, one = await loop.create_connection(
-            lambda first=first: Connection(asking, times, seen, first), "127.0.0.1", asking.port  # type: ignore[misc]
+            lambda first=first: Connection(load, times, seen, first), "127.0.0.1", load.port  # type: ignore[misc]
         )  # fmt: skip
         made.append(one.done)
     await asyncio.gather(*made)
@@ -108,4 +108,4 @@ async def ask(asking: Asking) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(ask(Asking(**json.load(sys.stdin))))))
+    print(json.dumps(asyncio.run(ask(HttpLoad(**json.load(sys.stdin))))))

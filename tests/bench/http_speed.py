@@ -11,12 +11,12 @@ from typing import Any, Final
 from streams.access.accounts import Accounts
 from streams.kafka.publisher import publisher
 from tests.bench.events import simulated
-from tests.bench.http_client import CONNECTIONS, Asking
+from tests.bench.http_client import CONNECTIONS, HttpLoad
 from tests.bench.latency import RATE, Load
-from tests.bench.measure import cpu_s, told_by, until_first_restored
+from tests.bench.measure import cpu_s, run_helper, until_first_restored
 from tests.bench.paced_publisher import paced
 from tests.bench.report import Table, percentile, say
-from tests.bench.testbed import PARTITIONS, Stage
+from tests.bench.testbed import PARTITIONS, Testbed
 from tests.bench.throughput import make_log, run_job
 from tests.support.workers import Deployment, Worker
 
@@ -32,14 +32,14 @@ SPARE_S: Final = 4.0
 ACCEPTED: Final = "ecounters_events_accepted_total"
 
 
-def http_speed(stage: Stage) -> Table:
+def http_speed(testbed: Testbed) -> Table:
     """The table: answers a second, their times, and what they cost the worker."""
-    deployment = stage.deployment()
-    stage.make_topics(deployment)
-    token = asyncio.run(_token(stage.server.redis_url))
+    deployment = testbed.deployment()
+    testbed.make_topics(deployment)
+    token = asyncio.run(_token(testbed.server.redis_url))
     body = json.dumps({"userId": USER, "token": token})
     table = Table(
-        f"answers, {stage.title}: one worker, {CONNECTIONS} connections",
+        f"answers, {testbed.title}: one worker, {CONNECTIONS} connections",
         ("", "answers/s", "p50 ms", "p99 ms", "CPU us each", "different"),
         notes=[
             f"flat out: {CONNECTIONS} kept connections, each asks again when it has its answer; at a pace: "
@@ -50,14 +50,14 @@ def http_speed(stage: Stage) -> Table:
             "CPU: of the worker, for all that it did, by the answers; different: answers, by their ETags",
         ],
     )
-    with stage.worker(deployment) as worker:
+    with testbed.worker(deployment) as worker:
         worker.wait_ready()
         asyncio.run(_all(deployment, worker, body, table))
         worker.end()
-    deployment, log = make_log(stage, BACKLOG)
-    full = run_job(stage, stage.fresh(deployment), log).rate
-    asyncio.run(_at_half_speed(stage, full / 2, body, table))
-    with stage.worker(deployment) as worker:
+    deployment, log = make_log(testbed, BACKLOG)
+    full = run_job(testbed, testbed.with_new_group(deployment), log).rate
+    asyncio.run(_at_half_speed(testbed, full / 2, body, table))
+    with testbed.worker(deployment) as worker:
         until_first_restored(worker)
         say(f"answers: beside a backlog, for {BEHIND_S:g} s")
         asyncio.run(_beside(worker, BEHIND_S, body, table))
@@ -66,11 +66,11 @@ def http_speed(stage: Stage) -> Table:
     return table
 
 
-async def _at_half_speed(stage: Stage, rate: float, body: str, table: Table) -> None:
+async def _at_half_speed(testbed: Testbed, rate: float, body: str, table: Table) -> None:
     """Answers while the worker reads so many events a second."""
-    deployment = stage.deployment()
-    await asyncio.to_thread(stage.make_topics, deployment)
-    with stage.worker(deployment) as worker:
+    deployment = testbed.deployment()
+    await asyncio.to_thread(testbed.make_topics, deployment)
+    with testbed.worker(deployment) as worker:
         await asyncio.to_thread(worker.wait_ready)
         say(f"answers: beside {rate:,.0f} events/s, for {SECONDS:g} s")
         messages = simulated(round(rate * (SECONDS + SPARE_S)))
@@ -81,7 +81,7 @@ async def _at_half_speed(stage: Stage, rate: float, body: str, table: Table) -> 
 
 async def _beside(worker: Worker, seconds: float, body: str, table: Table) -> None:
     before = worker.metric(ACCEPTED), cpu_s(worker.process.pid)
-    told = await told_by("tests.bench.http_client", Asking(worker.port, body, seconds, PACED))
+    told = await run_helper("tests.bench.http_client", HttpLoad(worker.port, body, seconds, PACED))
     events, used_s = worker.metric(ACCEPTED) - before[0], cpu_s(worker.process.pid) - before[1]
     _add(table, f"at a pace, {events / told['seconds']:,.0f} events/s", told, used_s)
 
@@ -105,7 +105,7 @@ async def _all(deployment: Deployment, worker: Worker, body: str, table: Table) 
         say(f"answers: {name}, for {SECONDS:g} s")
         async with _feed(deployment) if fed else nullcontext():
             before = cpu_s(worker.process.pid)
-            told = await told_by("tests.bench.http_client", Asking(worker.port, body, SECONDS, rate))
+            told = await run_helper("tests.bench.http_client", HttpLoad(worker.port, body, SECONDS, rate))
             used_s = cpu_s(worker.process.pid) - before
         _add(table, name, told, used_s)
 

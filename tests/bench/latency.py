@@ -10,10 +10,10 @@ from ecounters.errors import Stop
 from streams.access.accounts import Accounts
 from streams.kafka.publisher import Publisher, publisher
 from tests.bench.events import Rounds, Switch
-from tests.bench.measure import told_by
-from tests.bench.probe import USER, Probing
+from tests.bench.measure import run_helper
+from tests.bench.probe import USER, ProbeJob
 from tests.bench.report import Table, percentile, say
-from tests.bench.testbed import PARTITIONS, Stage
+from tests.bench.testbed import PARTITIONS, Testbed
 from tests.support.workers import Worker
 
 RATE: Final = 5_000
@@ -46,23 +46,23 @@ class Load:
             await asyncio.sleep(max(0.0, due - time.monotonic()))
 
 
-def latency(stage: Stage, seconds: float) -> Table:
+def latency(testbed: Testbed, seconds: float) -> Table:
     """The table: percentiles of the probes."""
-    deployment = stage.deployment()
-    stage.make_topics(deployment)
-    token = asyncio.run(_token(stage.server.redis_url))
-    with stage.worker(deployment) as worker:
+    deployment = testbed.deployment()
+    testbed.make_topics(deployment)
+    token = asyncio.run(_token(testbed.server.redis_url))
+    with testbed.worker(deployment) as worker:
         worker.wait_ready()
         say(f"{RATE:,} events/s for {WARM_S + seconds:g} s, and a probe each {PROBE_EVERY_S * 1000:g} ms")
-        probing = Probing(
-            stage.broker, deployment.name, PARTITIONS, worker.port, token, int(seconds / PROBE_EVERY_S), PROBE_EVERY_S
+        job = ProbeJob(
+            testbed.broker, deployment.name, PARTITIONS, worker.port, token, int(seconds / PROBE_EVERY_S), PROBE_EVERY_S
         )
-        told, rate = asyncio.run(_measure(probing))
+        told, rate = asyncio.run(_measure(job))
         if told["missing"]:
-            raise Stop(f"{told['missing']} probes were never seen; the end of the log:\n{worker.last_words()}")
+            raise Stop(f"{told['missing']} probes were never seen; the end of the log:\n{worker.log_tail()}")
         _check_lag(worker)
         worker.end()
-    return _table(stage, told, rate)
+    return _table(testbed, told, rate)
 
 
 async def _token(redis_url: str) -> str:
@@ -74,20 +74,20 @@ async def _token(redis_url: str) -> str:
 
 
 def _check_lag(worker: Worker) -> None:
-    why = worker.not_ready()
+    why = worker.why_not_ready()
     if why:
         say(f"the worker was not ready at the end: {why}")
 
 
-async def _measure(probing: Probing) -> tuple[dict[str, Any], float]:
+async def _measure(job: ProbeJob) -> tuple[dict[str, Any], float]:
     """What the probe process says, and the rate that was in fact published meanwhile."""
-    async with publisher(probing.broker, probing.topic) as publishing:
+    async with publisher(job.broker, job.topic) as publishing:
         load = Load(publishing)
         going = asyncio.create_task(load.go())
         try:
             await asyncio.sleep(WARM_S)
             before, began = load.events, time.monotonic()
-            probe = asyncio.create_task(told_by("tests.bench.probe", probing))
+            probe = asyncio.create_task(run_helper("tests.bench.probe", job))
             await asyncio.wait([probe, going], return_when=asyncio.FIRST_COMPLETED)
             if not probe.done():
                 probe.cancel()
@@ -98,9 +98,9 @@ async def _measure(probing: Probing) -> tuple[dict[str, Any], float]:
             await asyncio.gather(going, return_exceptions=True)
 
 
-def _table(stage: Stage, told: dict[str, Any], rate: float) -> Table:
+def _table(testbed: Testbed, told: dict[str, Any], rate: float) -> Table:
     table = Table(
-        f"latency, {stage.title}: one worker at {rate:,.0f} events/s, {len(told['visible'])} probes",
+        f"latency, {testbed.title}: one worker at {rate:,.0f} events/s, {len(told['visible'])} probes",
         ("ms", "p50", "p95", "p99", "max"),
         notes=[
             "publish to visible: a process of its own publishes a call.started of a probe user every "

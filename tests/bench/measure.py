@@ -113,9 +113,9 @@ def _time(stamp: str) -> float:
 
 def _check(worker: Worker, deadline: float, what: str) -> None:
     if worker.process.poll() is not None:
-        raise Stop(f"the worker ended with exit code {worker.process.returncode}:\n{worker.last_words()}")
+        raise Stop(f"the worker ended with exit code {worker.process.returncode}:\n{worker.log_tail()}")
     if time.monotonic() > deadline:
-        raise Stop(f"{what} in time; the end of the worker's log:\n{worker.last_words()}")
+        raise Stop(f"{what} in time; the end of the worker's log:\n{worker.log_tail()}")
 
 
 # ---------------------------------------------------------------------------------------------- its metrics
@@ -166,7 +166,7 @@ def until_accepted(worker: Worker, events: int) -> float:
             left_s = (events - accepted) * (time.monotonic() - began) / accepted if accepted else SAMPLE_MOST_S
             time.sleep(min(SAMPLE_MOST_S, max(SAMPLE_LEAST_S, left_s / 3)))
     except (OSError, http.client.HTTPException) as error:
-        raise Stop(f"the worker gave no answer ({error}); the end of its log:\n{worker.last_words()}") from error
+        raise Stop(f"the worker gave no answer ({error}); the end of its log:\n{worker.log_tail()}") from error
     finally:
         asker.close()
 
@@ -208,7 +208,7 @@ async def until_committed(broker: str, group: str, topic: str, ends: Mapping[int
 # ---------------------------------------------------------------------------------------------- processes
 
 
-async def told_by(module: str, job: NamedTuple) -> dict[str, Any]:
+async def run_helper(module: str, job: NamedTuple) -> dict[str, Any]:
     """What a process of the bench's own prints as JSON when it has done its job, which comes on stdin as JSON too."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", module,

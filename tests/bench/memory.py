@@ -12,7 +12,7 @@ from streams.kafka.publisher import Outgoing
 from tests.bench.events import LIVE_EVENTS, Rounds, Switch, live_calls
 from tests.bench.measure import Asker, rss_bytes, until_accepted, until_committed
 from tests.bench.report import Cell, Table, say, slope
-from tests.bench.testbed import Stage, app_id
+from tests.bench.testbed import Testbed, app_id
 from tests.support.workers import Deployment, Worker
 
 MIB: Final = 1_048_576
@@ -43,17 +43,17 @@ ROUND_NUMBERS: Final = 5_000
 DAY_MS: Final = 86_400_000
 
 
-def live_memory(stage: Stage) -> Table:
+def live_memory(testbed: Testbed) -> Table:
     """Growth of the RSS for each live call."""
-    deployment = stage.deployment()
-    stage.make_topics(deployment)
+    deployment = testbed.deployment()
+    testbed.make_topics(deployment)
     table = Table(
-        f"memory of a live call, {stage.title}",
+        f"memory of a live call, {testbed.title}",
         ("", "RSS before MiB", "RSS after MiB", "live calls", "bytes a call", "target"),
         notes=list(LIVE_NOTES),
     )
     events = LIVE_CALLS * LIVE_EVENTS
-    with stage.worker(deployment) as worker:
+    with testbed.worker(deployment) as worker:
         before = _settled(worker)
         # The last one starts a little before now: nothing is ahead of the clock, nothing late or silent.
         start_ms = int(time.time() * 1000) - LIVE_STEPS * LIVE_CALLS * LIVE_GAP_MS - 60_000
@@ -61,7 +61,7 @@ def live_memory(stage: Stage) -> Table:
         messages = live_calls(switch, LIVE_STEPS * LIVE_CALLS, start_ms, LIVE_GAP_MS)
         for step in range(1, LIVE_STEPS + 1):
             say(f"{LIVE_CALLS:,} live calls, {events:,} events")
-            _feed(stage, deployment, worker, itertools.islice(messages, events), step * events)
+            _feed(testbed, deployment, worker, itertools.islice(messages, events), step * events)
             after = rss_bytes(worker.process.pid)
             label = f"{'first' if step == 1 else 'next'} {LIVE_CALLS:,}"
             live = int(_asked(worker, "ecounters_live_calls"))
@@ -71,22 +71,22 @@ def live_memory(stage: Stage) -> Table:
     return table
 
 
-def steady_memory(stage: Stage) -> Table:
+def steady_memory(testbed: Testbed) -> Table:
     """The RSS over many events while the number of live calls stays the same."""
-    deployment = stage.deployment()
-    stage.make_topics(deployment)
+    deployment = testbed.deployment()
+    testbed.make_topics(deployment)
     total = WARM_EVENTS + MORE_EVENTS
     table = Table(
-        f"memory over {total:,} events with a steady number of live calls, {stage.title}",
+        f"memory over {total:,} events with a steady number of live calls, {testbed.title}",
         ("events", "RSS MiB", "to warm %", "to warm MiB", "live calls", "calls kept"),
         notes=_steady_notes(),
     )
-    with stage.worker(deployment) as worker:
+    with testbed.worker(deployment) as worker:
         _row(table, "0 (start)", _settled(worker), 0, worker)
         messages = _rounds(int(time.time() * 1000) - DAY_MS)
         points: list[tuple[int, int]] = []
         for done in range(STEP_EVENTS, total + 1, STEP_EVENTS):
-            _feed(stage, deployment, worker, itertools.islice(messages, STEP_EVENTS), done)
+            _feed(testbed, deployment, worker, itertools.islice(messages, STEP_EVENTS), done)
             rss = rss_bytes(worker.process.pid)
             if done >= WARM_EVENTS:
                 points.append((done, rss))
@@ -125,11 +125,13 @@ def _settled(worker: Worker) -> int:
     return rss_bytes(worker.process.pid)
 
 
-def _feed(stage: Stage, deployment: Deployment, worker: Worker, messages: Iterator[Outgoing], accepted: int) -> None:
+def _feed(
+    testbed: Testbed, deployment: Deployment, worker: Worker, messages: Iterator[Outgoing], accepted: int
+) -> None:
     """Publish, and wait until so many have been counted since the start and all is saved."""
-    log = stage.publish(deployment, messages)
+    log = testbed.publish(deployment, messages)
     until_accepted(worker, accepted)
-    asyncio.run(until_committed(stage.broker, app_id(deployment), log.topic, log.ends))
+    asyncio.run(until_committed(testbed.broker, app_id(deployment), log.topic, log.ends))
 
 
 def _asked(worker: Worker, name: str) -> float:

@@ -28,7 +28,7 @@ AFTER_S: Final = 10.0
 _TC: Final = re.compile(rb'"TC":(\d+)')
 
 
-class Probing(NamedTuple):
+class ProbeJob(NamedTuple):
     """The job. ``token``: of USER; ``probes``: how many, one each ``every_s``."""
 
     broker: str
@@ -43,14 +43,14 @@ class Probing(NamedTuple):
 class Watch(threading.Thread):
     """Asks for the probe user's counters, again and again. ``seen``: when the call with that number was first there."""
 
-    def __init__(self, probing: Probing) -> None:
+    def __init__(self, job: ProbeJob) -> None:
         super().__init__(daemon=True)
-        self._count = probing.probes
-        self._port = probing.port
+        self._count = job.probes
+        self._port = job.port
         # A range of a day that ends in the future: midnight may come while this runs.
         since = int((time.time() - 43_200) * 1000)
         wanted = {"field": "date", "op": "gte", "value": since}
-        self._body = json.dumps({"userId": USER, "token": probing.token, "filter": [wanted]}).encode()
+        self._body = json.dumps({"userId": USER, "token": job.token, "filter": [wanted]}).encode()
         self.seen: list[float] = []
         self.gaps: list[float] = []
         self.asked = 0
@@ -82,26 +82,26 @@ class Watch(threading.Thread):
             time.sleep(max(0.0, due - at))
 
 
-async def publish_probes(probing: Probing) -> tuple[list[float], list[float]]:
+async def publish_probes(job: ProbeJob) -> tuple[list[float], list[float]]:
     """Publish all probes, each in its time. (When each was sent, how long each took to be acknowledged.)"""
     sent: list[float] = []
     acknowledged: list[float] = []
     waiting = []
-    partition = partition_of(USER, probing.partitions)
-    producer = AIOKafkaProducer(bootstrap_servers=probing.broker, acks="all")
+    partition = partition_of(USER, job.partitions)
+    producer = AIOKafkaProducer(bootstrap_servers=job.broker, acks="all")
     await producer.start()
     try:
         due = time.perf_counter() + BEFORE_S
-        for at in range(probing.probes):
+        for at in range(job.probes):
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
-            due += probing.every_s
+            due += job.every_s
             value = json.dumps(
                 {"id": f"p{at}", "type": "call.started", "ts": int(time.time() * 1000), "userId": USER,
                  "callId": f"probe-{at}", "callType": "IBD"}
             ).encode()  # fmt: skip
             began = time.perf_counter()
             sent.append(began)
-            future = await producer.send(probing.topic, value, USER.encode(), partition=partition)
+            future = await producer.send(job.topic, value, USER.encode(), partition=partition)
             future.add_done_callback(lambda _, began=began: acknowledged.append(time.perf_counter() - began))
             waiting.append(future)
         await asyncio.gather(*waiting)
@@ -110,11 +110,11 @@ async def publish_probes(probing: Probing) -> tuple[list[float], list[float]]:
     return sent, acknowledged
 
 
-def probe(probing: Probing) -> dict[str, Any]:
+def probe(job: ProbeJob) -> dict[str, Any]:
     """Publish and watch; what came of it."""
-    watch = Watch(probing)
+    watch = Watch(job)
     watch.start()
-    sent, acknowledged = asyncio.run(publish_probes(probing))
+    sent, acknowledged = asyncio.run(publish_probes(job))
     watch.join(AFTER_S)
     watch.give_up.set()
     watch.join()
@@ -127,9 +127,9 @@ def probe(probing: Probing) -> dict[str, Any]:
         "gaps": watch.gaps[1:],
         "asked": watch.asked,
         "seconds": time.perf_counter() - watch.began,
-        "missing": probing.probes - len(visible),
+        "missing": job.probes - len(visible),
     }
 
 
 if __name__ == "__main__":
-    print(json.dumps(probe(Probing(**json.load(sys.stdin)))))
+    print(json.dumps(probe(ProbeJob(**json.load(sys.stdin)))))

@@ -16,7 +16,7 @@ from streams.kafka.changelog_reader import read_changelog
 from streams.kafka.changelog_writer import ChangelogWriter
 from tests.bench.measure import restored
 from tests.bench.report import Table, median, say
-from tests.bench.testbed import PARTITIONS, Stage, app_id, outcome
+from tests.bench.testbed import PARTITIONS, Testbed, app_id, outcome
 from tests.support.workers import Deployment
 
 STARTS: Final = 3
@@ -41,34 +41,34 @@ COLUMNS: Final = (
 )  # fmt: skip
 
 
-def restore(stage: Stage, deployment: Deployment) -> Table:
+def restore(testbed: Testbed, deployment: Deployment) -> Table:
     """Start and end workers on a changelog, and on the same one compacted."""
-    table = Table(f"restore, {stage.title}: {PARTITIONS} partitions", COLUMNS, notes=list(NOTES))
-    table.add("as written", *_measured(stage, deployment))
-    compacted = stage.fresh(deployment)
-    stage.make_topics(compacted)
+    table = Table(f"restore, {testbed.title}: {PARTITIONS} partitions", COLUMNS, notes=list(NOTES))
+    table.add("as written", *_measured(testbed, deployment))
+    compacted = testbed.with_new_group(deployment)
+    testbed.make_topics(compacted)
     for partition in range(PARTITIONS):
-        asyncio.run(_compact(stage.broker, deployment, compacted, partition))
-    table.add("compacted", *_measured(stage, compacted))
+        asyncio.run(_compact(testbed.broker, deployment, compacted, partition))
+    table.add("compacted", *_measured(testbed, compacted))
     return table
 
 
-def _measured(stage: Stage, deployment: Deployment) -> list[float]:
+def _measured(testbed: Testbed, deployment: Deployment) -> list[float]:
     """A row."""
     rows = []
     for at in range(1, STARTS + 1):
-        with stage.helper(
-            "tests.bench.restore_reader", stage.broker, _changelog(deployment), str(PARTITIONS)
+        with testbed.helper(
+            "tests.bench.restore_reader", testbed.broker, _changelog(deployment), str(PARTITIONS)
         ) as helper:
             read = outcome(helper)
         began = time.monotonic()
-        with stage.worker(deployment) as worker:
+        with testbed.worker(deployment) as worker:
             worker.wait_ready()
             ready = time.monotonic() - began
             stop = worker.end()
             told = restored(worker.log)
         if told is None or told.partitions != PARTITIONS:
-            raise Stop(f"not all partitions were restored by one worker: {worker.last_words()}")
+            raise Stop(f"not all partitions were restored by one worker: {worker.log_tail()}")
         entries, took, first = told.entries, told.last - told.shared_out, told.first - told.shared_out
         reading, making = (read[name] / entries * 1e6 for name in ("read_s", "made_s"))
         rows.append((took, first, entries / took, reading + making, reading, making, ready, stop))

@@ -17,7 +17,7 @@ from streams.access.accounts import Accounts
 from tests.bench.events import SIMULATED, simulated
 from tests.bench.measure import cpu_s, machine_cpu_s, rss_bytes, until_accepted, until_committed
 from tests.bench.report import Table, median, say
-from tests.bench.testbed import Log, Stage, app_id
+from tests.bench.testbed import Log, Testbed, app_id
 from tests.support.workers import Deployment, Worker
 
 LISTENERS: Final = 2_000
@@ -50,17 +50,17 @@ class Run(NamedTuple):
     each: float
 
 
-def stream(stage: Stage, events: int) -> Table:
+def stream(testbed: Testbed, events: int) -> Table:
     """The table: pairs of runs."""
     table = Table(
-        f"stream, {stage.title}: {events:,} events, without and with {LISTENERS:,} listeners",
+        f"stream, {testbed.title}: {events:,} events, without and with {LISTENERS:,} listeners",
         ("", "job/s", "with", "left", "CPU µs", "with", "CPU left", "payloads/s", "KiB each", "others", "with"),
         notes=list(NOTES),
     )
     rows: list[tuple[float, ...]] = []
-    ssids = asyncio.run(_open_sessions(stage.server.redis_url))
+    ssids = asyncio.run(_open_sessions(testbed.server.redis_url))
     for at in range(1, PAIRS + 1):
-        without, with_ = _run(stage, events, []), _run(stage, events, ssids)
+        without, with_ = _run(testbed, events, []), _run(testbed, events, ssids)
         left = with_.rate / without.rate
         cpu_left = 1 - (with_.cpu_us - without.cpu_us) / US * with_.rate
         rates = f"{without.rate:,.0f}/s, {with_.rate:,.0f}/s with listeners"
@@ -87,22 +87,22 @@ async def _open_sessions(redis_url: str) -> list[str]:
         await accounts.close()
 
 
-def _run(stage: Stage, events: int, ssids: list[str]) -> Run:
+def _run(testbed: Testbed, events: int, ssids: list[str]) -> Run:
     # While it is stopped it sends no heartbeats, and looks no session up.
-    deployment = stage.deployment().with_settings(SESSION_TIMEOUT_S=300, SESSION_CACHE_S=600)
-    stage.make_topics(deployment)
-    with stage.worker(deployment) as worker:
+    deployment = testbed.deployment().with_settings(SESSION_TIMEOUT_S=300, SESSION_CACHE_S=600)
+    testbed.make_topics(deployment)
+    with testbed.worker(deployment) as worker:
         worker.wait_ready()
         before = rss_bytes(worker.process.pid)
-        with _listeners(stage, worker, ssids) as listeners:
+        with _listeners(testbed, worker, ssids) as listeners:
             each = (rss_bytes(worker.process.pid) - before) / len(ssids) if ssids else 0.0
-            log = _publish_stopped(stage, deployment, worker, events)
-            pids = worker.process.pid, stage.server.child.pid, os.getpid(), *([listeners.pid] if listeners else [])
+            log = _publish_stopped(testbed, deployment, worker, events)
+            pids = worker.process.pid, testbed.server.child.pid, os.getpid(), *([listeners.pid] if listeners else [])
             used, mine, all_used = cpu_s(worker.process.pid), sum(map(cpu_s, pids)), machine_cpu_s()
             worker.process.send_signal(signal.SIGCONT)
             began = time.time()
             seconds = until_accepted(worker, log.messages) - began
-            whole_s = asyncio.run(until_committed(stage.broker, app_id(deployment), log.topic, log.ends)) - began
+            whole_s = asyncio.run(until_committed(testbed.broker, app_id(deployment), log.topic, log.ends)) - began
             used = cpu_s(worker.process.pid) - used
             others = (machine_cpu_s() - all_used - sum(map(cpu_s, pids)) + mine) / whole_s
             payloads = _payloads(listeners) / whole_s if listeners else 0.0
@@ -110,18 +110,18 @@ def _run(stage: Stage, events: int, ssids: list[str]) -> Run:
     return Run(log.messages / seconds, used / log.messages * US, max(0.0, others), payloads, each)
 
 
-def _publish_stopped(stage: Stage, deployment: Deployment, worker: Worker, events: int) -> Log:
+def _publish_stopped(testbed: Testbed, deployment: Deployment, worker: Worker, events: int) -> Log:
     worker.process.send_signal(signal.SIGSTOP)
-    return stage.publish(deployment, simulated(events))
+    return testbed.publish(deployment, simulated(events))
 
 
 @contextmanager
-def _listeners(stage: Stage, worker: Worker, ssids: list[str]) -> Iterator[subprocess.Popen[bytes] | None]:
+def _listeners(testbed: Testbed, worker: Worker, ssids: list[str]) -> Iterator[subprocess.Popen[bytes] | None]:
     """The process, once all its streams are open; None if there are to be none."""
     if not ssids:
         yield None
         return
-    with stage.helper("tests.bench.stream_listeners", str(worker.port)) as helper:
+    with testbed.helper("tests.bench.stream_listeners", str(worker.port)) as helper:
         assert helper.stdin is not None
         helper.stdin.write(json.dumps(ssids).encode() + b"\n")
         helper.stdin.flush()

@@ -42,7 +42,7 @@ class Log(NamedTuple):
     ends: dict[int, int]
 
 
-class Stage:
+class Testbed:
     """``broker``: one that is there already; None: the embedded one. The store is embedded in any case."""
 
     def __init__(self, broker: str | None = None, *, keep: bool = False) -> None:
@@ -101,12 +101,12 @@ class Stage:
         name = f"{self._prefix}-{self._names}"
         return Deployment(self.broker, self.server.redis_url, self.dir, name, PARTITIONS)
 
-    def fresh(self, deployment: Deployment) -> Deployment:
+    def with_new_group(self, deployment: Deployment) -> Deployment:
         """The same events for a new group, with an empty changelog."""
         self._names += 1
         return deployment.with_settings(APP_ID=f"{self._prefix}-app{self._names}")
 
-    def forget(self, deployment: Deployment) -> None:
+    def delete_changelog(self, deployment: Deployment) -> None:
         """Delete the changelog of a deployment that is not used any more: the embedded broker has all in memory."""
         asyncio.run(_delete_topics(self.broker, app_id(deployment) + "-state-changelog"))
 

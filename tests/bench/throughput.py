@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from tests.bench.events import SIMULATED, simulated
 from tests.bench.measure import cpu_s, machine_cpu_s, until_accepted, until_committed, until_first_restored
 from tests.bench.report import Table, median, say
-from tests.bench.testbed import Log, Stage, app_id, outcome
+from tests.bench.testbed import Log, Testbed, app_id, outcome
 from tests.support.workers import Deployment, Worker
 
 PAIRS: Final = 3
@@ -49,61 +49,61 @@ class Job(NamedTuple):
     others: float
 
 
-def make_log(stage: Stage, events: int) -> tuple[Deployment, Log]:
+def make_log(testbed: Testbed, events: int) -> tuple[Deployment, Log]:
     """Publish the simulated log."""
-    deployment = stage.deployment()
+    deployment = testbed.deployment()
     say(f"making and publishing {events:,} events ({SIMULATED.users} users, {SIMULATED.rate_per_s:g} calls/s)")
-    stage.make_topics(deployment)
-    return deployment, stage.publish(deployment, simulated(events))
+    testbed.make_topics(deployment)
+    return deployment, testbed.publish(deployment, simulated(events))
 
 
-def run_raw(stage: Stage, log: Log) -> Raw:
+def run_raw(testbed: Testbed, log: Log) -> Raw:
     """The consumer alone, twice."""
-    plain, tuned = _read(stage, log), _read(stage, log, "gc")
+    plain, tuned = _read(testbed, log), _read(testbed, log, "gc")
     rate = plain["events"] / plain["seconds"]
     return Raw(rate, tuned["events"] / tuned["seconds"], plain["cpu_s"] / plain["events"] * US)
 
 
-def _read(stage: Stage, log: Log, *options: str) -> dict[str, float]:
-    with stage.helper("tests.bench.raw_consumer", stage.broker, log.topic, *options) as helper:
+def _read(testbed: Testbed, log: Log, *options: str) -> dict[str, float]:
+    with testbed.helper("tests.bench.raw_consumer", testbed.broker, log.topic, *options) as helper:
         return outcome(helper)
 
 
-def run_job(stage: Stage, deployment: Deployment, log: Log) -> Job:
+def run_job(testbed: Testbed, deployment: Deployment, log: Log) -> Job:
     """One worker, from nothing to everything saved. Its state stays in the deployment's changelog."""
-    with stage.worker(deployment) as worker:
+    with testbed.worker(deployment) as worker:
         began = until_first_restored(worker).first
-        pids = _pids(stage, worker)
+        pids = _pids(testbed, worker)
         started, used, mine, all_used = time.time(), cpu_s(worker.process.pid), sum(map(cpu_s, pids)), machine_cpu_s()
         accepted = until_accepted(worker, log.messages)
         others = (machine_cpu_s() - all_used - sum(map(cpu_s, pids)) + mine) / (time.time() - started)
-        saved = asyncio.run(until_committed(stage.broker, app_id(deployment), log.topic, log.ends))
+        saved = asyncio.run(until_committed(testbed.broker, app_id(deployment), log.topic, log.ends))
         used = cpu_s(worker.process.pid) - used
         worker.end()
     messages = log.messages
     return Job(messages / (accepted - began), messages / (saved - began), used / messages * US, max(0.0, others))
 
 
-def _pids(stage: Stage, worker: Worker) -> tuple[int, ...]:
-    return worker.process.pid, stage.server.child.pid, os.getpid()
+def _pids(testbed: Testbed, worker: Worker) -> tuple[int, ...]:
+    return worker.process.pid, testbed.server.child.pid, os.getpid()
 
 
-def throughput(stage: Stage, deployment: Deployment, log: Log, pairs: int) -> tuple[Table, Deployment]:
+def throughput(testbed: Testbed, deployment: Deployment, log: Log, pairs: int) -> tuple[Table, Deployment]:
     """The table, and the deployment of the last job, whose changelog is whole."""
     size = log.value_bytes / log.messages
     table = Table(
-        f"throughput, {stage.title}: {log.messages:,} events of {size:.0f} bytes in {len(log.ends)} partitions",
+        f"throughput, {testbed.title}: {log.messages:,} events of {size:.0f} bytes in {len(log.ends)} partitions",
         ("", "raw/s", "raw/s, its gc", "job/s", "job/raw", "saved/s", "raw CPU µs", "job CPU µs", "others"),
         notes=list(NOTES),
     )
     runs: list[tuple[float, ...]] = []
     last = deployment
     for at in range(1, pairs + 1):
-        raw = run_raw(stage, log)
+        raw = run_raw(testbed, log)
         if runs:
-            stage.forget(last)
-        last = stage.fresh(deployment)
-        job = run_job(stage, last, log)
+            testbed.delete_changelog(last)
+        last = testbed.with_new_group(deployment)
+        job = run_job(testbed, last, log)
         say(f"pair {at} of {pairs}: raw {raw.rate:,.0f}/s, job {job.rate:,.0f}/s")
         runs.append(
             (

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from streams.local.children import Guard
 from streams.local.embedded import Embedded
 from tests.support.accounts import add_users
-from tests.support.dashboard_page import Screen, aside
+from tests.support.dashboard_page import DashboardPage, in_thread
 from tests.support.workers import Deployment, Worker
 
 WANTED: Final = "ECOUNTERS_TEST_BROWSER"
@@ -54,17 +54,17 @@ def worker(server: Embedded, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """A worker that is ready, with a user whose days are India's."""
     settings = {"STALE_AFTER_MS": 500, "FLUSH_INTERVAL_MS": 200}
     deployment = Deployment(server.broker, server.redis_url, tmp_path_factory.mktemp("worker"), settings=settings)
-    aside(add_users, deployment, [deployment.name])
+    in_thread(add_users, deployment, [deployment.name])
     with Worker(deployment) as one:
         yield one.wait_ready()
     deployment.end_all()
 
 
 @pytest.fixture
-def screen(browser: Browser, worker: Worker) -> Iterator[Screen]:
+def dashboard(browser: Browser, worker: Worker) -> Iterator[DashboardPage]:
     """The dashboard, not logged in. Afterwards: nothing was said to the console, nothing asked of anybody else."""
     with browser.new_context(viewport={"width": 1_440, "height": 900}, locale="en") as context:
         page: Page = context.new_page()
-        made = Screen(page, worker)
+        made = DashboardPage(page, worker)
         yield made
         made.check()

@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Dialog, expect
 
 from streams.local.embedded import Embedded
 from tests.support.accounts import TOKEN
-from tests.support.dashboard_page import Screen, aside
+from tests.support.dashboard_page import DashboardPage, in_thread
 from tests.support.published_calls import RecentCall, publish_values
 from tests.support.workers import Deployment, Worker
 
@@ -27,7 +27,7 @@ NOTICED_MS = 25_000
 
 def tell(deployment: Deployment, *values: bytes) -> None:
     """Publish events of the deployment's user; they are with the broker then."""
-    aside(publish_values, deployment, deployment.name, *values)
+    in_thread(publish_values, deployment, deployment.name, *values)
 
 
 def started(deployment: Deployment, name: str, *, kind: str = "IBD") -> RecentCall:
@@ -47,32 +47,32 @@ def stopped(pid: int) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
-def test_a_call_is_on_the_screen_within_a_second_or_so(screen: Screen) -> None:
+def test_a_call_is_on_the_screen_within_a_second_or_so(dashboard: DashboardPage) -> None:
     """Logged in, published, seen: in the tiles, in the cards, and gone from them when it ends."""
-    deployment = screen.worker.deployment
-    screen.open().log_in().live()
-    screen.tile("live", "0")
+    deployment = dashboard.worker.deployment
+    dashboard.open().log_in().live()
+    dashboard.tile("live", "0")
     call = started(deployment, "c1")
     tell(deployment, *call.values())
-    screen.tile("live", "1", SHOWN_MS)
+    dashboard.tile("live", "1", SHOWN_MS)
     for card, text in (("type", "Inbound"), ("campaign", "77"), ("did", "15550001")):
-        row = screen.page.locator(f"#card-{card} tbody tr")
+        row = dashboard.page.locator(f"#card-{card} tbody tr")
         expect(row).to_have_count(1)
         expect(row.locator("th")).to_have_text(text)
         expect(row.locator("td")).to_have_text("1")
     tell(deployment, *call.answered(3).ended(20, 16).values()[2:])
-    screen.tile("answered", "1", SHOWN_MS)
-    screen.tile("live", "0")
-    screen.tile("talk", "17 s")
-    expect(screen.page.locator("#card-did")).to_contain_text("No live calls on a DID")
-    expect(screen.page.locator("#card-status tbody th")).to_have_text("Status 16")
+    dashboard.tile("answered", "1", SHOWN_MS)
+    dashboard.tile("live", "0")
+    dashboard.tile("talk", "17 s")
+    expect(dashboard.page.locator("#card-did")).to_contain_text("No live calls on a DID")
+    expect(dashboard.page.locator("#card-status tbody th")).to_have_text("Status 16")
 
 
-def test_the_chart_has_the_series_numbers(screen: Screen) -> None:
+def test_the_chart_has_the_series_numbers(dashboard: DashboardPage) -> None:
     """Drawn by Chart.js, and as a table for who cannot see it; in other steps, when these are asked for."""
-    deployment = screen.worker.deployment
+    deployment = dashboard.worker.deployment
     tell(deployment, *started(deployment, "c1").answered(3).ended(9, 16).values(), *started(deployment, "c2").values())
-    page = screen.open().log_in().live().page
+    page = dashboard.open().log_in().live().page
     expect(page.locator("#plot")).to_have_attribute("aria-label", "Stacked bars of calls: 2 calls, 0 missed. "
                                                     "The table below has the numbers.")  # fmt: skip
     page.get_by_text("The chart's numbers as a table").click()
@@ -86,55 +86,55 @@ def test_the_chart_has_the_series_numbers(screen: Screen) -> None:
     expect(rows).to_have_count(14)
 
 
-def test_a_worker_that_stands_still_is_noticed_and_found_again(screen: Screen) -> None:
+def test_a_worker_that_stands_still_is_noticed_and_found_again(dashboard: DashboardPage) -> None:
     """Its silence is told in a banner with its age; when it goes on, so does the page, without anybody's help."""
-    screen.open().log_in().live()
-    with stopped(screen.worker.process.pid):
-        screen.state("Connection lost", NOTICED_MS)
-        expect(screen.page.locator("#banner")).to_contain_text("Connection lost. The numbers are old")
-        expect(screen.page.locator("#banner-more")).to_contain_text("Last heard 1")
-    screen.state("Live", NOTICED_MS)
-    expect(screen.page.locator("#banner")).to_be_hidden()
-    expect(screen.page.locator("#announce")).to_have_text("The numbers are live again.")
+    dashboard.open().log_in().live()
+    with stopped(dashboard.worker.process.pid):
+        dashboard.state("Connection lost", NOTICED_MS)
+        expect(dashboard.page.locator("#banner")).to_contain_text("Connection lost. The numbers are old")
+        expect(dashboard.page.locator("#banner-more")).to_contain_text("Last heard 1")
+    dashboard.state("Live", NOTICED_MS)
+    expect(dashboard.page.locator("#banner")).to_be_hidden()
+    expect(dashboard.page.locator("#announce")).to_have_text("The numbers are live again.")
 
 
-def test_a_worker_that_is_killed_and_comes_back(screen: Screen) -> None:
+def test_a_worker_that_is_killed_and_comes_back(dashboard: DashboardPage) -> None:
     """On the same address: the page has its numbers again, with what was published meanwhile."""
-    deployment, old = screen.worker.deployment, screen.worker
+    deployment, old = dashboard.worker.deployment, dashboard.worker
     tell(deployment, *started(deployment, "c1").values())
-    screen.open().log_in().live()
-    screen.tile("total", "1")
+    dashboard.open().log_in().live()
+    dashboard.tile("total", "1")
     old.kill()
-    screen.state("Connection lost", 3_000)
+    dashboard.state("Connection lost", 3_000)
     tell(deployment, *started(deployment, "c2").values())
     with Worker(deployment, old, port=old.port).wait_ready():
-        screen.state("Live", NOTICED_MS)
-        screen.tile("total", "2", NOTICED_MS)
+        dashboard.state("Live", NOTICED_MS)
+        dashboard.tile("total", "2", NOTICED_MS)
 
 
-def test_numbers_that_may_be_old_are_said_to_be(screen: Screen, server: Embedded) -> None:
+def test_numbers_that_may_be_old_are_said_to_be(dashboard: DashboardPage, server: Embedded) -> None:
     """The worker answers, but hears nothing of Kafka; the page is not put off by it."""
-    screen.open().log_in().live()
+    dashboard.open().log_in().live()
     with stopped(server.child.pid):
-        screen.state("Incomplete")
-        expect(screen.page.locator("#banner")).to_contain_text("may be old or incomplete")
-    screen.live()
+        dashboard.state("Incomplete")
+        expect(dashboard.page.locator("#banner")).to_contain_text("may be old or incomplete")
+    dashboard.live()
 
 
-def test_a_wrong_token_is_an_error_that_can_be_mended(screen: Screen) -> None:
+def test_a_wrong_token_is_an_error_that_can_be_mended(dashboard: DashboardPage) -> None:
     """It says what is wrong, to screen readers too, and leaves no session behind."""
-    page = screen.open().log_in("wrong").page
+    page = dashboard.open().log_in("wrong").page
     expect(page.get_by_role("alert")).to_have_text("There is no such user, or the token is not this user's.")
     assert not page.context.cookies()
     expect(page.locator("#token")).to_be_focused()
-    screen.log_in().live()
+    dashboard.log_in().live()
 
 
-def test_too_many_wrong_log_ins_are_told_as_that(screen: Screen) -> None:
+def test_too_many_wrong_log_ins_are_told_as_that(dashboard: DashboardPage) -> None:
     """And not as a server that gives no answer: in the form, and to who comes with a cookie."""
     for at in range(25):
-        screen.worker.ask({"userId": f"nobody{at}", "token": "guess"})
-    page = screen.open().log_in("wrong").page
+        dashboard.worker.ask({"userId": f"nobody{at}", "token": "guess"})
+    page = dashboard.open().log_in("wrong").page
     expect(page.get_by_role("alert")).to_have_text(
         re.compile(r"Too many wrong log-ins from here; try again in \d+ s\.")
     )
@@ -143,58 +143,60 @@ def test_too_many_wrong_log_ins_are_told_as_that(screen: Screen) -> None:
     expect(page.locator("#waiting")).to_contain_text("Too many wrong log-ins from here; try again in")
 
 
-def test_names_are_text(screen: Screen) -> None:
+def test_names_are_text(dashboard: DashboardPage) -> None:
     """Whatever switches call things: nothing of it becomes part of the page."""
     name = "<img src=x onerror=alert(1)>"
-    deployment, page = screen.worker.deployment, screen.page
+    deployment, page = dashboard.worker.deployment, dashboard.page
 
     def asked(dialog: Dialog) -> None:
-        screen.problems.append(dialog.message)
+        dashboard.problems.append(dialog.message)
         dialog.dismiss()
 
     page.on("dialog", asked)
     call = RecentCall("c1", deployment.name)
     call.started(0, "IBD", campaignId=name, did=name, number="+1").ringing(1)
     tell(deployment, *call.values())
-    screen.open().log_in().live()
+    dashboard.open().log_in().live()
     for card in ("campaign", "did"):
         expect(page.locator(f"#card-{card} tbody th")).to_have_text(name)
     expect(page.locator("img[src=x]")).to_have_count(0)
 
 
-def test_the_session_is_out_of_reach_and_ends_with_the_log_out(screen: Screen) -> None:
+def test_the_session_is_out_of_reach_and_ends_with_the_log_out(dashboard: DashboardPage) -> None:
     """HttpOnly, strict, and lasting; after the log-out it opens nothing, not even for who kept a copy."""
-    page = screen.open().log_in().live().page
+    page = dashboard.open().log_in().live().page
     (cookie,) = page.context.cookies()
     assert (cookie["httpOnly"], cookie["sameSite"], cookie["path"], cookie["secure"]) == (True, "Strict", "/", False)
     assert cookie["expires"] > time.time() + 29 * 86_400
     assert page.evaluate("document.cookie") == ""
     assert page.evaluate("Object.keys(localStorage)") in ([], ["theme"])
     page.reload()
-    screen.live()
+    dashboard.live()
     kept = {"Cookie": f"ecounters={cookie['value']}"}
-    assert screen.worker.request("GET", "/dashboard/session", headers=kept).json["message"]["userId"] == screen.user
+    assert (
+        dashboard.worker.request("GET", "/dashboard/session", headers=kept).json["message"]["userId"] == dashboard.user
+    )
     page.get_by_role("button", name="Log out").click()
     expect(page.get_by_label("User")).to_be_focused()
     assert not page.context.cookies()
     deadline = time.monotonic() + 5
-    while screen.worker.request("GET", "/dashboard/session", headers=kept).json["message"] is not None:
+    while dashboard.worker.request("GET", "/dashboard/session", headers=kept).json["message"] is not None:
         assert time.monotonic() < deadline, "the session goes on"
         time.sleep(0.1)
     page.reload()
     expect(page.get_by_label("User")).to_be_visible()
 
 
-def test_it_can_be_used_with_the_keyboard_alone(screen: Screen) -> None:
+def test_it_can_be_used_with_the_keyboard_alone(dashboard: DashboardPage) -> None:
     """Log in, skip to the numbers, choose another span and theme, log out: all by Tab, arrows, space and Enter."""
-    page = screen.open().page
+    page = dashboard.open().page
     expect(page.get_by_label("User")).to_be_focused()
     keys = page.keyboard
-    keys.type(screen.user)
+    keys.type(dashboard.user)
     keys.press("Tab")
     keys.type(TOKEN)
     keys.press("Enter")
-    screen.live()
+    dashboard.live()
     expect(page.locator("#numbers")).to_be_focused()
     keys.press("Shift+Tab")
     expect(page.get_by_role("button", name="Log out")).to_be_focused()
@@ -226,16 +228,16 @@ def test_nothing_keeps_anybody_out(browser: Browser, worker: Worker, theme: str,
     with browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme) as context:
         # axe is put into the page, which the page's own policy would not let anybody do.
         page = context.new_page()
-        screen = Screen(page, worker).open()
-        assert not _found(screen)
-        screen.log_in().live().tile("total", "1")
+        dashboard = DashboardPage(page, worker).open()
+        assert not _found(dashboard)
+        dashboard.log_in().live().tile("total", "1")
         expect(page.locator("#chart-table tbody tr")).not_to_have_count(0)
         page.get_by_text("The chart's numbers as a table").click()
-        assert not _found(screen)
+        assert not _found(dashboard)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
-        screen.check()
+        dashboard.check()
 
 
-def _found(screen: Screen) -> list[str]:
-    results = Axe().run(screen.page)
+def _found(dashboard: DashboardPage) -> list[str]:
+    results = Axe().run(dashboard.page)
     return [f"{one['id']}: {one['help']}: {one['nodes'][0]['html']}" for one in results.response["violations"]]

@@ -24,8 +24,8 @@ from typing import Final
 from ecounters.errors import Stop
 from tests.faults.environment_rounds import NODES, ROUNDS
 from tests.faults.network import Network
-from tests.faults.round_audit import Held
-from tests.faults.testbed import Stage, Store
+from tests.faults.round_audit import RoundResult
+from tests.faults.testbed import RedisServer, Testbed
 from tests.faults.worker_rounds import Round
 from tests.support.kafka_cluster import Cluster
 
@@ -39,14 +39,14 @@ class Row:
 
     round: Round
     tally: Counter[str] = field(default_factory=Counter)
-    held: Held = field(default_factory=Held)
+    result: RoundResult = field(default_factory=RoundResult)
     failed: str = ""
     seconds: float = 0.0
 
     @property
     def right(self) -> bool:
         """Nothing differs."""
-        return not (self.failed or self.held.wrong or self.held.letters)
+        return not (self.failed or self.result.wrong or self.result.letters)
 
 
 def say(text: str) -> None:
@@ -60,34 +60,34 @@ class World:
 
     cluster: Cluster
     network: Network
-    store: Store
+    store: RedisServer
     directory: Path
 
 
-def played(one: Round, times: int, world: World, seed: int) -> Row:
+def play_round(one: Round, times: int, world: World, seed: int) -> Row:
     """One round from its start to its row."""
     row, began = Row(one), time.monotonic()
-    stage = Stage(
+    testbed = Testbed(
         world.cluster, world.network, world.store, world.directory / "rounds" / one.name, f"{seed}/{one.name}"
     )
     try:
-        stage.open()
-        one.act(stage, times)
-        row.held = stage.finish()
+        testbed.open()
+        one.act(testbed, times)
+        row.result = testbed.finish()
     except Exception as error:
         row.failed = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         traceback.print_exc()
-        stage.bear_witness()
+        testbed.save_worker_states()
     finally:
-        row.tally = stage.tally
-        world.network.go_on()
-        heal(world.cluster)
-        stage.close()
+        row.tally = testbed.tally
+        world.network.resume()
+        restart_all(world.cluster)
+        testbed.close()
     row.seconds = time.monotonic() - began
     return row
 
 
-def heal(cluster: Cluster) -> None:
+def restart_all(cluster: Cluster) -> None:
     """All nodes run again, whatever a round has left."""
     for node in NODES:
         cluster.resume(node)
@@ -96,7 +96,7 @@ def heal(cluster: Cluster) -> None:
     cluster.wait()
 
 
-def told(tally: Counter[str]) -> str:
+def tally_text(tally: Counter[str]) -> str:
     """What was done."""
     return ", ".join(f"{what} {count}" for what, count in sorted(tally.items()))
 
@@ -106,13 +106,13 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
     heads = "round", "what was done", "how often", "events", "compared", "DIFFERING", "letters wrong", "s"
     lines = [heads]
     for row in rows:
-        held = row.held
+        result = row.result
         counts = (
-            (f"{held.fed:,}", f"{held.compared:,}", f"{len(held.wrong):,}", f"{held.letters:,}")
+            (f"{result.fed:,}", f"{result.compared:,}", f"{len(result.wrong):,}", f"{result.letters:,}")
             if not row.failed
             else ("-", "-", "not known", "-")
         )
-        lines.append((row.round.name, row.round.what, told(row.tally), *counts, f"{row.seconds:.0f}"))
+        lines.append((row.round.name, row.round.what, tally_text(row.tally), *counts, f"{row.seconds:.0f}"))
     widths = [max(len(line[at]) for line in lines) for at in range(len(heads))]
     for line in lines:
         cells = (text.ljust(width) if at < 3 else text.rjust(width)
@@ -125,13 +125,13 @@ def summary(rows: Sequence[Row], seed: int, scale: float, seconds: float) -> Ite
     yield from table(rows)
     tally = sum((row.tally for row in rows), Counter[str]())
     yield ""
-    yield f"in all: {told(tally)}; {sum(row.held.fed for row in rows):,} events"
+    yield f"in all: {tally_text(tally)}; {sum(row.result.fed for row in rows):,} events"
     for row in rows:
         if row.failed:
             yield f"{row.round.name} failed: {row.failed}"
-        yield from (f"{row.round.name}: {line}" for line in row.held.wrong[:SHOWN])
-    compared, wrong = (sum(one) for one in zip(*((r.held.compared, len(r.held.wrong)) for r in rows), strict=True))
-    letters, failed = sum(row.held.letters for row in rows), sum(bool(row.failed) for row in rows)
+        yield from (f"{row.round.name}: {line}" for line in row.result.wrong[:SHOWN])
+    compared, wrong = (sum(one) for one in zip(*((r.result.compared, len(r.result.wrong)) for r in rows), strict=True))
+    letters, failed = sum(row.result.letters for row in rows), sum(bool(row.failed) for row in rows)
     yield (
         f"{compared:,} counters compared, {wrong:,} differ; {letters:,} dead letters not exactly once; "
         f"{failed} of {len(rows)} rounds failed; seed {seed}, scale {scale:g}, {seconds / 60:.0f} min"
@@ -141,7 +141,7 @@ def summary(rows: Sequence[Row], seed: int, scale: float, seconds: float) -> Ite
 def run(rounds: Sequence[Round], seed: int, scale: float, directory: Path) -> int:
     """Play the rounds; the exit code."""
     began, rows = time.monotonic(), list[Row]()
-    store = Store(directory / "redis")
+    store = RedisServer(directory / "redis")
     try:
         network = Network(NODES)
         with network, Cluster(directory / "kafka", len(NODES), far=network.ports) as cluster:
@@ -149,15 +149,15 @@ def run(rounds: Sequence[Round], seed: int, scale: float, directory: Path) -> in
             for at, one in enumerate(rounds, 1):
                 times = max(1, round(one.times * scale))
                 say(f"[{at}/{len(rounds)}] {one.name}: {one.what} ({times} times)")
-                row = played(one, times, world, seed)
+                row = play_round(one, times, world, seed)
                 rows.append(row)
-                held = row.held
+                result = row.result
                 say(
-                    f"    {told(row.tally)}; {held.fed:,} events, {held.compared:,} counters compared, "
-                    f"{len(held.wrong)} differ, {held.letters} dead letters wrong; {row.seconds:.0f} s, "
-                    f"{held.seconds:.0f} of them to compare" + (f"; FAILED: {row.failed}" if row.failed else "")
+                    f"    {tally_text(row.tally)}; {result.fed:,} events, {result.compared:,} counters compared, "
+                    f"{len(result.wrong)} differ, {result.letters} dead letters wrong; {row.seconds:.0f} s, "
+                    f"{result.seconds:.0f} of them to compare" + (f"; FAILED: {row.failed}" if row.failed else "")
                 )
-                for line in held.wrong[:SHOWN]:
+                for line in result.wrong[:SHOWN]:
                     say(f"    {line}")
     finally:
         store.kill()

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from ecounters.simulator.world import Published
-from tests.faults.kill_at_step import clock_ahead
-from tests.faults.testbed import READY_S, USERS, Stage
-from tests.faults.worker_rounds import ROUNDS, a_round
+from tests.faults.kill_at_step import launcher_with_clock
+from tests.faults.testbed import READY_S, USERS, Testbed
+from tests.faults.worker_rounds import ROUNDS, register_round
 from tests.support.accounts import TOKEN
 from tests.support.builders import encoded, event
 from tests.support.kafka_cluster import Cluster
@@ -25,125 +25,127 @@ HOUR_S: Final = 3_600
 MINUTE_MS: Final = 60_000
 
 
-def in_sync(stage: Stage) -> None:
+def in_sync(testbed: Testbed) -> None:
     """Until every copy is: one broker may be lost then, not before."""
-    stage.cluster.wait_in_sync(READY_S)
+    testbed.cluster.wait_in_sync(READY_S)
 
 
 # --------------------------------------------------------------------------------------------- brokers
 
 
-@a_round("broker", "kill -9 of one broker of three, and its restart", 9)
-def broker(stage: Stage, times: int) -> None:
+@register_round("broker", "kill -9 of one broker of three, and its restart", 9)
+def broker(testbed: Testbed, times: int) -> None:
     """Leaders, the group's coordinator and the transactions' move to the others."""
     for _ in range(2):
-        stage.hire()
+        testbed.start_worker()
     for at in range(times):
         node = NODES[at % 3]
-        stage.pause(0.0, 2.0)
-        stage.cluster.kill(node)
-        stage.tally["broker kills"] += 1
-        stage.pause(1.0, 8.0)
-        stage.cluster.restart(node)
-        in_sync(stage)
+        testbed.pause(0.0, 2.0)
+        testbed.cluster.kill(node)
+        testbed.tally["broker kills"] += 1
+        testbed.pause(1.0, 8.0)
+        testbed.cluster.restart(node)
+        in_sync(testbed)
 
 
-@a_round("broker-kill", "the same, and SIGKILL of a worker while it is away", 6)
-def broker_and_worker(stage: Stage, times: int) -> None:
+@register_round("broker-kill", "the same, and SIGKILL of a worker while it is away", 6)
+def broker_and_worker(testbed: Testbed, times: int) -> None:
     """A restore goes on while the leaders move."""
     for _ in range(2):
-        stage.hire()
+        testbed.start_worker()
     for _ in range(times):
-        stage.wait_settled()
-        node = stage.chance.choice(NODES)
-        stage.cluster.kill(node)
-        stage.tally["broker kills"] += 1
-        stage.pause(0.0, 4.0)
-        stage.replace(stage.chance.choice(stage.workers))
-        stage.pause(0.0, 4.0)
-        stage.cluster.restart(node)
-        in_sync(stage)
+        testbed.wait_settled()
+        node = testbed.chance.choice(NODES)
+        testbed.cluster.kill(node)
+        testbed.tally["broker kills"] += 1
+        testbed.pause(0.0, 4.0)
+        testbed.replace(testbed.chance.choice(testbed.workers))
+        testbed.pause(0.0, 4.0)
+        testbed.cluster.restart(node)
+        in_sync(testbed)
 
 
-@a_round("brokers", "kill -9 of all three brokers at once, and their restart", 3)
-def brokers(stage: Stage, times: int) -> None:
+@register_round("brokers", "kill -9 of all three brokers at once, and their restart", 3)
+def brokers(testbed: Testbed, times: int) -> None:
     """Nobody can write for a while, in the middle of whatever was written."""
     for _ in range(2):
-        stage.hire()
+        testbed.start_worker()
     for at in range(times):
-        stage.wait_settled()
-        stage.pause(0.0, 2.0)
+        testbed.wait_settled()
+        testbed.pause(0.0, 2.0)
         for node in NODES:
-            stage.cluster.kill(node)
-            stage.tally["broker kills"] += 1
-        stage.pause(0.0, 10.0)
+            testbed.cluster.kill(node)
+            testbed.tally["broker kills"] += 1
+        testbed.pause(0.0, 10.0)
         if at % 2:
-            stage.replace(stage.workers[0])
-        stage.cluster.restart(*NODES)
-        in_sync(stage)
+            testbed.replace(testbed.workers[0])
+        testbed.cluster.restart(*NODES)
+        in_sync(testbed)
 
 
-@a_round("unreachable", f"no broker answers for {AWAY_S} s (SIGSTOP of all three), then all go on", 1)
-def unreachable(stage: Stage, times: int) -> None:
+@register_round("unreachable", f"no broker answers for {AWAY_S} s (SIGSTOP of all three), then all go on", 1)
+def unreachable(testbed: Testbed, times: int) -> None:
     """Connections stay, and nothing comes: every time limit passes, then old requests are answered."""
     for _ in range(2):
-        stage.hire()
+        testbed.start_worker()
     for _ in range(times):
-        stage.wait_settled()
+        testbed.wait_settled()
         for node in NODES:
-            stage.cluster.pause(node)
+            testbed.cluster.pause(node)
         time.sleep(AWAY_S)
-        for worker in stage.workers:
+        for worker in testbed.workers:
             assert worker.request("GET", "/healthz").status == 200
-            assert worker.not_ready()
+            assert worker.why_not_ready()
         for node in NODES:
-            stage.cluster.resume(node)
-        stage.tally["outages"] += 1
-        stage.cluster.wait(READY_S)
-        in_sync(stage)
+            testbed.cluster.resume(node)
+        testbed.tally["outages"] += 1
+        testbed.cluster.wait(READY_S)
+        in_sync(testbed)
 
 
-@a_round("cut-off", f"one worker of two loses its network for {AWAY_S} s, hanging or cut, while the brokers go on", 2)
-def cut_off(stage: Stage, times: int) -> None:
+@register_round(
+    "cut-off", f"one worker of two loses its network for {AWAY_S} s, hanging or cut, while the brokers go on", 2
+)
+def cut_off(testbed: Testbed, times: int) -> None:
     """A zombie that runs: it answers, says that it is incomplete, and must write no more once the network is back."""
-    far, near = stage.hire(named=False, far=True), stage.hire(named=False)
+    far, near = testbed.start_worker(named=False, far=True), testbed.start_worker(named=False)
     for at in range(times):
-        stage.wait_settled()
-        stage.pause(0.0, 1.0)
+        testbed.wait_settled()
+        testbed.pause(0.0, 1.0)
         if at % 2:
-            stage.network.take_changes()
+            testbed.network.cut()
         else:
-            stage.network.hang()
+            testbed.network.hang()
         time.sleep(AWAY_S)
-        stage.tally["cuts"] += 1
-        stage.wait_settled(far)
+        testbed.tally["cuts"] += 1
+        testbed.wait_settled(far)
         assert far.request("GET", "/healthz").status == 200
-        assert far.not_ready()
-        told = far.ask({"userId": "u1", "token": TOKEN}), near.ask({"userId": "u1", "token": TOKEN})
-        assert told[1].headers["X-Ecounters-Complete"] == "true", told
-        if told[0].status == 200 and told[0].headers["X-Ecounters-Complete"] == "true":
-            assert far.metric("ecounters_hops_total") > 0, told  # the other's answer: that one it can reach
-        stage.network.go_on()
+        assert far.why_not_ready()
+        replies = far.ask({"userId": "u1", "token": TOKEN}), near.ask({"userId": "u1", "token": TOKEN})
+        assert replies[1].headers["X-Ecounters-Complete"] == "true", replies
+        if replies[0].status == 200 and replies[0].headers["X-Ecounters-Complete"] == "true":
+            assert far.metric("ecounters_hops_total") > 0, replies  # the other's answer: that one it can reach
+        testbed.network.resume()
 
 
-@a_round("disk", "a broker's disk is full (no file of it may grow), then there is room again", 3)
-def disk(stage: Stage, times: int) -> None:
+@register_round("disk", "a broker's disk is full (no file of it may grow), then there is room again", 3)
+def disk(testbed: Testbed, times: int) -> None:
     """One broker, which halts; the third time all of them."""
     for _ in range(2):
-        stage.hire()
+        testbed.start_worker()
     for at in range(times):
-        stage.wait_settled()
+        testbed.wait_settled()
         full = NODES if at % 3 == 2 else (NODES[at % 3],)
         for node in full:
-            fill(stage.cluster, node)
+            fill(testbed.cluster, node)
         deadline = time.monotonic() + READY_S
-        while any(stage.cluster.nodes[node].complaint() is None for node in full):
+        while any(testbed.cluster.nodes[node].complaint() is None for node in full):
             assert time.monotonic() < deadline, f"brokers {full} go on without a disk"
             time.sleep(0.2)
-        stage.tally["full disks"] += len(full)
-        stage.pause(0.0, 5.0)
-        stage.cluster.restart(*full)
-        in_sync(stage)
+        testbed.tally["full disks"] += len(full)
+        testbed.pause(0.0, 5.0)
+        testbed.cluster.restart(*full)
+        in_sync(testbed)
 
 
 def fill(cluster: Cluster, node: int) -> None:
@@ -155,27 +157,27 @@ def fill(cluster: Cluster, node: int) -> None:
 # ------------------------------------------------------------------------------------------------ Redis
 
 
-@a_round("redis", "kill -9 of Redis, and its restart", 5)
-def redis(stage: Stage, times: int) -> None:
+@register_round("redis", "kill -9 of Redis, and its restart", 5)
+def redis(testbed: Testbed, times: int) -> None:
     """Counting goes on; who was known is answered meanwhile, and everybody is when it is back, by what it kept."""
     for _ in range(2):
-        stage.hire()
+        testbed.start_worker()
     for _ in range(times):
-        stage.wait_settled()
+        testbed.wait_settled()
         known = {"userId": "u1", "token": TOKEN}
-        for worker in stage.workers:
+        for worker in testbed.workers:
             worker.ask(known)
         time.sleep(1.5)  # it writes to disk once a second
-        stage.store.kill()
-        stage.tally["Redis kills"] += 1
-        stage.pause(0.0, 5.0)
-        codes = {worker.ask({"userId": "u2", "token": TOKEN}).status for worker in stage.workers}
+        testbed.store.kill()
+        testbed.tally["Redis kills"] += 1
+        testbed.pause(0.0, 5.0)
+        codes = {worker.ask({"userId": "u2", "token": TOKEN}).status for worker in testbed.workers}
         assert codes == {503}, codes
-        answered(stage.workers, known)
-        stage.store.restart()
+        assert_one_replies(testbed.workers, known)
+        testbed.store.restart()
 
 
-def answered(workers: list[Worker], body: dict[str, str]) -> None:
+def assert_one_replies(workers: list[Worker], body: dict[str, str]) -> None:
     """Whoever has the user answers."""
     replies = [worker.ask(body) for worker in workers]
     assert any(reply.status == 200 for reply in replies), replies
@@ -184,32 +186,32 @@ def answered(workers: list[Worker], body: dict[str, str]) -> None:
 # -------------------------------------------------------------------------------------- the log, and clocks
 
 
-@a_round("redelivery", "the last 10 minutes of the log come again, shuffled", 5)
-def redelivery(stage: Stage, times: int) -> None:
+@register_round("redelivery", "the last 10 minutes of the log come again, shuffled", 5)
+def redelivery(testbed: Testbed, times: int) -> None:
     """Every event is known already, and each is out of its order; a worker is killed amid them, too."""
     for _ in range(2):
-        stage.hire()
+        testbed.start_worker()
     for at in range(times):
-        stage.wait_settled()
-        stage.pause(2.0, 5.0)
-        again = stage.last_minutes(10)
-        stage.chance.shuffle(again)
-        stage.tally["events again"] += len(again)
-        stage.publish(again)
+        testbed.wait_settled()
+        testbed.pause(2.0, 5.0)
+        again = testbed.last_minutes(10)
+        testbed.chance.shuffle(again)
+        testbed.tally["events again"] += len(again)
+        testbed.publish(again)
         if at % 2:
-            stage.replace(stage.workers[0])
+            testbed.replace(testbed.workers[0])
 
 
-@a_round("events-ahead", "events of up to a day ahead of the clock, amid the others", 5)
-def events_ahead(stage: Stage, times: int) -> None:
+@register_round("events-ahead", "events of up to a day ahead of the clock, amid the others", 5)
+def events_ahead(testbed: Testbed, times: int) -> None:
     """They go to the dead letters, each once, and make no other event late; a worker is killed amid them, too."""
-    stage.hire()
+    testbed.start_worker()
     for at in range(times):
-        stage.wait_settled()
-        stage.publish(list(ahead_of_time(stage.chance, 200)))
-        stage.tally["events ahead"] += 200
+        testbed.wait_settled()
+        testbed.publish(list(ahead_of_time(testbed.chance, 200)))
+        testbed.tally["events ahead"] += 200
         if at % 2:
-            stage.replace(stage.workers[0])
+            testbed.replace(testbed.workers[0])
 
 
 def ahead_of_time(
@@ -223,13 +225,13 @@ def ahead_of_time(
         yield Published(now, user, encoded(made))
 
 
-@a_round("clock", "a worker's own clock is 5 hours ahead, then right again", 3)
-def clock(stage: Stage, times: int) -> None:
+@register_round("clock", "a worker's own clock is 5 hours ahead, then right again", 3)
+def clock(testbed: Testbed, times: int) -> None:
     """Live calls seem silent for longer than a call may last, wherever no event comes; nothing of it may stay."""
-    stage.hire()
+    testbed.start_worker()
     for _ in range(times):
-        stage.replace(stage.workers[0], clock_ahead(5 * HOUR_S)).wait_ready(READY_S)
-        stage.pause(4.0, 8.0)
-        stage.tally["wrong clocks"] += 1
-        stage.replace(stage.workers[0]).wait_ready(READY_S)
-        stage.pause(2.0, 4.0)
+        testbed.replace(testbed.workers[0], launcher_with_clock(5 * HOUR_S)).wait_ready(READY_S)
+        testbed.pause(4.0, 8.0)
+        testbed.tally["wrong clocks"] += 1
+        testbed.replace(testbed.workers[0]).wait_ready(READY_S)
+        testbed.pause(2.0, 4.0)

@@ -78,7 +78,7 @@ POINTS: Final = {
 }  # fmt: skip
 
 
-class Strike:
+class SignalAtPass:
     """Sends this process a signal, once, when it has been called so often."""
 
     def __init__(self, nth: int, number: signal.Signals) -> None:
@@ -92,7 +92,7 @@ class Strike:
             os.kill(os.getpid(), self._signal)
 
 
-def aim(point: Point, strike: Strike) -> None:
+def call_at_point(point: Point, strike: SignalAtPass) -> None:
     """Let the strike be called whenever the point is passed. AttributeError if the worker has no such method."""
     module, _, path = point.name.partition(":")
     owner_name, _, method = path.partition(".")
@@ -118,13 +118,13 @@ def aim(point: Point, strike: Strike) -> None:
     setattr(owner, method, waiting if inspect.iscoroutinefunction(was) else at_once)
 
 
-def through(at: str, nth: int, *, how: str = "KILL") -> list[str]:
+def launcher_at(at: str, nth: int, *, how: str = "KILL") -> list[str]:
     """For ``Worker(through=...)``."""
     assert at in POINTS, at
     return ["tests.faults.kill_at_step", "--at", at, "--nth", str(nth), "--signal", how]
 
 
-def clock_ahead(seconds: int) -> list[str]:
+def launcher_with_clock(seconds: int) -> list[str]:
     """For ``Worker(through=...)``: its own clock is wrong, and nothing else."""
     return ["tests.faults.kill_at_step", "--clock-ahead", str(seconds)]
 
@@ -142,7 +142,7 @@ def main(args: Sequence[str] | None = None) -> None:
         right = time.time
         time.time = lambda: right() + given.clock_ahead
     if given.at:
-        aim(POINTS[given.at], Strike(given.nth, signal.Signals[f"SIG{given.signal}"]))
+        call_at_point(POINTS[given.at], SignalAtPass(given.nth, signal.Signals[f"SIG{given.signal}"]))
     from streams.cli import main as run
 
     sys.exit(run(given.command))

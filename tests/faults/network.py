@@ -8,7 +8,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any, Final, Self
 
 from streams.local.ports import LOCAL, free_ports
-from tests.support.tcp_relay import Relay
+from tests.support.tcp_relay import TcpRelay
 
 LIMIT_S: Final = 10.0
 
@@ -19,7 +19,7 @@ class Network:
     def __init__(self, nodes: Sequence[int]) -> None:
         ports = free_ports(2 * len(nodes))
         self.ports = {node: (ports[2 * at], ports[2 * at + 1]) for at, node in enumerate(nodes)}
-        self._relays = [Relay(LOCAL, behind, listen) for behind, listen in self.ports.values()]
+        self._relays = [TcpRelay(LOCAL, behind, listen) for behind, listen in self.ports.values()]
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="network", daemon=True)
         self._is_cut = False
@@ -30,7 +30,7 @@ class Network:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._each(relay.take_changes() for relay in self._relays)
+        self._each(relay.cut() for relay in self._relays)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -45,15 +45,15 @@ class Network:
         for relay in self._relays:
             self._loop.call_soon_threadsafe(relay.hang)
 
-    def take_changes(self) -> None:
+    def cut(self) -> None:
         """Connections end, and there are no new ones."""
         self._is_cut = True
-        self._each(relay.take_changes() for relay in self._relays)
+        self._each(relay.cut() for relay in self._relays)
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """All is well again; what hung comes now."""
         for relay in self._relays:
-            self._loop.call_soon_threadsafe(relay.go_on)
+            self._loop.call_soon_threadsafe(relay.resume)
         if self._is_cut:
             self._is_cut = False
             self._each(relay.mend() for relay in self._relays)

@@ -30,7 +30,7 @@ FLUSHED_LIMIT_S = 120.0
 
 
 @dataclass(slots=True)
-class Held:
+class RoundResult:
     """What was found. ``wrong``: a line for each counter that differs; ``letters``: missing, or not of this log."""
 
     fed: int = 0
@@ -59,43 +59,43 @@ class CountingAudit(Audit):
         return list(self._recounts.values())
 
 
-def hold(deployment: Deployment, workers: Sequence[Worker], fresh: Callable[[], Worker]) -> Held:
+def audit_round(deployment: Deployment, workers: Sequence[Worker], fresh: Callable[[], Worker]) -> RoundResult:
     """The comparison; ``fresh``: ends the workers and gives one that has restored everything."""
     began = time.monotonic()
     wait_until_flushed(deployment, FLUSHED_LIMIT_S)
-    held = asyncio.run(_hold(deployment, workers, fresh))
-    held.seconds = time.monotonic() - began
-    return held
+    result = asyncio.run(_audit_round(deployment, workers, fresh))
+    result.seconds = time.monotonic() - began
+    return result
 
 
-async def _hold(deployment: Deployment, workers: Sequence[Worker], fresh: Callable[[], Worker]) -> Held:
+async def _audit_round(deployment: Deployment, workers: Sequence[Worker], fresh: Callable[[], Worker]) -> RoundResult:
     environment = {name: value for name, value in deployment.environment().items() if name.startswith("ECOUNTERS_")}
     settings = load(environment)
     accounts = Accounts.connect(settings.redis)
     timeout = aiohttp.ClientTimeout(total=REPLY_LIMIT_S)
-    held = Held()
+    result = RoundResult()
     try:
         async with (
             log_reader(settings.broker, settings.topic) as reader,
             aiohttp.ClientSession(timeout=timeout) as client,
         ):
-            held.fed = sum(reader.ends.values())
+            result.fed = sum(reader.ends.values())
             options = Options()
             audit = CountingAudit(
                 reader, Workers(client, [_url(one) for one in workers]), accounts, AuditSettings.of(settings), options
             )
-            held.wrong += _differences(await audit.run(), options)
+            result.wrong += _differences(await audit.run(), options)
             one, options = await asyncio.to_thread(fresh), Options(every_window=True)
             audit.ask_next(Workers(client, [_url(one)]), options)
-            held.wrong += [f"restored: {line}" for line in _differences(await audit.run(), options)]
-            held.compared = audit.compared
+            result.wrong += [f"restored: {line}" for line in _differences(await audit.run(), options)]
+            result.compared = audit.compared
             recounts = audit.recounts()
     finally:
         await accounts.close()
-    told = Counter(await asyncio.to_thread(dead_letters, deployment))
-    wanted = Counter(await asyncio.to_thread(expected_dead_letters, deployment, recounts))
-    held.letters = ((told - wanted) + (wanted - told)).total()
-    return held
+    written = Counter(await asyncio.to_thread(dead_letters, deployment))
+    expected = Counter(await asyncio.to_thread(expected_dead_letters, deployment, recounts))
+    result.letters = ((written - expected) + (expected - written)).total()
+    return result
 
 
 def _url(worker: Worker) -> str:

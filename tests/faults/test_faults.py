@@ -46,7 +46,7 @@ def test_a_worker_that_was_thought_dead_spoils_nothing(deployment: Deployment) -
     second = Worker(deployment, named=False).wait_ready()
     deadline = time.monotonic() + 60
     while second.metric("ecounters_partitions") < deployment.partitions:  # the session's time, and a rebalance
-        assert time.monotonic() < deadline, second.last_words()
+        assert time.monotonic() < deadline, second.log_tail()
         time.sleep(0.1)
     zombie.process.send_signal(signal.SIGCONT)
     feed.wait()
@@ -59,8 +59,8 @@ def test_a_worker_that_is_killed_is_replaced_within_15_s(deployment: Deployment)
     second = Worker(deployment, named=False).wait_ready()
     first.kill()
     began = time.monotonic()
-    while second.metric("ecounters_partitions") < deployment.partitions or second.not_ready():
-        assert time.monotonic() - began < 15 * BUSY, second.last_words()
+    while second.metric("ecounters_partitions") < deployment.partitions or second.why_not_ready():
+        assert time.monotonic() - began < 15 * BUSY, second.log_tail()
         time.sleep(0.1)
     feed.wait()
     assert_recounted(deployment, [second])
@@ -72,8 +72,8 @@ def test_a_worker_that_leaves_is_replaced_within_3_s(deployment: Deployment) -> 
     second = Worker(deployment, named=False).wait_ready()
     assert first.end() < 5 * BUSY
     began = time.monotonic()
-    while second.metric("ecounters_partitions") < deployment.partitions or second.not_ready():
-        assert time.monotonic() - began < 3 * BUSY, second.last_words()
+    while second.metric("ecounters_partitions") < deployment.partitions or second.why_not_ready():
+        assert time.monotonic() - began < 3 * BUSY, second.log_tail()
         time.sleep(0.05)
     feed.wait()
     assert_recounted(deployment, [second])
@@ -113,7 +113,7 @@ def test_restored_partitions_answer_while_others_wait(deployment: Deployment, cl
     for user in waiting:
         reply = wait_for_status(worker, user, 503)
         assert (reply.json["code"], reply.headers["Retry-After"]) == (1032, "1")
-    assert "being restored" in worker.not_ready()
+    assert "being restored" in worker.why_not_ready()
     cluster.restart(gone)
     cluster.wait_in_sync()
     assert_recounted(here, [worker.wait_ready(120)])
@@ -158,7 +158,7 @@ def wait_for_status(worker: Worker, user: str, status: int) -> Reply:
             reply = worker.ask({"userId": user, "token": TOKEN})
             if reply.status == status:
                 return reply
-        assert time.monotonic() < deadline, worker.last_words()
+        assert time.monotonic() < deadline, worker.log_tail()
         time.sleep(0.1)
 
 
@@ -170,7 +170,7 @@ def test_all_brokers_are_killed_and_come_back(deployment: Deployment, cluster: C
         cluster.kill(node)
     time.sleep(12)
     assert worker.request("GET", "/healthz").status == 200
-    assert worker.not_ready()
+    assert worker.why_not_ready()
     cluster.restart(1, 2, 3)
     cluster.wait_in_sync()
     feed.wait()

@@ -21,7 +21,7 @@ from streams.kafka.topics import TopicsSpec, ensure_topics
 from streams.local.embedded import Embedded
 from streams.settings.load import load
 from tests.faults.network import Network
-from tests.faults.round_audit import Held, hold
+from tests.faults.round_audit import RoundResult, audit_round
 from tests.support.accounts import TOKEN, add_users
 from tests.support.kafka_cluster import Cluster
 from tests.support.log_publisher import LogPublisher, yesterday_ms
@@ -39,7 +39,7 @@ PATIENCE_S: Final = 25.0
 POLL_S: Final = 0.05
 
 
-class Store:
+class RedisServer:
     """A Redis of the run's own, that can be killed and comes back on its port with what it had written to disk."""
 
     def __init__(self, directory: Path) -> None:
@@ -60,10 +60,10 @@ class Store:
         self._server = Embedded.start(self._directory, self._server.kafka_port, self._server.redis_port)
 
 
-class Stage:
+class Testbed:
     """One round. Everything that is random comes from ``chance``; ``tally`` counts what was done."""
 
-    def __init__(self, cluster: Cluster, network: Network, store: Store, directory: Path, seed: str) -> None:
+    def __init__(self, cluster: Cluster, network: Network, store: RedisServer, directory: Path, seed: str) -> None:
         self.cluster = cluster
         self.network = network
         self.store = store
@@ -91,10 +91,10 @@ class Stage:
         asyncio.run(ensure_topics(settings.broker, TopicsSpec.of(settings)))
         add_users(self.deployment, (f"u{n + 1}" for n in range(USERS)))
         self._feed = LogPublisher(
-            self.deployment, self._noted(simulate(self._plan)), RATE, misroute_every=MISROUTE_EVERY
+            self.deployment, self._recorded(simulate(self._plan)), RATE, misroute_every=MISROUTE_EVERY
         )
 
-    def _noted(self, messages: Iterable[Published]) -> Iterator[Published]:
+    def _recorded(self, messages: Iterable[Published]) -> Iterator[Published]:
         for message in messages:
             self.sent.append(message)
             yield message
@@ -110,54 +110,54 @@ class Stage:
 
     # --------------------------------------------------------------------------------------- its workers
 
-    def hire(self, *, named: bool = True, through: Sequence[str] = (), far: bool = False) -> Worker:
+    def start_worker(self, *, named: bool = True, launcher: Sequence[str] = (), far: bool = False) -> Worker:
         """One more worker. ``far``: through a network that can be cut."""
         deployment = replace(self.deployment, broker=self.network.address) if far else self.deployment
-        return self._take(Worker(deployment, named=named, through=through))
+        return self._add_worker(Worker(deployment, named=named, launcher=launcher))
 
-    def replace(self, worker: Worker, through: Sequence[str] = ()) -> Worker:
+    def replace(self, worker: Worker, launcher: Sequence[str] = ()) -> Worker:
         """SIGKILL, if it has not ended yet, and another under its name."""
-        if not self.has_been_killed(worker) and worker.process.poll() is None:
+        if not self.was_killed(worker) and worker.process.poll() is None:
             worker.kill()
             self.tally["kills"] += 1
         self.workers.remove(worker)
-        return self._take(Worker(self.deployment, again=worker, named=worker.named, through=through))
+        return self._add_worker(Worker(self.deployment, replaces=worker, named=worker.named, launcher=launcher))
 
-    def has_been_killed(self, worker: Worker) -> bool:
+    def was_killed(self, worker: Worker) -> bool:
         """Whether SIGKILL has ended it. AssertionError if it has ended by itself, but for SIGTERM: that is a find."""
         code = worker.process.poll()
-        assert code in (None, 0, -signal.SIGKILL), f"it ended by itself, {code}: {worker.last_words()}"
+        assert code in (None, 0, -signal.SIGKILL), f"it ended by itself, {code}: {worker.log_tail()}"
         return code == -signal.SIGKILL
 
-    def dismiss(self, worker: Worker) -> float:
+    def stop_worker(self, worker: Worker) -> float:
         """SIGTERM; how many seconds it took to end."""
         self.workers.remove(worker)
         self.tally["SIGTERMs"] += 1
         return worker.end()
 
-    def lose(self, worker: Worker) -> None:
+    def kill_worker(self, worker: Worker) -> None:
         """SIGKILL, and nobody in its place."""
         self.workers.remove(worker)
         worker.kill()
         self.tally["kills"] += 1
 
-    def lose_dead(self, worker: Worker) -> None:
+    def drop_dead_worker(self, worker: Worker) -> None:
         """Nobody in the place of one that has ended, or is killed now."""
         worker.kill()
         self.workers.remove(worker)
 
-    def stand_in(self, worker: Worker) -> Worker:
+    def start_successor(self, worker: Worker) -> Worker:
         """Another under its name, whatever becomes of it."""
-        return self._take(Worker(self.deployment, again=worker, named=worker.named))
+        return self._add_worker(Worker(self.deployment, replaces=worker, named=worker.named))
 
-    def end_or_struck(self, worker: Worker) -> None:
+    def stop_and_expect_signal(self, worker: Worker) -> None:
         """SIGTERM of one that is to be struck on its way; another in its place."""
         worker.process.send_signal(signal.SIGTERM)
         worker.process.wait(PATIENCE_S)
-        self.tally["kills" if self.has_been_killed(worker) else "aims missed"] += 1
+        self.tally["kills" if self.was_killed(worker) else "aims missed"] += 1
         self.replace(worker)
 
-    def _take(self, worker: Worker) -> Worker:
+    def _add_worker(self, worker: Worker) -> Worker:
         self.workers.append(worker)
         self._born[worker] = time.monotonic()
         return worker
@@ -173,7 +173,7 @@ class Stage:
     def wait_ready_or_not(self, worker: Worker, limit_s: float = 8.0) -> None:
         """Until it is ready, or that takes too long: whatever it does then, it is struck at."""
         deadline = time.monotonic() + limit_s
-        while worker.not_ready() and worker.process.poll() is None and time.monotonic() < deadline:
+        while worker.why_not_ready() and worker.process.poll() is None and time.monotonic() < deadline:
             time.sleep(POLL_S)
 
     def wait_settled(self, *without: Worker) -> None:
@@ -183,12 +183,12 @@ class Stage:
         while why := self._unsettled(crew):
             assert time.monotonic() < deadline, f"after {READY_S:g} s: {why}"
             for worker in crew:
-                assert worker.process.poll() is None, f"it ended: {worker.last_words()}"
+                assert worker.process.poll() is None, f"it ended: {worker.log_tail()}"
             time.sleep(POLL_S)
 
     def _unsettled(self, crew: Sequence[Worker]) -> str:
         for worker in crew:
-            if why := worker.not_ready():
+            if why := worker.why_not_ready():
                 return f"{worker.name}: {why}"
         held = sum(worker.metric("ecounters_partitions") for worker in crew)
         return (
@@ -199,22 +199,22 @@ class Stage:
 
     # ------------------------------------------------------------------------------------------- its end
 
-    def finish(self) -> Held:
+    def finish(self) -> RoundResult:
         """No more events; when all have been counted, hold everything against the log."""
         assert self._feed is not None
         self._feed.stop()
         self.wait_settled()
-        return hold(self.deployment, list(self.workers), self._fresh)
+        return audit_round(self.deployment, list(self.workers), self._only_restored_worker)
 
-    def _fresh(self) -> Worker:
+    def _only_restored_worker(self) -> Worker:
         """All are ended in order but one, which is killed; another in its place has all partitions at once."""
         for worker in self.workers[:-1]:
             worker.end()
         last = self.workers[-1]
         last.kill()
-        return Worker(self.deployment, again=last, named=last.named).wait_ready(READY_S)
+        return Worker(self.deployment, replaces=last, named=last.named).wait_ready(READY_S)
 
-    def bear_witness(self) -> None:
+    def save_worker_states(self) -> None:
         """What the workers say of themselves, beside their logs."""
         for worker in self.workers:
             with suppress(OSError, HTTPException):

@@ -12,7 +12,7 @@ import pytest
 from streams.web.paths import SERIES_PATHS
 from tests.support.accounts import TOKEN, add_users
 from tests.support.published_calls import RecentCall, publish_values, wait_for_counter
-from tests.support.stream_listener import Listening
+from tests.support.stream_listener import StreamListener
 from tests.support.workers import Deployment, Reply, Worker
 
 JSON = {"Content-Type": "application/json"}
@@ -67,11 +67,11 @@ def test_a_log_in_opens_a_session_that_stream_and_series_take(deployment: Deploy
     series = worker.request("POST", "/dashboard/series", asked, JSON | cookie)
     ssid = cookie["Cookie"].partition("=")[2]
     assert (series.status, series.body) == (200, worker.request("POST", SERIES, {**asked, "ssid": ssid}).body)
-    with Listening(worker, {}, cookie) as listening:
-        assert listening.until().json["message"]["TC"] == 1
+    with StreamListener(worker, {}, cookie) as listener:
+        assert listener.until().json["message"]["TC"] == 1
         out = worker.request("POST", "/dashboard/logout", {}, JSON | cookie)
         assert out.status == 200 and 'ecounters=""' in out.headers["Set-Cookie"]
-        assert listening.rest()[-1].name == "end"
+        assert listener.rest()[-1].name == "end"
     assert worker.request("GET", "/dashboard/session", headers=cookie).json["message"] is None
     assert worker.request("POST", "/dashboard/series", asked, JSON | cookie).status == 403
     assert worker.request("POST", "/dashboard/logout", {}, JSON | cookie).status == 200
@@ -95,10 +95,10 @@ def test_a_wrong_log_in_gets_no_session(worker: Worker) -> None:
 def test_a_log_in_over_another_ends_the_other(deployment: Deployment, worker: Worker) -> None:
     """The cookie was the only way to it."""
     first = cookie_of(log_in(worker))
-    with Listening(worker, {}, first) as listening:
-        listening.until()
+    with StreamListener(worker, {}, first) as listener:
+        listener.until()
         second = cookie_of(log_in(worker, **first))
-        assert listening.rest()[-1].json["code"] == 1015
+        assert listener.rest()[-1].json["code"] == 1015
     assert worker.request("GET", "/dashboard/session", headers=first).json["message"] is None
     assert worker.request("GET", "/dashboard/session", headers=second).json["message"]["userId"] == "u1"
 

@@ -34,7 +34,7 @@ def test_kills_joins_and_leaves_change_nothing(deployment: Deployment) -> None:
             worker.wait_ready()
         time.sleep(chance.uniform(0.0, 1.5))  # the moment is what is random, nothing is waited for
         worker.kill()
-        worker = Worker(deployment, again=worker)
+        worker = Worker(deployment, replaces=worker)
         if kill % 4 == 0:
             second = Worker(deployment).wait_ready()
         elif kill % 4 == 2 and second is not None:

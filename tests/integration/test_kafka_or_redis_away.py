@@ -54,7 +54,7 @@ def test_without_kafka_answers_go_on_and_say_that_they_are_incomplete(deployment
         stale = until(lambda: worker.ask(U1), lambda reply: reply.headers["X-Ecounters-Complete"] == "false")
         assert (stale.status, stale.body) == (200, whole.body)
         until(lambda: worker.ask(U1), lambda reply: int(reply.headers["X-Ecounters-Lag-Ms"]) > 1_500)
-        assert "nothing has been heard of Kafka" in worker.not_ready()
+        assert "nothing has been heard of Kafka" in worker.why_not_ready()
         assert worker.request("GET", "/healthz").status == 200
         os.kill(server.child.pid, signal.SIGCONT)
         publish_values(here, "u1", *RecentCall("c2", "u1").started(0).values())
@@ -77,7 +77,7 @@ def test_redis_is_killed_and_comes_back(deployment: Deployment, server: Embedded
         until(lambda: worker.ask(session), lambda reply: reply.status == 200 and reply.json["message"]["TC"] == 1)
         refused = worker.ask(U1)
         assert (refused.status, refused.json["code"], refused.headers["Retry-After"]) == (503, 1010, "1")
-        assert worker.not_ready() == ""
+        assert worker.why_not_ready() == ""
         until(lambda: worker.ask(session), lambda reply: reply.status == 503)
         assert time.monotonic() - known_s > 3.5
         again = Embedded.start(server.child.log.with_suffix(""), server.kafka_port, server.redis_port)
@@ -110,7 +110,7 @@ def test_nothing_sticks_where_nothing_comes(deployment: Deployment) -> None:
     until(lambda: worker.ask(U1), lambda reply: reply.headers["X-Ecounters-Suspected"] == "1")
     assert wait_for_counter(worker, "u1", "CST", {"-1": 1}).json["message"]["LCT"] == {"OBD": 1}
     worker.kill()
-    worker = Worker(here, again=worker).wait_ready()
+    worker = Worker(here, replaces=worker).wait_ready()
     wait_for_counter(worker, "u1", "CST", {"-1": 1})
     now = int(time.time() * 1000)
     said = {"userId": "u1", "switchId": "s1", "ts": now}

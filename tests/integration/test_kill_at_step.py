@@ -16,7 +16,7 @@ import pytest
 
 from ecounters.simulator.world import simulate
 from tests.faults.environment_rounds import HOUR_S, ahead_of_time
-from tests.faults.kill_at_step import clock_ahead, through
+from tests.faults.kill_at_step import launcher_at, launcher_with_clock
 from tests.support.accounts import add_users
 from tests.support.log_publisher import USERS, LogPublisher, chaos_plan, first_messages
 from tests.support.recount_check import assert_recounted, dead_letters, differences, settled_recounts
@@ -43,8 +43,8 @@ def feed(deployment: Deployment, seed: int) -> LogPublisher:
 
 def struck(worker: Worker) -> Worker:
     """One that was aimed at has been killed by itself, and another is in its place."""
-    assert worker.process.wait(STRUCK_S) == -signal.SIGKILL, worker.last_words()
-    return Worker(worker.deployment, again=worker)
+    assert worker.process.wait(STRUCK_S) == -signal.SIGKILL, worker.log_tail()
+    return Worker(worker.deployment, replaces=worker)
 
 
 def test_a_kill_at_any_moment_of_its_work_changes_nothing(deployment: Deployment) -> None:
@@ -53,7 +53,7 @@ def test_a_kill_at_any_moment_of_its_work_changes_nothing(deployment: Deployment
     worker = Worker(deployment)
     for point, nth in AT_WORK:
         worker.kill()
-        worker = struck(Worker(deployment, again=worker, through=through(point, nth)))
+        worker = struck(Worker(deployment, replaces=worker, launcher=launcher_at(point, nth)))
     flowing.stop()
     assert_recounted(deployment, [worker.wait_ready()])
 
@@ -65,13 +65,13 @@ def test_a_kill_at_any_moment_of_a_rebalance_changes_nothing(deployment: Deploym
     flowing = feed(deployment, 22)
     first = Worker(deployment).wait_ready()
     for point in ("revoke", "let-go", "assigned"):
-        second = Worker(deployment, through=through(point, 2)).wait_ready()
+        second = Worker(deployment, launcher=launcher_at(point, 2)).wait_ready()
         with Worker(deployment) as third:
             second = struck(second).wait_ready()
             third.wait_ready().end()
         if point == "assigned":
             second.kill()
-            second = Worker(deployment, again=second, through=through("stop", 1)).wait_ready()
+            second = Worker(deployment, replaces=second, launcher=launcher_at("stop", 1)).wait_ready()
             second.process.send_signal(signal.SIGTERM)
             second = struck(second).wait_ready()
         second.end()
@@ -91,21 +91,21 @@ def test_what_comes_again_ahead_or_by_a_wrong_clock_changes_nothing(deployment: 
     again = [message for message in messages[:half] if message.at_ms >= since]
     chance.shuffle(again)
     worker.wait_ready().kill()
-    worker = Worker(deployment, again=worker, through=clock_ahead(5 * HOUR_S)).wait_ready()
+    worker = Worker(deployment, replaces=worker, launcher=launcher_with_clock(5 * HOUR_S)).wait_ready()
     LogPublisher(deployment, [*again, *ahead_of_time(chance, 100), *messages[half:]], RATE).wait()
     deadline = time.monotonic() + STRUCK_S
     while worker.metric("ecounters_calls_reaped") == 0:  # idle, it takes those that live for silent since long
-        assert time.monotonic() < deadline, worker.last_words()
+        assert time.monotonic() < deadline, worker.log_tail()
         time.sleep(0.1)
     worker.kill()
-    counted = assert_recounted(deployment, [Worker(deployment, again=worker).wait_ready()])
+    counted = assert_recounted(deployment, [Worker(deployment, replaces=worker).wait_ready()])
     assert sum(reason == "clock_ahead" for one in counted for _, reason, _ in one.refused) >= 100
 
 
 def test_a_worker_whose_clock_is_behind_refuses_nothing_for_that(deployment: Deployment) -> None:
     """What is ahead of the time is told by the broker's clock, which all workers and the recount go by."""
     add_users(deployment, (f"u{n + 1}" for n in range(USERS)))
-    worker = Worker(deployment, through=clock_ahead(-HOUR_S)).wait_ready()
+    worker = Worker(deployment, launcher=launcher_with_clock(-HOUR_S)).wait_ready()
     LogPublisher(deployment, ahead_of_time(random.Random(26), 50, of=(0, 4 * 60_000)), RATE).wait()
     counted = settled_recounts(deployment)
     begin = int(time.time() * 1000) - HOUR_S * 1000
@@ -118,14 +118,14 @@ def test_a_worker_whose_clock_is_behind_refuses_nothing_for_that(deployment: Dep
 def test_a_worker_that_sleeps_amid_a_transaction_writes_no_more(deployment: Deployment, point: str) -> None:
     """Another took its name and its partitions meanwhile; what it was about to write or to commit is refused."""
     flowing = feed(deployment, 24)
-    zombie = Worker(deployment, through=through(point, 3, how="STOP"))
+    zombie = Worker(deployment, launcher=launcher_at(point, 3, how="STOP"))
     assert zombie.wait_stopped()
-    worker = Worker(deployment, again=zombie).wait_ready()
+    worker = Worker(deployment, replaces=zombie).wait_ready()
     zombie.process.send_signal(signal.SIGCONT)
     deadline = time.monotonic() + STRUCK_S
-    while "could not be flushed" not in zombie.last_words():
-        assert zombie.process.poll() is None, zombie.last_words()
-        assert time.monotonic() < deadline, zombie.last_words()
+    while "could not be flushed" not in zombie.log_tail():
+        assert zombie.process.poll() is None, zombie.log_tail()
+        assert time.monotonic() < deadline, zombie.log_tail()
         time.sleep(0.05)
     zombie.kill()
     flowing.stop()
@@ -139,8 +139,8 @@ def test_what_comes_amid_a_rebalance_is_not_left_lying(deployment: Deployment) -
     with Worker(deployment).wait_ready():
         for _ in range(4):
             second = Worker(deployment)
-            while second.not_ready():
-                assert second.process.poll() is None, second.last_words()
+            while second.why_not_ready():
+                assert second.process.poll() is None, second.log_tail()
                 LogPublisher(deployment, islice(log, 8), 0).wait()
             wait_until_flushed(deployment, QUIET_S)
             leaving = Thread(target=second.end)

@@ -43,12 +43,12 @@ def test_what_was_left_undecided_is_decided_as_the_rest_was(deployment: Deployme
     publish_values(deployment, "u1", b"no event")
     asyncio.run(leave_undecided(deployment, 1, committed))
     live = 0 if committed == ("changelog",) else 1
-    with Worker(deployment, again=worker).wait_ready() as worker:
+    with Worker(deployment, replaces=worker).wait_ready() as worker:
         publish_values(deployment, "u1", *RecentCall("c2", "u1").started(1, "IBD").values(), b"nor this")
         wait_for_counter(worker, "u1", "LCT", {"IBD": live + 1})
         wait_until_flushed(deployment)
         worker.kill()
-    with Worker(deployment, again=worker).wait_ready() as worker:
+    with Worker(deployment, replaces=worker).wait_ready() as worker:
         wait_for_counter(worker, "u1", "LCT", {"IBD": live + 1})
     letters = dead_letters(deployment)
     if committed == ("dlq",):  # Kafka has committed it, and its event is refused once more

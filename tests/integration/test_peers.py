@@ -70,7 +70,7 @@ def all_answer(workers: Sequence[Worker], limit_s: float = TAKEN_OVER_LIMIT_S) -
             counted = {user: [json.loads(body)["message"]["CNC"] for _, body in some] for user, some in bodies.items()}
             if counted == {user: [at + 1] for at, user in enumerate(USERS)}:
                 return {user: body for user, ((_, body),) in bodies.items()}
-        assert time.monotonic() < deadline, (bodies, [worker.last_words() for worker in workers])
+        assert time.monotonic() < deadline, (bodies, [worker.log_tail() for worker in workers])
         time.sleep(0.05)
 
 
@@ -258,5 +258,5 @@ def test_workers_of_different_secrets_do_not_answer_for_one_another(deployment: 
     wait_until_flushed(deployment)
     for user in USERS:
         told = sorted(worker.ask(asking(user)).status for worker in workers)
-        assert told == [200, 503], workers[0].last_words()
+        assert told == [200, 503], workers[0].log_tail()
     assert "ECOUNTERS_SECRET or the clocks differ" in workers[0].log.read_text()

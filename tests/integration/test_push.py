@@ -25,7 +25,7 @@ from streams.web.push import AUTHORIZE_S
 from streams.web.subject import STATUS_S
 from tests.support.accounts import TOKEN, add_users, open_session
 from tests.support.published_calls import RecentCall, publish_values
-from tests.support.stream_listener import STREAM, Listening
+from tests.support.stream_listener import STREAM, StreamListener
 from tests.support.workers import Deployment, Worker
 
 
@@ -59,23 +59,23 @@ def test_the_payload_at_once_and_again_when_it_changes(deployment: Deployment, w
     """The data are the bytes of the POST, the version is the same for the same bytes; a status goes with each."""
     who, fields = {"ssid": open_session(deployment)}, ["UC", "AC"]
     for path in (STREAM, "/deepcall" + STREAM):
-        with Listening(worker, {**who, "Field": "UC,AC"}, path=path) as listening:
-            assert listening.response.status == 200
-            assert listening.response.getheader("Content-Type") == "text/event-stream; charset=utf-8"
-            assert listening.response.getheader("Cache-Control") == "no-store"
-            assert listening.response.getheader("Access-Control-Allow-Origin") == "*"
-            assert listening.response.getheader("Server") == "ecounters"
-            first = listening.until()
-            status = listening.until("status").json
+        with StreamListener(worker, {**who, "Field": "UC,AC"}, path=path) as listener:
+            assert listener.response.status == 200
+            assert listener.response.getheader("Content-Type") == "text/event-stream; charset=utf-8"
+            assert listener.response.getheader("Cache-Control") == "no-store"
+            assert listener.response.getheader("Access-Control-Allow-Origin") == "*"
+            assert listener.response.getheader("Server") == "ecounters"
+            first = listener.until()
+            status = listener.until("status").json
             assert first.data.encode() == worker.ask({**who, "Field": fields}).body
             assert set(status) == {"asOf", "lagMs", "complete", "suspected", "range"} and status["complete"] is True
             publish_values(deployment, "u1", *call(f"c{path}"))
-            second = listening.until()
+            second = listener.until()
             reply = worker.ask({**who, "Field": fields})
             assert second.data.encode() == reply.body and second.json["message"]["LCT"] != first.json["message"]["LCT"]
             assert second.version == reply.headers["ETag"][3:-1] != first.version
-            assert listening.until("status").json["asOf"] == reply.headers["X-Ecounters-As-Of"]
-    with Listening(worker, {**who, "Field": ["UC", "AC"]}) as repeated:
+            assert listener.until("status").json["asOf"] == reply.headers["X-Ecounters-As-Of"]
+    with StreamListener(worker, {**who, "Field": ["UC", "AC"]}) as repeated:
         assert repeated.until().data == second.data
 
 
@@ -89,13 +89,13 @@ def test_changes_come_once_a_second_at_most(deployment: Deployment, worker: Work
             time.sleep(0.05)
 
     began = time.monotonic()
-    with Listening(worker, who) as listening, ThreadPoolExecutor() as threads:
-        listening.until()
+    with StreamListener(worker, who) as listener, ThreadPoolExecutor() as threads:
+        listener.until()
         published = threads.submit(feed)
         times = []
         calls = 0
         while calls < 25:
-            told = listening.until()
+            told = listener.until()
             times.append(told.at)
             calls = told.json["message"]["TC"]
         published.result()
@@ -108,27 +108,27 @@ def test_a_listener_that_comes_again_gets_what_it_has_not_got(deployment: Deploy
     """The version that it had: nothing but statuses until something changes, from another worker's start too."""
     who = {"ssid": open_session(deployment)}
     publish_values(deployment, "u1", *call("c1"))
-    with Listening(worker, who) as listening:
-        told = listening.until()
+    with StreamListener(worker, who) as listener:
+        told = listener.until()
         while told.json["message"]["TC"] != 1:
-            told = listening.until()
+            told = listener.until()
     worker.end()
     with Worker(deployment, worker).wait_ready() as again:
-        with Listening(again, who, {"Last-Event-ID": told.version}) as resumed:
+        with StreamListener(again, who, {"Last-Event-ID": told.version}) as resumed:
             resumed.until("status"), resumed.until("status")
             assert [one.name for one in resumed.seen] == ["status", "status"]
             assert 0 < resumed.seen[1].at - resumed.seen[0].at < STATUS_S + 2
             publish_values(deployment, "u1", *call("c2", number="2"))
             assert resumed.until().json["message"]["TC"] == 2
-        with Listening(again, who, {"Last-Event-ID": told.version}) as older:
+        with StreamListener(again, who, {"Last-Event-ID": told.version}) as older:
             assert older.until().json["message"]["TC"] == 2
 
 
 def test_a_comment_comes_every_15_seconds(deployment: Deployment, worker: Worker) -> None:
     """For what is between the two and would cut a silent connection."""
-    with Listening(worker, {"ssid": open_session(deployment)}) as listening:
-        began = listening.until().at
-        assert 13 < listening.until(":").at - began < 18
+    with StreamListener(worker, {"ssid": open_session(deployment)}) as listener:
+        began = listener.until().at
+        assert 13 < listener.until(":").at - began < 18
 
 
 @pytest.mark.parametrize(
@@ -150,8 +150,8 @@ def test_what_is_wrong_is_told_before_the_stream_begins(
     worker: Worker, query: dict[str, object], status: int, begins: str
 ) -> None:
     """In the documented form of a POST's errors."""
-    with Listening(worker, query) as listening:
-        reply = listening.reply
+    with StreamListener(worker, query) as listener:
+        reply = listener.reply
         assert (reply.status, reply.json["status"]) == (status, "error")
         assert reply.json["message"].startswith(begins)
         assert reply.headers["Content-Type"] == "application/json; charset=utf-8"
@@ -159,8 +159,8 @@ def test_what_is_wrong_is_told_before_the_stream_begins(
 
 def test_a_cookie_that_is_no_text_is_no_session(worker: Worker) -> None:
     """Any bytes may be in it."""
-    with Listening(worker, {}, {"Cookie": "ecounters=\xff\xfe"}) as listening:
-        reply = listening.reply
+    with StreamListener(worker, {}, {"Cookie": "ecounters=\xff\xfe"}) as listener:
+        reply = listener.reply
         assert (reply.status, reply.json["code"]) == (403, 1015)
 
 
@@ -168,17 +168,17 @@ def test_a_filter_is_taken_as_in_a_post(deployment: Deployment, worker: Worker) 
     """The same bytes for yesterday."""
     who, dates = {"ssid": open_session(deployment)}, [{"field": "date", "value": "yesterday"}]
     publish_values(deployment, "u1", *call("c1"))
-    with Listening(worker, {**who, "filter": json.dumps(dates)}) as listening:
-        assert listening.until().data.encode() == worker.ask({**who, "filter": dates}).body
+    with StreamListener(worker, {**who, "filter": json.dumps(dates)}) as listener:
+        assert listener.until().data.encode() == worker.ask({**who, "filter": dates}).body
         assert (
-            listening.until("status").json["range"] == worker.ask({**who, "filter": dates}).headers["X-Ecounters-Range"]
+            listener.until("status").json["range"] == worker.ask({**who, "filter": dates}).headers["X-Ecounters-Range"]
         )
 
 
 def test_the_end_of_a_session_is_the_end_of_its_streams(deployment: Deployment, worker: Worker) -> None:
     """Others' go on. The last event is the error that the next request gets."""
     closed, kept = open_session(deployment), open_session(deployment)
-    with Listening(worker, {"ssid": closed}) as one, Listening(worker, {"ssid": kept}) as other:
+    with StreamListener(worker, {"ssid": closed}) as one, StreamListener(worker, {"ssid": kept}) as other:
         one.until(), other.until()
         in_store(deployment, lambda accounts: accounts.close_session(closed))
         began = time.monotonic()
@@ -186,7 +186,7 @@ def test_the_end_of_a_session_is_the_end_of_its_streams(deployment: Deployment, 
         assert (last.name, last.json["code"]) == ("end", 1015)
         assert time.monotonic() - began < AUTHORIZE_S + 4
         other.until("status")
-    with Listening(worker, {"ssid": closed}) as again:
+    with StreamListener(worker, {"ssid": closed}) as again:
         assert again.reply.json == last.json
 
 
@@ -194,7 +194,7 @@ def test_a_worker_that_ends_ends_its_streams_at_once(deployment: Deployment, wor
     """In order, and no stream holds up its end; from then on it takes none."""
     who = {"ssid": open_session(deployment)}
     with ExitStack() as all_of_them:
-        listeners = [all_of_them.enter_context(Listening(worker, who)) for _ in range(20)]
+        listeners = [all_of_them.enter_context(StreamListener(worker, who)) for _ in range(20)]
         for one in listeners:
             one.until()
         assert worker.metric("ecounters_listeners") == 20
@@ -207,10 +207,10 @@ def test_listeners_that_leave_are_noticed(deployment: Deployment, worker: Worker
     """And the subject that nobody listens to is forgotten."""
     who = {"ssid": open_session(deployment)}
     with ExitStack() as all_of_them:
-        for one in [all_of_them.enter_context(Listening(worker, who)) for _ in range(5)]:
+        for one in [all_of_them.enter_context(StreamListener(worker, who)) for _ in range(5)]:
             one.until()
     metric_when(worker, "ecounters_listeners", 0)
-    with Listening(worker, who) as one:
+    with StreamListener(worker, who) as one:
         one.until()
         publish_values(deployment, "u1", *call("c1"))
         one.until()
@@ -220,16 +220,16 @@ def test_a_listener_that_does_not_read_is_dropped_and_holds_up_nobody(deployment
     """Its versions are skipped, so that nothing piles up for it, and after half a minute it is given up."""
     publish_values(deployment, "u1", *(value for at in range(3_000) for value in _with_did(at)))
     who = {"ssid": open_session(deployment)}
-    with socket.socket() as lazy, Listening(worker, who) as listening:
+    with socket.socket() as lazy, StreamListener(worker, who) as listener:
         lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         lazy.connect(("127.0.0.1", worker.port))
         lazy.sendall(f"GET {STREAM}?{urlencode(who)} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        listening.until()
+        listener.until()
         metric_when(worker, "ecounters_listeners", 2)
         deadline = time.monotonic() + 60
         for at in range(10_000):
             publish_values(deployment, "u1", *call(f"c{at}", number=str(at)))
-            listening.until()
+            listener.until()
             if worker.metric("ecounters_listeners") == 1:
                 break
             assert time.monotonic() < deadline, "it is still there"
@@ -267,16 +267,16 @@ def test_a_feed_that_stands_still_is_told(tmp_path: Path) -> None:
         try:
             with (
                 Worker(deployment).wait_ready() as one,
-                Listening(one, {"ssid": open_session(deployment)}) as listening,
+                StreamListener(one, {"ssid": open_session(deployment)}) as listener,
             ):
-                listening.until("status", complete=True)
+                listener.until("status", complete=True)
                 os.kill(server.child.pid, signal.SIGSTOP)
                 began = time.monotonic()
-                assert listening.until("status", complete=False).at - began < 4
+                assert listener.until("status", complete=False).at - began < 4
                 os.kill(server.child.pid, signal.SIGCONT)
-                listening.until("status", complete=True)
+                listener.until("status", complete=True)
                 publish_values(deployment, "u1", *call("c1"))
-                assert listening.until().json["message"]["TC"] == 1
+                assert listener.until().json["message"]["TC"] == 1
         finally:
             server.kill()
             guard.release(server.child)

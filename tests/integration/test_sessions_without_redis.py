@@ -11,18 +11,18 @@ from streams.access import sessions as module
 from streams.access.accounts import Accounts
 from streams.access.sessions import Sessions
 from tests.support.sessions import Clock, refusal, refusal_code, run_through_relay
-from tests.support.tcp_relay import Relay
+from tests.support.tcp_relay import TcpRelay
 
 
 def test_without_redis_only_known_sessions_go_on(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
     """While Redis is away: what was good is good for SESSION_CACHE_S, all else is 1010; then Redis is asked again."""
     clock = Clock()
 
-    async def test(sessions: Sessions, accounts: Accounts, relay: Relay, user: str) -> None:
+    async def test(sessions: Sessions, accounts: Accounts, relay: TcpRelay, user: str) -> None:
         token = await accounts.add_user(user, "UTC")
         known, unknown = Query(ssid=await accounts.open_session(user, 600)), Query(user_id=user, token=token)
         assert await refusal_code(sessions, known) == 0
-        await relay.take_changes()
+        await relay.cut()
         clock.now += 59
         assert await refusal_code(sessions, known) == 0
         refused = await refusal(sessions, unknown)
@@ -45,11 +45,11 @@ def test_a_session_that_ends_during_an_outage_is_not_used_longer(redis_url: str)
     """The short cache does not lengthen a session."""
     clock = Clock()
 
-    async def test(sessions: Sessions, accounts: Accounts, relay: Relay, user: str) -> None:
+    async def test(sessions: Sessions, accounts: Accounts, relay: TcpRelay, user: str) -> None:
         await accounts.add_user(user, "UTC")
         request = Query(ssid=await accounts.open_session(user, 30))
         assert await refusal_code(sessions, request) == 0
-        await relay.take_changes()
+        await relay.cut()
         clock.now += 29
         assert await refusal_code(sessions, request) == 0
         clock.now += 2
@@ -62,7 +62,7 @@ def test_a_redis_that_hangs_holds_up_one_request_only(redis_url: str, monkeypatc
     """A question is given up after REDIS_LIMIT_S, and the next ones are answered without asking."""
     clock = Clock()
 
-    async def test(sessions: Sessions, accounts: Accounts, relay: Relay, user: str) -> None:
+    async def test(sessions: Sessions, accounts: Accounts, relay: TcpRelay, user: str) -> None:
         token = await accounts.add_user(user, "UTC")
         monkeypatch.setattr(module, "REDIS_LIMIT_S", 0.3)  # now that the connections have their own, longer limits
         relay.hang()
@@ -80,9 +80,9 @@ def test_a_connection_that_the_server_closed_is_no_outage(redis_url: str) -> Non
     """After a restart of Redis the first request finds its connection dead, and does not fail for it."""
     clock = Clock()
 
-    async def test(sessions: Sessions, accounts: Accounts, relay: Relay, user: str) -> None:
+    async def test(sessions: Sessions, accounts: Accounts, relay: TcpRelay, user: str) -> None:
         token = await accounts.add_user(user, "UTC")
-        await relay.take_changes()
+        await relay.cut()
         await relay.mend()
         assert await refusal_code(sessions, Query(user_id=user, token=token)) == 0
         assert relay.connections == 2

@@ -20,13 +20,13 @@ EXPECTED: Final = re.compile(r"Failed to load resource: (net::ERR_|the server re
 """A browser's own words for an answer that is an error; everything else on the console is a mistake of the page."""
 
 
-def aside(do: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+def in_thread(do: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """What a function gives that runs an event loop of its own: playwright has one running in this thread."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(do, *args, **kwargs).result()
 
 
-class Screen:
+class DashboardPage:
     """One page. ``problems``: what the console said that it must not, and what was asked of others."""
 
     def __init__(self, page: Page, worker: Worker) -> None:
@@ -56,20 +56,20 @@ class Screen:
         """Nothing went wrong unseen."""
         assert not self.problems
 
-    def open(self) -> Screen:
+    def open(self) -> DashboardPage:
         """Go there."""
         response = self.page.goto(self._home + "dashboard")
         assert response is not None and response.status == 200
         return self
 
-    def log_in(self, token: str = TOKEN) -> Screen:
+    def log_in(self, token: str = TOKEN) -> DashboardPage:
         """With the mouse."""
         self.page.get_by_label("User").fill(self.user)
         self.page.get_by_label("Token").fill(token)
         self.page.get_by_role("button", name="Log in").click()
         return self
 
-    def live(self) -> Screen:
+    def live(self) -> DashboardPage:
         """Until it says that it is."""
         self.state("Live")
         return self

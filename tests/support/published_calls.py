@@ -48,5 +48,5 @@ def wait_for_counter(worker: Worker, user: str, key: str, value: object) -> Repl
         reply = worker.ask({"userId": user, "token": TOKEN})
         if reply.status == 200 and reply.json["message"][key] == value:
             return reply
-        assert time.monotonic() < deadline, (reply, worker.last_words())
+        assert time.monotonic() < deadline, (reply, worker.log_tail())
         time.sleep(0.02)

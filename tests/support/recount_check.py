@@ -89,7 +89,7 @@ def ask_until_complete(workers: Sequence[Worker], user: str, begin_ms: int, end_
             if reply.status == 200 and lag == "0" and complete == "true":
                 return reply
         time.sleep(0.1)
-    logs = "\n".join(worker.last_words() for worker in workers)
+    logs = "\n".join(worker.log_tail() for worker in workers)
     raise AssertionError(f"{user}: no complete answer in {CAUGHT_UP_LIMIT_S} s; the last: {reply}\n{logs}")
 
 
@@ -148,7 +148,7 @@ def assert_recounted(deployment: Deployment, workers: list[Worker]) -> list[Reco
     counted = settled_recounts(deployment)
     begin = yesterday_ms()
     compared, wrong = differences(workers, counted, begin, begin + DAY_MS)
-    assert not wrong, "\n".join([*wrong[:50], *(worker.last_words() for worker in workers)])
+    assert not wrong, "\n".join([*wrong[:50], *(worker.log_tail() for worker in workers)])
     assert compared == USERS * KEYS
     assert dead_letters(deployment) == expected_dead_letters(deployment, counted)
     return counted

@@ -15,7 +15,7 @@ from ecounters.query.request import Query
 from streams.access.accounts import Accounts
 from streams.access.sessions import Sessions
 from streams.settings.table import Settings
-from tests.support.tcp_relay import Relay
+from tests.support.tcp_relay import TcpRelay
 
 INDIA = "Asia/Kolkata"
 
@@ -68,13 +68,13 @@ async def refusal_code(sessions: Sessions, request: Query) -> int:
 
 
 def run_through_relay(
-    url: str, clock: Clock, test: Callable[[Sessions, Accounts, Relay, str], Awaitable[None]]
+    url: str, clock: Clock, test: Callable[[Sessions, Accounts, TcpRelay, str], Awaitable[None]]
 ) -> None:
     """Run a test with Sessions that reach Redis through a relay."""
 
     async def work() -> None:
         parts = urlsplit(url)
-        async with Relay(parts.hostname or "", parts.port or 0) as relay:
+        async with TcpRelay(parts.hostname or "", parts.port or 0) as relay:
             sessions = connected(f"redis://127.0.0.1:{relay.port}/0", clock)
             try:
                 await test(sessions, Accounts(sessions._redis), relay, f"user-{secrets.token_hex(4)}")

@@ -16,7 +16,7 @@ STREAM: Final = STREAM_PATHS[0]
 LIMIT_S: Final = 20.0
 
 
-class Told(NamedTuple):
+class SseEvent(NamedTuple):
     """One event, or a comment (its name is ":"). ``at``: when it came, in monotonic seconds."""
 
     name: str
@@ -30,7 +30,7 @@ class Told(NamedTuple):
         return json.loads(self.data)
 
 
-class Listening:
+class StreamListener:
     """A stream that was opened. Events of kinds that a test does not wait for are kept in ``seen``."""
 
     def __init__(
@@ -39,7 +39,7 @@ class Listening:
         self._connection = http.client.HTTPConnection("127.0.0.1", worker.port, timeout=LIMIT_S)
         self._connection.request("GET", f"{path}?{urlencode(query, doseq=True)}", headers=dict(headers or {}))
         self.response = self._connection.getresponse()
-        self.seen: list[Told] = []
+        self.seen: list[SseEvent] = []
 
     def __enter__(self) -> Self:
         return self
@@ -53,12 +53,12 @@ class Listening:
         """All of it, where it is no stream."""
         return Reply(self.response.status, dict(self.response.getheaders()), self.response.read())
 
-    def next(self) -> Told | None:
+    def next(self) -> SseEvent | None:
         """The next event or comment; None at the end of the stream."""
         lines: list[str] = []
         while line := self.response.readline().decode():
             if line == "\n":
-                told = _told(lines)
+                told = _parse_event(lines)
                 if told is None:
                     lines = []
                     continue
@@ -67,7 +67,7 @@ class Listening:
             lines.append(line.rstrip("\n"))
         return None
 
-    def until(self, name: str = "", *, complete: bool | None = None) -> Told:
+    def until(self, name: str = "", *, complete: bool | None = None) -> SseEvent:
         """The next event of that name: "" is a payload, ``complete`` says which status."""
         deadline = time.monotonic() + LIMIT_S
         while told := self.next():
@@ -76,16 +76,16 @@ class Listening:
             assert time.monotonic() < deadline, self.seen
         raise AssertionError(f"the stream has ended: {self.seen}")
 
-    def rest(self) -> list[Told]:
+    def rest(self) -> list[SseEvent]:
         """What comes until the end."""
         return list(iter(self.next, None))
 
 
-def _told(lines: list[str]) -> Told | None:
+def _parse_event(lines: list[str]) -> SseEvent | None:
     """An event of its lines; None if they only say when to come again."""
     parts = dict(line.split(": ", 1) for line in lines if not line.startswith(":"))
     if not parts:
-        return Told(":", "", "", time.monotonic())
+        return SseEvent(":", "", "", time.monotonic())
     if "data" not in parts:
         return None
-    return Told(parts.get("event", ""), parts.get("id", ""), parts["data"], time.monotonic())
+    return SseEvent(parts.get("event", ""), parts.get("id", ""), parts["data"], time.monotonic())

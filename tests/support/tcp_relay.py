@@ -6,7 +6,7 @@ import asyncio
 from contextlib import suppress
 
 
-class Relay:
+class TcpRelay:
     """Passes bytes to ``host:port`` and back, until it is cut (connections end) or hangs (nothing comes).
 
     ``listen``: its own port; 0: any free one.
@@ -22,19 +22,19 @@ class Relay:
         self.port = listen
         self.connections = 0
 
-    async def __aenter__(self) -> Relay:
+    async def __aenter__(self) -> TcpRelay:
         await self.mend()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        await self.take_changes()
+        await self.cut()
 
     async def mend(self) -> None:
         """Listen (again), on the same port."""
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
-    async def take_changes(self) -> None:
+    async def cut(self) -> None:
         """End every connection and take no more."""
         if self._server is None:
             return
@@ -53,7 +53,7 @@ class Relay:
         """Take connections and bytes, and pass nothing on."""
         self._passing.clear()
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """Pass on what has come meanwhile, and all else."""
         self._passing.set()
 

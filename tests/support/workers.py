@@ -85,20 +85,20 @@ class Worker:
     def __init__(
         self,
         deployment: Deployment,
-        again: Worker | None = None,
+        replaces: Worker | None = None,
         *,
         named: bool = True,
         port: int = 0,
-        through: Sequence[str] = (),
+        launcher: Sequence[str] = (),
     ) -> None:
         self.deployment = deployment
         self.named = named
-        self.through = through
+        self.launcher = launcher
         self.port = port or free_ports(1)[0]
-        self.name: str = f"w{self.port}" if again is None else again.name
+        self.name: str = f"w{self.port}" if replaces is None else replaces.name
         self.log = deployment.log_dir / f"worker-{self.name}-{self.port}.log"
         environment = deployment.environment(PORT=self.port, INSTANCE_ID=self.name if named else "")
-        command = [sys.executable, "-m", *(through or ["streams.cli"]), "worker"]
+        command = [sys.executable, "-m", *(launcher or ["streams.cli"]), "worker"]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 command, cwd=ROOT, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL
@@ -126,7 +126,7 @@ class Worker:
         code = self.process.wait(END_LIMIT_S)
         said = self.log.read_text(errors="replace")
         cut_short = "Exception in thread" in said or "ending without it" in said
-        assert code == 0 and not cut_short, self.last_words()
+        assert code == 0 and not cut_short, self.log_tail()
         return time.monotonic() - began
 
     def wait_stopped(self, limit_s: float = READY_LIMIT_S) -> bool:
@@ -138,7 +138,7 @@ class Worker:
             time.sleep(0.05)
         return True
 
-    def last_words(self) -> str:
+    def log_tail(self) -> str:
         """The end of its log."""
         return self.log.read_text(errors="replace")[-4_000:]
 
@@ -166,7 +166,7 @@ class Worker:
         assert rows, f"there is no metric {name}"
         return sum(float(value) for _, value in rows)
 
-    def not_ready(self) -> str:
+    def why_not_ready(self) -> str:
         """Why it is not ready; "" if it is."""
         try:
             reply = self.request("GET", READY_PATH)
@@ -177,8 +177,8 @@ class Worker:
     def wait_ready(self, limit_s: float = READY_LIMIT_S) -> Self:
         """Until it is ready: restored, and at the end of its partitions or nearly so."""
         deadline = time.monotonic() + limit_s
-        while why := self.not_ready():
-            assert self.process.poll() is None, f"it ended: {self.last_words()}"
-            assert time.monotonic() < deadline, f"not ready after {limit_s} s ({why}): {self.last_words()}"
+        while why := self.why_not_ready():
+            assert self.process.poll() is None, f"it ended: {self.log_tail()}"
+            assert time.monotonic() < deadline, f"not ready after {limit_s} s ({why}): {self.log_tail()}"
             time.sleep(0.05)
         return self
