@@ -30,7 +30,7 @@ REASONS: Final = {
     "bad_value": "a field's value is none of those allowed",
     "bad_ts": "the time is not in the years 2000 to 2099, or has no offset",
     "unknown_type": "no such type of event",
-    "clock_ahead": "the time is more than 5 minutes before the broker's clock",
+    "clock_ahead": "the time is more than 5 minutes later than the broker's clock",
     "late": "of an unknown call, 15 minutes or more behind the newest event of the partition",
 }
 """Reason -> description of it: why a message cannot be counted. The minutes are those of the default settings."""
