@@ -1,5 +1,7 @@
-"""A second opinion: the counters of a log by brute force, straight from the definitions.
+"""The recount: the counters of a log once more, by brute force, straight from the definitions of the specification.
 
-Nothing here is used by what counts, and nothing of what counts is used here: the two share no code (a test holds
-that), so that what is wrong in one is not wrong in the other for the same reason. ``ecounters audit`` compares them.
+``ecounters audit`` and the property tests compare its counters with those of a worker. The recount imports nothing of
+the rest of the project, and the workers import nothing of the recount (a test holds both): a mistake in one of them
+then shows as a difference. Files: ``parse`` (messages), ``call`` (what one call counts), ``counters`` (their table and
+values), ``filters`` (the filter of a request) and ``recount`` (the log of a partition).
 """

@@ -1,6 +1,7 @@
-"""The recount of one call: what it counts, computed from the list of its events each time anew.
+"""The recount of one call: its state and counts, computed from the list of its events each time anew.
 
-Every function here is a definition of the specification, read out loud. Times are ms since the Unix epoch.
+Each function is one definition of the specification, written as code. Times are ms since the Unix epoch. ``clock`` is
+the time now by the log: the watermark, or later if a worker's wall clock has gone on.
 """
 
 from __future__ import annotations
@@ -15,11 +16,20 @@ HOUR = 60 * MINUTE
 WINDOW = 15 * MINUTE
 
 REAPED, RESTARTED, SNAPSHOT = -1, -2, -3
+"""Statuses of ends that no call.ended gave: after max_call of silence, by switch.restarted, by switch.snapshot."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The times of the specification."""
+    """The time limits of the specification, in ms.
+
+    linger                 how late an event of an unknown call may be; how long a record is kept after the call's end
+    max_call               silence after which a call is taken for ended (REAPED)
+    suspect_after          silence after which a live call is suspected to have ended
+    clock_ahead            how far an event's time may be later than Kafka's timestamp
+    repeat_within          how far apart two starts of one number may be for the later call to be a repeat
+    keep_after_system_end  how long a record is kept after an end that no call.ended gave
+    """
 
     linger: int = 15 * MINUTE
     max_call: int = 4 * HOUR
@@ -30,24 +40,24 @@ class Limits:
 
     @property
     def remember_number(self) -> int:
-        """A start may come as late as its call may wait for it, and still be a repeat."""
+        """How long a start is remembered for its number. A start may arrive max_call late and still be a repeat."""
         return self.repeat_within + self.max_call
 
 
 @dataclass
 class Call:
-    """All events of a call, and the two things that the log's order settled."""
+    """All events of a call, and the two facts that depend on the order of the log: they are set by Recount, once."""
 
     id: str
     events: list[Event] = field(default_factory=list)
     known: str = ""
-    """ "repeatCall", "freshCall" or "neither"; "" while no start was seen."""
+    """ "repeatCall", "freshCall" or "neither" (a start without a number); "" before the first start is read."""
     system_end: tuple[int, int] | None = None
-    """(ts, status) of the end that a switch.restarted or switch.snapshot gave."""
+    """(ts, status) of the end that a switch.restarted or switch.snapshot gave; None: none did."""
 
 
 def _of(call: Call, *types: str) -> list[Event]:
-    """The events of those types by (ts, id)."""
+    """The call's events of these types, sorted by (ts, id)."""
     return sorted((e for e in call.events if e["type"] in types), key=lambda e: (e["ts"], e["id"]))
 
 
@@ -62,12 +72,12 @@ def real_end(call: Call) -> Event | None:
 
 
 def last_of(call: Call) -> int:
-    """When its last event was, by its own time."""
+    """The largest ts of the call's events."""
     return int(max(event["ts"] for event in call.events))
 
 
 def end_of(call: Call, clock: int, limits: Limits) -> tuple[int, int] | None:
-    """(when, status) of the end: the real one, else the one that a switch gave, else of its silence; None: it lives."""
+    """(ts, status) of the end: by call.ended, else by a switch, else by max_call of silence; None: no end yet."""
     real = real_end(call)
     if real is not None:
         return real["ts"], real["status"]
@@ -78,17 +88,17 @@ def end_of(call: Call, clock: int, limits: Limits) -> tuple[int, int] | None:
 
 
 def lives(call: Call, clock: int, limits: Limits) -> bool:
-    """Started and not ended."""
+    """Whether the call has started and has no end."""
     return start_of(call) is not None and end_of(call, clock, limits) is None
 
 
 def is_suspected(call: Call, clock: int, limits: Limits) -> bool:
-    """Lives, and nothing was heard of it for long."""
+    """Whether the call lives and has been silent for suspect_after."""
     return lives(call, clock, limits) and clock - last_of(call) >= limits.suspect_after
 
 
 def drop_time(call: Call, limits: Limits) -> int:
-    """The watermark at which the record is dropped."""
+    """The watermark at which the record of the call is dropped."""
     start, end = start_of(call), real_end(call)
     if start is None:
         return last_of(call) + limits.max_call
@@ -104,17 +114,17 @@ def drop_time(call: Call, limits: Limits) -> int:
 
 @dataclass(frozen=True)
 class Leg:
-    """A leg's first times of each kind, and what became of it: answered, missed, ghost or open."""
+    """A leg: its largest retry number, and the earliest ts of its ringing, its answer and its end (None: no event)."""
 
     retry: int
     ringing: int | None
     answered: int | None
     over: int | None
-    """When it ended or, if nobody says, when its call did."""
+    """The earliest leg.ended or, without one, the end of the call; None: neither."""
 
     @property
     def outcome(self) -> str:
-        """What became of it."""
+        """ "answered"; or, without an answer: "open" before its end, then "missed" if it rang and "ghost" if not."""
         if self.answered is not None:
             return "answered"
         if self.over is None:
@@ -123,26 +133,26 @@ class Leg:
 
     @property
     def ring_ms(self) -> int | None:
-        """How long it rang, once that is known."""
+        """Time from ringing to the answer, or to the end without an answer; None: it did not ring, or rings still."""
         until = self.over if self.answered is None else self.answered
         return None if self.ringing is None or until is None else max(0, until - self.ringing)
 
 
 def legs_of(call: Call, ended: int | None) -> list[Leg]:
-    """The call's legs; one without a name is leg "1"."""
+    """The call's legs, in no order; ``ended``: the call's end. Events without a legId are of leg "1"."""
     events = _of(call, "leg.dialed", "leg.ringing", "leg.answered", "leg.ended")
-    found = []
+    legs = []
     for name in {e.get("legId", "1") for e in events}:
         own = [e for e in events if e.get("legId", "1") == name]
         first = {e["type"]: e["ts"] for e in reversed(own)}
         retry = max(e.get("retry", 0) for e in own)
         over = first.get("leg.ended", ended)
-        found.append(Leg(retry, first.get("leg.ringing"), first.get("leg.answered"), over))
-    return found
+        legs.append(Leg(retry, first.get("leg.ringing"), first.get("leg.answered"), over))
+    return legs
 
 
 def holds_of(call: Call, ended: int | None) -> list[int]:
-    """The lengths of the closed intervals on hold."""
+    """The lengths in ms of the closed intervals on hold. The call's end ``ended`` closes an open one."""
     closed: list[tuple[int, int]] = []
     opened: int | None = None
     for event in _of(call, "call.held", "call.resumed"):
@@ -159,7 +169,7 @@ def holds_of(call: Call, ended: int | None) -> list[int]:
 
 
 def current_ivr(call: Call) -> str:
-    """The IVR entered last and not left since; "" for none."""
+    """The IVR that the caller entered last and has not left since; "" for none."""
     left: set[str] = set()
     for event in reversed(_of(call, "ivr.entered", "ivr.left")):
         if event["type"] == "ivr.left":
@@ -170,7 +180,7 @@ def current_ivr(call: Call) -> str:
 
 
 def inputs_of(call: Call) -> list[tuple[str, bool, str]]:
-    """(digits, valid, IVR or "") of each DTMF input: one for each id, whatever comes under that id."""
+    """(digits, valid, IVR or "") of each DTMF input. Of several events with one id, the smallest counts."""
     by_id: dict[str, tuple[int, str, bool, str]] = {}
     for event in _of(call, "dtmf.received"):
         entry = event["ts"], event["digits"], event.get("valid", True), event.get("ivrId", "")
@@ -181,11 +191,12 @@ def inputs_of(call: Call) -> list[tuple[str, bool, str]]:
 # ---------------------------------------------------------------------------------------------------- counts
 
 Counts = Iterator[tuple[str, int]]
-"""(counter, amount) or, for a map, ("COUNTER/entry", amount). ``rings``, ``holds`` and ``talks`` are divisors."""
+"""(counter, amount) or, for an entry of a map, ("COUNTER/entry", amount). "rings", "holds" and "talks" are no counters
+but the divisors of averages."""
 
 
 def live_counts(call: Call, clock: int, limits: Limits) -> Counts:
-    """What the call adds to the gauges."""
+    """What the call adds to the gauges, while it lives."""
     start = start_of(call)
     if start is None or not lives(call, clock, limits):
         return
@@ -196,7 +207,7 @@ def live_counts(call: Call, clock: int, limits: Limits) -> Counts:
 
 
 def counts(call: Call, clock: int, limits: Limits) -> Counts:
-    """What the call adds to the counters of the window in which it started; nothing while it waits for its start."""
+    """What the call adds to the counters of the window in which it started; nothing before its start is read."""
     start = start_of(call)
     if start is None:
         return
@@ -226,7 +237,7 @@ def counts(call: Call, clock: int, limits: Limits) -> Counts:
 
 
 def _outcome(call: Call, ended: int | None) -> Counts:
-    """Answered, missed, ghost or (while it lives) none of these; and the times on hold and of talk."""
+    """The outcome of the call (answered, missed, ghost, or none while it lives), its time on hold and its talk time."""
     holds, legs, real = holds_of(call, ended), legs_of(call, ended), real_end(call)
     if holds:
         yield "holds", 1
@@ -240,13 +251,13 @@ def _outcome(call: Call, ended: int | None) -> Counts:
             yield "actualTT", max(0, ended - min(answers) - sum(holds))
     elif ended is not None:
         yield "MC" if rings or _of(call, "ivr.entered") else "GHC", 1
-        # Also where the end is before the first ring, as with clocks that differ.
+        # Counted also if the end's ts is before the first ring's: clocks of switches differ.
         if real is not None and real.get("endedBy") == "caller" and rings and real["ts"] - min(rings) < 5_000:
             yield "CHSR", 1
 
 
 def _leg_counts(legs: list[Leg]) -> Counts:
-    """The classes of the call by its legs, by its retry legs alone, and how many these are."""
+    """The class of the call by all its legs (UC, ...) and by its retry legs (FR_UC, ...); counts of retry legs."""
     rang = [leg.ring_ms for leg in legs if leg.ring_ms is not None]
     if rang:
         yield "rings", len(rang)

@@ -1,6 +1,6 @@
-"""The recount's own reading of a message: bytes -> the fields of an event, or ``Bad`` with a reason and a field.
+"""The recount's own parser: the value of a Kafka message -> the fields of an event, or Bad with a reason and a field.
 
-Written from the specification's tables and nothing else; shares no code with what it is held against.
+It is written from the tables of the specification alone, and shares no code with ``ecounters.events``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 Event = dict[str, Any]
-"""The fields that the event's type has and that were given. ``id``, ``type`` and ``ts`` (ms) are always there."""
+"""Name -> value of the fields that the message has and the event's type knows. ``id``, ``type``, ``ts`` (ms) are always
+there."""
 
 BYTES_MAX = 65_536
 ID_MAX, DIGITS_MAX = 128, 64
@@ -41,7 +42,7 @@ TYPES = {
     "switch.snapshot": "userId! switchId! callIds!",
     "switch.restarted": "userId switchId!",
 }
-"""The fields of each type, in the order in which they are checked; ``!``: required."""
+"""Type -> its fields in the order of the checks. "!" marks a required field."""
 
 CALL_TYPES = {"IBD", "OBD", "BRD", "QC", "CTC", "POOL", "MASK", "FLASH"}
 
@@ -56,7 +57,7 @@ class Bad(Exception):
 
 
 def parse(value: bytes | None) -> Event:
-    """The event in a message's value, or Bad."""
+    """The event in the value of a message. Raises Bad."""
     if not value:
         raise Bad("empty")
     if len(value) > BYTES_MAX:
@@ -80,7 +81,10 @@ def parse(value: bytes | None) -> Event:
 
 
 def _take(event: Event, given: dict[str, Any], field: str) -> None:
-    """Read one field into the event: ``null`` is absent, and so is ``""`` where a field may be absent and is no id."""
+    """Read one field ("name" or "name!") into the event. Raises Bad.
+
+    ``null`` means "not given". So does ``""`` in an optional field, if the field is not an id.
+    """
     name, required = field.rstrip("!"), field.endswith("!")
     if given.get(name) is None:
         if required:
@@ -105,7 +109,7 @@ def _json(value: bytes) -> Any:
     except (ValueError, RecursionError):
         raise Bad("not_json") from None
     if LONE_SURROGATE.search(text.replace("\\\\", "xx")):
-        raise Bad("not_json")  # the stdlib takes it, but it is no character and fits into no answer
+        raise Bad("not_json")  # json.loads accepts it, but it cannot be written as UTF-8 in a reply
     return found
 
 
@@ -116,7 +120,7 @@ LONE_SURROGATE = re.compile(
 
 
 def _whole(text: str) -> int | float:
-    # Python makes no int of more digits than that; no field takes such a number, and ignored ones may hold it.
+    # int() refuses more than 4300 digits. No known field takes such a number, but an ignored field may hold it.
     return int(text) if len(text) <= 4300 else math.inf
 
 
@@ -149,7 +153,7 @@ def _call_type(given: Any, name: str) -> str:
 
 
 def _campaign(given: Any, name: str) -> str:
-    """ "" for no campaign, which is 0, "0", "" or absent; "07" is 7."""
+    """The campaign as text: "07" is "7"; 0, "0" and "" are "", which means "no campaign"."""
     text = _text_or_number(given, name)
     if re.fullmatch("-?[0-9]+", text):
         text = str(int(text))
@@ -191,8 +195,8 @@ def _boolean(given: Any, name: str) -> bool:
 def _ids(given: Any, name: str) -> list[str]:
     if type(given) is not list:
         raise Bad("wrong_type", name)
-    for one in given:
-        if _text(one, name) == "":
+    for call_id in given:
+        if _text(call_id, name) == "":
             raise Bad("empty_id", name)
     return given
 
@@ -209,7 +213,7 @@ READERS: dict[str, Callable[[Any, str], Any]] = {
     "callBalance": _amount,
     "callIds": _ids,
 }
-"""What reads each field: (what was given, its name) -> its value, or Bad."""
+"""Name of a field -> its reader: (JSON value that is not null, name) -> the field's value. Readers raise Bad."""
 
 
 # ----------------------------------------------------------------------------------------------------- time
@@ -233,7 +237,7 @@ RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d+))?([Zz]|[
 
 
 def _rfc3339(text: str) -> int:
-    """Its ms; what is finer than that is cut off."""
+    """ms since the Unix epoch of an RFC 3339 time; digits after the milliseconds are cut off. Raises Bad."""
     match = RFC3339.fullmatch(text)
     if match is None:
         raise Bad("bad_ts", "ts")
@@ -250,7 +254,7 @@ def _rfc3339(text: str) -> int:
 
 
 def murmur2(key: bytes) -> int:
-    """Kafka's hash of a key, as the signed number that its own tests name."""
+    """Kafka's hash of a key as a signed 32-bit integer, as in the vectors of Kafka's own tests."""
     m = 0x5BD1E995
     h = 0x9747B28C ^ len(key)
     for at in range(0, len(key) - len(key) % 4, 4):
@@ -268,5 +272,5 @@ def murmur2(key: bytes) -> int:
 
 
 def partition_of(user_id: str, partitions: int) -> int:
-    """The partition where the user's events belong: the hash without its sign, modulo."""
+    """The partition of a user's events, of ``partitions``: the hash without its sign bit, modulo their count."""
     return (murmur2(user_id.encode()) & 0x7FFFFFFF) % partitions

@@ -17,8 +17,9 @@ from zoneinfo import ZoneInfo
 import aiohttp
 
 from ecounters.errors import Stop
+from ecounters.recount.counters import BALANCES, GAUGES, KEYS, PAYLOAD
 from ecounters.recount.parse import partition_of
-from ecounters.recount.recount import BALANCES, GAUGES, KEYS, PAYLOAD, Recount
+from ecounters.recount.recount import Recount
 from ecounters.windows.calendar import HOUR_MS, WINDOW_MS, day_of
 from streams.access.accounts import Accounts, UserInfo
 from streams.access.store import OVERALL_COUNT

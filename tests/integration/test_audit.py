@@ -16,7 +16,7 @@ from itertools import pairwise
 import pytest
 
 from ecounters.counters.definitions import FIELDS, PAYLOAD
-from ecounters.recount.recount import BALANCES, GAUGES
+from ecounters.recount.counters import BALANCES, GAUGES
 from ecounters.simulator.world import Plan, Published, simulate
 from streams.access.accounts import Accounts
 from streams.kafka.log_reader import log_reader

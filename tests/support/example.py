@@ -10,7 +10,8 @@ import re
 from typing import Any, Final, NamedTuple
 
 from ecounters.counters.definitions import COUNTERS
-from ecounters.recount.recount import BALANCES, Recount
+from ecounters.recount.counters import BALANCES
+from ecounters.recount.recount import Recount
 from tests.support.builders import ALL_FIELDS, T0_MS, Feed
 
 USER: Final = "u1"
