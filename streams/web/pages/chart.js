@@ -1,47 +1,56 @@
-// The chart of the last hours or days, as stacked bars, and the same numbers as a table.
+// The chart of the calls of the last hours or days: stacked bars, and the same numbers as a table.
 
-import { byId, make, number, say } from "./dom.js";
+import { byId, make, integer, say } from "./dom.js";
 
 const HOUR_MS = 3600000;
-/** Of each choice: how far back, in which steps, and how a step is named. */
+/** Choice -> [how far back in ms, interval of the series, format of a step's start]. */
 const SPANS = {
   "6h": [6 * HOUR_MS, "15m", { hour: "2-digit", minute: "2-digit" }],
   "24h": [24 * HOUR_MS, "1h", { hour: "2-digit", minute: "2-digit" }],
   "14d": [13 * 24 * HOUR_MS, "1d", { day: "numeric", month: "short" }],
 };
+/** [id, title, calls of a step]: the parts of a bar. They add up to all calls that started in the step. */
 const PARTS = [
   ["answered", "Answered", (m) => m.CNC],
   ["missed", "Missed", (m) => m.MC],
   ["ghost", "Ghost", (m) => m.GHC],
   ["open", "Not over yet", (m) => Math.max(0, m.TC - m.CNC - m.MC - m.GHC)],
 ];
+/** How often the series is fetched again. */
 const REFRESH_MS = 15000;
+/** For a request; then it counts as failed. */
+const REQUEST_LIMIT_MS = 8000;
 
+/** A color of the theme: the value of a variable in dashboard.css. */
 const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
-/** Chart.js, fetched when it is first needed: the numbers do not wait for it. */
+/** The promise of Chart.js. It is loaded for the first chart, so that the counters need not wait for it. */
 let library = null;
-function charts() {
-  library ??= new Promise((done, failed) => {
+function loadLibrary() {
+  library ??= new Promise((resolve, reject) => {
     const script = document.createElement("script");
     const source = document.querySelector("script[data-charts]").dataset.charts;
-    // The one place that a policy is needed for: the name of the file comes from the page itself.
-    const names = globalThis.trustedTypes?.createPolicy("charts", { createScriptURL: (name) => name });
-    script.src = names ? names.createScriptURL(source) : source;
-    script.onload = () => done(globalThis.Chart);
+    // The Content-Security-Policy demands a trusted type for a script's URL. This one comes from the page itself.
+    const policy = globalThis.trustedTypes?.createPolicy("charts", { createScriptURL: (url) => url });
+    script.src = policy ? policy.createScriptURL(source) : source;
+    script.onload = () => resolve(globalThis.Chart);
     script.onerror = () => {
       library = null;
-      failed(new Error("the chart's program could not be fetched"));
+      reject(new Error("the chart's program could not be fetched"));
     };
     document.head.append(script);
   });
   return library;
 }
 
+/**
+ * The chart, its legend, its choice of spans and its table. `start` it with the user's zone, `stop` it at log-out.
+ * `generation`: grows with each refresh and stop, so that a reply that comes too late is dropped.
+ */
 export class Chart {
   constructor() {
     this.timer = 0;
-    this.turn = 0;
+    this.generation = 0;
     this.zone = "UTC";
     this.steps = [];
     this.span = "6h";
@@ -61,7 +70,7 @@ export class Chart {
   }
 
   stop() {
-    this.turn += 1;
+    this.generation += 1;
     clearTimeout(this.timer);
     this.steps = [];
     this.fill();
@@ -69,19 +78,20 @@ export class Chart {
     this.plot = null;
   }
 
+  /** Fetch and show the series now, and again every REFRESH_MS. Shows a note if there never was one. */
   async refresh() {
-    const turn = ++this.turn;
+    const generation = ++this.generation;
     clearTimeout(this.timer);
     let note = "";
     try {
       const steps = await this.fetch();
-      await charts();
-      if (turn !== this.turn) return;
+      await loadLibrary();
+      if (generation !== this.generation) return;
       this.steps = steps;
       this.draw();
       this.fill();
     } catch (error) {
-      if (turn !== this.turn) return;
+      if (generation !== this.generation) return;
       note = this.steps.length ? "" : `There is no chart for now: ${error.message}`;
     }
     byId("chart-note").hidden = !note;
@@ -89,27 +99,30 @@ export class Chart {
     this.timer = setTimeout(() => this.refresh(), REFRESH_MS);
   }
 
+  /** The steps of the chosen span. Throws an Error with the server's message if it refuses. */
   async fetch() {
-    const [back, interval] = SPANS[this.span];
-    const filter = [{ field: "date", op: "gte", value: Date.now() - back }];
+    const [backMs, interval] = SPANS[this.span];
+    const filter = [{ field: "date", op: "gte", value: Date.now() - backMs }];
     const response = await fetch("/dashboard/series", {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify({ interval, filter }),
-      signal: AbortSignal.timeout(8000),
+      signal: AbortSignal.timeout(REQUEST_LIMIT_MS),
     });
-    const answer = await response.json();
-    if (!response.ok) throw new Error(answer.message);
-    return answer.message;
+    const reply = await response.json();
+    if (!response.ok) throw new Error(reply.message);
+    return reply.message;
   }
 
-  named(step) {
+  /** The name of a step: its start in the user's zone. */
+  labelOf(step) {
     return new Intl.DateTimeFormat("en-GB", { timeZone: this.zone, ...SPANS[this.span][2] }).format(new Date(step.from));
   }
 
+  /** The steps as Chart.js wants them, in the colors of the theme. */
   data() {
     return {
-      labels: this.steps.map((step) => this.named(step)),
+      labels: this.steps.map((step) => this.labelOf(step)),
       datasets: PARTS.map(([id, label, value]) => ({
         label,
         data: this.steps.map((step) => value(step.message)),
@@ -123,10 +136,11 @@ export class Chart {
     };
   }
 
+  /** Draw the steps, and describe them for screen readers. A chart that is there is updated and does not flicker. */
   draw() {
-    const calls = this.steps.reduce((all, step) => all + step.message.TC, 0);
-    const missed = this.steps.reduce((all, step) => all + step.message.MC, 0);
-    const text = `Stacked bars of calls: ${number(calls)} calls, ${number(missed)} missed. The table below has the numbers.`;
+    const calls = this.steps.reduce((total, step) => total + step.message.TC, 0);
+    const missed = this.steps.reduce((total, step) => total + step.message.MC, 0);
+    const text = `Stacked bars of calls: ${integer(calls)} calls, ${integer(missed)} missed. The table below has the numbers.`;
     byId("plot").setAttribute("aria-label", text);
     if (!this.plot) {
       this.plot = new globalThis.Chart(byId("plot"), { type: "bar", data: this.data(), options: options() });
@@ -134,11 +148,11 @@ export class Chart {
     }
     const data = this.data();
     this.plot.data.labels = data.labels;
-    data.datasets.forEach((one, at) => Object.assign(this.plot.data.datasets[at], one));
+    data.datasets.forEach((dataset, at) => Object.assign(this.plot.data.datasets[at], dataset));
     this.plot.update();
   }
 
-  /** In the theme's colors. */
+  /** Draw again, in the colors of the theme, which has changed. */
   paint() {
     if (!this.plot) return;
     this.plot.options = options();
@@ -146,15 +160,17 @@ export class Chart {
     this.plot.update();
   }
 
+  /** Write the steps into the table, the newest first. */
   fill() {
     const rows = [...this.steps].reverse().map(({ message: m, ...step }) => {
       const cells = [...PARTS.map(([, , value]) => value(m)), m.TC];
-      return make("tr", {}, make("th", { scope: "row" }, this.named(step)), ...cells.map((n) => make("td", {}, number(n))));
+      return make("tr", {}, make("th", { scope: "row" }, this.labelOf(step)), ...cells.map((n) => make("td", {}, integer(n))));
     });
     byId("chart-table").querySelector("tbody").replaceChildren(...rows);
   }
 }
 
+/** The options of Chart.js, in the colors of the theme. */
 function options() {
   const font = { family: getComputedStyle(document.body).fontFamily, size: 12 };
   const ticks = { color: color("muted"), font };

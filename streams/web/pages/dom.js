@@ -1,7 +1,9 @@
-// Elements and texts. What is shown goes in as text, never as markup.
+// Helpers for elements and for numbers as text. Values are shown as text, never as markup, whatever is in them.
 
+/** The element with an id of dashboard.html. */
 export const byId = (id) => document.getElementById(id);
 
+/** A new element with attributes and children, which are elements or texts. */
 export function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
@@ -9,18 +11,22 @@ export function make(tag, attributes = {}, ...children) {
   return element;
 }
 
+/** Set an element's text. An equal one is left alone, so that a screen reader does not repeat it. */
 export function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-const whole = new Intl.NumberFormat("en");
-const amount = new Intl.NumberFormat("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+const integers = new Intl.NumberFormat("en");
+const amounts = new Intl.NumberFormat("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
 
-export const number = (value) => whole.format(value);
-export const money = (value) => amount.format(value);
-export const percent = (part, all) => (all ? `${Math.round((100 * part) / all)} %` : "–");
+/** 1234 -> "1,234". */
+export const integer = (value) => integers.format(value);
+/** 1234.5 -> "1,234.50". */
+export const money = (value) => amounts.format(value);
+/** A share in percent; "–" if there is nothing to have a share of. */
+export const percent = (count, all) => (all ? `${Math.round((100 * count) / all)} %` : "–");
 
-/** Seconds as 48 s, 3:07 or 1:02:09. */
+/** Seconds -> "4.8 s", "3:07" or "1:02:09". */
 export function duration(seconds) {
   if (seconds < 60) return `${Math.round(seconds * 10) / 10} s`;
   const [h, m, s] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, Math.floor(seconds % 60)];

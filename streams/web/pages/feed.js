@@ -1,18 +1,28 @@
-// The stream, with a watch over it: a connection that is lost, or silent for too long, is opened anew.
+// The stream of counters, and its reconnection: a connection that is lost or silent for too long is opened again.
 
+/** One of STREAM_PATHS in streams/web/paths.py. */
 const STREAM = "/api/v2/overallCount/stream";
+/** The counters that the board shows and that the payload has only on request. */
 const FIELDS = [
   "UC", "CM", "PM", "CA", "GH_UC", "FR_UC", "FR_CM", "FR_PM", "FR_CA", "FR_GH_UC", "FR_UC_N", "FR_CAN_FR_PM_N",
   "avgRingTime", "avgHoldTime", "avgTalkTime",
 ];
-const NO_ANSWER = "The server gives no answer.";
-// A status comes every 5 s, whatever happens.
+const NO_REPLY = "The server gives no answer.";
+/** A connection is lost if nothing came for this long: two statuses are missing, of which one comes every 5 s. */
 const SILENCE_MS = 11000;
-const AGAIN_MS = [1000, 2000, 4000, 8000];
+/** Pauses before the first, second, ... attempt to connect again; the last one repeats. */
+const RETRY_MS = [1000, 2000, 4000, 8000];
+/** For the request that asks for the session. */
+const REQUEST_LIMIT_MS = 4000;
+/** Codes of errors that end a session: denied, and an agent who is not logged in. */
+const SESSION_OVER = [1015, 1043];
 
 /**
- * Calls back: payload(message), status(status), lost(), ended() when the session is over.
- * `heardAt`: when something came last, in ms of performance.now().
+ * Reads the stream of the cookie's session, and connects again as long as the session lasts.
+ *
+ * Calls back: payload(message) with new counters; status(status) at least every 5 s; lost() each time that the
+ * connection fails; ended() when the session is over, after which nothing more is called.
+ * `heardAt`: when the last payload or status came, in ms of performance.now().
  */
 export class Feed {
   constructor(callbacks) {
@@ -23,73 +33,82 @@ export class Feed {
     this.timer = 0;
   }
 
+  /** Connect. Closes an earlier connection. */
   open() {
     this.close();
     const source = new EventSource(`${STREAM}?Field=${FIELDS.join(",")}`);
     this.source = source;
     this.watch();
-    source.onmessage = (event) => {
+    source.onmessage = (sse) => {
       this.failures = 0;
       this.heard();
-      this.callbacks.payload(JSON.parse(event.data).message);
+      this.callbacks.payload(JSON.parse(sse.data).message);
     };
-    source.addEventListener("status", (event) => {
+    source.addEventListener("status", (sse) => {
       this.failures = 0;
       this.heard();
-      this.callbacks.status(JSON.parse(event.data));
+      this.callbacks.status(JSON.parse(sse.data));
     });
-    source.addEventListener("end", (event) => this.over(JSON.parse(event.data).code));
-    source.onerror = () => this.again();
+    source.addEventListener("end", (sse) => this.end(JSON.parse(sse.data).code));
+    source.onerror = () => this.reconnect();
   }
 
+  /** Disconnect and stop all attempts. */
   close() {
     clearTimeout(this.timer);
     if (this.source) this.source.close();
     this.source = null;
   }
 
+  /** Note that the connection is alive. */
   heard() {
     this.heardAt = performance.now();
     this.watch();
   }
 
+  /** Connect again unless something is heard within SILENCE_MS. */
   watch() {
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.again(), SILENCE_MS);
+    this.timer = setTimeout(() => this.reconnect(), SILENCE_MS);
   }
 
-  over(code) {
-    if (code === 1015 || code === 1043) {
+  /** The server has ended the stream with an error's code. */
+  end(code) {
+    if (SESSION_OVER.includes(code)) {
       this.close();
       this.callbacks.ended();
-    } else this.again();
+    } else this.reconnect();
   }
 
-  // The browser would try again by itself, but not after an answer that is an error, and it does not say which.
-  again() {
+  /**
+   * Connect again after a pause, if there is still a session. EventSource also tries again by itself, but not after an
+   * HTTP error, and it does not tell which error that was; so the session is asked for first.
+   */
+  reconnect() {
     this.close();
     this.callbacks.lost();
-    const wait = AGAIN_MS[Math.min(this.failures++, AGAIN_MS.length - 1)];
+    const pauseMs = RETRY_MS[Math.min(this.failures++, RETRY_MS.length - 1)];
     this.timer = setTimeout(async () => {
-      const session = await whoIsIt();
+      const session = await currentSession();
       if (session.denied) this.callbacks.ended();
-      else if (session.away) this.again();
+      else if (session.problem) this.reconnect();
       else this.open();
-    }, wait * (0.75 + Math.random() / 2));
+    }, pauseMs * (0.75 + Math.random() / 2));
   }
 }
 
-/** {userId, zone}, or {denied} without a session, or {away: why} if there is no answer to go by. */
-export async function whoIsIt() {
+/** The cookie's session as {userId, zone}; {denied: true} without one; {problem: text} if the server cannot tell. */
+export async function currentSession() {
   try {
-    const response = await fetch("/dashboard/session", { signal: AbortSignal.timeout(4000) });
+    const response = await fetch("/dashboard/session", { signal: AbortSignal.timeout(REQUEST_LIMIT_MS) });
     if (response.ok) return (await response.json()).message || { denied: true };
-    return { away: response.status === 429 ? tooMany(response) : NO_ANSWER };
+    return { problem: response.status === 429 ? throttledText(response) : NO_REPLY };
   } catch {
-    return { away: NO_ANSWER };
+    return { problem: NO_REPLY };
   }
 }
 
-export function tooMany(response) {
+/** What to show for a response with status 429. */
+export function throttledText(response) {
   return `Too many wrong log-ins from here; try again in ${response.headers.get("Retry-After")} s.`;
 }
