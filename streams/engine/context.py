@@ -18,7 +18,7 @@ class WorkerContext:
 
     ``events``: the topic of events. ``fail``: ends the worker with an error; called for what must never happen.
     ``slices``: all long work of all partitions is done in these time slices, one partition at a time.
-    ``build_lock``: held while a state is built from restored entries. With it partitions become ready one after the
+    ``restore_lock``: held while a state is built from restored entries. With it partitions become ready one after the
     other; without it they would share the processor and all become ready late.
     """
 
@@ -27,4 +27,4 @@ class WorkerContext:
     events: EventsSource
     fail: Callable[[BaseException], Awaitable[None]]
     slices: TimeSlices
-    build_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    restore_lock: asyncio.Lock = field(default_factory=asyncio.Lock)

@@ -96,7 +96,7 @@ class PartitionChangelog:
             async for entries in reading:
                 restoring.take(entries)
                 count += len(entries)
-        async with self._context.build_lock, Slice(slices) as time_slice:
+        async with self._context.restore_lock, Slice(slices) as time_slice:
             for _ in restoring.making():
                 await time_slice.yield_if_used_up()
         return restoring.state, count

@@ -159,10 +159,11 @@ class FakeChangelog:
 
 
 @dataclass(slots=True)
-class Bench:
+class PartitionFixture:
     """An owned partition among fakes. ``failed``: the errors for which it would have ended the worker."""
 
     partition: OwnedPartition
+    context: WorkerContext
     events: FakeEvents
     changelog: FakeChangelog
     metrics: Metrics
@@ -189,7 +190,9 @@ class Bench:
                 await asyncio.sleep(0.001)
 
 
-def made(*, position: int = 0, interval_ms: int = NEVER_MS, bytes_max: int = 1_000_000, slice_ms: int = 10) -> Bench:
+def new_fixture(
+    *, position: int = 0, interval_ms: int = NEVER_MS, bytes_max: int = 1_000_000, slice_ms: int = 10
+) -> PartitionFixture:
     """A partition that has not been started."""
     settings = PartitionSettings(
         PARTITIONS,
@@ -206,16 +209,16 @@ def made(*, position: int = 0, interval_ms: int = NEVER_MS, bytes_max: int = 1_0
 
     context = WorkerContext(settings, metrics, events, fail, TimeSlices(slice_ms))
     events.end = position
-    return Bench(OwnedPartition(PARTITION, context, changelog), events, changelog, metrics, failed)
+    return PartitionFixture(OwnedPartition(PARTITION, context, changelog), context, events, changelog, metrics, failed)
 
 
 @asynccontextmanager
-async def live(**options: int) -> AsyncIterator[Bench]:
+async def live_fixture(**options: int) -> AsyncIterator[PartitionFixture]:
     """A partition that has been restored; it is released at the end."""
-    bench = made(**options)
-    bench.partition.start()
-    await bench.until(lambda: bench.partition.status.live and bench.events.followed)
+    fixture = new_fixture(**options)
+    fixture.partition.start()
+    await fixture.until(lambda: fixture.partition.status.live and fixture.events.followed)
     try:
-        yield bench
+        yield fixture
     finally:
-        await bench.partition.release()
+        await fixture.partition.release()

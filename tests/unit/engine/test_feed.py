@@ -9,19 +9,19 @@ from aiokafka.errors import IllegalStateError, KafkaError
 
 from streams.basics.times import now_ms
 from streams.engine.feed import FAR_BEHIND_EVENTS
-from tests.support.engine_fakes import PARTITION, Bench, live, made
+from tests.support.engine_fakes import PARTITION, PartitionFixture, live_fixture, new_fixture
 
 
-def followed(position: int, *, earliest: int, end: int) -> Bench:
+def followed(position: int, *, earliest: int, end: int) -> PartitionFixture:
     """A partition restored at that position, of a topic that holds the events from ``earliest`` to ``end``."""
 
-    async def run() -> Bench:
-        async with live(position=position) as bench:
-            bench.events.earliest, bench.events.end = earliest, end
-            bench.events.followed.clear()
-            await bench.partition.feed.follow()
-            assert bench.partition.status.following
-            return bench
+    async def run() -> PartitionFixture:
+        async with live_fixture(position=position) as fixture:
+            fixture.events.earliest, fixture.events.end = earliest, end
+            fixture.events.followed.clear()
+            await fixture.partition.feed.follow()
+            assert fixture.partition.status.following
+            return fixture
 
     return asyncio.run(run())
 
@@ -37,7 +37,7 @@ def followed(position: int, *, earliest: int, end: int) -> Bench:
         (2, 3, 9, 3),  # Kafka has deleted the event at 2
         (0, 3, 9, 3),  # so for a state that has counted nothing
         (12, 3, 9, 9),  # the topic was cut off: it goes on at its end
-        (12, 0, 9, 0),  # it was made anew: all of it is new
+        (12, 0, 9, 0),  # it was new_fixture anew: all of it is new
         (12, 0, 0, 0),
     ],
 )
@@ -51,12 +51,12 @@ def test_it_is_not_following_while_the_broker_is_away(error: Exception) -> None:
     """The error goes no further: the next flush tries again."""
 
     async def run() -> None:
-        async with live() as bench:
-            bench.events.followed.clear()
-            bench.events.fail = error
-            await bench.partition.feed.follow()
-            assert not bench.partition.status.following
-            assert not bench.events.followed
+        async with live_fixture() as fixture:
+            fixture.events.followed.clear()
+            fixture.events.fail = error
+            await fixture.partition.feed.follow()
+            assert not fixture.partition.status.following
+            assert not fixture.events.followed
 
     asyncio.run(run())
 
@@ -65,14 +65,14 @@ def test_it_follows_nothing_during_a_rebalance_nor_before_the_restore() -> None:
     """The end of the rebalance, or of the restore, follows the partition."""
 
     async def run() -> None:
-        async with live() as bench:
-            bench.events.followed.clear()
-            bench.events.rebalancing = True
-            await bench.partition.feed.follow()
-            assert not bench.events.followed
-        bench = made()
-        await bench.partition.feed.follow()
-        assert not bench.events.followed
+        async with live_fixture() as fixture:
+            fixture.events.followed.clear()
+            fixture.events.rebalancing = True
+            await fixture.partition.feed.follow()
+            assert not fixture.events.followed
+        fixture = new_fixture()
+        await fixture.partition.feed.follow()
+        assert not fixture.events.followed
 
     asyncio.run(run())
 
@@ -81,13 +81,13 @@ def test_a_state_that_was_replaced_meanwhile_is_not_followed() -> None:
     """While the offsets are asked for the partition may be released: its next owner reads it."""
 
     async def run() -> None:
-        async with live() as bench:
-            bench.events.followed.clear()
-            following = asyncio.create_task(bench.partition.feed.follow())
+        async with live_fixture() as fixture:
+            fixture.events.followed.clear()
+            following = asyncio.create_task(fixture.partition.feed.follow())
             await asyncio.sleep(0)
-            bench.partition.status.forget()
+            fixture.partition.status.forget()
             await following
-            assert not bench.events.followed
+            assert not fixture.events.followed
 
     asyncio.run(run())
 
@@ -96,8 +96,8 @@ def test_lag_is_the_age_of_the_last_event_read_until_the_end_is_reached() -> Non
     """At the end it is 0, however old the last event is; while the broker is silent, at least as long as that."""
 
     async def run() -> None:
-        async with live(position=5) as bench:
-            feed, status, events = bench.partition.feed, bench.partition.status, bench.events
+        async with live_fixture(position=5) as fixture:
+            feed, status, events = fixture.partition.feed, fixture.partition.status, fixture.events
             status.last_record_ms = now_ms() - 60_000
             assert (feed.lag_ms(), feed.at_end(), feed.is_far_behind()) == (0, True, False)
             events.end = 6

@@ -1,56 +1,112 @@
-"""The share of refused events: of the last minute, whoever looks and however often."""
+"""A worker's health: the share of refused events in the last minute, and when the worker is not ready."""
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import dataclass
+
 import pytest
 
-from streams.engine.health import SHARE_S, SHARE_STEP_S, RefusedShare
+from streams.app import build
+from streams.basics.times import now_ms
+from streams.engine.health import SHARE_S, SHARE_STEP_S, RefusedShare, WorkerHealth
+from streams.settings.table import Settings
+from tests.support.engine_fakes import PARTITION, balances, batch, live_fixture, new_fixture
 
 
-def test_nothing_read_is_no_share() -> None:
-    """0, not a division by 0; also where nothing more comes."""
+def test_the_share_of_nothing_is_0() -> None:
+    """There is no division by 0: neither at the start, nor when no event has come for a minute."""
     share = RefusedShare(100.0)
     assert share.look(100.0, 0, 0) == 0
     assert share.look(115.0, 10, 10) == 1
     assert share.look(115.0 + 2 * SHARE_S, 10, 10) == 0
 
 
-#    looks every 15 s; 100 events/s; the bad ones come from 60 s to 75 s
+#    samples every 15 s; 100 events/s; the bad ones come from 60 s to 75 s
 #    0    15   30   45   60   75   90  105  120  135  150
 #    |----|----|----|----|xxxx|----|----|----|----|----|
 @pytest.mark.parametrize(
     ("at", "share"),
     [(15, 0), (60, 0), (75, 0.25), (90, 0.25), (120, 0.25), (135, 0), (150, 0)],
 )
-def test_it_is_of_the_last_minute(at: int, share: float) -> None:
-    """A flood is seen when it comes, and forgotten a minute after it."""
+def test_the_share_is_that_of_the_last_minute(at: int, share: float) -> None:
+    """A flood of refused events shows at once, and is forgotten a minute after it ended."""
     window = RefusedShare(0.0)
-    told = 0.0
+    measured = 0.0
     for now in range(15, at + 1, 15):
-        told = window.look(now, now * 100, 1_500 if now >= 75 else 0)
-    assert told == share
+        measured = window.look(now, now * 100, 1_500 if now >= 75 else 0)
+    assert measured == share
 
 
-def test_looks_that_are_far_apart_share_what_is_between_them() -> None:
-    """Nothing is known of the time in between; nothing is left out of it either."""
+def test_samples_that_are_far_apart_measure_all_that_came_between_them() -> None:
+    """If the last sample is older than a minute, the share is that of the whole time since."""
     window = RefusedShare(0.0)
     assert window.look(300.0, 1_000, 0) == 0
     assert window.look(600.0, 2_000, 500) == 0.5
     assert window.look(900.0, 3_000, 500) == 0
 
 
-def test_many_looks_are_not_all_remembered() -> None:
-    """Two who look a hundred times a second disturb neither each other nor the memory."""
+def test_only_samples_of_the_last_minute_are_kept() -> None:
+    """A hundred samples a second neither fill the memory nor change the share."""
     window = RefusedShare(0.0)
     for at in range(1, 20_001):
         now = at / 100
-        told = window.look(now, at, at // 2)
-        assert told == pytest.approx(0.5, abs=0.5 / at + 0.01)
+        measured = window.look(now, at, at // 2)
+        assert measured == pytest.approx(0.5, abs=0.5 / at + 0.01)
     assert len(window._samples) <= SHARE_S / SHARE_STEP_S + 2
 
 
-def test_the_first_minute_counts_from_the_start() -> None:
-    """A worker that has just begun says what it has seen until now."""
+def test_in_the_first_minute_the_share_counts_from_the_start() -> None:
+    """A worker that has just started measures what it has read until now."""
     window = RefusedShare(50.0)
     assert window.look(50.5, 4, 1) == 0.25
     assert window.look(52.0, 8, 4) == 0.5
+
+
+@dataclass(slots=True)
+class FakeApp:
+    """What Faust's app says of the group."""
+
+    started: bool = True
+    rebalancing: bool = False
+    rebalancing_count: int = 1
+
+
+def test_a_worker_is_ready_when_its_partitions_are_restored_fed_and_near_the_end() -> None:
+    """Otherwise it says why not, in one line, so that a load balancer sends requests elsewhere."""
+
+    async def run() -> None:
+        async with live_fixture(position=5) as fixture:
+            app, table = FakeApp(), build(Settings(advertise="127.0.0.1:1"), 4).table
+            table.owned[PARTITION] = fixture.partition
+            health, status = WorkerHealth(app, table, 10_000, fixture.metrics), fixture.partition.status
+            assert health.not_ready() == ""
+            status.last_record_ms, fixture.events.end = now_ms() - 20_000, 6
+            assert "ms behind" in health.not_ready()
+            fixture.events.age_s = None
+            assert health.not_ready() == "nothing has been heard of Kafka lately"
+            table.owned[PARTITION + 1] = new_fixture().partition
+            assert health.not_ready() == "1 of 2 partitions are being restored"
+            app.rebalancing = True
+            assert health.not_ready() == "partitions are being shared out"
+            app.rebalancing_count = 0
+            assert health.not_ready() == "this worker has not joined the others yet"
+
+    asyncio.run(run())
+
+
+def test_the_gauges_are_of_all_owned_partitions() -> None:
+    """They are computed when the metrics are collected."""
+
+    async def run() -> None:
+        async with live_fixture() as fixture:
+            table = build(Settings(advertise="127.0.0.1:1"), 4).table
+            table.owned[PARTITION] = fixture.partition
+            table.owned[PARTITION + 1] = new_fixture().partition
+            await fixture.partition.apply_batch(batch(0, balances(0, 3)))
+            WorkerHealth(FakeApp(), table, 10_000, fixture.metrics).collect()
+            gauges = fixture.metrics.partitions
+            assert [gauges.labels(status)._value.get() for status in ("live", "restoring")] == [1, 1]
+            assert fixture.metrics.refused_ratio._value.get() == 0
+
+    asyncio.run(run())

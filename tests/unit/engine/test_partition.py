@@ -11,17 +11,26 @@ from aiokafka.errors import KafkaError
 from streams.engine import partition as module
 from streams.kafka.changelog_writer import NotWritten
 from tests.support.builders import event
-from tests.support.engine_fakes import PARTITION, USER, Bench, balances, batch, live, made, user_of
+from tests.support.engine_fakes import (
+    PARTITION,
+    USER,
+    PartitionFixture,
+    balances,
+    batch,
+    live_fixture,
+    new_fixture,
+    user_of,
+)
 
-Work = Callable[[Bench], Awaitable[None]]
+Work = Callable[[PartitionFixture], Awaitable[None]]
 
 
 def on_live(work: Work, **options: int) -> None:
     """Run the work with a partition that has been restored."""
 
     async def run() -> None:
-        async with live(**options) as bench:
-            await work(bench)
+        async with live_fixture(**options) as fixture:
+            await work(fixture)
 
     asyncio.run(run())
 
@@ -36,10 +45,10 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_restored_partition_is_live_and_read_from_its_position_on() -> None:
     """The state's position alone says where to read: no event is read twice, none is left out."""
 
-    async def work(bench: Bench) -> None:
-        assert bench.partition.status.flushed_offset == 7
-        assert bench.partition.status.committed_offset == -1
-        assert bench.events.followed == [(PARTITION, 7)]
+    async def work(fixture: PartitionFixture) -> None:
+        assert fixture.partition.status.flushed_offset == 7
+        assert fixture.partition.status.committed_offset == -1
+        assert fixture.events.followed == [(PARTITION, 7)]
 
     on_live(work, position=7)
 
@@ -48,13 +57,13 @@ def test_a_restore_that_fails_is_tried_again() -> None:
     """While the broker is away the partition goes on trying, and does not end the worker."""
 
     async def run() -> None:
-        bench = made()
-        bench.changelog.failures = [KafkaError("away"), TimeoutError(), NotWritten("fenced")]
-        bench.partition.start()
-        await bench.until(lambda: bench.partition.status.live)
-        assert not bench.changelog.failures
-        assert not bench.failed
-        await bench.partition.release()
+        fixture = new_fixture()
+        fixture.changelog.failures = [KafkaError("away"), TimeoutError(), NotWritten("fenced")]
+        fixture.partition.start()
+        await fixture.until(lambda: fixture.partition.status.live)
+        assert not fixture.changelog.failures
+        assert not fixture.failed
+        await fixture.partition.release()
 
     asyncio.run(run())
 
@@ -63,12 +72,12 @@ def test_an_unreadable_changelog_ends_the_worker() -> None:
     """What must never happen is not tried again for ever, without a word."""
 
     async def run() -> None:
-        bench = made()
-        bench.changelog.failures = [ValueError("an entry of a later version")]
-        bench.partition.start()
-        await bench.until(lambda: bench.failed)
-        assert str(bench.failed[0]) == "an entry of a later version"
-        await bench.partition.release()
+        fixture = new_fixture()
+        fixture.changelog.failures = [ValueError("an entry of a later version")]
+        fixture.partition.start()
+        await fixture.until(lambda: fixture.failed)
+        assert str(fixture.failed[0]) == "an entry of a later version"
+        await fixture.partition.release()
 
     asyncio.run(run())
 
@@ -76,11 +85,11 @@ def test_an_unreadable_changelog_ends_the_worker() -> None:
 def test_a_batch_is_applied() -> None:
     """Its events are counted, its end is the next position, and the metric grows by the accepted ones."""
 
-    async def work(bench: Bench) -> None:
-        await bench.partition.apply_batch(batch(0, balances(0, 250), end=253))
-        assert bench.state.position == 253
-        assert bench.state.users[USER].balance is not None
-        assert bench.metrics.accepted._value.get() == 250
+    async def work(fixture: PartitionFixture) -> None:
+        await fixture.partition.apply_batch(batch(0, balances(0, 250), end=253))
+        assert fixture.state.position == 253
+        assert fixture.state.users[USER].balance is not None
+        assert fixture.metrics.accepted._value.get() == 250
 
     on_live(work)
 
@@ -88,13 +97,13 @@ def test_a_batch_is_applied() -> None:
 def test_a_gap_is_read_again() -> None:
     """A batch that does not follow on the last one is not applied: the events are read from the position on."""
 
-    async def work(bench: Bench) -> None:
-        bench.events.end = 20
-        await bench.partition.apply_batch(batch(0, balances(0, 5)))
-        await bench.partition.apply_batch(batch(10, balances(10, 5)))
-        assert bench.state.position == 5
-        assert bench.metrics.accepted._value.get() == 5
-        assert bench.events.followed == [(PARTITION, 0), (PARTITION, 5)]
+    async def work(fixture: PartitionFixture) -> None:
+        fixture.events.end = 20
+        await fixture.partition.apply_batch(batch(0, balances(0, 5)))
+        await fixture.partition.apply_batch(batch(10, balances(10, 5)))
+        assert fixture.state.position == 5
+        assert fixture.metrics.accepted._value.get() == 5
+        assert fixture.events.followed == [(PARTITION, 0), (PARTITION, 5)]
 
     on_live(work)
 
@@ -102,12 +111,12 @@ def test_a_gap_is_read_again() -> None:
 def test_events_that_come_again_are_not_counted_again() -> None:
     """A batch may begin before the position: only what is new of it is applied."""
 
-    async def work(bench: Bench) -> None:
-        await bench.partition.apply_batch(batch(0, balances(0, 5)))
-        await bench.partition.apply_batch(batch(2, balances(2, 8)))
-        assert bench.state.position == 10
-        assert bench.metrics.accepted._value.get() == 10
-        assert len(bench.events.followed) == 1
+    async def work(fixture: PartitionFixture) -> None:
+        await fixture.partition.apply_batch(batch(0, balances(0, 5)))
+        await fixture.partition.apply_batch(batch(2, balances(2, 8)))
+        assert fixture.state.position == 10
+        assert fixture.metrics.accepted._value.get() == 10
+        assert len(fixture.events.followed) == 1
 
     on_live(work)
 
@@ -115,11 +124,11 @@ def test_events_that_come_again_are_not_counted_again() -> None:
 def test_offsets_without_events_are_counted() -> None:
     """Offsets between the position and the first record held transaction markers, or events that Kafka deleted."""
 
-    async def work(bench: Bench) -> None:
+    async def work(fixture: PartitionFixture) -> None:
         of_events = batch(8, balances(8, 2))
-        await bench.partition.apply_batch(of_events._replace(begin=0))
-        assert bench.metrics.skipped._value.get() == 8
-        assert bench.state.position == 10
+        await fixture.partition.apply_batch(of_events._replace(begin=0))
+        assert fixture.metrics.skipped._value.get() == 8
+        assert fixture.state.position == 10
 
     on_live(work)
 
@@ -127,15 +136,15 @@ def test_offsets_without_events_are_counted() -> None:
 def test_a_flush_writes_changes_once() -> None:
     """One transaction holds what changed, and the flushed offset follows; without changes nothing is written."""
 
-    async def work(bench: Bench) -> None:
-        await bench.partition.apply_batch(batch(0, balances(0, 3)))
-        assert await bench.partition.flush()
-        assert await bench.partition.flush()
-        assert len(bench.writer.written) == 1
-        assert bench.writer.written[0].entries >= 2
-        assert bench.partition.status.flushed_offset == 3
-        assert await bench.partition.flush(always=True)
-        assert len(bench.writer.written) == 2
+    async def work(fixture: PartitionFixture) -> None:
+        await fixture.partition.apply_batch(batch(0, balances(0, 3)))
+        assert await fixture.partition.flush()
+        assert await fixture.partition.flush()
+        assert len(fixture.writer.written) == 1
+        assert fixture.writer.written[0].entries >= 2
+        assert fixture.partition.status.flushed_offset == 3
+        assert await fixture.partition.flush(always=True)
+        assert len(fixture.writer.written) == 2
 
     on_live(work)
 
@@ -143,9 +152,9 @@ def test_a_flush_writes_changes_once() -> None:
 def test_a_flush_is_due_every_interval() -> None:
     """Nobody asks for it: after the interval the changes are in the changelog."""
 
-    async def work(bench: Bench) -> None:
-        await bench.partition.apply_batch(batch(0, balances(0, 3)))
-        await bench.until(lambda: bench.partition.status.flushed_offset == 3)
+    async def work(fixture: PartitionFixture) -> None:
+        await fixture.partition.apply_batch(batch(0, balances(0, 3)))
+        await fixture.until(lambda: fixture.partition.status.flushed_offset == 3)
 
     on_live(work, interval_ms=10)
 
@@ -153,10 +162,10 @@ def test_a_flush_is_due_every_interval() -> None:
 def test_a_dropped_batch_is_read_again_with_the_next_flush() -> None:
     """The consumer dropped it in a rebalance: without another batch after it, nobody else would notice."""
 
-    async def work(bench: Bench) -> None:
-        bench.partition.status.following = False
-        await bench.until(lambda: len(bench.events.followed) == 2)
-        assert bench.partition.status.following
+    async def work(fixture: PartitionFixture) -> None:
+        fixture.partition.status.following = False
+        await fixture.until(lambda: len(fixture.events.followed) == 2)
+        assert fixture.partition.status.following
 
     on_live(work, interval_ms=10)
 
@@ -164,12 +173,12 @@ def test_a_dropped_batch_is_read_again_with_the_next_flush() -> None:
 def test_much_unsaved_state_is_flushed_before_its_time() -> None:
     """A flood of refused events is bytes too: above the limit a flush is requested, far above it waited for."""
 
-    async def work(bench: Bench) -> None:
+    async def work(fixture: PartitionFixture) -> None:
         bad = [event("call.unheard-of", 0, USER)] * 2
-        await bench.partition.apply_batch(batch(0, bad))
-        await bench.until(lambda: bench.partition.status.flushed_offset == 2)
-        await bench.partition.apply_batch(batch(2, bad * 10))
-        assert bench.partition.status.flushed_offset == 22
+        await fixture.partition.apply_batch(batch(0, bad))
+        await fixture.until(lambda: fixture.partition.status.flushed_offset == 2)
+        await fixture.partition.apply_batch(batch(2, bad * 10))
+        assert fixture.partition.status.flushed_offset == 22
 
     on_live(work, bytes_max=800)
 
@@ -177,16 +186,16 @@ def test_much_unsaved_state_is_flushed_before_its_time() -> None:
 def test_dead_letters_are_written_in_the_flush_and_misrouted_events_before_it() -> None:
     """Both leave with the position that says that they need not be read again."""
 
-    async def work(bench: Bench) -> None:
+    async def work(fixture: PartitionFixture) -> None:
         elsewhere = user_of(PARTITION + 1)
         events = [event("call.unheard-of", 0, USER), *balances(1, 1, elsewhere)]
-        await bench.partition.apply_batch(batch(0, events))
+        await fixture.partition.apply_batch(batch(0, events))
         republished_first: list[int] = []
-        bench.writer.before = lambda: republished_first.append(len(bench.events.republished))
-        assert await bench.partition.flush()
-        (outbox,) = bench.writer.written
+        fixture.writer.before = lambda: republished_first.append(len(fixture.events.republished))
+        assert await fixture.partition.flush()
+        (outbox,) = fixture.writer.written
         assert (outbox.dlq[0].record_count(), republished_first) == (1, [1])
-        assert [misrouted.user_id for misrouted in bench.events.republished] == [elsewhere]
+        assert [misrouted.user_id for misrouted in fixture.events.republished] == [elsewhere]
 
     on_live(work)
 
@@ -195,19 +204,19 @@ def test_dead_letters_are_written_in_the_flush_and_misrouted_events_before_it() 
 def test_a_partition_whose_flush_fails_is_restored(error: Exception) -> None:
     """The state's changes are marked as saved and are not: it is never flushed again, and a new one takes its place."""
 
-    async def work(bench: Bench) -> None:
-        await bench.partition.apply_batch(batch(0, balances(0, 3)))
-        failed, writer = bench.state, bench.writer
+    async def work(fixture: PartitionFixture) -> None:
+        await fixture.partition.apply_batch(batch(0, balances(0, 3)))
+        failed, writer = fixture.state, fixture.writer
         writer.fail = error
-        assert not await bench.partition.flush()
-        assert not bench.partition.status.live
-        assert bench.partition.status.state is failed  # replies are made from it meanwhile
-        assert not await bench.partition.flush()
-        await bench.until(lambda: bench.partition.status.live)
-        assert bench.state is not failed
-        assert (bench.state.position, bench.partition.status.flushed_offset) == (0, 0)
-        assert (writer.written, len(bench.changelog.writers)) == ([], 2)
-        assert not bench.failed
+        assert not await fixture.partition.flush()
+        assert not fixture.partition.status.live
+        assert fixture.partition.status.state is failed  # replies are made from it meanwhile
+        assert not await fixture.partition.flush()
+        await fixture.until(lambda: fixture.partition.status.live)
+        assert fixture.state is not failed
+        assert (fixture.state.position, fixture.partition.status.flushed_offset) == (0, 0)
+        assert (writer.written, len(fixture.changelog.writers)) == ([], 2)
+        assert not fixture.failed
 
     on_live(work)
 
@@ -215,12 +224,12 @@ def test_a_partition_whose_flush_fails_is_restored(error: Exception) -> None:
 def test_a_flush_that_ends_in_an_unexpected_error_saves_nothing_more() -> None:
     """The error comes out, and the state with its lost changes is not live any more."""
 
-    async def work(bench: Bench) -> None:
-        await bench.partition.apply_batch(batch(0, balances(0, 3)))
-        bench.writer.fail = RuntimeError("a mistake of ours")
+    async def work(fixture: PartitionFixture) -> None:
+        await fixture.partition.apply_batch(batch(0, balances(0, 3)))
+        fixture.writer.fail = RuntimeError("a mistake of ours")
         with pytest.raises(RuntimeError, match="a mistake of ours"):
-            await bench.partition.flush()
-        assert not bench.partition.status.live
+            await fixture.partition.flush()
+        assert not fixture.partition.status.live
 
     on_live(work)
 
@@ -228,11 +237,11 @@ def test_a_flush_that_ends_in_an_unexpected_error_saves_nothing_more() -> None:
 def test_an_unexpected_error_of_the_periodic_flush_ends_the_worker() -> None:
     """Nobody waits for that flush, so the error is handed to the worker."""
 
-    async def work(bench: Bench) -> None:
-        bench.writer.fail = RuntimeError("a mistake of ours")
-        await bench.partition.apply_batch(batch(0, balances(0, 3)))
-        await bench.until(lambda: bench.failed)
-        assert str(bench.failed[0]) == "a mistake of ours"
+    async def work(fixture: PartitionFixture) -> None:
+        fixture.writer.fail = RuntimeError("a mistake of ours")
+        await fixture.partition.apply_batch(batch(0, balances(0, 3)))
+        await fixture.until(lambda: fixture.failed)
+        assert str(fixture.failed[0]) == "a mistake of ours"
 
     on_live(work, interval_ms=10)
 
@@ -240,10 +249,10 @@ def test_an_unexpected_error_of_the_periodic_flush_ends_the_worker() -> None:
 def test_batches_are_not_applied_until_the_restore() -> None:
     """Between a failed flush and the restore the state may not go on: the events are read again by the new state."""
 
-    async def work(bench: Bench) -> None:
-        bench.partition.status.live = False
-        await bench.partition.apply_batch(batch(0, balances(0, 3)))
-        assert bench.state.position == 0
+    async def work(fixture: PartitionFixture) -> None:
+        fixture.partition.status.live = False
+        await fixture.partition.apply_batch(batch(0, balances(0, 3)))
+        assert fixture.state.position == 0
 
     on_live(work)
 
@@ -251,15 +260,15 @@ def test_batches_are_not_applied_until_the_restore() -> None:
 def test_a_partition_that_is_released_amid_a_batch_stops() -> None:
     """The rest of the batch is the next owner's, and nothing of it is counted in the metrics here."""
 
-    async def work(bench: Bench) -> None:
-        state = bench.state
-        applying = asyncio.create_task(bench.partition.apply_batch(batch(0, balances(0, 5_000))))
-        await bench.until(lambda: state.position)
-        await bench.partition.release()
+    async def work(fixture: PartitionFixture) -> None:
+        state = fixture.state
+        applying = asyncio.create_task(fixture.partition.apply_batch(batch(0, balances(0, 5_000))))
+        await fixture.until(lambda: state.position)
+        await fixture.partition.release()
         await applying
         assert 0 < state.position < 5_000
-        assert bench.partition.status.state is None
-        assert bench.metrics.accepted._value.get() == 0
+        assert fixture.partition.status.state is None
+        assert fixture.metrics.accepted._value.get() == 0
 
     on_live(work, slice_ms=0)
 
@@ -267,12 +276,12 @@ def test_a_partition_that_is_released_amid_a_batch_stops() -> None:
 def test_a_released_partition_is_not_flushed() -> None:
     """Whoever owns it now has taken the changelog over; the writer is closed and the task has ended."""
 
-    async def work(bench: Bench) -> None:
-        await bench.partition.apply_batch(batch(0, balances(0, 3)))
-        writer = bench.writer
-        await bench.partition.release()
-        assert not await bench.partition.flush()
-        assert (writer.written, bench.changelog.closed, bench.partition._task) == ([], 1, None)
+    async def work(fixture: PartitionFixture) -> None:
+        await fixture.partition.apply_batch(batch(0, balances(0, 3)))
+        writer = fixture.writer
+        await fixture.partition.release()
+        assert not await fixture.partition.flush()
+        assert (writer.written, fixture.changelog.closed, fixture.partition._task) == ([], 1, None)
 
     on_live(work)
 
@@ -280,9 +289,9 @@ def test_a_released_partition_is_not_flushed() -> None:
 def test_one_flush_at_a_time() -> None:
     """A flush before a revoke and the periodic one write one after the other; the second has nothing left."""
 
-    async def work(bench: Bench) -> None:
-        await bench.partition.apply_batch(batch(0, balances(0, 3)))
-        assert all(await asyncio.gather(bench.partition.flush(), bench.partition.flush()))
-        assert len(bench.writer.written) == 1
+    async def work(fixture: PartitionFixture) -> None:
+        await fixture.partition.apply_batch(batch(0, balances(0, 3)))
+        assert all(await asyncio.gather(fixture.partition.flush(), fixture.partition.flush()))
+        assert len(fixture.writer.written) == 1
 
     on_live(work)

@@ -11,15 +11,15 @@ from streams.app import build
 from streams.engine import table as module
 from streams.engine.table import StateTable
 from streams.settings.table import Settings
-from tests.support.engine_fakes import PARTITION, Bench, balances, batch, live, made
+from tests.support.engine_fakes import PARTITION, PartitionFixture, balances, batch, live_fixture, new_fixture
 
 TP_OF_EVENTS = TP(Settings().topic, PARTITION)
 
 
-def table_with(bench: Bench) -> StateTable:
+def table_with(fixture: PartitionFixture) -> StateTable:
     """A worker's table that owns the partition; nothing of the worker is started."""
     table = build(Settings(advertise="127.0.0.1:1"), 4).table
-    table.owned[PARTITION] = bench.partition
+    table.owned[PARTITION] = fixture.partition
     return table
 
 
@@ -27,8 +27,8 @@ def test_flushed_offsets_are_committed_once() -> None:
     """Offsets differ from those committed last, or are left out; a partition without events has none to commit."""
 
     async def run() -> None:
-        bench = made()
-        table, status = table_with(bench), bench.partition.status
+        fixture = new_fixture()
+        table, status = table_with(fixture), fixture.partition.status
         assert table.to_commit() == {}
         status.flushed_offset = 5
         assert table.to_commit() == {TP_OF_EVENTS: 5}
@@ -44,12 +44,12 @@ def test_a_lost_batch_lets_its_partition_be_read_again() -> None:
     """A batch of a partition that is not owned any more is nobody's loss here."""
 
     async def run() -> None:
-        bench = made()
-        table = table_with(bench)
+        fixture = new_fixture()
+        table = table_with(fixture)
         table.lost(TP(Settings().topic, 3))
-        assert bench.partition.status.following
+        assert fixture.partition.status.following
         table.lost(TP_OF_EVENTS)
-        assert not bench.partition.status.following
+        assert not fixture.partition.status.following
 
     asyncio.run(run())
 
@@ -58,12 +58,12 @@ def test_batches_go_to_their_partitions() -> None:
     """One of a partition that was released meanwhile is ignored."""
 
     async def run() -> None:
-        async with live() as bench:
-            table = table_with(bench)
+        async with live_fixture() as fixture:
+            table = table_with(fixture)
             await table.apply_batch(3, batch(0, balances(0, 2)))
-            assert bench.state.position == 0
+            assert fixture.state.position == 0
             await table.apply_batch(PARTITION, batch(0, balances(0, 2)))
-            assert bench.state.position == 2
+            assert fixture.state.position == 2
 
     asyncio.run(run())
 
@@ -72,11 +72,11 @@ def test_before_a_revoke_everything_is_flushed() -> None:
     """What was counted is in the changelog, and its offset can be committed, while the partition is still owned."""
 
     async def run() -> None:
-        async with live() as bench:
-            table = table_with(bench)
+        async with live_fixture() as fixture:
+            table = table_with(fixture)
             await table.apply_batch(PARTITION, batch(0, balances(0, 2)))
             await table.flush_before_revoke()
-            assert len(bench.writer.written) == 1
+            assert len(fixture.writer.written) == 1
             assert table.to_commit() == {TP_OF_EVENTS: 2}
 
     asyncio.run(run())
@@ -87,13 +87,13 @@ def test_a_flush_before_a_revoke_is_not_waited_for_for_ever(monkeypatch: pytest.
     monkeypatch.setattr(module, "REVOKE_FLUSH_S", 0.01)
 
     async def run() -> None:
-        async with live() as bench:
-            table = table_with(bench)
+        async with live_fixture() as fixture:
+            table = table_with(fixture)
             await table.apply_batch(PARTITION, batch(0, balances(0, 2)))
-            async with bench.partition.status.state_lock:
+            async with fixture.partition.status.state_lock:
                 await table.flush_before_revoke()
-                assert bench.partition.status.flushed_offset == 0
-            await bench.until(lambda: bench.partition.status.flushed_offset == 2)
+                assert fixture.partition.status.flushed_offset == 0
+            await fixture.until(lambda: fixture.partition.status.flushed_offset == 2)
 
     asyncio.run(run())
 
@@ -102,9 +102,9 @@ def test_ownership_is_proved_by_writing() -> None:
     """Even without changes: a writer that was fenced meanwhile fails then, and not at the next event."""
 
     async def run() -> None:
-        async with live() as bench:
-            await table_with(bench).prove_ownership()
-            assert len(bench.writer.written) == 1
+        async with live_fixture() as fixture:
+            await table_with(fixture).prove_ownership()
+            assert len(fixture.writer.written) == 1
 
     asyncio.run(run())
 
@@ -113,7 +113,7 @@ def test_partitions_that_are_not_assigned_any_more_are_released() -> None:
     """The others stay as they are: nothing of them is restored again."""
 
     async def run() -> None:
-        async with live() as staying, live() as going:
+        async with live_fixture() as staying, live_fixture() as going:
             table = table_with(staying)
             table.owned[PARTITION + 1] = going.partition
             state = staying.state
@@ -129,11 +129,11 @@ def test_at_the_end_all_are_flushed_and_released() -> None:
     """An orderly end loses nothing: the changes are written before the state is forgotten."""
 
     async def run() -> None:
-        async with live() as bench:
-            table = table_with(bench)
+        async with live_fixture() as fixture:
+            table = table_with(fixture)
             await table.apply_batch(PARTITION, batch(0, balances(0, 2)))
-            writer = bench.writer
+            writer = fixture.writer
             await table.on_stop()
-            assert (len(writer.written), bench.partition.status.state) == (1, None)
+            assert (len(writer.written), fixture.partition.status.state) == (1, None)
 
     asyncio.run(run())
