@@ -1,31 +1,15 @@
-"""Requests: what is asked for, which range that is, and how what is wrong is named."""
+"""Requests: what a body asks for, and how its errors are named."""
 
 from __future__ import annotations
 
 import json
-from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 
 from ecounters.counters.definitions import FIELDS
 from ecounters.errors import RequestRefused
-from ecounters.query.dates import time_range
 from ecounters.query.request import Query, parse_request
-from ecounters.windows.calendar import DAY_MS
-
-KEEP_MS = 400 * DAY_MS
-KOLKATA = ZoneInfo("Asia/Kolkata")
-
-
-def at(text: str) -> int:
-    """ms of a time in UTC, as "03-10 12:07" of 2026 or with a year."""
-    return int(datetime.fromisoformat((text if text[:2] == "20" else "2026-" + text) + "+00:00").timestamp()) * 1000
-
-
-NOW_MS = at("03-10 12:07")
-"""A Tuesday, 17:37 in Kolkata."""
 
 
 def asked(**given: Any) -> Query:
@@ -38,23 +22,6 @@ def refusal(content: bytes | dict[str, Any]) -> tuple[int, int, str]:
     with pytest.raises(RequestRefused) as caught:
         parse_request(content if isinstance(content, bytes) else json.dumps({"ssid": "s"} | content).encode())
     return caught.value.code, caught.value.http_status, caught.value.detail
-
-
-def ranged(*conditions: dict[str, Any], zone: ZoneInfo = KOLKATA, now_ms: int = NOW_MS) -> tuple[int, int]:
-    """The range that conditions on the date make."""
-    dates = asked(filter=[{"field": "date"} | one for one in conditions]).dates
-    return time_range(dates, zone, now_ms, KEEP_MS)
-
-
-def no_range(*conditions: dict[str, Any]) -> str:
-    """Why conditions make no range."""
-    with pytest.raises(RequestRefused) as caught:
-        ranged(*conditions)
-    assert caught.value.code == 1000
-    return caught.value.detail
-
-
-# --------------------------------------------------------------------------------------------------- form
 
 
 def test_a_session_or_a_user_is_enough() -> None:
@@ -165,107 +132,22 @@ def test_at_most_32_conditions() -> None:
     assert refusal({"filter": [one] * 33})[0] == 1000
 
 
-# -------------------------------------------------------------------------------------------------- dates
+def series_query(**given: Any) -> Query:
+    """The query for a series, of a body with a session and what is given."""
+    return parse_request(json.dumps({"ssid": "s"} | given).encode(), series=True)
 
 
-def test_the_default_is_today_until_now() -> None:
-    """From 00:00 in the user's zone to the end of the window that holds now."""
-    assert time_range([], KOLKATA, NOW_MS, KEEP_MS) == (at("03-09 18:30"), at("03-10 12:15"))
-    assert time_range([], KOLKATA, at("03-10 12:00"), KEEP_MS) == (at("03-09 18:30"), at("03-10 12:15"))
-    assert time_range([], KOLKATA, at("03-10 18:30"), KEEP_MS) == (at("03-10 18:30"), at("03-10 18:45"))
-
-
-@pytest.mark.parametrize(
-    ("condition", "begin", "end"),
-    [
-        ({"value": "today"}, "03-09 18:30", "03-10 18:30"),
-        ({"op": "eq", "value": "yesterday"}, "03-08 18:30", "03-09 18:30"),
-        ({"value": "last7days"}, "03-03 18:30", "03-10 18:30"),
-        ({"value": "last30days"}, "02-08 18:30", "03-10 18:30"),
-        ({"value": "thisMonth"}, "02-28 18:30", "03-10 18:30"),
-        ({"value": "2026-03-01"}, "02-28 18:30", "03-01 18:30"),
-        ({"value": ["2026-03-01", "2026-03-02"]}, "02-28 18:30", "03-02 18:30"),
-        ({"op": "between", "value": ["2026-03-01", "2026-03-01"]}, "02-28 18:30", "03-01 18:30"),
-        ({"value": ["yesterday", "today"]}, "03-08 18:30", "03-10 18:30"),
-        ({"value": ["2026-03-10 10:00:00", "2026-03-10 10:15:00"]}, "03-10 04:30", "03-10 04:45"),
-        ({"value": ["2026-03-10 10:00:01", "2026-03-10 10:15:01"]}, "03-10 04:30", "03-10 05:00"),
-        ({"value": ["2026-03-10 10:00:00", "2026-03-10 10:00:00"]}, "03-10 04:30", "03-10 04:45"),
-        ({"value": ["2026-03-10T04:30:00Z", "2026-03-10T10:30:00+05:30"]}, "03-10 04:30", "03-10 05:00"),
-        ({"value": [at("03-10 04:30"), at("03-10 04:45") + 1]}, "03-10 04:30", "03-10 05:00"),
-        ({"value": ["2026-03-09", "2026-03-10 10:15:00"]}, "03-08 18:30", "03-10 04:45"),
-        ({"value": "2026-03-10 10:07:00"}, "03-10 04:30", "03-10 04:45"),
-        ({"op": "gte", "value": "2026-03-09"}, "03-08 18:30", "03-10 12:15"),
-        ({"op": "gt", "value": "2026-03-08"}, "03-08 18:30", "03-10 12:15"),
-        ({"op": "gte", "value": "2026-03-10 10:00:00"}, "03-10 04:30", "03-10 12:15"),
-        ({"op": "lte", "value": "2026-03-08"}, "2025-02-03 18:30", "03-08 18:30"),
-        ({"op": "lt", "value": "2026-03-08"}, "2025-02-03 18:30", "03-07 18:30"),
-        ({"op": "lt", "value": "2026-03-10 10:15:00"}, "2025-02-03 18:30", "03-10 04:45"),
-        ({"op": "lte", "value": "2026-03-10 10:15:00"}, "2025-02-03 18:30", "03-10 05:00"),
-        ({"op": "lt", "value": "2026-03-10T04:45:00.001Z"}, "2025-02-03 18:30", "03-10 05:00"),
-    ],
-)
-def test_dates(condition: dict[str, Any], begin: str, end: str) -> None:
-    """Days are the user's, moments are what they are, and bounds snap outward to windows."""
-    assert ranged(condition) == (at(begin), at(end))
-
-
-def test_every_ms_after_a_windows_begin_is_in_it() -> None:
-    """A bound with milliseconds is taken exactly: none of them is lost to a fraction."""
-    for ms in range(1, 1000):
-        moment = f"2026-03-10T04:45:00.{ms:03}Z"
-        assert ranged({"op": "lt", "value": moment})[1] == at("03-10 05:00"), moment
-        before = f"2026-03-10T04:44:59.{ms:03}Z"
-        assert ranged({"op": "gte", "value": before})[0] == at("03-10 04:30"), before
-
-
-def test_days_are_as_long_as_the_zone_makes_them() -> None:
-    """The day on which clocks go forward has 23 hours."""
-    berlin = ZoneInfo("Europe/Berlin")
-    now = at("03-30 12:00")
-    assert ranged({"value": "yesterday"}, zone=berlin, now_ms=now) == (at("03-28 23:00"), at("03-29 22:00"))
-    assert ranged({"value": "2026-03-29 03:00:00"}, zone=berlin, now_ms=now)[0] == at("03-29 01:00")
-
-
-def test_several_dates_are_cut_with_one_another() -> None:
-    """All conditions must hold."""
-    cut = ranged({"op": "gte", "value": "2026-03-08"}, {"op": "lt", "value": "2026-03-09"}, {"value": "last7days"})
-    assert cut == (at("03-07 18:30"), at("03-08 18:30"))
-    assert "no time in common" in no_range({"value": "today"}, {"value": "yesterday"})
-
-
-@pytest.mark.parametrize(
-    "value", [["2026-03-10", "2026-03-09"], ["today", "yesterday"], [at("03-10 01:00"), at("03-10 00:00")]]
-)
-def test_a_range_ends_after_it_begins(value: list[Any]) -> None:
-    """The other way round is refused and not turned."""
-    assert no_range({"value": value}).startswith("filter[0].value")
-
-
-@pytest.mark.parametrize(
-    "value",
-    [253_402_300_799_999, "9999-12-31 23:59:59", "9999-12-31T23:59:59Z",
-     "", "now", "Today", "2026-3-1", "2026-02-29", "2026-03-10T10:00:00", "2026-03-10 25:00:00", "20260310",
-     " 2026-03-10",
-     "2026-03-10\n", "\u0662026-03-10", "9999-12-31", "0000-01-01", "1773144000000", "x" * 9_000, 10**18, -(10**18),
-     10**40, "10:00"],
-)  # fmt: skip
-def test_what_is_no_date_is_refused_with_what_would_be(value: object) -> None:
-    """The text shows the value, shortened, and the forms that are known."""
-    detail = no_range({"value": value})
-    assert detail.startswith("filter[0].value") and "YYYY-MM-DD" in detail and len(detail) < 250
-
-
-@pytest.mark.parametrize(
-    "condition",
-    [{"value": "2025-02-03"}, {"op": "gte", "value": at("2025-02-03 18:29")}, {"value": 0},
-     {"op": "lt", "value": "2025-02-04"}, {"op": "lte", "value": "2024-01-01"}],
-)  # fmt: skip
-def test_a_range_that_begins_before_retention_says_how_far_back_it_goes(condition: dict[str, Any]) -> None:
-    """Never a silent part answer: the first whole day that is kept is named, in the user's time."""
-    detail = no_range(condition)
-    assert detail.startswith("filter[0].value") and "2025-02-04T00:00:00+05:30" in detail
-
-
-def test_the_first_day_kept_can_be_asked_for() -> None:
-    """400 days back, to the day."""
-    assert ranged({"value": "2025-02-04"}) == (at("2025-02-03 18:30"), at("2025-02-04 18:30"))
+def test_the_interval_is_asked_for() -> None:
+    """It must be one of three, and is a parameter of a series alone."""
+    assert series_query(interval="15m").interval == "15m"
+    for wrong, code, detail in (
+        ({}, 1000, "interval is missing"),
+        ({"interval": "5m"}, 1000, 'interval "5m" is none of 15m, 1h, 1d'),
+        ({"interval": 15}, 1001, "interval must be a string"),
+    ):
+        with pytest.raises(RequestRefused) as caught:
+            series_query(**wrong)
+        assert caught.value.code == code and caught.value.detail.startswith(detail)
+    with pytest.raises(RequestRefused) as caught:
+        parse_request(b'{"ssid":"s","interval":"1h"}')
+    assert caught.value.detail == 'unknown parameter "interval"'

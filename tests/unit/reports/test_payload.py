@@ -8,8 +8,7 @@ import pytest
 
 from ecounters.reports.payload import body, etag, in_order, message, seconds, whole
 from ecounters.reports.totals import totals_of
-from ecounters.windows.calendar import WINDOW_MS
-from tests.support.builders import ALL_FIELDS, T0_MS, WIDE, Feed, call, event, ms
+from tests.support.builders import ALL_FIELDS, WIDE, Feed, call, event
 
 SAMPLE = (
     b'{"message":{"LCT":{},"RCMPID":{},"RC":0,"LIVR":{},"LDID":{},"cBl":0,"CT":{"CTC":2},"CST":{"3":1,"6":1},"CMPID":{},'
@@ -119,21 +118,3 @@ def test_etags_differ_as_the_bodies_do() -> None:
     """Weak, with the length in hexadecimal."""
     assert etag(b"") == 'W/"0-2jmj7l5rSw0yVb/vlWAYkK/YBwk"'
     assert etag(SAMPLE) != etag(SAMPLE.replace(b'"TC":2', b'"TC":3'))
-
-
-def test_the_range_counts_by_the_calls_start() -> None:
-    """Everything of a call is in the window that it started in; gauges are of now, whatever the range."""
-    feed = Feed().take(call("c1").started(0).answered(1), call("c2").started(900), call("c1").ended(2 * 900, 16))
-    window = (T0_MS, T0_MS + WINDOW_MS)
-    assert [feed.answer(span=window)[key] for key in ("TC", "CNC", "CST", "LCT")] == [1, 1, {"16": 1}, {"CTC": 1}]
-    later = (T0_MS + WINDOW_MS, T0_MS + 9 * WINDOW_MS)
-    assert [feed.answer(span=later)[key] for key in ("TC", "CNC", "CST", "LCT")] == [1, 0, {}, {"CTC": 1}]
-    assert feed.answer(span=(ms(0) + 9 * WINDOW_MS, ms(0) + 10 * WINDOW_MS))["TC"] == 0
-
-
-def test_a_smaller_start_moves_the_call_to_its_window() -> None:
-    """With all that it contributes, and the window it leaves is empty again."""
-    feed = Feed().take(call("c1").started(900, "IBD", did="d").answered(901).started(899.999, "OBD"))
-    before, after = (T0_MS, T0_MS + WINDOW_MS), (T0_MS + WINDOW_MS, T0_MS + 2 * WINDOW_MS)
-    assert [feed.answer(span=before)[key] for key in ("TC", "CT", "CNC", "DID")] == [1, {"OBD": 1}, 1, {}]
-    assert [feed.answer(span=after)[key] for key in ("TC", "CT", "CNC", "DID")] == [0, {}, 0, {}]

@@ -10,7 +10,6 @@ import pytest
 
 from ecounters.errors import RequestRefused
 from ecounters.query.conditions import read_filter
-from ecounters.query.request import Query, parse_request
 from ecounters.reports.series import Series
 from tests.support.builders import T0_MS, Feed, call, event
 
@@ -92,24 +91,3 @@ def test_a_day_of_another_zone_stays_whole() -> None:
     ]
     wide = Series(user, (at("03-09 20:00"), at("03-09 21:00")), "1d", ZoneInfo("America/New_York"))
     assert (wide.begin, wide.end) == (at("03-09 04:00"), at("03-11 00:00"))
-
-
-def asked(**given: Any) -> Query:
-    """The request for a series."""
-    return parse_request(str({"ssid": "s"} | given).replace("'", '"').encode(), series=True)
-
-
-def test_the_interval_is_asked_for() -> None:
-    """It must be one of three, and is a parameter of a series alone."""
-    assert asked(interval="15m").interval == "15m"
-    for wrong, code, detail in (
-        ({}, 1000, "interval is missing"),
-        ({"interval": "5m"}, 1000, 'interval "5m" is none of 15m, 1h, 1d'),
-        ({"interval": 15}, 1001, "interval must be a string"),
-    ):
-        with pytest.raises(RequestRefused) as caught:
-            asked(**wrong)
-        assert caught.value.code == code and caught.value.detail.startswith(detail)
-    with pytest.raises(RequestRefused) as caught:
-        parse_request(b'{"ssid":"s","interval":"1h"}')
-    assert caught.value.detail == 'unknown parameter "interval"'

@@ -10,7 +10,7 @@ from ecounters.query.conditions import Where, read_filter
 from ecounters.reports.payload import message, message_without_live
 from ecounters.reports.totals import Totals, totals_of
 from ecounters.windows.calendar import DAY_MS, WINDOW_MS
-from tests.support.builders import ALL_FIELDS, T0_MS, WIDE, CallScript, Feed, call, event
+from tests.support.builders import ALL_FIELDS, T0_MS, WIDE, CallScript, Feed, call, event, ms
 
 DAY_S = 86_400.0
 FIRST_WINDOW = (T0_MS, T0_MS + WINDOW_MS)
@@ -106,3 +106,21 @@ def test_totals_without_what_is_of_now() -> None:
     totals = totals_of(feed.state.users["a"], *FIRST_WINDOW, live=False)
     assert (totals.live, totals.balance) == ({}, 0)
     assert message_without_live(totals)["TC"] == 2 and "LCT" not in message_without_live(totals)
+
+
+def test_the_range_counts_by_the_calls_start() -> None:
+    """Everything of a call is in the window that it started in; gauges are of now, whatever the range."""
+    feed = Feed().take(call("c1").started(0).answered(1), call("c2").started(900), call("c1").ended(2 * 900, 16))
+    window = (T0_MS, T0_MS + WINDOW_MS)
+    assert [feed.answer(span=window)[key] for key in ("TC", "CNC", "CST", "LCT")] == [1, 1, {"16": 1}, {"CTC": 1}]
+    later = (T0_MS + WINDOW_MS, T0_MS + 9 * WINDOW_MS)
+    assert [feed.answer(span=later)[key] for key in ("TC", "CNC", "CST", "LCT")] == [1, 0, {}, {"CTC": 1}]
+    assert feed.answer(span=(ms(0) + 9 * WINDOW_MS, ms(0) + 10 * WINDOW_MS))["TC"] == 0
+
+
+def test_a_smaller_start_moves_the_call_to_its_window() -> None:
+    """With all that it contributes, and the window it leaves is empty again."""
+    feed = Feed().take(call("c1").started(900, "IBD", did="d").answered(901).started(899.999, "OBD"))
+    before, after = (T0_MS, T0_MS + WINDOW_MS), (T0_MS + WINDOW_MS, T0_MS + 2 * WINDOW_MS)
+    assert [feed.answer(span=before)[key] for key in ("TC", "CT", "CNC", "DID")] == [1, {"OBD": 1}, 1, {}]
+    assert [feed.answer(span=after)[key] for key in ("TC", "CT", "CNC", "DID")] == [0, {}, 0, {}]
