@@ -1,1 +1,1 @@
-"""Who may ask: users, sessions, and what slows down guessing."""
+"""Who may ask for which user's counters: authorization of requests, a throttle against guessing, users and sessions."""

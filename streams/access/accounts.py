@@ -1,6 +1,6 @@
 """Administration of users and sessions in Redis: for commands, and for the dashboard's log-in and log-out.
 
-What may be asked with them is decided in ``sessions``; ``store`` says how they are stored.
+``sessions`` decides what they permit; ``store`` says how they are stored.
 """
 
 from __future__ import annotations

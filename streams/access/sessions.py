@@ -69,7 +69,7 @@ class Account:
 class _CachedAccount(NamedTuple):
     """An account that some credentials opened. Times are seconds of the clock that ``Sessions`` has.
 
-    ``confirmed_at``: when Redis was last asked and confirmed the credentials. ``ends_at``: when the session expires;
+    ``confirmed_at``: when the last look-up began that confirmed the credentials. ``ends_at``: when the session expires;
     infinity for a token.
     """
 

@@ -4,8 +4,8 @@
            <─ reply ──           <──────────── reply ────────────────
 
 * A has authorized the query; what it sends B holds no credentials, only user id, time zone, time and query.
-* It is signed with a secret that all workers have and none sends, so that a stranger at a dead worker's address learns
-  nothing and can ask for nothing.
+* It is signed with a secret that all workers have. The secret itself is never sent, so a stranger who was given a dead
+  worker's address does not learn it.
 * B replies from its own states or with 421; it asks nobody. So there is one hop at most.
 
 The address of B is in the metadata of the consumer group.

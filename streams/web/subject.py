@@ -103,9 +103,14 @@ class Listener:
 class Subject:
     """One account with one query, its current payload, and the listeners that get it.
 
-    ``references``: requests that use the subject: one for each listener, and for each that waits for the first
-    payload. ``task``: runs ``run`` while there are listeners; ``PushStreams`` starts and cancels it.
-    ``payload``: the last reply as an SSE event. ``version``: of the payload; "" until there is one.
+    field       meaning                                                            written by
+    account     whose counters the payload has                                     constructor
+    listeners   the connections that the payload is written to                     PushStreams
+    references  requests that use the subject: those of the listeners, and those   PushStreams
+                that wait for the first payload
+    task        runs ``run`` while there are listeners; None before the first      PushStreams
+    payload     the last reply as an SSE event; empty until there is one           Subject
+    version     of the payload; "" until there is one                              Subject
     """
 
     def __init__(self, account: Account, query: Query, make_reply: MakeReply) -> None:
