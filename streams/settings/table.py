@@ -65,24 +65,24 @@ class Settings:
         "",
         "host:port",
         parsers.optional_host_port,
-        "where other workers reach this one; not given, it is host:port of the two above",
+        "where other workers reach this one; by default ECOUNTERS_HOST:ECOUNTERS_PORT",
     )
     instance_id: str = _setting(
         "",
         "name",
         parsers.optional_name,
-        "this worker's own: after a crash, one started with it has its partitions at once",
+        "a name of this worker's own; restarted under it after a crash, it gets its partitions back at once",
     )
     secret: str = _setting(
         "",
         "text",
         parsers.secret,
-        "by which workers know one another, the same for all; not given, the group draws one and keeps it in Kafka",
+        "the same for all workers: they sign requests to one another with it; by default the group keeps one in Kafka",
         secret=True,
     )
     zone: ZoneInfo = _setting("UTC", "IANA name", zone_named, "the time zone of users added without one")
     topic: str = _setting(
-        "ecounters.events", "name", parsers.topic_name, "the topic of events; TOPIC.dlq takes what is refused"
+        "ecounters.events", "name", parsers.topic_name, "the topic of events; refused events go to the topic TOPIC.dlq"
     )
     partitions: int = _setting(
         "8", "partitions", whole(1, 10_000), "used when topics are created: the most workers that can share the work"
@@ -92,31 +92,40 @@ class Settings:
         "ecounters", "name", parsers.topic_name, "the consumer group, and the prefix of the changelog's name"
     )
     data_dir: Path = _setting(
-        ".ecounters", "path", parsers.directory, "`ecounters run` alone: where the embedded stores keep data"
+        ".ecounters",
+        "path",
+        parsers.directory,
+        "for `ecounters run` only: where the embedded broker and store keep their data",
     )
     flush_interval_ms: int = _setting(
         "1000", "ms", whole(10, 60_000), "longer: fewer writes, more to read again after a crash"
     )
     flush_bytes: int = _setting(
-        "16000000", "bytes", whole(100_000, 1_000_000_000), "so much unsaved state is flushed before its time: memory"
+        "16000000",
+        "bytes",
+        whole(100_000, 1_000_000_000),
+        "a partition with more unsaved bytes is flushed at once; bounds memory",
     )
     slice_ms: int = _setting("10", "ms", whole(1, 1_000), "work at a stretch before HTTP and heartbeats get their turn")
     linger_ms: int = _setting(
         "900000", "ms", whole(0, 86_400_000), "how long an ended call is kept for events that come late"
     )
     max_call_ms: int = _setting(
-        "14400000", "ms", whole(60_000, 604_800_000), "a call silent for so long is taken to have ended"
+        "14400000", "ms", whole(60_000, 604_800_000), "a live call without events for so long is taken to have ended"
     )
     suspect_after_ms: int = _setting(
-        "7200000", "ms", whole(1_000, 604_800_000), "a live call silent for so long is reported as suspected"
+        "7200000", "ms", whole(1_000, 604_800_000), "a live call without events for so long is reported as suspected"
     )
     clock_ahead_ms: int = _setting(
-        "300000", "ms", whole(0, 86_400_000), "events further ahead are refused: one bad clock would make others late"
+        "300000",
+        "ms",
+        whole(0, 86_400_000),
+        "events further in the future are refused: one wrong clock would make all others late",
     )
     keep_windows_h: int = _setting(
-        "48", "hours", whole(24, 720), "how long counts are kept by 15 minutes; after that, by day"
+        "48", "hours", whole(24, 720), "how long counts are kept in windows of 15 minutes; after that, in days"
     )
-    keep_days: int = _setting("400", "days", whole(2, 4_000), "how long counts are kept by day")
+    keep_days: int = _setting("400", "days", whole(2, 4_000), "how long counts are kept in days")
     session_cache_s: int = _setting(
         "60", "s", whole(0, 3_600), "how long a session known to be good is used while Redis cannot be reached"
     )
@@ -125,11 +134,14 @@ class Settings:
     )
     fetch_wait_ms: int = _setting("50", "ms", whole(1, 10_000), "how long the broker waits for more events to send")
     fetch_bytes: int = _setting(
-        "1048576", "bytes", whole(70_000, 104_857_600), "the most that one fetch takes of one partition: memory"
+        "1048576",
+        "bytes",
+        whole(70_000, 104_857_600),
+        "most bytes that one fetch takes of one partition; bounds memory",
     )
     ready_lag_ms: int = _setting("10000", "ms", whole(100, 86_400_000), "above this lag /readyz says not ready")
     stale_after_ms: int = _setting(
-        "10000", "ms", whole(500, 3_600_000), "no word from the broker for so long: answers say they are incomplete"
+        "10000", "ms", whole(500, 3_600_000), "if the broker is silent for longer, replies say that they are incomplete"
     )
     log_level: str = _setting("INFO", "level", parsers.log_level, "DEBUG, INFO, WARNING, ERROR or CRITICAL")
     throttle_per_min: int = _setting(
@@ -139,7 +151,7 @@ class Settings:
         "0",
         "proxies",
         whole(0, 10),
-        "so many stand before the worker: that many from its end, X-Forwarded-For has the client's address",
+        "reverse proxies before the worker; with N, the client's address is the N-th from the end of X-Forwarded-For",
     )
 
     @property

@@ -37,7 +37,7 @@ def followed(position: int, *, earliest: int, end: int) -> PartitionFixture:
         (2, 3, 9, 3),  # Kafka has deleted the event at 2
         (0, 3, 9, 3),  # so for a state that has counted nothing
         (12, 3, 9, 9),  # the topic was cut off: it goes on at its end
-        (12, 0, 9, 0),  # it was new_fixture anew: all of it is new
+        (12, 0, 9, 0),  # it was made anew: all of it is new
         (12, 0, 0, 0),
     ],
 )
