@@ -1,1 +1,1 @@
-"""`ecounters run`: the whole of it on one machine, with the embedded broker and store."""
+"""``ecounters run``: broker, store, a worker and simulated switches on one machine, for trying it out."""

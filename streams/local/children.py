@@ -1,4 +1,4 @@
-"""The care of child processes: what ``ecounters run`` and the tests share."""
+"""Child processes, for ``ecounters run`` and for the tests: how they are started and ended, and never left behind."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from types import TracebackType
 from typing import Final, Self
 
 GUARD_LIMIT_S: Final = 10
-"""What a child has to end in when its parent is gone."""
+"""How long a child may take to end after SIGTERM, when a guard ends it. Then it is killed."""
 LINES_SHOWN: Final = 10
+"""``Child.last_lines`` returns so many lines at most."""
 TAIL_BYTES: Final = 16_384
+"""``Child.last_lines`` reads so many bytes of the log at most."""
 _NOISE: Final = "weak version"
-"""The loader's remark on a libc older than the binary's; it does no harm."""
+"""Part of a harmless message of the dynamic loader: libc is older than the one that a binary was built with."""
 
-# Reads lines of pids; when there are no more to come, ends those of the last line, one after the other.
+# Reads lines of pids. After the last line it ends the processes of that line, one after the other.
 _GUARD: Final = f"""
 while read -r line; do pids=$line; done
 for pid in $pids; do
@@ -29,10 +31,11 @@ done
 
 
 class Child:
-    """A process that this one has started. Its output goes to a file; a terminal's Ctrl-C does not reach it.
+    """A child process, started by the constructor. Its stdout and stderr go to the file ``log``, which is emptied.
 
-    It is in a session of its own, so that its parent alone hears of Ctrl-C and can end its children in order.
-    ``held``: file descriptors that it keeps open.
+    The child is in a session of its own. So Ctrl-C on the terminal reaches the parent alone, which can then end its
+    children in order. ``env``: its environment; None: that of this process. ``inherited_fds``: file descriptors that
+    stay open in the child.
     """
 
     def __init__(
@@ -41,7 +44,7 @@ class Child:
         command: Sequence[str | Path],
         log: Path,
         env: Mapping[str, str] | None = None,
-        held: Sequence[int] = (),
+        inherited_fds: Sequence[int] = (),
     ) -> None:
         self.name = name
         self.log = log
@@ -53,29 +56,29 @@ class Child:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=env,
-                pass_fds=held,
+                pass_fds=inherited_fds,
                 start_new_session=True,
             )
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The child's process id."""
         return self._process.pid
 
     @property
     def exit_code(self) -> int | None:
-        """How it ended, -9 for signal 9; None: it lives."""
+        """The exit code, negative for a signal (-9 for SIGKILL); None while the child runs."""
         return self._process.poll()
 
     def last_lines(self) -> list[str]:
-        """The end of its output, at most LINES_SHOWN lines."""
+        """The last lines of the child's output, without empty ones."""
         with self.log.open("rb") as output:
             output.seek(max(0, output.seek(0, os.SEEK_END) - TAIL_BYTES))
             lines = output.read().decode(errors="replace").splitlines()
         return [line for line in lines if line.strip() and _NOISE not in line][-LINES_SHOWN:]
 
     def end(self, limit_s: float) -> int:
-        """Ask it to end (SIGTERM), and make it after ``limit_s`` (SIGKILL); its exit code."""
+        """Send SIGTERM, and SIGKILL if the child has not ended after ``limit_s``. Blocks; returns the exit code."""
         self._process.terminate()
         try:
             return self._process.wait(limit_s)
@@ -83,18 +86,20 @@ class Child:
             return self.kill()
 
     def kill(self) -> int:
-        """SIGKILL; its exit code."""
+        """Send SIGKILL, wait for the end, and return the exit code."""
         self._process.kill()
         return self._process.wait()
 
 
 class Guard:
-    """Ends children if this process cannot do it any more, whatever ended it: SIGKILL, a crash, the OOM killer.
+    """Ends the watched children when this process dies, however it dies: SIGKILL, a crash, the OOM killer.
 
-    A small shell holds the reading end of a pipe whose writing end is here and nowhere else (Python closes it in
-    children), so it learns of this process's death from the system, on Linux and on macOS. Then it ends the children in
-    order, the last one started first: SIGTERM, and after GUARD_LIMIT_S SIGKILL. Not covered: that somebody kills the
-    shell as well; a child started in the microseconds before ``watch``; and children of children.
+    A guard is a small shell at the reading end of a pipe. Only this process has the writing end, because Python closes
+    it in children. So the shell sees the end of the pipe when this process dies, on Linux and on macOS. It then ends
+    the children, the last one watched first: SIGTERM, and SIGKILL after GUARD_LIMIT_S.
+
+    Not covered are: a guard that is killed as well, a child that was started but not yet watched, and children of
+    children. As a context manager it ends the children that are left when the block ends.
     """
 
     def __init__(self) -> None:
@@ -114,17 +119,17 @@ class Guard:
         self.close()
 
     def watch(self, child: Child) -> None:
-        """Take a child into care."""
+        """End this child from now on when this process dies."""
         self._children.insert(0, child)
-        self._tell()
+        self._send_pids()
 
     def release(self, child: Child) -> None:
-        """It has ended: its pid may soon be another's."""
+        """Forget a child that has ended, because another process may get its pid."""
         self._children.remove(child)
-        self._tell()
+        self._send_pids()
 
     def close(self) -> None:
-        """End what is left, if anything is, and go."""
+        """End the children that are left, then the shell."""
         for child in list(self._children):
             child.end(GUARD_LIMIT_S)
             self.release(child)
@@ -132,7 +137,8 @@ class Guard:
             self._shell.stdin.close()
         self._shell.wait()
 
-    def _tell(self) -> None:
+    def _send_pids(self) -> None:
+        """Send the shell the pids of all children as one line, which replaces the line before it."""
         if self._shell.stdin is not None and self._shell.poll() is None:
             self._shell.stdin.write(" ".join(str(child.pid) for child in self._children).encode() + b"\n")
             self._shell.stdin.flush()

@@ -1,11 +1,12 @@
-"""The embedded broker and store: what ``ecounters run`` and the tests share.
+"""The embedded server, a broker and store in one process, for ``ecounters run`` and for the tests.
 
-The server is noida-db, one small binary that speaks Kafka's and Redis's protocols. For trying and for tests only:
+The server is noida-db, one small binary that speaks the protocols of Kafka and Redis. It is not for production:
 
-* Everything is in memory. Once a second all of it is written to one file (no fsync), and again when it is told to end.
-  So nothing is lost by ``stop``; by ``kill`` what was acknowledged in the last second or so.
-* It listens on 127.0.0.1 and has no passwords. Besides the two ports there is a third, of its own ``noida-db status``.
-* Epochs of transactional ids are forgotten when it ends; transactions that are open then are aborted.
+* It keeps all data in memory. Once a second, and when it ends, it writes all of it to one file, without fsync. So
+  ``stop`` loses nothing, and ``kill`` loses what was acknowledged in about the last second.
+* It listens on 127.0.0.1 and has no passwords. Besides the ports of Kafka and Redis it has a third one, for its own
+  command ``noida-db status``.
+* When it ends, it forgets the epochs of transactional ids and aborts open transactions.
 """
 
 from __future__ import annotations
@@ -29,22 +30,30 @@ from streams.local.ports import LOCAL, free_ports
 from streams.settings.table import Settings
 
 SERVER: Final = "server"
+"""The server's name as a child."""
 START_LIMIT_S: Final = 60.0
-"""It answers when it has read its data: 2 s for 100 MB."""
+"""How long ``wait`` waits. The server serves when it has read its data, which takes 2 s for 100 MB."""
 STOP_LIMIT_S: Final = 30.0
-"""It writes its data first. Killed in that, it has what it wrote a second before."""
-ANSWER_LIMIT_S: Final = 1.0
+"""How long ``stop`` waits until it kills the server, which writes its data before it ends. If it is killed while it
+writes, its data is that of a second before."""
+REPLY_LIMIT_S: Final = 1.0
+"""Timeout of the requests by which ``wait`` probes the server."""
 POLL_S: Final = 0.05
+"""Pause between two probes."""
 
 EVENTS_KEPT_BYTES: Final = 16 * MIB
-"""Of each partition. All that is kept is written once a second, at four bytes for one: 50 MB take half a processor."""
+"""The topic of events keeps so many bytes of each partition. The server writes all data once a second, four bytes for
+each byte that is kept: 50 MB of events take half a processor."""
 
 _API_VERSIONS: Final = struct.pack(">hhih", 18, 0, 1, -1)
 """Kafka's smallest request: ApiVersions, version 0, correlation id 1, no client id."""
 
 
 class Embedded:
-    """A running broker and store. ``start`` gives one that answers; ``launch`` does not wait for that."""
+    """A running server. Make one with ``start``, which returns when it serves, or with ``launch``, which does not wait.
+
+    ``child``: its process. ``kafka_port``, ``redis_port``: its TCP ports on 127.0.0.1.
+    """
 
     def __init__(self, child: Child, kafka_port: int, redis_port: int) -> None:
         self.child = child
@@ -53,20 +62,29 @@ class Embedded:
 
     @classmethod
     def launch(
-        cls, data_dir: Path, kafka_port: int = 0, redis_port: int = 0, log: Path | None = None, held: Sequence[int] = ()
+        cls,
+        data_dir: Path,
+        kafka_port: int = 0,
+        redis_port: int = 0,
+        log: Path | None = None,
+        inherited_fds: Sequence[int] = (),
     ) -> Self:
-        """Start it on data that there may be already; port 0: any free one. Stop if it is not installed."""
+        """Start a server on the data in ``data_dir``, if there is any, and return at once.
+
+        Port 0 takes any free one. ``log``: file of its output, by default ``data_dir`` with ".log" behind its name.
+        ``inherited_fds``: as of ``Child``. Raises Stop if the server is not installed.
+        """
         kafka_port, redis_port = (
             port or free for port, free in zip((kafka_port, redis_port), free_ports(2), strict=True)
         )
         options = ["--host", LOCAL, "--kafka-port", str(kafka_port), "--redis-port", str(redis_port)]
         command: list[str | Path] = [_program(), "start", "--data-dir", data_dir, "--only", "redis,kafka", *options]
         log = log or data_dir.with_name(data_dir.name + ".log")
-        return cls(Child(SERVER, command, log, held=held), kafka_port, redis_port)
+        return cls(Child(SERVER, command, log, inherited_fds=inherited_fds), kafka_port, redis_port)
 
     @classmethod
     def start(cls, data_dir: Path, kafka_port: int = 0, redis_port: int = 0, log: Path | None = None) -> Self:
-        """Start it, and wait until it answers. Stop if it does not."""
+        """Start a server and wait until it serves. Raises Stop, with no server left running, if it does not."""
         server = cls.launch(data_dir, kafka_port, redis_port, log)
         try:
             server.wait()
@@ -77,76 +95,89 @@ class Embedded:
 
     @property
     def broker(self) -> str:
-        """Where Kafka is, as ECOUNTERS_BROKER."""
+        """The address of Kafka, as a value of ECOUNTERS_BROKER."""
         return f"{LOCAL}:{self.kafka_port}"
 
     @property
     def redis_url(self) -> str:
-        """Where Redis is, as ECOUNTERS_REDIS."""
+        """The address of Redis, as a value of ECOUNTERS_REDIS."""
         return f"redis://{LOCAL}:{self.redis_port}/0"
 
     def wait(self, limit_s: float = START_LIMIT_S) -> None:
-        """Until it answers as Kafka and as Redis. Stop, with the last of what it said, if it ends or takes too long."""
+        """Block until the server serves Kafka and Redis.
+
+        Raises Stop, with the last lines of its output, if it ends or takes longer than ``limit_s``.
+        """
         deadline = time.monotonic() + limit_s
-        while not self._answers():
+        while not self._serves():
             if self.child.exit_code is not None:
-                raise Stop(f"the embedded broker and store ended at once: {self._said()}")
+                raise Stop(f"the embedded broker and store ended at once: {self._last_output()}")
             if time.monotonic() > deadline:
-                raise Stop(f"the embedded broker and store gave no answer in {limit_s:g} s: {self._said()}")
+                raise Stop(f"the embedded broker and store gave no answer in {limit_s:g} s: {self._last_output()}")
             time.sleep(POLL_S)
 
-    def _answers(self) -> bool:
-        # A connection alone proves nothing: they are accepted before the data has been read.
+    def _serves(self) -> bool:
+        """Whether the server replies to a request of Kafka and to one of Redis.
+
+        A connection alone proves nothing: the server accepts connections before it has read its data.
+        """
         request = struct.pack(">i", len(_API_VERSIONS)) + _API_VERSIONS
-        return _asked(self.kafka_port, request, 8)[4:] == _API_VERSIONS[4:8] and (
-            _asked(self.redis_port, b"PING\r\n", 7) == b"+PONG\r\n"
+        return _reply_to(self.kafka_port, request, 8)[4:] == _API_VERSIONS[4:8] and (
+            _reply_to(self.redis_port, b"PING\r\n", 7) == b"+PONG\r\n"
         )
 
-    def _said(self) -> str:
+    def _last_output(self) -> str:
+        """The last lines that the server printed, as one line; only errors and hints, if there are any."""
         lines = self.child.last_lines()
         errors = [line for line in lines if line.startswith(("error", "hint"))]
         return " / ".join(errors or lines) or "it said nothing"
 
     def stop(self) -> int:
-        """End it in order: all data is written. Its exit code."""
+        """End the server in order, which saves all data. Blocks; returns the exit code."""
         return self.child.end(STOP_LIMIT_S)
 
     def kill(self) -> int:
-        """End it as a crash would (SIGKILL): what came in the last second may be lost. Its exit code."""
+        """End the server with SIGKILL, as a crash would: the last second may be lost. Returns the exit code."""
         return self.child.kill()
 
 
 async def limit_event_retention(settings: Settings) -> None:
-    """Let the topic of events keep a few hours, not a week: its broker has it all in memory."""
-    little = {"retention.bytes": str(EVENTS_KEPT_BYTES), "segment.bytes": str(2 * MIB)}
+    """Let the topic of events keep EVENTS_KEPT_BYTES a partition, because the embedded server has it all in memory.
+
+    Raises KafkaError.
+    """
+    limits = {"retention.bytes": str(EVENTS_KEPT_BYTES), "segment.bytes": str(2 * MIB)}
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.broker)
     try:
         await admin.start()
-        topic = ConfigResource(ConfigResourceType.TOPIC, settings.topic, configs={**EVENTS_CONFIG, **little})
+        topic = ConfigResource(ConfigResourceType.TOPIC, settings.topic, configs={**EVENTS_CONFIG, **limits})
         await admin.alter_configs([topic])
     finally:
         await admin.close()
 
 
-def _asked(port: int, request: bytes, count: int) -> bytes:
-    """The first bytes of the answer; fewer if they do not come in time."""
-    answer = b""
+def _reply_to(port: int, request: bytes, count: int) -> bytes:
+    """Send a request to a port of this machine.
+
+    Returns the first ``count`` bytes of the reply, or fewer if the connection fails or REPLY_LIMIT_S is over.
+    """
+    reply = b""
     try:
-        with socket.create_connection((LOCAL, port), timeout=ANSWER_LIMIT_S) as connection:
+        with socket.create_connection((LOCAL, port), timeout=REPLY_LIMIT_S) as connection:
             connection.sendall(request)
-            while len(answer) < count and (more := connection.recv(count - len(answer))):
-                answer += more
+            while len(reply) < count and (more := connection.recv(count - len(reply))):
+                reply += more
     except OSError:
         pass
-    return answer
+    return reply
 
 
 def _program() -> Path:
-    """The binary; made executable, which pip's unpacking leaves out."""
-    found = importlib.util.find_spec("noida_db")
-    if found is None or found.origin is None:
+    """The path of the server's binary, made executable, which pip leaves out. Raises Stop if it is not installed."""
+    spec = importlib.util.find_spec("noida_db")
+    if spec is None or spec.origin is None:
         raise Stop("the embedded broker and store is not installed: pip install 'ecounters[embedded]'")
-    program = Path(found.origin).with_name("noida-db")
+    program = Path(spec.origin).with_name("noida-db")
     if not os.access(program, os.X_OK):
         program.chmod(0o755)
     return program

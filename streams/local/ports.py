@@ -1,4 +1,4 @@
-"""Ports of this machine that nobody uses."""
+"""TCP ports of this machine: which are free, and a choice of free ones."""
 
 from __future__ import annotations
 
@@ -11,22 +11,29 @@ from typing import Final
 LOCAL: Final = "127.0.0.1"
 
 PORTS: Final = range(20_000, 32_000)
-"""To choose from. No system has these for outgoing connections, one of which could else take a port between the choice
-and its use, or while a server is started again."""
-_first = random.randrange(len(PORTS))  # others choose at the same time
+"""The ports that ``free_ports`` chooses from. No operating system uses them for outgoing connections, so that none of
+those takes a port between the choice and its use, or while a server is restarted."""
+_first = random.randrange(len(PORTS))
+"""Each process starts at a random port, because other processes may choose at the same time."""
 _ports = cycle((*PORTS[_first:], *PORTS[:_first]))
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nobody uses now. OSError if there are not so many."""
-    found = list(islice(filter(is_free, islice(_ports, len(PORTS))), count))
-    if len(found) < count:
+    """Choose ports of 127.0.0.1 on which nobody listens now. Raises OSError if there are not enough of them.
+
+    A port is chosen again only after all others of PORTS were.
+    """
+    chosen = list(islice(filter(is_free, islice(_ports, len(PORTS))), count))
+    if len(chosen) < count:
         raise OSError(errno.EADDRNOTAVAIL, f"all ports of {LOCAL} from {PORTS[0]} to {PORTS[-1]} are in use")
-    return found
+    return chosen
 
 
 def is_free(port: int, host: str = LOCAL) -> bool:
-    """Whether nobody listens on that port now. OSError if nobody ever could: no such address, no permission."""
+    """Whether a server can listen on a port now.
+
+    Raises OSError if no server ever could: the host is no address of this machine, or permission is missing.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         socket.create_server((host, port), family=family).close()

@@ -1,4 +1,4 @@
-"""What ``ecounters run`` prints: how to use what runs, and one line of counters."""
+"""What ``ecounters run`` prints: how to use what is running, and a line with the counters of now."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ from streams.settings.table import Settings
 from streams.web.paths import COUNTERS_PATHS, DASHBOARD_PATH
 
 BEHIND_SHOWN_MS: Final = 2_000
+"""The line mentions a worker's lag only if it is longer than this."""
 
 
 def welcome(settings: Settings, url: str, token: str, simulate: bool) -> str:
-    """What is where, and how the user's counters are asked for."""
+    """The text that is printed when everything runs: addresses, USER's token and a curl command that works.
+
+    ``url``: the worker's address. ``simulate``: switches are simulated.
+    """
     body = f'{{"userId":"{USER}","token":"{token}"}}'
     lines = [
         "",
@@ -35,15 +39,19 @@ def welcome(settings: Settings, url: str, token: str, simulate: bool) -> str:
     return "\n".join(lines)
 
 
-def counters_line(answer: dict[str, Any], lag_ms: str) -> str:
-    """An answer as a line. What may not fit into a narrow terminal is at its end."""
-    if answer.get("status") != "success":
-        return f"no answer: {answer.get('message')}"
-    told = answer["message"]
-    live = sorted(told["LCT"].items(), key=lambda item: (-item[1], item[0]))
+def counters_line(reply: dict[str, Any], lag_ms: str) -> str:
+    """A worker's reply as one line. ``lag_ms``: the header X-Ecounters-Lag-Ms.
+
+    The least important comes last, because a narrow terminal cuts the line off.
+    """
+    if reply.get("status") != "success":
+        return f"no answer: {reply.get('message')}"
+    counters = reply["message"]
+    live_by_type = sorted(counters["LCT"].items(), key=lambda item: (-item[1], item[0]))
     behind = f"  ({int(lag_ms) // 1000} s behind)" if int(lag_ms) > BEHIND_SHOWN_MS else ""
     return (
-        f"calls {told['TC']:,}  answered {told['CNC']:,}  missed {told['MC']:,}  ghost {told['GHC']:,}{behind}  "
-        f"live {sum(told['LCT'].values()):,}  in IVR {sum(told['LIVR'].values()):,}  "
-        + " ".join(f"{kind} {count:,}" for kind, count in live)
+        f"calls {counters['TC']:,}  answered {counters['CNC']:,}  missed {counters['MC']:,}  "
+        f"ghost {counters['GHC']:,}{behind}  live {sum(counters['LCT'].values()):,}  "
+        f"in IVR {sum(counters['LIVR'].values()):,}  "
+        + " ".join(f"{call_type} {count:,}" for call_type, count in live_by_type)
     )

@@ -1,4 +1,4 @@
-"""The simulated switches of ``ecounters run``: whose calls they make, how many, and from when on."""
+"""The simulated switches of ``ecounters run``: for which users, how many calls, and from when on."""
 
 from __future__ import annotations
 
@@ -8,24 +8,40 @@ import orjson
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from ecounters.simulator.world import SWITCHES_MIN
+from streams.basics.times import now_ms
 from streams.kafka.publisher import Outgoing, publisher
 from streams.kafka.topics import count_partitions
 from streams.settings.table import Settings
 
 USER: Final = "u1"
-"""The first of the simulated accounts, and the one with the most calls."""
+"""The first of the simulated users, who has the most calls. ``ecounters run`` shows this user's counters."""
 SIMULATED_USERS: Final = 3
 SIMULATED_RATE: Final = 1.0
-"""Calls a second, in the mean of a day. The embedded broker has to keep them all in memory."""
+"""Calls per second, in the mean of a day. The embedded broker has to keep all of their events in memory."""
 SIMULATED_BEFORE_MS: Final = 3 * 3_600_000
-"""The first run begins so long ago, to have something to show."""
+"""The first run simulates so many ms of the past as well, so that there are counters to show at once."""
 
 
-async def holds_events(settings: Settings) -> bool:
-    """Whether anything was ever published."""
-    partitions = [
-        TopicPartition(settings.topic, at) for at in range(await count_partitions(settings.broker, settings.topic))
-    ]
+async def prepare_simulator(settings: Settings) -> list[str]:
+    """The options of ``ecounters simulate`` for this run.
+
+    The first run starts in the past. A later run starts now, because the log must not go back in time; before that, it
+    publishes a restart of all simulated switches, which ends the calls that the last run left. Raises KafkaError.
+    """
+    at_ms = now_ms()
+    start_ms = at_ms - SIMULATED_BEFORE_MS
+    if await _has_events(settings):
+        start_ms = at_ms
+        await _restart_switches(settings, at_ms)
+    # The seed differs in each run. With equal seeds, each run would have the same calls at another hour.
+    options = {"rate": SIMULATED_RATE, "users": SIMULATED_USERS, "start": start_ms, "seed": start_ms}
+    return [f"--{name}={value}" for name, value in options.items()]
+
+
+async def _has_events(settings: Settings) -> bool:
+    """Whether an event was ever published, even if Kafka has deleted it."""
+    count = await count_partitions(settings.broker, settings.topic)
+    partitions = [TopicPartition(settings.topic, partition) for partition in range(count)]
     consumer = AIOKafkaConsumer(bootstrap_servers=settings.broker)
     await consumer.start()
     try:
@@ -34,9 +50,9 @@ async def holds_events(settings: Settings) -> bool:
         await consumer.stop()
 
 
-async def restart_switches(settings: Settings, at_ms: int) -> None:
-    """Say what a switch says when it comes up: the calls of the last run ended with it, though nobody saw how."""
+async def _restart_switches(settings: Settings, at_ms: int) -> None:
+    """Publish a switch.restarted event for each simulated switch, at ``at_ms``, to every partition."""
     async with publisher(settings.broker, settings.topic) as publishing:
-        for switch in (f"sw{at + 1}" for at in range(SWITCHES_MIN)):
+        for switch in (f"sw{number}" for number in range(1, SWITCHES_MIN + 1)):
             event = {"id": f"up-{switch}-{at_ms}", "type": "switch.restarted", "ts": at_ms, "switchId": switch}
             await publishing.put(Outgoing(orjson.dumps(event), None, True, None))

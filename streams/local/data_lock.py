@@ -1,0 +1,36 @@
+"""The lock of a data directory: only one ``ecounters run`` uses it at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ecounters.errors import Stop
+
+
+@contextmanager
+def locked(data_dir: Path) -> Iterator[int]:
+    """Create ``data_dir`` if need be and lock its file ``lock``. Yields the file descriptor that holds the lock.
+
+    A child that inherits the descriptor holds the lock too: it stays locked until all of them have closed it. Raises
+    Stop if another process holds the lock.
+    """
+    data_dir.mkdir(parents=True, exist_ok=True)
+    path = data_dir / "lock"
+    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise Stop(
+                f"{data_dir} is in use by another `ecounters run` (process {path.read_text().strip() or 'unknown'}): "
+                "end that one with Ctrl-C, or give this one another --data-dir"
+            ) from None
+        os.truncate(lock, 0)
+        os.write(lock, f"{os.getpid()}\n".encode())
+        yield lock
+    finally:
+        os.close(lock)
