@@ -47,8 +47,8 @@ def stopped(pid: int) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
-def test_a_call_is_on_the_screen_within_a_second_or_so(dashboard: DashboardPage) -> None:
-    """Logged in, published, seen: in the tiles, in the cards, and gone from them when it ends."""
+def test_a_published_call_appears_on_the_page_within_a_second_or_so(dashboard: DashboardPage) -> None:
+    """A call that is published after the log-in appears in tiles and cards, and leaves the live ones when it ends."""
     deployment = dashboard.worker.deployment
     dashboard.open().log_in().live()
     dashboard.tile("live", "0")
@@ -68,8 +68,8 @@ def test_a_call_is_on_the_screen_within_a_second_or_so(dashboard: DashboardPage)
     expect(dashboard.page.locator("#card-status tbody th")).to_have_text("Status 16")
 
 
-def test_the_chart_has_the_series_numbers(dashboard: DashboardPage) -> None:
-    """Drawn by Chart.js, and as a table for who cannot see it; in other steps, when these are asked for."""
+def test_the_chart_shows_the_numbers_of_the_series(dashboard: DashboardPage) -> None:
+    """The chart and the table beside it show the numbers of the series route, in the step that the person chooses."""
     deployment = dashboard.worker.deployment
     tell(deployment, *started(deployment, "c1").answered(3).ended(9, 16).values(), *started(deployment, "c2").values())
     page = dashboard.open().log_in().live().page
@@ -86,8 +86,8 @@ def test_the_chart_has_the_series_numbers(dashboard: DashboardPage) -> None:
     expect(rows).to_have_count(14)
 
 
-def test_a_worker_that_stands_still_is_noticed_and_found_again(dashboard: DashboardPage) -> None:
-    """Its silence is told in a banner with its age; when it goes on, so does the page, without anybody's help."""
+def test_a_worker_that_hangs_is_shown_and_the_page_reconnects(dashboard: DashboardPage) -> None:
+    """While the worker hangs a banner shows the age of the numbers; when it runs again, the page is live by itself."""
     dashboard.open().log_in().live()
     with stopped(dashboard.worker.process.pid):
         dashboard.state("Connection lost", NOTICED_MS)
@@ -98,8 +98,8 @@ def test_a_worker_that_stands_still_is_noticed_and_found_again(dashboard: Dashbo
     expect(dashboard.page.locator("#announce")).to_have_text("The numbers are live again.")
 
 
-def test_a_worker_that_is_killed_and_comes_back(dashboard: DashboardPage) -> None:
-    """On the same address: the page has its numbers again, with what was published meanwhile."""
+def test_the_page_reconnects_to_a_restarted_worker(dashboard: DashboardPage) -> None:
+    """After the worker is killed and restarted at its address, the page shows what was published meanwhile too."""
     deployment, old = dashboard.worker.deployment, dashboard.worker
     tell(deployment, *started(deployment, "c1").values())
     dashboard.open().log_in().live()
@@ -112,8 +112,8 @@ def test_a_worker_that_is_killed_and_comes_back(dashboard: DashboardPage) -> Non
         dashboard.tile("total", "2", NOTICED_MS)
 
 
-def test_numbers_that_may_be_old_are_said_to_be(dashboard: DashboardPage, server: Embedded) -> None:
-    """The worker answers, but hears nothing of Kafka; the page is not put off by it."""
+def test_the_page_says_that_numbers_may_be_old_while_kafka_hangs(dashboard: DashboardPage, server: Embedded) -> None:
+    """While the worker hears nothing of Kafka the page says that its numbers may be old, and stays connected."""
     dashboard.open().log_in().live()
     with stopped(server.child.pid):
         dashboard.state("Incomplete")
@@ -121,8 +121,8 @@ def test_numbers_that_may_be_old_are_said_to_be(dashboard: DashboardPage, server
     dashboard.live()
 
 
-def test_a_wrong_token_is_an_error_that_can_be_mended(dashboard: DashboardPage) -> None:
-    """It says what is wrong, to screen readers too, and leaves no session behind."""
+def test_a_wrong_token_is_shown_and_can_be_corrected(dashboard: DashboardPage) -> None:
+    """A wrong token shows an error, to screen readers too, opens no session, and can be typed again."""
     page = dashboard.open().log_in("wrong").page
     expect(page.get_by_role("alert")).to_have_text("There is no such user, or the token is not this user's.")
     assert not page.context.cookies()
@@ -130,8 +130,8 @@ def test_a_wrong_token_is_an_error_that_can_be_mended(dashboard: DashboardPage) 
     dashboard.log_in().live()
 
 
-def test_too_many_wrong_log_ins_are_told_as_that(dashboard: DashboardPage) -> None:
-    """And not as a server that gives no answer: in the form, and to who comes with a cookie."""
+def test_too_many_wrong_log_ins_are_shown_as_such(dashboard: DashboardPage) -> None:
+    """A 429 is shown as too many wrong log-ins and not as a lost connection, with and without a cookie."""
     for at in range(25):
         dashboard.worker.ask({"userId": f"nobody{at}", "token": "guess"})
     page = dashboard.open().log_in("wrong").page
@@ -143,8 +143,8 @@ def test_too_many_wrong_log_ins_are_told_as_that(dashboard: DashboardPage) -> No
     expect(page.locator("#waiting")).to_contain_text("Too many wrong log-ins from here; try again in")
 
 
-def test_names_are_text(dashboard: DashboardPage) -> None:
-    """Whatever switches call things: nothing of it becomes part of the page."""
+def test_names_from_switches_are_shown_as_text(dashboard: DashboardPage) -> None:
+    """A name of a campaign, DID or IVR that holds HTML is shown as text and runs no script."""
     name = "<img src=x onerror=alert(1)>"
     deployment, page = dashboard.worker.deployment, dashboard.page
 
@@ -162,8 +162,8 @@ def test_names_are_text(dashboard: DashboardPage) -> None:
     expect(page.locator("img[src=x]")).to_have_count(0)
 
 
-def test_the_session_is_out_of_reach_and_ends_with_the_log_out(dashboard: DashboardPage) -> None:
-    """HttpOnly, strict, and lasting; after the log-out it opens nothing, not even for who kept a copy."""
+def test_the_session_cookie_is_http_only_and_ends_with_the_log_out(dashboard: DashboardPage) -> None:
+    """Scripts cannot read the cookie, it survives a reload, and a copy of it is worth nothing after the log-out."""
     page = dashboard.open().log_in().live().page
     (cookie,) = page.context.cookies()
     assert (cookie["httpOnly"], cookie["sameSite"], cookie["path"], cookie["secure"]) == (True, "Strict", "/", False)
@@ -187,8 +187,8 @@ def test_the_session_is_out_of_reach_and_ends_with_the_log_out(dashboard: Dashbo
     expect(page.get_by_label("User")).to_be_visible()
 
 
-def test_it_can_be_used_with_the_keyboard_alone(dashboard: DashboardPage) -> None:
-    """Log in, skip to the numbers, choose another span and theme, log out: all by Tab, arrows, space and Enter."""
+def test_the_page_can_be_used_with_the_keyboard_alone(dashboard: DashboardPage) -> None:
+    """Tab, arrows, space and Enter are enough to log in, skip to the numbers, change span and theme, and log out."""
     page = dashboard.open().page
     expect(page.get_by_label("User")).to_be_focused()
     keys = page.keyboard
@@ -220,8 +220,10 @@ def test_it_can_be_used_with_the_keyboard_alone(dashboard: DashboardPage) -> Non
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize(("width", "height"), [(1_920, 1_080), (390, 844)])
-def test_nothing_keeps_anybody_out(browser: Browser, worker: Worker, theme: str, width: int, height: int) -> None:
-    """axe finds nothing in either theme, on a wall or a phone, and nothing sticks out to the side."""
+def test_the_page_has_no_accessibility_faults(
+    browser: Browser, worker: Worker, theme: str, width: int, height: int
+) -> None:
+    """axe finds nothing in either theme at the size of a wall and of a phone, and nothing is wider than the page."""
     deployment = worker.deployment
     tell(deployment, *started(deployment, "c1").dtmf(2, "1").values())
     scheme: Literal["dark", "light"] = "dark" if theme == "dark" else "light"

@@ -101,22 +101,24 @@ def expected(worker: Worker) -> str:
 
 
 @pytest.mark.parametrize("name", CLIENTS)
-def test_a_client_gets_the_answer(worker: Worker, name: str) -> None:
-    """Whatever it says of the body's type: nothing, a form, text or JSON."""
+def test_a_client_gets_the_counters(worker: Worker, name: str) -> None:
+    """Each client gets the counters, whatever Content-Type it sends."""
     command = [part.replace("URL", url(worker)).replace("BODY", BODY) for part in CLIENTS[name]]
     assert said(command, BODY if name == "httpie" else None).strip() == expected(worker)
 
 
-def test_okhttp_gets_the_answer(worker: Worker, tmp_path: Path) -> None:
-    """Java: text/plain."""
+def test_okhttp_gets_the_counters(worker: Worker, tmp_path: Path) -> None:
+    """Java's OkHttp, which sends text/plain, gets the counters."""
     pom = str(ROOT / "deploy" / "okhttp" / "pom.xml")
     fetched(["mvn", "-q", "-B", "-f", pom, f"{PLUGIN}:copy-dependencies", f"-DoutputDirectory={tmp_path}"], tmp_path)
     command = ["java", "-cp", f"{tmp_path}/*", str(HERE / "okhttp" / "Ask.java"), url(worker), BODY]
     assert said(command).strip() == expected(worker)
 
 
-def test_axios_gets_the_answer_and_as_the_sample_has_it_a_clear_400(worker: Worker, tmp_path: Path) -> None:
-    """Node's axios sends an empty Content-Length, where the sample sets it so: that is no HTTP."""
+def test_axios_gets_the_counters_and_a_clear_400_with_the_samples_empty_content_length(
+    worker: Worker, tmp_path: Path
+) -> None:
+    """Axios gets the counters; with the empty Content-Length of the vendor's sample it gets a 400."""
     fetched(["npm", "install", "--silent", "--no-audit", "--no-fund", "axios@1"], tmp_path)
     axios = str(tmp_path / "node_modules" / "axios")
     command = ["node", str(HERE / "axios.cjs"), url(worker), BODY]
@@ -124,8 +126,8 @@ def test_axios_gets_the_answer_and_as_the_sample_has_it_a_clear_400(worker: Work
     check_refusal(said([*command, ""], AXIOS=axios))
 
 
-def test_pythons_client_gets_the_answer_and_as_the_sample_has_it_a_clear_400(worker: Worker) -> None:
-    """http.client sends an empty Content-Length too; without it there is no Content-Type, and an answer."""
+def test_pythons_client_gets_the_counters_and_a_clear_400_with_the_samples_empty_content_length(worker: Worker) -> None:
+    """http.client gets the counters; with the empty Content-Length of the vendor's sample it gets a 400."""
     for headers, status in (({}, 200), ({"Content-Length": ""}, 400)):
         connection = http.client.HTTPConnection("127.0.0.1", worker.port, timeout=10)
         connection.request("POST", PATH, BODY, headers)
@@ -139,16 +141,16 @@ def test_pythons_client_gets_the_answer_and_as_the_sample_has_it_a_clear_400(wor
             check_refusal(text)
 
 
-def test_libcurl_as_the_sample_has_it_gets_a_clear_400(worker: Worker) -> None:
-    """A header with nothing in it takes the header away: a body without Content-Length is none, or no request."""
+def test_libcurl_gets_a_clear_400_with_the_samples_headers(worker: Worker) -> None:
+    """The vendor's sample makes libcurl leave out Content-Length, and the body with it: the reply is a 400."""
     command = ["curl", "-sS", "-X", "POST", "-L", "-H", "Content-Length: ", "--data-raw", BODY, url(worker)]
     told = json.loads(said(command))
     assert (told["status"], told["code"]) == ("error", 1000)
     assert "the body is empty" in told["message"] or "no valid HTTP" in told["message"]
 
 
-def test_bytes_as_the_sample_has_them(worker: Worker) -> None:
-    """HTTP by hand, with the right Content-Length and nothing that is not needed."""
+def test_the_samples_bytes_by_hand_get_the_counters(worker: Worker) -> None:
+    """The vendor's sample request, sent as bytes with the right Content-Length, gets the counters."""
     with socket.create_connection(("127.0.0.1", worker.port), timeout=10) as plain:
         head = f"POST {PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(BODY)}\r\n\r\n"
         plain.sendall((head + BODY).encode())

@@ -38,8 +38,8 @@ def started(deployment: Deployment, seed: int) -> tuple[LogPublisher, Worker]:
     return LogPublisher(deployment, first_messages(chaos_plan(seed), EVENTS), RATE, misroute_every=1_000), worker
 
 
-def test_a_worker_that_was_thought_dead_spoils_nothing(deployment: Deployment) -> None:
-    """Stopped for longer than its session lasts, while another takes over; then it wakes up and goes on, unaware."""
+def test_a_worker_that_wakes_after_its_session_changes_no_counter(deployment: Deployment) -> None:
+    """A worker is stopped until another has its partitions, then continues; the counters equal the recount."""
     feed, zombie = started(deployment, 11)
     time.sleep(2)
     zombie.process.send_signal(signal.SIGSTOP)
@@ -53,8 +53,8 @@ def test_a_worker_that_was_thought_dead_spoils_nothing(deployment: Deployment) -
     assert_recounted(deployment, [zombie.wait_ready(), second.wait_ready()])
 
 
-def test_a_worker_that_is_killed_is_replaced_within_15_s(deployment: Deployment) -> None:
-    """Without a name: the group takes it for dead when its session ends, and the other has all soon after."""
+def test_a_killed_worker_is_replaced_within_15_s(deployment: Deployment) -> None:
+    """When the session of a killed worker ends, another has all partitions, and the counters equal the recount."""
     feed, first = started(deployment, 12)
     second = Worker(deployment, named=False).wait_ready()
     first.kill()
@@ -66,8 +66,8 @@ def test_a_worker_that_is_killed_is_replaced_within_15_s(deployment: Deployment)
     assert_recounted(deployment, [second])
 
 
-def test_a_worker_that_leaves_is_replaced_within_3_s(deployment: Deployment) -> None:
-    """SIGTERM: it saves, commits, leaves and ends in under 5 s, and the other takes over at once."""
+def test_a_stopped_worker_is_replaced_within_3_s(deployment: Deployment) -> None:
+    """A worker ends within 5 s of SIGTERM, another has all partitions 3 s later, and the counters equal the recount."""
     feed, first = started(deployment, 13)
     second = Worker(deployment, named=False).wait_ready()
     assert first.end() < 5 * BUSY
@@ -79,8 +79,8 @@ def test_a_worker_that_leaves_is_replaced_within_3_s(deployment: Deployment) -> 
     assert_recounted(deployment, [second])
 
 
-def test_a_broker_is_killed_and_comes_back(deployment: Deployment, cluster: Cluster) -> None:
-    """One of three at a time, each of them once."""
+def test_killing_each_broker_in_turn_changes_no_counter(deployment: Deployment, cluster: Cluster) -> None:
+    """Each of three brokers is killed and restarted in turn; the counters equal the recount."""
     feed, worker = started(deployment, 14)
     for node in (1, 2, 3):
         time.sleep(2)
@@ -92,8 +92,8 @@ def test_a_broker_is_killed_and_comes_back(deployment: Deployment, cluster: Clus
     assert_recounted(deployment, [worker.wait_ready()])
 
 
-def test_restored_partitions_answer_while_others_wait(deployment: Deployment, cluster: Cluster) -> None:
-    """A worker restores while a broker is away that has the only copy of some: 503 with Retry-After for these alone."""
+def test_restored_partitions_reply_while_others_wait_for_a_broker(deployment: Deployment, cluster: Cluster) -> None:
+    """While the only copy of some partitions is away, their users get 503 with Retry-After and all others get 200."""
     here = in_one_copy(deployment, cluster)
     add_users(here, (f"u{n + 1}" for n in range(USERS)))
     LogPublisher(here, first_messages(chaos_plan(16), 10_000), 0).wait()
@@ -162,8 +162,8 @@ def wait_for_status(worker: Worker, user: str, status: int) -> Reply:
         time.sleep(0.1)
 
 
-def test_all_brokers_are_killed_and_come_back(deployment: Deployment, cluster: Cluster) -> None:
-    """The feed stops, the answers go on and say that they are incomplete; then everything is caught up with."""
+def test_killing_all_brokers_at_once_changes_no_counter(deployment: Deployment, cluster: Cluster) -> None:
+    """All brokers are killed for 12 s and restarted; the worker stays alive, and the counters equal the recount."""
     feed, worker = started(deployment, 15)
     time.sleep(2)
     for node in (1, 2, 3):

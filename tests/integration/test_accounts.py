@@ -15,8 +15,8 @@ from streams.access.sessions import Sessions
 from tests.support.sessions import INDIA, Clock, refusal_code, run_with_sessions
 
 
-def test_removing_a_user_ends_its_sessions_for_good(redis_url: str) -> None:
-    """Neither the removed user's sessions nor its token come back with a new user of that name."""
+def test_a_removed_users_sessions_and_token_stay_invalid(redis_url: str) -> None:
+    """Neither sessions nor token of a removed user work for a new user of that name."""
     clock = Clock()
 
     async def test(sessions: Sessions, accounts: Accounts, user: str) -> None:
@@ -33,8 +33,8 @@ def test_removing_a_user_ends_its_sessions_for_good(redis_url: str) -> None:
     run_with_sessions(redis_url, test, clock)
 
 
-def test_a_new_token_replaces_the_old(redis_url: str) -> None:
-    """After `user token` only the new one opens; the user's other fields and sessions stay."""
+def test_a_new_token_replaces_the_old_one(redis_url: str) -> None:
+    """After `user token` only the new token is valid; zone and sessions of the user stay."""
 
     async def test(sessions: Sessions, accounts: Accounts, user: str) -> None:
         old = await accounts.add_user(user, INDIA)
@@ -47,8 +47,8 @@ def test_a_new_token_replaces_the_old(redis_url: str) -> None:
     run_with_sessions(redis_url, test)
 
 
-def test_what_does_not_go_is_said(redis_url: str) -> None:
-    """Users who are there or not there, and wrong words, end in one line that says so."""
+def test_an_impossible_change_raises_stop_that_says_why(redis_url: str) -> None:
+    """A user that exists or does not, or a bad name, zone, denial, token or lifetime raises Stop with one line."""
 
     async def test(sessions: Sessions, accounts: Accounts, user: str) -> None:
         await accounts.add_user(user, "UTC")
@@ -73,8 +73,8 @@ def test_what_does_not_go_is_said(redis_url: str) -> None:
     run_with_sessions(redis_url, test)
 
 
-def test_users_are_listed(redis_url: str) -> None:
-    """The list has zone and denials, sorted by id, and no secret."""
+def test_the_list_of_users_is_sorted_and_holds_no_secret(redis_url: str) -> None:
+    """The list has id, zone and denials of each user, sorted by id, and no token."""
 
     async def test(sessions: Sessions, accounts: Accounts, user: str) -> None:
         await accounts.add_user(user + "-b", INDIA, deny=("overallCount",))
@@ -85,8 +85,8 @@ def test_users_are_listed(redis_url: str) -> None:
     run_with_sessions(redis_url, test)
 
 
-def test_concurrent_adds_make_one_user(redis_url: str) -> None:
-    """Of several who add one user at once, one gets a token, and that token is the user's."""
+def test_concurrent_adds_of_one_user_give_one_token(redis_url: str) -> None:
+    """Of eight that add one user at once, one gets a token, and that token is the user's."""
 
     async def test(sessions: Sessions, accounts: Accounts, user: str) -> None:
         made = await asyncio.gather(*(accounts.add_user(user, "UTC") for _ in range(8)), return_exceptions=True)

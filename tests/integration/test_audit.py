@@ -67,8 +67,8 @@ def audited(deployment: Deployment, *workers: Worker, options: tuple[str, ...] =
     return ran(deployment, "audit", *urls, *options)
 
 
-def test_an_audit_of_a_right_worker_finds_nothing_and_says_where(deployment: Deployment) -> None:
-    """Of all counters of all users; of two workers, too; of a part of the log; and of every window by itself."""
+def test_an_audit_of_correct_workers_finds_no_difference_and_names_the_offsets(deployment: Deployment) -> None:
+    """All counters of two workers equal the recount, over the whole log, over a part of it, and window by window."""
     add_users(deployment, NAMES)
     with Worker(deployment).wait_ready() as one, Worker(deployment).wait_ready() as other:
         LogPublisher(deployment, first_messages(plan(seed=1), EVENTS), rate=0, misroute_every=500).wait()
@@ -93,8 +93,8 @@ async def compare_ends(deployment: Deployment, at: dict[str, str]) -> None:
         assert {int(partition): int(offset) for partition, offset in at.items()}.items() <= reader.ends.items()
 
 
-def test_an_audit_of_a_worker_that_counts_otherwise_finds_it(deployment: Deployment) -> None:
-    """Its calls are forgotten too soon: each difference has its window, both values and calls; the exit code is 1."""
+def test_an_audit_lists_each_difference_with_window_values_and_calls(deployment: Deployment) -> None:
+    """A worker that forgets calls too soon gives exit code 1 and a line for each counter that differs."""
     add_users(deployment, NAMES)
     LogPublisher(deployment, first_messages(plan(seed=2), EVENTS), rate=0).wait()
     with Worker(deployment.with_settings(LINGER_MS=1_000)).wait_ready() as spoilt:
@@ -118,8 +118,8 @@ def test_an_audit_of_a_worker_that_counts_otherwise_finds_it(deployment: Deploym
         assert int(missed[3].split()[1]) < int(missed[4].split()[1]) == int(missed[5].split()[0])
 
 
-def test_an_audit_goes_on_with_a_log_that_goes_on(deployment: Deployment) -> None:
-    """While 500 events a second come, every user is compared at the position that the answer is of."""
+def test_an_audit_compares_while_the_log_grows(deployment: Deployment) -> None:
+    """While 500 events a second arrive, each user is compared at the offset that its reply belongs to."""
     add_users(deployment, NAMES)
     messages, enough = simulate(plan(seed=3)), threading.Event()
     with Worker(deployment).wait_ready() as worker:
@@ -135,8 +135,8 @@ def test_an_audit_goes_on_with_a_log_that_goes_on(deployment: Deployment) -> Non
         feed.wait()
 
 
-def test_who_cannot_be_asked_is_named(deployment: Deployment) -> None:
-    """A user without an account, and one to whom it is denied; they are a difference unless one says otherwise."""
+def test_an_audit_names_users_that_cannot_be_asked(deployment: Deployment) -> None:
+    """A user without an account and one without permission count as differences, unless an option says otherwise."""
     ran(deployment, "user", "add", "denied", "--deny", "overallCount")
     log = [call("c1", "unknown"), call("c2", "denied"), call("c3", "known")]
     ran(deployment, "user", "add", "known")
@@ -164,15 +164,15 @@ def test_who_cannot_be_asked_is_named(deployment: Deployment) -> None:
         ("explain", "--counter", "MC"),
     ],
 )
-def test_wrong_options_are_refused(deployment: Deployment, args: tuple[str, ...]) -> None:
-    """With a line that says which, and exit code 2."""
+def test_an_audit_refuses_wrong_options(deployment: Deployment, args: tuple[str, ...]) -> None:
+    """A wrong option gives one line that names it, and exit code 2."""
     exit_code, lines, err = ran(deployment, *args)
     assert (exit_code, lines) == (2, []), err
     assert "Traceback" not in err and "Error: " in err
 
 
-def test_an_audit_without_a_log_says_so(deployment: Deployment) -> None:
-    """In one line, with exit code 1."""
+def test_an_audit_of_a_missing_topic_says_so(deployment: Deployment) -> None:
+    """A topic that does not exist gives one line and exit code 1."""
     exit_code, lines, err = ran(deployment.with_settings(TOPIC=f"{deployment.name}-not"), "audit")
     assert (exit_code, lines, err) == (
         1,
@@ -181,8 +181,8 @@ def test_an_audit_without_a_log_says_so(deployment: Deployment) -> None:
     )
 
 
-def test_reading_begins_at_a_time_and_ends_where_it_is_to(deployment: Deployment) -> None:
-    """Partition by partition, in parts; what is behind the place stays for the next time."""
+def test_the_log_is_read_from_a_time_to_given_offsets(deployment: Deployment) -> None:
+    """The log reader begins at a time, ends at given offsets, and leaves later records for the next read."""
     publish_all(deployment, *(call(f"a{at}", f"u{at}").started(since_t0()) for at in range(40)))
     time.sleep(0.1)
     since = int(time.time() * 1000)
@@ -219,8 +219,8 @@ def publish_all(deployment: Deployment, *given: CallScript | Event) -> None:
     asyncio.run(publish_messages(deployment, [Published(e["ts"], e.get("userId"), encoded(e)) for e in events], rate=0))
 
 
-def test_the_calls_behind_a_number_are_listed_with_what_counted_them(deployment: Deployment) -> None:
-    """Ended, restarted, silent, or corrected by what came late; what does not count in the end is not there."""
+def test_explain_lists_the_calls_behind_a_counter(deployment: Deployment) -> None:
+    """`explain` lists calls that ended, were ended by a switch, fell silent or were corrected late, and no others."""
     t, user = since_t0(), "u1"
     ran(deployment, "user", "add", user, "--zone", "Asia/Kolkata")
 

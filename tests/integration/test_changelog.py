@@ -57,10 +57,10 @@ class Size(NamedTuple):
 @pytest.mark.skipif(
     "ECOUNTERS_TEST_BROKER" not in os.environ, reason="the embedded broker does not compact transactions"
 )
-def test_ten_times_the_events_of_as_many_live_calls_leave_no_more_to_read(
+def test_the_compacted_changelog_follows_the_live_calls_not_the_events(
     broker: str, redis_url: str, tmp_path: Path
 ) -> None:
-    """At most 1.5 times the bytes, once Kafka has compacted; and a worker that starts then reads just these."""
+    """Ten times the events of as many live calls leave at most 1.5 times the bytes for a new worker to restore."""
     deployment = Deployment(
         broker, redis_url, tmp_path, partitions=1, settings={"FLUSH_INTERVAL_MS": 200, "LINGER_MS": 10_000}
     )

@@ -70,10 +70,10 @@ async def read(
 
 
 @pytest.mark.parametrize(("position", "offset"), [(FIRST, 0), (LAST, HALF)])
-def test_what_came_spoilt_is_fetched_again_and_told_once(
+def test_a_corrupt_batch_is_fetched_again_and_logged_once(
     broker: str, caplog: pytest.LogCaptureFixture, position: int, offset: int
 ) -> None:
-    """Twice spoilt and then well: all records are there, once each and in order."""
+    """After two corrupt fetches and a good one, all records are read once each and in order."""
     got, wire = asyncio.run(read(broker, 2, {0: RECORDS, 1: RECORDS}, position))
     assert wire.left == 0
     assert got == {partition: [b"%d" % at for at in range(RECORDS)] for partition in (0, 1)}
@@ -82,8 +82,8 @@ def test_what_came_spoilt_is_fetched_again_and_told_once(
 
 
 @pytest.mark.parametrize(("position", "well"), [(FIRST, 0), (LAST, HALF)])
-def test_what_is_spoilt_for_good_holds_up_nothing_else(broker: str, position: int, well: int) -> None:
-    """Nothing of it is taken for events; what was before it, and the other partition, are read."""
+def test_a_batch_that_stays_corrupt_holds_up_no_other(broker: str, position: int, well: int) -> None:
+    """Records before the corrupt batch and those of the other partition are read, and none of the corrupt batch."""
     got, _ = asyncio.run(read(broker, 1_000_000, {0: well, 1: RECORDS}, position))
     assert got[0] == [b"%d" % at for at in range(well)]
     assert got[1] == [b"%d" % at for at in range(RECORDS)]

@@ -29,8 +29,8 @@ def cookie_of(reply: Reply) -> dict[str, str]:
     return {"Cookie": reply.headers["Set-Cookie"].split(";")[0]}
 
 
-def test_page_and_files_may_do_nothing_but_what_they_are_for(worker: Worker) -> None:
-    """A strict policy; files for ever, packed where wanted, and found by the page; nothing else of the package."""
+def test_the_page_and_its_files_have_a_strict_policy(worker: Worker) -> None:
+    """The page has a strict Content-Security-Policy; its files are cached for ever, and no other file is served."""
     page = worker.request("GET", "/dashboard")
     assert page.status == 200 and page.headers["Cache-Control"] == "no-cache"
     policy = page.headers["Content-Security-Policy"]
@@ -52,8 +52,8 @@ def test_page_and_files_may_do_nothing_but_what_they_are_for(worker: Worker) -> 
         assert worker.request("GET", path).status == 404
 
 
-def test_a_log_in_opens_a_session_that_stream_and_series_take(deployment: Deployment, worker: Worker) -> None:
-    """The cookie is the only thing that it gives; after the log-out it is worth nothing."""
+def test_a_log_in_sets_a_cookie_that_push_and_series_accept(deployment: Deployment, worker: Worker) -> None:
+    """The log-in sets an HttpOnly cookie; push and series accept it until the log-out."""
     publish_values(deployment, "u1", *RecentCall("c1", "u1").started(0, "IBD").values())
     wait_for_counter(worker, "u1", "TC", 1)
     reply = log_in(worker)
@@ -77,8 +77,8 @@ def test_a_log_in_opens_a_session_that_stream_and_series_take(deployment: Deploy
     assert worker.request("POST", "/dashboard/logout", {}, JSON | cookie).status == 200
 
 
-def test_a_wrong_log_in_gets_no_session(worker: Worker) -> None:
-    """Whatever is wrong with it."""
+def test_a_wrong_log_in_opens_no_session(worker: Worker) -> None:
+    """Whatever is wrong with a log-in, the reply is an error and sets no cookie."""
     for given, status, code in (
         ({"userId": "u1", "token": "wrong"}, 403, 1015),
         ({"userId": "u1"}, 400, 1002),
@@ -92,8 +92,8 @@ def test_a_wrong_log_in_gets_no_session(worker: Worker) -> None:
     assert worker.request("POST", "/dashboard/series", {"interval": "1h"}, JSON).status == 403
 
 
-def test_a_log_in_over_another_ends_the_other(deployment: Deployment, worker: Worker) -> None:
-    """The cookie was the only way to it."""
+def test_a_second_log_in_ends_the_first_session(deployment: Deployment, worker: Worker) -> None:
+    """A log-in with the cookie of another session ends that session, which nobody could end any more."""
     first = cookie_of(log_in(worker))
     with StreamListener(worker, {}, first) as listener:
         listener.until()
@@ -103,8 +103,8 @@ def test_a_log_in_over_another_ends_the_other(deployment: Deployment, worker: Wo
     assert worker.request("GET", "/dashboard/session", headers=second).json["message"]["userId"] == "u1"
 
 
-def test_who_logs_in_where_others_guess_is_in(deployment: Deployment) -> None:
-    """A user that the worker knows is let in, and so is the session that comes of it."""
+def test_a_right_log_in_works_while_others_guess(deployment: Deployment) -> None:
+    """A user that the worker knows logs in from an address that is throttled, and the new session works."""
     add_users(deployment, ["u1"])
     with Worker(deployment.with_settings(THROTTLE_PER_MIN=2)).wait_ready() as worker:
         assert log_in(worker).status == 200
@@ -129,8 +129,8 @@ def test_who_logs_in_where_others_guess_is_in(deployment: Deployment) -> None:
         ({"Sec-Fetch-Site": "same-origin", "Origin": "http://by.a.proxy"}, 200),
     ],
 )
-def test_no_other_site_can_log_anybody_in_or_out(worker: Worker, headers: dict[str, str], status: int) -> None:
-    """A form's types are no JSON, and a browser says where a request comes from."""
+def test_another_site_can_log_nobody_in_or_out(worker: Worker, headers: dict[str, str], status: int) -> None:
+    """Form types and requests that the browser marks as cross-site are refused."""
     cookie = cookie_of(log_in(worker))
     for path, given in (
         ("/dashboard/series", {"interval": "1h"}),
@@ -143,6 +143,6 @@ def test_no_other_site_can_log_anybody_in_or_out(worker: Worker, headers: dict[s
     assert log_in(worker, **here).status == 200
 
 
-def test_another_sites_preflight_is_not_granted(worker: Worker) -> None:
-    """So a browser does not send it JSON from there."""
+def test_the_preflight_of_another_site_is_not_granted(worker: Worker) -> None:
+    """The reply to a preflight of another site grants nothing, so a browser sends no JSON from there."""
     assert worker.request("OPTIONS", "/dashboard/login", headers={"Origin": "http://evil.example"}).status == 405

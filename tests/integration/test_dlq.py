@@ -97,8 +97,8 @@ def started(worker: Worker) -> int:
     return int(reply.json["message"]["TC"])
 
 
-def test_counts_and_samples_of_what_was_refused(here: Deployment, worker: Worker, tmp_path: Path) -> None:
-    """By reason and field; each sample with where it stood; all of it, of one reason, of one partition, of a time."""
+def test_dlq_shows_counts_and_samples_of_dead_letters(here: Deployment, worker: Worker, tmp_path: Path) -> None:
+    """Counts are by reason and field, samples have offset and bytes, and options select reason, partition and time."""
     assert ran(here).stdout == f"Nothing in {here.name}.dlq.\n"
     key = USER.encode()
     bad: list[Message] = [
@@ -141,8 +141,8 @@ def test_counts_and_samples_of_what_was_refused(here: Deployment, worker: Worker
     assert "3 messages are empty or have line breaks and were not written." in written.stderr
 
 
-def test_samples_do_nothing_to_a_terminal(here: Deployment, worker: Worker) -> None:
-    """Whatever a message holds: no control character of it reaches the terminal, nor one that turns text around."""
+def test_samples_hold_no_control_characters(here: Deployment, worker: Worker) -> None:
+    """Control characters and those that reverse text are printed as escapes."""
     publish(here, (0, None, ESCAPES))
     shown = ran(here)
     assert shown.returncode == 0
@@ -150,10 +150,8 @@ def test_samples_do_nothing_to_a_terminal(here: Deployment, worker: Worker) -> N
     assert shown.stdout.rstrip().endswith(r"\x1b[2J\x1b]0;gotcha\x07 \u202e\x9b31m\r\n\xff\x00end")
 
 
-def test_a_replay_counts_what_is_good_by_then_and_changes_nothing_when_repeated(
-    here: Deployment, worker: Worker
-) -> None:
-    """An event ahead of the clock is counted once the clock has come that far; one that stays bad comes back."""
+def test_a_replay_counts_each_event_that_is_good_by_then_once(here: Deployment, worker: Worker) -> None:
+    """A replayed event is counted once if its time has come by then; one that stays bad is a dead letter again."""
     key, where = USER.encode(), partition_of(USER, here.partitions)
     elsewhere = (where + 1) % here.partitions
     due = int(time.time() * 1000) + AHEAD_MS
@@ -183,16 +181,16 @@ def test_a_replay_counts_what_is_good_by_then_and_changes_nothing_when_repeated(
     assert [row.key for row in log[where]] == [key] * (4 + 3 * 3)
 
 
-def test_the_alert_metric_tells_of_a_flood(here: Deployment, worker: Worker) -> None:
-    """The share of refused events among all that were read lately."""
+def test_the_refused_ratio_metric_shows_a_flood_of_bad_events(here: Deployment, worker: Worker) -> None:
+    """ecounters_refused_ratio is the share of dead letters among the events read lately."""
     key, where = USER.encode(), partition_of(USER, here.partitions)
     assert worker.metric("ecounters_refused_ratio") == 0
     publish(here, *((where, key, event(at)) for at in range(3)), (where, key, b"{"))
     assert worker.metric("ecounters_refused_ratio") == 0.25
 
 
-def test_wrong_use_is_told(here: Deployment) -> None:
-    """One line each that says what is wrong; 2 for a wrong option, 1 for what is not there."""
+def test_dlq_explains_wrong_use_in_one_line(here: Deployment) -> None:
+    """A wrong option gives exit code 2 and a missing topic or record exit code 1, with one line each."""
     for args, code, text in (
         (["--since", "soon"], 2, "no time such as 30m, 2h, 1d or 2026-03-01T09:00:00+05:30"),
         (["--since", "2026-03-01T09:00:00"], 2, "no time such as"),
@@ -210,8 +208,8 @@ def test_wrong_use_is_told(here: Deployment) -> None:
     assert away.stderr.startswith("ecounters: Kafka at 127.0.0.1:1: ")
 
 
-def test_a_message_larger_than_the_topic_takes_stops_nothing(deployment: Deployment) -> None:
-    """Compressed it came through; its letter is cut, says how large it was, and what comes after it is read."""
+def test_a_message_too_large_for_the_dead_letter_topic_is_cut(deployment: Deployment) -> None:
+    """A message that unpacks to more than the topic takes becomes a cut dead letter, and the next event is read."""
 
     async def send() -> None:
         producer = AIOKafkaProducer(

@@ -11,8 +11,8 @@ from tests.support.recount_check import assert_recounted
 from tests.support.workers import Deployment, Worker
 
 
-def test_a_log_of_200_000_events_gives_exactly_the_recount(deployment: Deployment) -> None:
-    """With chaos, and with messages on the wrong partitions; for every user, every key and every field."""
+def test_200_000_events_with_chaos_give_exactly_the_recount(deployment: Deployment) -> None:
+    """Every counter of every user equals the recount of a log with chaos and misrouted messages."""
     add_users(deployment, (f"u{n + 1}" for n in range(USERS)))
     messages = first_messages(chaos_plan(seed=1), 200_000)
     with Worker(deployment).wait_ready() as worker:
@@ -21,8 +21,8 @@ def test_a_log_of_200_000_events_gives_exactly_the_recount(deployment: Deploymen
         assert worker.metric("ecounters_events_misrouted_total") == misrouted > 300
 
 
-def test_kills_joins_and_leaves_change_nothing(deployment: Deployment) -> None:
-    """20 times SIGKILL at random moments of the replay, while a second worker joins and leaves 5 times."""
+def test_20_kills_and_5_joins_change_no_counter(deployment: Deployment) -> None:
+    """After 20 kills at random moments, while a second worker joins and leaves, the counters equal the recount."""
     add_users(deployment, (f"u{n + 1}" for n in range(USERS)))
     messages = first_messages(chaos_plan(seed=2), 200_000)
     chance = random.Random(2)

@@ -34,8 +34,8 @@ def asked(user: str, conditions: list[dict[str, Any]], **more: Any) -> dict[str,
     return {"userId": user, "token": TOKEN, "Field": list(ALL_FIELDS), "filter": [*conditions, date], **more}
 
 
-def test_filtered_answers_and_series_are_the_recounts(deployment: Deployment) -> None:
-    """Every filter, every user, all Fields; of a series each step, and its range is told in the header."""
+def test_filtered_replies_and_series_equal_the_recount(deployment: Deployment) -> None:
+    """For each filter and user, the reply and every step of its series equal the recount of the calls that match."""
     add_users(deployment, USERS)
     with Worker(deployment).wait_ready() as worker:
         LogPublisher(

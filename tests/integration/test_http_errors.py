@@ -25,8 +25,8 @@ def filtered(**condition: object) -> dict[str, Any]:
     return {**CREDENTIALS, "filter": [{"field": "date", "value": "today"}, condition]}
 
 
-def test_every_row_of_the_table_of_errors(deployment: Deployment, worker: Worker) -> None:
-    """Code, HTTP status and place, in the documented form, with the documented headers."""
+def test_every_documented_error_has_its_code_status_and_text(deployment: Deployment, worker: Worker) -> None:
+    """Each error has its code, HTTP status, text and headers as documented."""
     rows: list[tuple[object, int, int, str]] = [
         (b"", 400, 1000, "Invalid parameter: the body is empty.*"),
         (b"{", 400, 1000, "Invalid parameter: the body is not JSON"),
@@ -67,8 +67,8 @@ def test_every_row_of_the_table_of_errors(deployment: Deployment, worker: Worker
     assert worker.ask(CREDENTIALS).status == 200
 
 
-def test_what_nobody_foresaw_is_told_by_an_id_alone(deployment: Deployment, worker: Worker) -> None:
-    """1032; the cause is in the log, under the id that the answer gives."""
+def test_an_unforeseen_error_shows_an_id_and_is_logged_under_it(deployment: Deployment, worker: Worker) -> None:
+    """The reply is 1032 with an id; the log has the cause under that id, and no token."""
     with Redis.from_url(deployment.redis_url) as redis:
         redis.hset("ecounters:user:u1", "zone", "No/Where")
         reply = worker.ask(CREDENTIALS)
@@ -80,8 +80,8 @@ def test_what_nobody_foresaw_is_told_by_an_id_alone(deployment: Deployment, work
     assert TOKEN not in log
 
 
-def test_without_redis_nobody_new_is_let_in(deployment: Deployment) -> None:
-    """1010 with Retry-After, and it is not counted as a wrong token."""
+def test_without_redis_a_new_client_gets_1010_and_is_not_throttled(deployment: Deployment) -> None:
+    """Without Redis the reply is 1010 with Retry-After, and does not count as a wrong token."""
     with socket.create_server(("127.0.0.1", 0)) as closed:
         url = f"redis://127.0.0.1:{closed.getsockname()[1]}/0"
     with Worker(replace(deployment, redis_url=url).with_settings(THROTTLE_PER_MIN=1)).wait_ready() as worker:
@@ -91,8 +91,8 @@ def test_without_redis_nobody_new_is_let_in(deployment: Deployment) -> None:
             assert reply.headers["Retry-After"] == "1"
 
 
-def test_methods_paths_and_preflights(worker: Worker) -> None:
-    """405 with Allow, 404 in the same form; what a browser asks before it sends JSON from another site."""
+def test_wrong_methods_get_405_unknown_paths_404_and_preflights_204(worker: Worker) -> None:
+    """Methods, paths and preflights get the documented status, headers and form."""
     for method in ("GET", "PUT", "DELETE", "PATCH"):
         reply = worker.request(method, PATH)
         assert_error(reply, 405, 1000, f"{method} is not allowed here: OPTIONS, POST")
@@ -120,8 +120,8 @@ def test_methods_paths_and_preflights(worker: Worker) -> None:
     assert (given.status, given.headers["Access-Control-Allow-Origin"]) == (200, "*")
 
 
-def test_what_is_no_http_gets_a_clean_400(worker: Worker) -> None:
-    """In the documented form; the first as one of the vendor's samples sends it. The log stays quiet."""
+def test_a_request_that_is_no_http_gets_a_400_in_the_documented_form(worker: Worker) -> None:
+    """Malformed requests, the vendor's sample among them, get a 400 that says why, and log no error."""
     start = f"POST {PATH} HTTP/1.1\r\nHost: x\r\n".encode()
     many = b"".join(b"X-%d: y\r\n" % at for at in range(300))
     rows = {

@@ -25,8 +25,8 @@ def worker_settings() -> dict[str, object]:
     return {"THROTTLE_PER_MIN": 1_000}
 
 
-def test_a_body_is_too_large_however_it_comes(worker: Worker) -> None:
-    """64 KiB are taken, a byte more is not: not in one piece, and not in chunks."""
+def test_a_body_above_64_kib_gets_413_whole_or_in_chunks(worker: Worker) -> None:
+    """65,536 bytes are accepted, one more is refused, with Content-Length and in chunks."""
     body = json.dumps(CREDENTIALS).encode()
     assert worker.request("POST", PATH, body + b" " * (65_536 - len(body))).status == 200
     large = body + b" " * (65_537 - len(body))
@@ -44,8 +44,8 @@ def bomb() -> bytes:
     return b"".join([first, again * 60, packer.finish()])
 
 
-def test_a_coded_body_is_refused_unread_on_any_path(worker: Worker) -> None:
-    """415, though it is right, broken or a bomb, and before it comes; a body that is as it is goes on to be taken."""
+def test_a_compressed_body_gets_415_unread_on_any_path(worker: Worker) -> None:
+    """A body with a Content-Encoding is refused before it is read, whether it is right, broken or a bomb."""
     body = json.dumps(CREDENTIALS).encode()
     told = "Invalid parameter: Content-Encoding {} is not taken: send the body as it is"
     ways = [("POST", PATH), ("POST", PEER_PATH), ("GET", PATH), ("GET", "/healthz"), ("PUT", "/nowhere")]
@@ -100,8 +100,8 @@ async def _serving(head: bytes) -> bytes:
         await runner.cleanup()
 
 
-def test_who_stops_in_the_middle_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    """408 for half a body; a connection that never asks anything is closed."""
+def test_an_unfinished_request_gets_408_and_a_silent_connection_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a body gets 408 after the limit, and a connection that sends no request is closed."""
     monkeypatch.setattr(responses, "BODY_LIMIT_S", 0.2)
     monkeypatch.setattr(serving, "LINGER_LIMIT_S", 0.2)
     monkeypatch.setattr(serving, "IDLE_LIMIT_S", 0.5)

@@ -42,8 +42,10 @@ def until(ask: Callable[[], Reply], wanted: Callable[[Reply], bool]) -> Reply:
     return reply
 
 
-def test_without_kafka_answers_go_on_and_say_that_they_are_incomplete(deployment: Deployment, server: Embedded) -> None:
-    """The broker hangs: what was counted is answered, with its age; it comes back, and so does all that was missed."""
+def test_while_kafka_hangs_replies_go_on_and_say_that_they_are_incomplete(
+    deployment: Deployment, server: Embedded
+) -> None:
+    """While the broker hangs replies have the counts so far and their age; afterwards all missed events are counted."""
     here = replace(deployment, broker=server.broker).with_settings(STALE_AFTER_MS=1_000)
     add_users(here, ["u1"])
     with Worker(here).wait_ready() as worker:
@@ -63,8 +65,8 @@ def test_without_kafka_answers_go_on_and_say_that_they_are_incomplete(deployment
         worker.wait_ready()
 
 
-def test_redis_is_killed_and_comes_back(deployment: Deployment, server: Embedded) -> None:
-    """Known sessions go on for the cache's time, others get 1010 with Retry-After; counting goes on throughout."""
+def test_while_redis_is_dead_known_sessions_and_counting_go_on(deployment: Deployment, server: Embedded) -> None:
+    """Sessions checked before the kill stay valid for the cache's time, others get 1010, and counting goes on."""
     here = replace(deployment, redis_url=server.redis_url).with_settings(SESSION_CACHE_S=4)
     add_users(here, ["u1"])
     session = {"ssid": open_session(here)}
@@ -89,11 +91,8 @@ def test_redis_is_killed_and_comes_back(deployment: Deployment, server: Embedded
             again.kill()
 
 
-def test_nothing_sticks_where_nothing_comes(deployment: Deployment) -> None:
-    """Calls whose ends were lost end by the clock alone, live again when they are heard of, and end truly after all.
-
-    A switch's restart and its snapshot end calls at once. A worker that comes later says the same.
-    """
+def test_a_silent_call_is_ended_by_the_clock_and_corrected_by_later_events(deployment: Deployment) -> None:
+    """Silent calls are reaped by the clock, live again when heard of, and end at once by restart and snapshot."""
     here = deployment.with_settings(MAX_CALL_MS=60_000, SUSPECT_AFTER_MS=58_000)
     add_users(here, ["u1"])
     # Quiet since 55 s when the log ends: suspected 3 s after that, ended after 5.

@@ -47,8 +47,8 @@ def struck(worker: Worker) -> Worker:
     return Worker(worker.deployment, replaces=worker)
 
 
-def test_a_kill_at_any_moment_of_its_work_changes_nothing(deployment: Deployment) -> None:
-    """Mid-batch; before, in and after a transaction; before and after the offset's commit; while it restores."""
+def test_a_kill_at_any_step_of_its_work_changes_no_counter(deployment: Deployment) -> None:
+    """After a kill at each step of batch, transaction, offset commit and restore, the counters equal the recount."""
     flowing = feed(deployment, 21)
     worker = Worker(deployment)
     for point, nth in AT_WORK:
@@ -58,8 +58,8 @@ def test_a_kill_at_any_moment_of_its_work_changes_nothing(deployment: Deployment
     assert_recounted(deployment, [worker.wait_ready()])
 
 
-def test_a_kill_at_any_moment_of_a_rebalance_changes_nothing(deployment: Deployment) -> None:
-    """As another joins: begun, nothing saved; saved, not committed; assigned, nothing read. And as it ends."""
+def test_a_kill_at_any_step_of_a_rebalance_changes_no_counter(deployment: Deployment) -> None:
+    """After a kill at each step of a rebalance, and of an orderly end, the counters equal the recount."""
     if not os.environ.get("ECOUNTERS_TEST_BROKER"):
         pytest.skip("the embedded broker waits for members that were killed amid a rebalance, again and again")
     flowing = feed(deployment, 22)
@@ -79,8 +79,8 @@ def test_a_kill_at_any_moment_of_a_rebalance_changes_nothing(deployment: Deploym
     assert_recounted(deployment, [first.wait_ready()])
 
 
-def test_what_comes_again_ahead_or_by_a_wrong_clock_changes_nothing(deployment: Deployment) -> None:
-    """The log's last minutes, shuffled; events of the future; a worker whose own clock is five hours ahead."""
+def test_redelivery_future_events_and_a_wrong_clock_change_no_counter(deployment: Deployment) -> None:
+    """After shuffled redelivery, future events and a clock 5 hours ahead, the counters equal the recount."""
     add_users(deployment, (f"u{n + 1}" for n in range(USERS)))
     chance = random.Random(23)
     messages = first_messages(chaos_plan(23), EVENTS)
@@ -102,8 +102,8 @@ def test_what_comes_again_ahead_or_by_a_wrong_clock_changes_nothing(deployment: 
     assert sum(reason == "clock_ahead" for one in counted for _, reason, _ in one.refused) >= 100
 
 
-def test_a_worker_whose_clock_is_behind_refuses_nothing_for_that(deployment: Deployment) -> None:
-    """What is ahead of the time is told by the broker's clock, which all workers and the recount go by."""
+def test_a_worker_whose_clock_is_an_hour_behind_refuses_no_event(deployment: Deployment) -> None:
+    """Whether an event is ahead of time is judged by the broker's clock, not by the worker's."""
     add_users(deployment, (f"u{n + 1}" for n in range(USERS)))
     worker = Worker(deployment, launcher=launcher_with_clock(-HOUR_S)).wait_ready()
     LogPublisher(deployment, ahead_of_time(random.Random(26), 50, of=(0, 4 * 60_000)), RATE).wait()
@@ -115,8 +115,8 @@ def test_a_worker_whose_clock_is_behind_refuses_nothing_for_that(deployment: Dep
 
 
 @pytest.mark.parametrize("point", ["sent", "commit-sent"])
-def test_a_worker_that_sleeps_amid_a_transaction_writes_no_more(deployment: Deployment, point: str) -> None:
-    """Another took its name and its partitions meanwhile; what it was about to write or to commit is refused."""
+def test_a_worker_that_sleeps_in_a_transaction_is_fenced(deployment: Deployment, point: str) -> None:
+    """After another worker has taken over, the broker refuses what the sleeping one was about to write or commit."""
     flowing = feed(deployment, 24)
     zombie = Worker(deployment, launcher=launcher_at(point, 3, how="STOP"))
     assert zombie.wait_stopped()
@@ -132,8 +132,8 @@ def test_a_worker_that_sleeps_amid_a_transaction_writes_no_more(deployment: Depl
     assert_recounted(deployment, [worker.wait_ready()])
 
 
-def test_what_comes_amid_a_rebalance_is_not_left_lying(deployment: Deployment) -> None:
-    """The last event of a partition, with no other after it that would show that it is missing."""
+def test_an_event_that_arrives_in_a_rebalance_is_counted_without_another_behind_it(deployment: Deployment) -> None:
+    """The last event of a partition is read after the rebalance in which it arrived, though no later event follows."""
     add_users(deployment, (f"u{n + 1}" for n in range(USERS)))
     log = simulate(chaos_plan(25))
     with Worker(deployment).wait_ready():

@@ -28,12 +28,10 @@ from tests.support.workers import Deployment, Worker
 
 
 @pytest.mark.parametrize("committed", [(), ("changelog",), ("dlq",)], ids=lambda names: " ".join(names) or "none")
-def test_what_was_left_undecided_is_decided_as_the_rest_was(deployment: Deployment, committed: tuple[str, ...]) -> None:
-    """A cut with a dead letter, with the marks of its commit in some partitions only, or in none of them.
-
-    Without one in the changelog it was never read, and the next commit must not commit it: it would end a live call for
-    the worker after that. With one, its letter must not be lost.
-    """
+def test_an_open_transaction_is_decided_as_its_changelog_was(
+    deployment: Deployment, committed: tuple[str, ...]
+) -> None:
+    """A worker that takes over commits dead letters of a committed flush and aborts those of an uncommitted one."""
     add_users(deployment, ["u1"])
     with Worker(deployment).wait_ready() as worker:
         publish_values(deployment, "u1", *RecentCall("c1", "u1").started(0, "IBD").values())
@@ -41,7 +39,7 @@ def test_what_was_left_undecided_is_decided_as_the_rest_was(deployment: Deployme
         wait_until_flushed(deployment)
         worker.kill()
     publish_values(deployment, "u1", b"no event")
-    asyncio.run(leave_undecided(deployment, 1, committed))
+    asyncio.run(leave_open_transaction(deployment, 1, committed))
     live = 0 if committed == ("changelog",) else 1
     with Worker(deployment, replaces=worker).wait_ready() as worker:
         publish_values(deployment, "u1", *RecentCall("c2", "u1").started(1, "IBD").values(), b"nor this")
@@ -57,8 +55,8 @@ def test_what_was_left_undecided_is_decided_as_the_rest_was(deployment: Deployme
     assert [letter[1] for letter in letters] == [1, 3]
 
 
-def test_what_a_worker_has_left_undecided_is_committed_before_the_next_cut(deployment: Deployment) -> None:
-    """It outlives the brokers that have answered its commit: an abort of its next cut must not be one of this cut."""
+def test_a_writers_own_open_transaction_is_committed_before_its_next_flush(deployment: Deployment) -> None:
+    """A commit whose markers the brokers lost is repeated before the next flush, whose abort would abort it too."""
 
     async def test() -> None:
         async with unverified(deployment):
@@ -79,7 +77,7 @@ def test_what_a_worker_has_left_undecided_is_committed_before_the_next_cut(deplo
     assert [letter[1] for letter in dead_letters(deployment)] == [1]
 
 
-async def leave_undecided(deployment: Deployment, offset: int, committed: tuple[str, ...]) -> None:
+async def leave_open_transaction(deployment: Deployment, offset: int, committed: tuple[str, ...]) -> None:
     """Send a cut as a transaction of which the coordinator is told these partitions only, and commit it if any."""
     async with unverified(deployment):
         writer = await written(deployment, offset, committed)

@@ -79,19 +79,19 @@ def told() -> Iterator[Told]:
 
 @API.exclude(path_regex="/series$").parametrize()
 @settings(max_examples=60, phases=(Phase.explicit, Phase.generate), **LIMITS)
-def test_a_worker_is_as_documented(
+def test_every_reply_is_as_the_openapi_document_says(
     case: schemathesis.Case[Any], worker: Worker, session: requests.Session, told: Told
 ) -> None:
-    """No 500; statuses, types, headers and bodies as documented; what the schema does not allow is refused."""
+    """Generated requests get documented statuses, headers and bodies, and never a 500."""
     check(case, worker, session, told)
 
 
 @SERIES.parametrize()
 @settings(max_examples=60, phases=(Phase.generate,), **LIMITS)
-def test_series_are_as_documented(
+def test_every_series_is_as_the_openapi_document_says(
     case: schemathesis.Case[Any], worker: Worker, session: requests.Session, told: Told
 ) -> None:
-    """The same without the explicit cases: all but two of a thousand are those of the counters."""
+    """Generated requests for series get replies as documented."""
     check(case, worker, session, told)
 
 
@@ -108,8 +108,8 @@ def check(case: schemathesis.Case[Any], worker: Worker, session: requests.Sessio
     case.validate_response(response, excluded_checks=NOT_HERE + too_large)
 
 
-def test_the_worker_gives_that_document_and_has_no_other_routes(worker: Worker) -> None:
-    """Each route of the application is in the document, but for what the pages load."""
+def test_every_route_is_in_the_openapi_document(worker: Worker) -> None:
+    """The worker serves the document, and each of its routes is in it, but for the pages' files."""
     assert worker.request("GET", "/openapi.json").json == DOCUMENT
     documented = {(method.upper(), path) for path, item in DOCUMENT["paths"].items() for method in item}
     assert routes() - documented == set()
@@ -123,8 +123,8 @@ def routes() -> set[tuple[str, str]]:
     return {(method, path) for method, path in found if method != "HEAD" and not re.search(FOR_ITSELF, path)}
 
 
-def test_events_and_pages_of_the_document(worker: Worker) -> None:
-    """/asyncapi.json is of the topic; /docs loads files of this worker alone, and its policy forbids all others."""
+def test_asyncapi_and_docs_page_are_served(worker: Worker) -> None:
+    """/asyncapi.json names the topic, and /docs loads files of this worker alone."""
     events = worker.request("GET", "/asyncapi.json").json
     assert events["channels"]["events"]["address"] == worker.deployment.name
     page = worker.request("GET", "/docs")

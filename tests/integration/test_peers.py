@@ -137,8 +137,8 @@ def workers(deployment: Deployment) -> list[Worker]:
     return started
 
 
-def test_any_worker_answers_for_any_user(deployment: Deployment, workers: list[Worker]) -> None:
-    """The same bytes and headers whoever is asked; a 304, and a refusal of the one who has the user, too."""
+def test_any_worker_replies_for_any_user(deployment: Deployment, workers: list[Worker]) -> None:
+    """Each worker gives the same bytes and headers for each user, 304 and refusals included."""
     bodies = all_answer(workers)
     assert sorted(who_has(workers)) == [1, 1, 2]
     for user in USERS:
@@ -165,8 +165,10 @@ def test_any_worker_answers_for_any_user(deployment: Deployment, workers: list[W
     assert sum(worker.metric("ecounters_hops_total") for worker in workers) > 0
 
 
-def test_one_is_killed_under_load(deployment: Deployment, workers: list[Worker]) -> None:
-    """Every 200 is right, and the rest is 503 with Retry-After, until another has its place; then all are 200."""
+def test_while_a_killed_worker_is_replaced_replies_are_right_or_503(
+    deployment: Deployment, workers: list[Worker]
+) -> None:
+    """Every 200 is right, and all else is 503 with Retry-After, until the partitions are restored; then all are 200."""
     expected = all_answer(workers)
     crowd = Crowd(expected, [worker.port for worker in workers])
 
@@ -183,8 +185,10 @@ def test_one_is_killed_under_load(deployment: Deployment, workers: list[Worker])
     assert all_answer(workers, 5) == expected
 
 
-def test_one_ends_and_another_comes_under_load(deployment: Deployment, workers: list[Worker]) -> None:
-    """Two orderly rebalances: likewise, and nobody needs to wait for anybody to be taken for dead."""
+def test_while_workers_leave_and_join_in_order_replies_are_right_or_503(
+    deployment: Deployment, workers: list[Worker]
+) -> None:
+    """In two orderly rebalances every 200 is right, and no session timeout has to pass."""
     expected = all_answer(workers)
     crowd = Crowd(expected, [worker.port for worker in workers])
 
@@ -202,8 +206,8 @@ def test_one_ends_and_another_comes_under_load(deployment: Deployment, workers: 
     assert all_answer(workers, 5) == expected
 
 
-def test_one_that_does_not_answer_is_not_waited_for(workers: list[Worker]) -> None:
-    """A worker that is stopped, its connections open: 503 after 2 s, and all is well when it goes on."""
+def test_a_peer_that_hangs_gives_503_after_2_s(workers: list[Worker]) -> None:
+    """A request for a user of a stopped worker gets 503 after 2 s, and 200 once that worker goes on."""
     expected = all_answer(workers)
     told = []
     workers[0].process.send_signal(signal.SIGSTOP)
@@ -228,8 +232,8 @@ def signed(secret: str, at_ms: int, user: str = "u0") -> tuple[bytes, dict[str, 
     return content, {"X-Ecounters-Signature": hmac.new(secret.encode(), content, "sha256").hexdigest()}
 
 
-def test_only_workers_ask_without_credentials(deployment: Deployment) -> None:
-    """The question between workers is answered only if it is signed with their secret, and not long ago."""
+def test_the_peer_route_accepts_only_fresh_signed_requests(deployment: Deployment) -> None:
+    """A request between workers is refused unless it is signed with their secret, and lately."""
     fill(deployment)
     with Worker(deployment.with_settings(SECRET=SECRET)).wait_ready() as worker:
         now_ms = int(time.time() * 1000)
@@ -251,8 +255,8 @@ def test_only_workers_ask_without_credentials(deployment: Deployment) -> None:
         assert SECRET not in worker.log.read_text()
 
 
-def test_workers_of_different_secrets_do_not_answer_for_one_another(deployment: Deployment) -> None:
-    """503 and a line in the log that says why, never another's numbers; each goes on with its own users."""
+def test_workers_with_different_secrets_refuse_one_another(deployment: Deployment) -> None:
+    """Users of the other worker get 503 and the log says why; each worker goes on with its own users."""
     fill(deployment)
     workers = [Worker(deployment.with_settings(SECRET=secret)).wait_ready() for secret in (SECRET, SECRET.upper())]
     wait_until_flushed(deployment)

@@ -55,8 +55,8 @@ def metric_when(worker: Worker, name: str, value: float, limit_s: float = 10) ->
         time.sleep(0.05)
 
 
-def test_the_payload_at_once_and_again_when_it_changes(deployment: Deployment, worker: Worker) -> None:
-    """The data are the bytes of the POST, the version is the same for the same bytes; a status goes with each."""
+def test_the_payload_is_pushed_at_once_and_after_each_change(deployment: Deployment, worker: Worker) -> None:
+    """The data are the bytes of the POST, equal bytes have one version, and each payload has a status."""
     who, fields = {"ssid": open_session(deployment)}, ["UC", "AC"]
     for path in (STREAM, "/deepcall" + STREAM):
         with StreamListener(worker, {**who, "Field": "UC,AC"}, path=path) as listener:
@@ -79,8 +79,8 @@ def test_the_payload_at_once_and_again_when_it_changes(deployment: Deployment, w
         assert repeated.until().data == second.data
 
 
-def test_changes_come_once_a_second_at_most(deployment: Deployment, worker: Worker) -> None:
-    """However fast events come; and the last state comes too."""
+def test_changes_are_pushed_at_most_once_a_second(deployment: Deployment, worker: Worker) -> None:
+    """However fast events arrive, payloads are a second apart, and the last one has the last state."""
     who = {"ssid": open_session(deployment)}
 
     def feed() -> None:
@@ -104,8 +104,8 @@ def test_changes_come_once_a_second_at_most(deployment: Deployment, worker: Work
     assert all(wait > 0.99 * count for count, wait in enumerate(waits, 1)), waits
 
 
-def test_a_listener_that_comes_again_gets_what_it_has_not_got(deployment: Deployment, worker: Worker) -> None:
-    """The version that it had: nothing but statuses until something changes, from another worker's start too."""
+def test_a_listener_that_reconnects_gets_only_a_newer_version(deployment: Deployment, worker: Worker) -> None:
+    """With its Last-Event-ID it gets statuses only until something changes, from a restarted worker too."""
     who = {"ssid": open_session(deployment)}
     publish_values(deployment, "u1", *call("c1"))
     with StreamListener(worker, who) as listener:
@@ -124,8 +124,8 @@ def test_a_listener_that_comes_again_gets_what_it_has_not_got(deployment: Deploy
             assert older.until().json["message"]["TC"] == 2
 
 
-def test_a_comment_comes_every_15_seconds(deployment: Deployment, worker: Worker) -> None:
-    """For what is between the two and would cut a silent connection."""
+def test_a_comment_is_pushed_every_15_seconds(deployment: Deployment, worker: Worker) -> None:
+    """A comment line keeps a silent connection open through proxies."""
     with StreamListener(worker, {"ssid": open_session(deployment)}) as listener:
         began = listener.until().at
         assert 13 < listener.until(":").at - began < 18
@@ -146,10 +146,10 @@ def test_a_comment_comes_every_15_seconds(deployment: Deployment, worker: Worker
         ({"ssid": "x", "Field": "UC,XX"}, 400, 'Invalid parameter: Field[1] "XX"'),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_told_before_the_stream_begins(
+def test_a_wrong_query_gets_the_error_of_a_post(
     worker: Worker, query: dict[str, object], status: int, begins: str
 ) -> None:
-    """In the documented form of a POST's errors."""
+    """A wrong query in the URL gets the documented error before the stream begins."""
     with StreamListener(worker, query) as listener:
         reply = listener.reply
         assert (reply.status, reply.json["status"]) == (status, "error")
@@ -157,15 +157,15 @@ def test_what_is_wrong_is_told_before_the_stream_begins(
         assert reply.headers["Content-Type"] == "application/json; charset=utf-8"
 
 
-def test_a_cookie_that_is_no_text_is_no_session(worker: Worker) -> None:
-    """Any bytes may be in it."""
+def test_a_cookie_that_is_no_utf_8_is_no_session(worker: Worker) -> None:
+    """A cookie of any bytes gets the error of a wrong session."""
     with StreamListener(worker, {}, {"Cookie": "ecounters=\xff\xfe"}) as listener:
         reply = listener.reply
         assert (reply.status, reply.json["code"]) == (403, 1015)
 
 
-def test_a_filter_is_taken_as_in_a_post(deployment: Deployment, worker: Worker) -> None:
-    """The same bytes for yesterday."""
+def test_a_filter_in_the_url_gives_the_bytes_of_the_post(deployment: Deployment, worker: Worker) -> None:
+    """The same filter gives the same bytes by POST and by push."""
     who, dates = {"ssid": open_session(deployment)}, [{"field": "date", "value": "yesterday"}]
     publish_values(deployment, "u1", *call("c1"))
     with StreamListener(worker, {**who, "filter": json.dumps(dates)}) as listener:
@@ -175,8 +175,8 @@ def test_a_filter_is_taken_as_in_a_post(deployment: Deployment, worker: Worker) 
         )
 
 
-def test_the_end_of_a_session_is_the_end_of_its_streams(deployment: Deployment, worker: Worker) -> None:
-    """Others' go on. The last event is the error that the next request gets."""
+def test_a_closed_session_ends_its_streams_alone(deployment: Deployment, worker: Worker) -> None:
+    """The streams of a closed session end with the error of the next request; other sessions' streams go on."""
     closed, kept = open_session(deployment), open_session(deployment)
     with StreamListener(worker, {"ssid": closed}) as one, StreamListener(worker, {"ssid": kept}) as other:
         one.until(), other.until()
@@ -191,7 +191,7 @@ def test_the_end_of_a_session_is_the_end_of_its_streams(deployment: Deployment, 
 
 
 def test_a_worker_that_ends_ends_its_streams_at_once(deployment: Deployment, worker: Worker) -> None:
-    """In order, and no stream holds up its end; from then on it takes none."""
+    """On SIGTERM the streams end in order, delay nothing, and no new one is accepted."""
     who = {"ssid": open_session(deployment)}
     with ExitStack() as all_of_them:
         listeners = [all_of_them.enter_context(StreamListener(worker, who)) for _ in range(20)]
@@ -203,8 +203,8 @@ def test_a_worker_that_ends_ends_its_streams_at_once(deployment: Deployment, wor
             assert all(told.name == "status" for told in one.rest())
 
 
-def test_listeners_that_leave_are_noticed(deployment: Deployment, worker: Worker) -> None:
-    """And the subject that nobody listens to is forgotten."""
+def test_listeners_that_leave_are_forgotten(deployment: Deployment, worker: Worker) -> None:
+    """A closed connection is noticed, and a subject without listeners is dropped."""
     who = {"ssid": open_session(deployment)}
     with ExitStack() as all_of_them:
         for one in [all_of_them.enter_context(StreamListener(worker, who)) for _ in range(5)]:
@@ -216,8 +216,8 @@ def test_listeners_that_leave_are_noticed(deployment: Deployment, worker: Worker
         one.until()
 
 
-def test_a_listener_that_does_not_read_is_dropped_and_holds_up_nobody(deployment: Deployment, worker: Worker) -> None:
-    """Its versions are skipped, so that nothing piles up for it, and after half a minute it is given up."""
+def test_a_listener_that_does_not_read_is_dropped_and_delays_no_other(deployment: Deployment, worker: Worker) -> None:
+    """Versions are skipped for a listener that does not read; after half a minute its connection is closed."""
     publish_values(deployment, "u1", *(value for at in range(3_000) for value in _with_did(at)))
     who = {"ssid": open_session(deployment)}
     with socket.socket() as lazy, StreamListener(worker, who) as listener:
@@ -243,7 +243,7 @@ def _with_did(at: int) -> list[bytes]:
 
 
 def test_http_1_0_is_served_without_chunks(deployment: Deployment, worker: Worker) -> None:
-    """As nginx speaks to what is behind it, if it is not told otherwise."""
+    """A client of HTTP/1.0, as nginx by default, gets the stream without chunked encoding."""
     with socket.create_connection(("127.0.0.1", worker.port), timeout=10) as client:
         client.sendall(f"GET {STREAM}?ssid={open_session(deployment)} HTTP/1.0\r\nHost: x\r\n\r\n".encode())
         got = b""
@@ -257,8 +257,8 @@ def test_http_1_0_is_served_without_chunks(deployment: Deployment, worker: Worke
     assert b"chunked" not in head.lower() and b"\r\n" not in events
 
 
-def test_a_feed_that_stands_still_is_told(tmp_path: Path) -> None:
-    """While nothing is heard of Kafka the numbers may be old: listeners are told so, and stay."""
+def test_listeners_are_told_while_the_feed_stands_still(tmp_path: Path) -> None:
+    """While nothing is heard of Kafka the status says incomplete, and listeners stay connected."""
     with Guard() as guard:
         server = Embedded.start(tmp_path / "store")
         guard.watch(server.child)

@@ -88,8 +88,8 @@ async def told(response: aiohttp.ClientResponse) -> tuple[str, str]:
     return "", ""
 
 
-def test_while_there_is_no_answer_the_listeners_stay_and_know() -> None:
-    """Before the stream begins it is an error as any other; then a status says so until it is over."""
+def test_listeners_stay_connected_while_there_is_no_reply() -> None:
+    """Before a stream begins a missing reply is an error; later it is a status, until replies are there again."""
     served = Served()
 
     async def test(session: aiohttp.ClientSession) -> None:
@@ -120,8 +120,8 @@ def test_while_there_is_no_answer_the_listeners_stay_and_know() -> None:
 @pytest.mark.parametrize(
     ("wrong", "code"), [(RequestRefused(1000, "counts are kept back to x"), 1000), (RuntimeError("x"), 1032)]
 )
-def test_an_answer_that_will_not_come_ends_the_stream(wrong: Exception, code: int) -> None:
-    """With the error; the next stream is begun anew."""
+def test_a_refused_reply_ends_the_stream(wrong: Exception, code: int) -> None:
+    """A refusal ends the stream with its error, and the next stream begins anew."""
     served = Served()
 
     async def test(session: aiohttp.ClientSession) -> None:
@@ -148,8 +148,8 @@ async def when(happens: Callable[[], bool]) -> None:
     raise AssertionError("it does not happen")
 
 
-def test_who_joins_a_look_that_fails_is_told_what_comes_after_it() -> None:
-    """The others are ended by it; this one has a look of its own, and those that follow."""
+def test_a_listener_that_joins_a_failing_look_gets_the_next_one() -> None:
+    """A failing look ends the listeners that it was made for; one that joined meanwhile gets a look of its own."""
     served = Served()
 
     async def test(session: aiohttp.ClientSession) -> None:
@@ -172,8 +172,8 @@ def test_who_joins_a_look_that_fails_is_told_what_comes_after_it() -> None:
     served.run(test)
 
 
-def test_listeners_to_the_same_share_the_looks() -> None:
-    """Thirty of them cost no more than one; with another question, another look."""
+def test_listeners_with_the_same_query_share_one_look() -> None:
+    """Thirty listeners with one query cost one look a second; another query costs another."""
     served = Served()
 
     async def test(session: aiohttp.ClientSession) -> None:
@@ -195,7 +195,7 @@ def test_listeners_to_the_same_share_the_looks() -> None:
 
 
 def test_a_partition_that_is_behind_is_looked_at_less_often() -> None:
-    """It has its backlog to read, and what there is to tell is old; then it is as ever."""
+    """While a partition reads a backlog its subjects are looked at less often, then as often as before."""
     served = Served()
     served.lag_ms = 60_000
 
@@ -213,8 +213,8 @@ def test_a_partition_that_is_behind_is_looked_at_less_often() -> None:
     served.run(test)
 
 
-def test_a_server_that_ends_takes_no_more() -> None:
-    """Those who listen are let go, and whoever comes then is sent on."""
+def test_a_server_that_ends_accepts_no_listeners() -> None:
+    """Its listeners are let go, and new ones are sent to another worker."""
     served = Served()
 
     async def test(session: aiohttp.ClientSession) -> None:

@@ -28,7 +28,7 @@ SAMPLE_ETAG = 'W/"11a-HFF66YNcSs5WoIJy6+TSUnmUgDk"'
 
 
 def test_the_vendors_sample_comes_out_byte_for_byte(deployment: Deployment) -> None:
-    """Two click-to-call calls; the second leg of one of them missed; both transferred, from new numbers."""
+    """Two click-to-call calls, one with a missed second leg, give the vendor's body, ETag and headers."""
     add_users(deployment, ["sample"])
     first = RecentCall("c1", "sample").started(0, "CTC", number="+15550000001").ringing(1, "1").answered(3, "1")
     first.dialed(4, "2").ringing(5, "2").answered(7, "2").add("call.transferred", 8, to="a2").ended(20, 3)
@@ -48,8 +48,8 @@ def test_the_vendors_sample_comes_out_byte_for_byte(deployment: Deployment) -> N
         assert worker.ask({"userId": "sample", "token": TOKEN}, {"If-None-Match": '"x"'}).status == 200
 
 
-def test_who_may_ask_and_who_may_not(deployment: Deployment, worker: Worker) -> None:
-    """A session, a user with a token, or both if they agree; all that is wrong is refused in the same words."""
+def test_a_session_or_a_token_opens_the_account_and_all_else_gets_1015(deployment: Deployment, worker: Worker) -> None:
+    """A session, a token, or both that agree give 200; all wrong credentials get the same words."""
     ssid = open_session(deployment)
     good: list[dict[str, Any]] = [
         {"ssid": ssid},
@@ -86,18 +86,18 @@ def test_who_may_ask_and_who_may_not(deployment: Deployment, worker: Worker) -> 
         (b'{"ssid":"x","filter":[{"field":"dids","value":"1"}]}', 400, 1000, "Invalid parameter: filter[0].field"),
     ],
 )
-def test_a_request_that_is_wrong_is_told_what_and_where(
+def test_a_wrong_request_gets_an_error_that_names_the_place(
     worker: Worker, body: bytes, status: int, code: int, begins: str
 ) -> None:
-    """In the documented form, with the documented headers."""
+    """Each wrong body gets its code and a text that names what is wrong, with the documented headers."""
     reply = worker.request("POST", PATH, body)
     assert (reply.status, reply.json["status"], reply.json["code"]) == (status, "error", code)
     assert reply.json["message"].startswith(begins)
     assert {name: reply.headers[name] for name in DOCUMENTED_HEADERS} == DOCUMENTED_HEADERS
 
 
-def test_methods_and_paths(worker: Worker) -> None:
-    """OPTIONS is answered, other methods are refused with Allow, unknown paths in the same JSON form."""
+def test_options_get_other_methods_and_unknown_paths(worker: Worker) -> None:
+    """OPTIONS gets 204, other methods 405 with Allow, and unknown paths 404 in the same form."""
     options = worker.request("OPTIONS", PATH)
     assert (options.status, options.body) == (204, b"")
     assert options.headers["Access-Control-Allow-Methods"] == DOCUMENTED_HEADERS["Access-Control-Allow-Methods"]
@@ -108,8 +108,8 @@ def test_methods_and_paths(worker: Worker) -> None:
     assert worker.request("GET", "/healthz").status == 200
 
 
-def test_bad_messages_are_dead_lettered_and_change_nothing(deployment: Deployment, worker: Worker) -> None:
-    """Not JSON, of wrong or unknown types, empty, too large, ahead, late: each byte for byte with its reason."""
+def test_bad_messages_become_dead_letters_and_change_no_counter(deployment: Deployment, worker: Worker) -> None:
+    """Each bad message is a dead letter byte for byte, with its reason and field."""
     call = RecentCall("c1", "u1").started(0, "IBD", did="1555").ringing(1).answered(2)
     publish_values(deployment, "u1", *call.values())
     before = wait_for_counter(worker, "u1", "CNC", 1).body
@@ -147,8 +147,8 @@ def test_bad_messages_are_dead_lettered_and_change_nothing(deployment: Deploymen
 
 
 @pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
-def test_what_a_producer_compressed_is_counted(deployment: Deployment, worker: Worker, codec: str) -> None:
-    """Producers choose how they compress, and a batch that could not be unpacked would end the worker."""
+def test_compressed_batches_are_counted(deployment: Deployment, worker: Worker, codec: str) -> None:
+    """Events of batches compressed with each of Kafka's codecs are counted."""
     calls = [RecentCall(f"c{at}", "u1").started(0, "IBD", did="1555").ringing(1).answered(2) for at in range(20)]
 
     async def send() -> None:
@@ -173,15 +173,15 @@ def _told(letter: DeadLetter) -> tuple[bytes | None, str, str]:
     return value, reason, name
 
 
-def test_a_client_may_send_what_it_likes_for_a_content_type(worker: Worker) -> None:
-    """The vendor's own clients send none, text/plain or a form's."""
+def test_any_content_type_is_accepted(worker: Worker) -> None:
+    """The body is read as JSON whatever its Content-Type says, as the vendor's clients need it."""
     for kind in (None, "text/plain", "application/x-www-form-urlencoded", "application/json"):
         headers = {} if kind is None else {"Content-Type": kind}
         assert worker.ask({"userId": "u1", "token": TOKEN}, headers).status == 200
 
 
-def test_a_broken_request_is_no_error_of_the_worker(worker: Worker) -> None:
-    """An empty Content-Length, as the vendor's samples set it, is no HTTP; the next request is answered."""
+def test_a_malformed_request_does_not_disturb_the_next(worker: Worker) -> None:
+    """An empty Content-Length, as the vendor's samples send it, gets 400, and the next request 200."""
     connection = http.client.HTTPConnection("127.0.0.1", worker.port, timeout=5)
     connection.putrequest("POST", PATH)
     connection.putheader("Content-Length", "")

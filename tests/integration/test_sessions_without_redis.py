@@ -14,8 +14,8 @@ from tests.support.sessions import Clock, refusal, refusal_code, run_through_rel
 from tests.support.tcp_relay import TcpRelay
 
 
-def test_without_redis_only_known_sessions_go_on(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
-    """While Redis is away: what was good is good for SESSION_CACHE_S, all else is 1010; then Redis is asked again."""
+def test_without_redis_only_cached_sessions_are_valid(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Sessions checked within SESSION_CACHE_S stay valid and all else gets 1010, until Redis is back."""
     clock = Clock()
 
     async def test(sessions: Sessions, accounts: Accounts, relay: TcpRelay, user: str) -> None:
@@ -41,8 +41,8 @@ def test_without_redis_only_known_sessions_go_on(redis_url: str, caplog: pytest.
     assert [line.split(" used")[0] for line in said] == ["Redis cannot be", "Redis can be"]
 
 
-def test_a_session_that_ends_during_an_outage_is_not_used_longer(redis_url: str) -> None:
-    """The short cache does not lengthen a session."""
+def test_an_outage_does_not_prolong_a_session(redis_url: str) -> None:
+    """A session that expires during an outage is refused."""
     clock = Clock()
 
     async def test(sessions: Sessions, accounts: Accounts, relay: TcpRelay, user: str) -> None:
@@ -58,8 +58,8 @@ def test_a_session_that_ends_during_an_outage_is_not_used_longer(redis_url: str)
     run_through_relay(redis_url, clock, test)
 
 
-def test_a_redis_that_hangs_holds_up_one_request_only(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A question is given up after REDIS_LIMIT_S, and the next ones are answered without asking."""
+def test_a_redis_that_hangs_delays_one_request_only(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One request waits REDIS_LIMIT_S; the next ones get 1010 at once."""
     clock = Clock()
 
     async def test(sessions: Sessions, accounts: Accounts, relay: TcpRelay, user: str) -> None:
@@ -76,8 +76,8 @@ def test_a_redis_that_hangs_holds_up_one_request_only(redis_url: str, monkeypatc
     run_through_relay(redis_url, clock, test)
 
 
-def test_a_connection_that_the_server_closed_is_no_outage(redis_url: str) -> None:
-    """After a restart of Redis the first request finds its connection dead, and does not fail for it."""
+def test_a_connection_closed_by_redis_is_no_outage(redis_url: str) -> None:
+    """After a restart of Redis the first request opens a new connection and succeeds."""
     clock = Clock()
 
     async def test(sessions: Sessions, accounts: Accounts, relay: TcpRelay, user: str) -> None:

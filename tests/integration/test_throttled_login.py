@@ -21,8 +21,8 @@ LIMIT = 5
 GUESSES = 40
 
 
-def test_guesses_at_a_time_learn_no_more_than_one_after_the_other(deployment: Deployment) -> None:
-    """All are looked up before the first is counted; still only so many are told right from wrong."""
+def test_parallel_guesses_learn_no_more_than_serial_ones(deployment: Deployment) -> None:
+    """Of 40 guesses at once only as many as the limit are told wrong; the rest get 429."""
     add_users(deployment, ["guessed"])
 
     async def work() -> tuple[list[int], int]:
@@ -47,8 +47,8 @@ def test_guesses_at_a_time_learn_no_more_than_one_after_the_other(deployment: De
     assert right == 429
 
 
-def test_guessing_is_slowed_and_locks_nobody_out(deployment: Deployment) -> None:
-    """After so many wrong ones 429, for a new right one too; whoever was in before goes on, and so do sessions."""
+def test_guessing_gets_429_and_locks_nobody_out(deployment: Deployment) -> None:
+    """After the limit an address and a user get 429; a client that was right before, and sessions elsewhere, go on."""
     add_users(deployment, ["u1", "u2"])
     with Worker(deployment.with_settings(THROTTLE_PER_MIN=3, PROXIES=1)).wait_ready() as worker:
 
@@ -76,7 +76,7 @@ def test_guessing_is_slowed_and_locks_nobody_out(deployment: Deployment) -> None
 
 
 def test_tokens_are_compared_in_constant_time(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By compare_digest, over hashes of equal length, for a user that is not there too; and no token is kept."""
+    """compare_digest compares hashes of equal length, for an unknown user as well, and no token is stored."""
     compared: list[tuple[int, int]] = []
 
     def compare(one: str, other: str) -> bool:

@@ -14,10 +14,8 @@ OF_THE_LOGS_ORDER = ("repeatCall", "freshCall")
 
 @settings(max_examples=150)
 @given(harmless(), st.randoms(use_true_random=False), st.integers(1, 9))
-def test_any_order_and_any_duplication_gives_the_same_counters(
-    events: list[Event], shuffle: object, every: int
-) -> None:
-    """One worker reads the events as they happened; another shuffled, some of them often, looking in between."""
+def test_any_order_and_duplication_give_the_same_counters(events: list[Event], shuffle: object, every: int) -> None:
+    """A shuffled and duplicated log gives the counters of the log in order."""
     straight = Feed().take(*events).pass_time()
     mixed = [*events, *events[::3], *events[::5]]
     shuffle.shuffle(mixed)  # type: ignore[attr-defined]  # hypothesis gives a random.Random

@@ -49,8 +49,8 @@ EVERY_DIMS = [
 
 @settings(max_examples=250)
 @given(filters)
-def test_a_filter_holds_for_the_calls_that_it_says(given_filter: list[dict[str, Any]]) -> None:
-    """Compiled or read from its JSON each time: the same for every combination of dimensions."""
+def test_a_compiled_filter_equals_its_json_read_each_time(given_filter: list[dict[str, Any]]) -> None:
+    """The predicate of a filter and a plain reading of its JSON agree for every combination of dimensions."""
     where = read_filter(given_filter)[1]
     assert where is not None
     holds = where.to_predicate()
@@ -88,10 +88,10 @@ def _read(state: PartitionState, again: Recount, records: list[LogRecord]) -> No
 
 @settings(max_examples=150)
 @given(chaotic(), st.lists(filters, min_size=1, max_size=3), st.integers(0, 40), st.integers(1, 400))
-def test_a_filtered_answer_is_a_recount_of_the_calls_that_match(
+def test_a_filtered_reply_equals_the_recount_of_matching_calls(
     log: list[Step], asked: list[list[dict[str, Any]]], first: int, windows: int
 ) -> None:
-    """All counters, gauges and Fields, of any log and any user: of a range, or of all time where days were made."""
+    """All counters of any log and user equal the recount, for a range and for all time with days."""
     begin = T0_MS - 5 * HOUR_MS + first * WINDOW_MS
     for partition in range(PARTITIONS):
         state, again = happened(log, partition, ZoneInfo("Asia/Kolkata"))
@@ -117,7 +117,7 @@ MAPS = [key for key, counter in COUNTERS.items() if counter.kind in (Kind.CALL_M
     st.integers(-40, 40),
     st.integers(1, 600),
 )
-def test_the_steps_of_a_series_add_up_to_the_answer(
+def test_the_steps_of_a_series_add_up_to_the_reply(
     log: list[Step],
     given_filter: list[dict[str, Any]] | None,
     interval: str,
@@ -126,8 +126,7 @@ def test_the_steps_of_a_series_add_up_to_the_answer(
     first: int,
     windows: int,
 ) -> None:
-    """They follow one another, cover the range, and every additive counter is their sum; days that were made in
-    another zone stay whole; what is only known by day can't be told by less, and the text says what can."""
+    """Steps follow one another, cover the range, and add up; a day rolled up in another zone stays whole."""
     zone = ZoneInfo(zone_name)
     where = read_filter(given_filter)[1] if given_filter else None
     asked = T0_MS + first * WINDOW_MS, T0_MS + (first + windows) * WINDOW_MS
@@ -164,8 +163,8 @@ def _summed(series: Series) -> dict[str, Any]:
 
 @settings(max_examples=300)
 @given(st.sampled_from(ZONES), st.integers(0, 400 * 96), st.integers(1, 1_500), st.sampled_from(sorted(INTERVALS)))
-def test_steps_are_those_of_the_zones_clocks(zone_name: str, first: int, windows: int, interval: str) -> None:
-    """A step begins where the day, the hour or the quarter on the wall does, also where clocks change."""
+def test_steps_follow_the_zones_clocks(zone_name: str, first: int, windows: int, interval: str) -> None:
+    """A step begins at a day, hour or quarter of the zone's clocks, also where these change."""
     zone = ZoneInfo(zone_name)
     begin = T0_MS + first * WINDOW_MS
     end = begin + windows * WINDOW_MS
@@ -216,8 +215,8 @@ _near = st.fixed_dictionaries(
 
 @settings(max_examples=800)
 @given(st.binary(max_size=60) | (_any_json | _near).map(lambda given: json.dumps(given).encode()), st.booleans())
-def test_any_body_is_a_request_or_refused(content: bytes, series: bool) -> None:
-    """Nothing else is raised; the text says no more than the sender did, and not at length; so it is with dates."""
+def test_any_body_is_parsed_or_refused(content: bytes, series: bool) -> None:
+    """parse_request raises RequestRefused and nothing else, with a short text."""
     try:
         request = parse_request(content, series=series)
     except RequestRefused as refused:
@@ -232,10 +231,10 @@ def test_any_body_is_a_request_or_refused(content: bytes, series: bool) -> None:
 
 @settings(max_examples=300)
 @given(filters, st.sampled_from((None, "15m", "1d")), st.lists(st.sampled_from(ALL_FIELDS), max_size=4))
-def test_what_is_forwarded_is_the_same_request(
+def test_a_forwarded_request_is_the_same_request(
     given_filter: list[dict[str, Any]], interval: str | None, fields: list[str]
 ) -> None:
-    """Without the credentials, and with the places that an error would name."""
+    """A request between workers has no credentials and names the same places in errors."""
     date = {"field": "date", "op": "gte", "value": T0_MS - 3 * DAY_MS - MINUTE_MS}
     given = {"ssid": "s", "userId": "u", "token": "t", "filter": [*given_filter, date], "Field": fields}
     given |= {"interval": interval} if interval is not None else {}
@@ -278,8 +277,8 @@ BOMBS = [
 
 
 @pytest.mark.parametrize("bomb", BOMBS, ids=lambda bomb: repr(bomb[:40]))
-def test_bombs_are_refused_at_once(bomb: bytes) -> None:
-    """1000 in hardly any time, whatever they are made of."""
+def test_request_bombs_are_refused_at_once(bomb: bytes) -> None:
+    """Huge and deep bodies are refused with 1000 in a few ms."""
     began = process_time()
     with pytest.raises(RequestRefused) as caught:
         time_range(parse_request(bomb).dates, ZoneInfo("UTC"), T0_MS, 400 * DAY_MS)

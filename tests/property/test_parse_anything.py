@@ -42,30 +42,30 @@ def outcome(read: Any, value: bytes) -> Any:
 @settings(max_examples=300)
 @given(st.binary(max_size=200))
 @example(b'{"type":"\xed\xa0\x80"}')
-def test_any_bytes(value: bytes) -> None:
-    """Nothing but BadEvent is raised."""
+def test_any_bytes_are_parsed_or_refused(value: bytes) -> None:
+    """parse raises BadEvent and nothing else for any bytes."""
     outcome(parse, value)
 
 
 @settings(max_examples=200)
 @given(values)
-def test_any_json(value: Any) -> None:
-    """Nothing but BadEvent is raised."""
+def test_any_json_is_parsed_or_refused(value: Any) -> None:
+    """parse raises BadEvent and nothing else for any JSON."""
     outcome(parse, json.dumps(value).encode())
 
 
 @settings(max_examples=600)
 @given(almost_events())
-def test_the_quick_way_is_the_careful_way(event: dict[str, Any]) -> None:
-    """Events that are nearly right: both ways take the same ones, and read the same in them."""
+def test_the_quick_parser_equals_the_careful_one(event: dict[str, Any]) -> None:
+    """Both parsers accept the same events, and read the same fields."""
     value = json.dumps(event, ensure_ascii=False).encode("utf-8", "surrogatepass")
     assert outcome(parse, value) == outcome(_parse_carefully, value)
 
 
 @settings(max_examples=400)
 @given(almost_events(), st.integers(0, 10**6), st.binary(min_size=1, max_size=3), st.booleans())
-def test_events_with_a_few_bytes_spoilt(event: dict[str, Any], at: int, spoilt: bytes, insert: bool) -> None:
-    """As a broken disk or a clever sender would make them: both ways agree on these too."""
+def test_both_parsers_agree_on_corrupted_events(event: dict[str, Any], at: int, spoilt: bytes, insert: bool) -> None:
+    """Both parsers agree where a few bytes of an event are changed."""
     value = json.dumps(event).encode()
     at %= len(value)
     value = value[:at] + spoilt + value[at if insert else at + len(spoilt) :]
@@ -74,8 +74,8 @@ def test_events_with_a_few_bytes_spoilt(event: dict[str, Any], at: int, spoilt: 
 
 @settings(max_examples=200)
 @given(almost_events(), st.integers(-720, 720), st.integers(0, 999))
-def test_a_time_in_rfc_3339_is_the_time_in_ms(event: dict[str, Any], minutes: int, ms: int) -> None:
-    """However the offset is written."""
+def test_a_ts_in_rfc_3339_equals_the_ts_in_ms(event: dict[str, Any], minutes: int, ms: int) -> None:
+    """A ts as text with any offset is the same moment as in ms."""
     from datetime import UTC, datetime, timedelta, timezone
 
     moment = datetime.fromtimestamp(T0_MS / 1000, UTC).astimezone(timezone(timedelta(minutes=minutes)))

@@ -41,9 +41,10 @@ quarter_hours = st.integers(-200, 400).map(lambda n: T0_MS + n * 15 * MINUTE_MS)
 
 @settings(max_examples=400)
 @given(chaotic(), st.lists(st.tuples(quarter_hours, quarter_hours), max_size=3), st.integers(1, 12), st.booleans())
-def test_a_recount_of_any_log_gives_the_same(steps: list[Step], spans: list[Span], often: int, roll: bool) -> None:
-    """All counters and fields, what is refused and why, what is suspected: of every user, in any range. Or over all
-    time, where windows become days of whatever zones on the way."""
+def test_any_log_gives_the_counters_of_its_recount(
+    steps: list[Step], spans: list[Span], often: int, roll: bool
+) -> None:
+    """Counters, refusals and suspected calls equal the recount, in any range, and with rolled-up days over all time."""
     asked = [EVERYTHING] if roll else [EVERYTHING, *spans, (T0_MS + 1, T0_MS + 16 * MINUTE_MS)]
     for partition in range(PARTITIONS):
         both = StateAndRecount(partition, PARTITIONS)
@@ -61,8 +62,8 @@ backs_ms = st.sampled_from((0, 1, HOUR_MS, DAY_MS - 1, DAY_MS, DAY_MS + 1, 28 * 
 
 @settings(max_examples=300)
 @given(st.lists(st.tuples(st.integers(0, 5), steps_ms, backs_ms, st.sampled_from((72, 72, 144))), max_size=9))
-def test_repeat_and_fresh_are_recounted(drawn: list[tuple[int, int, int, int]]) -> None:
-    """Starts of two numbers (which the last of the four picks) about a day apart, of calls that are known by then."""
+def test_repeat_and_fresh_equal_the_recount(drawn: list[tuple[int, int, int, int]]) -> None:
+    """Starts of two numbers about a day apart are classified as the recount does."""
     both, now = StateAndRecount(), T0_MS
     for at, (started, step, back, pick) in enumerate(drawn):
         now += step
@@ -81,8 +82,8 @@ of_a_call = st.tuples(
 
 @settings(max_examples=400)
 @given(st.lists(of_a_call, min_size=9, max_size=24), st.integers(1, 9))
-def test_a_call_is_recounted_in_whatever_order_its_events_come(drawn: list[tuple[str, int, int]], every: int) -> None:
-    """Many events at few times: where the least time, the last IVR and the open hold matter."""
+def test_a_call_in_any_order_equals_its_recount(drawn: list[tuple[str, int, int]], every: int) -> None:
+    """Many events of one call at few times equal the recount, in any order."""
     both = StateAndRecount()
     for at, (kind, after, pick) in enumerate([*drawn, ("call.started", 0, 0)]):
         one = made_event(kind, 0, 0, T0_MS + after, pick, f"{pick % 3}-{at}")
@@ -108,8 +109,8 @@ def simulated() -> tuple[tuple[LogRecord, ...], ...]:
     return tuple(tuple(log) for log in logs)
 
 
-def test_a_recount_of_simulated_switches_gives_the_same() -> None:
-    """Days of several users with all that goes wrong: all users, as a whole, by day, and by some windows."""
+def test_simulated_switches_equal_their_recount() -> None:
+    """Days of simulated calls with chaos equal the recount, as a whole, by day and by window."""
     for partition, log in enumerate(simulated()):
         both = StateAndRecount(partition, SIMULATED_PARTITIONS)
         for begin in range(0, len(log), 1500):
@@ -134,8 +135,8 @@ def with_long_calls(log: tuple[LogRecord, ...]) -> list[LogRecord]:
     return [LogRecord(at, *row) for at, row in enumerate(rows)]
 
 
-def test_days_that_were_rolled_up_are_the_recounted_days() -> None:
-    """Windows become days of the user's zone as they grow old, and calls that go on are counted in these."""
+def test_rolled_up_days_equal_the_recounted_days() -> None:
+    """Windows rolled up into days of the user's zone equal the recount, with calls that go on meanwhile."""
     for partition, log in enumerate(map(with_long_calls, simulated())):
         both = StateAndRecount(partition, SIMULATED_PARTITIONS)
         zone = ZoneInfo(ZONES[partition % len(ZONES)])

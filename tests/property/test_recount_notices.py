@@ -51,8 +51,8 @@ EVENTFUL = [
 
 
 @pytest.mark.parametrize("lost", range(len(EVENTFUL)), ids=lambda at: f"{at}-{EVENTFUL[at]['type']}")
-def test_an_event_that_only_one_side_has_is_noticed(lost: int) -> None:
-    """Whichever it is: a recount that agrees with whatever it is shown would prove nothing."""
+def test_a_missing_event_is_noticed(lost: int) -> None:
+    """Leaving out any one event makes a difference to the comparison."""
     assert eventful(lambda log: log[:lost] + log[lost + 1 :]).differences()
 
 
@@ -68,13 +68,13 @@ def spoilt(log: list[LogRecord], how: str) -> list[LogRecord]:
 
 
 @pytest.mark.parametrize("how", ["backwards", "an end that is 1 ms later", "an IVR that was left", "a late one"])
-def test_a_log_that_differs_a_little_is_noticed(how: str) -> None:
-    """In its order, in a ms, in a gauge alone, and in what is refused alone."""
+def test_a_slightly_different_log_is_noticed(how: str) -> None:
+    """Another order, 1 ms, a gauge alone, or a refusal alone makes a difference to the comparison."""
     assert eventful(lambda log: spoilt(log, how)).differences()
 
 
-def test_the_recounts_hash_is_kafkas() -> None:
-    """The vectors of Kafka's own tests."""
+def test_the_recounts_partitioner_is_kafkas() -> None:
+    """murmur2 of the recount gives the vectors of Kafka's own tests."""
     known = {
         "21": -973932308, "foobar": -790332482, "abc": 479470107, "a-little-bit-long-string": -985981536,
         "a-little-bit-longer-string": -1486304829, "lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8": -58897971,
@@ -83,8 +83,8 @@ def test_the_recounts_hash_is_kafkas() -> None:
     assert [partition_of(key, 7) for key in known] == [recount_parse.partition_of(key, 7) for key in known]
 
 
-def test_the_recount_shares_no_code_with_the_package() -> None:
-    """It imports the standard library and its own parts alone."""
+def test_the_recount_imports_the_standard_library_alone() -> None:
+    """The recount imports the standard library and its own modules."""
     for path in Path(recount.__file__ or "").parent.glob("*.py"):
         found = re.findall(r"^ *(?:from|import) +([\w.]+)", path.read_text(encoding="utf-8"), re.MULTILINE)
         names = {name for name in found if not name.startswith("ecounters.recount.")}
@@ -92,7 +92,7 @@ def test_the_recount_shares_no_code_with_the_package() -> None:
 
 
 def test_the_recount_knows_every_counter() -> None:
-    """The payload's in their order, and all fields; and refuses what is none."""
+    """The recount has all counters in their order, and refuses other names."""
     assert list(recount_counters.PAYLOAD) == [counter.key for counter in PAYLOAD]
     assert set(COUNTERS) == recount_counters.KEYS
     assert list(Recount().answer("nobody", *EVERYTHING, ("UC", "TC", "AC"))) == [*recount_counters.PAYLOAD, "UC", "AC"]
@@ -103,8 +103,8 @@ def test_the_recount_knows_every_counter() -> None:
             Recount().answer("u1", *EVERYTHING, (wrong,))
 
 
-def test_the_calls_behind_a_counter() -> None:
-    """Of a counter, of an entry of a map, of a gauge (whatever the range), of a sum and of an average."""
+def test_calls_behind_lists_the_calls_of_a_counter() -> None:
+    """calls_behind lists the calls of a counter, a map's entry, a gauge, a sum and an average."""
     again = eventful().recount
     window, later = (T0_MS, T0_MS + 1), (T0_MS + DAY_MS, T0_MS + 2 * DAY_MS)
     behind = {

@@ -69,10 +69,10 @@ NAMES = ("type", "ts", *recount_parse.READERS, "other")
     st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(WILD)), max_size=3),
     st.none() | st.tuples(st.integers(0, 10**4), st.binary(max_size=3), st.integers(0, 3)),
 )
-def test_both_read_the_same_in_any_message(
+def test_both_parsers_agree_on_any_message(
     kind: str, pick: int, wild: list[tuple[str, str]], patch: tuple[int, bytes, int] | None
 ) -> None:
-    """The same fields or the same refusal, where fields are anything, are there twice, or bytes are spoilt."""
+    """Fields or refusal are the same where fields are anything, doubled, or bytes are changed."""
     parts = [f"{json.dumps(k)}:{json.dumps(v)}" for k, v in made_event(kind, 0, 0, T0_MS, pick, "e").items()]
     value = ("{" + ",".join([*parts, *(f'"{name}":{text}' for name, text in wild)]) + "}").encode()
     if patch is not None:
@@ -82,8 +82,8 @@ def test_both_read_the_same_in_any_message(
 
 
 @pytest.mark.parametrize("kind", TYPES)
-def test_both_read_the_same_in_every_field(kind: str) -> None:
-    """Every type of event, with every wild value in every field, or without the field."""
+def test_both_parsers_agree_on_every_field(kind: str) -> None:
+    """Each type of event is read alike with every odd value in every field, and without the field."""
     for name in NAMES:
         event = {k: v for k, v in made_event(kind, 0, 0, T0_MS, 0, "e").items() if k != name}
         values = [(json.dumps(event)[:-1] + f',"{name}":{text}}}').encode() for text in WILD]
@@ -91,8 +91,8 @@ def test_both_read_the_same_in_every_field(kind: str) -> None:
             assert outcome(value) == outcome_again(value), value
 
 
-def test_both_refuse_the_same() -> None:
-    """What is no object of JSON at all, or holds nothing."""
+def test_both_parsers_refuse_the_same() -> None:
+    """Messages that are no JSON object, or empty, are refused for the same reason."""
     utf_16, deep, large = "{}".encode("utf-16"), b"[" * 30_000, b" " * 65_536
     texts = b'1 "x" null NaN {"\\ud800":1} {}x \xef\xbb\xbf{} \xff'.split()
     for value in (*BROKEN, *texts, b" {} ", b"9" * 5000, utf_16, deep, large, large + b" "):

@@ -66,8 +66,8 @@ def compacted(entries: list[Entry]) -> list[Entry]:
 
 @settings(max_examples=120)
 @given(chaotic(), st.integers(0, 60), st.integers(0, 10**6))
-def test_a_restored_state_is_the_saved_one_and_goes_on_like_it(steps: list[Step], crash: int, wall: int) -> None:
-    """From all entries, from the last of each key, and from these without tombstones: the same, then and later."""
+def test_a_restored_state_equals_the_saved_one_and_continues_alike(steps: list[Step], crash: int, wall: int) -> None:
+    """All entries, the last of each key, and those without tombstones restore one state, which goes on alike."""
     for partition in range(PARTITIONS):
         own = [step for step in steps if step.partition == partition]
         state = PartitionState(partition, PARTITIONS, Policy())
@@ -112,8 +112,8 @@ def assert_same(workers: list[PartitionState]) -> None:
 
 @settings(max_examples=80)
 @given(chaotic(), st.integers(0, 60), st.integers(0, 60))
-def test_redelivery_after_a_restore_changes_nothing(steps: list[Step], crash: int, back: int) -> None:
-    """A worker that took over reads any earlier stretch of the log again, in other batches, and is not moved by it."""
+def test_redelivery_after_a_restore_changes_no_counter(steps: list[Step], crash: int, back: int) -> None:
+    """A worker that takes over and reads any earlier stretch of the log again keeps its counters."""
     for partition in range(PARTITIONS):
         own = [step for step in steps if step.partition == partition]
         state = PartitionState(partition, PARTITIONS, Policy())
@@ -139,8 +139,8 @@ def test_redelivery_after_a_restore_changes_nothing(steps: list[Step], crash: in
 
 @settings(max_examples=60)
 @given(chaotic(), st.lists(st.integers(1, 9), min_size=60, max_size=60))
-def test_batches_and_looks_do_not_matter(steps: list[Step], sizes: list[int]) -> None:
-    """One event at a time with all interruptions, or in batches of any size and looked at once: the same counters."""
+def test_batch_sizes_and_queries_change_no_counter(steps: list[Step], sizes: list[int]) -> None:
+    """One event at a time with queries and flushes in between gives the counters of large batches."""
     for partition in range(PARTITIONS):
         own = [step for step in steps if step.partition == partition]
         state = PartitionState(partition, PARTITIONS, Policy())

@@ -59,7 +59,7 @@ def test_what_is_wrong_is_said(parameters: list[tuple[str, str]], code: int, det
     assert refusal(*parameters, cookie="c") == (code, detail)
 
 
-def test_nothing_given_is_1002() -> None:
+def test_a_request_without_credentials_gets_1002() -> None:
     """Neither ssid nor cookie; and a cookie whose bytes are no text is a wrong ssid, not an error of the server."""
     assert refusal() == (1002, "give ssid, or userId and token")
     assert query_of(cookie="\udcff").ssid == "?"
