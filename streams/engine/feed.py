@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 FAR_BEHIND_MS: Final = 10_000
 FAR_BEHIND_EVENTS: Final = 20_000
+"""Beyond either, a partition is far behind: it catches up, and is flushed less often meanwhile."""
 
 
 class EventsSource(Protocol):
@@ -43,8 +44,8 @@ class PartitionFeed:
     """Decides from which offset one partition is read, and measures how far behind its end the state is.
 
     The state's position alone says where to read: events before it are counted, the event at it is the next. The
-    consumer group's committed offset is never read. Sets ``status.following``, and moves ``state.position`` where the
-    topic does not have the offset (any more).
+    consumer group's committed offset is never read. ``follow`` sets ``status.following``, and changes
+    ``state.position`` if the topic has no event at that offset.
     """
 
     def __init__(self, status: PartitionStatus, events: EventsSource, stale_after_ms: int) -> None:

@@ -24,7 +24,7 @@ from streams.kafka.outbox import Outbox
 log = logging.getLogger(__name__)
 
 ENTRIES_PER_STEP: Final = 100
-"""Changelog entries that are encoded between two looks at the clock: about 0.5 ms of work."""
+"""Changelog entries that are encoded before the time slice is checked: about 0.5 ms of work."""
 FAR_BEHIND_INTERVALS: Final = 5
 """A partition that is far behind is flushed every fifth interval only, unless its unsaved bytes ask for more."""
 UNSAVED_FLUSHES_MAX: Final = 4

@@ -29,9 +29,9 @@ from streams.kafka.changelog_writer import NotWritten
 log = logging.getLogger(__name__)
 
 EVENTS_PER_STEP: Final = 100
-"""Events that are applied between two looks at the clock: about 0.5 ms of work, and so many records in memory."""
+"""Events that are applied before the time slice is checked: about 0.5 ms of work. So many records are in memory."""
 CALLS_PER_STEP: Final = 100
-"""Calls whose time limits are checked between two looks at the clock."""
+"""Calls whose time limits are handled before the time slice is checked."""
 CREATE_TIME: Final = 0
 """``timestamp_type`` of a record that its producer has stamped; any other was stamped by the broker."""
 NO_WALL_CLOCK_MS: Final = 2**62
@@ -47,15 +47,17 @@ RESTORE_PAUSES_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
 class OwnedPartition:
     """One partition of this worker: applies its events, and runs its restores and flushes in a task of its own.
 
-        start()                      restored                  NotWritten, KafkaError
-           |                            |                                |
-           v                            v                                v
-        restoring ----------------->  live  ----------------------->  flush failed
-           ^   state: the old one,    fed, and flushed every          not fed; state still answers
-           |   None the first time    flush interval                     |
-           +---------------- after one heartbeat -----------------------+
+        start()
+           |
+           v              restored               NotWritten or KafkaError in a flush
+        RESTORING ------------------->  LIVE  ------------------------------------->  FAILED
+           ^                                                                             |
+           +---------------------------- after one heartbeat ---------------------------+
 
-        release(), from any of these: the task ends, state is None, the changelog is closed
+        RESTORING  not fed; replies are made from the old state, of which the first restore has none
+        LIVE       fed, and flushed every flush interval
+        FAILED     not fed; replies are made from the state, which is never flushed again
+        release(), at any time: the task ends, ``status.state`` is None, the changelog is closed
 
     | collaborator | what it does                                                          |
     |--------------|-----------------------------------------------------------------------|
@@ -110,6 +112,7 @@ class OwnedPartition:
             await self._context.fail(error)
 
     async def _restore_with_retries(self) -> None:
+        """Restore; while the broker is away or refuses, log a warning and try again after RESTORE_PAUSES_S."""
         for attempt in itertools.count():
             try:
                 await self._restore()
@@ -215,7 +218,7 @@ class OwnedPartition:
         if state is None:
             return
         now, at_end = now_ms(), self.feed.at_end()
-        if at_end:  # no event is waiting, so the next one does not count as late because none came before it
+        if at_end:  # so that the next event's lag is its own, and not the silence before it
             status.last_record_ms = max(status.last_record_ms, now)
         async with Slice(self._context.slices) as time_slice:
             with closing(state.advancing(now, at_end=at_end)) as calls:

@@ -41,6 +41,9 @@ class GroupDirectory:
         return PartitionView(partition.status.state, partition.feed.lag_ms(), fresh)
 
     def address_of(self, user_id: str) -> str | None:
-        """URL of the other worker that owned the user's partition at the last assignment; None: this one, or none."""
+        """URL of the other worker that owns the user's partition, by the last assignment.
+
+        None if this worker owns the partition, or no worker does.
+        """
         url = cast(Assignor, self._app.assignor).addresses.get(partition_of(user_id, self._partitions))
         return None if url == str(self._app.conf.canonical_url) else url

@@ -1,6 +1,6 @@
-"""Parts of the settings: what one part of a worker needs, and no more. Each ``..._of`` and ``of`` takes all settings.
+"""Parts of the settings, each with what one part of a worker needs. ``of`` and ``..._of`` make them of all settings.
 
-Whoever is given one of these can be tested without an environment, and its constructor says what it depends on.
+A class that takes such a part says in its constructor what it depends on, and tests make the part by hand.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class ChangelogSettings:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """The part of ``settings``."""
+        """Take this part out of ``settings``."""
         return cls(settings.broker, settings.app_id, settings.changelog_topic, settings.dlq_topic)
 
     def transactional_id(self, partition: int) -> str:
@@ -63,7 +63,7 @@ class FlushSettings:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """The part of ``settings``."""
+        """Take this part out of ``settings``."""
         return cls(settings.flush_interval_ms, settings.flush_bytes)
 
 
@@ -81,7 +81,7 @@ class FeedSettings:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """The part of ``settings``."""
+        """Take this part out of ``settings``."""
         return cls(settings.topic, settings.stale_after_ms, settings.heartbeat_s)
 
 
@@ -97,7 +97,7 @@ class PartitionSettings:
 
     @classmethod
     def of(cls, settings: Settings, partitions: int) -> Self:
-        """The part of ``settings``."""
+        """Take this part out of ``settings``."""
         changelog, flush = ChangelogSettings.of(settings), FlushSettings.of(settings)
         return cls(partitions, policy_of(settings), changelog, flush, FeedSettings.of(settings))
 
@@ -112,5 +112,5 @@ class AuditSettings:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """The part of ``settings``."""
+        """Take this part out of ``settings``."""
         return cls(limits_of(settings), settings.flush_interval_ms, settings.keep_days_ms)
