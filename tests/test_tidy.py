@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -127,6 +128,26 @@ def test_files_and_functions_are_short(path: Path) -> None:
     assert not long_functions(parsed(path)), relative(path)
 
 
+def missing_tests(text: str) -> list[str]:
+    """Tests that a text names as `folder/file.py::test` and that are not there. The folder is below tests/."""
+    named = re.findall(r"`(?:tests/)?([\w/]+\.py)::(\w+)", text)
+    return [
+        f"{name}::{test}"
+        for name, test in named
+        if not (ROOT / "tests" / name).exists()
+        or not re.search(
+            rf"^(?:async )?def {test}\(", (ROOT / "tests" / name).read_text(encoding="utf-8"), re.MULTILINE
+        )
+    ]
+
+
+def test_each_test_that_the_readme_of_the_tests_names_exists() -> None:
+    """A promise whose test was renamed or removed would look held."""
+    text = (ROOT / "tests" / "README.md").read_text(encoding="utf-8")
+    assert text.count("::test_") > 50
+    assert not missing_tests(text)
+
+
 def test_the_checks_see_what_they_are_for() -> None:
     """Each check finds a planted fault; one that finds nothing anywhere proves nothing."""
     tree = ast.parse("import time\nfrom time import monotonic\nimport datetime\nimport redis.asyncio\n")
@@ -139,5 +160,8 @@ def test_the_checks_see_what_they_are_for() -> None:
     assert across(recount, ast.parse("from ecounters import windows")) == ["ecounters.windows"]
     assert across(state, ast.parse("from ecounters import recount\nimport ecounters.text")) == ["ecounters.recount"]
     assert across(recount, ast.parse("from ecounters.recount.parse import x\nimport json")) == []
+    known = "`test_tidy.py::test_the_domain_has_no_clock`, `tests/test_layers.py::test_there_is_no_circle`"
+    assert missing_tests(f"{known} `test_tidy.py::test_nothing`") == ["test_tidy.py::test_nothing"]
+    assert missing_tests("`unit/test_gone.py::test_it`") == ["unit/test_gone.py::test_it"]
     assert long_functions(ast.parse("def f():\n" + "    x = 1\n" * 50)) == ["f: 51 lines"]
     assert not long_functions(ast.parse("def f():\n" + "    x = 1\n" * 49))
