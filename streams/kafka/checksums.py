@@ -1,7 +1,12 @@
-"""Checksums of what is fetched, by the processor's own instruction for them.
+"""Checks the CRC of every batch that a consumer fetches, with the processor's own instruction for it.
 
-aiokafka looks them up in a table, which takes three to six times as long. And here a batch that was spoilt on its way
-is as if the broker had said so of its partition: it is fetched again, and what was well beside it is not lost.
+aiokafka computes CRCs from a table, which takes three to six times as long, so its own check is switched off. It would
+also raise an exception in the middle of ``getmany``, and the records already taken from other partitions would be lost.
+Here a corrupt batch looks as if the broker had reported error CORRUPT_MESSAGE for its partition::
+
+    a fetched partition               what aiokafka sees
+    [ok] [ok] [corrupt] [ok]    ->    [ok] [ok]                  the next fetch begins at the corrupt batch
+    [corrupt] [ok]              ->    error CORRUPT_MESSAGE      the same offset is fetched again
 """
 
 from __future__ import annotations
@@ -22,96 +27,109 @@ from streams.kafka import internals
 
 log = logging.getLogger(__name__)
 
-_HEAD: Final = struct.Struct(">qiibI")
-"""Of a batch: first offset, length of what follows the length, leader's epoch, format, checksum."""
+_HEADER: Final = struct.Struct(">qiibI")
+"""The start of a record batch: base offset, length, leader epoch, magic (its format), CRC."""
 _LENGTH_END: Final = 12
-_SUMMED_FROM: Final = 21
-_FORMAT: Final = 2
-"""That of Kafka 0.11 and later. The checksums of older ones are of another kind, and in another place."""
+"""The length counts the bytes behind itself, which is from byte 12 of the batch."""
+_CRC_FROM: Final = 21
+"""The CRC covers everything behind itself. The broker writes what is before it."""
+_MAGIC: Final = 2
+"""The format of Kafka 0.11 and later. Older ones have another kind of checksum, in another position."""
 _CORRUPT_MESSAGE: Final = 2
-"""Kafka's code for it."""
-AGAIN_S: Final = 0.1
-"""The pause before what was spoilt more than once is fetched again, for it may be the broker's own copy that is. The
-other partitions' records wait that long as well."""
+"""Kafka's error code of that name."""
+REFETCH_PAUSE_S: Final = 0.1
+"""The pause before a batch that was corrupt twice is fetched once more: the broker's own copy may be corrupt. The
+records of the other partitions in the same response wait as long."""
 
-_checksum: Final[Callable[[bytes], int]] = google_crc32c.value if google_crc32c.implementation == "c" else calc_crc32c
-"""Where there is no C for google-crc32c it is Python, and slower than aiokafka's."""
+_crc32c: Final[Callable[[bytes], int]] = google_crc32c.value if google_crc32c.implementation == "c" else calc_crc32c
+"""google-crc32c without its C extension is Python, and slower than aiokafka's table."""
 
 
-class Spoilt(NamedTuple):
-    """The first batch that is not what its checksum says: where it begins, and its first offset."""
+class CorruptBatch(NamedTuple):
+    """The first batch with a wrong CRC. ``begin``: its first byte in what was fetched; ``offset``: its base offset."""
 
-    at: int
+    begin: int
     offset: int
 
 
 def check_fetched(consumer: Any) -> None:
-    """Let everything that a started AIOKafkaConsumer fetches be checked, which need not check it once more."""
-    internals.wrap_client_of_fetches(consumer, _Checking)
+    """Let everything that a started AIOKafkaConsumer fetches be checked. Create it with ``check_crcs=False``."""
+    internals.wrap_client_of_fetches(consumer, _CheckingClient)
 
 
-class _Checking:
-    """aiokafka's client, but that what is spoilt is cut off, and is the partition's error if it comes first."""
+class _CheckingClient:
+    """Wraps aiokafka's client: truncates a fetched partition before its first corrupt batch.
+
+    If that is the partition's first batch, the partition gets error CORRUPT_MESSAGE, and aiokafka fetches it again.
+    Logs an error once per corrupt batch, however often it is fetched.
+    """
 
     def __init__(self, client: Any) -> None:
         self._client = client
-        self._told: dict[tuple[str, int], int] = {}
+        self._logged: dict[tuple[str, int], int] = {}  # (topic, partition) -> offset of the last corrupt batch
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
 
     async def send(self, node_id: int, request: Any, **options: Any) -> Any:
-        """Send a request; its answer."""
+        """Send a request and return its response; that of a FetchRequest without corrupt batches.
+
+        Pauses for REFETCH_PAUSE_S if a batch was corrupt before, at the same offset.
+        """
         response = await self._client.send(node_id, request, **options)
         if isinstance(request, FetchRequest):
-            again = False
+            repeated = False
             for topic, partitions in response.topics:
-                for at, (partition, error, *more, records) in enumerate(partitions):
-                    spoilt = None if error else first_spoilt(records)
-                    if spoilt is not None:
-                        again |= self._tell(topic, partition, spoilt.offset)
-                        code = 0 if spoilt.at else _CORRUPT_MESSAGE
-                        partitions[at] = partition, code, *more, records[: spoilt.at]
-            if again:
-                await asyncio.sleep(AGAIN_S)
+                for index, (partition, error, *more, records) in enumerate(partitions):
+                    corrupt = None if error else first_corrupt_batch(records)
+                    if corrupt is not None:
+                        repeated |= not self._log_once(topic, partition, corrupt.offset)
+                        code = 0 if corrupt.begin else _CORRUPT_MESSAGE
+                        partitions[index] = partition, code, *more, records[: corrupt.begin]
+            if repeated:
+                await asyncio.sleep(REFETCH_PAUSE_S)
         return response
 
-    def _tell(self, topic: str, partition: int, offset: int) -> bool:
-        """Once for each place; whether it had been told before."""
-        if self._told.get((topic, partition)) == offset:
-            return True
-        self._told[topic, partition] = offset
+    def _log_once(self, topic: str, partition: int, offset: int) -> bool:
+        """Log a corrupt batch. False if it was the last one logged of this partition, and nothing was logged."""
+        if self._logged.get((topic, partition)) == offset:
+            return False
+        self._logged[topic, partition] = offset
         log.error("%s, partition %s: the records from offset %s on are not what their checksum says; "
                   "fetching them again", topic, partition, offset)  # fmt: skip
-        return False
+        return True
 
 
-def first_spoilt(fetched: bytes) -> Spoilt | None:
-    """The first batch that is not what its checksum says; None: all are well.
+def first_corrupt_batch(fetched: bytes) -> CorruptBatch | None:
+    """The first batch with a wrong CRC or an impossible length; None if all are right.
 
-    ``fetched``: batches as a broker sends them, of which the last, if there are several, may have been cut off.
+    ``fetched``: record batches as a broker sends them. The broker may have cut off the last one, if it is not the
+    only one; a batch that was cut off is not corrupt.
     """
-    at = 0
-    while at + _HEAD.size <= len(fetched):
-        offset, length, _, form, checksum = _HEAD.unpack_from(fetched, at)
-        if form != _FORMAT:
-            return _first_spoilt_of_old(fetched, at, offset)
-        end = at + _LENGTH_END + length
-        if at and end > len(fetched):
+    begin = 0
+    while begin + _HEADER.size <= len(fetched):
+        offset, length, _, magic, crc = _HEADER.unpack_from(fetched, begin)
+        if magic != _MAGIC:
+            return _first_corrupt_of_old_format(fetched, begin, offset)
+        end = begin + _LENGTH_END + length
+        if begin and end > len(fetched):
             return None
-        if end < at + _HEAD.size or end > len(fetched) or _checksum(fetched[at + _SUMMED_FROM : end]) != checksum:
-            return Spoilt(at, offset)
-        at = end
+        if end < begin + _HEADER.size or end > len(fetched) or _crc32c(fetched[begin + _CRC_FROM : end]) != crc:
+            return CorruptBatch(begin, offset)
+        begin = end
     return None
 
 
-def _first_spoilt_of_old(fetched: bytes, at: int, offset: int) -> Spoilt | None:
-    """The same where a batch of an old format follows; those after it go with it."""
+def _first_corrupt_of_old_format(fetched: bytes, begin: int, offset: int) -> CorruptBatch | None:
+    """Check the batches from byte ``begin`` on, of which the first has an old format, by aiokafka's own means.
+
+    If any of them is corrupt, all of them are left out: the result names the first, with its ``offset``.
+    """
     try:
-        records = MemoryRecords(fetched[at:])
+        records = MemoryRecords(fetched[begin:])
         while records.has_next():
             if not records.next_batch().validate_crc():
-                return Spoilt(at, offset)
+                return CorruptBatch(begin, offset)
     except CorruptRecordException:
-        return Spoilt(at, offset)
+        return CorruptBatch(begin, offset)
     return None

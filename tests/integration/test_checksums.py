@@ -1,4 +1,4 @@
-"""What was spoilt on its way from the broker is fetched again, and nothing else is lost for it."""
+"""A batch that was corrupted on its way from the broker is fetched again, and nothing else is lost for it."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ class BadWire:
         return getattr(self._client, name)
 
     async def send(self, node_id: int, request: Any, **options: Any) -> Any:
-        """Send; the answer, as long as it lasts a spoilt one."""
+        """Send; the first ``left`` responses are corrupted."""
         response = await self._client.send(node_id, request, **options)
         if isinstance(request, FetchRequest):
             for _, partitions in response.topics:
                 for at, (partition, *head, records) in enumerate(partitions):
                     if partition == 0 and records and self.left:
                         self.left -= 1
-                        spoilt = bytearray(records)
-                        spoilt[self.position] ^= 1
-                        partitions[at] = (partition, *head, bytes(spoilt))
+                        corrupted = bytearray(records)
+                        corrupted[self.position] ^= 1
+                        partitions[at] = (partition, *head, bytes(corrupted))
         return response
 
 
 async def read(
-    broker: str, spoilt: int, wanted: dict[int, int], position: int
+    broker: str, corruptions: int, wanted: dict[int, int], position: int
 ) -> tuple[dict[int, list[bytes]], BadWire]:
-    """Publish to two partitions, in two batches each, and read until so many records of each are there."""
+    """Publish to two partitions, in two batches each, and read until ``wanted`` records of each are there."""
     values = [b"%d" % at for at in range(RECORDS)]
     topic = await filled_topic(broker, 2, (values[:HALF], values[HALF:]))
     consumer = AIOKafkaConsumer(
@@ -55,10 +55,9 @@ async def read(
     )
     await consumer.start()
     try:
-        wire = consumer._fetcher._client = BadWire(consumer._fetcher._client, spoilt, position)
+        wire = consumer._fetcher._client = BadWire(consumer._fetcher._client, corruptions, position)
         check_fetched(consumer)
-        parts = [TopicPartition(topic, partition) for partition in (0, 1)]
-        consumer.assign(parts)
+        consumer.assign([TopicPartition(topic, partition) for partition in (0, 1)])
         got: dict[int, list[bytes]] = {0: [], 1: []}
         async with asyncio.timeout(LIMIT_S):
             while any(len(got[partition]) < count for partition, count in wanted.items()):
@@ -77,8 +76,8 @@ def test_a_corrupt_batch_is_fetched_again_and_logged_once(
     got, wire = asyncio.run(read(broker, 2, {0: RECORDS, 1: RECORDS}, position))
     assert wire.left == 0
     assert got == {partition: [b"%d" % at for at in range(RECORDS)] for partition in (0, 1)}
-    told = [record.getMessage() for record in caplog.records if record.name == "streams.kafka.checksums"]
-    assert len(told) == 1 and f"partition 0: the records from offset {offset} on" in told[0], told
+    logged = [record.getMessage() for record in caplog.records if record.name == "streams.kafka.checksums"]
+    assert len(logged) == 1 and f"partition 0: the records from offset {offset} on" in logged[0], logged
 
 
 @pytest.mark.parametrize(("position", "well"), [(FIRST, 0), (LAST, HALF)])
