@@ -1,4 +1,4 @@
-"""Reading the log of events from its start (or a time), each partition exactly as far as it is asked for."""
+"""Reads the log of events, each partition exactly up to an offset: for the audit and for ``ecounters explain``."""
 
 from __future__ import annotations
 
@@ -15,31 +15,41 @@ from ecounters.errors import Stop
 from streams.kafka.topics import count_partitions
 
 FETCH_WAIT_MS: Final = 500
-NOTHING_LIMIT_S: Final = 60.0
-"""A broker that sends nothing for so long, of what it says is there, is not waited for any longer."""
+NO_RECORDS_LIMIT_S: Final = 60.0
+"""A broker that sends nothing for so long, though it reported records, is not waited for any longer."""
 
 LogRow = tuple[int, int, bytes | None]
-"""(offset, Kafka's timestamp in ms, value)."""
+"""(offset, Kafka's timestamp in ms since the Unix epoch, value)."""
 
 
 class LogReader:
-    """A topic's partitions, each read up to any offset, and on from there. Made by ``log_reader``."""
+    """A topic's partitions, each read up to any offset, and later on from there. ``log_reader`` makes one.
+
+    | field      | meaning                                                                             |
+    |------------|-------------------------------------------------------------------------------------|
+    | partitions | how many the topic has                                                              |
+    | begins     | partition -> the offset at which the reading began                                  |
+    | ends       | partition -> its end offset when the reading began                                  |
+    | missing    | partition -> how many records Kafka has deleted from its start; only where it has,  |
+    |            | and only if the reading began at the start                                          |
+    """
 
     def __init__(self, consumer: Any, topic: str, partitions: int) -> None:
         self.partitions = partitions
         self.begins: dict[int, int] = {}
-        """Where the reading began."""
         self.missing: dict[int, int] = {}
-        """partition -> how many records the broker has deleted from its start, where it has."""
         self.ends: dict[int, int] = {}
-        """Where the partitions ended when the reading began."""
         self._consumer = consumer
-        self._topics = {at: TopicPartition(topic, at) for at in range(partitions)}
-        self._held: dict[int, deque[LogRow]] = {at: deque() for at in range(partitions)}
+        self._tps = {number: TopicPartition(topic, number) for number in range(partitions)}
+        # What was fetched beyond the offset that was asked for.
+        self._buffered: dict[int, deque[LogRow]] = {number: deque() for number in range(partitions)}
 
     async def begin(self, since_ms: int | None, only: int | None) -> None:
-        """Go to the start, or to the first record of that time or later; ``only``: of one partition."""
-        chosen = [tp for at, tp in self._topics.items() if only is None or at == only]
+        """Go to the start of all partitions, or to their first record at ``since_ms`` or later.
+
+        ``only``: of this partition alone. Call it once, before ``up_to``.
+        """
+        chosen = [tp for number, tp in self._tps.items() if only is None or number == only]
         self._consumer.assign(chosen)
         starts = await self._consumer.beginning_offsets(chosen)
         ends = await self._consumer.end_offsets(chosen)
@@ -47,41 +57,44 @@ class LogReader:
         for tp in chosen:
             begin = starts[tp]
             if since_ms is not None:
-                found = times.get(tp)
-                begin = max(begin, found.offset) if found is not None else ends[tp]
+                first = times.get(tp)  # None if no record is so late
+                begin = max(begin, first.offset) if first is not None else ends[tp]
             elif begin:
                 self.missing[tp.partition] = begin
             self.begins[tp.partition], self.ends[tp.partition] = begin, ends[tp]
             self._consumer.seek(tp, begin)
-            self._consumer.pause(tp)  # what nobody reads need not be fetched
+            self._consumer.pause(tp)  # a partition is fetched only while it is read
 
     async def up_to(self, partition: int, offset: int) -> AsyncIterator[list[LogRow]]:
-        """The records from where it was to before ``offset``, in order, some at a time; it must be there already."""
-        tp, held = self._topics[partition], self._held[partition]
+        """Yield the rows from where the partition was left to before ``offset``, in order, some at a time.
+
+        All of them must be in the log already. Raises Stop if the broker sends nothing for NO_RECORDS_LIMIT_S.
+        """
+        tp, buffered = self._tps[partition], self._buffered[partition]
         self._consumer.resume(tp)
         try:
-            async for rows in self._rows(tp, held, offset):
+            async for rows in self._rows(tp, buffered, offset):
                 yield rows
         finally:
             self._consumer.pause(tp)
 
-    async def _rows(self, tp: Any, held: deque[LogRow], offset: int) -> AsyncIterator[list[LogRow]]:
-        deadline = time.monotonic() + NOTHING_LIMIT_S
+    async def _rows(self, tp: Any, buffered: deque[LogRow], offset: int) -> AsyncIterator[list[LogRow]]:
+        deadline = time.monotonic() + NO_RECORDS_LIMIT_S
         while True:
             rows = []
-            while held and held[0][0] < offset:
-                rows.append(held.popleft())
+            while buffered and buffered[0][0] < offset:
+                rows.append(buffered.popleft())
             if rows:
                 yield rows
-                deadline = time.monotonic() + NOTHING_LIMIT_S
-            if held or await self._consumer.position(tp) >= offset:
+                deadline = time.monotonic() + NO_RECORDS_LIMIT_S
+            if buffered or await self._consumer.position(tp) >= offset:
                 return
             if time.monotonic() > deadline:
                 raise Stop(
                     f"partition {tp.partition} cannot be read up to offset {offset}: the broker sends nothing more"
                 )
             for records in (await self._consumer.getmany(tp, timeout_ms=FETCH_WAIT_MS)).values():
-                held.extend((record.offset, record.timestamp, record.value) for record in records)
+                buffered.extend((record.offset, record.timestamp, record.value) for record in records)
             await asyncio.sleep(0)
 
 
@@ -89,11 +102,15 @@ class LogReader:
 async def log_reader(
     broker: str, topic: str, since_ms: int | None = None, only: Callable[[int], int] | None = None
 ) -> AsyncIterator[LogReader]:
-    """A reader at the start, or at that time. ``only``: which of so many partitions. KafkaError if Kafka is away."""
+    """A LogReader at the start of the log, or at ``since_ms``. It is stopped when the block ends.
+
+    ``only``: given the count of partitions, returns the one to read; None: all. Raises Stop if there is no such topic,
+    KafkaError if the broker cannot be reached.
+    """
     consumer = AIOKafkaConsumer(bootstrap_servers=broker, enable_auto_commit=False, auto_offset_reset="earliest")
     try:
         await consumer.start()
-        # All topics: to be asked about one that is missing makes some brokers create it.
+        # Not by name: some brokers create a topic when they are asked about one that is missing.
         if topic not in await consumer.topics():
             raise Stop(f"there is no topic {topic}; `ecounters topics` makes it")
         reader = LogReader(consumer, topic, await count_partitions(broker, topic))

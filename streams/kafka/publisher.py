@@ -1,4 +1,4 @@
-"""Publisher: puts events into their partitions, in order, with as much under way as the broker takes."""
+"""Publishes events to the topic of events: each to its user's partition, in order, and many batches at a time."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ from aiokafka import AIOKafkaProducer
 from ecounters.events.partitioner import partition_of
 
 BATCH_BYTES: Final = 262_144
-"""Large batches are what makes a replay quick; one for each partition is being filled while another is under way."""
-
+"""Large batches make a replay fast. Of each partition one batch is being filled while another is being sent."""
 REQUEST_BYTES_MAX: Final = 1_048_576
-ROUTES_KEPT_MAX: Final = 100_000
-"""Users whose partition is remembered; murmur2 costs more than all else that is done for an event."""
+CACHED_USERS_MAX: Final = 100_000
+"""Users whose partition is remembered: to compute its murmur2 hash costs more than everything else done for an
+event."""
 
 
 class Outgoing(NamedTuple):
-    """A message to publish. ``user_id``: its key, or None; ``everywhere``: once to each partition. ``due_ms``: its
-    time, or None if it has none."""
+    """A message to publish.
+
+    ``user_id``: its key; None if it has none. ``everywhere``: publish it once to each partition, without a key.
+    ``due_ms``: its time, in ms since the Unix epoch; None if it has none.
+    """
 
     value: bytes
     user_id: str | None
@@ -31,84 +34,101 @@ class Outgoing(NamedTuple):
 
 
 class Publisher:
-    """Publishes in order within each partition, with as much under way as the broker takes."""
+    """Publishes in order within each partition. ``publisher`` makes one.
+
+    A message is appended to its partition's batch; a full batch is sent in the background. ``put`` waits while the
+    batch before it was not sent yet, so a source that is read faster than the broker takes is held back.
+
+    Errors come late: a batch that could not be sent makes the next ``put``, ``send`` or ``finish`` raise its
+    KafkaError.
+    """
 
     def __init__(self, producer: Any, topic: str, partitions: int) -> None:
+        """``producer``: a started AIOKafkaProducer. ``partitions``: how many the topic has."""
         self._producer = producer
         self._topic = topic
         self._partitions = partitions
-        self._batches: dict[int, Any] = {}
-        self._under_way: set[asyncio.Future[Any]] = set()
+        self._batches: dict[int, Any] = {}  # partition -> the batch that is being filled
+        self._in_flight: set[asyncio.Future[Any]] = set()
         self._failure: BaseException | None = None
-        self._routes: dict[str, int] = {}
-        self._keyless = itertools.cycle(range(partitions))
+        self._partition_by_user: dict[str, int] = {}
+        self._keyless_partitions = itertools.cycle(range(partitions))
 
     async def put(self, message: Outgoing) -> int:
-        """Take over a message; how many were made of it. Raises aiokafka's KafkaError, also for earlier ones."""
+        """Take over a message; returns how many records are made of it: one, or one for each partition.
+
+        A message without a user goes to the partitions in turn.
+        """
         if message.everywhere:
             for partition in range(self._partitions):
                 await self._append(partition, None, message.value)
             return self._partitions
         if message.user_id is None:
-            await self._append(next(self._keyless), None, message.value)
+            await self._append(next(self._keyless_partitions), None, message.value)
         else:
-            await self._append(self._route(message.user_id), message.user_id.encode(), message.value)
+            await self._append(self._partition_of(message.user_id), message.user_id.encode(), message.value)
         return 1
 
     async def put_to(self, partition: int, key: bytes | None, value: bytes | None) -> None:
-        """Take over a message for that partition, with that key. Raises as ``put``."""
+        """Take over a message for that partition, with that key, whoever's it is."""
         await self._append(partition, key, value)
 
-    def _route(self, user_id: str) -> int:
-        partition = self._routes.get(user_id)
+    def _partition_of(self, user_id: str) -> int:
+        """The partition of a user, from the cache if it is there. A full cache is emptied."""
+        partition = self._partition_by_user.get(user_id)
         if partition is None:
-            if len(self._routes) >= ROUTES_KEPT_MAX:
-                self._routes.clear()
-            partition = self._routes[user_id] = partition_of(user_id, self._partitions)
+            if len(self._partition_by_user) >= CACHED_USERS_MAX:
+                self._partition_by_user.clear()
+            partition = self._partition_by_user[user_id] = partition_of(user_id, self._partitions)
         return partition
 
     async def _append(self, partition: int, key: bytes | None, value: bytes | None) -> None:
+        """Append to the partition's batch; a batch without room is sent first."""
         batch = self._batches.get(partition)
         if batch is None:
             batch = self._batches[partition] = self._producer.create_batch()
         if batch.append(key=key, value=value, timestamp=None) is None:
             await self._send(partition)
             batch = self._batches[partition] = self._producer.create_batch()
-            batch.append(key=key, value=value, timestamp=None)  # the first always fits
+            batch.append(key=key, value=value, timestamp=None)  # an empty batch takes a message of any size
 
     async def _send(self, partition: int) -> None:
+        """Hand the partition's batch to the producer. Raises the first failure of an earlier batch, if there is one."""
         if self._failure is not None:
             raise self._failure
         batch = self._batches.pop(partition)
         batch.close()
-        # Waits while the one before it has not gone out: that is what holds back the reading.
-        future = await self._producer.send_batch(batch, self._topic, partition=partition)
-        self._under_way.add(future)
-        future.add_done_callback(self._done)
+        acknowledgement = await self._producer.send_batch(batch, self._topic, partition=partition)
+        self._in_flight.add(acknowledgement)
+        acknowledgement.add_done_callback(self._on_acknowledged)
 
-    def _done(self, future: asyncio.Future[Any]) -> None:
-        self._under_way.discard(future)
-        if not future.cancelled() and future.exception() is not None:
-            self._failure = self._failure or future.exception()
+    def _on_acknowledged(self, acknowledgement: asyncio.Future[Any]) -> None:
+        """Forget a batch that was sent; keep the first failure."""
+        self._in_flight.discard(acknowledgement)
+        if not acknowledgement.cancelled() and acknowledgement.exception() is not None:
+            self._failure = self._failure or acknowledgement.exception()
 
     async def send(self) -> None:
-        """Let everything that was taken over go out."""
+        """Send everything that was taken over, without waiting for acknowledgements."""
         for partition in list(self._batches):
             await self._send(partition)
 
     async def finish(self) -> None:
-        """Wait until everything is acknowledged, or raise the first failure."""
+        """Send everything and wait until all of it is acknowledged. Raises the first failure."""
         await self.send()
-        if self._under_way:
-            await asyncio.wait(list(self._under_way))
-        await asyncio.sleep(0)  # the callbacks of what has just ended
+        if self._in_flight:
+            await asyncio.wait(list(self._in_flight))
+        await asyncio.sleep(0)  # lets the callbacks of the last batches run
         if self._failure is not None:
             raise self._failure
 
 
 @asynccontextmanager
 async def publisher(broker: str, topic: str) -> AsyncIterator[Publisher]:
-    """A Publisher; when the block ends well, everything has been acknowledged."""
+    """A Publisher. When the block ends without an error, everything has been acknowledged.
+
+    Raises KafkaError, on entry or on exit, if the broker cannot be reached or refuses a batch.
+    """
     producer = AIOKafkaProducer(
         bootstrap_servers=broker, acks="all", max_batch_size=BATCH_BYTES, max_request_size=REQUEST_BYTES_MAX
     )

@@ -1,4 +1,4 @@
-"""The three topics: made with what they need, or checked where they are there already."""
+"""The three topics (events, dead letters, changelog): created with the settings they need, or checked if they exist."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 24 * HOUR_MS
 
 REQUEST_LIMIT_MS: Final = 10_000
-"""For each request to the broker. Making a topic of many partitions takes seconds on a busy cluster."""
+"""For each request to the broker. Creating a topic of many partitions takes seconds on a busy cluster."""
 
-_ALREADY_THERE: Final = 36
-"""Kafka's error code TOPIC_ALREADY_EXISTS."""
+_TOPIC_ALREADY_EXISTS: Final = 36
+"""Kafka's error code of that name."""
 KNOWN_POLL_S: Final = 0.05
 KNOWN_POLLS: Final = 200
+"""Looks, every KNOWN_POLL_S, whether the brokers know a topic that was created: 10 s in all."""
 
 EVENTS_CONFIG: Final = {
-    # The broker's clock: an event's being too far ahead is then the same verdict whenever the log is read.
+    # The broker's clock. Whether an event is too far ahead of it is then decided alike whenever the log is read.
     "message.timestamp.type": "LogAppendTime",
     "retention.ms": str(7 * DAY_MS),
     "max.message.bytes": str(MIB),
@@ -34,30 +35,30 @@ EVENTS_CONFIG: Final = {
 
 DLQ_CONFIG: Final = {
     "retention.ms": str(30 * DAY_MS),
-    # A message as it came and headers on top: what went into the events' topic must go into this one.
+    # A message of the events' topic must fit in here together with its headers.
     "max.message.bytes": str(2 * MIB),
 }
 
 CHANGELOG_CONFIG: Final = {
     "cleanup.policy": "compact",
-    # Half of the log may be dead entries before Kafka looks by default; a restore reads them all.
+    # By default Kafka compacts when half of the log is outdated entries. A restore reads them all.
     "min.cleanable.dirty.ratio": "0.1",
-    # The segment that is written to is never compacted: it must not be Kafka's week and 1 GiB. 16 MiB are read in less
-    # than a second.
+    # The newest segment is never compacted. By default it grows to a week or 1 GiB; 16 MiB are read in less than 1 s.
     "segment.bytes": str(16 * MIB),
     "segment.ms": str(HOUR_MS),
-    # Removals, and the marks of transactions, go in the second compaction that finds them: there must be one.
+    # Tombstones and transaction markers go in the second compaction that finds them: there must be a second one.
     "max.compaction.lag.ms": str(HOUR_MS),
-    # A restore that takes longer than this could miss a removal. Kafka's day would be a day of ended calls to read.
+    # How long a tombstone stays. A restore that takes longer could miss one; Kafka's default of a day would leave a
+    # day of ended calls to read.
     "delete.retention.ms": str(HOUR_MS),
-    # A flush is a transaction of batches of less than this.
+    # The batches of a flush are smaller than this.
     "max.message.bytes": str(2 * MIB),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class TopicsSpec:
-    """Which topics there must be. The numbers are for topics that are yet to be made."""
+    """The names of the topics, and the partitions and replicas of those that are still to be created."""
 
     events: str
     dlq: str
@@ -67,7 +68,7 @@ class TopicsSpec:
 
     @classmethod
     def of(cls, settings: Settings) -> TopicsSpec:
-        """As the settings say."""
+        """The topics that these settings name."""
         return cls(
             settings.topic,
             settings.dlq_topic,
@@ -78,7 +79,7 @@ class TopicsSpec:
 
 
 async def count_partitions(broker: str, topic: str) -> int:
-    """How many partitions a topic has that is there. KafkaError if the broker cannot be asked."""
+    """How many partitions an existing topic has. Raises KafkaError if the broker cannot be reached."""
     admin = AIOKafkaAdminClient(bootstrap_servers=broker, request_timeout_ms=REQUEST_LIMIT_MS)
     try:
         await admin.start()
@@ -88,17 +89,18 @@ async def count_partitions(broker: str, topic: str) -> int:
 
 
 class Topics(NamedTuple):
-    """Topics that are there. ``partitions``: of events and of the changelog; ``lines``: what was done or found."""
+    """The topics as they are now. ``partitions``: of events and changelog; ``lines``: what was done, for the user."""
 
     partitions: int
     lines: list[str]
 
 
 async def ensure_topics(broker: str, spec: TopicsSpec) -> Topics:
-    """Make the topics that are missing and check the others.
+    """Create the topics that are missing and check the others. Returns when all brokers know all of them.
 
-    Stop if a topic cannot be made, or if one that is there would not do; the text says what to do. aiokafka's
-    KafkaError where the broker cannot be reached.
+    If the topic of events or the changelog exists, missing topics get as many partitions. Raises Stop, which says what
+    to do, if a topic cannot be created or an existing one would lose counters. Raises KafkaError if the broker cannot
+    be reached, TimeoutError if the brokers do not know a new topic after 10 s.
     """
     admin = AIOKafkaAdminClient(bootstrap_servers=broker, request_timeout_ms=REQUEST_LIMIT_MS)
     try:
@@ -109,13 +111,14 @@ async def ensure_topics(broker: str, spec: TopicsSpec) -> Topics:
 
 
 async def _ensure(admin: Any, spec: TopicsSpec) -> Topics:
-    # list_topics first: to be asked about a topic that is missing makes some brokers create it.
-    there = await _partitions(admin, sorted({spec.events, spec.dlq, spec.changelog} & set(await admin.list_topics())))
-    events, changelog = there.get(spec.events), there.get(spec.changelog)
+    # list_topics first: some brokers create a topic when they are asked about one that is missing.
+    names = {spec.events, spec.dlq, spec.changelog} & set(await admin.list_topics())
+    existing = await _partitions(admin, sorted(names))
+    events, changelog = existing.get(spec.events), existing.get(spec.changelog)
     if events is not None and changelog is not None and events != changelog:
-        raise Stop(_uneven(spec, events, changelog))
+        raise Stop(_unequal_counts(spec, events, changelog))
     partitions = events or changelog or spec.partitions
-    wanted = {
+    required = {
         spec.events: (partitions, EVENTS_CONFIG),
         spec.changelog: (partitions, CHANGELOG_CONFIG),
         spec.dlq: (partitions, DLQ_CONFIG),
@@ -123,24 +126,24 @@ async def _ensure(admin: Any, spec: TopicsSpec) -> Topics:
     lines = []
     if partitions != spec.partitions:
         lines.append(f"{partitions} partitions as there are already, not {spec.partitions}")
-    found = await _configs(admin, list(there))
-    for name in there:
-        lines.append(f"{name}: there, {there[name]} partitions")
-        lines.extend(_checked(name, found[name], spec))
+    configs = await _configs(admin, list(existing))
+    for name, count in existing.items():
+        lines.append(f"{name}: there, {count} partitions")
+        lines.extend(_warnings(name, configs[name], spec))
     missing = [
         NewTopic(name, count, spec.replication, topic_configs=config)
-        for name, (count, config) in wanted.items()
-        if name not in there
+        for name, (count, config) in required.items()
+        if name not in existing
     ]
-    made, others = await _create(admin, missing) if missing else ([], [])
+    created, created_by_others = await _create(admin, missing) if missing else ([], [])
     await _until_known(admin, [spec.events, spec.dlq, spec.changelog])
-    if others:  # somebody else was quicker, and what they have made is to be checked like the rest
+    if created_by_others:  # another process was faster: check its topics like all that exist
         return await _ensure(admin, spec)
-    return Topics(partitions, lines + made)
+    return Topics(partitions, lines + created)
 
 
 async def _until_known(admin: Any, names: list[str]) -> None:
-    """Wait until the brokers know of topics that were just made: Kafka acknowledges before all of them do."""
+    """Wait until the brokers know these topics: Kafka acknowledges a creation before all brokers know of it."""
     for _ in range(KNOWN_POLLS):
         known = set(await admin.list_topics()) & set(names)
         if len(known) == len(names) and all((await _partitions(admin, names)).values()):
@@ -150,27 +153,28 @@ async def _until_known(admin: Any, names: list[str]) -> None:
 
 
 async def _partitions(admin: Any, names: list[str]) -> dict[str, int]:
+    """Topic -> how many partitions it has."""
     if not names:
         return {}
     return {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics(names)}
 
 
 async def _configs(admin: Any, names: list[str]) -> dict[str, dict[str, str]]:
-    """Each topic's configuration."""
+    """Topic -> its settings, by name. Raises Stop if they cannot be read."""
     if not names:
         return {}
-    asked = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
-    found = {}
-    for response in await admin.describe_configs(asked):
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+    configs = {}
+    for response in await admin.describe_configs(resources):
         for code, text, _, name, entries in response.resources:
             if code:
                 raise Stop(f"topic {name}: its configuration cannot be read: {text or for_code(code).__name__}")
-            found[name] = {entry[0]: entry[1] for entry in entries}
-    return found
+            configs[name] = {entry[0]: entry[1] for entry in entries}
+    return configs
 
 
-def _checked(name: str, config: dict[str, str], spec: TopicsSpec) -> list[str]:
-    """Warnings about a topic that is there; Stop if the state would not be safe in it."""
+def _warnings(name: str, config: dict[str, str], spec: TopicsSpec) -> list[str]:
+    """Warnings about an existing topic. Raises Stop if the changelog would lose counters."""
     if name == spec.changelog and config.get("cleanup.policy") != "compact":
         raise Stop(
             f"topic {name} has cleanup.policy={config.get('cleanup.policy')}, which throws away counters with time: "
@@ -185,7 +189,8 @@ def _checked(name: str, config: dict[str, str], spec: TopicsSpec) -> list[str]:
     return []
 
 
-def _uneven(spec: TopicsSpec, events: int, changelog: int) -> str:
+def _unequal_counts(spec: TopicsSpec, events: int, changelog: int) -> str:
+    """What to tell the user if events and changelog have different counts of partitions."""
     return (
         f"topic {spec.events} has {events} partitions and {spec.changelog} has {changelog}, but they must be equal, as "
         "each partition's state belongs to its events. Partitions were added to one of them: go on under new names "
@@ -194,16 +199,16 @@ def _uneven(spec: TopicsSpec, events: int, changelog: int) -> str:
 
 
 async def _create(admin: Any, topics: list[NewTopic]) -> tuple[list[str], list[str]]:
-    """(lines on what was made, names of topics that are there after all)."""
+    """Create topics: (lines on those that were created, names of those that exist by now). Stop if one cannot be."""
     response = await admin.create_topics(topics)
-    lines, others = [], []
+    lines, existing = [], []
     for name, code, *text in response.topic_errors:
-        if code == _ALREADY_THERE:
-            others.append(name)
+        if code == _TOPIC_ALREADY_EXISTS:
+            existing.append(name)
             continue
         if code:
-            why = text[0] if text and text[0] else for_code(code).__name__
-            raise Stop(f"topic {name} cannot be made: {why}")
-        made = next(topic for topic in topics if topic.name == name)
-        lines.append(f"{name}: made, {made.num_partitions} partitions, {made.replication_factor} copies")
-    return lines, others
+            reason = text[0] if text and text[0] else for_code(code).__name__
+            raise Stop(f"topic {name} cannot be made: {reason}")
+        topic = next(topic for topic in topics if topic.name == name)
+        lines.append(f"{name}: made, {topic.num_partitions} partitions, {topic.replication_factor} copies")
+    return lines, existing

@@ -35,12 +35,12 @@ class FakeCoordinator:
 
 def test_a_member_that_the_leader_has_not_heard_of_joins_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its assignment is empty bytes: no partitions for now."""
-    monkeypatch.setattr(group, "JOIN_AGAIN_S", 0)
+    monkeypatch.setattr(group, "REJOIN_PAUSE_S", 0)
 
     async def main() -> None:
         coordinator = FakeCoordinator()
         guard_coordinator(coordinator, lambda error: pytest.fail(str(error)))
-        await coordinator._on_join_complete(1, "m", "faust", group.NOTHING)
+        await coordinator._on_join_complete(1, "m", "faust", group.EMPTY_ASSIGNMENT)
         assert (coordinator.told, coordinator.joins_again) == ([[]], 0)
         await coordinator._on_join_complete(2, "m", "faust", b"")
         assert (coordinator.told, coordinator.joins_again) == ([[], []], 1)
