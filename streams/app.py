@@ -6,7 +6,6 @@ import tempfile
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
-import faust
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
@@ -23,6 +22,7 @@ from streams.engine.table import StateManager, StateTable
 from streams.engine.view import GroupDirectory
 from streams.kafka.consumer import broker_urls
 from streams.kafka.group import Assignor
+from streams.kafka.transport_app import TransportApp
 from streams.metrics.catalogue import Metrics
 from streams.settings.narrow import PartitionSettings
 from streams.settings.table import Settings
@@ -43,21 +43,11 @@ REBALANCE_S: Final = 10.0
 """How long the group waits in a rebalance for a worker to rejoin, at least: its last flush takes up to 5 s."""
 
 
-class FaustApp(faust.App):
-    """Faust's app, with two attributes for the transport, which Faust makes and which knows only the app.
-
-    ``fetch_wait_ms``: how long the broker may wait for more events. ``positions``: which offsets may be committed.
-    """
-
-    fetch_wait_ms: int
-    positions: StateTable
-
-
 @dataclass(frozen=True, slots=True)
 class WorkerParts:
     """The parts of a worker that its process starts and stops. Nothing is started or connected yet."""
 
-    faust: FaustApp
+    faust: TransportApp
     table: StateTable
     redis: Redis
     api: Api
@@ -66,7 +56,7 @@ class WorkerParts:
 
 def build(settings: Settings, partitions: int) -> WorkerParts:
     """Put a worker together. ``partitions``: how many the topic of events has. Connects to nothing."""
-    app = FaustApp(**_options(settings))
+    app = TransportApp(**_options(settings))
     table: StateTable = app.Table("state", partitions=partitions)  # type: ignore[assignment]
     app.fetch_wait_ms = settings.fetch_wait_ms
     app.positions = table

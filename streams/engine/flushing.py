@@ -142,10 +142,10 @@ class PartitionFlusher:
         dead_letters, misrouted = self._uncounted.drain()
         entries = state.take_changes()
         async with Slice(self._context.slices) as time_slice:
-            while outbox.take(entries, ENTRIES_PER_STEP):
+            while outbox.add_entries(entries, ENTRIES_PER_STEP):
                 await time_slice.yield_if_used_up()
             for letter in dead_letters:
-                outbox.take_letter(letter)
+                outbox.add_dead_letter(letter)
                 await time_slice.yield_if_used_up()
-        assert outbox.last == POSITION  # the position must come last: it says that all entries before it are there
+        assert outbox.last_key == POSITION  # the position must come last: it says that all entries before it are there
         return misrouted

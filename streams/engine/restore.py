@@ -15,7 +15,7 @@ from streams.basics.slices import Slice
 from streams.basics.text import one_line
 from streams.engine.context import WorkerContext
 from streams.kafka.changelog_reader import read_changelog
-from streams.kafka.changelog_writer import ChangelogWriter
+from streams.kafka.changelog_writer import ChangelogTakeover, ChangelogWriter
 from streams.kafka.outbox import Outbox
 
 log = logging.getLogger(__name__)
@@ -51,6 +51,7 @@ class PartitionChangelog:
     def __init__(self, partition: int, context: WorkerContext) -> None:
         self._partition = partition
         self._context = context
+        self._takeover: ChangelogTakeover | None = None
         self._writer: ChangelogWriter | None = None
 
     @property
@@ -61,7 +62,7 @@ class PartitionChangelog:
     async def restore(self) -> tuple[PartitionState, int]:
         """Take the changelog over and read it: (the state, how many entries were read).
 
-        1. Open a writer: from here on no other worker can write to the changelog, so its end stands still.
+        1. Take the changelog over: from here on no other worker can write to it, so its end stands still.
         2. Read all committed entries, and build the state from the last entry of each key.
         3. Commit or abort dead letters that the previous owner left in an open transaction.
 
@@ -70,21 +71,23 @@ class PartitionChangelog:
         """
         await self.close()
         settings = self._context.settings.changelog
-        self._writer = writer = ChangelogWriter(
+        changelog = TopicPartition(settings.topic, self._partition)
+        self._takeover = ChangelogTakeover(
             settings.broker,
             settings.transactional_id(self._partition),
-            TopicPartition(settings.topic, self._partition),
+            changelog,
             TopicPartition(settings.dlq_topic, self._partition),
         )
-        await writer.open()
-        state, entries = await self._read(writer.changelog)
+        writer = await self._takeover.open()
+        state, entries = await self._read(changelog)
         await self._settle_dead_letters(writer, state.position)
+        self._writer = writer
         return state, entries
 
     async def close(self) -> None:
         """Close the writer. Never raises; what was not committed is aborted by the next owner."""
-        if self._writer is not None:
-            await self._writer.close()
+        if self._takeover is not None:
+            await self._takeover.close()
 
     async def _read(self, changelog: TopicPartition) -> tuple[PartitionState, int]:
         """(the state that the changelog holds, how many entries were read)."""
@@ -104,7 +107,7 @@ class PartitionChangelog:
     async def _settle_dead_letters(self, writer: ChangelogWriter, position: int) -> None:
         """Decide on open transactions of dead letters. On failure the writer tries again before it writes the next."""
         try:
-            await writer.settle_letters(position)
+            await writer.settle_dead_letters(position)
         except (OSError, KafkaError) as error:  # counting does not need the topic of dead letters
             log.warning(
                 "partition %s: if dead letters were left undecided is looked at when the next ones are written: %s %s",

@@ -1,4 +1,4 @@
-"""A partition's changelog, read back whole."""
+"""Reads one partition's changelog from its start to its end, for a restore."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from streams.basics.slices import Slice, TimeSlices
 from streams.kafka import internals
 
 LIMIT_S: Final = 15.0
-"""For the start, and for each fetch. aiokafka itself would go on trying for ever."""
+"""For the connection, and for each fetch. aiokafka itself would try for ever."""
 FETCH_BYTES: Final = 4 * 1_048_576
+FETCH_WAIT_MS: Final = 100
 READ_STEP: Final = 1_000
-"""Entries that are handed over at once: well below 1 ms."""
+"""Entries in one list: well below 1 ms of work."""
 
 
-async def read_changelog(broker: str, tp: TopicPartition, turns: TimeSlices) -> AsyncGenerator[list[Entry]]:
-    """All that has been committed to one partition until now, some entries at a time, in order.
+async def read_changelog(broker: str, tp: TopicPartition, slices: TimeSlices) -> AsyncGenerator[list[Entry]]:
+    """Yield all committed entries of a partition in order, as lists of at most READ_STEP (key, value).
 
-    They are read in turns, and handed over in them: nothing may be waited for before the next ones are asked for.
+    Take the changelog over first (``ChangelogTakeover``), so that its end stands still. Entries are decoded within
+    ``slices``, and the caller runs inside the same slice: it may not await between two lists.
 
-    To be called after the writer is open, so that nothing can be added meanwhile. KafkaError or TimeoutError if it
-    cannot be read.
+    Raises KafkaError or TimeoutError if a broker is away for LIMIT_S.
     """
     consumer = AIOKafkaConsumer(
         bootstrap_servers=broker,
@@ -35,7 +36,7 @@ async def read_changelog(broker: str, tp: TopicPartition, turns: TimeSlices) -> 
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         max_partition_fetch_bytes=FETCH_BYTES,
-        fetch_max_wait_ms=100,
+        fetch_max_wait_ms=FETCH_WAIT_MS,
     )
     try:
         async with asyncio.timeout(LIMIT_S):
@@ -45,39 +46,41 @@ async def read_changelog(broker: str, tp: TopicPartition, turns: TimeSlices) -> 
             end = (await consumer.end_offsets([tp]))[tp]
             position = await consumer.position(tp)
         while position < end:
-            async with asyncio.timeout(LIMIT_S):  # aiokafka says nothing of a broker that is away
-                fetched = await _next_fetched(consumer, tp)
-            source, its_entries = internals.converted(fetched, _entry)
-            async with Slice(turns) as turn:
-                while entries := list(islice(its_entries, READ_STEP)):
+            async with asyncio.timeout(LIMIT_S):
+                result = await _next_result(consumer, tp)
+            source, entries_of_result = internals.converted(result, _to_entry)
+            async with Slice(slices) as time_slice:
+                while entries := list(islice(entries_of_result, READ_STEP)):
                     yield entries
-                    await turn.yield_if_used_up()
-            # Behind the last record comes the mark of its transaction, which nobody is handed.
+                    await time_slice.yield_if_used_up()
+            # Behind the last entry comes the marker of its transaction. It is no record, but it counts for the end.
             position = source.next_fetch_offset
-            internals.set_position(fetched)
+            internals.set_position(result)
             internals.fetch_again(internals.open_fetcher(consumer), tp)
     finally:
         await consumer.stop()
 
 
-async def _next_fetched(consumer: Any, tp: TopicPartition) -> Any:
-    """What the broker sent next, to be read entry by entry; nothing more is fetched before ``internals.fetch_again``.
+async def _next_result(consumer: Any, tp: TopicPartition) -> FetchResult:
+    """Wait for the next FetchResult. It stays the partition's current one until ``internals.fetch_again``.
 
-    In place of ``getmany``, which makes an object of 11 fields of every record: that costs as much as to restore it.
+    Raises the KafkaError of a partition that cannot be fetched. Replaces ``getmany``, which makes an object of 11
+    fields of every record; that costs as much as to restore the record.
     """
     fetcher = internals.open_fetcher(consumer)
     while True:
-        fetched = internals.fetched_of(fetcher, tp)
-        if fetched is None:
+        result = internals.fetched_of(fetcher, tp)
+        if result is None:
             await internals.until_fetched(fetcher)
-        elif not isinstance(fetched, FetchResult):
+        elif not isinstance(result, FetchResult):
             internals.fetch_again(fetcher, tp)
-            fetched.check_raise()
-        elif not fetched.check_assignment(tp):  # it was asked for before the seek
+            result.check_raise()
+        elif not result.check_assignment(tp):  # it was fetched before the seek
             internals.fetch_again(fetcher, tp)
         else:
-            return fetched
+            return result
 
 
-def _entry(_: TopicPartition, record: Any) -> Entry:
+def _to_entry(_: TopicPartition, record: Any) -> Entry:
+    """An entry of aiokafka's undecoded record."""
     return record.key, record.value

@@ -280,7 +280,7 @@ class Subclassed(NamedTuple):
     why: str
 
 
-_THREAD: Final = "streams.kafka.consumer:ConsumerThread"
+_THREAD: Final = "streams.kafka.consumer_thread:ConsumerThread"
 _CONSUMER: Final = "streams.kafka.consumer:Consumer"
 _ASSIGNOR: Final = "streams.kafka.group:Assignor"
 _TABLES: Final = "streams.engine.table:StateManager"

@@ -1,9 +1,21 @@
-"""What Kafka has left undecided: records of a transaction that has neither a commit's nor an abort's mark.
+"""Open transactions of a partition: records without a transaction marker, which would say commit or abort.
 
-Behind a partition's takeover there should be none. But when all brokers die between a commit's decision and its marks,
-Kafka may take the transaction for ended and never write them ("likely deleted already", says its log of partitions that
-have no leader yet; seen in 4.3.1), in all of its partitions or in some. The next mark of the same producer id, whatever
-it is of, then decides on these records too.
+The life of a transaction::
+
+    producer       begin ──► sends records ──► sends EndTxn(commit) ──► gets the acknowledgement: done
+    coordinator                                 └─► stores the decision ──► writes a marker to each partition ──► done
+    a partition               r r r                                           C
+                              ▲ the last stable offset, until ──────────────── ▲ the marker: then it is behind C
+
+A read_committed consumer reads up to the last stable offset; the records behind it are open.
+
+Taking over a transactional id should leave no open transaction: the coordinator commits or aborts what it knows of.
+But if all brokers die after it has stored a commit and before it has written the markers, Kafka 4.3.1 may take the
+transaction for complete and never write them, in all of its partitions or in some (its log says "likely deleted
+already" of partitions that have no leader yet). The next marker of the same producer id, whatever transaction it ends,
+then decides these records too.
+
+``client`` is an AIOKafkaClient. Every function raises KafkaError if the brokers cannot answer now.
 """
 
 from __future__ import annotations
@@ -20,69 +32,82 @@ from aiokafka.record.memory_records import MemoryRecords
 
 from streams.kafka import internals
 
-UNCOMMITTED, COMMITTED = 0, 1
+READ_UNCOMMITTED, READ_COMMITTED = 0, 1
+"""Kafka's isolation levels."""
 LATEST: Final = -1
+"""In place of a timestamp in an OffsetRequest: the partition's end."""
+CONSUMER: Final = -1
+"""In place of a broker's id in a request: it comes from a client."""
+FETCH_WAIT_MS: Final = 100
 FETCH_BYTES: Final = 4 * 1_048_576
 POLL_S: Final = 0.01
 LIMIT_S: Final = 5.0
+"""How long to wait for a transaction marker."""
 
 
 async def open_transactions(client: Any, tp: TopicPartition) -> range:
-    """The offsets behind what is decided. KafkaError if they cannot be had now."""
-    decided = await _end(client, tp, COMMITTED)
-    return range(decided, await _end(client, tp, UNCOMMITTED))
+    """The offsets from the last stable offset to the partition's end; empty if no transaction is open."""
+    stable = await _end_offset(client, tp, READ_COMMITTED)
+    return range(stable, await _end_offset(client, tp, READ_UNCOMMITTED))
 
 
 async def until_no_open_transaction(client: Any, tp: TopicPartition) -> None:
-    """Wait for a mark that is on its way: it comes a little after the answer to who has ended the transaction.
+    """Wait for a transaction marker: the broker acknowledges EndTxn before it has written the markers.
 
-    KafkaError if it does not come.
+    Raises KafkaError if a transaction is still open after LIMIT_S.
     """
     deadline = time.monotonic() + LIMIT_S
-    while where := await open_transactions(client, tp):
+    while offsets := await open_transactions(client, tp):
         if time.monotonic() > deadline:
             raise KafkaError(
-                f"{tp.topic}-{tp.partition}: a transaction stays undecided from offset {where.start} on; if its "
+                f"{tp.topic}-{tp.partition}: a transaction stays open from offset {offsets.start} on; if its "
                 "producer is none of now, kafka-transactions.sh finds and aborts it"
             )
         await asyncio.sleep(POLL_S)
 
 
-async def records_of(client: Any, tp: TopicPartition, where: range, producer_id: int) -> list[Any]:
-    """What one producer id has written there since its last mark. KafkaError if it cannot be had now."""
-    found: list[Any] = []
-    at = where.start
-    while at in where:
-        request = FetchRequest(100, 1, FETCH_BYTES, UNCOMMITTED, [(tp.topic, [(tp.partition, at, FETCH_BYTES)])])
-        *_, sent = await _asked(client, tp, request)
-        batches = MemoryRecords(sent or b"")
+async def open_records(client: Any, tp: TopicPartition, offsets: range, producer_id: int) -> list[Any]:
+    """The records at ``offsets`` that one producer id has written behind its last transaction marker."""
+    records: list[Any] = []
+    offset = offsets.start
+    while offset in offsets:
+        partitions = [(tp.partition, offset, FETCH_BYTES)]
+        request = FetchRequest(FETCH_WAIT_MS, 1, FETCH_BYTES, READ_UNCOMMITTED, [(tp.topic, partitions)])
+        *_, fetched = await _ask_leader(client, tp, request)
+        batches = MemoryRecords(fetched or b"")
         while batches.has_next():
             batch = batches.next_batch()
-            at = batch.next_offset
+            offset = batch.next_offset
             if batch.producer_id == producer_id:
                 if batch.is_control_batch:
-                    found.clear()
+                    records.clear()
                 else:
-                    found += batch
-    return found
+                    records += batch
+    return records
 
 
-async def _end(client: Any, tp: TopicPartition, isolation: int) -> int:
-    request = OffsetRequest(-1, isolation, [(tp.topic, [(tp.partition, LATEST)])])
-    *_, offset = await _asked(client, tp, request)
+async def _end_offset(client: Any, tp: TopicPartition, isolation_level: int) -> int:
+    """The partition's end; by READ_COMMITTED its last stable offset."""
+    request = OffsetRequest(CONSUMER, isolation_level, [(tp.topic, [(tp.partition, LATEST)])])
+    *_, offset = await _ask_leader(client, tp, request)
     return int(offset)
 
 
-async def _asked(client: Any, tp: TopicPartition, request: Any) -> Any:
-    """What its leader answers of the partition."""
+async def _ask_leader(client: Any, tp: TopicPartition, request: Any) -> Any:
+    """Send a request on one partition to its leader; returns the partition's part of the response, as a tuple.
+
+    If there is no leader, or the leader reports an error, the client is told to refresh its metadata, and KafkaError
+    is raised: the next try may find another leader.
+    """
     await internals.wait_for_metadata(client, tp.topic)
     leader = client.cluster.leader_for_partition(tp)
     if leader is None or leader < 0:
         client.force_metadata_update()
         raise LeaderNotAvailableError(tp)
     response = await client.send(leader, request)
-    ((_, (answer,)),) = response.topics
-    if answer[1]:  # the error's code stands behind the partition, whatever was asked
+    ((_, (reply,)),) = response.topics
+    error_code = reply[1]  # behind the partition, in both kinds of response
+    if error_code:
         client.force_metadata_update()
-        raise for_code(answer[1])(tp)
-    return answer
+        raise for_code(error_code)(tp)
+    return reply

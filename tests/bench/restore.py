@@ -13,7 +13,7 @@ from ecounters.changelog.entries import Entry
 from ecounters.errors import Stop
 from streams.basics.slices import TimeSlices
 from streams.kafka.changelog_reader import read_changelog
-from streams.kafka.changelog_writer import ChangelogWriter
+from streams.kafka.changelog_writer import ChangelogTakeover
 from tests.bench.measure import restored
 from tests.bench.report import Table, median, say
 from tests.bench.testbed import PARTITIONS, Testbed, app_id, outcome
@@ -85,16 +85,16 @@ async def _compact(broker: str, source: Deployment, target: Deployment, partitio
             last[key] = value
     kept: Iterator[Entry] = ((key, value) for key, value in last.items() if value is not None)
     changelog, dlq = (TopicPartition(topic, partition) for topic in (_changelog(target), f"{target.name}.dlq"))
-    writer = ChangelogWriter(broker, f"{app_id(target)}-state-{partition}", changelog, dlq)
-    await writer.open()
+    takeover = ChangelogTakeover(broker, f"{app_id(target)}-state-{partition}", changelog, dlq)
+    writer = await takeover.open()
     try:
         more = True
         while more:
             outbox = writer.outbox()
-            more = outbox.take(kept, WRITE_STEP)
+            more = outbox.add_entries(kept, WRITE_STEP)
             await writer.write(outbox)
     finally:
-        await writer.close()
+        await takeover.close()
 
 
 def _changelog(deployment: Deployment) -> str:

@@ -45,10 +45,12 @@ def _request(kind: str) -> Callable[..., bool]:
 _SEND: Final = "aiokafka.conn:AIOKafkaConnection.send"
 _STATE: Final = "ecounters.partition.state:PartitionState"
 _RESTORING: Final = "ecounters.partition.restoring:Restoring"
-_CONSUMER: Final = "streams.kafka.consumer"
+_CONSUMER: Final = "streams.kafka.consumer:Consumer"
+_THREAD: Final = "streams.kafka.consumer_thread:ConsumerThread"
 _FLUSHER: Final = "streams.engine.flushing:PartitionFlusher"
 _TABLE: Final = "streams.engine.table:StateTable"
 _WRITER: Final = "streams.kafka.changelog_writer:ChangelogWriter"
+_TAKEOVER: Final = "streams.kafka.changelog_writer:ChangelogTakeover"
 
 POINTS: Final = {
     "apply": Point(f"{_STATE}.apply", True, 20, "events applied, the batch not finished"),
@@ -62,16 +64,16 @@ POINTS: Final = {
     ),
     "commit-sent": Point(_SEND, True, 20, "a commit sent, its answer not waited for", _request("EndTxnRequest")),
     "written": Point(f"{_WRITER}.write", True, 10, "a transaction committed, the worker does not know yet"),
-    "offset-commit": Point(f"{_CONSUMER}:ConsumerThread._commit", False, 5, "before an offset's commit"),
-    "offset-committed": Point(f"{_CONSUMER}:ConsumerThread._commit", True, 5, "after an offset's commit"),
+    "offset-commit": Point(f"{_THREAD}._commit", False, 5, "before an offset's commit"),
+    "offset-committed": Point(f"{_THREAD}._commit", True, 5, "after an offset's commit"),
     "republish": Point(
         "streams.engine.events_topic:EventsTopic.republish", True, 3, "misrouted events sent on, the flush not begun",
         lambda _, refused: bool(refused),
     ),
-    "open": Point(f"{_WRITER}.open", True, 2, "a changelog taken over, nothing read of it"),
+    "open": Point(f"{_TAKEOVER}.open", True, 2, "a changelog taken over, nothing read of it"),
     "read": Point(f"{_RESTORING}.take", True, 3, "a changelog read in part"),
     "restore": Point(f"{_RESTORING}._make", True, 200, "a changelog read, the state made in part"),
-    "revoke": Point(f"{_CONSUMER}:Consumer.on_partitions_revoked", False, 2, "a rebalance begun, nothing saved"),
+    "revoke": Point(f"{_CONSUMER}.on_partitions_revoked", False, 2, "a rebalance begun, nothing saved"),
     "let-go": Point(f"{_TABLE}.flush_before_revoke", True, 2, "saved for a rebalance or an end, not committed"),
     "assigned": Point(f"{_TABLE}.on_rebalance", True, 2, "partitions assigned, no flow yet"),
     "stop": Point(f"{_TABLE}.on_stop", False, 1, "told to end, nothing saved"),

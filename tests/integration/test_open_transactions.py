@@ -1,4 +1,4 @@
-"""Records that Kafka has left undecided: a transaction's, whose marks were not written to all of its partitions."""
+"""Open transactions that Kafka has forgotten: their markers were not written to all of their partitions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aiokafka.errors import InvalidTxnState, KafkaError
 from ecounters.calls.record import Call
 from ecounters.changelog.entries import FORMAT, Position, call_entry, position_entry
 from ecounters.events.partitioner import partition_of
-from streams.kafka.changelog_writer import ChangelogWriter
+from streams.kafka.changelog_writer import ChangelogTakeover, ChangelogWriter
 from streams.kafka.open_transactions import open_transactions, until_no_open_transaction
 from streams.kafka.outbox import DeadLetter
 from tests.support.accounts import add_users
@@ -60,71 +60,79 @@ def test_a_writers_own_open_transaction_is_committed_before_its_next_flush(deplo
 
     async def test() -> None:
         async with unverified(deployment):
-            writer = await written(deployment, 1, ())
+            takeover, writer = await written(deployment, 1, ())
             try:
                 producer: Any = writer._producer
                 producer._txn_manager.committing_transaction()
                 producer._txn_manager.complete_transaction()
-                writer._had_letters = True
+                writer._last_had_dead_letters = True
                 outbox = writer.outbox()
-                outbox.take(iter([position_entry(Position(FORMAT, 3, 0, 0))]), 1)
+                outbox.add_entries(iter([position_entry(Position(FORMAT, 3, 0, 0))]), 1)
                 await writer.write(outbox)
                 await until_no_open_transaction(writer._client, writer._dlq)
             finally:
-                await writer.close()
+                await takeover.close()
 
     asyncio.run(test())
     assert [letter[1] for letter in dead_letters(deployment)] == [1]
 
 
 async def leave_open_transaction(deployment: Deployment, offset: int, committed: tuple[str, ...]) -> None:
-    """Send a cut as a transaction of which the coordinator is told these partitions only, and commit it if any."""
+    """Send a flush as a transaction of which the coordinator knows only ``committed``; commit it if that is any."""
     async with unverified(deployment):
-        writer = await written(deployment, offset, committed)
+        takeover, writer = await written(deployment, offset, committed)
         try:
             if committed:
                 await writer._producer.commit_transaction()
-            for tp in (writer.changelog, writer._dlq):
-                if tp in untold(writer, committed):
+            for tp in (writer._changelog, writer._dlq):
+                if tp in unknown(writer, committed):
                     assert await open_transactions(writer._client, tp)
                 else:
                     await until_no_open_transaction(writer._client, tp)
         finally:
-            await writer.close()
+            await takeover.close()
 
 
-async def written(deployment: Deployment, offset: int, told: tuple[str, ...]) -> ChangelogWriter:
-    """A writer amid a transaction with a cut and a letter."""
-    at = partition_of("u1", deployment.partitions)
+async def written(
+    deployment: Deployment, offset: int, known: tuple[str, ...]
+) -> tuple[ChangelogTakeover, ChangelogWriter]:
+    """A writer amid a transaction with entries and a dead letter; its coordinator knows the partitions ``known``."""
+    partition = partition_of("u1", deployment.partitions)
     changelog, dlq = (
-        TopicPartition(f"{deployment.name}-state-changelog", at),
-        TopicPartition(f"{deployment.name}.dlq", at),
+        TopicPartition(f"{deployment.name}-state-changelog", partition),
+        TopicPartition(f"{deployment.name}.dlq", partition),
     )
-    head = {"reason": "not_json", "field": "", "topic": deployment.name, "partition": str(at), "offset": str(offset)}
+    head = {
+        "reason": "not_json",
+        "field": "",
+        "topic": deployment.name,
+        "partition": str(partition),
+        "offset": str(offset),
+    }
     letter = DeadLetter(b"u1", b"no event", [(name, text.encode()) for name, text in head.items()])
     now = int(time.time() * 1000)
-    cut = [call_entry("u1", Call("c1"), gone=True), position_entry(Position(FORMAT, offset + 1, now - 60_000, now))]
+    entries = [call_entry("u1", Call("c1"), gone=True), position_entry(Position(FORMAT, offset + 1, now - 60_000, now))]
     async with asyncio.timeout(20):
         while True:
-            writer = ChangelogWriter(deployment.broker, f"{deployment.name}-state-{at}", changelog, dlq)
+            takeover = ChangelogTakeover(deployment.broker, f"{deployment.name}-state-{partition}", changelog, dlq)
             try:
-                await writer.open()
+                writer = await takeover.open()
                 outbox = writer.outbox()
-                outbox.take(iter(cut), 10)
-                outbox.take_letter(letter)
+                outbox.add_entries(iter(entries), 10)
+                outbox.add_dead_letter(letter)
                 await writer._producer.begin_transaction()
                 producer: Any = writer._producer
-                producer._txn_manager._txn_partitions |= untold(writer, told)
-                await writer._send(changelog, outbox.changelog)
-                await writer._send(dlq, outbox.dlq)
-                return writer
+                producer._txn_manager._txn_partitions |= unknown(writer, known)
+                await writer._send(changelog, outbox.changelog_batches)
+                await writer._send(dlq, outbox.dlq_batches)
+                return takeover, writer
             except InvalidTxnState:  # the brokers have not heard of the setting yet
-                await writer.close()
+                await takeover.close()
 
 
-def untold(writer: ChangelogWriter, told: tuple[str, ...]) -> set[TopicPartition]:
-    """The partitions that the coordinator is to hear nothing of."""
-    return {tp for name, tp in (("changelog", writer.changelog), ("dlq", writer._dlq)) if name not in told}
+def unknown(writer: ChangelogWriter, known: tuple[str, ...]) -> set[TopicPartition]:
+    """The partitions of the transaction that the coordinator does not know of."""
+    return {tp for name, tp in (("changelog", writer._changelog), ("dlq", writer._dlq)) if name not in known}
 
 
 @asynccontextmanager

@@ -194,7 +194,7 @@ def test_dead_letters_are_written_in_the_flush_and_misrouted_events_before_it() 
         fixture.writer.before = lambda: republished_first.append(len(fixture.events.republished))
         assert await fixture.partition.flush()
         (outbox,) = fixture.writer.written
-        assert (outbox.dlq[0].record_count(), republished_first) == (1, [1])
+        assert (outbox.dlq_batches[0].record_count(), republished_first) == (1, [1])
         assert [misrouted.user_id for misrouted in fixture.events.republished] == [elsewhere]
 
     on_live(work)

@@ -9,7 +9,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from streams.kafka.changelog_writer import ChangelogWriter
+from streams.kafka.changelog_writer import ChangelogTakeover
 
 METADATA, API_VERSIONS = 3, 18
 
@@ -36,11 +36,11 @@ def test_a_kafka_that_knows_no_broker_yet_is_one_to_be_asked_again() -> None:
         server = await asyncio.start_server(starting, "127.0.0.1", 0)
         async with server:
             host, port = server.sockets[0].getsockname()
-            writer = ChangelogWriter(
+            takeover = ChangelogTakeover(
                 f"{host}:{port}", "a-state-0", TopicPartition("changelog", 0), TopicPartition("dlq", 0)
             )
             with pytest.raises(KafkaError, match="a-state-0"):
-                await writer.open()
-            await writer.close()
+                await takeover.open()
+            await takeover.close()
 
     asyncio.run(test())

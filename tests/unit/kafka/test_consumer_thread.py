@@ -1,4 +1,4 @@
-"""The transport's own parts that need no broker."""
+"""What the consumer's thread does without a broker: how often it fetches when nothing comes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from streams.kafka.consumer import EMPTY_FETCH_S, paced
+from streams.kafka.consumer_thread import EMPTY_FETCH_S, at_least
 
 
 def test_a_broker_that_answers_at_once_is_not_asked_in_a_circle() -> None:
@@ -18,7 +18,7 @@ def test_a_broker_that_answers_at_once_is_not_asked_in_a_circle() -> None:
             return fetch_gets
 
         began = time.monotonic()
-        assert await paced(fetch)(1) is fetch_gets
+        assert await at_least(EMPTY_FETCH_S)(fetch)(1) is fetch_gets
         return time.monotonic() - began
 
     assert asyncio.run(took(True)) >= 0
@@ -36,7 +36,7 @@ def test_a_fetch_that_is_cancelled_has_got_nothing(where: str) -> None:
         return True
 
     async def cancelled() -> bool:
-        task = asyncio.ensure_future(paced(fetch)())
+        task = asyncio.ensure_future(at_least(EMPTY_FETCH_S)(fetch)())
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         task.cancel()

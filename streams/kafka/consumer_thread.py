@@ -1,0 +1,203 @@
+"""The consumer's thread: aiokafka's consumer with what must not run on the worker's event loop, fetching above all.
+
+``streams.kafka.consumer`` is its counterpart on the worker's event loop, and says what this transport is for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, cast
+
+from aiokafka.consumer.fetcher import FetchResult
+from aiokafka.errors import IllegalStateError, KafkaError
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+from streams.basics.text import one_line
+from streams.kafka import internals
+from streams.kafka.batches import Batch, next_batch
+from streams.kafka.checksums import check_fetched
+from streams.kafka.group import Assignor, guard_coordinator
+from streams.kafka.transport_app import TransportApp
+
+EMPTY_FETCH_S: Final = 0.01
+"""A fetch without records lasts at least this long. Not every broker waits for records as it is asked to, and one that
+replies at once would be sent 2,000 requests a second for nothing."""
+
+Fetch = Callable[..., Awaitable[bool]]
+"""aiokafka's fetch: sends one request, keeps what came back, and returns whether that has records."""
+
+
+class ConsumerThread(driver.AIOKafkaConsumerThread):
+    """Faust's thread around aiokafka's consumer. Everything that touches that consumer runs in this thread.
+
+    Called by ``Consumer`` from the worker's event loop, by way of ``call_thread``.
+    """
+
+    app: TransportApp
+
+    def __post_init__(self) -> None:
+        """Initialize what Faust's constructor does not know."""
+        super().__post_init__()
+        # partition -> the end of its last batch: transaction markers between two batches are no gap between them.
+        self._batch_ends: dict[TP, int] = {}
+        self._rejoin_requested = False
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        """Make aiokafka's consumer as Faust does, but with the worker's own ``fetch_wait_ms``.
+
+        Faust passes a fixed 1.5 s. An event of one partition would wait so long while another partition is idle.
+        """
+        consumer = super()._create_worker_consumer(transport)
+        internals.set_fetch_wait(consumer, self.app.fetch_wait_ms)
+        return consumer
+
+    async def on_start(self) -> None:
+        """Start aiokafka's consumer in this thread, then put three guards into it.
+
+        1. Its fetched batches are checked for corruption (``check_fetched``).
+        2. A fetch without records lasts at least EMPTY_FETCH_S (``at_least``).
+        3. Its membership in the group survives an empty assignment, and ends the worker if it breaks
+           (``guard_coordinator``).
+
+        This is the first moment at which the fetcher and the coordinator exist. No partition is assigned yet.
+        """
+        await super().on_start()
+        consumer = self._ensure_consumer()
+        check_fetched(consumer)
+        internals.wrap_fetch(consumer, at_least(EMPTY_FETCH_S))
+        guard_coordinator(internals.coordinator_of(consumer), self._crash_app)
+
+    def _crash_app(self, error: BaseException) -> None:
+        """End the worker: aiokafka has given up on the group, and without a group it fetches nothing."""
+        asyncio.run_coroutine_threadsafe(self.app.crash(error), self.parent_loop)
+
+    async def on_thread_stop(self) -> None:
+        """Leave the group and stop aiokafka's consumer, in this thread.
+
+        A static member leaves too: aiokafka would let it fall silent, and its partitions would wait for the session
+        timeout.
+        """
+        if self._consumer is not None:
+            internals.forget_instance_id(self._consumer)
+        await super().on_thread_stop()
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """The end of a rebalance: pause all assigned partitions until ``follow`` says from which offset to read each.
+
+        Rejoins the group, once, if the group has another address of this worker than its own: a broker gives a static
+        member its old assignment without asking the leader, and the other workers would look for it there.
+        """
+        self._ensure_consumer().pause(*map(driver.ensure_aiokafka_TP, assigned))
+        await super().on_partitions_assigned(assigned, generation_id)
+        if cast(Assignor, self.app.assignor).address_is_stale and not self._rejoin_requested:
+            self._rejoin_requested = True
+            internals.coordinator_of(self._ensure_consumer()).request_rejoin()
+
+    async def follow(self, tp: TP, offset: int) -> None:
+        """Fetch a partition's records from ``offset`` on. Raises IllegalStateError if it is not assigned."""
+        await self.call_thread(self._follow, tp, offset)
+
+    async def _follow(self, tp: TP, offset: int) -> None:
+        consumer = self._ensure_consumer()
+        self._batch_ends.pop(tp, None)
+        consumer.seek(driver.ensure_aiokafka_TP(tp), offset)
+        consumer.resume(driver.ensure_aiokafka_TP(tp))
+
+    async def _fetch_records(  # type: ignore[override]  # Batches in place of lists of records
+        self,
+        consumer: Any,
+        active_partitions: set[TP],
+        timeout: float | None = None,  # noqa: ASYNC109
+        **_: Any,
+    ) -> dict[TP, Batch]:
+        """One batch of each of these partitions that has records; waits up to ``timeout`` s for the first. May be
+        empty.
+
+        Raises ConsumerStoppedError when the consumer stops. Replaces aiokafka's ``fetched_records``, which makes an
+        object of 11 fields of every record at once, and goes on with the first partition as long as it has more.
+        """
+        fetcher = internals.open_fetcher(consumer)
+        with internals.reading(fetcher):
+            batches = self._take_batches(fetcher, active_partitions)
+            if not batches:
+                await asyncio.wait([internals.until_fetched(fetcher)], timeout=timeout)
+                batches = self._take_batches(fetcher, active_partitions)
+        return batches
+
+    def _take_batches(self, fetcher: Any, active: set[TP]) -> dict[TP, Batch]:
+        """Take a batch of each active partition out of what was fetched, none during a rebalance.
+
+        Lets the fetcher go on with the partitions that are read to their end. Raises the KafkaError of a partition
+        that cannot be fetched.
+        """
+        batches: dict[TP, Batch] = {}
+        if not self.consumer.flow_active or internals.is_rebalancing(fetcher):
+            return batches
+        for tp, result in internals.fetched(fetcher):
+            if tp not in active:
+                if not internals.is_assigned(fetcher, tp):
+                    internals.discard(fetcher, tp)
+                continue
+            if not isinstance(result, FetchResult):
+                internals.fetch_again(fetcher, tp)
+                result.check_raise()
+            elif result.check_assignment(tp) and result.has_more():
+                batches[tp] = batch = next_batch(result, self._batch_ends.get(tp))
+                self._batch_ends[tp] = batch.end
+            if not result.has_more():
+                internals.fetch_again(fetcher, tp)
+        return batches
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Commit offsets to the group. Returns False, and logs a warning, if that failed.
+
+        A failure does not end the worker: the group's offsets tell the lag to others, and nobody reads from them.
+        """
+        consumer = self._ensure_consumer()
+        try:
+            await consumer.commit({driver.ensure_aiokafka_TP(tp): offset for tp, offset in offsets.items()})
+        except (KafkaError, IllegalStateError) as error:
+            self.log.warning("Offsets were not committed: %s", one_line(error))
+            return False
+        return True
+
+    def close(self) -> None:
+        """Do nothing. Faust calls this from another thread, to close the client; ``on_thread_stop`` closes it."""
+
+    def fetch_state(self, tp: TP) -> tuple[int | None, float | None]:
+        """(the partition's end offset, when a broker last reported it, in s since the Unix epoch).
+
+        Both are None if the partition is not assigned, or was not fetched yet. May be called from any thread.
+        """
+        state = internals.partition_state(self._ensure_consumer(), driver.ensure_aiokafka_TP(tp))
+        if state is None:
+            return None, None
+        return state.highwater, None if state.timestamp is None else state.timestamp / 1000
+
+
+def at_least(seconds: float) -> Callable[[Fetch], Fetch]:
+    """Wrap a fetch so that one without records lasts at least ``seconds``; what it returns is unchanged.
+
+    A fetch returns whether it got records. If it is cancelled, it returns False: aiokafka's fetcher cancels its fetches
+    when it closes, awaits them, and cannot do with a CancelledError. aiokafka's own fetch returns False if it is
+    cancelled while it waits for the broker, but not while it pauses after an error.
+    """
+
+    def wrap(fetch: Fetch) -> Fetch:
+        async def paced(*args: Any) -> bool:
+            began = time.monotonic()
+            try:
+                has_records = await fetch(*args)
+                rest = seconds - (time.monotonic() - began)
+                if not has_records and rest > 0:
+                    await asyncio.sleep(rest)
+            except asyncio.CancelledError:
+                return False
+            return has_records
+
+        return paced
+
+    return wrap
