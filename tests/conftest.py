@@ -1,4 +1,4 @@
-"""Fixtures for all tests: one embedded broker and store for the whole run."""
+"""Fixtures for all tests: one embedded broker and one store for the whole run of one process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from streams.local.embedded import Embedded
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of tests with the same id pytest-xdist runs only one, and says nothing."""
+    """Refuse tests with equal ids: pytest-xdist would run only one of them and say nothing."""
     twice = [node for node, count in Counter(item.nodeid for item in items).items() if count > 1]
     if twice:
         raise pytest.UsageError(f"several tests have the id {twice[0]}")
@@ -21,24 +21,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
-    """An embedded broker and store on free ports, ended with the test run, even with one that is killed."""
+    """Start an embedded broker and store on free ports; both end with this process, even if it is killed."""
     with Guard() as guard:
         server = Embedded.start(tmp_path_factory.mktemp("embedded") / "store")
         guard.watch(server.child)
         yield server
-        server.kill()  # nobody wants the data
+        server.kill()  # faster than an orderly stop, which writes all data to disk
         guard.release(server.child)
 
 
 @pytest.fixture(scope="session")
 def redis_url(embedded: Embedded) -> str:
-    """A Redis to use."""
+    """The URL of a Redis for tests: the embedded store."""
     return embedded.redis_url
 
 
 @pytest.fixture(scope="session")
 def broker(request: pytest.FixtureRequest) -> str:
-    """A Kafka to use: ECOUNTERS_TEST_BROKER, or the embedded one."""
+    """The address of a Kafka for tests: ECOUNTERS_TEST_BROKER, or else the embedded broker."""
     given = os.environ.get("ECOUNTERS_TEST_BROKER")
     if given:
         return given

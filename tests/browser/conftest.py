@@ -1,4 +1,4 @@
-"""A headless Chromium, a worker to look at, and a page that must stay silent and at home."""
+"""Fixtures of the dashboard's tests: a headless Chromium, a worker, and a page whose console is watched."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from tests.support.dashboard_page import DashboardPage, in_thread
 from tests.support.workers import Deployment, Worker
 
 WANTED: Final = "ECOUNTERS_TEST_BROWSER"
-"""1: these tests must not be left out."""
+"""With the value 1 a missing Chromium fails these tests instead of skipping them."""
 NAMES: Final = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """The system's Chromium. Without one the tests are left out, unless they are wanted.
+    """The system's Chromium. Without one the tests are skipped, or fail if ECOUNTERS_TEST_BROWSER is 1.
 
-    Not for the whole run: as long as it is there, its event loop is this thread's.
+    The scope is the module: playwright's event loop occupies the thread for as long as the browser runs.
     """
     found = next(filter(None, map(shutil.which, NAMES)), None)
     if found is None:
         leave_out = pytest.fail if os.environ.get(WANTED) == "1" else pytest.skip
         leave_out("there is no Chromium here: `apt-get install chromium` brings one")
     with sync_playwright() as playwright:
-        # As root, which containers are run as, it has no sandbox; it sees nothing but this machine's worker.
+        # Chromium refuses its sandbox to root, which is the user of containers. It opens only this machine's worker.
         arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
         with playwright.chromium.launch(executable_path=found, args=arguments) as launched:
             yield launched
@@ -40,7 +40,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
-    """A broker and store of these tests' own, which they may stop."""
+    """A broker and store of the module's own, which its tests may stop."""
     with Guard() as guard:
         started = Embedded.start(tmp_path_factory.mktemp("browser") / "store")
         guard.watch(started.child)
@@ -51,7 +51,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
 
 @pytest.fixture
 def worker(server: Embedded, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
-    """A worker that is ready, with a user whose days are India's."""
+    """A worker that is ready, with one user, whose zone is India's."""
     settings = {"STALE_AFTER_MS": 500, "FLUSH_INTERVAL_MS": 200}
     deployment = Deployment(server.broker, server.redis_url, tmp_path_factory.mktemp("worker"), settings=settings)
     in_thread(add_users, deployment, [deployment.name])
@@ -62,7 +62,7 @@ def worker(server: Embedded, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture
 def dashboard(browser: Browser, worker: Worker) -> Iterator[DashboardPage]:
-    """The dashboard, not logged in. Afterwards: nothing was said to the console, nothing asked of anybody else."""
+    """The dashboard before the log-in. At the end the console must be free of errors and of requests elsewhere."""
     with browser.new_context(viewport={"width": 1_440, "height": 900}, locale="en") as context:
         page: Page = context.new_page()
         made = DashboardPage(page, worker)

@@ -1,4 +1,4 @@
-"""Places for integration tests: topics of their own on the one broker."""
+"""Fixtures of the integration tests: a deployment of the test's own, and a worker in it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.workers import Deployment, Worker
 
 @pytest.fixture
 def deployment(broker: str, redis_url: str, tmp_path: Path) -> Iterator[Deployment]:
-    """Topics of the test's own, and settings for tests: a dead worker is noticed soon."""
+    """A deployment with new topics. The settings are for tests: a dead worker loses its partitions after 6 s."""
     made = Deployment(broker, redis_url, tmp_path, settings={"SESSION_TIMEOUT_S": 6, "FLUSH_INTERVAL_MS": 200})
     environment = {name: value for name, value in made.environment().items() if name.startswith("ECOUNTERS_")}
     settings = load(environment)
@@ -27,13 +27,13 @@ def deployment(broker: str, redis_url: str, tmp_path: Path) -> Iterator[Deployme
 
 @pytest.fixture
 def worker_settings() -> dict[str, object]:
-    """Settings of the fixture `worker` that a module needs; a module overrides this fixture."""
+    """Settings of the fixture `worker`. A module that needs others overrides this fixture."""
     return {}
 
 
 @pytest.fixture
 def worker(deployment: Deployment, worker_settings: dict[str, object]) -> Iterator[Worker]:
-    """A worker that is ready, and knows the user u1."""
+    """A worker that is ready. The user u1 exists, with TOKEN."""
     add_users(deployment, ["u1"])
     with Worker(deployment.with_settings(**worker_settings)) as started:
         yield started.wait_ready()

@@ -1,4 +1,4 @@
-"""Every run draws the same examples: a red test is red for everybody. HYPOTHESIS_PROFILE=explore draws new ones."""
+"""Hypothesis profiles. "ci" draws the same examples in every run; HYPOTHESIS_PROFILE=explore draws new ones."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 @pytest.fixture(scope="module", autouse=True)
 def _sums_are_kept() -> Iterator[None]:
-    """As of a span of many cells, which hypothesis seldom makes."""
+    """Let a span cache its sum from the second cell on: drawn logs rarely have spans of many cells."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cells, "FEW", 1)
         yield

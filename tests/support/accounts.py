@@ -1,4 +1,4 @@
-"""The users of a test and their sessions, as they stand in Redis."""
+"""Users and sessions of a test, created in its Redis."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ TOKEN: Final = "a-token-for-tests"
 
 
 def noon_zone() -> str:
-    """A zone in which it is about noon: no test's today ends while it runs."""
+    """A zone in which it is about noon now, so that "today" does not end while a test runs."""
     west = datetime.now(UTC).hour - 12
     return f"Etc/GMT{west:+d}"
 
 
 def add_users(deployment: Deployment, users: Iterable[str]) -> None:
-    """Let these users ask, with TOKEN."""
+    """Create users with TOKEN and a zone where it is noon. Users that exist get TOKEN as their new token."""
 
     async def add() -> None:
         accounts = Accounts.connect(deployment.redis_url)
@@ -38,7 +38,7 @@ def add_users(deployment: Deployment, users: Iterable[str]) -> None:
 
 
 def open_session(deployment: Deployment, **options: Any) -> str:
-    """A session of u1."""
+    """Open a session of u1 for 600 s and return its ssid. ``options``: of Accounts.open_session."""
 
     async def open_() -> str:
         accounts = Accounts.connect(deployment.redis_url)

@@ -1,4 +1,4 @@
-"""Publishing made-up logs to a broker, at a pace, while a test does other things."""
+"""Simulated logs, and publishing them at a given rate while a test does other things."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tests.support.workers import Deployment
 
 SLICE_S: Final = 0.02
 OUTAGE_MS: Final = 180_000
-"""A broker that is away for so long ends a feed."""
+"""A broker may be away for this long before publishing fails."""
 
 
 def yesterday_ms() -> int:
-    """Yesterday's midnight (UTC): a log that starts there is the same every day, but for the date."""
+    """Yesterday's midnight (UTC) in ms. Logs begin there: they differ from day to day in the date alone."""
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     return int((today - timedelta(days=1)).timestamp() * 1000)
 
@@ -31,19 +31,25 @@ USERS: Final = 12
 
 
 def chaos_plan(seed: int) -> Plan:
-    """About ten events a second of log time, so that calls are reaped and switches restart in a log of hours."""
+    """A simulation with chaos of about ten events a second of log time.
+
+    100,000 events are hours of log time: in these calls are reaped, and switches restart and send snapshots.
+    """
     return Plan(yesterday_ms(), seed=seed, users=USERS, rate_per_s=1.2, chaos=True)
 
 
 def first_messages(chaos_plan: Plan, events: int) -> list[Published]:
-    """The first so many messages of a plan."""
+    """The first messages of a simulation; ``events``: how many."""
     return list(itertools.islice(simulate(chaos_plan), events))
 
 
 async def publish_messages(
     deployment: Deployment, messages: Iterable[Published], rate: float, misroute_every: int = 0
 ) -> None:
-    """Publish messages to their partitions, so many a second (0: flat out); every n-th to a wrong partition."""
+    """Publish messages to their partitions and wait for all acknowledgements.
+
+    ``rate``: messages a second; 0: as fast as possible. ``misroute_every`` n: every n-th goes to a wrong partition.
+    """
     producer = AIOKafkaProducer(
         bootstrap_servers=deployment.broker,
         acks="all",
@@ -84,7 +90,12 @@ def _routed(
 
 
 class LogPublisher:
-    """A log that is published in the background: ``with Feed(...) as feed: ...; feed.wait()``."""
+    """Publishes messages in a thread of its own, from its creation on.
+
+    publisher = LogPublisher(deployment, messages, rate=1_000)
+    ...  # kill workers meanwhile
+    publisher.wait()
+    """
 
     def __init__(
         self, deployment: Deployment, messages: Iterable[Published], rate: float, misroute_every: int = 0
@@ -112,17 +123,17 @@ class LogPublisher:
             yield message
 
     def stop(self) -> None:
-        """That was enough: publish no more, and wait for what is on its way."""
+        """Publish no more messages, and wait for those that are on their way."""
         self._stopped.set()
         self.wait()
 
     @property
     def running(self) -> bool:
-        """Whether there is more to come."""
+        """Whether the thread still publishes."""
         return self._thread.is_alive()
 
     def wait(self) -> None:
-        """Until everything is published; what went wrong is raised here."""
+        """Wait until everything is published. Raises what the thread raised."""
         self._thread.join()
         if self._error is not None:
             raise self._error

@@ -1,4 +1,4 @@
-"""Calls that begin about now, published for one user, and waiting until a worker has counted them."""
+"""Publishing calls that begin about now, and waiting until a worker has counted them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tests.support.workers import Deployment, Reply, Worker
 
 
 class RecentCall(CallScript):
-    """The events of a call, in seconds from now."""
+    """The events of a call that began a minute ago. Times given to its methods are seconds after that start."""
 
     def values(self) -> list[bytes]:
-        """As they are published: a test's times begin at noon of a day, these begin now."""
+        """The events as messages, with times of the present and ids of their own for each user."""
         shift = int(time.time() * 1000) - 60_000 - min(event["ts"] for event in self.events)
         return [
             encoded({**event, "ts": event["ts"] + shift, "id": f"{self.user}{event['id']}"}) for event in self.events
@@ -25,7 +25,7 @@ class RecentCall(CallScript):
 
 
 def publish_values(deployment: Deployment, user: str, *values: bytes | None) -> None:
-    """Publish messages of one user."""
+    """Publish messages of one user to the user's partition. Returns when the broker has them all."""
 
     async def send() -> None:
         producer = AIOKafkaProducer(bootstrap_servers=deployment.broker, max_request_size=2_000_000)
@@ -42,7 +42,7 @@ def publish_values(deployment: Deployment, user: str, *values: bytes | None) -> 
 
 
 def wait_for_counter(worker: Worker, user: str, key: str, value: object) -> Reply:
-    """The answer once a key has that value; it must come soon."""
+    """Ask until a counter of the user has the value, and return that reply. AssertionError after 10 s."""
     deadline = time.monotonic() + 10
     while True:
         reply = worker.ask({"userId": user, "token": TOKEN})

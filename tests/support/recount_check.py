@@ -1,4 +1,7 @@
-"""Holding workers against the log: what they answer, and what they dead-lettered, must be what a recount says."""
+"""Comparing workers with a recount of the log: counters, suspected calls and dead letters.
+
+assert_recounted(deployment, [worker])    # waits until all is flushed, then compares everything
+"""
 
 from __future__ import annotations
 
@@ -19,16 +22,16 @@ from tests.support.workers import Deployment, Reply, Worker
 DAY_MS: Final = 86_400_000
 KEYS: Final = len(PAYLOAD) + len(FIELDS - {"TC", "MC"})
 ASKED_WITHIN_MS: Final = 600_000
-"""A test asks the workers within this time (ms) after the log's last event. No call reaches a time limit meanwhile."""
+"""All workers are asked within this time after the log's last event. No call reaches a time limit in it."""
 SEARCH_STEP_MS: Final = 60_000
 
 Row = tuple[int, int, bytes | None]
 DeadLetter = tuple[int, int, str, str, bytes | None]
-"""(partition, offset, reason, field, the message) of a refused event."""
+"""(partition, offset, reason, field, value) of an event that was refused."""
 
 
 def recounts(deployment: Deployment) -> list[Recount]:
-    """The recount of each partition, as its log is now."""
+    """A recount of each partition, from its log as it is now."""
     log = asyncio.run(read_topic(deployment.broker, deployment.name))
     found = []
     for partition, records in sorted(log.items()):
@@ -39,7 +42,7 @@ def recounts(deployment: Deployment) -> list[Recount]:
 
 
 def is_quiet(recount: Recount, since_ms: int, until_ms: int) -> bool:
-    """Whether no counter of any user changes while the partition's clock moves between the two and no event comes."""
+    """Whether no counter changes while the clock goes from ``since_ms`` to ``until_ms`` and no event arrives."""
     return all(
         recount.answer(user, 0, since_ms, ALL_FIELDS, since_ms)
         == recount.answer(user, 0, since_ms, ALL_FIELDS, until_ms)
@@ -49,11 +52,11 @@ def is_quiet(recount: Recount, since_ms: int, until_ms: int) -> bool:
 
 
 def settled_recounts(deployment: Deployment) -> list[Recount]:
-    """Wait until the log is flushed, move its time to where waiting changes no counter, and recount it.
+    """Wait until the log is flushed, and return recounts that do not change while a test asks the workers.
 
-    A worker's clock goes on after the last event, so a call that has been silent for almost 2 or 4 hours becomes
-    suspected or reaped while a test asks. Where such a limit is near, one event that belongs to no call moves the
-    watermark of all partitions past the limit.
+    The clock of a partition goes on after its last event. A call that has been silent for almost 2 or 4 hours then
+    becomes suspected or reaped, and the counters depend on when they are asked for. If such a limit is less than
+    ASKED_WITHIN_MS away, one event that belongs to no call is published to all partitions. Its time is past the limit.
     """
     wait_until_flushed(deployment)
     counted = recounts(deployment)
@@ -72,7 +75,7 @@ def settled_recounts(deployment: Deployment) -> list[Recount]:
 
 
 def ask_until_complete(workers: Sequence[Worker], user: str, begin_ms: int, end_ms: int) -> Reply:
-    """The answer of the worker that has the user's partition, complete and not behind, within a time limit."""
+    """Ask all workers until one has a reply that is complete and without lag. AssertionError after the limit."""
     body = {
         "userId": user,
         "token": TOKEN,
@@ -96,9 +99,9 @@ def ask_until_complete(workers: Sequence[Worker], user: str, begin_ms: int, end_
 def differences(
     workers: Sequence[Worker], counted: Sequence[Recount], begin_ms: int, end_ms: int
 ) -> tuple[int, list[str]]:
-    """(how many counters were compared, what differs) over all users, all keys and all fields of a range.
+    """(number of values compared, lines that say what differs) for all users, keys and Fields of a range.
 
-    ``counted``: of ``settled_recounts``, so that the answers do not depend on when they are asked for.
+    ``counted``: from ``settled_recounts``, so that values do not depend on when the workers are asked.
     """
     compared, wrong = 0, []
     for recount in counted:
@@ -121,7 +124,7 @@ def differences(
 
 
 def dead_letters(deployment: Deployment) -> list[DeadLetter]:
-    """What the dead-letter topic holds, in the order of the places that it came from."""
+    """The dead letters of a deployment, by partition and offset of the events that they come from."""
     found = []
     for records in asyncio.run(read_topic(deployment.broker, f"{deployment.name}.dlq", "read_committed")).values():
         for record in records:
@@ -133,7 +136,7 @@ def dead_letters(deployment: Deployment) -> list[DeadLetter]:
 
 
 def expected_dead_letters(deployment: Deployment, counted: Sequence[Recount]) -> list[DeadLetter]:
-    """What the dead-letter topic should hold."""
+    """The dead letters that the recounts expect."""
     log = asyncio.run(read_topic(deployment.broker, deployment.name))
     values = {(p, record.offset): record.value for p, records in log.items() for record in records}
     return sorted(
@@ -144,7 +147,7 @@ def expected_dead_letters(deployment: Deployment, counted: Sequence[Recount]) ->
 
 
 def assert_recounted(deployment: Deployment, workers: list[Worker]) -> list[Recount]:
-    """Every counter of every user, and every dead letter, is the recount's; which is given back."""
+    """Assert that every counter, Field and dead letter equals the recount. Returns the recounts."""
     counted = settled_recounts(deployment)
     begin = yesterday_ms()
     compared, wrong = differences(workers, counted, begin, begin + DAY_MS)

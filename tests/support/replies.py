@@ -1,4 +1,4 @@
-"""The documented form of HTTP replies."""
+"""The documented form of HTTP replies: headers, errors, and what a reply must not show."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ CREDENTIALS: Final = {"userId": "u1", "token": TOKEN}
 INTERNALS: Final = re.compile(
     rb'Traceback|File "|\.py|streams|aiohttp|Error\(|Exception|0x[0-9a-f]{6}|/tmp|/home', re.IGNORECASE
 )
-"""What would tell of the inside."""
+"""What a reply must not show: traces, files, modules, addresses in memory."""
 
 
 def send_raw(port: int, *parts: bytes) -> Reply:
-    """What is answered to these bytes, up to the end of the connection."""
+    """Send bytes over a new connection and return the reply; reads until the worker closes the connection."""
     with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
         for part in parts:
             connection.sendall(part)
@@ -39,7 +39,7 @@ def send_raw(port: int, *parts: bytes) -> Reply:
 
 
 def assert_error(reply: Reply, status: int, code: int, message: str) -> None:
-    """Hold a reply against the documented form."""
+    """Assert that a reply is an error in the documented form. ``message``: a pattern of the whole text."""
     assert (reply.status, reply.json["status"], reply.json["code"]) == (status, "error", code)
     assert list(reply.json) == ["status", "message", "code"]
     assert re.fullmatch(message, reply.json["message"]), reply.json

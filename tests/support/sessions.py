@@ -1,4 +1,4 @@
-"""Running a test with Sessions and Accounts of its own, directly or through a relay that can fail."""
+"""Running a test with Sessions and Accounts of its own, directly or through a relay that can be cut."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ INDIA = "Asia/Kolkata"
 
 
 class Clock:
-    """Seconds that go on when told to."""
+    """A clock in seconds that a test moves by hand."""
 
     now = 1000.0
 
@@ -30,7 +30,7 @@ class Clock:
 
 
 def connected(url: str, clock: Callable[[], float]) -> Sessions:
-    """Sessions as a worker has them, with a clock of the test's."""
+    """Sessions with the default cache time and a clock of the test's."""
     sessions = Sessions.connect(url, Settings().session_cache_s)
     sessions._clock = clock
     return sessions
@@ -39,7 +39,7 @@ def connected(url: str, clock: Callable[[], float]) -> Sessions:
 def run_with_sessions(
     url: str, test: Callable[[Sessions, Accounts, str], Awaitable[None]], clock: Clock | None = None
 ) -> None:
-    """Run a test with Sessions and a user id of its own."""
+    """Run ``test`` with Sessions, Accounts and a new user id, and close the connections afterwards."""
 
     async def work() -> None:
         sessions = connected(url, clock or time.monotonic)
@@ -52,14 +52,14 @@ def run_with_sessions(
 
 
 async def refusal(sessions: Sessions, request: Query) -> RequestRefused:
-    """What a request is refused with."""
+    """The error with which a query is refused. Fails if the query is authorized."""
     with pytest.raises(RequestRefused) as caught:
         await sessions.authorize(request)
     return caught.value
 
 
 async def refusal_code(sessions: Sessions, request: Query) -> int:
-    """The code that a request is refused with, or 0 if it is not."""
+    """The code with which a query is refused; 0 if it is authorized."""
     try:
         await sessions.authorize(request)
     except RequestRefused as refused:
@@ -70,7 +70,7 @@ async def refusal_code(sessions: Sessions, request: Query) -> int:
 def run_through_relay(
     url: str, clock: Clock, test: Callable[[Sessions, Accounts, TcpRelay, str], Awaitable[None]]
 ) -> None:
-    """Run a test with Sessions that reach Redis through a relay."""
+    """Run ``test`` with Sessions and Accounts that reach Redis through a relay."""
 
     async def work() -> None:
         parts = urlsplit(url)

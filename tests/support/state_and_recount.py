@@ -1,4 +1,4 @@
-"""One partition counted twice: by the incremental state, and by the recount of its log."""
+"""One partition counted twice: by the incremental state and by a recount of its log."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ Span = tuple[int, int]
 
 
 class StateAndRecount:
-    """One partition, counted by both: the incremental state, and the recount of its log."""
+    """The state and the recount of one partition, which both read the same log.
+
+    ``log``: all records. ``refused``: (offset, reason, field) of what the state did not count. ``entries``: the
+    changelog, as far as it was saved.
+    """
 
     def __init__(self, partition: int = 0, partitions: int = 1) -> None:
         self.state = PartitionState(partition, partitions, Policy())
@@ -29,7 +33,7 @@ class StateAndRecount:
         self.entries: list[tuple[bytes, bytes | None]] = []
 
     def take(self, *records: LogRecord) -> None:
-        """Read on: the state one batch; the recount begins a bit earlier, as a worker that takes over does."""
+        """Apply records: the state as one batch, the recount from three records earlier, as after a takeover."""
         begin = len(self.log)
         self.log += records
         self.recount.read((one.offset, one.timestamp, one.value) for one in self.log[max(0, begin - 3) :])
@@ -37,12 +41,15 @@ class StateAndRecount:
         self.refused += [(one.record.offset, one.reason, one.field) for one in found]
 
     def crash(self) -> None:
-        """Save, and go on with what is read back."""
+        """Save the state's changes and restore the state from all saved entries."""
         self.entries += self.state.take_changes()
         self.state = restored(self.entries, self.state.partition, self.state.partitions)
 
     def differences(self, *spans: Span, users: tuple[str, ...] = USERS, wall_ms: int | None = None) -> list[str]:
-        """Where the two disagree once time has passed. ``wall_ms``: the log has been read to its end at that time."""
+        """Lines that say where both disagree after time has passed.
+
+        ``wall_ms``: the wall clock at the log's end; None: time passes by the watermark only.
+        """
         state, again = self.state, self.recount
         state.advance(wall_ms or 0, at_end=wall_ms is not None)
         clock = again.watermark if wall_ms is None else again.clock_at(wall_ms)
@@ -59,7 +66,7 @@ class StateAndRecount:
             pairs[f"{name} kept"] = kept, again.kept(name)
             for span in spans or (EVERYTHING,):
                 told, recounted = answer_of(state, name, span), again.answer(name, *span, ALL_FIELDS, clock)
-                # As text, for the order of keys and 1 or 1.0 are part of an answer too.
+                # As text: the order of keys, and 1 or 1.0, are part of a reply as well.
                 for at, (one, other) in enumerate(zip(told.items(), recounted.items(), strict=True)):
                     pairs[f"{name} {span} {at}"] = f"{one}", f"{other}"
         return [f"{what}: {ours} is recounted as {theirs}" for what, (ours, theirs) in pairs.items() if ours != theirs]

@@ -17,7 +17,7 @@ LIMIT_S: Final = 20.0
 
 
 class SseEvent(NamedTuple):
-    """One event, or a comment (its name is ":"). ``at``: when it came, in monotonic seconds."""
+    """One event of a stream, or a comment, whose name is ":". ``at``: when it arrived, in monotonic seconds."""
 
     name: str
     version: str
@@ -26,12 +26,12 @@ class SseEvent(NamedTuple):
 
     @property
     def json(self) -> Any:
-        """The data."""
+        """The data as JSON."""
         return json.loads(self.data)
 
 
 class StreamListener:
-    """A stream that was opened. Events of kinds that a test does not wait for are kept in ``seen``."""
+    """An open stream. ``seen`` collects every event that was read."""
 
     def __init__(
         self, worker: Worker, query: Mapping[str, object], headers: Mapping[str, str] | None = None, path: str = STREAM
@@ -50,11 +50,11 @@ class StreamListener:
 
     @property
     def reply(self) -> Reply:
-        """All of it, where it is no stream."""
+        """The whole reply, if it is an error and no stream."""
         return Reply(self.response.status, dict(self.response.getheaders()), self.response.read())
 
     def next(self) -> SseEvent | None:
-        """The next event or comment; None at the end of the stream."""
+        """Read the next event or comment; None at the end of the stream."""
         lines: list[str] = []
         while line := self.response.readline().decode():
             if line == "\n":
@@ -68,7 +68,7 @@ class StreamListener:
         return None
 
     def until(self, name: str = "", *, complete: bool | None = None) -> SseEvent:
-        """The next event of that name: "" is a payload, ``complete`` says which status."""
+        """Read until an event of that name: "" is a payload. ``complete``: only a status that says so."""
         deadline = time.monotonic() + LIMIT_S
         while told := self.next():
             if told.name == name and (complete is None or told.json["complete"] is complete):
@@ -77,12 +77,12 @@ class StreamListener:
         raise AssertionError(f"the stream has ended: {self.seen}")
 
     def rest(self) -> list[SseEvent]:
-        """What comes until the end."""
+        """All events until the end of the stream."""
         return list(iter(self.next, None))
 
 
 def _parse_event(lines: list[str]) -> SseEvent | None:
-    """An event of its lines; None if they only say when to come again."""
+    """The event that these lines make; None for a block that only sets the time to reconnect."""
     parts = dict(line.split(": ", 1) for line in lines if not line.startswith(":"))
     if not parts:
         return SseEvent(":", "", "", time.monotonic())

@@ -1,4 +1,4 @@
-"""A TCP relay in front of a real server, that can be made to fail as networks do."""
+"""A TCP relay in front of a server, which can be cut or made to hang as networks do."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from contextlib import suppress
 
 
 class TcpRelay:
-    """Passes bytes to ``host:port`` and back, until it is cut (connections end) or hangs (nothing comes).
+    """Passes bytes between its own port and ``host:port``.
 
-    ``listen``: its own port; 0: any free one.
+    After ``cut`` connections end and none is accepted, until ``mend``. After ``hang`` connections stay and no byte
+    passes, until ``resume``. ``listen``: its own port; 0: any free one. ``connections`` counts all that were accepted.
     """
 
     def __init__(self, host: str, port: int, listen: int = 0) -> None:
@@ -30,12 +31,12 @@ class TcpRelay:
         await self.cut()
 
     async def mend(self) -> None:
-        """Listen (again), on the same port."""
+        """Accept connections (again), on the same port."""
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def cut(self) -> None:
-        """End every connection and take no more."""
+        """Close all connections and accept no more."""
         if self._server is None:
             return
         self._server.close()
@@ -50,18 +51,18 @@ class TcpRelay:
         self._server = None
 
     def hang(self) -> None:
-        """Take connections and bytes, and pass nothing on."""
+        """Accept connections and read bytes, but pass nothing on."""
         self._passing.clear()
 
     def resume(self) -> None:
-        """Pass on what has come meanwhile, and all else."""
+        """Pass on the bytes that came meanwhile, and all later ones."""
         self._passing.set()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         try:
             to_reader, to_writer = await asyncio.open_connection(*self._to)
-        except OSError:  # nobody is there: the same is to be seen on this side
+        except OSError:  # the server does not listen: close this side too
             writer.close()
             return
         self._writers |= {writer, to_writer}

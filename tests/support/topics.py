@@ -1,4 +1,4 @@
-"""What the topics of a test hold, and waiting until a worker has flushed all of it."""
+"""Reading and filling topics of a test, and waiting until a worker has flushed its log."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CAUGHT_UP_LIMIT_S: Final = 90.0
 
 
 async def read_topic(broker: str, topic: str, isolation: str = "read_uncommitted") -> dict[int, list[Any]]:
-    """All records of a topic, by partition."""
+    """All records of a topic up to its present end, by partition."""
     consumer = AIOKafkaConsumer(
         bootstrap_servers=broker, enable_auto_commit=False, isolation_level=isolation, auto_offset_reset="earliest"
     )
@@ -39,7 +39,10 @@ async def read_topic(broker: str, topic: str, isolation: str = "read_uncommitted
 
 
 async def filled_topic(broker: str, partitions: int, batches: Iterable[Sequence[bytes]]) -> str:
-    """Its name; each of its partitions has all of that. What is in one of ``batches`` is in no batch with others."""
+    """Create a topic, publish every value to each of its partitions, and return its name.
+
+    Values of one sequence in ``batches`` share record batches with one another and with no others.
+    """
     topic = f"filled-{uuid.uuid4().hex[:8]}"
     admin = AIOKafkaAdminClient(bootstrap_servers=broker)
     await admin.start()
@@ -55,7 +58,10 @@ async def filled_topic(broker: str, partitions: int, batches: Iterable[Sequence[
 
 
 def wait_until_flushed(deployment: Deployment, limit_s: float = CAUGHT_UP_LIMIT_S) -> None:
-    """Until all that is in the log has been flushed and committed, what was sent on to other partitions included."""
+    """Wait until the group's committed offsets are at the ends of the events topic. AssertionError after ``limit_s``.
+
+    Misrouted events count too: the worker publishes them again at the end of their own partition.
+    """
 
     async def wait() -> None:
         admin = AIOKafkaAdminClient(bootstrap_servers=deployment.broker)

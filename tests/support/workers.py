@@ -1,4 +1,4 @@
-"""Real worker processes, as a person would start them, and what they are asked."""
+"""Real worker processes for tests: a deployment that they work in, and asking them over HTTP."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ END_LIMIT_S: Final = 20.0
 
 @dataclass(frozen=True)
 class Deployment:
-    """Topics of a test's own on a broker, and the store. ``settings``: more of them, without their prefix."""
+    """Where workers of a test work: topics of its own on a broker, a store, and settings.
+
+    ``settings``: more settings, as names without ECOUNTERS_. ``started``: all workers, for ``end_all``.
+    """
 
     broker: str
     redis_url: str
@@ -38,12 +41,12 @@ class Deployment:
     started: list[Worker] = field(default_factory=list)
 
     def end_all(self) -> None:
-        """Kill what a test has left running."""
+        """Kill all workers that were started here."""
         for worker in self.started:
             worker.kill()
 
     def environment(self, **more: object) -> dict[str, str]:
-        """The environment of a process that works here."""
+        """The environment of a process in this deployment. ``more``: settings of this process alone."""
         given = {
             "BROKER": self.broker,
             "REDIS": self.redis_url,
@@ -57,13 +60,13 @@ class Deployment:
         return clean | {f"ECOUNTERS_{name}": str(value) for name, value in given.items()}
 
     def with_settings(self, **settings: object) -> Deployment:
-        """The same deployment with other settings."""
+        """The same topics and store with further settings."""
         return replace(self, settings={**self.settings, **settings})
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What a worker answered."""
+    """A reply of a worker."""
 
     status: int
     headers: Mapping[str, str]
@@ -71,15 +74,16 @@ class Reply:
 
     @property
     def json(self) -> Any:
-        """The body."""
+        """The body as JSON."""
         return json.loads(self.body)
 
 
 class Worker:
-    """One worker process, on a port of its own or a given one. ``again``: in the place of one that has ended.
+    """A worker process. Its port is ``port``, or any free one.
 
-    ``named``: with a name in the group, so that one in its place need not wait until the group takes it for dead.
-    ``through``: a module and its options that run the command line in its place, as ``tests.faults.kill_at_step``.
+    ``replaces``: an ended worker whose name in the group this one takes. ``named``: whether it has a name (an instance
+    id): a successor with that name gets its partitions at once, else the group waits for the session timeout.
+    ``launcher``: a module and its options that start the command line instead of streams.cli (see kill_at_step).
     """
 
     def __init__(
@@ -114,13 +118,13 @@ class Worker:
     # ------------------------------------------------------------------------------------------ its end
 
     def kill(self) -> None:
-        """SIGKILL, whatever it is doing."""
+        """Send SIGKILL and wait for the end."""
         with suppress(ProcessLookupError):
             self.process.kill()
         self.process.wait(END_LIMIT_S)
 
     def end(self) -> float:
-        """SIGTERM; how many seconds it took, and it must have ended in order."""
+        """Send SIGTERM and wait. Returns the seconds until the end; AssertionError if the end was not orderly."""
         began = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
         code = self.process.wait(END_LIMIT_S)
@@ -130,7 +134,7 @@ class Worker:
         return time.monotonic() - began
 
     def wait_stopped(self, limit_s: float = READY_LIMIT_S) -> bool:
-        """Until a SIGSTOP has reached it; False if none does."""
+        """Wait until SIGSTOP has stopped the process. False after ``limit_s``."""
         deadline = time.monotonic() + limit_s
         while os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT) is None:
             if time.monotonic() > deadline:
@@ -139,13 +143,13 @@ class Worker:
         return True
 
     def log_tail(self) -> str:
-        """The end of its log."""
+        """The last 4,000 characters of its log."""
         return self.log.read_text(errors="replace")[-4_000:]
 
     # ------------------------------------------------------------------------------------------ asking it
 
     def request(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Reply:
-        """One request; bytes go as they are, anything else as JSON. OSError if it does not listen."""
+        """Send one request. A body of bytes is sent as it is, any other as JSON. OSError if nothing listens."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
         try:
             content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
@@ -156,18 +160,18 @@ class Worker:
             connection.close()
 
     def ask(self, body: Mapping[str, object], headers: Mapping[str, str] | None = None) -> Reply:
-        """The counters."""
+        """Ask for counters."""
         return self.request("POST", PATH, body, headers)
 
     def metric(self, name: str) -> float:
-        """A metric without labels, or the sum over its labels."""
+        """The value of a metric; with labels, the sum over them."""
         text = self.request("GET", METRICS_PATH).body.decode()
         rows = [line.rsplit(" ", 1) for line in text.splitlines() if line.split("{")[0].split(" ")[0] == name]
         assert rows, f"there is no metric {name}"
         return sum(float(value) for _, value in rows)
 
     def why_not_ready(self) -> str:
-        """Why it is not ready; "" if it is."""
+        """Why it is not ready, in words; "" if it is."""
         try:
             reply = self.request("GET", READY_PATH)
         except (OSError, http.client.HTTPException) as error:
@@ -175,7 +179,7 @@ class Worker:
         return "" if reply.status == 200 else str(reply.json["message"])
 
     def wait_ready(self, limit_s: float = READY_LIMIT_S) -> Self:
-        """Until it is ready: restored, and at the end of its partitions or nearly so."""
+        """Wait until /readyz says 200. AssertionError, with the end of the log, if it ends or takes too long."""
         deadline = time.monotonic() + limit_s
         while why := self.why_not_ready():
             assert self.process.poll() is None, f"it ended: {self.log_tail()}"
