@@ -1,1 +1,1 @@
-"""Made-up but realistic calls, and the chaos of a real network on top."""
+"""Simulated switches: realistic calls as JSON events, and the faults of a real network (chaos)."""

@@ -1,7 +1,8 @@
-"""Made-up calls: what one call's events are, from the first to the last. Called by ``simulate``.
+"""Simulated calls: ``CallMaker`` writes all events of one call, from call.started to call.ended.
 
-A call is written down as a whole when it starts. Times are ms since the Unix epoch. Chance comes from
-``random.Random.random()`` alone, the one method whose numbers are promised to stay the same in later Pythons.
+A call is written as a whole when it starts. Times are ms since the Unix epoch. All chance comes from
+``random.Random.random()``, because Python promises the same numbers of it in later versions. The order of the draws
+is part of the result: a draw that is added or moved changes all calls after it.
 """
 
 from __future__ import annotations
@@ -27,26 +28,33 @@ KINDS: Final = (
     ("IBD", 0.46), ("OBD", 0.24), ("BRD", 0.12), ("CTC", 0.10), ("QC", 0.03), ("POOL", 0.02), ("MASK", 0.02),
     ("FLASH", 0.01),
 )  # fmt: skip
-"""Share of each callType."""
+"""(callType, its share of all calls)."""
 TALK_S: Final = (
     (0.150, 3, 15), (0.400, 15, 120), (0.317, 120, 280), (0.120, 280, 800), (0.011, 800, 2_800), (0.002, 7_300, 10_700),
 )  # fmt: skip
-"""Share of talks, and their shortest and longest length: about 3 minutes in the mean, a few above 2 hours."""
+"""(share of all talks, shortest, longest length in s). The mean is about 3 minutes; 2 of 1,000 exceed 2 hours."""
 
 GHOSTS: Final = 0.025
+"""Share of calls that ring nowhere."""
 OLD_FASHIONED: Final = 0.015
-"""Calls whose switch writes times as text and numbers as strings."""
+"""Share of calls whose switch writes times as text and numbers as strings."""
 SIMPLE: Final = 0.15
-"""Outbound calls by a gateway that names neither itself nor its legs."""
+"""Share of outbound calls by a gateway that sends neither a switchId nor a legId."""
 UNREACHED: Final = (0.06, 0.35, 0.35)
-"""Share of legs that never ring: of the first tries, of first and of second retries."""
+"""Share of legs that never ring: of first tries, of first retries, of second retries."""
 IMPATIENT: Final = 0.07
-"""Callers who hang up less than 5 s after the first ring."""
+"""Share of callers who hang up less than 5 s after the first ring."""
 
 
 @dataclass(slots=True)
 class Account:
-    """One user of the platform, and what is of its own."""
+    """One simulated user.
+
+    ``dids``, ``campaigns``, ``ivrs``: ids that its calls have. ``agents``: how many there are. ``first_number`` and the
+    ``customers`` numbers from it on: telephone numbers of its customers, of whom a few call often and most hardly ever.
+    ``balance_cents``, ``call_minutes``: the prepaid balance and minutes, which the simulation reduces.
+    ``top_up_cents``: what is added when the balance is low.
+    """
 
     id: str
     dids: tuple[str, ...]
@@ -54,15 +62,18 @@ class Account:
     ivrs: tuple[str, ...]
     agents: int
     first_number: int
-    numbers: int
-    """How many customers there are; some of them call often, most of them hardly ever."""
+    customers: int
     balance_cents: int
     call_minutes: int
     top_up_cents: int
 
 
 class CallMaker:
-    """Writes calls. ``random``: numbers of [0, 1), all that is used of chance; ``ids``: of the events."""
+    """Writes calls.
+
+    ``random``: returns numbers of [0, 1), the only source of chance. ``ids``: numbers of which event ids are made.
+    ``nodes``: how many media nodes there are.
+    """
 
     def __init__(self, random: Callable[[], float], ids: Iterator[int], nodes: int) -> None:
         self._random = random
@@ -72,7 +83,7 @@ class CallMaker:
         self._kinds = [kind for kind, _ in KINDS]
         self._kind_bounds = list(accumulate(share for _, share in KINDS))[:-1]
         self._talk_bounds = list(accumulate(share for share, _, _ in TALK_S))[:-1]
-        self._ways: dict[str, Callable[[Script, int, Account], None]] = {
+        self._write_by_kind: dict[str, Callable[[Script, int, Account], None]] = {
             "IBD": self._inbound,
             "OBD": self._outbound,
             "BRD": self._broadcast,
@@ -84,219 +95,229 @@ class CallMaker:
         }
 
     def make(self, at: int, account: Account, switch: str, skew_ms: int = 0) -> Script:
-        """One call that starts at that time, whole. ``skew_ms``: how far the switch's clock is ahead."""
+        """Write one call of ``account`` that starts at ``at``. ``skew_ms``: how far the switch's clock is ahead."""
         random = self._random
         kind = self._kinds[bisect(self._kind_bounds, random())]
         simple = kind in ("OBD", "QC") and random() < SIMPLE
         self._made += 1
         call_id = f"{'gw' if simple else switch}-{at}-{self._made:x}"
-        s = Script(call_id, account.id, "" if simple else switch, at, self._ids)
-        s.told_by(old=random() < OLD_FASHIONED, skew_ms=skew_ms)
-        s.add(at, "call.started", self._start_fields(s, kind, account))
+        script = Script(call_id, account.id, "" if simple else switch, at, self._ids)
+        script.set_switch(old_fashioned=random() < OLD_FASHIONED, skew_ms=skew_ms)
+        script.add(at, "call.started", self._start_fields(script, kind, account))
         if simple:
-            self._simple(s, at)
+            self._simple(script, at)
         elif random() < GHOSTS:
-            self._ghost(s, at, account)
+            self._ghost(script, at, account)
         else:
-            self._ways[kind](s, at, account)
-        return s
+            self._write_by_kind[kind](script, at, account)
+        return script
 
-    def _start_fields(self, s: Script, kind: str, account: Account) -> str:
+    def _start_fields(self, script: Script, kind: str, account: Account) -> str:
+        """The fields of call.started: callType, campaignId, did and number, some of which may be missing."""
         random = self._random
         more = f',"callType":"{kind}"'
         chance = random()
         if kind in ("OBD", "BRD") or (kind == "IBD" and chance < 0.6):
-            # Squared, the first ones come oftener: campaigns and customers are not alike.
+            # random() ** 2 prefers small indexes: the first campaigns, DIDs and customers have the most calls.
             campaign = account.campaigns[int(random() ** 2 * len(account.campaigns))]
-            more += f',"campaignId":{s.number(-1 if chance < 0.05 else campaign)}'
+            more += f',"campaignId":{script.number(-1 if chance < 0.05 else campaign)}'
         elif chance > 0.9:
-            more += f',"campaignId":{s.number(0)}'
+            more += f',"campaignId":{script.number(0)}'
         more += f',"did":"{account.dids[int(random() ** 2 * len(account.dids))]}"'
-        if random() < 0.02:  # withheld
+        if random() < 0.02:  # the caller withholds the number
             return more
-        return more + f',"number":"+{account.first_number + int(random() ** 2 * account.numbers)}"'
+        return more + f',"number":"+{account.first_number + int(random() ** 2 * account.customers)}"'
 
     # ------------------------------------------------------------------------------------- kinds of calls
 
-    def _inbound(self, s: Script, t: int, account: Account) -> None:
+    def _inbound(self, script: Script, at: int, account: Account) -> None:
         if self._random() < 0.85:
-            t, hung_up = self._ivr(s, t + self._between(80, 400), account)
+            at, hung_up = self._ivr(script, at + self._between(80, 400), account)
             if hung_up:
-                s.end(t, HUNG_UP)
+                script.end(at, HUNG_UP)
                 return
         if self._random() < 0.03:
-            s.add(t + 20, "call.forwarded", f',"to":"{account.dids[0]}"')
+            script.add(at + 20, "call.forwarded", f',"to":"{account.dids[0]}"')
         agents = 1 + int(self._random() * min(4, account.agents))
-        self._connect(s, t + self._between(50, 600), agents, account)
+        self._connect(script, at + self._between(50, 600), agents, account)
 
-    def _outbound(self, s: Script, t: int, account: Account) -> None:
-        self._connect(s, t + self._between(50, 600), 1, account)
+    def _outbound(self, script: Script, at: int, account: Account) -> None:
+        self._connect(script, at + self._between(50, 600), 1, account)
 
-    def _two_legs(self, s: Script, t: int, account: Account) -> None:
-        """Click-to-call and masked numbers: the one side first, then the other."""
-        t, ending = self._hunt(s, t + self._between(50, 400), 1, 60 * SECOND_MS, account)
+    def _two_legs(self, script: Script, at: int, account: Account) -> None:
+        """Click-to-call and masked numbers: connect one side first, then the other."""
+        at, ending = self._hunt(script, at + self._between(50, 400), 1, 60 * SECOND_MS, account)
         if ending is None:
-            self._connect(s, t + self._between(100, 800), 1, account)
+            self._connect(script, at + self._between(100, 800), 1, account)
         else:
-            s.end(t, ending)
+            script.end(at, ending)
 
-    def _broadcast(self, s: Script, t: int, account: Account) -> None:
-        t, ending = self._hunt(s, t + self._between(50, 600), 1, 45 * SECOND_MS, account)
+    def _broadcast(self, script: Script, at: int, account: Account) -> None:
+        at, ending = self._hunt(script, at + self._between(50, 600), 1, 45 * SECOND_MS, account)
         if ending is None:
             if self._random() < 0.8:
-                t, hung_up = self._ivr(s, t + 40, account)
+                at, hung_up = self._ivr(script, at + 40, account)
                 ending = HUNG_UP if hung_up else PLAYED
             else:
-                t, ending = t + self._between(5_000, 40_000), PLAYED
-        s.end(t, ending)
+                at, ending = at + self._between(5_000, 40_000), PLAYED
+        script.end(at, ending)
 
-    def _pool(self, s: Script, t: int, account: Account) -> None:
-        """All agents ring at once; the first one to answer has the call."""
+    def _pool(self, script: Script, at: int, account: Account) -> None:
+        """Two to four agents ring at once. The first one to answer gets the call."""
         ringing = []
         for _ in range(2 + int(self._random() * 3)):
-            t, leg, retry = self._reach(s, t + 40, account)
+            at, leg, retry = self._reach(script, at + 40, account)
             if leg:
                 ringing.append((leg, retry))
-        t += self._between(2_000, 25_000)
+        at += self._between(2_000, 25_000)
         answered = ringing.pop() if ringing and self._random() < 0.8 else None
         for leg, retry in ringing:
-            s.leg(t, "leg.ended", leg, retry)
+            script.leg(at, "leg.ended", leg, retry)
         if answered is None:
-            s.end(t, NO_ANSWER if ringing else NO_ROUTE)
+            script.end(at, NO_ANSWER if ringing else NO_ROUTE)
             return
-        s.answer(t, *answered)
-        self._talk(s, t, account)
+        script.answer(at, *answered)
+        self._talk(script, at, account)
 
-    def _flash(self, s: Script, t: int, account: Account) -> None:
-        """Rings once, so that the number is seen, and is over."""
-        t, leg, retry = self._reach(s, t + 60, account)
+    def _flash(self, script: Script, at: int, account: Account) -> None:
+        """Ring for 1 to 3.5 s, so that the callee sees the number, and end."""
+        at, leg, retry = self._reach(script, at + 60, account)
         if leg:
-            t += self._between(1_000, 3_500)
-            s.leg(t, "leg.ended", leg, retry)
-        s.end(t, PLAYED if leg else NO_ROUTE)
+            at += self._between(1_000, 3_500)
+            script.leg(at, "leg.ended", leg, retry)
+        script.end(at, PLAYED if leg else NO_ROUTE)
 
-    def _ghost(self, s: Script, t: int, account: Account) -> None:
-        """Nothing ever rings."""
+    def _ghost(self, script: Script, at: int, account: Account) -> None:
+        """End without any ringing, with or without a leg."""
         if self._random() < 0.4:
-            s.dial(t + 90, 0, self._node(), self._agent(account))
-        s.end(t + self._between(150, 4_000), NO_ROUTE)
+            script.dial(at + 90, 0, self._node(), self._agent(account))
+        script.end(at + self._between(150, 4_000), NO_ROUTE)
 
-    def _simple(self, s: Script, t: int) -> None:
-        """A gateway that has one leg and needs no name for it."""
-        t += self._between(800, 3_000)
-        s.add(t, "leg.ringing")
+    def _simple(self, script: Script, at: int) -> None:
+        """A call by a gateway: one leg, which has no legId."""
+        at += self._between(800, 3_000)
+        script.add(at, "leg.ringing")
         if self._random() < 0.55:
-            t += self._between(2_000, 20_000)
-            s.add(t, "leg.answered")
-            s.end(t + self._talk_ms(), self._goodbye())
+            at += self._between(2_000, 20_000)
+            script.add(at, "leg.answered")
+            script.end(at + self._talk_ms(), self._goodbye())
         else:
-            s.end(t + self._between(15_000, 40_000), NO_ANSWER)
+            script.end(at + self._between(15_000, 40_000), NO_ANSWER)
 
-    # ------------------------------------------------------------------------------------ parts of a call
+    # ------------------------------------------------------------------------------------ sections of a call
 
-    def _connect(self, s: Script, t: int, agents: int, account: Account) -> None:
-        """Ring until somebody answers, talk, and end the call however it goes."""
+    def _connect(self, script: Script, at: int, agents: int, account: Account) -> None:
+        """Ring up to ``agents`` agents until one answers, talk, and end the call in any case."""
         impatient = self._random() < IMPATIENT
         patience = self._between(400, 4_900) if impatient else self._between(20_000, 140_000)
-        t, ending = self._hunt(s, t, agents, patience, account)
+        at, ending = self._hunt(script, at, agents, patience, account)
         if ending is None:
-            self._talk(s, t, account)
+            self._talk(script, at, account)
         else:
-            s.end(t, ending)
+            script.end(at, ending)
 
-    def _hunt(self, s: Script, t: int, agents: int, patience_ms: int, account: Account) -> tuple[int, Ending | None]:
-        """Ring one agent after the other. Returns the time, and why the call is over: None if it was answered.
+    def _hunt(
+        self, script: Script, at: int, agents: int, patience_ms: int, account: Account
+    ) -> tuple[int, Ending | None]:
+        """Ring up to ``agents`` agents, one after the other, until one answers.
 
-        ``patience_ms``: how long after the first ring the caller waits.
+        Returns the time and None if one answered, else the time and the ending of the call, which is not written yet.
+        ``patience_ms``: how long the caller waits from the first ring on.
         """
         random = self._random
         gives_up = 0
         for _ in range(agents):
-            t, leg, retry = self._reach(s, t, account)
+            at, leg, retry = self._reach(script, at, account)
             if not leg:
-                return t, NO_ROUTE
-            gives_up = max(gives_up, t) if gives_up else t + patience_ms
+                return at, NO_ROUTE
+            gives_up = max(gives_up, at) if gives_up else at + patience_ms
             answers = random() < 0.6
-            rung = t + (self._between(1_500, 14_000) if answers else self._between(8_000, 26_000))
+            rung = at + (self._between(1_500, 14_000) if answers else self._between(8_000, 26_000))
             if gives_up < rung:
-                if random() < 0.7:  # else the call's end is to be enough
-                    s.leg(gives_up, "leg.ended", leg, retry)
+                if random() < 0.7:  # some switches send no leg.ended when the caller hangs up
+                    script.leg(gives_up, "leg.ended", leg, retry)
                 return gives_up, ABANDONED
-            t = rung
+            at = rung
             if answers:
-                s.answer(t, leg, retry)
-                return t, None
-            s.leg(t, "leg.ended", leg, retry)
-            t += self._between(50, 450)
-        return t, BUSY if random() < 0.3 else NO_ANSWER
+                script.answer(at, leg, retry)
+                return at, None
+            script.leg(at, "leg.ended", leg, retry)
+            at += self._between(50, 450)
+        return at, BUSY if random() < 0.3 else NO_ANSWER
 
-    def _reach(self, s: Script, t: int, account: Account) -> tuple[int, int, int]:
-        """Get a leg to ring, by way of other nodes if need be. Returns (when, leg, retry); leg 0: none of them can."""
+    def _reach(self, script: Script, at: int, account: Account) -> tuple[int, int, int]:
+        """Dial an agent until a leg rings, over another node at each retry.
+
+        Returns (time, leg, retry), with leg 0 if no leg rang.
+        """
         node, agent = self._node(), self._agent(account)
         for retry, unreached in enumerate(UNREACHED):
-            leg = s.dial(t, retry, node, agent)
+            leg = script.dial(at, retry, node, agent)
             if self._random() >= unreached:
-                t += self._between(200, 1_800)
-                s.leg(t, "leg.ringing", leg, retry)
-                return t, leg, retry
-            t += self._between(300, 2_500)
-            s.leg(t, "leg.ended", leg, retry)
-            t += 100
+                at += self._between(200, 1_800)
+                script.leg(at, "leg.ringing", leg, retry)
+                return at, leg, retry
+            at += self._between(300, 2_500)
+            script.leg(at, "leg.ended", leg, retry)
+            at += 100
             node = node % self._nodes + 1
-        return t, 0, 0
+        return at, 0, 0
 
-    def _ivr(self, s: Script, t: int, account: Account) -> tuple[int, bool]:
-        """In an IVR, or in one and then in one within it. Returns the time and whether the caller hung up there."""
+    def _ivr(self, script: Script, at: int, account: Account) -> tuple[int, bool]:
+        """Pass an IVR, or one and a second one inside it. Returns the time and whether the caller hung up in there."""
         random = self._random
         first = int(random() * len(account.ivrs))
         inside = []
         for flow in range(2 if random() < 0.15 else 1):
             ivr = account.ivrs[(first + flow) % len(account.ivrs)]
-            s.add(t, "ivr.entered", f',"ivrId":"{ivr}"')
+            script.add(at, "ivr.entered", f',"ivrId":"{ivr}"')
             inside.append(ivr)
-            t += self._between(1_500, 9_000)
+            at += self._between(1_500, 9_000)
             while random() < 0.6:
                 digits = self._digits()
                 valid = ',"valid":false' if random() < 0.12 else ',"valid":true' if random() < 0.5 else ""
-                s.add(t, "dtmf.received", f',"digits":"{digits}"{valid},"ivrId":"{ivr}"')
-                t += self._between(1_000, 7_000)
+                script.add(at, "dtmf.received", f',"digits":"{digits}"{valid},"ivrId":"{ivr}"')
+                at += self._between(1_000, 7_000)
             if random() < 0.05:
-                return t, True
+                return at, True
         for ivr in reversed(inside):
-            s.add(t, "ivr.left", f',"ivrId":"{ivr}"')
-        return t, False
+            script.add(at, "ivr.left", f',"ivrId":"{ivr}"')
+        return at, False
 
     def _digits(self) -> str:
-        """Mostly a choice of a menu, now and then an extension or another key."""
+        """What the caller keys in: mostly a choice of a menu, sometimes an extension, # or *."""
         chance = self._random()
         if chance < 0.9:
             return str(int(chance**2 * 7) + 1)
         return str(int(chance * 10_000)) if chance < 0.96 else "#" if chance < 0.98 else "*"
 
-    def _talk(self, s: Script, t: int, account: Account) -> None:
-        """Talk from that time on, and end the call."""
+    def _talk(self, script: Script, at: int, account: Account) -> None:
+        """Talk from ``at`` on, perhaps with a hold or a transfer, and end the call."""
         random = self._random
-        end = t + self._talk_ms()
-        if end - t > 20_000 and random() < 0.14:
-            self._hold(s, self._between(t + 5_000, end - 5_000), end)
-        if end - t > 30_000 and random() < 0.05:
-            at = self._between(t + 10_000, end - 15_000)
-            s.add(at, "call.transferred", f',"to":"a{self._agent(account)}"')
-            ring, leg, retry = self._reach(s, at + 50, account)
-            if leg and ring + 2_000 < end:
-                s.answer(ring + 2_000, leg, retry)
-        s.end(max(end, s.events[-1][0]), self._goodbye())
+        end = at + self._talk_ms()
+        if end - at > 20_000 and random() < 0.14:
+            self._hold(script, self._between(at + 5_000, end - 5_000), end)
+        if end - at > 30_000 and random() < 0.05:
+            transferred = self._between(at + 10_000, end - 15_000)
+            script.add(transferred, "call.transferred", f',"to":"a{self._agent(account)}"')
+            ringing, leg, retry = self._reach(script, transferred + 50, account)
+            if leg and ringing + 2_000 < end:
+                script.answer(ringing + 2_000, leg, retry)
+        script.end(max(end, script.events[-1][0]), self._goodbye())
 
-    def _hold(self, s: Script, at: int, end: int) -> None:
-        s.add(at, "call.held")
+    def _hold(self, script: Script, at: int, end: int) -> None:
+        """Hold the call at ``at``, and resume it unless it ends at ``end`` before that."""
+        script.add(at, "call.held")
         resumed = at + self._between(3_000, 90_000)
-        if resumed < end:  # else the caller had enough of the music
-            s.add(resumed, "call.resumed")
+        if resumed < end:
+            script.add(resumed, "call.resumed")
 
     def _goodbye(self) -> Ending:
+        """How a talk ends: the caller or the callee hangs up."""
         return HUNG_UP if self._random() < 0.6 else PUT_DOWN
 
     def _talk_ms(self) -> int:
+        """A random length of a talk, distributed as TALK_S says."""
         _, shortest, longest = TALK_S[bisect(self._talk_bounds, self._random())]
         return self._between(shortest * SECOND_MS, longest * SECOND_MS)
 

@@ -1,6 +1,6 @@
-"""The events of one made-up call, as they are written down. Times are ms since the Unix epoch.
+"""The events of one simulated call, written as JSON by hand. Times are ms since the Unix epoch.
 
-All texts are plain ASCII that needs no escapes, so events are written without a JSON library.
+All texts are ASCII without quotes and backslashes, so they need no escapes and no JSON library.
 """
 
 from __future__ import annotations
@@ -13,20 +13,42 @@ from typing import Final
 from ecounters.windows.calendar import MINUTE_MS
 
 Timed = tuple[int, bytes]
-"""When an event is published, and its JSON."""
+"""(when the event is published, its JSON)."""
 Ending = tuple[int, str, str]
-"""status (of Q.850, or SIP's where that has none), endedBy, cause."""
+"""(status, endedBy, cause) of a call.ended event. ``status`` is a Q.850 cause, or a SIP status where Q.850 has none."""
 
 HEARTBEAT_MS: Final = 5 * MINUTE_MS
+"""A switch sends call.heartbeat for each call so often."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ZONES: Final = (UTC, timezone(timedelta(hours=5, minutes=30)), timezone(timedelta(hours=-7)))
 
 
 class Script:
-    """The events of one call, being written."""
+    """The events of one call, collected while the call is written.
 
-    __slots__ = ("_head", "_ids", "_skew_ms", "answered", "call_id", "events", "legs", "old", "started", "switch")
+    ========================  ============================================================================
+    ``call_id``, ``switch``   ids of the call and its switch; "" for a switch that sends no id
+    ``started``               when the call starts
+    ``events``                the events so far; ``end`` sorts them by time
+    ``legs``                  number of legs so far, which is also the id of the last one
+    ``answered``              (leg, retry) of the legs that were answered and are up until the call's end
+    ``old_fashioned``         the switch writes times as text and numbers as strings
+    ========================  ============================================================================
+    """
+
+    __slots__ = (
+        "_head",
+        "_ids",
+        "_skew_ms",
+        "answered",
+        "call_id",
+        "events",
+        "legs",
+        "old_fashioned",
+        "started",
+        "switch",
+    )
 
     def __init__(self, call_id: str, user_id: str, switch: str, started: int, ids: Iterator[int]) -> None:
         self.call_id = call_id
@@ -35,52 +57,52 @@ class Script:
         self.events: list[Timed] = []
         self.legs = 0
         self.answered: list[tuple[int, int]] = []
-        self.old = False
+        self.old_fashioned = False
         self._ids = ids
         self._skew_ms = 0
-        by = f',"switchId":"{switch}"' if switch else ""
-        self._head = f'"userId":"{user_id}","callId":"{call_id}"{by}'
+        switch_field = f',"switchId":"{switch}"' if switch else ""
+        self._head = f'"userId":"{user_id}","callId":"{call_id}"{switch_field}'
 
     @property
     def ended(self) -> int:
-        """When the last event is; after ``end``, the call's end."""
+        """When the last event is published. After ``end`` that is the call's end."""
         return self.events[-1][0]
 
-    def told_by(self, *, old: bool, skew_ms: int) -> None:
-        """Before the first event: whether the switch is old-fashioned, and how far its clock is ahead."""
-        self.old = old
+    def set_switch(self, *, old_fashioned: bool, skew_ms: int) -> None:
+        """Set how the switch writes, and by how many ms its clock is ahead. Call it before the first event."""
+        self.old_fashioned = old_fashioned
         self._skew_ms = skew_ms
 
     def add(self, at: int, kind: str, more: str = "") -> None:
-        """An event. ``more``: further fields, each with a comma before it."""
+        """Add an event of type ``kind`` that happens at ``at``. ``more``: further JSON fields, each behind a comma."""
         ts = at + self._skew_ms
-        stamp = f'"{rfc3339(ts)}"' if self.old else ts
+        stamp = f'"{rfc3339(ts)}"' if self.old_fashioned else ts
         line = f'{{"id":"e{next(self._ids):x}","type":"{kind}","ts":{stamp},{self._head}{more}}}'
         self.events.append((at, line.encode()))
 
     def number(self, value: int) -> str:
-        """A number as this switch writes it."""
-        return f'"{value}"' if self.old else str(value)
+        """The JSON of a number, as this switch writes it."""
+        return f'"{value}"' if self.old_fashioned else str(value)
 
     def dial(self, at: int, retry: int, node: int, agent: int) -> int:
-        """Set up the next leg; returns its number."""
+        """Add the next leg with its leg.dialed event. Returns the leg's id."""
         self.legs += 1
         self.leg(at, "leg.dialed", self.legs, retry, f',"nodeId":"n{node}","agentId":"a{agent}"')
         return self.legs
 
     def leg(self, at: int, kind: str, leg: int, retry: int, more: str = "") -> None:
-        """An event of a leg. Old-fashioned is also to have the leg's number as a number."""
-        name = leg if self.old else f'"{leg}"'
-        again = f',"retry":{self.number(retry)}' if retry else ""
-        self.add(at, kind, f',"legId":{name}{again}{more}')
+        """Add an event of a leg. A ``retry`` of 0 is left out; an old-fashioned switch writes legId as a number."""
+        leg_id = leg if self.old_fashioned else f'"{leg}"'
+        retry_field = f',"retry":{self.number(retry)}' if retry else ""
+        self.add(at, kind, f',"legId":{leg_id}{retry_field}{more}')
 
     def answer(self, at: int, leg: int, retry: int) -> None:
-        """The leg is answered and stays up until the call's end."""
+        """Add leg.answered. The leg stays up until the call's end."""
         self.leg(at, "leg.answered", leg, retry)
         self.answered.append((leg, retry))
 
     def end(self, at: int, ending: Ending) -> None:
-        """The legs that are up end, and the call; puts everything in the order of time."""
+        """End the call and the legs that are up, add the heartbeats, and sort all events by time."""
         for beat in range(self.started + HEARTBEAT_MS, at, HEARTBEAT_MS):
             self.add(beat, "call.heartbeat")
         for leg, retry in self.answered:
@@ -89,12 +111,12 @@ class Script:
         self.add(at, "call.ended", f',"status":{self.number(status)},"endedBy":"{by}","cause":"{cause}"')
         self.events.sort(key=itemgetter(0))
 
-    def take_changes(self, at: int) -> None:
-        """The switch fell over at that time: nothing is heard of the call from then on."""
+    def drop_from(self, at: int) -> None:
+        """Drop the events at and after ``at``, because the switch restarts then."""
         self.events = [event for event in self.events if event[0] < at]
 
 
 def rfc3339(ms: int) -> str:
-    """A time as text, in one of several zones."""
+    """A time as RFC 3339 text, in one of three time zones."""
     moment = (_EPOCH + timedelta(milliseconds=ms)).astimezone(_ZONES[ms % len(_ZONES)])
     return moment.isoformat(timespec="milliseconds")

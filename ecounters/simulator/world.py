@@ -1,14 +1,14 @@
-"""Simulated switches: endless, realistic, and the same again for the same plan.
+"""Simulated switches. They publish an endless, realistic sequence of events, the same one for equal plans.
 
     for published in simulate(Plan(start_ms=1_773_144_000_000, rate_per_s=20)):
         ...  # published.value is due at published.at_ms
 
-What happens next is on an agenda: calls start, switches take stock or fall over, balances go down. A call is
-written down as a whole when it starts, for then it is known when its switch falls over next; its events are handed
-out in their time. Memory follows the calls that live, not the events made. Without chaos an event is published at
-its ``ts``, and no event is refused.
+An agenda holds what happens next: a call starts, a switch sends a snapshot or restarts, balances are published. A call
+is written as a whole when it starts, because the next restart of its switch is known then. Its events wait in a heap
+until they are due. So memory depends on the number of live calls, not on the number of events. Without chaos, an event
+is published at its ``ts``, and no worker refuses any.
 
-Times are ms since the Unix epoch; all numbers of telephones begin with +1555, an area code that nobody has.
+Times are ms since the Unix epoch. All telephone numbers begin with +1555, an area code that is not in use.
 """
 
 from __future__ import annotations
@@ -33,43 +33,48 @@ DAY_SHAPE: Final = (
     0.30, 0.24, 0.20, 0.18, 0.20, 0.28, 0.45, 0.75, 1.20, 1.65, 1.85, 1.80,
     1.55, 1.45, 1.65, 1.75, 1.70, 1.50, 1.20, 0.95, 0.80, 0.65, 0.50, 0.38,
 )  # fmt: skip
-"""Calls at each full hour of the day (UTC), relative to each other; in between, a straight line."""
+"""The relative rate of calls at each full hour of the day, in UTC. Between two hours it changes linearly."""
 
 BALANCES_MS: Final = 20 * SECOND_MS
-"""An account's balance is told this often, if it had calls since."""
+"""How often balance.updated is sent for each user that had calls since the last one."""
 SNAPSHOTS_MS: Final = 20 * MINUTE_MS
+"""How often a switch sends switch.snapshot for each user that has live calls on it."""
 RESTARTS_MS: Final = 4 * HOUR_MS
-"""Mean time from one restart of a switch to the next."""
+"""Mean time between two restarts of a switch. A time is from a quarter to seven quarters of it."""
 SWITCHES_MIN: Final = 4
 CALLS_PER_SWITCH_AND_S: Final = 25
+"""There is one switch for each 25 calls per second, but SWITCHES_MIN at least."""
 NODES: Final = 9
+"""Media nodes by which legs are dialed."""
 COST_CENTS_A_MINUTE: Final = 2
 TOP_UP_BELOW_CENTS: Final = 10_000
+"""A balance is topped up when it is lower than this."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to simulate. Two equal plans give the same bytes. Raises ValueError for what cannot be."""
+    """What to simulate. Equal plans give equal bytes. Raises ValueError for a field that cannot be."""
 
     start_ms: int
-    """When the first call may start; there are no calls before."""
+    """No call starts before this time."""
     seed: int = 1
     users: int = 8
-    """Accounts "u1", "u2" ...; the second has half as many calls as the first, the third a third."""
+    """Number of users, "u1", "u2" and so on. The second has half as many calls as the first, the third a third."""
     rate_per_s: float = 20.0
-    """Calls started per second, of all users, in the mean of a day."""
+    """Calls that start per second, of all users together, in the mean of a day."""
     day_shape: bool = True
-    """Busy and quiet hours; otherwise the same rate all day."""
+    """Whether there are busy and quiet hours; otherwise the rate is the same all day."""
     chaos: bool = False
+    """Whether faults are added to the events of calls."""
     lateness_ms: int = 600_000
-    """Chaos: how much later than it happened an event may be published; below the 15 minutes of linger."""
+    """With chaos: the longest delay of an event, below the 15 minutes of linger."""
     restarts: bool = True
-    """Whether switches restart and take stock (switch.restarted, switch.snapshot)."""
+    """Whether switches send switch.restarted and switch.snapshot."""
     shares: ChaosShares = field(default_factory=ChaosShares)
-    """Chaos: how much of what."""
+    """With chaos: how often each fault occurs."""
 
     def __post_init__(self) -> None:
-        """Refuse what would not end, or would not be events."""
+        """Raise ValueError for a field out of its range."""
         if not TS_MIN_MS <= self.start_ms < TS_MAX_MS:
             raise ValueError(f"start_ms must be of the years 2000 to 2099, not {self.start_ms}")
         if self.users < 1:
@@ -82,25 +87,33 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """One message. ``user_id``: its key; None: for every partition, without a key (switch.restarted)."""
+    """A message of a simulated switch.
+
+    ``at_ms``: when the switch publishes it. ``user_id``: its key; None for switch.restarted, which has no key and goes
+    to every partition. ``value``: the event as JSON.
+    """
 
     at_ms: int
-    """When the switch publishes it."""
     user_id: str | None
     value: bytes
 
 
 def simulate(plan: Plan) -> Iterator[Published]:
-    """The messages of a plan, endless, in the order of ``at_ms``."""
+    """The endless messages of a plan, sorted by ``at_ms``."""
     return _World(plan).messages()
 
 
 _Action = Callable[[int], int]
-"""Does what is due at that time; returns when it is due again, which is never before."""
+"""An entry of the agenda: does what is due at a time, and returns when it is due next, not before that time."""
 
 
 class _World:
-    """Accounts, switches, an agenda of what happens next, and a heap of what has been written and not handed out."""
+    """The state of a simulation: users, switches, live calls, and the events that are written and not yet due.
+
+    ``_heap`` has an entry for each list of events that ``_publish`` was given, such as those of a call: (when the next
+    event is due, tie-break, the events, the user's id). The latest event comes first, so that the next one is taken off
+    the list's end.
+    """
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -109,24 +122,24 @@ class _World:
         switches = max(SWITCHES_MIN, ceil(plan.rate_per_s / CALLS_PER_SWITCH_AND_S))
         self._switches = [f"sw{n + 1}" for n in range(switches)]
         weights = [1 / (n + 1) for n in range(plan.users)]
-        self._sizes = list(accumulate(weights))
-        calls_a_day = plan.rate_per_s * 86_400 / self._sizes[-1]
+        self._weight_sums = list(accumulate(weights))
+        calls_a_day = plan.rate_per_s * 86_400 / self._weight_sums[-1]
         self._accounts = [_account(n, weight, calls_a_day * weight) for n, weight in enumerate(weights)]
         self._calls = CallMaker(self._random, self._ids, NODES)
         self._chaos = Chaos(self._random, plan.lateness_ms, plan.shares) if plan.chaos else None
-        # Each entry's list has the latest event first, so that the next one is taken off its end.
         self._heap: list[tuple[int, int, list[Timed], str | None]] = []
         self._order = count()
-        self._charged: dict[int, int] = {}
+        self._unbilled_minutes: dict[int, int] = {}  # by the index of the user
+        # switch -> index of the user -> call id -> when the call ends
         self._live: dict[str, dict[int, dict[str, int]]] = {switch: {} for switch in self._switches}
-        self._falls_at: dict[str, int] = {}
-        # Not sum(): what it makes of floats is not the same in all Pythons.
+        self._restarts_at: dict[str, int] = {}
+        # fsum, because the result of sum() over floats differs between versions of Python.
         peak = max(DAY_SHAPE) / (fsum(DAY_SHAPE) / 24) if plan.day_shape else 1.0
-        self._gap_ms = 1000 / plan.rate_per_s / peak
+        self._peak_gap_ms = 1000 / plan.rate_per_s / peak  # mean time between two calls at the busiest hour
         self._clock = float(plan.start_ms)
 
     def messages(self) -> Iterator[Published]:
-        """Hand out what is due before the next thing happens, let that happen, and so on."""
+        """Yield the events that are due before the next entry of the agenda, then do that entry, and so on."""
         heap, agenda = self._heap, self._agenda()
         while True:
             due, order, action = agenda[0]
@@ -141,21 +154,25 @@ class _World:
             heapreplace(agenda, (action(due), order, action))
 
     def _agenda(self) -> list[tuple[int, int, _Action]]:
-        """What is due first, in an order that settles what comes first of what is due at the same time."""
+        """A heap of (due, order, action). ``order`` decides between actions that are due at the same time."""
         start = self._plan.start_ms
         first: list[tuple[int, _Action]] = []
         if self._plan.restarts:
-            for at, switch in enumerate(self._switches):
-                self._falls_at[switch] = start + self._restart_gap_ms() // (1 + (at == 0))
-                first.append((self._falls_at[switch], self._restarting(switch)))
-                first.append((start + SNAPSHOTS_MS * (at + 1) // len(self._switches), self._taking_stock(switch)))
-        first.append((start + BALANCES_MS, self._tell_balances))
+            for number, switch in enumerate(self._switches, 1):
+                gap_ms = self._restart_gap_ms()
+                if number == 1:
+                    gap_ms //= 2  # so that a short simulation has a restart too
+                self._restarts_at[switch] = start + gap_ms
+                first.append((self._restarts_at[switch], self._restart_action(switch)))
+                first.append((start + SNAPSHOTS_MS * number // len(self._switches), self._snapshot_action(switch)))
+        first.append((start + BALANCES_MS, self._publish_balances))
         first.append((self._next_start(), self._start_call))
         agenda = [(due, order, action) for order, (due, action) in enumerate(first)]
         heapify(agenda)
         return agenda
 
     def _publish(self, events: list[Timed], user_id: str | None) -> None:
+        """Put events that are sorted by time into the heap, with faults if the plan has chaos."""
         if self._chaos is not None:
             events = self._chaos.disturb(events)
         if events:
@@ -165,89 +182,98 @@ class _World:
     # ------------------------------------------------------------------------------------- what happens
 
     def _next_start(self) -> int:
-        """When the next call starts: at the rate of the busiest hour, less what is thinned out at other times."""
+        """When the next call starts.
+
+        Candidates come at the rate of the busiest hour. At other times only a part of them is accepted.
+        """
         while True:
-            self._clock -= log1p(-self._random()) * self._gap_ms
+            self._clock -= log1p(-self._random()) * self._peak_gap_ms
             if not self._plan.day_shape or self._random() * max(DAY_SHAPE) < _shape(self._clock):
                 return int(self._clock)
 
     def _start_call(self, now: int) -> int:
+        """Write a call of a random user on a random switch, up to the next restart of that switch."""
         random = self._random
-        at = bisect(self._sizes, random() * self._sizes[-1], hi=len(self._sizes) - 1)
-        account = self._accounts[at]
+        index = bisect(self._weight_sums, random() * self._weight_sums[-1], hi=len(self._weight_sums) - 1)
+        account = self._accounts[index]
         switch = self._switches[int(random() * len(self._switches))]
         call = self._calls.make(now, account, switch, self._chaos.skew_ms() if self._chaos else 0)
         ended = call.ended
         if call.switch and self._plan.restarts:
-            falls = self._falls_at[switch]
-            if falls <= ended:
-                call.take_changes(falls)
-                ended = falls
-            self._live[switch].setdefault(at, {})[call.call_id] = ended
-        self._charged[at] = self._charged.get(at, 0) + (ended - now) // MINUTE_MS + 1
+            restart = self._restarts_at[switch]
+            if restart <= ended:
+                call.drop_from(restart)
+                ended = restart
+            self._live[switch].setdefault(index, {})[call.call_id] = ended
+        self._unbilled_minutes[index] = self._unbilled_minutes.get(index, 0) + (ended - now) // MINUTE_MS + 1
         self._publish(call.events, account.id)
         return self._next_start()
 
-    def _tell_balances(self, now: int) -> int:
-        """The calls begun since the last time are paid for; an account that runs low is topped up."""
-        for at, minutes in self._charged.items():
-            account = self._accounts[at]
+    def _publish_balances(self, now: int) -> int:
+        """Charge the calls that started since the last time, and publish the balances. A low balance is topped up."""
+        for index, minutes in self._unbilled_minutes.items():
+            account = self._accounts[index]
             if account.balance_cents < TOP_UP_BELOW_CENTS:
                 account.balance_cents += account.top_up_cents
             account.balance_cents -= minutes * COST_CENTS_A_MINUTE
             account.call_minutes = max(0, account.call_minutes - minutes)
-            when = now + int(self._random() * BALANCES_MS)
+            at = now + int(self._random() * BALANCES_MS)
             cents = account.balance_cents
             amount = f"{'-' if cents < 0 else ''}{abs(cents) // 100}.{abs(cents) % 100:02d}"
             if self._random() < 0.02:
                 amount = f'"{amount}"'
             fields = f'"userId":"{account.id}","balance":{amount},"callBalance":{account.call_minutes}'
-            self._publish([(when, self._event("balance.updated", when, fields))], account.id)
-        self._charged.clear()
+            self._publish([(at, self._event("balance.updated", at, fields))], account.id)
+        self._unbilled_minutes.clear()
         return now + BALANCES_MS
 
     def _restart_gap_ms(self) -> int:
         return RESTARTS_MS // 4 + int(self._random() * RESTARTS_MS * 3 // 2)
 
-    def _restarting(self, switch: str) -> _Action:
+    def _restart_action(self, switch: str) -> _Action:
+        """The action that publishes a restart of the switch and chooses the time of the next one."""
+
         def restart(now: int) -> int:
             self._publish([(now, self._event("switch.restarted", now, f'"switchId":"{switch}"'))], None)
-            self._falls_at[switch] = now + self._restart_gap_ms()
-            return self._falls_at[switch]
+            self._restarts_at[switch] = now + self._restart_gap_ms()
+            return self._restarts_at[switch]
 
         return restart
 
-    def _taking_stock(self, switch: str) -> _Action:
-        def take_stock(now: int) -> int:
+    def _snapshot_action(self, switch: str) -> _Action:
+        """The action that publishes a snapshot of the switch for each user with live calls on it."""
+
+        def send_snapshots(now: int) -> int:
             live = self._live[switch]
-            for at, calls in list(live.items()):
-                live[at] = {call_id: ended for call_id, ended in calls.items() if ended > now}
-                ids = ",".join(f'"{call_id}"' for call_id in live[at])
-                user_id = self._accounts[at].id
+            for index, calls in list(live.items()):
+                live[index] = {call_id: ended for call_id, ended in calls.items() if ended > now}
+                ids = ",".join(f'"{call_id}"' for call_id in live[index])
+                user_id = self._accounts[index].id
                 value = self._event(
                     "switch.snapshot", now, f'"userId":"{user_id}","switchId":"{switch}","callIds":[{ids}]'
                 )
-                if len(value) <= VALUE_BYTES_MAX:  # a switch cannot send more, and half a list would end the others
+                # A worker refuses a larger message. A part of the list would end the calls that are not in it.
+                if len(value) <= VALUE_BYTES_MAX:
                     self._publish([(now, value)], user_id)
-                if not live[at]:
-                    del live[at]
+                if not live[index]:
+                    del live[index]
             return now + SNAPSHOTS_MS
 
-        return take_stock
+        return send_snapshots
 
     def _event(self, kind: str, ts: int, fields: str) -> bytes:
         return f'{{"id":"e{next(self._ids):x}","type":"{kind}","ts":{ts},{fields}}}'.encode()
 
 
 def _shape(at_ms: float) -> float:
-    """The relative rate at that time, on a straight line between two full hours."""
-    hour, part = divmod(at_ms % DAY_MS / HOUR_MS, 1.0)
+    """The relative rate of calls at a time: DAY_SHAPE, interpolated linearly."""
+    hour, fraction = divmod(at_ms % DAY_MS / HOUR_MS, 1.0)
     first, then = DAY_SHAPE[int(hour) % 24], DAY_SHAPE[(int(hour) + 1) % 24]
-    return first + (then - first) * part
+    return first + (then - first) * fraction
 
 
 def _account(n: int, weight: float, calls_a_day: float) -> Account:
-    """The account at that place; ``weight`` is its size, 1 for the first. All that is of its own follows from these."""
+    """The user with index ``n``. ``weight``: its calls relative to those of the first user. Nothing is random."""
     customers = min(2_000_000, max(40, int(calls_a_day / 2)))
     top_up = TOP_UP_BELOW_CENTS + int(calls_a_day * 3 * COST_CENTS_A_MINUTE)
     return Account(
@@ -256,9 +282,9 @@ def _account(n: int, weight: float, calls_a_day: float) -> Account:
         campaigns=tuple(100 + n * 10 + k for k in range(3 + int(6 * weight))),
         ivrs=tuple(str(500 + n * 10 + k) for k in range(1 + int(4 * weight))),
         agents=5 + int(200 * weight),
-        # From 1555 1 000 000 on; the numbers below it are the accounts' own.
+        # Customers have numbers from +1555 1 000 000 on. Smaller numbers are DIDs.
         first_number=15_551_000_000 + n * 7_919 % 6_900_000,
-        numbers=customers,
+        customers=customers,
         balance_cents=top_up,
         call_minutes=int(calls_a_day * 30),
         top_up_cents=top_up,
