@@ -1,9 +1,9 @@
-"""Events, calls and logs for tests: the one way to write them down.
+"""Builders of events, calls and logs for tests.
 
 Times in tests are seconds after ``T0_MS``, a Tuesday noon (UTC); what is stored is ms since the Unix epoch.
 
     call("c1").started(0).ringing(2).answered(5).ended(65, status=16).events     -> the events of a call
-    Feed().take(*events).answer()                                                -> what the domain says of them
+    Feed().take(*events).answer()                                                -> the message for u1
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ecounters.reports.totals import totals_of
 T0_MS = 1_773_144_000_000
 """2026-03-10T12:00:00Z."""
 WIDE = (T0_MS - 30 * 86_400_000, T0_MS + 30 * 86_400_000)
-"""A range that holds whatever a test does."""
+"""A range around T0_MS that holds all calls of a test."""
 ALL_FIELDS = tuple(sorted(FIELDS))
 
 Event = dict[str, Any]
@@ -33,7 +33,7 @@ Event = dict[str, Any]
 
 @dataclass(slots=True)
 class LogRecord:
-    """A record of a partition's log, as far as the domain looks at it."""
+    """The fields of a Kafka record that the domain reads."""
 
     offset: int
     timestamp: int
@@ -41,17 +41,17 @@ class LogRecord:
 
 
 def ms(seconds: float) -> int:
-    """A test's time in ms since the Unix epoch."""
+    """Seconds of a test as ms since the Unix epoch."""
     return T0_MS + round(seconds * 1000)
 
 
 def encoded(event: Event) -> bytes:
-    """The event as a switch sends it."""
+    """The event as JSON bytes."""
     return json.dumps(event, separators=(",", ":")).encode()
 
 
 def event(kind: str, at: float, user: str | None = "u1", **fields: Any) -> Event:
-    """One event; equal arguments give equal events, with one id. ``None`` leaves a field out."""
+    """One event. Equal arguments give equal events with the same id; a field given as None is left out."""
     made = {"type": kind, "ts": ms(at), "userId": user, **fields}
     made = {name: value for name, value in made.items() if value is not None}
     named = "|".join(str(made.get(name, "")) for name in ("callId", "type", "legId", "ts", "digits", "ivrId"))
@@ -59,7 +59,7 @@ def event(kind: str, at: float, user: str | None = "u1", **fields: Any) -> Event
 
 
 class CallScript:
-    """The events of one call, written in any order."""
+    """Builder of the events of one call, which may be added in any order."""
 
     def __init__(self, call_id: str, user: str) -> None:
         self.call_id = call_id
@@ -67,61 +67,61 @@ class CallScript:
         self.events: list[Event] = []
 
     def add(self, kind: str, at: float, **fields: Any) -> Self:
-        """One event of that type."""
+        """Add one event of a type."""
         self.events.append(event(kind, at, self.user, callId=self.call_id, **fields))
         return self
 
     def started(self, at: float = 0, kind: str = "CTC", **fields: Any) -> Self:
-        """call.started of a call type; ``campaignId``, ``did``, ``number``, ``switchId`` as fields."""
+        """Add call.started. ``kind``: its callType; ``fields``: campaignId, did, number, switchId."""
         return self.add("call.started", at, callType=kind, **fields)
 
     def dialed(self, at: float, leg: str | None = None, retry: int | None = None) -> Self:
-        """leg.dialed."""
+        """Add leg.dialed."""
         return self.add("leg.dialed", at, legId=leg, retry=retry)
 
     def ringing(self, at: float, leg: str | None = None, retry: int | None = None) -> Self:
-        """leg.ringing."""
+        """Add leg.ringing."""
         return self.add("leg.ringing", at, legId=leg, retry=retry)
 
     def answered(self, at: float, leg: str | None = None, retry: int | None = None) -> Self:
-        """leg.answered."""
+        """Add leg.answered."""
         return self.add("leg.answered", at, legId=leg, retry=retry)
 
     def leg_ended(self, at: float, leg: str | None = None, retry: int | None = None) -> Self:
-        """leg.ended."""
+        """Add leg.ended."""
         return self.add("leg.ended", at, legId=leg, retry=retry)
 
     def entered(self, at: float, ivr: str) -> Self:
-        """ivr.entered."""
+        """Add ivr.entered."""
         return self.add("ivr.entered", at, ivrId=ivr)
 
     def left(self, at: float, ivr: str) -> Self:
-        """ivr.left."""
+        """Add ivr.left."""
         return self.add("ivr.left", at, ivrId=ivr)
 
     def dtmf(self, at: float, digits: str, valid: bool | None = None, ivr: str | None = None) -> Self:
-        """dtmf.received."""
+        """Add dtmf.received."""
         return self.add("dtmf.received", at, digits=digits, valid=valid, ivrId=ivr)
 
     def held(self, at: float) -> Self:
-        """call.held."""
+        """Add call.held."""
         return self.add("call.held", at)
 
     def resumed(self, at: float) -> Self:
-        """call.resumed."""
+        """Add call.resumed."""
         return self.add("call.resumed", at)
 
     def heartbeat(self, at: float) -> Self:
-        """call.heartbeat."""
+        """Add call.heartbeat."""
         return self.add("call.heartbeat", at)
 
     def ended(self, at: float, status: int = 16, by: str | None = None) -> Self:
-        """call.ended."""
+        """Add call.ended."""
         return self.add("call.ended", at, status=status, endedBy=by)
 
 
 def call(call_id: str = "c1", user: str = "u1") -> CallScript:
-    """A call to be written down."""
+    """A builder for a call of a user."""
     return CallScript(call_id, user)
 
 
@@ -132,12 +132,12 @@ def answer_of(
     fields: Iterable[str] = ALL_FIELDS,
     where: Where | None = None,
 ) -> dict[str, Value]:
-    """The message of an answer: payload and fields."""
+    """The message for a user over ``span``, with ``fields``, of the calls that match ``where``."""
     return message(totals_of(state.users.get(user), *span, where), fields)
 
 
 def restored(entries: Iterable[Entry], partition: int = 0, partitions: int = 1) -> PartitionState:
-    """The state of a worker that has read those entries."""
+    """The state that a worker restores from changelog entries."""
     restoring = Restoring(PartitionState(partition, partitions, Policy()))
     restoring.take(entries)
     for _ in restoring.making():
@@ -146,27 +146,30 @@ def restored(entries: Iterable[Entry], partition: int = 0, partitions: int = 1) 
 
 
 class Feed:
-    """One partition that reads a log as it grows; by default each event arrives when it happens."""
+    """One partition whose state applies a log as it grows. By default an event arrives at its ts.
+
+    ``log``: all records so far.
+    """
 
     def __init__(self, partition: int = 0, partitions: int = 1, policy: Policy | None = None) -> None:
         self.state = PartitionState(partition, partitions, policy or Policy())
         self.log: list[LogRecord] = []
 
     def take(self, *events: Event | CallScript, arrived: float | None = None) -> Self:
-        """Append events to the log and apply them; none may be refused."""
+        """Append events and apply them. AssertionError if one is refused."""
         refused = self.refused(*events, arrived=arrived)
         assert not refused, refused
         return self
 
     def refused(self, *events: Event | CallScript, arrived: float | None = None) -> list[tuple[str, str]]:
-        """Append events to the log and apply them; (reason, field) of those that are refused."""
+        """Append events and apply them; returns (reason, field) of those that are refused."""
         flat = [e for given in events for e in (given.events if isinstance(given, CallScript) else [given])]
         return self.refused_bytes([encoded(e) for e in flat], [e["ts"] for e in flat], arrived)
 
     def refused_bytes(
         self, values: Sequence[bytes], times: Sequence[int], arrived: float | None = None
     ) -> list[tuple[str, str]]:
-        """As ``refused``, for bytes that came at those times."""
+        """As ``refused``, for messages as bytes that happened at ``times``."""
         begin = len(self.log)
         for value, time in zip(values, times, strict=True):
             at = ms(arrived) if arrived is not None else max(time, self.log[-1].timestamp if self.log else 0)
@@ -176,27 +179,27 @@ class Feed:
         return [(one.reason, one.field) for one in refused]
 
     def clock(self, at: float) -> Self:
-        """An event that belongs to no call moves the watermark, and time is let pass."""
+        """Move the watermark to that time by an event of no call, and let time pass."""
         self.take(event("balance.updated", at, "ticker", balance=0))
         return self.pass_time()
 
     def pass_time(self, wall: float | None = None) -> Self:
-        """Let time pass: by the watermark or, at the log's end, by the wall clock."""
+        """Let time pass: up to the watermark or, with ``wall``, up to the wall clock at the log's end."""
         self.state.advance(ms(wall or 0), at_end=wall is not None)
         return self
 
     def answer(self, user: str = "u1", span: tuple[int, int] = WIDE) -> dict[str, Value]:
-        """The message of an answer with all fields."""
+        """The message for a user, with all Fields."""
         return answer_of(self.state, user, span)
 
 
 def picked(feed: Feed, *keys: str, user: str = "u1") -> tuple[Any, ...]:
-    """The values of those keys of the user's answer."""
+    """The values of these keys in a user's message."""
     told = feed.answer(user)
     return tuple(told[key] for key in keys)
 
 
 def kept(feed: Feed, user: str = "u1") -> list[str]:
-    """The ids of the calls that a record is kept of."""
+    """The ids of a user's calls that have a record, sorted."""
     found = feed.state.users.get(user)
     return sorted(found.calls) if found is not None else []

@@ -1,4 +1,4 @@
-"""What the specification says of the counters of every answer, whatever was counted."""
+"""The identities between counters that hold in every reply."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from typing import Any
 
 
 def check_identities(told: dict[str, Any], *, everything: bool = False) -> None:
-    """Assert the identities of an answer with all fields. ``everything``: its range holds every call."""
+    """Assert the identities of a message with all Fields.
+
+    ``everything``: whether the range holds every call that is live, which allows two identities more.
+    """
     sums = {key: sum(value.values()) for key, value in told.items() if isinstance(value, dict)}
     for key, value in told.items():
         if isinstance(value, dict):

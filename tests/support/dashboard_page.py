@@ -1,4 +1,4 @@
-"""The dashboard as a person sees it, in a browser."""
+"""The dashboard in a browser, as a person uses it."""
 
 from __future__ import annotations
 
@@ -17,17 +17,20 @@ T = TypeVar("T")
 
 SOON_MS: Final = 15_000
 EXPECTED: Final = re.compile(r"Failed to load resource: (net::ERR_|the server responded .* (403|429|503))")
-"""A browser's own words for an answer that is an error; everything else on the console is a mistake of the page."""
+"""Chromium's own lines about replies that are errors. Any other line on the console is a fault of the page."""
 
 
 def in_thread(do: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """What a function gives that runs an event loop of its own: playwright has one running in this thread."""
+    """Run a function that starts an event loop, in another thread: playwright's loop runs in this one."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(do, *args, **kwargs).result()
 
 
 class DashboardPage:
-    """One page. ``problems``: what the console said that it must not, and what was asked of others."""
+    """One page of the dashboard. Its methods wait up to SOON_MS, or ``within_ms``, and fail after that.
+
+    ``problems``: unexpected lines on the console, script errors, requests to other hosts, tokens in URLs.
+    """
 
     def __init__(self, page: Page, worker: Worker) -> None:
         self.page = page
@@ -53,31 +56,31 @@ class DashboardPage:
             self.problems.append(f"the token is in {request.url}")
 
     def check(self) -> None:
-        """Nothing went wrong unseen."""
+        """Assert that there were no problems."""
         assert not self.problems
 
     def open(self) -> DashboardPage:
-        """Go there."""
+        """Go to the dashboard."""
         response = self.page.goto(self._home + "dashboard")
         assert response is not None and response.status == 200
         return self
 
     def log_in(self, token: str = TOKEN) -> DashboardPage:
-        """With the mouse."""
+        """Type user and token and click "Log in"."""
         self.page.get_by_label("User").fill(self.user)
         self.page.get_by_label("Token").fill(token)
         self.page.get_by_role("button", name="Log in").click()
         return self
 
     def live(self) -> DashboardPage:
-        """Until it says that it is."""
+        """Wait until the page says "Live"."""
         self.state("Live")
         return self
 
     def state(self, word: str, within_ms: float = SOON_MS) -> None:
-        """Until it says so of its connection."""
+        """Wait until the state of the connection reads ``word``."""
         expect(self.page.locator("#state-text")).to_have_text(word, timeout=within_ms)
 
     def tile(self, name: str, value: str, within_ms: float = SOON_MS) -> None:
-        """Until a number has that value."""
+        """Wait until a tile shows the value."""
         expect(self.page.locator(f"#tile-{name} .value")).to_have_text(value, timeout=within_ms)

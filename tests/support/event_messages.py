@@ -1,4 +1,4 @@
-"""Single messages as JSON, right or wrong, for tests of parse."""
+"""Single messages as JSON, valid and invalid, for tests of the parser."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ OWN: dict[str, dict[str, Any]] = {
     "switch.snapshot": {"switchId": "s1", "callIds": []},
     "switch.restarted": {"switchId": "s1"},
 }
-"""The documented types, each with the own fields that it requires."""
+"""Each documented type with its own required fields."""
 
 
 def least(kind: str) -> dict[str, Any]:
-    """The smallest event of a type that is right."""
+    """The smallest valid event of a type."""
     made: dict[str, Any] = {"id": "e1", "type": kind, "ts": TS}
     if kind != "switch.restarted":
         made["userId"] = "u1"
@@ -44,12 +44,12 @@ def least(kind: str) -> dict[str, Any]:
 
 
 def read(given: object) -> Any:
-    """What parse makes of a JSON value."""
+    """Encode a value as JSON and parse it."""
     return parse(json.dumps(given).encode())
 
 
 def refusal(given: object) -> tuple[str, str]:
-    """(reason, field) with which parse refuses bytes, or a JSON value."""
+    """(reason, field) with which the parser refuses bytes, None, or a value encoded as JSON."""
     value = given if isinstance(given, bytes) or given is None else json.dumps(given).encode()
     with pytest.raises(BadEvent) as caught:
         parse(value)
@@ -57,7 +57,7 @@ def refusal(given: object) -> tuple[str, str]:
 
 
 def raw(kind: str, **text: str) -> bytes:
-    """The least event of a type with further fields given as JSON text, which may be what json.dumps can't write."""
+    """The smallest event of a type as bytes, with fields given as JSON text, which may be invalid JSON."""
     parts = [json.dumps(k) + ":" + (text.pop(k) if k in text else json.dumps(v)) for k, v in least(kind).items()]
     parts += [json.dumps(k) + ":" + v for k, v in text.items()]
     return ("{" + ",".join(parts) + "}").encode()

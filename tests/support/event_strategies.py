@@ -1,4 +1,4 @@
-"""Events for property tests: what looks like an event, right or wrong."""
+"""Hypothesis strategies for single events, valid and invalid."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ GOOD: dict[str, st.SearchStrategy[Any]] = {
 
 @st.composite
 def almost_events(draw: st.DrawFn) -> dict[str, Any]:
-    """What looks like an event: mostly right fields, some of them anything, some others beside them."""
+    """An event with mostly valid fields; up to two fields hold any value, and an unknown field may be there."""
     kind = draw(st.sampled_from(list(TYPES)))
     made: dict[str, Any] = {"type": kind}
     declared = TYPES[kind]

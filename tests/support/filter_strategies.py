@@ -1,4 +1,4 @@
-"""Filters for property tests: any valid one over the calls of ``tests.support.log_strategies``."""
+"""A hypothesis strategy for valid filters over the calls of tests/support/log_strategies.py."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ conditions: Final = st.recursive(
     ),
     max_leaves=6,
 )
-"""One condition, with or without others inside."""
+"""A condition, alone or made of others with and, or, not."""
 
 
 def size(condition: dict[str, Any]) -> int:
-    """How many conditions there are in one, itself included."""
+    """The number of conditions in a condition, itself included."""
     inside = condition.get("and", condition.get("or", [condition["not"]] if "not" in condition else []))
     return 1 + sum(size(one) for one in inside)
 
 
 def depth(condition: dict[str, Any]) -> int:
-    """How many and, or, not are around the innermost condition of one."""
+    """The number of and, or, not around the innermost condition."""
     inside = condition.get("and", condition.get("or", [condition["not"]] if "not" in condition else []))
     return 1 + max(depth(one) for one in inside) if inside else 0
 
@@ -51,4 +51,4 @@ def depth(condition: dict[str, Any]) -> int:
 filters: Final = st.lists(conditions, min_size=1, max_size=2).filter(
     lambda found: sum(map(size, found)) <= 32 and max(map(depth, found)) <= 8
 )
-"""The ``filter`` of a request."""
+"""A valid ``filter`` of a request: at most 32 conditions, at most 8 deep."""

@@ -1,7 +1,8 @@
-"""Command line: runs a command on an Apache Kafka of its own, fetched by Maven.
+"""Command line: run a command with an Apache Kafka of its own.
 
-``python -m tests.support.kafka [--nodes 3] -- COMMAND…`` starts it, runs COMMAND with ECOUNTERS_TEST_BROKER set to it,
-ends it, and exits as COMMAND did. ECOUNTERS_TEST_KAFKA=off leaves all of that out.
+``python -m tests.support.kafka [--nodes 3] -- COMMAND…`` fetches and starts Apache Kafka, runs COMMAND with
+ECOUNTERS_TEST_BROKER set to its address, kills it, and exits with the exit code of COMMAND. With
+ECOUNTERS_TEST_KAFKA=off it does nothing.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from tests.support.kafka_cluster import Cluster
 
 
 def _run(command: Sequence[str], nodes: int) -> int:
-    """Run it on a cluster; its exit code."""
-    # What is killed while it is formatted may write a last file.
+    """Run the command on a cluster of so many nodes; returns its exit code."""
+    # A node that is killed while it formats its directory may write a last file while that is removed.
     directory = tempfile.TemporaryDirectory(prefix="ecounters-kafka-", ignore_cleanup_errors=True)
     with directory as path, Cluster(Path(path), nodes) as kafka:
         print(f"Apache Kafka answers at {kafka.address}", file=sys.stderr)
         process = subprocess.Popen(command, env={**os.environ, "ECOUNTERS_TEST_BROKER": kafka.address})
-        # A terminal sends Ctrl-C to both: it is the command's, and what is left to do here is to wait for its end.
+        # A terminal sends Ctrl-C to both processes. The command decides what to do; this process waits for its end.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, lambda number, _: process.send_signal(number))
         code = process.wait()
@@ -36,7 +37,7 @@ def _run(command: Sequence[str], nodes: int) -> int:
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """See the module."""
+    """Parse the command line and run the command; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.support.kafka", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--nodes", type=int, default=1, help="how many brokers (1)")
     parser.add_argument("command", nargs="+", help="what is run on it, after --")

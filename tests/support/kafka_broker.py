@@ -1,4 +1,4 @@
-"""One node of Apache Kafka for tests: its process, its ports, and what it knows of its cluster."""
+"""One node of an Apache Kafka cluster for tests: its process, ports and data."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ STOP_LIMIT_S: Final = 30.0
 ANSWER_LIMIT_S: Final = 2.0
 
 
-# $0 is the data, $1 the configuration, $2 the cluster, and the rest Java. The shell becomes the broker, so that one pid
-# is both; formatting is not the broker's own work, and takes as long as its start, so all nodes do it at the same time.
+# $0: data directory, $1: configuration, $2: cluster id, the rest: Java. exec turns the shell into the broker: both have
+# one pid. Formatting takes as long as the start, so it happens here, in all nodes at the same time.
 _START: Final = """
 data=$0 config=$1 cluster=$2
 shift 2
@@ -31,11 +31,14 @@ exec "$@" kafka.Kafka "$config"
 
 
 _METADATA: Final = struct.pack(">hhihi", 3, 1, 1, -1, -1)
-"""Metadata, version 1, correlation id 1, no client id, of all topics."""
+"""A Metadata request: version 1, correlation id 1, no client id, all topics."""
 
 
 class Broker:
-    """One node, broker and controller at once: its data, its ports, and its process while it has one."""
+    """One node, broker and controller at once. It keeps data and ports while its process is killed and started.
+
+    ``far``: (port, advertised port) of a second listener, for a relay in between. ``logs``: one file for each start.
+    """
 
     def __init__(
         self, data: Path, node: int, ports: Sequence[int], guard: Guard, far: tuple[int, int] | None = None
@@ -51,17 +54,20 @@ class Broker:
 
     @property
     def runs(self) -> bool:
-        """It has a process, paused or not."""
+        """Whether it has a process, paused or not."""
         return self._child is not None and self._child.exit_code is None
 
     @property
     def pid(self) -> int:
-        """Its process's id."""
+        """The id of its process. AssertionError without one."""
         assert self._child is not None
         return self._child.pid
 
     def start(self, java_command: Sequence[str], cluster_id: str, settings: Mapping[str, object]) -> None:
-        """Begin to start it, on the data that it has or on a directory formatted anew. ``settings``: of all nodes."""
+        """Start the process; returns before it is ready. An empty data directory is formatted first.
+
+        ``settings``: of all nodes; those of this node are added.
+        """
         own = {
             "node.id": self.node,
             "listeners": f"PLAINTEXT://{LOCAL}:{self.port},CONTROLLER://{LOCAL}:{self.controller_port}",
@@ -73,14 +79,14 @@ class Broker:
             own["advertised.listeners"] = f"{near},FAR://{LOCAL}:{told}"
         config = self._data.with_suffix(".properties")
         config.write_text("".join(f"{name}={value}\n" for name, value in {**settings, **own}.items()))
-        # Child empties its file, and what it said before it was killed is wanted.
+        # A new file for each start: Child empties its file, and errors before a kill are wanted.
         self.logs.append(self._data.with_suffix(f".{len(self.logs)}.log"))
         command = ["/bin/sh", "-c", _START, str(self._data), str(config), cluster_id, *java_command]
         self._child = Child(f"kafka-{self.node}", command, self.logs[-1])
         self._guard.watch(self._child)
 
     def end(self, how: signal.Signals) -> None:
-        """SIGKILL, or SIGTERM for an end in order; nothing if it has none to end."""
+        """End the process, if there is one: SIGKILL, or SIGTERM for an orderly end."""
         if self._child is not None:
             self.resume()
             _ = self._child.kill() if how == signal.SIGKILL else self._child.end(STOP_LIMIT_S)
@@ -88,29 +94,29 @@ class Broker:
             self._child = None
 
     def pause(self) -> None:
-        """It does nothing any more, and its connections stay."""
+        """Stop the process with SIGSTOP; its connections stay open."""
         os.kill(self.pid, signal.SIGSTOP)
         self.paused = True
 
     def resume(self) -> None:
-        """It goes on."""
+        """Continue the process, if it is paused."""
         if self.paused and self._child is not None:
             os.kill(self._child.pid, signal.SIGCONT)
         self.paused = False
 
     def metadata(self) -> Any:
-        """What it knows of the cluster: brokers and topics. None: it gives no answer."""
+        """The node's reply to a Metadata request: brokers and topics. None if it does not reply."""
         try:
             with socket.create_connection((LOCAL, self.port), ANSWER_LIMIT_S) as connection:
                 connection.sendall(struct.pack(">i", len(_METADATA)) + _METADATA)
                 with connection.makefile("rb") as answer:
                     (size,) = struct.unpack(">i", answer.read(4))
                     return MetadataResponse_v1.decode(answer.read(size)[4:])
-        except (OSError, struct.error, ValueError):  # it is not there, or went away amid the answer
+        except (OSError, struct.error, ValueError):  # nothing listens, or the connection ended early
             return None
 
     def complaint(self) -> str | None:
-        """Its last words, if it has ended by itself."""
+        """The last errors of its log, if its process has ended by itself."""
         if self._child is None or self._child.exit_code is None:
             return None
         lines = self.logs[-1].read_text(errors="replace").splitlines()

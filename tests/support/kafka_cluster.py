@@ -1,4 +1,4 @@
-"""Apache Kafka for tests, as one node or as a cluster on this machine."""
+"""Apache Kafka for tests, as one node or as a cluster of processes on this machine."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from tests.support.kafka_broker import Broker
 from tests.support.kafka_jars import fetch, java
 
 START_LIMIT_S: Final = 90.0
-"""It takes 5 s on an idle machine; tests are run on busy ones too."""
+"""A start takes 5 s on an idle machine; tests run on busy ones too."""
 POLL_S: Final = 0.1
 ERRORS_SHOWN: Final = 20
 JVM: Final = (
-    # Three nodes and the tests share a small machine: little memory, and no compiler that is at work for minutes.
+    # Three nodes and the tests share a small machine: little memory, and only the quick compiler.
     "-Xmx384m",
     "-Xss512k",
     "-XX:+UseSerialGC",
     "-XX:TieredStopAtLevel=1",
-    # It would write a file for each process to /tmp, and leave it there when it is killed.
+    # Each process would write a file to /tmp, and leave it there when it is killed.
     "-XX:-UsePerfData",
-    # A broker without memory hangs; one that has ended is seen.
+    # Without memory a broker would hang; a process that ends is noticed.
     "-XX:+ExitOnOutOfMemoryError",
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
@@ -39,33 +39,32 @@ SETTINGS: Final[Mapping[str, object]] = {
     "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,FAR:PLAINTEXT",
     "auto.create.topics.enable": "false",
     "unclean.leader.election.enable": "false",
-    # Every partition costs files and time at each start.
+    # Few partitions of internal topics: each costs files and time at every start.
     "num.partitions": 4,
     "offsets.topic.num.partitions": 4,
     "transaction.state.log.num.partitions": 4,
     "share.coordinator.state.topic.num.partitions": 1,
     "num.network.threads": 2,
     "num.io.threads": 4,
-    # Tests do not wait for members that may come, and have workers that are soon taken for dead.
+    # A rebalance does not wait for further members, and a short session timeout is allowed.
     "group.initial.rebalance.delay.ms": 0,
     "group.min.session.timeout.ms": 1_000,
-    # A node that is killed or paused loses its partitions after 5 s, not 9. Less, and a busy machine looks dead.
+    # A killed or paused node loses its partitions after 5 s, not 9. With less, a busy node would lose them too.
     "broker.session.timeout.ms": 5_000,
     "broker.heartbeat.interval.ms": 500,
-    # Compaction within seconds, with 8 MiB where 128 are the default: a third of the heap.
+    # Compaction within seconds. The buffer is 8 MiB: the default of 128 MiB would be a third of the heap.
     "log.cleaner.backoff.ms": 500,
     "log.cleaner.dedupe.buffer.size": 8 * 1_048_576,
-    # A transaction that nobody ends is ended at its timeout, not up to 10 s later.
+    # A transaction that nobody ends is aborted at its timeout, not up to 10 s later.
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": 1_000,
 }
 
 
 class Cluster:
-    """Kafka as it is in production, of nodes 1 to ``count``: with three, any one may be lost.
+    """A cluster of nodes 1 to ``count``. With three nodes any one may be lost.
 
-    ``replication``: copies of a topic that does not say how many, and of Kafka's own topics; all but one of them must
-    have a write before it is acknowledged. ``far``: node -> a second port of it, and the one that it names to those who
-    come there, so that something may stand in between.
+    ``replication``: copies of topics that do not say how many, and of Kafka's internal topics. All copies but one must
+    have a write before it is acknowledged. ``far``: node -> (port, advertised port) of a second listener.
     """
 
     def __init__(
@@ -80,7 +79,7 @@ class Cluster:
         self._count = count
         self._far = far or {}
         self._copies = min(count, 3) if replication is None else replication
-        self._id = "k" + secrets.token_urlsafe(16)[1:]  # a first "-" would be taken for an option
+        self._id = "k" + secrets.token_urlsafe(16)[1:]  # the format tool takes a leading "-" for an option
         self._java: list[str] = []
         self._guard: Guard | None = None
 
@@ -92,11 +91,11 @@ class Cluster:
 
     @property
     def address(self) -> str:
-        """Where it is: every node, whether it runs or not."""
+        """The addresses of all nodes, running or not, separated by commas."""
         return ",".join(f"{LOCAL}:{broker.port}" for broker in self.nodes.values())
 
     def start(self) -> Self:
-        """Fetch it where that is needed, and start it anew; returns when it answers. Stop if it does not."""
+        """Fetch Apache Kafka if necessary, start all nodes on empty directories, and wait. Raises Stop on failure."""
         self._java = [str(java()), *JVM, "-cp", f"{fetch()}/*"]
         self.directory.mkdir(parents=True, exist_ok=True)
         self._guard = Guard()
@@ -122,11 +121,11 @@ class Cluster:
         return {**SETTINGS, **copies, "min.insync.replicas": needed, "controller.quorum.voters": ",".join(voters)}
 
     def wait(self, limit_s: float = START_LIMIT_S) -> None:
-        """Until every node that runs answers, and knows those that run and no others. Paused ones do not run."""
+        """Wait until every running node replies and knows exactly the running nodes. Raises Stop after ``limit_s``."""
         _until(lambda: next(self._disagreements(), ""), limit_s)
 
     def wait_in_sync(self, limit_s: float = START_LIMIT_S) -> None:
-        """Until every copy of every partition is in sync."""
+        """Wait until all copies of all partitions are in sync. Raises Stop after ``limit_s``."""
         _until(lambda: next(self._out_of_sync(), ""), limit_s)
 
     def _running(self) -> dict[int, Broker]:
@@ -153,30 +152,30 @@ class Cluster:
                         yield f"node {node} says of {topic}/{partition} that of {copies} are in sync {in_sync}"
 
     def kill(self, node: int) -> None:
-        """SIGKILL. The others notice after a few seconds: ``wait``."""
+        """Kill a node with SIGKILL. The other nodes notice some seconds later: ``wait``."""
         self.nodes[node].end(signal.SIGKILL)
 
     def stop(self, node: int) -> None:
-        """SIGTERM: it hands over what it leads, and ends."""
+        """Stop a node with SIGTERM: it hands over its leaderships first."""
         self.nodes[node].end(signal.SIGTERM)
 
     def restart(self, *nodes: int) -> None:
-        """Start them on their data and ports, after a ``stop`` of what still runs; returns when they are back."""
+        """Start nodes on their data and ports, stopping those that run, and wait until the cluster is complete."""
         for node in nodes:
             self.stop(node)
             self.nodes[node].start(self._java, self._id, self._settings())
         self.wait()
 
     def pause(self, node: int) -> None:
-        """SIGSTOP: it hangs, as a machine does that swaps."""
+        """Let a node hang, with SIGSTOP."""
         self.nodes[node].pause()
 
     def resume(self, node: int) -> None:
-        """SIGCONT."""
+        """Let a node go on, with SIGCONT."""
         self.nodes[node].resume()
 
     def end_all(self) -> None:
-        """Kill what runs: nobody wants the data."""
+        """Kill all nodes. The data are not needed any more."""
         for broker in self.nodes.values():
             broker.end(signal.SIGKILL)
         if self._guard is not None:
@@ -184,7 +183,7 @@ class Cluster:
             self._guard = None
 
     def errors(self) -> list[str]:
-        """The last errors in the nodes' logs; some, of one that has lost another, are nothing to worry about."""
+        """The last lines with ERROR in the logs of all nodes. A node that loses another logs some as well."""
         logs = (log.read_text(errors="replace") for broker in self.nodes.values() for log in broker.logs)
         lines = (line for log in logs for line in log.splitlines())
         return [line for line in lines if " ERROR " in line][-ERRORS_SHOWN:]

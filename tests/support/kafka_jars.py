@@ -1,6 +1,6 @@
 """Apache Kafka's jars, fetched by Maven, and a Java to run them.
 
-What is fetched stays in a cache outside of the checkout, so that it is fetched once for all checkouts.
+The jars stay in XDG_CACHE_HOME or ~/.cache, below "ecounters", and are fetched once for all checkouts.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ecounters.errors import Stop
 
 POM: Final = Path(__file__).parent.parent.parent / "deploy" / "kafka" / "pom.xml"
 PLUGIN: Final = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1"
-"""Maven has a default of its own in each of its versions; named, it is one for all."""
+"""The version is named: each Maven has a default of its own."""
 
 JAVA_MIN: Final = 17
 FETCH_LIMIT_S: Final = 600.0
@@ -29,7 +29,7 @@ OFF: Final = "ECOUNTERS_TEST_KAFKA=off leaves these tests out"
 
 
 def java() -> Path:
-    """A Java that Kafka runs on: the system's or, failing that, the one of the extra `kafka`. Stop if there is none."""
+    """A Java that Kafka runs on: the system's, or else that of the extra `kafka`. Raises Stop without one."""
     if system := shutil.which("java"):
         said = subprocess.run([system, "-version"], capture_output=True).stderr.decode(errors="replace")
         if (version := re.search(r'version "(\d+)', said)) and int(version[1]) >= JAVA_MIN:
@@ -40,13 +40,13 @@ def java() -> Path:
 
 
 def fetch() -> Path:
-    """The directory with Kafka's jars. Downloaded once, whoever else asks at the same time; Stop if it cannot be."""
+    """The directory with Kafka's jars. One process downloads them, others wait for it. Raises Stop on failure."""
     pom = POM.read_bytes()
     version = re.search(r"<kafka\.version>(.+)</kafka\.version>", pom.decode())
     assert version, f"{POM} has no kafka.version"
-    given = Path(os.environ.get("XDG_CACHE_HOME", ""))  # a relative one counts for none, its specification says
+    given = Path(os.environ.get("XDG_CACHE_HOME", ""))  # the XDG specification ignores a relative path
     cache = given if given.is_absolute() else Path.home() / ".cache"
-    # The sum is for pom.xml's other lines: a cache of older ones would be taken for theirs.
+    # The checksum covers all of pom.xml: a cache of an older pom.xml is not used.
     home = cache / "ecounters" / f"kafka-{version[1]}-{hashlib.sha256(pom).hexdigest()[:8]}"
     libs, partial = home / "libs", home / "partial"
     if libs.is_dir():
@@ -55,20 +55,20 @@ def fetch() -> Path:
     with (home / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not libs.is_dir():
-            shutil.rmtree(partial, ignore_errors=True)  # of one that was killed
+            shutil.rmtree(partial, ignore_errors=True)  # left by a download that was killed
             _download(partial, lock.fileno())
             partial.rename(libs)
     return libs
 
 
 def _download(into: Path, lock: int) -> None:
-    """Maven keeps ``lock`` open, so that it is held for as long as Maven writes, even if this process is killed."""
+    """Copy the jars with Maven. Maven inherits the lock, so it is held even if this process is killed meanwhile."""
     maven = shutil.which("mvn")
     if maven is None:
         raise Stop(f"Apache Kafka cannot be fetched: there is no Maven (mvn) here. {OFF}")
     quiet = ["--batch-mode", "--quiet", "--strict-checksums", "-Dstyle.color=never"]
     command = [maven, *quiet, "-f", str(POM), f"{PLUGIN}:copy-dependencies", f"-DoutputDirectory={into}"]
-    # Where the system has no Java, Maven has none either.
+    # Without a Java of the system Maven needs ours.
     env = os.environ if shutil.which("java") else {**os.environ, "JAVA_HOME": str(java().parent.parent)}
     print("Fetching Apache Kafka with Maven …", file=sys.stderr)
     try:

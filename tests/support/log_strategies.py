@@ -1,6 +1,7 @@
-"""Logs as bad as they come, for property tests: all types, few names, times at and around every limit.
+"""Hypothesis strategies for logs: all types of events, few names, times at and around every limit.
 
-A drawn log is a list of ``Step``: something arrives on a partition, or somebody looks, saves or lets time pass.
+A drawn log is a list of ``Step``: a record arrives on a partition, or the state is asked, saved, rolled up, or time
+passes.
 """
 
 from __future__ import annotations
@@ -29,14 +30,14 @@ STEPS_MS: Final = (
     0, 0, 0, 1, 1_000, 4_999, 5_000, _MINUTE, 5 * _MINUTE, 15 * _MINUTE - 1, 15 * _MINUTE, _HOUR, 2 * _HOUR - 1,
     2 * _HOUR, 4 * _HOUR - 1, 4 * _HOUR, 24 * _HOUR, 28 * _HOUR,
 )  # fmt: skip
-"""How far the time of the log goes on from one event to the next."""
+"""By how much the time of the log goes on from one event to the next."""
 BACK_MS: Final = (
     0, 0, 0, 0, 0, 1, 5_000, _MINUTE, 15 * _MINUTE - 1, 15 * _MINUTE, _HOUR, 4 * _HOUR, 24 * _HOUR, -_MINUTE,
     -5 * _MINUTE, -5 * _MINUTE - 1,
 )  # fmt: skip
-"""How far an event's own time is behind its arrival."""
+"""How far an event's ts is behind its arrival; negative: ahead of it."""
 SHORT_MS: Final = (0, 0, 1, 1_000, 4_999, 5_000, 20_000)
-"""Steps of a log that stays within the lateness bound."""
+"""Steps of a log whose events are all within the linger."""
 
 _POOLS: Final[dict[str, dict[str, tuple[Any, ...]]]] = {
     "call.started": {
@@ -60,7 +61,10 @@ BROKEN: Final = (None, b"", b"{", b"[]", b"{}", b'{"type":"call.sung"}', b'{"typ
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing that happens. ``what``: event, look, cut, pass, roll; ``number`` says more of it."""
+    """One step of a log. ``what``: "event", "look" (ask), "cut" (save), "pass" (time passes) or "roll" (roll up).
+
+    ``number``: a drawn number that chooses the details of a step without a record.
+    """
 
     what: str
     partition: int = 0
@@ -69,7 +73,7 @@ class Step:
 
 
 def made_event(kind: str, call: int, user: int, ts: int, pick: int, event_id: str) -> Event:
-    """An event whose own fields ``pick`` chooses."""
+    """An event of a type, with a call and user chosen by index; ``pick`` chooses the values of its own fields."""
     made: Event = {"type": kind, "id": event_id, "ts": ts, "userId": USERS[user]}
     if not kind.startswith(("balance.", "switch.")):
         made["callId"] = f"c{call}"
@@ -96,12 +100,12 @@ _drawn = st.tuples(
 
 @st.composite
 def chaotic(draw: st.DrawFn, most: int = 60) -> list[Step]:
-    """A log of several users on two partitions: duplicates, misrouted and broken messages, all interruptions."""
+    """A log of four users on two partitions, with duplicates, misrouted and broken messages and all other steps."""
     steps: list[Step] = []
     values: list[tuple[bytes | None, int | None]] = []
     offsets = [0] * PARTITIONS
     now = T0_MS
-    size = draw(st.integers(1, most))  # drawn apart, for lists of no given length are drawn short
+    size = draw(st.integers(1, most))  # drawn first: hypothesis draws short lists if no length is given
     for at, (kind, call, user, step, back, pick, oddity) in enumerate(
         draw(st.lists(_drawn, min_size=size, max_size=size))
     ):
@@ -127,7 +131,7 @@ def chaotic(draw: st.DrawFn, most: int = 60) -> list[Step]:
 
 @st.composite
 def harmless(draw: st.DrawFn) -> list[Event]:
-    """Events of calls within 14 minutes, in the order of their ids: no order of them is late."""
+    """Events of calls within 14 minutes, sorted by time. In any order none of them is late."""
     events: list[Event] = []
     now = T0_MS
     kinds = st.sampled_from([kind for kind in KINDS if not kind.startswith("switch.")])

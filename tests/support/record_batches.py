@@ -1,4 +1,4 @@
-"""Record batches as a broker sends them."""
+"""Record batches in the bytes that a broker sends."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 
 def batch(offset: int, values: list[bytes], compression: int = 0) -> bytearray:
-    """A batch as a broker sends it, from that offset on."""
+    """A record batch whose first offset is ``offset``. ``compression``: Kafka's number of the codec; 0: none."""
     builder = DefaultRecordBatchBuilder(
         magic=2, compression_type=compression, is_transactional=0, producer_id=-1, producer_epoch=-1,
         base_sequence=-1, batch_size=1_000_000,
