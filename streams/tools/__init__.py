@@ -1,1 +1,1 @@
-"""The work of the commands, without the command line."""
+"""The work of the commands, without click, so that tests and other programs can call it."""

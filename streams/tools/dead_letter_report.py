@@ -85,17 +85,17 @@ class Group:
     last_ms: int = 0
     samples: list[Sample] = field(default_factory=list)
 
-    def add(self, letter: StoredDeadLetter, samples_max: int) -> None:
+    def add(self, dead_letter: StoredDeadLetter, samples_max: int) -> None:
         """Count a dead letter. Keep the beginning of its message if it is among the newest ``samples_max``."""
-        self.first_ms = min(self.first_ms, letter.at_ms) if self.count else letter.at_ms
-        self.last_ms = max(self.last_ms, letter.at_ms)
+        self.first_ms = min(self.first_ms, dead_letter.at_ms) if self.count else dead_letter.at_ms
+        self.last_ms = max(self.last_ms, dead_letter.at_ms)
         self.count += 1
         full = len(self.samples) == samples_max
-        if not samples_max or (full and self.samples[0].at_ms > letter.at_ms):
+        if not samples_max or (full and self.samples[0].at_ms > dead_letter.at_ms):
             return
-        origin = f"{letter.topic}/{letter.partition}/{letter.offset}"
-        value = None if letter.value is None else letter.value[:SHOWN_BYTES]
-        sample = Sample(letter.at_ms, self.count, origin, value, len(letter.value or b""))
+        origin = f"{dead_letter.topic}/{dead_letter.partition}/{dead_letter.offset}"
+        value = None if dead_letter.value is None else dead_letter.value[:SHOWN_BYTES]
+        sample = Sample(dead_letter.at_ms, self.count, origin, value, len(dead_letter.value or b""))
         if full:
             heapq.heappushpop(self.samples, sample)
         else:

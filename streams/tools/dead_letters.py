@@ -44,12 +44,12 @@ class Selection(NamedTuple):
     partition: int | None = None
     since_ms: int | None = None
 
-    def includes(self, letter: StoredDeadLetter) -> bool:
+    def includes(self, dead_letter: StoredDeadLetter) -> bool:
         """Whether a dead letter meets all conditions."""
         return (
-            (self.reason is None or letter.reason == self.reason)
-            and (self.partition is None or letter.partition == self.partition)
-            and (self.since_ms is None or letter.at_ms >= self.since_ms)
+            (self.reason is None or dead_letter.reason == self.reason)
+            and (self.partition is None or dead_letter.partition == self.partition)
+            and (self.since_ms is None or dead_letter.at_ms >= self.since_ms)
         )
 
 
@@ -116,8 +116,8 @@ async def read(
             for tp, records in (await consumer.getmany(*left, timeout_ms=READ_WAIT_MS)).items():
                 progress.add(len(records))
                 for record in records:
-                    if record.offset < span[tp][1] and selection.includes(letter := StoredDeadLetter.of(record)):
-                        yield letter
+                    if record.offset < span[tp][1] and selection.includes(dead_letter := StoredDeadLetter.of(record)):
+                        yield dead_letter
             # The consumer's position says when a partition is done: its last offset may be a transaction marker,
             # which is no record.
             now = {tp: (await consumer.position(tp), end) for tp, (_, end) in left.items()}
@@ -163,13 +163,13 @@ async def survey(settings: Settings, selection: Selection, samples_max: int, out
     stderr. Raises what ``find_span`` and ``read`` raise.
     """
     result = Survey(await find_span(settings, selection))
-    progress = Progress("read", what="letters")
-    async for letter in read(settings, result.span, selection._replace(reason=None), progress):
-        result.reasons.add(letter.reason)
-        if selection.includes(letter):
-            result.groups.setdefault((letter.reason, letter.field), Group()).add(letter, samples_max)
+    progress = Progress("read", what="dead letters")
+    async for dead_letter in read(settings, result.span, selection._replace(reason=None), progress):
+        result.reasons.add(dead_letter.reason)
+        if selection.includes(dead_letter):
+            result.groups.setdefault((dead_letter.reason, dead_letter.field), Group()).add(dead_letter, samples_max)
             if out is not None:
-                result.write(letter.value, out)
+                result.write(dead_letter.value, out)
     progress.end()
     return result
 
@@ -186,20 +186,20 @@ def nothing_selected(topic: str, result: Survey, selection: Selection) -> str:
 # ---------------------------------------------------------------------------------------------- replaying
 
 
-def destination(letter: StoredDeadLetter, partitions: int) -> int:
+def destination(dead_letter: StoredDeadLetter, partitions: int) -> int:
     """The partition of the topic of events that a dead letter is published to again.
 
     It is the partition of the event's user. If no user can be read from the message, it is the partition that the
     message came from, modulo ``partitions``.
     """
     try:
-        event = orjson.loads(letter.value or b"")
+        event = orjson.loads(dead_letter.value or b"")
     except orjson.JSONDecodeError:
         event = None
     user_id = event.get("userId") if isinstance(event, dict) else None
     if isinstance(user_id, str) and user_id:
         return partition_of(user_id, partitions)
-    return letter.partition % partitions
+    return dead_letter.partition % partitions
 
 
 async def replay(settings: Settings, span: Span, selection: Selection) -> tuple[int, int]:
@@ -212,11 +212,11 @@ async def replay(settings: Settings, span: Span, selection: Selection) -> tuple[
     published = too_large = 0
     progress = Progress("published", what="messages")
     async with publisher(settings.broker, settings.topic) as publishing:
-        async for letter in read(settings, span, selection, Progress("read", what="letters")):
-            if len(letter.value or b"") + len(letter.key or b"") > REPLAY_BYTES_MAX:
+        async for dead_letter in read(settings, span, selection, Progress("read", what="dead letters")):
+            if len(dead_letter.value or b"") + len(dead_letter.key or b"") > REPLAY_BYTES_MAX:
                 too_large += 1
                 continue
-            await publishing.put_to(destination(letter, partitions), letter.key, letter.value)
+            await publishing.put_to(destination(dead_letter, partitions), dead_letter.key, dead_letter.value)
             published += 1
             progress.add(1)
     progress.end()

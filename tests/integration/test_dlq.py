@@ -114,7 +114,7 @@ def test_dlq_shows_counts_and_samples_of_dead_letters(here: Deployment, worker: 
     expected["too_long", "number"] = 1
     all_of_it = ran(here)
     assert (all_of_it.returncode, counts(all_of_it.stdout)) == (0, expected)
-    assert "read 10 letters" in all_of_it.stderr
+    assert "read 10 dead letters" in all_of_it.stderr
     assert next(iter(counts(all_of_it.stdout))) == ("unknown_type", "type")
     samples = [line for line in all_of_it.stdout.splitlines() if line.startswith("  ")]
     assert len(samples) == 3 + 1 + 1 + 2 + 1
