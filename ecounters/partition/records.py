@@ -5,7 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
+from ecounters.errors import BadEvent
+
 MISROUTED: Final = "misrouted"
+"""The reason of a record that another partition counts. It is not in ``errors.REASONS``: nothing is wrong with it."""
+
+
+class Misrouted(BadEvent):
+    """The event of an account whose partition is another one. ``user_id``: the account."""
+
+    def __init__(self, user_id: str) -> None:
+        super().__init__(MISROUTED, "")
+        self.user_id = user_id
 
 
 class Record(Protocol):

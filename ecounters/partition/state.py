@@ -34,7 +34,7 @@ from ecounters.events.parse import parse
 from ecounters.events.partitioner import partition_of
 from ecounters.events.types import TYPES, AnyEvent, BalanceUpdated, Ended, Started, SwitchSnapshot
 from ecounters.partition.policy import Policy
-from ecounters.partition.records import MISROUTED, Record, Tally, Uncounted
+from ecounters.partition.records import Misrouted, Record, Tally, Uncounted
 from ecounters.partition.timer_wheel import TimerWheel
 from ecounters.partition.user import User
 from ecounters.windows.calendar import DAY_MS, HOUR_MS, MINUTE_MS
@@ -110,10 +110,10 @@ class PartitionState:
                     if call.flags < _CHANGED:
                         self._touch(call)
                 arrival = timestamp
+            except Misrouted as bad:
+                refused.append(Uncounted(record, bad.reason, bad.field, bad.user_id))
             except BadEvent as bad:
-                refused.append(
-                    Uncounted(record, bad.reason, bad.field, event.user_id if bad.reason is MISROUTED else "")
-                )
+                refused.append(Uncounted(record, bad.reason, bad.field))
         self.arrival = arrival
         self.position = records[-1].offset + 1
         self.tally.accepted += len(records) - len(refused)
@@ -126,7 +126,7 @@ class PartitionState:
     def _new_user(self, user_id: str) -> User:
         """An account that nothing is known of yet; not kept before something of it is accepted."""
         if partition_of(user_id, self.partitions) != self.partition:
-            raise BadEvent(MISROUTED, "")
+            raise Misrouted(user_id)
         return User(user_id)
 
     def _record_for(self, event: Any, user: User, call: Call | None) -> Call:
