@@ -35,7 +35,7 @@ from ecounters.events.partitioner import partition_of
 from ecounters.events.types import TYPES, AnyEvent, BalanceUpdated, Ended, Started, SwitchSnapshot
 from ecounters.partition.policy import Policy
 from ecounters.partition.records import Misrouted, Record, Tally, Uncounted
-from ecounters.partition.timer_wheel import TimerWheel
+from ecounters.partition.timer_wheel import DROP, SILENCE, TimerWheel
 from ecounters.partition.user import User
 from ecounters.windows.calendar import DAY_MS, HOUR_MS, MINUTE_MS
 
@@ -56,8 +56,8 @@ class PartitionState:
         self.clock = 0
         self.tally = Tally()
         self.users: dict[str, User] = {}
-        self._silence_timers = TimerWheel(1)  # live calls, by when their silence is to be looked at
-        self._drop_timers = TimerWheel(-1)  # all others, by when they are to be forgotten
+        self._silence_timers = TimerWheel(SILENCE)  # live calls, by when their silence is to be looked at
+        self._drop_timers = TimerWheel(DROP)  # all others, by when they are to be forgotten
         self._silent: dict[Call, None] = {}
         self._dirty: list[Call] = []
         self._dropped: list[Call] = []

@@ -1,35 +1,49 @@
-"""Wheel: calls by the minute in which something is due for them.
+"""TimerWheel: calls in buckets of one minute, by the minute in which their next time limit falls.
 
-Each call is due in one minute, and that a call has moved on is noted there only; but where half of a bucket has moved
-on, the bucket is cleared of it: an ended call must not be held in memory by a time limit of the live call that it was.
+A partition has two wheels, and a call is in at most one of them. Both use the one field ``call.timer_slot``, which
+holds the minute with the wheel's sign; 0 is in no wheel:
+
+    timer_slot   -(minute) ............. 0 ............. +(minute)
+                 drop wheel          in no wheel      silence wheel
+                 all other calls                      live calls
+
+Removing a call only clears ``call.timer_slot``. The bucket keeps a stale entry, which is skipped when the bucket is
+taken. A bucket that is more than half stale is compacted, so that a limit of 4 hours does not keep an ended call in
+memory for 4 hours.
 """
 
 from __future__ import annotations
 
 import heapq
+from typing import Final
 
 from ecounters.calls.record import Call
 from ecounters.windows.calendar import MINUTE_MS
 
+SILENCE: Final = 1
+DROP: Final = -1
+"""The signs of the two wheels. Minutes are positive (since the Unix epoch), so a slot names its wheel by its sign."""
+
 
 class _Bucket:
-    """The calls that were put into one minute; ``moved``: how many of them are there no more.
+    """The calls that were put into one minute, in that order; some may be stale.
 
-    ``place``: their ``due``, one object for all of them.
+    ``slot`` is the ``timer_slot`` of all calls that are still in it: one int object for all of them saves memory.
+    ``stale`` counts the calls that were removed since the bucket was compacted last.
     """
 
-    __slots__ = ("calls", "moved", "place")
+    __slots__ = ("calls", "slot", "stale")
 
-    def __init__(self, place: int) -> None:
-        self.place = place
+    def __init__(self, slot: int) -> None:
+        self.slot = slot
         self.calls: list[Call] = []
-        self.moved = 0
+        self.stale = 0
 
 
 class TimerWheel:
-    """Buckets of one minute. ``sign``: with which a call's ``due`` names its minute, so that two wheels are told apart.
+    """The calls that have a time limit of one sort. ``sign``: SILENCE or DROP.
 
-    A call's place is ``sign * minute``, kept in ``call.timer_slot`` by the wheel; 0 is nowhere.
+    The wheels are the only writers of ``call.timer_slot``.
     """
 
     __slots__ = ("_buckets", "_minutes", "_sign")
@@ -37,40 +51,41 @@ class TimerWheel:
     def __init__(self, sign: int) -> None:
         self._sign = sign
         self._buckets: dict[int, _Bucket] = {}
-        self._minutes: list[int] = []
+        self._minutes: list[int] = []  # a heap of the keys of _buckets
 
     def __len__(self) -> int:
-        return sum(len(bucket.calls) - bucket.moved for bucket in self._buckets.values())
+        """How many calls are in the wheel, without stale entries."""
+        return sum(len(bucket.calls) - bucket.stale for bucket in self._buckets.values())
 
     def put(self, call: Call, due_ms: int) -> None:
-        """Let a call be due then; it must be nowhere."""
+        """Put a call into the minute of that time. The call must be in no wheel."""
         minute = due_ms // MINUTE_MS
         bucket = self._buckets.get(minute)
         if bucket is None:
             bucket = self._buckets[minute] = _Bucket(self._sign * minute)
             heapq.heappush(self._minutes, minute)
         bucket.calls.append(call)
-        call.timer_slot = bucket.place
+        call.timer_slot = bucket.slot
 
     def remove(self, call: Call) -> None:
-        """Let a call that is in this wheel be nowhere."""
-        place = call.timer_slot
+        """Take a call out. The call must be in this wheel."""
+        slot = call.timer_slot
         call.timer_slot = 0
-        bucket = self._buckets.get(self._sign * place)
+        bucket = self._buckets.get(self._sign * slot)
         if bucket is not None:
-            bucket.moved += 1
-            if bucket.moved * 2 > len(bucket.calls):
-                bucket.calls = [one for one in dict.fromkeys(bucket.calls) if one.timer_slot == place]
-                bucket.moved = 0
+            bucket.stale += 1
+            if bucket.stale * 2 > len(bucket.calls):
+                bucket.calls = [member for member in dict.fromkeys(bucket.calls) if member.timer_slot == slot]
+                bucket.stale = 0
 
     def take(self, before_minute: int) -> list[Call]:
-        """Take everything that is due in the minutes before that one; it is nowhere then."""
+        """Take out and return all calls of the minutes before ``before_minute``, the earliest minute first."""
         taken: list[Call] = []
         while self._minutes and self._minutes[0] < before_minute:
             minute = heapq.heappop(self._minutes)
-            place = self._sign * minute
+            slot = self._sign * minute
             for call in self._buckets.pop(minute).calls:
-                if call.timer_slot == place:
+                if call.timer_slot == slot:
                     call.timer_slot = 0
                     taken.append(call)
         return taken
