@@ -21,7 +21,8 @@ TRANSFERRED, FORWARDED = 1, 2
 """What has become of a call."""
 
 SAVED, TOUCHED, DIRTY = 1, 2, 4
-"""Marks of a call: the changelog has it; changed since it was counted; changed since it was saved."""
+"""Bit flags of a call: the changelog has it; changed since it was counted; changed since it was saved."""
+CHANGED = TOUCHED | DIRTY
 
 STATUS_REAPED, STATUS_RESTARTED, STATUS_SNAPSHOT = -1, -2, -3
 

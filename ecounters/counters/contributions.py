@@ -88,7 +88,8 @@ def _of_legs(legs: tuple[Leg, ...], ended: int, ones: list[str], sums: list[Any]
         if leg.retry:
             retries += 1
             retries_seen |= how
-            retry_ghosts += how == _GHOST
+            if how == _GHOST:
+                retry_ghosts += 1
     if seen:
         ones += ("UC", _CLASSES[seen])
     if rings:

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 from ecounters.calls.join import JOIN
 from ecounters.calls.record import (
+    CHANGED,
     DIRTY,
     FRESH,
     LIVE,
@@ -107,7 +108,7 @@ class PartitionState:
                     join(call, event)
                     if bounds or call.silence or not call.timer_slot:
                         self._place(call)
-                    if call.flags < _CHANGED:
+                    if call.flags & CHANGED != CHANGED:
                         self._touch(call)
                 arrival = timestamp
             except Misrouted as bad:
@@ -155,7 +156,7 @@ class PartitionState:
         if not flags & DIRTY:
             self._dirty.append(call)
             self._changed[user] = None
-        call.flags = flags | _CHANGED
+        call.flags = flags | CHANGED
 
     def _classify_caller(self, user: User, call: Call, event: Started) -> None:
         """Repeat or fresh, once and for all, by the watermark as it was before the event."""
@@ -390,7 +391,5 @@ class PartitionState:
         self._place(call)
 
 
-_CHANGED = TOUCHED | DIRTY
-"""Both of them: as SAVED is the smallest, any less is not."""
 _JOINS = {declared.cls: (JOIN.get(declared.cls), declared.cls in (Started, Ended)) for declared in TYPES.values()}
 """(what it does to a call, None: it is of no call; whether it bounds a call, whose time limits change then)."""

@@ -26,10 +26,11 @@ DROP: Final = -1
 
 
 class _Bucket:
-    """The calls that were put into one minute, in that order; some may be stale.
+    """The calls that were put into one minute, in that order; some entries may be stale.
 
     ``slot`` is the ``timer_slot`` of all calls that are still in it: one int object for all of them saves memory.
-    ``stale`` counts the calls that were removed since the bucket was compacted last.
+    ``stale`` counts the removals since the bucket was compacted last. A call that was removed and put back into the
+    same minute stands in ``calls`` twice until then.
     """
 
     __slots__ = ("calls", "slot", "stale")

@@ -121,7 +121,10 @@ class User:
         if was == silence:
             return False
         call.silence = silence
-        self.suspected += (silence == SUSPECTED) - (was == SUSPECTED)
+        if silence == SUSPECTED:
+            self.suspected += 1
+        elif was == SUSPECTED:
+            self.suspected -= 1
         self.version += 1
         return REAPED in (was, silence)
 
