@@ -1,11 +1,27 @@
-"""The form in which state stands in the changelog: one entry per call, cell, number, account, and position.
+"""The entries of a changelog: how a partition's state is written to its changelog topic, and read back.
 
-An entry is absolute (it replaces what stood under its key), so compaction by key loses nothing. A key is a
-letter and the msgpack of what identifies the thing; a value is msgpack; None says that the thing is gone.
+An entry is a Kafka record's (key, value). There is one for each call, cell, telephone number and account, and one for
+the position. Its key is a letter and the msgpack of what identifies the thing; its value is msgpack, or None if the
+thing is gone (a tombstone). Entries are absolute: the last entry of a key is all that counts, so Kafka's compaction
+by key loses nothing.
+
+======  ===========================================  =====================================================
+letter  key                                          value
+======  ===========================================  =====================================================
+c       (user, call)                                 the array of ``saved_call.saved_form``
+w       (user, begin, end, dims) of a cell           {slot: amount}
+n       (user, telephone number)                     ``ts`` of the last call.started with that number
+u       user                                         (balance, callBalance), each a ``Balance`` or None
+p       nothing                                      ``Position``
+======  ===========================================  =====================================================
+
+This module knows bytes and no state: ``partition.changes`` says which entries to write, ``partition.restoring`` makes
+a state of them, and ``streams/kafka`` writes and reads the topic.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -17,13 +33,13 @@ from ecounters.windows.cell import Cell, Dims
 Entry = tuple[bytes, bytes | None]
 
 Balance = tuple[int, str, int | float]
-"""(ts, event id, amount) of the event that gave it: the largest (ts, id) counts, whatever came last."""
+"""(ts, event id, amount) of a balance.updated. The one with the largest (ts, id) counts, not the last to arrive."""
 
 FORMAT: Final = 1
-"""Of the entries. A worker that reads another one stops: guessing would spoil counters."""
+"""The version of all of this. A worker that finds another one in a changelog stops: to guess would spoil counters."""
 
 ENTRY_BYTES: Final = 350
-"""About what one changed call puts into a cut, its cell's and its number's share included."""
+"""What one changed call adds to a flush, about: its own entry, and its share of its cell's and its number's."""
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -31,7 +47,11 @@ CALL, CELL, NUMBER, USER, POSITION = b"c", b"w", b"n", b"u", b"p"
 
 
 class Position(msgspec.Struct, array_like=True, frozen=True):
-    """How far the state of a partition goes: the next source offset, and the partition's time."""
+    """How much of the events topic the entries before this one hold.
+
+    ``position``: the next offset to apply. ``watermark``: the largest ``ts`` applied. ``arrival``: Kafka's timestamp
+    of the last record accepted. Times are ms since the Unix epoch.
+    """
 
     format: int
     position: int
@@ -40,31 +60,31 @@ class Position(msgspec.Struct, array_like=True, frozen=True):
 
 
 def call_entry(user_id: str, call: Call, *, gone: bool = False) -> Entry:
-    """One call's record, or that it was dropped."""
+    """The entry of a call; its tombstone if the record was dropped."""
     return CALL + _encode((user_id, call.id)), None if gone else _encode(saved_form(call))
 
 
 def cell_entry(user_id: str, cell: Cell, *, gone: bool = False) -> Entry:
-    """One cell's counts, or that it is gone."""
+    """The entry of a cell; its tombstone if the cell is empty, rolled up or out of retention."""
     return CELL + _encode((user_id, cell.begin, cell.end, cell.dims)), None if gone else _encode(cell.counts)
 
 
-def number_entry(user_id: str, number: str, last: int | None) -> Entry:
-    """When the last call with that number started; None: forgotten."""
-    return NUMBER + _encode((user_id, number)), None if last is None else _encode(last)
+def number_entry(user_id: str, number: str, last_start: int | None) -> Entry:
+    """The entry of a telephone number: when the last call with it started; None: forgotten, a tombstone."""
+    return NUMBER + _encode((user_id, number)), None if last_start is None else _encode(last_start)
 
 
 def user_entry(user_id: str, balance: Balance | None, call_balance: Balance | None) -> Entry:
-    """An account's balances."""
+    """The entry of an account: its two balances, None before the first."""
     return USER + _encode(user_id), _encode((balance, call_balance))
 
 
 def position_entry(position: Position) -> Entry:
-    """How far the entries before this one go."""
+    """The entry of the position: the last one of each flush."""
     return POSITION, _encode(position)
 
 
-_call_key = msgspec.msgpack.Decoder(tuple[str, str]).decode
+_pair_key = msgspec.msgpack.Decoder(tuple[str, str]).decode
 _call_value = msgspec.msgpack.Decoder(SavedCall).decode
 _cell_key = msgspec.msgpack.Decoder(tuple[str, int, int, Dims]).decode
 _cell_value = msgspec.msgpack.Decoder(dict[str, int]).decode
@@ -73,11 +93,12 @@ _user_key = msgspec.msgpack.Decoder(str).decode
 _user_value = msgspec.msgpack.Decoder(tuple[Balance | None, Balance | None]).decode
 _position = msgspec.msgpack.Decoder(Position).decode
 
+# The readers raise msgspec.DecodeError, which is a ValueError, for bytes of another shape.
 
-def read_call(key: bytes, value: bytes) -> tuple[str, Call]:
-    """(user, the call)."""
-    user_id, call_id = _call_key(key[1:])
-    return user_id, _call_value(value).call(call_id)
+
+def read_call(key: bytes, value: bytes) -> tuple[str, str, SavedCall]:
+    """(user, call id, the saved call)."""
+    return *_pair_key(key[1:]), _call_value(value)
 
 
 def read_cell(key: bytes, value: bytes) -> tuple[str, int, int, Dims, dict[str, int]]:
@@ -86,8 +107,8 @@ def read_cell(key: bytes, value: bytes) -> tuple[str, int, int, Dims, dict[str, 
 
 
 def read_number(key: bytes, value: bytes) -> tuple[str, str, int]:
-    """(user, number, last start)."""
-    return *_call_key(key[1:]), _number_value(value)
+    """(user, telephone number, ts of the last start)."""
+    return *_pair_key(key[1:]), _number_value(value)
 
 
 def read_user(key: bytes, value: bytes) -> tuple[str, Balance | None, Balance | None]:
@@ -96,8 +117,20 @@ def read_user(key: bytes, value: bytes) -> tuple[str, Balance | None, Balance | 
 
 
 def read_position(value: bytes) -> Position:
-    """The position, or ValueError for a format that this version does not know."""
+    """The position. Raises ValueError if its format is not FORMAT."""
     position = _position(value)
     if position.format != FORMAT:
         raise ValueError(f"the changelog has format {position.format}; this version reads format {FORMAT}")
     return position
+
+
+def keep_last(last: dict[bytes, bytes], entries: Iterable[Entry]) -> None:
+    """Add entries, in the log's order, to ``last``: the last value of each key, without keys that are gone.
+
+    This is what compaction does. Values stay undecoded: one that is replaced or removed later costs no decoding.
+    """
+    for key, value in entries:
+        if value is None:
+            last.pop(key, None)
+        else:
+            last[key] = value

@@ -1,4 +1,8 @@
-"""The saved form of a call: how it stands in the changelog, and how it is read back."""
+"""The saved form of a call: an array of the fields of ``Call`` that the changelog keeps.
+
+``saved_form`` writes the array and ``SavedCall`` reads it. Both list the same fields in the same order; another order
+or another set of fields is another ``entries.FORMAT``.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,12 @@ from typing import Any
 
 from msgspec import Struct
 
-from ecounters.calls.record import Call, Leg
+from ecounters.calls.record import Call, CallOwner, Leg
 from ecounters.calls.texts import forget_texts, same
 
 
 class SavedCall(Struct, array_like=True, gc=False):
-    """The decoder's view of ``saved_form``: typed, so that a spoilt changelog is noticed."""
+    """A decoded array of ``saved_form``. It is typed, so that the decoder raises an error for a damaged entry."""
 
     last_ts: int
     start: int
@@ -34,12 +38,15 @@ class SavedCall(Struct, array_like=True, gc=False):
     dtmfs: dict[str, tuple[int, str, bool, str]] | None
     silence: int
 
-    def call(self, call_id: str) -> Call:
-        """The call that was saved."""
+    def call(self, call_id: str, user: CallOwner) -> Call:
+        """The record that was saved, without flags, in no timer wheel and counted nowhere yet.
+
+        Interns its texts, see ``calls.texts``. The arguments of ``Call`` go by position: that is faster.
+        """
         forget_texts()
         call_type, campaign, did, switch = self.type, self.campaign, self.did, self.switch
         return Call(
-            call_id, self.last_ts, 0, self.caller_class, self.silence, 0, self.legs, None,
+            call_id, user, self.last_ts, 0, self.caller_class, self.silence, 0, self.legs,
             self.start, self.start_id, same(call_type, call_type), same(campaign, campaign), same(did, did),
             self.number, same(switch, switch), self.end, self.end_id, self.status, self.ended_by, self.system_end,
             self.redirects, self.holds, self.ivrs, self.dtmfs,
@@ -47,7 +54,7 @@ class SavedCall(Struct, array_like=True, gc=False):
 
 
 def saved_form(call: Call) -> tuple[Any, ...]:
-    """What the changelog keeps of a call: the fields of SavedCall, in its order."""
+    """The fields of a call that the changelog keeps, in the order of ``SavedCall``."""
     return (
         call.last_ts, call.start, call.start_id, call.type, call.campaign, call.did, call.number, call.switch,
         call.end, call.end_id, call.status, call.ended_by, call.system_end, call.caller_class, call.redirects,

@@ -1,4 +1,4 @@
-"""What goes into a partition's state, and what comes out of it uncounted."""
+"""The values that cross the border of a partition's state: records in, uncounted records and a tally out."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Final, NamedTuple, Protocol
 from ecounters.errors import BadEvent
 
 MISROUTED: Final = "misrouted"
-"""The reason of a record that another partition counts. It is not in ``errors.REASONS``: nothing is wrong with it."""
+"""The reason of a record that another partition counts. ``errors.REASONS`` does not have it: the event is right."""
 
 
 class Misrouted(BadEvent):
-    """The event of an account whose partition is another one. ``user_id``: the account."""
+    """Raised for an event of an account that belongs to another partition. ``user_id``: the account."""
 
     def __init__(self, user_id: str) -> None:
         super().__init__(MISROUTED, "")
@@ -20,7 +20,7 @@ class Misrouted(BadEvent):
 
 
 class Record(Protocol):
-    """What is asked of a log record; aiokafka's ConsumerRecord is one."""
+    """A record of the events topic; aiokafka's ConsumerRecord is one. ``timestamp``: Kafka's, in ms."""
 
     offset: int
     timestamp: int
@@ -28,7 +28,12 @@ class Record(Protocol):
 
 
 class Uncounted(NamedTuple):
-    """A record that is not counted here: for the dead letters or, if MISROUTED, for the partition of ``user_id``."""
+    """A record that a partition's state did not count.
+
+    If ``reason`` is MISROUTED the record must be published to the partition of ``user_id``. Otherwise ``reason`` is a
+    key of ``errors.REASONS`` and ``field`` the event's field that is wrong ("": the whole message), ``user_id`` is "",
+    and the record must go to the dead letters.
+    """
 
     record: Record
     reason: str
@@ -38,7 +43,11 @@ class Uncounted(NamedTuple):
 
 @dataclass(slots=True)
 class Tally:
-    """What has happened since this process took the partition; for metrics."""
+    """Counts since this process took the partition over; not saved. The worker's metrics show them.
+
+    ``accepted``: events applied. ``reaped``: calls that became REAPED. ``orphaned``: records dropped without a
+    call.started.
+    """
 
     accepted: int = 0
     reaped: int = 0

@@ -1,77 +1,92 @@
-"""Restoring: a partition's state, made out of its changelog.
+"""Restoring: making a partition's state of the entries of its changelog.
 
-While the log is read only the last entry of each key is kept, as bytes: what was written again since, or removed, is
-never decoded. The rest is made in steps, and an entry's bytes are let go as soon as it is made.
+    last: dict[bytes, bytes] = {}
+    for entries in ...:                  # as the changelog is read
+        keep_last(last, entries)
+    for _ in restore(state, last):       # state: a new PartitionState
+        ...                              # pause, if there is other work
+
+The order matters: the position first, because it tells the format; then everything else; the calls last of all, because
+a call's contribution refers to its cell.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
-from ecounters.calls.record import Call
-from ecounters.changelog import entries as saving
+from ecounters.calls.record import SAVED, Call
+from ecounters.changelog.entries import (
+    CALL,
+    CELL,
+    NUMBER,
+    POSITION,
+    USER,
+    read_call,
+    read_cell,
+    read_number,
+    read_position,
+    read_user,
+)
 from ecounters.partition.state import PartitionState
+from ecounters.partition.user import User
 
 STEP: Final = 100
-"""Entries in one step of ``making``: less than 1 ms."""
+"""Entries, or calls, of one step of ``restore``: less than 1 ms."""
 
 
-class Restoring:
-    """``take`` all entries, in the log's order; then ``making``, to its end; then ``state`` is what was saved."""
+def restore(state: PartitionState, last: dict[bytes, bytes]) -> Iterator[None]:
+    """Make a new state what it was when the entries were written, in steps; yield after each step.
 
-    def __init__(self, state: PartitionState) -> None:
-        self.state = state
-        self._last: dict[bytes, bytes] = {}
+    ``last`` is the last value of each key, see ``keep_last``. It is emptied on the way, so that the bytes of an entry
+    are freed as soon as the entry is decoded. Use the state after the last step only. Raises ValueError for an entry
+    that is damaged, of an unknown kind or of another format.
+    """
+    position_value = last.pop(POSITION, None)
+    if position_value is not None:
+        position = read_position(position_value)
+        state.position, state.watermark, state.arrival = position.position, position.watermark, position.arrival
+        state.timeouts.begin_at(position.watermark)
+    calls: list[Call] = []
+    while last:
+        for _ in range(min(STEP, len(last))):
+            call = _make(state, *last.popitem())
+            if call is not None:
+                calls.append(call)
+        yield
+    for begin in range(0, len(calls), STEP):
+        for call in calls[begin : begin + STEP]:
+            call.user.restore_call(call)
+            call.flags |= SAVED
+            state.timeouts.restore(call)
+        yield
 
-    def __len__(self) -> int:
-        """How many keys there are to make."""
-        return len(self._last)
 
-    def take(self, entries: Iterable[saving.Entry]) -> None:
-        """Note what entries say."""
-        last = self._last
-        for key, value in entries:
-            if value is None:
-                last.pop(key, None)
-            else:
-                last[key] = value
+def _make(state: PartitionState, key: bytes, value: bytes) -> Call | None:
+    """Put the content of one entry into the state; only a call is returned instead, and is counted nowhere yet."""
+    kind = key[:1]
+    if kind == CALL:
+        user_id, call_id, saved = read_call(key, value)
+        return saved.call(call_id, _user(state, user_id))
+    if kind == NUMBER:
+        user_id, number, last_start = read_number(key, value)
+        _user(state, user_id).numbers[number] = last_start
+    elif kind == CELL:
+        user_id, begin, end, dims, counts = read_cell(key, value)
+        _user(state, user_id).spans.restore(begin, end, dims, counts)
+    elif kind == USER:
+        user_id, balance, call_balance = read_user(key, value)
+        user = _user(state, user_id)
+        user.balance, user.call_balance = balance, call_balance
+    else:
+        raise ValueError(f"the changelog has an entry that this version does not know: {key[:40]!r}")
+    return None
 
-    def making(self) -> Iterator[None]:
-        """Make the state in short steps. ValueError for what this version does not know or cannot read."""
-        last, state = self._last, self.state
-        position = last.pop(saving.POSITION, None)  # first of all: it tells the format
-        if position is not None:
-            state.begin_at(saving.read_position(position))
-        calls: list[Call] = []
-        while last:
-            for _ in range(min(STEP, len(last))):
-                call = self._make(*last.popitem())
-                if call is not None:
-                    calls.append(call)
-            yield
-        for at in range(0, len(calls), STEP):  # now that all cells are there
-            for call in calls[at : at + STEP]:
-                state.restore_call(call)
-            yield
 
-    def _make(self, key: bytes, value: bytes) -> Call | None:
-        """Put what an entry tells of where it belongs; a call is not counted in yet."""
-        kind = key[:1]
-        if kind == saving.CALL:
-            user_id, call = saving.read_call(key, value)
-            call.user = self.state.user(user_id)
-            return call
-        if kind == saving.NUMBER:
-            user_id, number, last = saving.read_number(key, value)
-            self.state.user(user_id).numbers[number] = last
-        elif kind == saving.CELL:
-            user_id, begin, end, dims, counts = saving.read_cell(key, value)
-            self.state.user(user_id).spans.restore(begin, end, dims, counts)
-        elif kind == saving.USER:
-            user_id, balance, call_balance = saving.read_user(key, value)
-            user = self.state.user(user_id)
-            user.balance, user.call_balance = balance, call_balance
-        else:
-            raise ValueError(f"the changelog has an entry that this version does not know: {key[:40]!r}")
-        return None
+def _user(state: PartitionState, user_id: str) -> User:
+    """The account, made if the state does not have it yet."""
+    user = state.users.get(user_id)
+    if user is None:
+        user = state.users[user_id] = User(user_id)
+        user.version += 1
+    return user

@@ -1,87 +1,124 @@
-"""PartitionState: everything a worker knows of one partition, as a value that events are applied to.
+"""PartitionState: all that a worker knows of one partition of the events topic.
 
-Its inputs are the partition's log records, in order, and the clock. Applying a record again changes nothing (what is
-below ``position`` is skipped, and events are idempotent anyway), and all cuts restored give the same state.
+    records, in the log's order --> apply ----> join: calls/join.py changes the call's record
+    time                        --> advance --> Timeouts: suspected, reaped, dropped, forgotten
+                                                   |
+                                        Changes: what the next flush must write
+                                                   |
+    changelog entries           <-- take_changes <-+
+    replies read ``users``, after ``User.settle``
 
-Work per event is the join alone. Counting waits until somebody looks (``User.settle``): a call that changed
-five times between two looks is counted once, by the difference to what it had been counted with.
+The state is a function of its inputs: the log's records, and the times that are passed to it. Applying a record twice
+changes nothing: records below ``position`` are skipped, and the join is idempotent. All entries of ``take_changes``
+together give the same state again, see ``restoring``.
+
+An event costs its join alone. Counting waits for ``User.settle``, before a reply or a flush.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
-from typing import Any
+from collections.abc import Generator, Sequence
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from ecounters.calls.join import JOIN
 from ecounters.calls.record import (
     CHANGED,
-    DIRTY,
     FRESH,
-    LIVE,
     NEITHER,
-    REAPED,
     REPEAT,
-    SAVED,
     STATUS_RESTARTED,
     STATUS_SNAPSHOT,
-    SUSPECTED,
     TOUCHED,
     Call,
 )
-from ecounters.changelog import entries as saving
+from ecounters.changelog.entries import FORMAT, Entry, Position
 from ecounters.errors import BadEvent
 from ecounters.events.parse import parse
 from ecounters.events.partitioner import partition_of
 from ecounters.events.types import TYPES, AnyEvent, BalanceUpdated, Ended, Started, SwitchSnapshot
+from ecounters.partition.changes import Changes
 from ecounters.partition.policy import Policy
 from ecounters.partition.records import Misrouted, Record, Tally, Uncounted
-from ecounters.partition.timer_wheel import DROP, SILENCE, TimerWheel
+from ecounters.partition.timeouts import Timeouts
 from ecounters.partition.user import User
-from ecounters.windows.calendar import DAY_MS, HOUR_MS, MINUTE_MS
+from ecounters.windows.calendar import DAY_MS
 
 
 class PartitionState:
-    """The state of one partition of so many. Not for several threads; nothing in it awaits."""
+    """The state of one partition. For one thread; no method awaits.
+
+    =================  =====================================================================  ================  =====
+    field              meaning                                                                written by        saved
+    =================  =====================================================================  ================  =====
+    partition,         the number of this partition, and how many the events topic has        --                no
+    partitions
+    policy             the time limits                                                        --                no
+    position           the next offset to apply: all records below it are in the state        apply, skip_to,   yes
+                                                                                              the worker
+    watermark          largest ``ts`` of the events accepted, ms                              apply             yes
+    arrival            Kafka's timestamp of the record accepted last, ms                      apply             yes
+    clock              the watermark plus the wall clock's share, ms: see ``timeouts``        advance           no
+    tally              counts for metrics                                                     apply, Timeouts   no
+    users              ``userId`` -> account; an account is there once an event of it was     apply, Timeouts   yes
+                       accepted, until nothing of it is left
+    timeouts           the time limits of the calls; for this package's use only              itself            no
+    =================  =====================================================================  ================  =====
+    """
 
     def __init__(self, partition: int, partitions: int, policy: Policy) -> None:
         self.partition = partition
         self.partitions = partitions
         self.policy = policy
-        self._linger_ms, self._max_call_ms = policy.linger_ms, policy.max_call_ms
         self.position = 0
-        """The next source offset to apply: every one below it is in the state."""
         self.watermark = 0
         self.arrival = 0
-        """Kafka's timestamp of the record accepted last."""
-        self.clock = 0
         self.tally = Tally()
         self.users: dict[str, User] = {}
-        self._silence_timers = TimerWheel(SILENCE)  # live calls, by when their silence is to be looked at
-        self._drop_timers = TimerWheel(DROP)  # all others, by when they are to be forgotten
-        self._silent: dict[Call, None] = {}
-        self._dirty: list[Call] = []
-        self._dropped: list[Call] = []
-        self._changed: dict[User, None] = {}  # whose cells, numbers or balances may have changed
-        self._purged_at = 0
+        self._changes = Changes()
+        self.timeouts = Timeouts(policy, self.users, self._changes, self.tally)
+        self._linger_ms, self._max_call_ms = policy.linger_ms, policy.max_call_ms
+
+    @property
+    def clock(self) -> int:
+        """The time by which calls are suspected and reaped, in ms."""
+        return self.timeouts.clock
+
+    @property
+    def _in_steps(self) -> bool:
+        """Whether a generator that goes through the state is between two steps, so that nothing else may change it."""
+        return self._changes.in_steps or self.timeouts.in_steps
 
     # ------------------------------------------------------------------------------------------ events
 
     def apply(self, records: Sequence[Record], wall_ms: int) -> list[Uncounted]:
-        """Apply records that follow one another in the log; those that were applied before are skipped.
+        """Apply records that follow one another in the log, without those below ``position``.
 
-        Returns what is not to be counted here; it must be published elsewhere before the next cut is acknowledged.
+        ``wall_ms``: the wall clock; an event that is further ahead of it than the policy allows is refused. Returns
+        the records that are not counted here. They are lost unless they are published elsewhere before the next flush
+        is acknowledged.
         """
-        refused: list[Uncounted] = []
+        assert not self._in_steps, "take_changes or advancing has not been taken to its end"
         if records and records[0].offset < self.position:
             records = [record for record in records if record.offset >= self.position]
         if not records:
-            return refused
-        users: Any = self.users  # asked for None too, which it has not
+            return []
+        uncounted = self._apply(records, wall_ms)
+        self.position = records[-1].offset + 1
+        self.tally.accepted += len(records) - len(uncounted)
+        return uncounted
+
+    def _apply(self, records: Sequence[Record], wall_ms: int) -> list[Uncounted]:
+        """Apply records, and return those that are not counted here.
+
+        One loop holds what nearly every event needs, for speed: each further function call would be paid per event.
+        """
+        uncounted: list[Uncounted] = []
+        users: Any = self.users  # ``get`` is called with None too: Any allows it
         max_call_ms, arrival, watermark = self._max_call_ms, self.arrival, self.watermark
         ahead = self.policy.clock_ahead_ms
         latest = wall_ms + ahead
-        joins = _JOINS
+        joins, place, touch = _JOINS, self.timeouts.place, self._changes.touch
         for record in records:
             try:
                 event: Any = parse(record.value)
@@ -91,7 +128,7 @@ class PartitionState:
                 ts, timestamp = event.ts, record.timestamp
                 if ts > latest or (ts > timestamp and ts > timestamp + ahead):
                     raise BadEvent("clock_ahead", "ts")
-                join, bounds = joins[type(event)]
+                join, is_bound = joins[type(event)]
                 if join is None:
                     self._apply_to_account_or_switch(event, user)
                     watermark = self.watermark
@@ -99,98 +136,102 @@ class PartitionState:
                     call = user.calls.get(event.call_id)
                     if call is None or call.timer_slot <= 0 or call.last_ts + max_call_ms <= watermark:
                         call = self._record_for(event, user, call)
-                    if bounds and not call.caller_class and type(event) is Started:
+                    if is_bound and not call.caller_class and type(event) is Started:
                         self._classify_caller(user, call, event)
                     if ts > call.last_ts:
                         call.last_ts = ts
                         if ts > watermark:
                             self.watermark = watermark = ts
                     join(call, event)
-                    if bounds or call.silence or not call.timer_slot:
-                        self._place(call)
+                    if is_bound or call.silence or not call.timer_slot:
+                        place(call)
                     if call.flags & CHANGED != CHANGED:
-                        self._touch(call)
+                        touch(call)
                 arrival = timestamp
             except Misrouted as bad:
-                refused.append(Uncounted(record, bad.reason, bad.field, bad.user_id))
+                uncounted.append(Uncounted(record, bad.reason, bad.field, bad.user_id))
             except BadEvent as bad:
-                refused.append(Uncounted(record, bad.reason, bad.field))
+                uncounted.append(Uncounted(record, bad.reason, bad.field))
         self.arrival = arrival
-        self.position = records[-1].offset + 1
-        self.tally.accepted += len(records) - len(refused)
-        return refused
+        return uncounted
 
     def skip_to(self, offset: int) -> None:
-        """Nothing to count stands before that offset."""
+        """Raise ``position`` to ``offset``: the offsets between hold no event, but transaction markers, say."""
         self.position = max(self.position, offset)
 
     def _new_user(self, user_id: str) -> User:
-        """An account that nothing is known of yet; not kept before something of it is accepted."""
+        """An account for an event of an unknown one; it joins ``users`` only once the event is accepted.
+
+        Raises Misrouted if the account belongs to another partition.
+        """
         if partition_of(user_id, self.partitions) != self.partition:
             raise Misrouted(user_id)
         return User(user_id)
 
     def _record_for(self, event: Any, user: User, call: Call | None) -> Call:
-        """The record that an event belongs to, where that is not simply a live call: made anew, if it is not late."""
+        """The record that a call's event is joined to, where that is not a live call's: ``call`` or a new one.
+
+        Drops ``call`` if its drop time has passed by the watermark, as ``Timeouts`` does up to a minute later. Raises
+        BadEvent "late" if a new record is needed and the event is too far behind the watermark.
+        """
         watermark = self.watermark
         if (
             call is not None
             and (call.timer_slot < 0 or call.last_ts + self._max_call_ms <= watermark)
-            and self._drop_time(call) <= watermark
+            and self.timeouts.drop_time(call) <= watermark
         ):
-            self._drop(call)
+            self.timeouts.drop(call)
             call = None
         if call is None:
             if event.ts <= watermark - self._linger_ms:
                 raise BadEvent("late", "ts")
-            call = user.calls[event.call_id] = Call(event.call_id, user=user)
+            call = user.calls[event.call_id] = Call(event.call_id, user)
             self.users.setdefault(user.id, user)
         elif call.cell is None and not call.flags & TOUCHED:
-            user.rebuild_contribution(call)  # it was restored, and has rested since
+            user.rebuild_contribution(call)  # a restored ended call: its contribution was not computed so far
         return call
 
-    def _touch(self, call: Call) -> None:
-        flags, user = call.flags, call.user
-        if not flags & TOUCHED:
-            user.touched.append(call)
-        if not flags & DIRTY:
-            self._dirty.append(call)
-            self._changed[user] = None
-        call.flags = flags | CHANGED
-
     def _classify_caller(self, user: User, call: Call, event: Started) -> None:
-        """Repeat or fresh, once and for all, by the watermark as it was before the event."""
+        """Set ``call.caller_class``, once for all, and note when the call's number was seen.
+
+        The first call.started in the log's order decides, by the watermark before it.
+        """
         number, ts = event.number, event.ts
         if not number:
             call.caller_class = NEITHER
             return
-        last = user.numbers.get(number)
-        if last is not None and self.watermark > last + self.policy.remember_number_ms:
-            last = None
-        repeat = last is not None and abs(ts - last) <= self.policy.repeat_within_ms
-        call.caller_class = REPEAT if repeat else FRESH
-        if last is None or ts > last:
+        last_start = user.numbers.get(number)
+        if last_start is not None and self.watermark > last_start + self.policy.remember_number_ms:
+            last_start = None  # it is due to be forgotten
+        is_repeat = last_start is not None and abs(ts - last_start) <= self.policy.repeat_within_ms
+        call.caller_class = REPEAT if is_repeat else FRESH
+        if last_start is None or ts > last_start:
             user.numbers[number] = user.new_numbers[number] = ts
-            self._changed[user] = None
+            self._changes.add_user(user)
 
     def _apply_to_account_or_switch(self, event: AnyEvent, user: User | None) -> None:
+        """Apply an event that belongs to no call.
+
+        A balance.updated changes the account. A switch.restarted ends the switch's live calls of the account, or of
+        all accounts if it names none; a switch.snapshot ends those that it does not list.
+        """
         self.watermark = max(self.watermark, event.ts)
         if type(event) is BalanceUpdated and user is not None:
             self.users.setdefault(user.id, user).update_balance(event)
-            self._changed[user] = None
+            self._changes.add_user(user)
             return
-        spared, status = frozenset[str](), STATUS_RESTARTED
+        listed, status = frozenset[str](), STATUS_RESTARTED
         if type(event) is SwitchSnapshot:
-            spared, status = frozenset(event.call_ids), STATUS_SNAPSHOT
+            listed, status = frozenset(event.call_ids), STATUS_SNAPSHOT
         for owner in [user] if user is not None else self.users.values():
             for call in list(owner.calls.values()):
-                if call.switch == event.switch_id and call.id not in spared and self._lives(call, event.ts):
+                if call.switch == event.switch_id and call.id not in listed and self._lives(call, event.ts):
                     call.system_end = event.ts, status
-                    self._place(call)
-                    self._touch(call)
+                    self.timeouts.place(call)
+                    self._changes.touch(call)
 
     def _lives(self, call: Call, at: int) -> bool:
-        """Whether the call started at or before that time and lives by the watermark (not by the wall clock)."""
+        """Whether the call started at or before ``at`` and has not ended, by the watermark (not by the clock)."""
         if not call.start or call.start > at or call.end or call.system_end is not None:
             return False
         return call.last_ts + self.policy.max_call_ms > self.watermark
@@ -198,198 +239,63 @@ class PartitionState:
     # -------------------------------------------------------------------------------------------- time
 
     def advance(self, wall_ms: int, *, at_end: bool) -> None:
-        """Let time pass: the watermark, and the wall clock's share while the log has been read to its end."""
+        """Let time pass, in one go: see ``advancing``."""
         for _ in self.advancing(wall_ms, at_end=at_end):
             pass
 
     def advancing(self, wall_ms: int, *, at_end: bool) -> Generator[None]:
-        """``advance`` in steps, a call each: after a silence, all calls can be due at once.
+        """Let time pass to ``wall_ms`` in steps: suspect, reap, drop and forget what is due. Yields after each call.
 
-        Nothing else may happen to the state meanwhile. What is left when the iterator is closed is done then: calls
-        that are due are in no wheel any more.
+        ``at_end``: the log has been read to its end, so the wall clock's time since the last event counts too.
+        After a long silence all calls can be due at once, so the caller may pause at a yield. Do not apply records
+        in between: an assertion of ``apply`` fails. Closing the generator early finishes the work.
         """
         clock = self.watermark
         if at_end and self.arrival:
             clock += max(0, wall_ms - self.arrival)
-        back = clock < self.clock
-        self.clock = clock
-        steps = self._passing(back)
-        try:
-            for _ in steps:  # not "yield from", which would close them
-                yield
-        finally:
-            for _ in steps:
-                pass
-
-    def _passing(self, back: bool) -> Iterator[None]:
-        if back:  # the log went on: its time is what counts, so what seemed silent may not be
-            for call in list(self._silent):
-                self._place(call)
-                yield
-        for call in self._silence_timers.take(self.clock // MINUTE_MS + 1):
-            self._place(call)
-            yield
-        for call in self._drop_timers.take(self.watermark // MINUTE_MS):
-            if self._drop_time(call) <= self.watermark:
-                self._drop(call)
-            else:
-                self._place(call)
-            yield
-        if self.watermark >= self._purged_at + HOUR_MS:
-            self._purged_at = self.watermark
-            yield from self._forget_old()
-
-    def _place(self, call: Call) -> None:
-        """Note how silent the call is and put it where its next time limit will find it."""
-        if call.timer_slot:
-            (self._silence_timers if call.timer_slot > 0 else self._drop_timers).remove(call)
-        policy = self.policy
-        silence, limit = LIVE, 0
-        if call.start and not call.end and call.system_end is None:
-            quiet_for = self.clock - call.last_ts
-            if quiet_for < policy.suspect_after_ms:
-                limit = policy.suspect_after_ms
-            elif quiet_for < policy.max_call_ms:
-                silence, limit = SUSPECTED, policy.max_call_ms
-            else:
-                silence = REAPED
-        if silence != call.silence:
-            self._silence(call, silence)
-        if limit:
-            self._silence_timers.put(call, call.last_ts + limit)
-        else:
-            self._drop_timers.put(call, self._drop_time(call))
-
-    def _silence(self, call: Call, silence: int) -> None:
-        if call.user.set_silence(call, silence):
-            self._touch(call)
-        if silence == REAPED:
-            self.tally.reaped += 1
-        if silence == LIVE:
-            self._silent.pop(call, None)
-        else:
-            self._silent[call] = None
-
-    def _drop_time(self, call: Call) -> int:
-        """The watermark at which the record is dropped."""
-        policy = self.policy
-        if not call.start:
-            return call.last_ts + policy.max_call_ms
-        if call.end:
-            return max(call.start, call.end) + policy.linger_ms
-        if call.system_end is not None:
-            return call.system_end[0] + policy.after_system_end_ms
-        return call.last_ts + policy.max_call_ms + policy.after_system_end_ms
-
-    def _drop(self, call: Call) -> None:
-        """Forget the record; its counters stay."""
-        user = call.user
-        if call.timer_slot:
-            (self._silence_timers if call.timer_slot > 0 else self._drop_timers).remove(call)
-        if not call.start:
-            self.tally.orphaned += 1
-        elif not call.end and call.system_end is None and call.silence != REAPED:
-            self._silence(call, REAPED)  # its time passed within one step of the watermark
-        if call.flags & TOUCHED:
-            user.settle()
-            self._changed[user] = None
-        self._silent.pop(call, None)
-        del user.calls[call.id]
-        if call.flags & SAVED:
-            self._dropped.append(call)
-        call.flags &= ~DIRTY
-
-    def _forget_old(self) -> Iterator[None]:
-        """Forget old numbers and spans, a user at a time."""
-        numbers_before = self.watermark - self.policy.remember_number_ms
-        spans_before = self.watermark - self.policy.keep_days_ms
-        for user in list(self.users.values()):
-            old = [number for number, last in user.numbers.items() if last < numbers_before]
-            for number in old:
-                del user.numbers[number]
-                user.new_numbers[number] = None
-            user.spans.forget(spans_before)
-            self._changed[user] = None
-            if user.empty:
-                del self.users[user.id]
-            yield
+        return self.timeouts.advance(self.watermark, clock)
 
     def due_for_roll_up(self, user_id: str) -> bool:
-        """Whether a user has windows that may be a whole day past their time."""
+        """Whether the account's oldest window began more than a day before the windows that are kept."""
         user = self.users.get(user_id)
         limit = self.watermark - self.policy.keep_windows_ms - DAY_MS
         return user is not None and min(user.spans.windows, default=limit) < limit
 
     def roll_up(self, user_id: str, zone: ZoneInfo) -> None:
-        """Make days of that zone out of the user's windows that are past their time."""
+        """Roll up the account's windows that are no longer kept into days of ``zone``.
+
+        No counter changes. But a reply's range that begins or ends inside such a day counts the whole day from now on.
+        """
+        assert not self._in_steps, "take_changes or advancing has not been taken to its end"
         user = self.users[user_id]
         user.settle()
         user.spans.roll_up(zone, self.watermark - self.policy.keep_windows_ms)
         user.version += 1
-        self._changed[user] = None
+        self._changes.add_user(user)
 
     # ------------------------------------------------------------------------------------------ saving
 
     @property
     def changed(self) -> bool:
-        """Whether a cut would hold more than the position."""
-        return bool(self._changed or self._dropped)
+        """Whether ``take_changes`` has more to yield than the position."""
+        return bool(self._changes)
 
     @property
     def dirty_bytes(self) -> int:
-        """About how large the next cut is."""
-        return saving.ENTRY_BYTES * (len(self._dirty) + len(self._dropped))
+        """About how large the entries of ``take_changes`` are."""
+        return self._changes.bytes
 
-    def take_changes(self) -> Iterator[saving.Entry]:
-        """Everything that changed since the last cut, as absolute entries, the position last.
+    def take_changes(self) -> Generator[Entry]:
+        """Yield all that has changed since the last time as changelog entries, the position last.
 
-        To be taken to its end: until then nothing may be applied and no time may pass, but answers may be given.
+        Take the generator to its end, or give the state up: entries that were not taken are lost. Until then no record
+        may be applied (an assertion of ``apply`` fails) and no time may pass; replies may be given.
         """
-        dropped, dirty, changed = self._dropped, self._dirty, self._changed
-        self._dropped, self._dirty, self._changed = [], [], {}
-        position = saving.Position(saving.FORMAT, self.position, self.watermark, self.arrival)
-        for call in dropped:
-            yield saving.call_entry(call.user.id, call, gone=True)
-        for call in dirty:
-            if call.flags & DIRTY:  # else it was dropped since
-                call.flags = call.flags & ~DIRTY | SAVED
-                call.user.settle_one(call)  # here, for all of a user's calls at once can be a long step
-                yield saving.call_entry(call.user.id, call)
-        for user in changed:
-            user.settle()
-            for cell, there in user.spans.take_changes():
-                yield saving.cell_entry(user.id, cell, gone=not there)
-            if user.dirty:
-                user.dirty = False
-                yield saving.user_entry(user.id, user.balance, user.call_balance)
-            numbers, user.new_numbers = user.new_numbers, {}
-            for number, last in numbers.items():
-                yield saving.number_entry(user.id, number, last)
-        yield saving.position_entry(position)
-
-    # ------------------------------------------------------------------------------------------ restoring
-
-    def begin_at(self, position: saving.Position) -> None:
-        """Be as far as the entries go that this is restored from: the first thing to restore."""
-        self.position, self.watermark, self.arrival = position.position, position.watermark, position.arrival
-        self.clock = self._purged_at = self.watermark
-
-    def user(self, user_id: str) -> User:
-        """An account, made if it is not there yet."""
-        user = self.users.get(user_id)
-        if user is None:
-            user = self.users[user_id] = User(user_id)
-            user.version += 1
-        return user
-
-    def restore_call(self, call: Call) -> None:
-        """Take in a call of one of the users, as it was saved, once all cells are there."""
-        call.user.restore_call(call)
-        if call.silence:
-            self._silent[call] = None
-        call.flags |= SAVED
-        self._place(call)
+        return self._changes.take(Position(FORMAT, self.position, self.watermark, self.arrival))
 
 
-_JOINS = {declared.cls: (JOIN.get(declared.cls), declared.cls in (Started, Ended)) for declared in TYPES.values()}
-"""(what it does to a call, None: it is of no call; whether it bounds a call, whose time limits change then)."""
+_JOINS: Final = {
+    declared.cls: (JOIN.get(declared.cls), declared.cls in (Started, Ended)) for declared in TYPES.values()
+}
+"""event class -> (its join function, or None for balance and switch events; whether the event starts or ends a call and
+so changes its time limits)."""

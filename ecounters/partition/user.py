@@ -1,19 +1,48 @@
-"""User: what a partition keeps of one account."""
+"""User: what a partition keeps of one account, and how the account's calls come to be counted."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ecounters.calls.record import REAPED, SUSPECTED, TOUCHED, Call
-from ecounters.changelog.entries import Balance
+from ecounters.changelog.entries import Balance, Entry, cell_entry, number_entry, user_entry
 from ecounters.counters.contributions import contributions, live_key
 from ecounters.events.types import BalanceUpdated
 from ecounters.windows.calendar import window_of
 from ecounters.windows.spans import Spans
 
 LiveKey = tuple[str, str, str, str]
+"""(type, campaign, DID, IVR); "" for a part that the call does not have."""
 
 
 class User:
-    """One account: its calls, counts, numbers seen and balances. Times in ms since the Unix epoch."""
+    """One account. Times are ms since the Unix epoch.
+
+    =============  ====================================================================  ====================  =====
+    field          meaning                                                               written by            saved
+    =============  ====================================================================  ====================  =====
+    id             ``userId``                                                            --                    key
+    calls          call id -> record, until the record is dropped                        PartitionState,       yes
+                                                                                         Timeouts
+    touched        calls that have changed since they were counted                       Changes, ``settle``   no
+    spans          the counters, by time and dimensions                                  ``settle``,           yes
+                                                                                         Timeouts, roll-up
+    live           live key -> how many live calls                                       ``settle``            no
+    suspected      how many live calls are SUSPECTED                                     ``set_silence``       no
+    numbers        telephone number -> ``ts`` of the last call.started with it           PartitionState,       yes
+                                                                                         Timeouts
+    new_numbers    the changes of ``numbers`` since the last flush; None: forgotten      as ``numbers``        no
+    balance,       the balances; None before the first                                   ``update_balance``    yes
+    call_balance
+    dirty          the balances have changed since the last flush                        ``update_balance``    no
+    token          an object of this User's own: a later User of the same id, as after   --                    no
+                   a restore, has another. A cache can keep it without keeping the User
+    version        grows with each change that a reply can show                          all of them           no
+    =============  ====================================================================  ====================  =====
+
+    A call is not counted when an event changes it, but at the next ``settle``: before a reply and before a flush. A
+    call that five events have changed in between is counted once.
+    """
 
     __slots__ = (
         "_live_keys", "balance", "call_balance", "calls", "dirty", "id", "live", "new_numbers", "numbers", "spans",
@@ -23,35 +52,33 @@ class User:
     def __init__(self, user_id: str) -> None:
         self.id = user_id
         self.calls: dict[str, Call] = {}
+        self.touched: list[Call] = []
         self.spans = Spans()
         self.live: dict[LiveKey, int] = {}
-        self._live_keys: dict[LiveKey, LiveKey] = {}  # one object for equal keys
+        self._live_keys: dict[LiveKey, LiveKey] = {}  # equal keys are one object: calls of one key share it
         self.suspected = 0
         self.numbers: dict[str, int] = {}
-        self.new_numbers: dict[str, int | None] = {}  # since they were saved; None: forgotten
+        self.new_numbers: dict[str, int | None] = {}
         self.balance: Balance | None = None
         self.call_balance: Balance | None = None
-        self.touched: list[Call] = []
-        self.dirty = False  # the balances have changed since they were saved
+        self.dirty = False
         self.token = object()
-        """Tells this one from another of the same id, as after a restore, without keeping it."""
         self.version = 0
-        """Goes up with every change of any number that an answer can show."""
 
     def settle(self) -> None:
-        """Count every call that was touched since the last time, by the difference to what it counted before."""
+        """Count all touched calls: correct cells and live calls by the difference to what each was counted with."""
         touched = self.touched
         if not touched:
             return
         self.touched = []
         self.version += 1
         for call in touched:
-            if call.flags & TOUCHED:
+            if call.flags & TOUCHED:  # else settle_one has counted it
                 call.flags &= ~TOUCHED
                 self._recount(call)
 
     def settle_one(self, call: Call) -> None:
-        """The same for one call."""
+        """Count one call if it is touched. It stays in ``touched``, without its flag."""
         if call.flags & TOUCHED:
             call.flags &= ~TOUCHED
             self.version += 1
@@ -60,28 +87,29 @@ class User:
     def _recount(self, call: Call) -> None:
         ended = call.ended
         if call.start:
-            ones, sums = contributions(call, ended)
+            unit_slots, amounts = contributions(call, ended)
             dims = (call.type, call.campaign, call.did, call.end_status if ended else None)
-            cell, was = self.spans.cell(window_of(call.start), dims), call.cell
-            if cell is not was or ones is not call.unit_slots or sums != call.amounts:
-                if was is not None:
-                    self.spans.add(was, call.unit_slots, call.amounts, -1)
-                self.spans.add(cell, ones, sums, 1)
-                call.cell, call.unit_slots, call.amounts = cell, ones, sums
+            cell, old_cell = self.spans.cell(window_of(call.start), dims), call.cell
+            # Equal unit slots are one object.
+            if cell is not old_cell or unit_slots is not call.unit_slots or amounts != call.amounts:
+                if old_cell is not None:
+                    self.spans.add(old_cell, call.unit_slots, call.amounts, -1)
+                self.spans.add(cell, unit_slots, amounts, 1)
+                call.cell, call.unit_slots, call.amounts = cell, unit_slots, amounts
         self._recount_live(call, ended)
 
     def _recount_live(self, call: Call, ended: int) -> None:
-        """Move the call among the live calls to where it is now."""
-        was, now = call.live_key, live_key(call) if call.start and not ended else None
-        if was != now:
-            if was is not None:
-                self._live(was, -1)
-            if now is not None:
-                now = self._live_keys.setdefault(now, now)
-                self._live(now, 1)
-            call.live_key = now
+        """Count the call under its present live key, or under none if it has not started or has ended."""
+        old_key, key = call.live_key, live_key(call) if call.start and not ended else None
+        if old_key != key:
+            if old_key is not None:
+                self._add_live(old_key, -1)
+            if key is not None:
+                key = self._live_keys.setdefault(key, key)
+                self._add_live(key, 1)
+            call.live_key = key
 
-    def _live(self, key: LiveKey, change: int) -> None:
+    def _add_live(self, key: LiveKey, change: int) -> None:
         count = self.live.get(key, 0) + change
         if count:
             self.live[key] = count
@@ -91,45 +119,63 @@ class User:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing is known of the account any more."""
+        """Whether nothing is known of the account any more, so that it can be forgotten."""
         spans = self.spans
         kept = self.calls or self.numbers or spans.windows or spans.days
         return not kept and self.balance is None and self.call_balance is None
 
+    def take_changes(self) -> Iterator[Entry]:
+        """Settle, then yield the entries of the cells, balances and numbers that have changed since the last time."""
+        self.settle()
+        for cell, exists in self.spans.take_changes():
+            yield cell_entry(self.id, cell, gone=not exists)
+        if self.dirty:
+            self.dirty = False
+            yield user_entry(self.id, self.balance, self.call_balance)
+        numbers, self.new_numbers = self.new_numbers, {}
+        for number, last_start in numbers.items():
+            yield number_entry(self.id, number, last_start)
+
     def restore_call(self, call: Call) -> None:
-        """Take a call from the changelog as it was counted when it was saved."""
+        """Take in a call of the changelog. All cells must have been restored: they hold its contribution already.
+
+        A call.ended call seldom changes again, so its contribution is not computed before an event of it comes.
+        """
         self.calls[call.id] = call
         if call.end and not call.silence:
-            return  # most of these are never heard of again: ``rebuild_contribution`` is for the others
+            return
         self.rebuild_contribution(call)
         self._recount_live(call, call.ended)
         if call.silence == SUSPECTED and call.live_key is not None:
             self.suspected += 1
 
     def rebuild_contribution(self, call: Call) -> None:
-        """Find out what a call from the changelog was counted with; no later than when it is about to change."""
+        """Compute what a restored call was counted with, before the call changes: the next ``settle`` subtracts it.
+
+        A call whose window is out of retention gets no contribution, because its cell is gone.
+        """
         window = window_of(call.start)
-        if call.start and self.spans.has(window):  # else it has outlived what it was counted in
+        if call.start and self.spans.has(window):
             ended = call.ended
             dims = (call.type, call.campaign, call.did, call.end_status if ended else None)
             call.cell = self.spans.cell(window, dims)
             call.unit_slots, call.amounts = contributions(call, ended)
 
     def set_silence(self, call: Call, silence: int) -> bool:
-        """Note how long a call has been silent; whether that changes what it counts as."""
-        was = call.silence
-        if was == silence:
+        """Set ``call.silence``; return whether the call became REAPED or ceased to be, which changes its counters."""
+        old = call.silence
+        if old == silence:
             return False
         call.silence = silence
         if silence == SUSPECTED:
             self.suspected += 1
-        elif was == SUSPECTED:
+        elif old == SUSPECTED:
             self.suspected -= 1
         self.version += 1
-        return REAPED in (was, silence)
+        return REAPED in (old, silence)
 
     def update_balance(self, event: BalanceUpdated) -> None:
-        """Join one balance.updated."""
+        """Take the event's balances if they are the newest: of each balance the largest (ts, event id) counts."""
         if self.balance is None or (event.ts, event.id) > self.balance[:2]:
             self.balance = (event.ts, event.id, event.balance)
         if event.call_balance is not None and (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from contextlib import closing
 from typing import Final
 
 from aiokafka.errors import KafkaError
@@ -140,10 +141,10 @@ class PartitionFlusher:
     async def _collect_changes(self, state: PartitionState, outbox: Outbox) -> list[Uncounted]:
         """Move all changes and dead letters into the outbox; returns the misrouted events. Hold ``state_lock``."""
         dead_letters, misrouted = self._uncounted.drain()
-        entries = state.take_changes()
         async with Slice(self._context.slices) as time_slice:
-            while outbox.add_entries(entries, ENTRIES_PER_STEP):
-                await time_slice.yield_if_used_up()
+            with closing(state.take_changes()) as entries:
+                while outbox.add_entries(entries, ENTRIES_PER_STEP):
+                    await time_slice.yield_if_used_up()
             for letter in dead_letters:
                 outbox.add_dead_letter(letter)
                 await time_slice.yield_if_used_up()

@@ -9,7 +9,8 @@ from typing import Protocol
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from ecounters.partition.restoring import Restoring
+from ecounters.changelog.entries import keep_last
+from ecounters.partition.restoring import restore
 from ecounters.partition.state import PartitionState
 from streams.basics.slices import Slice
 from streams.basics.text import one_line
@@ -92,17 +93,18 @@ class PartitionChangelog:
     async def _read(self, changelog: TopicPartition) -> tuple[PartitionState, int]:
         """(the state that the changelog holds, how many entries were read)."""
         settings, slices = self._context.settings, self._context.slices
-        restoring = Restoring(PartitionState(self._partition, settings.partitions, settings.policy))
+        state = PartitionState(self._partition, settings.partitions, settings.policy)
+        last: dict[bytes, bytes] = {}
         count = 0
         reading = read_changelog(settings.changelog.broker, changelog, slices)
         async with aclosing(reading):
             async for entries in reading:
-                restoring.take(entries)
+                keep_last(last, entries)
                 count += len(entries)
         async with self._context.restore_lock, Slice(slices) as time_slice:
-            for _ in restoring.making():
+            for _ in restore(state, last):
                 await time_slice.yield_if_used_up()
-        return restoring.state, count
+        return state, count
 
     async def _settle_dead_letters(self, writer: ChangelogWriter, position: int) -> None:
         """Decide on open transactions of dead letters. On failure the writer tries again before it writes the next."""

@@ -15,8 +15,9 @@ import time
 
 from aiokafka import TopicPartition
 
+from ecounters.changelog.entries import keep_last
 from ecounters.partition.policy import Policy
-from ecounters.partition.restoring import Restoring
+from ecounters.partition.restoring import restore
 from ecounters.partition.state import PartitionState
 from streams.basics.slices import TimeSlices
 from streams.kafka.changelog_reader import read_changelog
@@ -28,17 +29,17 @@ async def _read(broker: str, topic: str, partitions: int) -> dict[str, float]:
     states = []  # all are kept, as a worker does
     read_s = made_s = 0.0
     for partition in range(partitions):
-        restoring = Restoring(PartitionState(partition, partitions, Policy()))
+        state, last = PartitionState(partition, partitions, Policy()), dict[bytes, bytes]()
         began = time.process_time()
         async for some in read_changelog(broker, TopicPartition(topic, partition), TimeSlices(1_000)):
-            restoring.take(some)
+            keep_last(last, some)
             entries += len(some)
         read = time.process_time()
-        keys += len(restoring)
-        for _ in restoring.making():
+        keys += len(last)
+        for _ in restore(state, last):
             pass
         read_s, made_s = read_s + read - began, made_s + time.process_time() - read
-        states.append(restoring.state)
+        states.append(state)
     return {"entries": entries, "keys": keys, "read_s": read_s, "made_s": made_s}
 
 

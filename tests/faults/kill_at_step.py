@@ -21,9 +21,10 @@ from typing import Any, Final
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A moment: before or after a call of ``name`` (module:Class.method), if ``wanted`` says so of its arguments.
+    """A moment: before or after a call of ``name``, if ``wanted`` says so of its arguments.
 
-    ``most``: so often at least it is passed in a few seconds of a worker's life, while events come.
+    ``name``: module:Class.method or module:function. ``most``: so often at least it is passed in a few seconds
+    of a worker's life, while events come.
     """
 
     name: str
@@ -44,7 +45,6 @@ def _request(kind: str) -> Callable[..., bool]:
 
 _SEND: Final = "aiokafka.conn:AIOKafkaConnection.send"
 _STATE: Final = "ecounters.partition.state:PartitionState"
-_RESTORING: Final = "ecounters.partition.restoring:Restoring"
 _CONSUMER: Final = "streams.kafka.consumer:Consumer"
 _THREAD: Final = "streams.kafka.consumer_thread:ConsumerThread"
 _FLUSHER: Final = "streams.engine.flushing:PartitionFlusher"
@@ -71,8 +71,8 @@ POINTS: Final = {
         lambda _, refused: bool(refused),
     ),
     "open": Point(f"{_TAKEOVER}.open", True, 2, "a changelog taken over, nothing read of it"),
-    "read": Point(f"{_RESTORING}.take", True, 3, "a changelog read in part"),
-    "restore": Point(f"{_RESTORING}._make", True, 200, "a changelog read, the state made in part"),
+    "read": Point("ecounters.changelog.entries:keep_last", True, 3, "a changelog read in part"),
+    "restore": Point("ecounters.partition.restoring:_make", True, 200, "a changelog read, the state made in part"),
     "revoke": Point(f"{_CONSUMER}.on_partitions_revoked", False, 2, "a rebalance begun, nothing saved"),
     "let-go": Point(f"{_TABLE}.flush_before_revoke", True, 2, "saved for a rebalance or an end, not committed"),
     "assigned": Point(f"{_TABLE}.on_rebalance", True, 2, "partitions assigned, no flow yet"),
@@ -97,8 +97,9 @@ class SignalAtPass:
 def call_at_point(point: Point, strike: SignalAtPass) -> None:
     """Let the strike be called whenever the point is passed. AttributeError if the worker has no such method."""
     module, _, path = point.name.partition(":")
-    owner_name, _, method = path.partition(".")
-    owner = getattr(importlib.import_module(module), owner_name)
+    owner_name, _, method = path.rpartition(".")
+    owner: Any = importlib.import_module(module)
+    owner = getattr(owner, owner_name) if owner_name else owner
     was = getattr(owner, method)
 
     def strike_if(after: bool, args: Any, options: Any) -> None:

@@ -17,6 +17,7 @@ from aiokafka.errors import InvalidTxnState, KafkaError
 from ecounters.calls.record import Call
 from ecounters.changelog.entries import FORMAT, Position, call_entry, position_entry
 from ecounters.events.partitioner import partition_of
+from ecounters.partition.user import User
 from streams.kafka.changelog_writer import ChangelogTakeover, ChangelogWriter
 from streams.kafka.open_transactions import open_transactions, until_no_open_transaction
 from streams.kafka.outbox import DeadLetter
@@ -111,7 +112,10 @@ async def written(
     }
     letter = DeadLetter(b"u1", b"no event", [(name, text.encode()) for name, text in head.items()])
     now = int(time.time() * 1000)
-    entries = [call_entry("u1", Call("c1"), gone=True), position_entry(Position(FORMAT, offset + 1, now - 60_000, now))]
+    entries = [
+        call_entry("u1", Call("c1", User("u1")), gone=True),
+        position_entry(Position(FORMAT, offset + 1, now - 60_000, now)),
+    ]
     async with asyncio.timeout(20):
         while True:
             takeover = ChangelogTakeover(deployment.broker, f"{deployment.name}-state-{partition}", changelog, dlq)

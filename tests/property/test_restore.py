@@ -36,7 +36,7 @@ def image(state: PartitionState) -> dict[str, Any]:
         calls = {  # a record that is due to be dropped may still lie about for a minute: nobody can tell
             call_id: saved_form(call)
             for call_id, call in user.calls.items()
-            if state._drop_time(call) > state.watermark
+            if state.timeouts.drop_time(call) > state.watermark
         }
         seen[user_id] = (told, user.suspected, calls, counted, user.balance, user.call_balance)
     return seen

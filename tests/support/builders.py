@@ -13,10 +13,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from ecounters.changelog.entries import Entry
+from ecounters.changelog.entries import Entry, keep_last
 from ecounters.counters.definitions import FIELDS
 from ecounters.partition.policy import Policy
-from ecounters.partition.restoring import Restoring
+from ecounters.partition.restoring import restore
 from ecounters.partition.state import PartitionState
 from ecounters.query.conditions import Where
 from ecounters.reports.payload import Value, message
@@ -138,11 +138,11 @@ def answer_of(
 
 def restored(entries: Iterable[Entry], partition: int = 0, partitions: int = 1) -> PartitionState:
     """The state that a worker restores from changelog entries."""
-    restoring = Restoring(PartitionState(partition, partitions, Policy()))
-    restoring.take(entries)
-    for _ in restoring.making():
+    state, last = PartitionState(partition, partitions, Policy()), dict[bytes, bytes]()
+    keep_last(last, entries)
+    for _ in restore(state, last):
         pass
-    return restoring.state
+    return state
 
 
 class Feed:

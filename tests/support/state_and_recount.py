@@ -61,7 +61,7 @@ class StateAndRecount:
         }
         for name in users:
             user = state.users.get(name) or User(name)
-            kept = sorted(c.id for c in user.calls.values() if state._drop_time(c) > state.watermark)
+            kept = sorted(c.id for c in user.calls.values() if state.timeouts.drop_time(c) > state.watermark)
             pairs[f"{name} suspected"] = user.suspected, again.suspected(name, clock)
             pairs[f"{name} kept"] = kept, again.kept(name)
             for span in spans or (EVERYTHING,):

@@ -11,12 +11,13 @@ from ecounters.calls.record import FORWARDED, STATUS_REAPED, STATUS_RESTARTED, T
 from ecounters.changelog.saved_call import SavedCall, saved_form
 from ecounters.events.parse import parse
 from ecounters.events.types import TYPES
+from ecounters.partition.user import User
 from tests.support.builders import CallScript, call, encoded, event, ms
 
 
 def joined(*events: dict[str, object]) -> Call:
     """The record that the events make, in that order."""
-    made = Call("c1")
+    made = Call("c1", User("u1"))
     for one in events:
         read = parse(encoded(one))
         JOIN[type(read)](made, read)
@@ -135,7 +136,7 @@ def test_the_saved_form_is_the_whole_record() -> None:
     record = of(script.held(3).entered(4, "menu").dtmf(5, "1#").ended(9, 6, "caller").add("call.forwarded", 5))
     record.last_ts, record.caller_class, record.system_end = 1, 2, (3, -3)
     form = saved_form(record)
-    again = SavedCall(*form).call("c1")
+    again = SavedCall(*form).call("c1", record.user)
     assert saved_form(again) == form
     assert len(form) == len(SavedCall.__struct_fields__)
     for name, value in zip(SavedCall.__struct_fields__, form, strict=True):

@@ -152,13 +152,18 @@ def test_a_dropped_call_stays_counted_and_leaves_nothing_else() -> None:
         user.numbers,
         user.live,
         user.touched,
-        state._silent,
-        state._dirty,
-        state._dropped,
+        state.timeouts._silent,
+        state._changes._calls,
+        state._changes._dropped,
         user.new_numbers,
     )
     assert left == ({}, {}, {}, [], {}, [], [], {})
-    assert (len(state._silence_timers), len(state._drop_timers), user.suspected, state.tally.orphaned) == (0, 0, 0, 1)
+    assert (
+        len(state.timeouts._silence_timers),
+        len(state.timeouts._drop_timers),
+        user.suspected,
+        state.tally.orphaned,
+    ) == (0, 0, 0, 1)
 
 
 def test_a_call_is_counted_once_however_late_it_comes_again() -> None:

@@ -1,0 +1,166 @@
+"""Timeouts: what happens to calls and accounts because time passes.
+
+Two times decide. The watermark is the largest ``ts`` of the partition's events. The clock is the watermark plus, while
+the log is read to its end, the wall-clock time since the last event arrived. A started call, by default:
+
+    last event       + 2 h                + 4 h               + 28 h
+    |----- LIVE -----|----- SUSPECTED ----|----- REAPED ------|  record dropped
+                   by the clock         by the clock        by the watermark
+
+A call that ended is dropped 15 minutes after its end, by the watermark. ``Policy`` has all limits. The clock judges
+silence, so that a call ends although no more events come. The watermark decides what is dropped and forgotten, so that
+every reading of the log drops and forgets the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+
+from ecounters.calls.record import LIVE, REAPED, SUSPECTED, TOUCHED, Call
+from ecounters.partition.changes import Changes
+from ecounters.partition.policy import Policy
+from ecounters.partition.records import Tally
+from ecounters.partition.timer_wheel import DROP, SILENCE, TimerWheel
+from ecounters.partition.user import User
+from ecounters.windows.calendar import HOUR_MS, MINUTE_MS
+
+
+class Timeouts:
+    """The time limits of one partition. Each call is in one of two timer wheels: live calls wait there for their
+    silence to be judged, all others to be dropped.
+
+    Changes calls, ``users`` (drops records, forgets accounts), ``tally`` and, for the next flush, ``changes``.
+    """
+
+    def __init__(self, policy: Policy, users: dict[str, User], changes: Changes, tally: Tally) -> None:
+        self.clock = 0
+        self.in_steps = False
+        """Whether an ``advance`` is between two steps."""
+        self._policy = policy
+        self._users = users
+        self._changes = changes
+        self._tally = tally
+        self._silence_timers = TimerWheel(SILENCE)
+        self._drop_timers = TimerWheel(DROP)
+        self._silent: dict[Call, None] = {}  # calls that are SUSPECTED or REAPED
+        self._purged_at = 0
+
+    def begin_at(self, watermark: int) -> None:
+        """Start a restored state with that watermark."""
+        self.clock = self._purged_at = watermark
+
+    def restore(self, call: Call) -> None:
+        """Take in a restored call."""
+        if call.silence:
+            self._silent[call] = None
+        self.place(call)
+
+    def place(self, call: Call) -> None:
+        """Judge the call's silence by the clock, and put the call into the timer wheel for its next time limit."""
+        if call.timer_slot:
+            (self._silence_timers if call.timer_slot > 0 else self._drop_timers).remove(call)
+        policy = self._policy
+        silence, limit = LIVE, 0
+        if call.start and not call.end and call.system_end is None:
+            quiet_for = self.clock - call.last_ts
+            if quiet_for < policy.suspect_after_ms:
+                limit = policy.suspect_after_ms
+            elif quiet_for < policy.max_call_ms:
+                silence, limit = SUSPECTED, policy.max_call_ms
+            else:
+                silence = REAPED
+        if silence != call.silence:
+            self._set_silence(call, silence)
+        if limit:
+            self._silence_timers.put(call, call.last_ts + limit)
+        else:
+            self._drop_timers.put(call, self.drop_time(call))
+
+    def drop_time(self, call: Call) -> int:
+        """The watermark from which on the record is dropped."""
+        policy = self._policy
+        if not call.start:
+            return call.last_ts + policy.max_call_ms
+        if call.end:
+            return max(call.start, call.end) + policy.linger_ms
+        if call.system_end is not None:
+            return call.system_end[0] + policy.after_system_end_ms
+        return call.last_ts + policy.max_call_ms + policy.after_system_end_ms
+
+    def drop(self, call: Call) -> None:
+        """Forget the record. What the call was counted with stays counted."""
+        user = call.user
+        if call.timer_slot:
+            (self._silence_timers if call.timer_slot > 0 else self._drop_timers).remove(call)
+        if not call.start:
+            self._tally.orphaned += 1
+        elif not call.end and call.system_end is None and call.silence != REAPED:
+            self._set_silence(call, REAPED)  # the watermark passed both limits in one step
+        if call.flags & TOUCHED:
+            user.settle()
+            self._changes.add_user(user)
+        self._silent.pop(call, None)
+        del user.calls[call.id]
+        self._changes.add_dropped(call)
+
+    def advance(self, watermark: int, clock: int) -> Generator[None]:
+        """Set the clock and do everything that is due by it and by the watermark; yield after each call and account.
+
+        Do not apply events in between. Closing the generator early finishes the work: calls that were taken out of
+        a timer wheel must be placed again.
+        """
+        went_back = clock < self.clock
+        self.clock = clock
+        self.in_steps = True
+        steps = self._due(watermark, went_back)
+        try:
+            for _ in steps:  # not "yield from": closing would close ``steps`` too
+                yield
+        finally:
+            for _ in steps:
+                pass
+            self.in_steps = False
+
+    def _due(self, watermark: int, went_back: bool) -> Iterator[None]:
+        if went_back:
+            # New events have replaced the wall clock's share. By the later clock calls seemed silent that may not be.
+            for call in list(self._silent):
+                self.place(call)
+                yield
+        for call in self._silence_timers.take(self.clock // MINUTE_MS + 1):
+            self.place(call)
+            yield
+        for call in self._drop_timers.take(watermark // MINUTE_MS):
+            if self.drop_time(call) <= watermark:
+                self.drop(call)
+            else:
+                self.place(call)
+            yield
+        if watermark >= self._purged_at + HOUR_MS:
+            self._purged_at = watermark
+            yield from self._forget_old(watermark)
+
+    def _set_silence(self, call: Call, silence: int) -> None:
+        if call.user.set_silence(call, silence):
+            self._changes.touch(call)
+        if silence == REAPED:
+            self._tally.reaped += 1
+        if silence == LIVE:
+            self._silent.pop(call, None)
+        else:
+            self._silent[call] = None
+
+    def _forget_old(self, watermark: int) -> Iterator[None]:
+        """Forget numbers, spans and accounts that are out of retention; yield after each account."""
+        numbers_before = watermark - self._policy.remember_number_ms
+        spans_before = watermark - self._policy.keep_days_ms
+        for user in list(self._users.values()):
+            old = [number for number, last_start in user.numbers.items() if last_start < numbers_before]
+            for number in old:
+                del user.numbers[number]
+                user.new_numbers[number] = None
+            user.spans.forget(spans_before)
+            self._changes.add_user(user)
+            if user.empty:
+                del self._users[user.id]
+            yield
