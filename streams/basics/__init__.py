@@ -1,1 +1,1 @@
-"""What the rest of the shell stands on, and knows nothing of it."""
+"""Small tools of the shell without a subject of their own: time slices, tasks, times, text and terminals."""

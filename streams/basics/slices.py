@@ -1,4 +1,15 @@
-"""Turns: the heavy work of a worker goes in stretches, one at a time, and everybody else has the loop in between."""
+"""Time slices: heavy work of many tasks shares one event loop, without keeping requests waiting.
+
+Applying events, restoring and flushing take the processor for long. Such work runs in a ``Slice``: one task at a time,
+for about ``length_ms`` in all, and then the event loop is left free for FREE_ITERATIONS::
+
+    loop iteration     1                       2       3       4
+    heavy work         [A: 6 ms] [B: 5 ms]                     [C: 10 ms]      length_ms = 10
+    everything else    .                       .       .       .
+                       used: 11 ms, used up    free    free    used: 0 again
+
+Without this, each task would work for its own ``length_ms`` in every iteration, and a request would wait for all.
+"""
 
 from __future__ import annotations
 
@@ -8,92 +19,97 @@ from types import TracebackType
 from typing import Final, Self
 
 FREE_ITERATIONS: Final = 2
-"""Rounds of the loop without heavy work, after each length of it: in that many, a question that has come is answered
-(it is read in one, and its handler runs in the next)."""
+"""Event-loop iterations that are left free after each slice: in the first a waiting request is read, in the second its
+handler runs."""
 
 
 class TimeSlices:
-    """Of all heavy work of one event loop, ``length_ms`` or little more goes without a rest.
+    """The time slices of one event loop. Tasks use them through ``Slice``, in the order in which they asked.
 
-    Else each partition could have that long in one round, and whoever asks for an answer would wait for all of them.
+    The time used by all tasks is added up, and forgotten after FREE_ITERATIONS iterations of the event loop. Once it
+    reaches ``length_ms``, no task may begin before that.
     """
 
     def __init__(self, length_ms: int) -> None:
         self._length_s = length_ms / 1000
-        self._free = asyncio.Lock()  # whoever waits longest is next
-        self._rested = asyncio.Event()
-        self._rested.set()
-        self._used_s = 0.0  # since it was last forgotten
-        self._rounds_left = 0  # to go until what was used is forgotten
+        self._lock = asyncio.Lock()  # held by the task that works; it is handed on in the order of asking
+        self._may_begin = asyncio.Event()  # cleared from when a slice is used up until the free iterations have passed
+        self._may_begin.set()
+        self._used_s = 0.0
+        self._free_iterations_left = 0  # above 0: _count_iteration is scheduled
 
     async def begin(self) -> None:
-        """Wait for a turn."""
-        await self._free.acquire()
+        """Wait until this task may work. ``end`` must follow."""
+        await self._lock.acquire()
         try:
-            await self._rested.wait()
+            await self._may_begin.wait()
         except BaseException:
-            self._free.release()
+            self._lock.release()
             raise
 
     def end(self, used_s: float) -> None:
-        """Give the turn back, after so long."""
+        """Let the next task work. ``used_s``: for how long this one has."""
         self._used_s += used_s
-        counting = self._rounds_left > 0
+        is_counting = self._free_iterations_left > 0
         if self._used_s >= self._length_s:
-            self._rested.clear()
-            self._rounds_left = FREE_ITERATIONS
-        if not counting:
-            self._rounds_left = FREE_ITERATIONS
-            asyncio.get_running_loop().call_soon(self._next_round)
-        self._free.release()
+            self._may_begin.clear()
+            self._free_iterations_left = FREE_ITERATIONS
+        if not is_counting:
+            self._free_iterations_left = FREE_ITERATIONS
+            asyncio.get_running_loop().call_soon(self._count_iteration)
+        self._lock.release()
 
-    def lasts_too_long(self, used_s: float) -> bool:
-        """Whether a turn that has taken so long should end."""
+    def is_used_up(self, used_s: float) -> bool:
+        """Whether the slice is used up, if the task that works now has worked for ``used_s``."""
         return self._used_s + used_s >= self._length_s
 
-    def _next_round(self) -> None:
-        self._rounds_left -= 1
-        if self._rounds_left:
-            asyncio.get_running_loop().call_soon(self._next_round)
+    def _count_iteration(self) -> None:
+        """Runs once in each iteration of the event loop, until the free ones have passed."""
+        self._free_iterations_left -= 1
+        if self._free_iterations_left:
+            asyncio.get_running_loop().call_soon(self._count_iteration)
             return
         self._used_s = 0.0
-        self._rested.set()
+        self._may_begin.set()
 
 
 class Slice:
-    """``async with Slice(turns) as turn:`` has one; in it, ``over`` ends it and waits for another where it is long.
+    """Heavy work of one task, as ``async with Slice(slices) as time_slice:``.
 
-    Nothing but ``over`` may be waited for meanwhile.
+    Within the block call ``await time_slice.yield_if_used_up()`` about every 0.5 ms, and await nothing else: all
+    other heavy work waits as long as the block holds its slice.
     """
 
-    __slots__ = ("_began", "_has", "_turns")
+    __slots__ = ("_began", "_is_held", "_slices")
 
-    def __init__(self, turns: TimeSlices) -> None:
-        self._turns = turns
-        self._has = False
+    def __init__(self, slices: TimeSlices) -> None:
+        self._slices = slices
+        self._is_held = False
         self._began = 0.0
 
     async def __aenter__(self) -> Self:
+        """Wait for a slice."""
         await self._begin()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._has:  # else it was cancelled while it waited for another
+        """Give the slice back. A task that was cancelled while it waited for a new slice holds none."""
+        if self._is_held:
             self._end()
 
     async def yield_if_used_up(self) -> None:
-        """Let others work, if it is their turn."""
-        if self._turns.lasts_too_long(time.perf_counter() - self._began):
+        """If the slice is used up, give it back and wait for a new one; the event loop runs other tasks meanwhile."""
+        if self._slices.is_used_up(time.perf_counter() - self._began):
             self._end()
             await self._begin()
 
     async def _begin(self) -> None:
-        await self._turns.begin()
-        self._has = True
+        await self._slices.begin()
+        self._is_held = True
         self._began = time.perf_counter()
 
     def _end(self) -> None:
-        self._has = False
-        self._turns.end(time.perf_counter() - self._began)
+        self._is_held = False
+        self._slices.end(time.perf_counter() - self._began)

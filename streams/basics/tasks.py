@@ -1,18 +1,22 @@
-"""The end of tasks."""
+"""Ending asyncio tasks for certain."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Any, Final
 
-AGAIN_S: Final = 0.2
+CANCEL_AGAIN_S: Final = 0.2
 
 
 async def end_tasks(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel tasks until all have ended, however they do. Once is not enough: aiokafka swallows a cancellation that
-    comes while it closes, and whoever had called it would go on."""
+    """Cancel tasks and wait until all of them have ended, whether by the cancellation, an error or a result.
+
+    A task that has not ended after CANCEL_AGAIN_S is cancelled again, as often as it takes: aiokafka swallows a
+    cancellation that comes while it closes, and the task that has called it would run on. Errors of the tasks are not
+    raised.
+    """
     left = {task for task in tasks if not task.done()}
     while left:
         for task in left:
             task.cancel()
-        _, left = await asyncio.wait(left, timeout=AGAIN_S)
+        _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_S)

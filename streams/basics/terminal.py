@@ -1,4 +1,4 @@
-"""Lines that say how far something is: on a terminal written over, in a file now and then a new one."""
+"""Progress of a command: on a terminal one line that is rewritten in place, in a file a new line now and then."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from typing import Final, TextIO
 
 PROGRESS_TTY_S: Final = 0.5
 PROGRESS_LOG_S: Final = 10.0
-"""A terminal's line is written over; a file gets a new one each time."""
+"""How often Progress writes: to a terminal, which rewrites its line, and to a file, which gets a new line each time."""
 LOG_S: Final = 10.0
+"""How often Line writes to a file."""
 
 
 class Line:
-    """The last line of the output: on a terminal it is written over, elsewhere it is a new one now and then.
+    """The status line of ``ecounters run``, at the end of its output.
 
-    That nobody reads it (a closed terminal, a pipe into `head`) is no reason to end.
+    Nothing here raises if the output cannot be written to, such as a terminal that was closed or a pipe into `head`:
+    the processes go on without it.
     """
 
     def __init__(self, to: TextIO | None = None) -> None:
@@ -27,7 +29,10 @@ class Line:
         self._next = 0.0
 
     def show(self, text: str, *, now: bool = False) -> None:
-        """Show a line in place of the one shown. ``now``: also where there is no terminal, even if one just was."""
+        """Show ``text`` as the status line. A terminal shows it at once, cut to its width.
+
+        Elsewhere it is written at most every LOG_S, and dropped in between; ``now``: written in any case.
+        """
         if self._tty:
             self._write("\r" + text[: shutil.get_terminal_size().columns - 1] + "\x1b[K")
             self._open = True
@@ -36,12 +41,12 @@ class Line:
             self._write(text + "\n")
 
     def say(self, text: str) -> None:
-        """Print something that stays, in place of the line shown."""
+        """Print a line that stays. It takes the place of the status line, until the next ``show``."""
         self._write(("\r\x1b[K" if self._open else "") + text + "\n")
         self._open = False
 
     def end(self) -> None:
-        """Let the line shown stay as it is."""
+        """Let the status line stay, and begin a new line behind it."""
         if self._open:
             self._write("\n")
         self._open = False
@@ -53,7 +58,10 @@ class Line:
 
 
 class Progress:
-    """A line on stderr that says how far a command is. ``verb``: "published"; ``what``: of these."""
+    """Writes how much a command has done to stderr, such as "published 12,000 events in 3.1 s, 3,871/s".
+
+    ``verb``: "published"; ``what``: the things that are counted; ``to``: in place of stderr.
+    """
 
     def __init__(self, verb: str, to: TextIO | None = None, what: str = "events") -> None:
         self._to = to if to is not None else sys.stderr
@@ -65,7 +73,7 @@ class Progress:
         self.count = 0
 
     def add(self, count: int) -> None:
-        """So many more; says so now and then."""
+        """Count ``count`` more. Writes a line if PROGRESS_TTY_S or PROGRESS_LOG_S have passed since the last one."""
         self.count += count
         now = time.monotonic()
         if now >= self._next:
@@ -74,7 +82,7 @@ class Progress:
             self._to.flush()
 
     def end(self) -> None:
-        """The last line."""
+        """Write the last line, with everything that was counted."""
         self._to.write(self._line(time.monotonic()) + "\n")
         self._to.flush()
 

@@ -1,8 +1,8 @@
-"""Text for people: what an error says, on one line."""
+"""Text for people."""
 
 from __future__ import annotations
 
 
 def one_line(error: BaseException) -> str:
-    """What an error says, on one line; the name of its class if it says nothing."""
+    """An error's message on one line, its white space made single blanks; the name of its class if it has none."""
     return " ".join(str(error).split()) or type(error).__name__

@@ -1,4 +1,4 @@
-"""Times: the wall clock, and the forms in which people write moments and durations."""
+"""The wall clock, and the forms in which people write times: moments, durations, names of time zones."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ def now_ms() -> int:
 
 
 def moment_ms(text: str) -> int | None:
-    """RFC 3339 with an offset -> ms since the Unix epoch, exactly; None for any other text."""
+    """RFC 3339 with an offset from UTC -> ms since the Unix epoch, rounded down; None for any other text.
+
+    In integers, because floats are a ms off for some moments.
+    """
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -48,13 +51,13 @@ def utc_text(at_ms: int, timespec: str) -> str:
 
 
 def duration_s(text: str) -> int | None:
-    """90s, 30m, 12h or 7d -> seconds; None for any other text."""
+    """A count above 0 and a unit, such as 90s, 30m, 12h or 7d -> seconds; None for any other text."""
     match = _DURATION.fullmatch(text)
     return None if match is None else int(match[1]) * _UNIT_S[match[2]]
 
 
 def zone_named(name: str) -> ZoneInfo:
-    """A time zone by its IANA name. ValueError if this machine knows no such zone."""
+    """A time zone by its IANA name. Raises ValueError, with a text for people, if this machine knows no such zone."""
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):

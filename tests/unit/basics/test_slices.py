@@ -1,4 +1,4 @@
-"""Turns: heavy work of several tasks, and what comes between."""
+"""Heavy work of several tasks shares an event loop in slices, and leaves it free in between."""
 
 from __future__ import annotations
 
@@ -15,65 +15,65 @@ LENGTH_MS = 10
 
 
 class Clock:
-    """Time as it is told to pass; the loop's own goes on as ever."""
+    """A performance counter that only ``work`` moves; the event loop has its own clock."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.now = 0.0
         patch.setattr(time, "perf_counter", lambda: self.now)
 
     def work(self, ms: float) -> None:
-        """Be busy for so long, or a little more."""
+        """Be busy for ``ms``, and a little more."""
         self.now += (ms + 0.001) / 1000
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """A clock that only ``work`` moves."""
+    """Take the place of ``time.perf_counter``."""
     return Clock(monkeypatch)
 
 
 def all_of(*tasks: Coroutine[Any, Any, None]) -> None:
-    """Run all to their ends."""
+    """Run all tasks to their ends, beginning in this order."""
 
-    async def go() -> None:
+    async def run() -> None:
         await asyncio.gather(*tasks)
 
-    asyncio.run(go())
+    asyncio.run(run())
 
 
-def test_a_question_is_answered_between_two_lengths_of_work_however_many_work(clock: Clock) -> None:
-    """What takes ROUNDS rounds of the loop waits for one length, and not for one of each task."""
-    turns, waited = TimeSlices(LENGTH_MS), []
+def test_a_request_waits_for_one_slice_however_many_tasks_work(clock: Clock) -> None:
+    """What takes FREE_ITERATIONS iterations of the loop waits for one slice, and not for one of each task."""
+    slices, waited = TimeSlices(LENGTH_MS), []
     done = asyncio.Event()
 
     async def work() -> None:
-        async with Slice(turns) as turn:
+        async with Slice(slices) as time_slice:
             for _ in range(40):
                 clock.work(1)
-                await turn.yield_if_used_up()
+                await time_slice.yield_if_used_up()
 
     async def working() -> None:
         await asyncio.gather(*(work() for _ in range(8)))
         done.set()
 
-    async def ask() -> None:
+    async def request() -> None:
         while not done.is_set():
             began = clock.now
             for _ in range(FREE_ITERATIONS):
                 await asyncio.sleep(0)
             waited.append(round((clock.now - began) * 1000))
 
-    all_of(working(), ask())
+    all_of(working(), request())
     assert sum(waited) == 8 * 40
     assert max(waited) == LENGTH_MS
 
 
-def test_short_turns_in_one_round_of_the_loop_are_one_length_together(clock: Clock) -> None:
-    """A turn each, of 4 ms: the third one still begins in time, the fourth waits for the next round."""
-    turns, done, at = TimeSlices(LENGTH_MS), [], []
+def test_short_work_of_several_tasks_in_one_iteration_shares_a_slice(clock: Clock) -> None:
+    """Of tasks of 4 ms each the third still begins within 10 ms; the fourth waits for the next slice."""
+    slices, done, at = TimeSlices(LENGTH_MS), [], []
 
     async def work(name: int) -> None:
-        async with Slice(turns):
+        async with Slice(slices):
             clock.work(4)
             done.append(name)
 
@@ -85,39 +85,39 @@ def test_short_turns_in_one_round_of_the_loop_are_one_length_together(clock: Clo
     assert done == [0, 1, 2, 3, 4]
 
 
-def test_whoever_waits_longest_is_next(clock: Clock) -> None:
-    """Nobody has two turns while another waits for one."""
-    turns, order = TimeSlices(LENGTH_MS), []
+def test_the_task_that_waits_longest_is_next(clock: Clock) -> None:
+    """No task has two slices while another waits for its first."""
+    slices, order = TimeSlices(LENGTH_MS), []
 
     async def work(name: str) -> None:
-        async with Slice(turns) as turn:
+        async with Slice(slices) as time_slice:
             for _ in range(3):
                 order.append(name)
                 clock.work(LENGTH_MS)
-                await turn.yield_if_used_up()
+                await time_slice.yield_if_used_up()
 
     all_of(work("a"), work("b"), work("c"))
     assert order == list("aabcabcbc")  # when the first one was over, the others had not come yet
 
 
-@pytest.mark.parametrize("rounds", range(8))
-def test_who_is_cancelled_while_it_waits_has_no_turn_to_give_back(clock: Clock, rounds: int) -> None:
-    """Before the first one, between two, and while a round ends: the others go on, one at a time."""
-    turns, busy, most, ended = TimeSlices(LENGTH_MS), [0], [0], []
+@pytest.mark.parametrize("iterations", range(8))
+def test_a_task_that_is_cancelled_while_it_waits_gives_back_no_slice(clock: Clock, iterations: int) -> None:
+    """Whether it waits for its first slice or a later one: the other tasks go on, one at a time."""
+    slices, busy, most, ended = TimeSlices(LENGTH_MS), [0], [0], []
 
     async def work(name: str) -> None:
-        async with Slice(turns) as turn:
+        async with Slice(slices) as time_slice:
             for _ in range(6):
                 busy[0] += 1
                 most[0] = max(most[0], busy[0])
                 clock.work(LENGTH_MS)
                 busy[0] -= 1
-                await turn.yield_if_used_up()
+                await time_slice.yield_if_used_up()
         ended.append(name)
 
     async def go() -> None:
         tasks = [asyncio.create_task(work(name)) for name in "abc"]
-        for _ in range(rounds):
+        for _ in range(iterations):
             await asyncio.sleep(0)
         for task in tasks[:2]:
             task.cancel()

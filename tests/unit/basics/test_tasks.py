@@ -1,4 +1,4 @@
-"""Tasks end, even those in which a library swallows that they are cancelled."""
+"""Tasks are ended, even those that swallow a cancellation."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from streams.basics.tasks import end_tasks
 
 
 async def swallowing(times: int) -> None:
-    """Runs on for so many cancellations."""
+    """Run on after each of the first ``times`` cancellations."""
     for _ in range(times):
         with suppress(asyncio.CancelledError):
             await asyncio.sleep(3600)
     await asyncio.sleep(3600)
 
 
-def test_tasks_end_that_swallow_being_cancelled() -> None:
-    """Beside one that ends at once, one that has ended, and one that fails when it is told to."""
+def test_all_tasks_end_however_they_take_a_cancellation() -> None:
+    """One swallows three of them, one ends at once, one fails, and one has ended before."""
 
     async def failing() -> None:
         try:
@@ -27,7 +27,7 @@ def test_tasks_end_that_swallow_being_cancelled() -> None:
 
     async def test() -> None:
         async with asyncio.timeout(10):
-            tasks = [asyncio.create_task(one) for one in (swallowing(3), swallowing(0), failing(), asyncio.sleep(0))]
+            tasks = [asyncio.create_task(work) for work in (swallowing(3), swallowing(0), failing(), asyncio.sleep(0))]
             await asyncio.sleep(0.01)
             await end_tasks(*tasks)
         assert [task.cancelled() for task in tasks] == [True, True, False, False]
