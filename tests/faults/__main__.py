@@ -1,7 +1,8 @@
-"""``make faults``: everything that may befall a cluster, often, and after each round a recount of everything.
+"""``make faults``: rounds of faults on a cluster, and a comparison of everything after each round.
 
-Three nodes of Apache Kafka (three copies, two of which must have a write), a Redis, and real workers, all of them
-processes of this machine. A log with chaos flows all the while. Exit code 0 only if no counter differs in any round.
+The cluster is three nodes of Apache Kafka with three copies, two of which must have a write. A Redis and real workers
+run on the same machine. In each round a log with chaos is published all the while. The exit code is 0 only if no
+counter and no dead letter differs in any round.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ KILLS: Final = "kills"
 
 @dataclass(slots=True)
 class Row:
-    """One round, as the table has it. ``failed``: why it could not be brought to its end."""
+    """One row of the table at the end. ``failed``: why the round could not be completed."""
 
     round: Round
     tally: Counter[str] = field(default_factory=Counter)
@@ -45,12 +46,12 @@ class Row:
 
     @property
     def right(self) -> bool:
-        """Nothing differs."""
+        """Whether the round was completed and nothing differs."""
         return not (self.failed or self.result.wrong or self.result.letters)
 
 
 def say(text: str) -> None:
-    """A line with the time."""
+    """Print a line with the time of day."""
     print(f"{datetime.now():%H:%M:%S} {text}", flush=True)
 
 
@@ -65,7 +66,7 @@ class World:
 
 
 def play_round(one: Round, times: int, world: World, seed: int) -> Row:
-    """One round from its start to its row."""
+    """Play one round and return its row. Whatever happens, nodes and network work again afterwards."""
     row, began = Row(one), time.monotonic()
     testbed = Testbed(
         world.cluster, world.network, world.store, world.directory / "rounds" / one.name, f"{seed}/{one.name}"
@@ -88,7 +89,7 @@ def play_round(one: Round, times: int, world: World, seed: int) -> Row:
 
 
 def restart_all(cluster: Cluster) -> None:
-    """All nodes run again, whatever a round has left."""
+    """Resume and start all nodes that a round has left paused or dead."""
     for node in NODES:
         cluster.resume(node)
     if down := [node for node in NODES if not cluster.nodes[node].runs]:
@@ -97,12 +98,12 @@ def restart_all(cluster: Cluster) -> None:
 
 
 def tally_text(tally: Counter[str]) -> str:
-    """What was done."""
+    """The counts of what was done, as text."""
     return ", ".join(f"{what} {count}" for what, count in sorted(tally.items()))
 
 
 def table(rows: Sequence[Row]) -> Iterator[str]:
-    """What was done, how often, and what differed."""
+    """The lines of the table: what was done, how often, and what differed."""
     heads = "round", "what was done", "how often", "events", "compared", "DIFFERING", "letters wrong", "s"
     lines = [heads]
     for row in rows:
@@ -121,7 +122,7 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def summary(rows: Sequence[Row], seed: int, scale: float, seconds: float) -> Iterator[str]:
-    """The table, the sum of it, and what was wrong."""
+    """The lines of the report: the table, the totals, and what was wrong."""
     yield from table(rows)
     tally = sum((row.tally for row in rows), Counter[str]())
     yield ""
@@ -139,7 +140,7 @@ def summary(rows: Sequence[Row], seed: int, scale: float, seconds: float) -> Ite
 
 
 def run(rounds: Sequence[Round], seed: int, scale: float, directory: Path) -> int:
-    """Play the rounds; the exit code."""
+    """Play the rounds and print the report; returns the exit code."""
     began, rows = time.monotonic(), list[Row]()
     store = RedisServer(directory / "redis")
     try:
@@ -167,7 +168,7 @@ def run(rounds: Sequence[Round], seed: int, scale: float, directory: Path) -> in
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """See the module."""
+    """Parse the command line, play the rounds, and return the exit code."""
     names = [one.name for one in ROUNDS]
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--seed", type=int, default=1, help="of the logs, moments and victims (1)")
@@ -179,10 +180,10 @@ def main(args: Sequence[str] | None = None) -> int:
         print(*(f"{one.name:14} {one.times:3} times {one.what}" for one in ROUNDS), sep="\n")
         return 0
     rounds = [one for one in ROUNDS if not given.only or one.name in given.only]
-    # Both end it in order, also where a shell has put it into the background and has it ignore the first.
+    # Both signals end the run in order. A shell lets its background processes ignore SIGINT.
     for one in (signal.SIGINT, signal.SIGTERM):
         signal.signal(one, signal.default_int_handler)
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # brokers are away often enough
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it would log every broker that is away
     directory = Path(tempfile.mkdtemp(prefix="ecounters-faults-"))
     try:
         code = run(rounds, given.seed, given.scale, directory)

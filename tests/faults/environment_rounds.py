@@ -1,4 +1,4 @@
-"""The rounds of `make faults`: what befalls what workers work with: brokers, disks, networks, Redis, clocks."""
+"""The rounds of `make faults` that hurt what workers depend on: brokers, disks, network, Redis, log and clocks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MINUTE_MS: Final = 60_000
 
 
 def in_sync(testbed: Testbed) -> None:
-    """Until every copy is: one broker may be lost then, not before."""
+    """Wait until every copy is in sync: only then one broker may be lost."""
     testbed.cluster.wait_in_sync(READY_S)
 
 
@@ -35,7 +35,7 @@ def in_sync(testbed: Testbed) -> None:
 
 @register_round("broker", "kill -9 of one broker of three, and its restart", 9)
 def broker(testbed: Testbed, times: int) -> None:
-    """Leaders, the group's coordinator and the transactions' move to the others."""
+    """One broker is killed: leaders, group coordinator and transaction coordinators move to the others."""
     for _ in range(2):
         testbed.start_worker()
     for at in range(times):
@@ -50,7 +50,7 @@ def broker(testbed: Testbed, times: int) -> None:
 
 @register_round("broker-kill", "the same, and SIGKILL of a worker while it is away", 6)
 def broker_and_worker(testbed: Testbed, times: int) -> None:
-    """A restore goes on while the leaders move."""
+    """A worker is killed while a broker is away: its successor restores while leaders move."""
     for _ in range(2):
         testbed.start_worker()
     for _ in range(times):
@@ -67,7 +67,7 @@ def broker_and_worker(testbed: Testbed, times: int) -> None:
 
 @register_round("brokers", "kill -9 of all three brokers at once, and their restart", 3)
 def brokers(testbed: Testbed, times: int) -> None:
-    """Nobody can write for a while, in the middle of whatever was written."""
+    """All brokers are killed at once, amid whatever was being written."""
     for _ in range(2):
         testbed.start_worker()
     for at in range(times):
@@ -85,7 +85,7 @@ def brokers(testbed: Testbed, times: int) -> None:
 
 @register_round("unreachable", f"no broker answers for {AWAY_S} s (SIGSTOP of all three), then all go on", 1)
 def unreachable(testbed: Testbed, times: int) -> None:
-    """Connections stay, and nothing comes: every time limit passes, then old requests are answered."""
+    """All brokers hang for a minute: every timeout passes, and then the old requests are answered."""
     for _ in range(2):
         testbed.start_worker()
     for _ in range(times):
@@ -107,7 +107,7 @@ def unreachable(testbed: Testbed, times: int) -> None:
     "cut-off", f"one worker of two loses its network for {AWAY_S} s, hanging or cut, while the brokers go on", 2
 )
 def cut_off(testbed: Testbed, times: int) -> None:
-    """A zombie that runs: it answers, says that it is incomplete, and must write no more once the network is back."""
+    """One worker loses its network. It replies that it is incomplete, and may not write when the network is back."""
     far, near = testbed.start_worker(named=False, far=True), testbed.start_worker(named=False)
     for at in range(times):
         testbed.wait_settled()
@@ -124,13 +124,15 @@ def cut_off(testbed: Testbed, times: int) -> None:
         replies = far.ask({"userId": "u1", "token": TOKEN}), near.ask({"userId": "u1", "token": TOKEN})
         assert replies[1].headers["X-Ecounters-Complete"] == "true", replies
         if replies[0].status == 200 and replies[0].headers["X-Ecounters-Complete"] == "true":
-            assert far.metric("ecounters_hops_total") > 0, replies  # the other's answer: that one it can reach
+            assert far.metric("ecounters_hops_total") > 0, (
+                replies
+            )  # it forwarded the request to the other worker, which it can reach
         testbed.network.resume()
 
 
 @register_round("disk", "a broker's disk is full (no file of it may grow), then there is room again", 3)
 def disk(testbed: Testbed, times: int) -> None:
-    """One broker, which halts; the third time all of them."""
+    """No file of a broker may grow: it halts. Every third time this happens to all brokers."""
     for _ in range(2):
         testbed.start_worker()
     for at in range(times):
@@ -149,7 +151,7 @@ def disk(testbed: Testbed, times: int) -> None:
 
 
 def fill(cluster: Cluster, node: int) -> None:
-    """Its writes to files fail from now on. Its next process may write again."""
+    """Let all writes of a node to files fail from now on. Its next process may write again."""
     _, most = resource.prlimit(cluster.nodes[node].pid, resource.RLIMIT_FSIZE)
     resource.prlimit(cluster.nodes[node].pid, resource.RLIMIT_FSIZE, (0, most))
 
@@ -159,7 +161,7 @@ def fill(cluster: Cluster, node: int) -> None:
 
 @register_round("redis", "kill -9 of Redis, and its restart", 5)
 def redis(testbed: Testbed, times: int) -> None:
-    """Counting goes on; who was known is answered meanwhile, and everybody is when it is back, by what it kept."""
+    """Redis is killed: counting goes on, a cached user gets replies, and everybody does when Redis is back."""
     for _ in range(2):
         testbed.start_worker()
     for _ in range(times):
@@ -167,7 +169,7 @@ def redis(testbed: Testbed, times: int) -> None:
         known = {"userId": "u1", "token": TOKEN}
         for worker in testbed.workers:
             worker.ask(known)
-        time.sleep(1.5)  # it writes to disk once a second
+        time.sleep(1.5)  # Redis writes to disk once a second
         testbed.store.kill()
         testbed.tally["Redis kills"] += 1
         testbed.pause(0.0, 5.0)
@@ -178,7 +180,7 @@ def redis(testbed: Testbed, times: int) -> None:
 
 
 def assert_one_replies(workers: list[Worker], body: dict[str, str]) -> None:
-    """Whoever has the user answers."""
+    """Assert that at least one worker replies with counters: the one that owns the user's partition."""
     replies = [worker.ask(body) for worker in workers]
     assert any(reply.status == 200 for reply in replies), replies
 
@@ -188,7 +190,7 @@ def assert_one_replies(workers: list[Worker], body: dict[str, str]) -> None:
 
 @register_round("redelivery", "the last 10 minutes of the log come again, shuffled", 5)
 def redelivery(testbed: Testbed, times: int) -> None:
-    """Every event is known already, and each is out of its order; a worker is killed amid them, too."""
+    """Events arrive again, out of order. Every second time a worker is killed amid them."""
     for _ in range(2):
         testbed.start_worker()
     for at in range(times):
@@ -204,7 +206,7 @@ def redelivery(testbed: Testbed, times: int) -> None:
 
 @register_round("events-ahead", "events of up to a day ahead of the clock, amid the others", 5)
 def events_ahead(testbed: Testbed, times: int) -> None:
-    """They go to the dead letters, each once, and make no other event late; a worker is killed amid them, too."""
+    """Events of the future become one dead letter each and make no other event late. Some kills amid them."""
     testbed.start_worker()
     for at in range(times):
         testbed.wait_settled()
@@ -217,7 +219,7 @@ def events_ahead(testbed: Testbed, times: int) -> None:
 def ahead_of_time(
     chance: random.Random, events: int, of: tuple[int, int] = (6 * MINUTE_MS, 24 * 60 * MINUTE_MS)
 ) -> Iterator[Published]:
-    """Calls that start that many ms from now: between 6 minutes and a day."""
+    """Calls that start between ``of[0]`` and ``of[1]`` ms from now."""
     now = int(time.time() * 1000)
     for n in range(events):
         user, ts = f"u{n % USERS + 1}", now + chance.randint(*of)
@@ -227,7 +229,7 @@ def ahead_of_time(
 
 @register_round("clock", "a worker's own clock is 5 hours ahead, then right again", 3)
 def clock(testbed: Testbed, times: int) -> None:
-    """Live calls seem silent for longer than a call may last, wherever no event comes; nothing of it may stay."""
+    """By the wrong clock all live calls are silent for longer than a call may last; nothing of that may stay."""
     testbed.start_worker()
     for _ in range(times):
         testbed.replace(testbed.workers[0], launcher_with_clock(5 * HOUR_S)).wait_ready(READY_S)

@@ -1,8 +1,8 @@
-"""A worker that is struck by a signal at a chosen moment of its work: a fault injector outside of the product.
+"""Starts ``ecounters worker`` so that it signals itself at a chosen step of its work.
 
-``python -m tests.faults.kill_at_step --at sent --nth 3 [--signal STOP] [--clock-ahead 3600] worker`` runs
-``ecounters worker`` in this process, and sends this process the signal when it passes that point for the third time.
-What is decided is decided by the worker's own code, against a real broker; only the moment is ours.
+``python -m tests.faults.kill_at_step --at sent --nth 3 [--signal STOP] [--clock-ahead 3600] worker`` runs the worker in
+this process. The third time that it passes the point "sent", it sends itself SIGKILL (or SIGSTOP). The product has no
+code for this: methods are wrapped before the worker starts.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from typing import Any, Final
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A moment: before or after a call of ``name``, if ``wanted`` says so of its arguments.
+    """A step of a worker: before or after a call of ``name`` (module:Class.method or module:function).
 
-    ``name``: module:Class.method or module:function. ``most``: so often at least it is passed in a few seconds
-    of a worker's life, while events come.
+    ``wanted``: which calls count, by their arguments. ``most``: a worker passes the point at least this often within a
+    few seconds, while events arrive. ``what``: the step in words.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Point:
 
 
 def _request(kind: str) -> Callable[..., bool]:
-    """Whether a connection of a changelog's writer sends such a request."""
+    """A condition: a connection of a changelog writer sends a request of that kind."""
 
     def wanted(connection: Any, request: Any, **_: Any) -> bool:
         return "-state-" in str(connection._client_id) and type(request).__name__.startswith(kind)
@@ -81,21 +81,21 @@ POINTS: Final = {
 
 
 class SignalAtPass:
-    """Sends this process a signal, once, when it has been called so often."""
+    """Sends this process a signal when it has been called ``nth`` times, and never again."""
 
     def __init__(self, nth: int, number: signal.Signals) -> None:
         self._left = nth
         self._signal = number
 
     def __call__(self) -> None:
-        """One passing."""
+        """Count one pass."""
         self._left -= 1
         if self._left == 0:
             os.kill(os.getpid(), self._signal)
 
 
 def call_at_point(point: Point, strike: SignalAtPass) -> None:
-    """Let the strike be called whenever the point is passed. AttributeError if the worker has no such method."""
+    """Wrap the point's method so that ``strike`` is called at each pass. AttributeError if there is no such method."""
     module, _, path = point.name.partition(":")
     owner_name, _, method = path.rpartition(".")
     owner: Any = importlib.import_module(module)
@@ -122,18 +122,18 @@ def call_at_point(point: Point, strike: SignalAtPass) -> None:
 
 
 def launcher_at(at: str, nth: int, *, how: str = "KILL") -> list[str]:
-    """For ``Worker(through=...)``."""
+    """The ``launcher`` of a Worker that signals itself at its ``nth`` pass of the point ``at``."""
     assert at in POINTS, at
     return ["tests.faults.kill_at_step", "--at", at, "--nth", str(nth), "--signal", how]
 
 
 def launcher_with_clock(seconds: int) -> list[str]:
-    """For ``Worker(through=...)``: its own clock is wrong, and nothing else."""
+    """The ``launcher`` of a Worker whose own clock is wrong by so many seconds."""
     return ["tests.faults.kill_at_step", "--clock-ahead", str(seconds)]
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """See the module."""
+    """Parse the command line, wrap the point, and run the worker in this process."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults.kill_at_step")
     parser.add_argument("--at", choices=POINTS)
     parser.add_argument("--nth", type=int, default=1)

@@ -1,4 +1,4 @@
-"""A network between some of the workers and all brokers, that can be made to fail while the others' goes on."""
+"""A network between some workers and all brokers, which can fail while other workers' network is fine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LIMIT_S: Final = 10.0
 
 
 class Network:
-    """A relay in front of each node. ``ports``: node -> the port behind its relay, and the relay's; for ``Cluster``."""
+    """A relay in front of each node. ``ports``: node -> (port of the node, port of its relay), for ``Cluster``."""
 
     def __init__(self, nodes: Sequence[int]) -> None:
         ports = free_ports(2 * len(nodes))
@@ -37,21 +37,21 @@ class Network:
 
     @property
     def address(self) -> str:
-        """The brokers, as they are reached through it."""
+        """The brokers' addresses through the relays."""
         return ",".join(f"{LOCAL}:{told}" for _, told in self.ports.values())
 
     def hang(self) -> None:
-        """Connections stay, and nothing comes."""
+        """Keep connections open and pass nothing on."""
         for relay in self._relays:
             self._loop.call_soon_threadsafe(relay.hang)
 
     def cut(self) -> None:
-        """Connections end, and there are no new ones."""
+        """Close all connections and accept none."""
         self._is_cut = True
         self._each(relay.cut() for relay in self._relays)
 
     def resume(self) -> None:
-        """All is well again; what hung comes now."""
+        """Undo ``hang`` and ``cut``; bytes that hung are passed on now."""
         for relay in self._relays:
             self._loop.call_soon_threadsafe(relay.resume)
         if self._is_cut:

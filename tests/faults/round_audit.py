@@ -1,7 +1,7 @@
-"""Holding a round's workers against the log: ``ecounters audit`` twice, and the dead letters.
+"""The comparison after a round: ``ecounters audit`` twice, and all dead letters.
 
-First those that lived through the round are asked. Then all are ended but one, which is killed, and one in its place
-is asked, that knows only what the changelog says: of every window by itself.
+The first audit asks the workers that lived through the round. Then all are ended in order but one, which is killed. Its
+successor restores everything from the changelog; the second audit asks it for every window by itself.
 """
 
 from __future__ import annotations
@@ -31,7 +31,11 @@ FLUSHED_LIMIT_S = 120.0
 
 @dataclass(slots=True)
 class RoundResult:
-    """What was found. ``wrong``: a line for each counter that differs; ``letters``: missing, or not of this log."""
+    """What the comparison found.
+
+    ``fed``: events in the log. ``compared``: values. ``wrong``: a line for each difference. ``letters``: dead letters
+    that are missing, too many or of another log.
+    """
 
     fed: int = 0
     compared: int = 0
@@ -41,12 +45,12 @@ class RoundResult:
 
 
 class CountingAudit(Audit):
-    """An audit that can be made again of other workers, and counts what it compares, of windows too."""
+    """An audit that can be repeated with other workers, and counts the values that it compares."""
 
     compared = 0
 
     def ask_next(self, workers: Workers, options: Options) -> None:
-        """Whom to ask from now on, and for what."""
+        """Choose the workers and options of the next run."""
         self._workers, self._options = workers, options
 
     async def _compare(self, user_id: str, ssid: str, dates: dict[str, Any]) -> Any:
@@ -55,12 +59,12 @@ class CountingAudit(Audit):
         return look
 
     def recounts(self) -> list[Any]:
-        """Of all partitions, as far as they were read."""
+        """The recounts of all partitions, as far as the log was read."""
         return list(self._recounts.values())
 
 
 def audit_round(deployment: Deployment, workers: Sequence[Worker], fresh: Callable[[], Worker]) -> RoundResult:
-    """The comparison; ``fresh``: ends the workers and gives one that has restored everything."""
+    """Wait until all is flushed, and compare. ``fresh``: ends the workers and returns one that restored everything."""
     began = time.monotonic()
     wait_until_flushed(deployment, FLUSHED_LIMIT_S)
     result = asyncio.run(_audit_round(deployment, workers, fresh))
@@ -103,6 +107,6 @@ def _url(worker: Worker) -> str:
 
 
 def _differences(outcome: Any, options: Options) -> list[str]:
-    """A line for each counter that differs, or that nobody could be asked for."""
+    """A line for each value that differs, and for each user that could not be asked."""
     assert outcome.users, "nobody was asked"
     return list(lines_of(outcome, options))[:-1]

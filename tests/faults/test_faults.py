@@ -1,7 +1,6 @@
-"""What befalls a cluster while a log with chaos is replayed; after each, every counter is the recount's.
+"""Faults of a cluster while a log with chaos is published; after each, every counter equals the recount.
 
-Every test publishes some 60,000 events at a pace, does its worst meanwhile, and then holds all counters of all users,
-and all dead letters, against the log.
+Each test publishes 60,000 events at 3,000 a second, and then compares all counters of all users and all dead letters.
 """
 
 from __future__ import annotations
@@ -28,11 +27,11 @@ from tests.support.workers import Deployment, Reply, Worker
 EVENTS = 60_000
 RATE = 3_000.0
 BUSY = 3
-"""Promises of seconds are for a machine that has nothing else to do; these tests may not depend on that."""
+"""Limits in seconds are multiplied by this: the machine is busy with brokers and other tests."""
 
 
 def started(deployment: Deployment, seed: int) -> tuple[LogPublisher, Worker]:
-    """A worker at work, and the log that it reads."""
+    """Users, a ready worker, and a publisher of the log."""
     add_users(deployment, (f"u{n + 1}" for n in range(USERS)))
     worker = Worker(deployment, named=False).wait_ready()
     return LogPublisher(deployment, first_messages(chaos_plan(seed), EVENTS), RATE, misroute_every=1_000), worker
@@ -45,7 +44,7 @@ def test_a_worker_that_wakes_after_its_session_changes_no_counter(deployment: De
     zombie.process.send_signal(signal.SIGSTOP)
     second = Worker(deployment, named=False).wait_ready()
     deadline = time.monotonic() + 60
-    while second.metric("ecounters_partitions") < deployment.partitions:  # the session's time, and a rebalance
+    while second.metric("ecounters_partitions") < deployment.partitions:  # after the session timeout and a rebalance
         assert time.monotonic() < deadline, second.log_tail()
         time.sleep(0.1)
     zombie.process.send_signal(signal.SIGCONT)
@@ -120,9 +119,9 @@ def test_restored_partitions_reply_while_others_wait_for_a_broker(deployment: De
 
 
 def in_one_copy(deployment: Deployment, cluster: Cluster) -> Deployment:
-    """Topics of one copy, beside those of the deployment: what is lost with their broker is away until it is back.
+    """A deployment whose topics have one copy, so that partitions are away while their only broker is.
 
-    The nodes have the partitions in turn, in all of them: Kafka's own choice may put all that has a user on one node.
+    Partitions 0 to 3 of each topic are on nodes 1, 2, 3, 1. Kafka's own choice may put all users' partitions on one node.
     """
     here = replace(deployment, name=f"{deployment.name}-one", settings={**deployment.settings, "REPLICATION": 1})
     settings = load({name: value for name, value in here.environment().items() if name.startswith("ECOUNTERS_")})
@@ -151,7 +150,7 @@ def leaders(cluster: Cluster, topic: str) -> dict[int, int]:
 
 
 def wait_for_status(worker: Worker, user: str, status: int) -> Reply:
-    """The first answer with that status; it must come soon."""
+    """Ask until a reply has that status. AssertionError after 30 s times BUSY."""
     deadline = time.monotonic() + 30 * BUSY
     while True:
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""A round's stage: topics of its own on the cluster, a log with chaos that flows all the while, and the workers."""
+"""The testbed of one round of faults: its topics, a log with chaos that is published all the while, its workers."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ MISROUTE_EVERY: Final = 500
 SETTINGS: Final = {"SESSION_TIMEOUT_S": 6, "FLUSH_INTERVAL_MS": 200, "REPLICATION": 3}
 SESSION_S: Final = 6
 READY_S: Final = 150.0
-"""For what takes 5 s on an idle machine, after a rebalance that waits for the dead."""
+"""A rebalance that waits for dead members, and a start that takes 5 s on an idle machine."""
 PATIENCE_S: Final = 25.0
 POLL_S: Final = 0.05
 
 
 class RedisServer:
-    """A Redis of the run's own, that can be killed and comes back on its port with what it had written to disk."""
+    """A Redis of the run, which can be killed. It restarts on its ports with what it had written to disk."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -48,20 +48,23 @@ class RedisServer:
 
     @property
     def url(self) -> str:
-        """Where it is, whether it runs or not."""
+        """Its address, whether it runs or not."""
         return self._server.redis_url
 
     def kill(self) -> None:
-        """SIGKILL: it loses what came in the last second."""
+        """Kill it with SIGKILL; writes of the last second are lost."""
         self._server.kill()
 
     def restart(self) -> None:
-        """On its data; returns when it answers."""
+        """Start it on its data; returns when it replies."""
         self._server = Embedded.start(self._directory, self._server.kafka_port, self._server.redis_port)
 
 
 class Testbed:
-    """One round. Everything that is random comes from ``chance``; ``tally`` counts what was done."""
+    """The testbed of one round.
+
+    ``chance``: the source of all random choices. ``tally``: counts of what was done, for the table.
+    """
 
     def __init__(self, cluster: Cluster, network: Network, store: RedisServer, directory: Path, seed: str) -> None:
         self.cluster = cluster
@@ -71,7 +74,7 @@ class Testbed:
         self.tally: Counter[str] = Counter()
         self.workers: list[Worker] = []
         self.sent: list[Published] = []
-        """What has been published so far, in order."""
+        """Messages published so far, in order."""
         directory.mkdir(parents=True)
         self.deployment = Deployment(cluster.address, store.url, directory, settings=SETTINGS)
         self._born: dict[Worker, float] = {}
@@ -83,7 +86,7 @@ class Testbed:
     # ------------------------------------------------------------------------------------------- its log
 
     def open(self) -> None:
-        """Make the topics, let the users in, and let the log flow."""
+        """Create topics and users, and start publishing."""
         environment = {
             name: value for name, value in self.deployment.environment().items() if name.startswith("ECOUNTERS_")
         }
@@ -100,23 +103,23 @@ class Testbed:
             yield message
 
     def publish(self, messages: Iterable[Published]) -> None:
-        """Publish something else meanwhile; returns when it is acknowledged."""
+        """Publish further messages; returns when all are acknowledged."""
         LogPublisher(self.deployment, messages, 0).wait()
 
     def last_minutes(self, minutes: int) -> list[Published]:
-        """The log's last minutes, by the time of its calls, as they were published."""
+        """The messages of the log's last minutes, by the time of their events, in the order of publishing."""
         since = self.sent[-1].at_ms - minutes * 60_000
         return [message for message in self.sent[:] if message.at_ms >= since]
 
     # --------------------------------------------------------------------------------------- its workers
 
     def start_worker(self, *, named: bool = True, launcher: Sequence[str] = (), far: bool = False) -> Worker:
-        """One more worker. ``far``: through a network that can be cut."""
+        """Start a worker. ``far``: it reaches the brokers through the network that can be cut."""
         deployment = replace(self.deployment, broker=self.network.address) if far else self.deployment
         return self._add_worker(Worker(deployment, named=named, launcher=launcher))
 
     def replace(self, worker: Worker, launcher: Sequence[str] = ()) -> Worker:
-        """SIGKILL, if it has not ended yet, and another under its name."""
+        """Start a successor under the worker's name; SIGKILL ends the worker first, unless it has ended."""
         if not self.was_killed(worker) and worker.process.poll() is None:
             worker.kill()
             self.tally["kills"] += 1
@@ -124,34 +127,34 @@ class Testbed:
         return self._add_worker(Worker(self.deployment, replaces=worker, named=worker.named, launcher=launcher))
 
     def was_killed(self, worker: Worker) -> bool:
-        """Whether SIGKILL has ended it. AssertionError if it has ended by itself, but for SIGTERM: that is a find."""
+        """Whether SIGKILL has ended it. AssertionError if it ended by itself: that is a fault of the worker."""
         code = worker.process.poll()
         assert code in (None, 0, -signal.SIGKILL), f"it ended by itself, {code}: {worker.log_tail()}"
         return code == -signal.SIGKILL
 
     def stop_worker(self, worker: Worker) -> float:
-        """SIGTERM; how many seconds it took to end."""
+        """End a worker with SIGTERM; returns the seconds that it took."""
         self.workers.remove(worker)
         self.tally["SIGTERMs"] += 1
         return worker.end()
 
     def kill_worker(self, worker: Worker) -> None:
-        """SIGKILL, and nobody in its place."""
+        """Kill a worker with SIGKILL, without a successor."""
         self.workers.remove(worker)
         worker.kill()
         self.tally["kills"] += 1
 
     def drop_dead_worker(self, worker: Worker) -> None:
-        """Nobody in the place of one that has ended, or is killed now."""
+        """Forget a worker that has ended; kill it if it has not."""
         worker.kill()
         self.workers.remove(worker)
 
     def start_successor(self, worker: Worker) -> Worker:
-        """Another under its name, whatever becomes of it."""
+        """Start another worker under the name of one that may still run."""
         return self._add_worker(Worker(self.deployment, replaces=worker, named=worker.named))
 
     def stop_and_expect_signal(self, worker: Worker) -> None:
-        """SIGTERM of one that is to be struck on its way; another in its place."""
+        """Send SIGTERM to a worker that signals itself on its way out, and start a successor."""
         worker.process.send_signal(signal.SIGTERM)
         worker.process.wait(PATIENCE_S)
         self.tally["kills" if self.was_killed(worker) else "aims missed"] += 1
@@ -163,21 +166,21 @@ class Testbed:
         return worker
 
     def age(self, worker: Worker) -> float:
-        """Seconds since it was started."""
+        """Seconds since the worker was started."""
         return time.monotonic() - self._born[worker]
 
     def pause(self, shortest_s: float, longest_s: float) -> None:
-        """A random moment: nothing is waited for."""
+        """Sleep for a random time, so that the next fault comes at a random moment."""
         time.sleep(self.chance.uniform(shortest_s, longest_s))
 
     def wait_ready_or_not(self, worker: Worker, limit_s: float = 8.0) -> None:
-        """Until it is ready, or that takes too long: whatever it does then, it is struck at."""
+        """Wait until a worker is ready, has ended, or ``limit_s`` has passed."""
         deadline = time.monotonic() + limit_s
         while worker.why_not_ready() and worker.process.poll() is None and time.monotonic() < deadline:
             time.sleep(POLL_S)
 
     def wait_settled(self, *without: Worker) -> None:
-        """Until the workers have all partitions between them, restored and at their ends."""
+        """Wait until all workers but ``without`` have all partitions between them, restored and read to the end."""
         deadline = time.monotonic() + READY_S
         crew = [one for one in self.workers if one not in without]
         while why := self._unsettled(crew):
@@ -200,14 +203,14 @@ class Testbed:
     # ------------------------------------------------------------------------------------------- its end
 
     def finish(self) -> RoundResult:
-        """No more events; when all have been counted, hold everything against the log."""
+        """Stop publishing, wait until all is counted, and compare everything with the log."""
         assert self._feed is not None
         self._feed.stop()
         self.wait_settled()
         return audit_round(self.deployment, list(self.workers), self._only_restored_worker)
 
     def _only_restored_worker(self) -> Worker:
-        """All are ended in order but one, which is killed; another in its place has all partitions at once."""
+        """End all workers in order but one, kill that one, and return its successor, which restored everything."""
         for worker in self.workers[:-1]:
             worker.end()
         last = self.workers[-1]
@@ -215,7 +218,7 @@ class Testbed:
         return Worker(self.deployment, replaces=last, named=last.named).wait_ready(READY_S)
 
     def save_worker_states(self) -> None:
-        """What the workers say of themselves, beside their logs."""
+        """Write what the workers say of themselves beside their logs."""
         for worker in self.workers:
             with suppress(OSError, HTTPException):
                 said = [worker.request("GET", path).body.decode() for path in ("/readyz", "/metrics")]
@@ -223,7 +226,7 @@ class Testbed:
                 worker.log.with_suffix(".said").write_text("\n".join(said))
 
     def close(self) -> None:
-        """Leave nothing behind, whatever happened."""
+        """Kill all workers and remove the topics, whatever happened."""
         for worker in self.deployment.started:
             with suppress(ProcessLookupError):
                 worker.process.send_signal(signal.SIGCONT)
@@ -234,7 +237,7 @@ class Testbed:
         asyncio.run(self._drop_topics())
 
     async def _drop_topics(self) -> None:
-        """What a round wrote is of no use to the next, and makes its cluster slower."""
+        """Delete the round's topics: they would make the cluster slower for the next round."""
         admin = AIOKafkaAdminClient(bootstrap_servers=self.deployment.broker)
         await admin.start()
         try:

@@ -1,4 +1,4 @@
-"""The rounds of `make faults`: what befalls the workers. Each is a function of its stage and of how often."""
+"""The rounds of `make faults` that kill, stop, start and fence workers. Each is a function of testbed and count."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tests.support.workers import Worker
 Action = Callable[[Testbed, int], None]
 
 MISSES_MAX: Final = 10
-"""Of a round's aims, besides as many as it has: more, and its points are not passed at all."""
+"""More misses than this, besides as many as there are kills, mean that the points are never passed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """``what``: as the table says it; ``times``: how often, at scale 1."""
+    """A kind of round. ``what``: as the table says it; ``times``: how often its fault happens, at scale 1."""
 
     name: str
     what: str
@@ -32,7 +32,7 @@ ROUNDS: Final[list[Round]] = []
 
 
 def register_round(name: str, what: str, times: int) -> Callable[[Action], Action]:
-    """Make a function a round."""
+    """A decorator that adds a function to ROUNDS."""
 
     def add(act: Action) -> Action:
         ROUNDS.append(Round(name, what, times, act))
@@ -46,11 +46,11 @@ def register_round(name: str, what: str, times: int) -> Callable[[Action], Actio
 
 @register_round("kill", "SIGKILL of one of two workers, at random moments", 44)
 def kill(testbed: Testbed, times: int) -> None:
-    """A worker that was killed is started again at once; some are killed while they start or restore."""
+    """A killed worker is replaced at once. Some are killed while they start or restore."""
     for _ in range(2):
         testbed.start_worker()
     for at in range(times):
-        victim = testbed.workers[0]  # the one that has lived longest
+        victim = testbed.workers[0]  # the oldest
         if testbed.chance.random() < 0.7:
             testbed.wait_ready_or_not(victim)
         testbed.pause(0.0, 1.0)
@@ -61,7 +61,7 @@ def kill(testbed: Testbed, times: int) -> None:
 
 @register_round("kill-all", "SIGKILL of both workers at once", 20)
 def kill_all(testbed: Testbed, times: int) -> None:
-    """Nobody is left who knows anything but what the changelog says."""
+    """Both workers are killed, so that only the changelog knows the state."""
     for _ in range(2):
         testbed.start_worker()
     for _ in range(max(1, times // 2)):
@@ -76,7 +76,7 @@ def kill_all(testbed: Testbed, times: int) -> None:
 
 
 def kill_at_points(testbed: Testbed, times: int, points: Sequence[str]) -> None:
-    """Two workers that are killed whenever they pass one of these points, for the n-th time; then two that live."""
+    """Kill two workers whenever they pass one of the points, a random number of times; then two others run on."""
     done = 0
 
     def random_launcher() -> list[str]:
@@ -94,7 +94,7 @@ def kill_at_points(testbed: Testbed, times: int, points: Sequence[str]) -> None:
             elif testbed.age(worker) < PATIENCE_S:
                 continue
             else:
-                testbed.tally["aims missed"] += 1  # it is killed where it is
+                testbed.tally["aims missed"] += 1  # it has not passed its point: kill it wherever it is
                 assert testbed.tally["aims missed"] <= MISSES_MAX + times, f"{points} are not passed"
             testbed.replace(worker, random_launcher() if done < times else ())
         time.sleep(POLL_S)
@@ -103,7 +103,7 @@ def kill_at_points(testbed: Testbed, times: int, points: Sequence[str]) -> None:
 
 
 def register_kill_round(name: str, what: str, times: int, *points: str) -> None:
-    """A round of kills that are aimed at these points."""
+    """Add a round that kills workers at these points."""
     register_round(name, f"SIGKILL: {what}", times)(lambda testbed, count: kill_at_points(testbed, count, points))
 
 
@@ -120,12 +120,12 @@ register_kill_round("restore", "a changelog taken over, read or made a state of 
 
 @register_round("rebalance", "SIGKILL in a rebalance: begun; saved, not committed; assigned, not read yet", 12)
 def rebalance(testbed: Testbed, times: int) -> None:
-    """Somebody joins or leaves, and another is killed at a point of the rebalance that follows."""
+    """A worker joins or leaves, and another is killed at a point of the rebalance that follows."""
     testbed.start_worker()
     for at in range(times):
         testbed.wait_settled()
         point = ("revoke", "let-go", "assigned")[at % 3]
-        # It passes each of them once when it joins itself.
+        # The first pass is the victim's own join.
         victim = testbed.start_worker(launcher=launcher_at(point, 2))
         testbed.wait_settled()
         third = testbed.start_worker()
@@ -135,7 +135,7 @@ def rebalance(testbed: Testbed, times: int) -> None:
         testbed.tally["kills" if testbed.was_killed(victim) else "aims missed"] += 1
         if testbed.chance.random() < 0.5:
             testbed.stop_worker(testbed.replace(victim).wait_ready(READY_S))
-        else:  # its partitions stay where they are until the group takes it for dead
+        else:  # without a successor its partitions wait for the session timeout
             testbed.drop_dead_worker(victim)
         testbed.wait_settled()
         testbed.stop_worker(third)
@@ -143,7 +143,7 @@ def rebalance(testbed: Testbed, times: int) -> None:
 
 @register_round("stop", "SIGTERM, and SIGKILL before that has come to its end", 10)
 def stop(testbed: Testbed, times: int) -> None:
-    """An orderly end that is cut short: told to end, saved, left, or somewhere between."""
+    """SIGTERM, and SIGKILL at some step of the orderly end."""
     for _ in range(2):
         testbed.start_worker()
     for at in range(times):
@@ -161,7 +161,7 @@ def stop(testbed: Testbed, times: int) -> None:
 
 @register_round("unnamed", "SIGKILL of a worker without a name: another takes over when its session ends", 4)
 def unnamed(testbed: Testbed, times: int) -> None:
-    """The broker notices by itself."""
+    """A worker without a name is killed: the broker notices at the session timeout."""
     testbed.start_worker(named=False)
     for _ in range(times):
         testbed.start_worker(named=False)
@@ -175,7 +175,7 @@ def unnamed(testbed: Testbed, times: int) -> None:
 
 @register_round("leave", "SIGTERM of a worker, and another in its place", 12)
 def leave(testbed: Testbed, times: int) -> None:
-    """Orderly ends, while the log flows."""
+    """A worker ends in order, and a new one starts."""
     for _ in range(2):
         testbed.start_worker(named=False)
     for _ in range(times):
@@ -187,7 +187,7 @@ def leave(testbed: Testbed, times: int) -> None:
 
 @register_round("join", "workers join and leave, one to four of them", 12)
 def join(testbed: Testbed, times: int) -> None:
-    """Partitions move at every step, some before the last move has ended."""
+    """Workers join and leave, sometimes before the last rebalance has ended."""
     testbed.start_worker()
     for _ in range(times):
         if testbed.chance.random() < 0.6:
@@ -206,7 +206,7 @@ def join(testbed: Testbed, times: int) -> None:
 
 
 def wake(testbed: Testbed, zombie: Worker) -> None:
-    """Let it sleep until others have all that it had and a while longer, then go on, unaware."""
+    """Let a stopped worker sleep until others have all its partitions, then continue it with SIGCONT."""
     testbed.tally["zombies"] += 1
     time.sleep(SESSION_S / 2)
     testbed.wait_settled(zombie)
@@ -216,7 +216,7 @@ def wake(testbed: Testbed, zombie: Worker) -> None:
 
 @register_round("zombie", "SIGSTOP past the session, while another takes over, and SIGCONT; at random moments", 10)
 def zombie(testbed: Testbed, times: int) -> None:
-    """It wakes with partitions that are others' by now, and state that it has not flushed."""
+    """A worker wakes with partitions that others own by then, and with state that it has not flushed."""
     for _ in range(2):
         testbed.start_worker(named=False)
     for at in range(times):
@@ -229,7 +229,7 @@ def zombie(testbed: Testbed, times: int) -> None:
 
 @register_round("zombie-aimed", "the same, amid a flush, a commit, a restore or a rebalance", 9)
 def zombie_aimed(testbed: Testbed, times: int) -> None:
-    """Its next step is to write, or to commit what was written, in another's partition."""
+    """A worker is stopped amid a write or a commit, and wakes when another owns the partition."""
     points = ("sent", "begin", "acked", "commit-sent", "cut", "written", "open", "revoke", "apply")
     testbed.start_worker(named=False)
     for at in range(times):
@@ -246,7 +246,7 @@ def zombie_aimed(testbed: Testbed, times: int) -> None:
 
 @register_round("zombie-named", "the same of one whose name another has by then", 4)
 def zombie_named(testbed: Testbed, times: int) -> None:
-    """Who was started in its place, with its name, has its partitions at once."""
+    """A worker is stopped, another takes its name and partitions at once, and the first wakes."""
     testbed.start_worker()
     for _ in range(times):
         testbed.wait_settled()
