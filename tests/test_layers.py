@@ -1,4 +1,4 @@
-"""The order of the rooms, kept by a test: a package imports only packages below it, and no import is hidden."""
+"""The order of the packages: a package imports only packages below it, and no import is hidden."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ROOMS = (
     "streams.commands",
     "streams.cli",
 )
-"""From the ground up. A package or module imports only what stands before it, and what is in itself."""
+"""From the ground up. A package or module imports only what stands before it here, and its own modules."""
 
 FILES = sorted(path for top in ("ecounters", "streams") for path in (ROOT / top).rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
@@ -48,7 +48,7 @@ MAY_IMPORT = {"ecounters": {"ecounters"}, "streams": {"ecounters", "streams"}}
 
 
 def module_of(path: Path) -> str:
-    """A file's module; that of a package for its ``__init__``."""
+    """The module of a file; the package, for an ``__init__``."""
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
@@ -56,7 +56,7 @@ MODULES = frozenset(map(module_of, FILES))
 
 
 def room_of(module: str) -> str:
-    """The room that a module is in; "" for the two top packages themselves."""
+    """The room of a module: its first two names; "" for the two top packages."""
     return ".".join(module.split(".")[:2]) if "." in module else ""
 
 
@@ -74,7 +74,7 @@ def imported(tree: ast.AST) -> Iterator[str]:
 
 
 def upward(module: str, tree: ast.AST) -> list[str]:
-    """Imports that lead to a room which is not below the module's own."""
+    """Imports from rooms that are not below the module's own."""
     room = room_of(module)
     below = ROOMS[: ROOMS.index(room)] if room else ()
     return [name for name in imported(tree) if room_of(name) not in (*below, room)]
@@ -100,7 +100,7 @@ def of_test_modules(tree: ast.AST) -> list[str]:
 
 
 def hidden(tree: ast.AST) -> list[str]:
-    """Imports that are not at the top of the file, and TYPE_CHECKING, which hides a circle."""
+    """Imports that are not at the top of the file, and uses of TYPE_CHECKING, which hides a circle."""
     top = {id(node) for node in ast.iter_child_nodes(tree)}
     return [
         ast.unparse(node)
@@ -111,7 +111,7 @@ def hidden(tree: ast.AST) -> list[str]:
 
 
 def parsed(path: Path) -> ast.Module:
-    """A file's syntax tree."""
+    """The syntax tree of a file."""
     return ast.parse(path.read_text(encoding="utf-8"))
 
 

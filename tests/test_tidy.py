@@ -1,4 +1,4 @@
-"""Style that is kept by a test: a domain without input, output or clock, and sizes."""
+"""Style that tests keep: a domain without input, output or clock; short files and functions; a README that is true."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NOT_IN_DOMAIN = {
     "os",
     "asyncio",
 }
-"""The domain decides; the shell moves bytes. What needs one of these belongs into streams/."""
+"""Modules that do input or output. Code that needs one belongs into streams/."""
 
 CLOCKS = {
     "time.time": "a `now_ms` argument",
@@ -41,16 +41,16 @@ CLOCKS = {
     "datetime.today": "a `now_ms` argument",
     "date.today": "a `now_ms` argument",
 }
-"""Each ban names what to use in its place."""
+"""Clock -> what to use instead."""
 
 
 def relative(path: Path) -> str:
-    """A path as it is shown in a test's name."""
+    """A path as it is shown in the name of a test."""
     return str(path.relative_to(ROOT))
 
 
 def parsed(path: Path) -> ast.Module:
-    """A file's syntax tree."""
+    """The syntax tree of a file."""
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
@@ -65,7 +65,7 @@ def imports(tree: ast.AST) -> Iterator[str]:
 
 
 def dotted(node: ast.AST) -> str:
-    """`a.b.c` of an attribute's tree; "" for anything else."""
+    """`a.b.c` of an attribute; "" for anything else."""
     if isinstance(node, ast.Name):
         return node.id
     if isinstance(node, ast.Attribute):
@@ -107,7 +107,7 @@ RECOUNT = "ecounters.recount"
 
 
 def across(path: Path, tree: ast.AST) -> list[str]:
-    """Imports that lead from the recount to the rest of the domain, or back."""
+    """Imports from the recount to the rest of the domain, or back."""
     module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
     inside = f"{module}.".startswith(f"{RECOUNT}.")
     domain = [name for name in imports(tree) if name.split(".")[0] == RECOUNT.split(".")[0]]

@@ -21,12 +21,12 @@ from tests.support.published_calls import RecentCall, publish_values
 from tests.support.workers import Deployment, Worker
 
 SHOWN_MS = 2_500
-"""From the broker's word for an event until it is on the screen: a look a second, and a busy machine."""
+"""From the acknowledgement of an event to the page: the worker looks once a second, and the machine may be busy."""
 NOTICED_MS = 25_000
 
 
 def tell(deployment: Deployment, *values: bytes) -> None:
-    """Publish events of the deployment's user; they are with the broker then."""
+    """Publish events of the deployment's user; returns when the broker has them."""
     in_thread(publish_values, deployment, deployment.name, *values)
 
 
@@ -39,7 +39,7 @@ def started(deployment: Deployment, name: str, *, kind: str = "IBD") -> RecentCa
 
 @contextmanager
 def stopped(pid: int) -> Iterator[None]:
-    """A process that stands still meanwhile."""
+    """Stop a process with SIGSTOP for the time of the block."""
     os.kill(pid, signal.SIGSTOP)
     try:
         yield
@@ -228,7 +228,7 @@ def test_the_page_has_no_accessibility_faults(
     tell(deployment, *started(deployment, "c1").dtmf(2, "1").values())
     scheme: Literal["dark", "light"] = "dark" if theme == "dark" else "light"
     with browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme) as context:
-        # axe is put into the page, which the page's own policy would not let anybody do.
+        # axe is injected into the page, which its Content-Security-Policy would forbid.
         page = context.new_page()
         dashboard = DashboardPage(page, worker).open()
         assert not _found(dashboard)

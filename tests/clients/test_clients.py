@@ -1,7 +1,7 @@
-"""The vendor's own clients work: what their samples send gets an answer or, where it is no HTTP, a 400 that says so.
+"""The vendor's own clients: what their samples send gets the counters or, where it is no HTTP, a 400 that says so.
 
-A client whose runtime is not there is skipped. axios and OkHttp are fetched from their registries, and so only if
-ECOUNTERS_TEST_CLIENTS=1 asks for it; then nothing is skipped, and a runtime that is missing fails.
+A client whose runtime is missing is skipped. axios and OkHttp are fetched from their registries only if
+ECOUNTERS_TEST_CLIENTS=1. With that nothing is skipped, and a missing runtime fails.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tests.support.workers import PATH, ROOT, Deployment, Worker
 HERE = Path(__file__).parent
 ALL = os.environ.get("ECOUNTERS_TEST_CLIENTS") == "1"
 LIMIT_S = 120.0
-"""Go compiles its library first, where it has not yet."""
+"""Go may have to compile its library first."""
 BODY = json.dumps({"userId": "u1", "token": TOKEN}, indent=4)
 
 
@@ -44,7 +44,7 @@ def worker(broker: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
 
 
 def program(name: str) -> str:
-    """Where a runtime is; without it the test is skipped, or fails if all are asked for."""
+    """The path of a runtime. Without it the test is skipped, or fails with ECOUNTERS_TEST_CLIENTS=1."""
     beside = Path(sys.executable).with_name(name)
     found = str(beside) if beside.exists() else shutil.which(name)
     if found is None:
@@ -53,7 +53,7 @@ def program(name: str) -> str:
 
 
 def fetched(command: Sequence[str], into: Path) -> None:
-    """Let npm or Maven bring what a client needs."""
+    """Let npm or Maven fetch what a client needs."""
     if not ALL:
         pytest.skip("ECOUNTERS_TEST_CLIENTS=1 fetches what this client needs")
     done = subprocess.run(
@@ -89,12 +89,12 @@ CLIENTS = {
 
 
 def url(worker: Worker) -> str:
-    """Where the counters are."""
+    """The URL of the counters."""
     return f"http://127.0.0.1:{worker.port}{PATH}"
 
 
 def expected(worker: Worker) -> str:
-    """The answer, as any other client gets it."""
+    """The reply as another client gets it."""
     reply = worker.ask(json.loads(BODY))
     assert reply.status == 200
     return reply.body.decode()
@@ -158,7 +158,7 @@ def test_the_samples_bytes_by_hand_get_the_counters(worker: Worker) -> None:
 
 
 def check_refusal(text: str) -> None:
-    """It says what is wrong, in the documented form."""
+    """Assert a 400 in the documented form."""
     told = json.loads(text)
     assert (told["status"], told["code"]) == ("error", 1000)
     assert "Content-Length" in told["message"]

@@ -121,7 +121,7 @@ def test_restored_partitions_reply_while_others_wait_for_a_broker(deployment: De
 def in_one_copy(deployment: Deployment, cluster: Cluster) -> Deployment:
     """A deployment whose topics have one copy, so that partitions are away while their only broker is.
 
-    Partitions 0 to 3 of each topic are on nodes 1, 2, 3, 1. Kafka's own choice may put all users' partitions on one node.
+    Partitions 0 to 3 of each topic are on nodes 1, 2, 3, 1: Kafka's own choice may put all users on one node.
     """
     here = replace(deployment, name=f"{deployment.name}-one", settings={**deployment.settings, "REPLICATION": 1})
     settings = load({name: value for name, value in here.environment().items() if name.startswith("ECOUNTERS_")})

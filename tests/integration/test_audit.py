@@ -1,4 +1,4 @@
-"""``ecounters audit`` and ``explain``: that what is right is found right, and what is wrong is found."""
+"""``ecounters audit`` and ``explain`` against real workers, correct and faulty ones."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TIME_LIMIT_S = 120
 
 @pytest.fixture(autouse=True)
 def no_users(redis_url: str) -> Iterator[None]:
-    """An audit is of all accounts: those of other tests are none of its business, nor these of theirs."""
+    """Remove all users: an audit asks for every account in Redis, and other tests leave some there."""
 
     async def remove() -> None:
         accounts = Accounts.connect(redis_url)
@@ -48,12 +48,12 @@ def no_users(redis_url: str) -> Iterator[None]:
 
 
 def plan(seed: int) -> Plan:
-    """About ten events a second of log time, with all that can go wrong."""
+    """A simulation with chaos of about ten events a second of log time."""
     return Plan(yesterday_ms(), seed=seed, users=USERS, rate_per_s=1.2, chaos=True)
 
 
 def ran(deployment: Deployment, *args: str) -> tuple[int, list[str], str]:
-    """A command's exit code, the lines of its stdout, and its stderr."""
+    """Run a command; returns its exit code, the lines of its stdout, and its stderr."""
     done = subprocess.run(
         [sys.executable, "-m", "streams.cli", *args],
         cwd=ROOT, env=deployment.environment(), capture_output=True, text=True, timeout=TIME_LIMIT_S, check=False,
@@ -62,7 +62,7 @@ def ran(deployment: Deployment, *args: str) -> tuple[int, list[str], str]:
 
 
 def audited(deployment: Deployment, *workers: Worker, options: tuple[str, ...] = ()) -> tuple[int, list[str], str]:
-    """The audit of these workers."""
+    """Run ``ecounters audit`` of these workers."""
     urls = [part for worker in workers for part in ("--worker", f"http://127.0.0.1:{worker.port}")]
     return ran(deployment, "audit", *urls, *options)
 
@@ -80,7 +80,9 @@ def test_an_audit_of_correct_workers_finds_no_difference_and_names_the_offsets(d
         at = dict(part.split(":") for part in found[1].split())
         asyncio.run(compare_ends(deployment, at))
         assert re.search(r"read [\d,]+ events in", err) and f"compared {USERS} users" in err
-        since = datetime.fromtimestamp(yesterday_ms() / 1000 + 1_000, UTC).isoformat()  # in the second window
+        since = datetime.fromtimestamp(
+            yesterday_ms() / 1000 + 1_000, UTC
+        ).isoformat()  # a second after the begin of the first window: the audit begins with the second
         exit_code, lines, err = audited(deployment, one, other, options=("--from", since, "--windows"))
         assert exit_code == 0, (lines, err)
         left_out = len(GAUGES) + len(BALANCES) + 2
@@ -88,7 +90,7 @@ def test_an_audit_of_correct_workers_finds_no_difference_and_names_the_offsets(d
 
 
 async def compare_ends(deployment: Deployment, at: dict[str, str]) -> None:
-    """The positions that were stated are the ends of the log."""
+    """Assert that the offsets in the output are the ends of the log."""
     async with log_reader(deployment.broker, deployment.name) as reader:
         assert {int(partition): int(offset) for partition, offset in at.items()}.items() <= reader.ends.items()
 
@@ -125,7 +127,7 @@ def test_an_audit_compares_while_the_log_grows(deployment: Deployment) -> None:
     with Worker(deployment).wait_ready() as worker:
         LogPublisher(deployment, itertools.islice(messages, EVENTS), rate=0).wait()
         feed = LogPublisher(deployment, itertools.takewhile(lambda _: not enough.is_set(), messages), rate=500)
-        time.sleep(1)  # so that it is under way
+        time.sleep(1)  # the log is being published
         for options in ((), ("--windows",)):
             exit_code, lines, err = audited(deployment, worker, options=options)
             assert exit_code == 0, (lines, err)
@@ -209,12 +211,12 @@ def test_the_log_is_read_from_a_time_to_given_offsets(deployment: Deployment) ->
 
 
 def since_t0() -> int:
-    """Yesterday noon, as seconds of the tests' time."""
+    """Yesterday noon, in seconds after T0_MS."""
     return (yesterday_ms() - T0_MS) // 1000 + 12 * 3_600
 
 
 def publish_all(deployment: Deployment, *given: CallScript | Event) -> None:
-    """Events in that order."""
+    """Publish events in their order."""
     events = [one for part in given for one in (part.events if isinstance(part, CallScript) else [part])]
     asyncio.run(publish_messages(deployment, [Published(e["ts"], e.get("userId"), encoded(e)) for e in events], rate=0))
 

@@ -1,4 +1,4 @@
-"""What the transport hands over, it lets go."""
+"""The memory of fetched batches."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LIMIT_S = 30.0
 
 
 async def handed_over(broker: str) -> tuple[int, list[weakref.ref[Any]]]:
-    """How many records were read of what had been published, and what had been fetched for that."""
+    """Read a topic with events; returns the number of records, and weak references to the fetches that held them."""
     topic = await filled_topic(broker, 1, [[b"%d" % at * 20 for at in range(RECORDS)]])
     tp = TopicPartition(topic, 0)
     consumer: Any = AIOKafkaConsumer(bootstrap_servers=broker, auto_offset_reset="earliest", enable_auto_commit=False)

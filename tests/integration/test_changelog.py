@@ -1,4 +1,4 @@
-"""The changelog's size follows the state's and not the events': what a restore has to read is bounded."""
+"""The size of the changelog follows the state and not the number of events."""
 
 from __future__ import annotations
 
@@ -33,11 +33,14 @@ ROUND_MS: Final = 1_000
 ROUND_CALLS: Final = 10
 LIVE: Final = 1_000
 ROUNDS: Final = 180
-"""Before the first look: 100 until calls end, and 70 until the first of these are dropped (ten seconds later, and those
-of a minute together). After it ten times as many: whole minutes, so that as many are about to be dropped."""
+"""Rounds before the first measurement, and after it ten times as many.
+
+100 rounds pass until the first calls end, and 70 until the first of these are dropped. The later rounds are whole
+minutes, so that as many calls wait to be dropped at both measurements.
+"""
 
 SOON: Final = {
-    # What takes an hour in production, within seconds; 1 MiB is the least that Kafka takes.
+    # Compaction within seconds instead of an hour. 1 MiB is the smallest segment that Kafka accepts.
     "segment.ms": "1000",
     "segment.bytes": str(1_048_576),
     "max.compaction.lag.ms": "1000",
@@ -46,7 +49,7 @@ SOON: Final = {
 
 
 class Size(NamedTuple):
-    """What there is to read. ``keys``: without those that were removed; ``written``: entries and marks, ever."""
+    """The size of a changelog. ``keys``: without removed ones; ``written``: entries and transaction markers, ever."""
 
     sent: int
     entries: int
@@ -97,7 +100,7 @@ async def _make_changelog(deployment: Deployment) -> None:
 
 
 def _feed(deployment: Deployment, rounds: Rounds, times: itertools.count[int], count: int) -> int:
-    """So many rounds of calls that come and go, saved when this returns; how many events they were."""
+    """Publish rounds of calls that come and go, and wait until they are flushed; returns the number of events."""
     messages = [message for ts in itertools.islice(times, count) for message in rounds.next(ts)]
     asyncio.run(publish(messages, deployment.broker, deployment.name, at_speed(0), Progress("published")))
     wait_until_flushed(deployment)
@@ -105,9 +108,9 @@ def _feed(deployment: Deployment, rounds: Rounds, times: itertools.count[int], c
 
 
 def _compacted(deployment: Deployment, ts: int) -> Size:
-    """Wait until next to nothing but the last entry of each key is there; what there is to read then.
+    """Wait until little but the last entry of each key is left; returns the size then.
 
-    A segment that is written to is never compacted, and ends only when something is written after its time.
+    Kafka never compacts the active segment, and rolls it only when something is written after its time.
     """
     deadline = time.monotonic() + COMPACTED_LIMIT_S
     for beat in itertools.count():

@@ -1,4 +1,4 @@
-"""A batch that was corrupted on its way from the broker is fetched again, and nothing else is lost for it."""
+"""Batches that are corrupted between broker and client."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LIMIT_S = 30.0
 
 
 class BadWire:
-    """A fake of a broken network between client and broker: flips a bit of what comes from partition 0."""
+    """Wraps a client and flips a bit in what it fetches of partition 0, as a broken network does."""
 
     def __init__(self, client: Any, times: int, position: int) -> None:
         self._client = client
@@ -31,7 +31,7 @@ class BadWire:
         return getattr(self._client, name)
 
     async def send(self, node_id: int, request: Any, **options: Any) -> Any:
-        """Send; the first ``left`` responses are corrupted."""
+        """Send a request; the first ``times`` replies to fetches are corrupted."""
         response = await self._client.send(node_id, request, **options)
         if isinstance(request, FetchRequest):
             for _, partitions in response.topics:
@@ -47,7 +47,7 @@ class BadWire:
 async def read(
     broker: str, corruptions: int, wanted: dict[int, int], position: int
 ) -> tuple[dict[int, list[bytes]], BadWire]:
-    """Publish to two partitions, in two batches each, and read until ``wanted`` records of each are there."""
+    """Publish to two partitions, two batches each, and read until the wanted numbers of records are there."""
     values = [b"%d" % at for at in range(RECORDS)]
     topic = await filled_topic(broker, 2, (values[:HALF], values[HALF:]))
     consumer = AIOKafkaConsumer(

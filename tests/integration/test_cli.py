@@ -1,4 +1,4 @@
-"""The commands, as a person runs them, against real servers."""
+"""The commands, run against real servers."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from streams.tools.publish import at_speed, publish
 
 ROOT = Path(__file__).parent.parent.parent
 NOWHERE = "127.0.0.1:1"
-"""A port at which nothing listens."""
+"""An address at which nothing listens."""
 
 
 @pytest.fixture
 def settings(redis_url: str, broker: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Topics of the test's own, and the environment set so that commands use them."""
+    """Settings with new topics, and the environment set so that commands use them."""
     name = f"test-{secrets.token_hex(4)}"
     for variable in [one for one in os.environ if one.startswith("ECOUNTERS_") and "_TEST_" not in one]:
         monkeypatch.delenv(variable)
@@ -46,14 +46,14 @@ def settings(redis_url: str, broker: str, monkeypatch: pytest.MonkeyPatch) -> Se
 
 
 def ran(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[int, str, str]:
-    """A command's exit code, stdout and stderr."""
+    """Run a command in this process; returns its exit code, stdout and stderr."""
     exit_code = main(list(args))
     seen = capsys.readouterr()
     return exit_code, seen.out, seen.err
 
 
 async def read_all(settings: Settings, topic: str) -> dict[int, list[tuple[bytes | None, bytes, int]]]:
-    """What each partition holds, in order: key, value, timestamp type."""
+    """(key, value, timestamp type) of all records of each partition, in order."""
     consumer = AIOKafkaConsumer(bootstrap_servers=settings.broker, enable_auto_commit=False)
     await consumer.start()
     try:
@@ -71,7 +71,7 @@ async def read_all(settings: Settings, topic: str) -> dict[int, list[tuple[bytes
 
 
 def event(user: str | None, at: int, kind: str = "call.heartbeat") -> dict[str, Any]:
-    """An event's fields."""
+    """The fields of an event."""
     return {"id": f"e{at}", "type": kind, "ts": 1_790_000_000_000 + at, "userId": user, "callId": "c"}
 
 
@@ -207,7 +207,7 @@ def test_topics_are_made_and_then_checked(settings: Settings, capsys: pytest.Cap
 
 
 async def make(settings: Settings, topic: str, partitions: int, **config: str) -> None:
-    """Make a topic as somebody else might have."""
+    """Create a topic as another program might have done."""
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.broker)
     await admin.start()
     try:
@@ -247,7 +247,7 @@ def test_replay_puts_every_line_where_it_belongs(
     settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Events by murmur2 of their user, in order; restarts to all partitions; rubbish as it is, without a key."""
-    monkeypatch.setattr(kafka_publisher, "BATCH_BYTES", 4_096)  # so that there are many
+    monkeypatch.setattr(kafka_publisher, "BATCH_BYTES", 4_096)  # small batches, so that there are many
     users = [f"user-{at % 7}" for at in range(2_000)]
     events = [json.dumps(event(user, at)).encode() for at, user in enumerate(users)]
     restart = json.dumps(event(None, 1, "switch.restarted")).encode()

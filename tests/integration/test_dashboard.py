@@ -1,4 +1,4 @@
-"""The dashboard's routes over real HTTP: what a browser is told, and who may log in from where."""
+"""The dashboard's routes over HTTP: page, files, log-in and log-out."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ SERIES = SERIES_PATHS[0]
 
 
 def log_in(worker: Worker, token: str = TOKEN, **headers: str) -> Reply:
-    """What a log-in is answered."""
+    """The reply to a log-in."""
     return worker.request("POST", "/dashboard/login", {"userId": "u1", "token": token}, JSON | headers)
 
 
 def cookie_of(reply: Reply) -> dict[str, str]:
-    """The header that brings the cookie back."""
+    """The Cookie header that sends the cookie of a reply back."""
     return {"Cookie": reply.headers["Set-Cookie"].split(";")[0]}
 
 

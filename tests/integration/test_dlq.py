@@ -1,4 +1,4 @@
-"""``ecounters dlq``: what it shows of what a real worker refused, and what becomes of it when it is replayed."""
+"""``ecounters dlq`` on dead letters of a real worker: counts, samples, files and replay."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ Message = tuple[int, bytes | None, bytes | None]
 """(partition, key, value)."""
 USER = "u1"
 AHEAD_MS = 3_000
-"""How far ahead of the clock an event is; ECOUNTERS_CLOCK_AHEAD_MS is less than that here."""
+"""How far ahead of the clock an event is: more than ECOUNTERS_CLOCK_AHEAD_MS of this deployment."""
 ESCAPES = b"\x1b[2J\x1b]0;gotcha\x07 \xe2\x80\xae\xc2\x9b31m\r\n\xff\x00end"
-"""Clears a terminal, names its window, turns the text around, colours it; and is no UTF-8."""
+"""Sequences that clear a terminal, name its window, reverse text and set colours; and bytes that are no UTF-8."""
 
 
 @pytest.fixture
 def here(deployment: Deployment) -> Deployment:
-    """A deployment where events may be ahead of the clock by a second."""
+    """A deployment where an event may be ahead of the clock by one second."""
     add_users(deployment, [USER])
     return deployment.with_settings(CLOCK_AHEAD_MS=1_000)
 
 
 @pytest.fixture
 def worker(here: Deployment) -> Iterator[Worker]:
-    """A worker there, ready."""
+    """A ready worker of that deployment."""
     with Worker(here) as one:
         yield one.wait_ready()
 
 
 def ran(deployment: Deployment, *args: str, answer: str = "") -> subprocess.CompletedProcess[str]:
-    """``ecounters dlq`` as a person runs it, who says ``answer`` when asked."""
+    """Run ``ecounters dlq``. ``answer``: what is typed when it asks."""
     return subprocess.run(
         [sys.executable, "-m", "streams.cli", "dlq", *args],
         cwd=ROOT, env=deployment.environment(), input=answer, capture_output=True, encoding="utf-8", timeout=60,
@@ -53,14 +53,14 @@ def ran(deployment: Deployment, *args: str, answer: str = "") -> subprocess.Comp
 
 
 def publish(deployment: Deployment, *messages: Message) -> None:
-    """Publish messages, and wait until the worker has dealt with them."""
+    """Publish messages, and wait until the worker has counted or refused them."""
 
     async def send() -> None:
         producer = AIOKafkaProducer(bootstrap_servers=deployment.broker)
         await producer.start()
         try:
             for partition, key, value in messages:
-                batch = producer.create_batch()  # which may be of a message with neither
+                batch = producer.create_batch()  # a dead letter may have neither key nor value
                 batch.append(key=key, value=value, timestamp=None)
                 batch.close()
                 await (await producer.send_batch(batch, deployment.name, partition=partition))
@@ -72,13 +72,13 @@ def publish(deployment: Deployment, *messages: Message) -> None:
 
 
 def event(at: int, **fields: object) -> bytes:
-    """A call.started of USER, now."""
+    """A call.started of USER at the present time."""
     made = {"id": f"e{at}", "type": "call.started", "ts": int(time.time() * 1000), "userId": USER}
     return json.dumps({**made, "callId": f"c{at}", "callType": "IBD", **fields}).encode()
 
 
 def counts(shown: str) -> dict[tuple[str, str], int]:
-    """The table: (reason, field) -> count."""
+    """The printed table: (reason, field) -> count."""
     lines = shown.split("\n\n")[0].splitlines()
     assert lines[0].split() == ["REASON", "FIELD", "COUNT", "FIRST", "SEEN", "LAST", "SEEN"]
     found = {}
@@ -91,7 +91,7 @@ def counts(shown: str) -> dict[tuple[str, str], int]:
 
 
 def started(worker: Worker) -> int:
-    """How many calls of USER are counted."""
+    """The number of calls of USER."""
     reply = worker.ask({"userId": USER, "token": TOKEN})
     assert reply.status == 200, reply
     return int(reply.json["message"]["TC"])
@@ -118,7 +118,7 @@ def test_dlq_shows_counts_and_samples_of_dead_letters(here: Deployment, worker: 
     assert next(iter(counts(all_of_it.stdout))) == ("unknown_type", "type")
     samples = [line for line in all_of_it.stdout.splitlines() if line.startswith("  ")]
     assert len(samples) == 3 + 1 + 1 + 2 + 1
-    # A sample is where it stood, when, and how it begins.
+    # A sample has partition, offset, time, and the beginning of the message.
     offsets = {offset for partition, offset, reason, *_ in dead_letters(here) if reason == "missing" and partition == 1}
     (missing,) = [line for line in samples if f"{here.name}/1/" in line]
     assert missing.split()[0] == f"{here.name}/1/{offsets.pop()}"
@@ -174,7 +174,7 @@ def test_a_replay_counts_each_event_that_is_good_by_then_once(here: Deployment, 
         assert ran(here, "--replay", "--yes").returncode == 0
         wait_until_flushed(here)
         assert worker.ask({"userId": USER, "token": TOKEN}).body == before
-        # Its copies are letters too, which the next replay publishes likewise.
+        # The replayed copies became dead letters as well, which the next replay publishes.
         assert counts(ran(here).stdout) == {("clock_ahead", "ts"): 3, ("not_json", "-"): 2**again}
     log = asyncio.run(read_topic(here.broker, here.name))
     assert [(row.key, row.value) for row in log[elsewhere]] == [(b"its own", b"{")] * 4

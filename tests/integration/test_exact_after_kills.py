@@ -1,4 +1,4 @@
-"""The promise: whatever happens to the workers, the counters are those of a recount of the log."""
+"""The promise "exact": whatever happens to the workers, the counters equal a recount of the log."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def test_20_kills_and_5_joins_change_no_counter(deployment: Deployment) -> None:
     second: Worker | None = None
     worker = Worker(deployment)
     for kill in range(20):
-        if chance.random() < 0.7:  # else it is killed while it starts or restores
+        if chance.random() < 0.7:  # otherwise it is killed while it starts or restores
             worker.wait_ready()
-        time.sleep(chance.uniform(0.0, 1.5))  # the moment is what is random, nothing is waited for
+        time.sleep(chance.uniform(0.0, 1.5))  # so that the kill comes at a random moment
         worker.kill()
         worker = Worker(deployment, replaces=worker)
         if kill % 4 == 0:

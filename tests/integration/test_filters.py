@@ -1,4 +1,4 @@
-"""Filters and series over HTTP: what a real worker answers is a recount of the calls that match."""
+"""Filters and series over HTTP."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_filtered_replies_and_series_equal_the_recount(deployment: Deployment) -
 
 
 def check(worker: Worker, again: Recount, user: str, conditions: list[dict[str, Any]]) -> int:
-    """One answer and its series against the recount; how many calls it counted."""
+    """Compare one reply and its series with the recount; returns the number of calls."""
     begin, end = yesterday_ms(), yesterday_ms() + 3 * DAY_MS // 2
     answer = worker.ask(asked(user, conditions))
     expected = again.answer(user, begin, end, ALL_FIELDS, where=conditions)
@@ -73,7 +73,7 @@ def check(worker: Worker, again: Recount, user: str, conditions: list[dict[str, 
 
 
 def check_refusals(worker: Worker) -> None:
-    """In the documented form, with the place."""
+    """Assert that wrong filters get errors that name the place."""
     wrong: list[tuple[str, dict[str, Any], int, str]] = [
         (PATH, {"interval": "1h"}, 1000, 'unknown parameter "interval"'),
         (SERIES, {}, 1000, "interval is missing"),

@@ -16,12 +16,12 @@ from tests.support.workers import PATH, Deployment, Worker
 
 @pytest.fixture
 def worker_settings() -> dict[str, object]:
-    """Wrong credentials are refused as often as they come."""
+    """No throttle: the tests send many wrong credentials."""
     return {"THROTTLE_PER_MIN": 1_000}
 
 
 def filtered(**condition: object) -> dict[str, Any]:
-    """A request whose second condition is this one."""
+    """A request body whose second condition is this one."""
     return {**CREDENTIALS, "filter": [{"field": "date", "value": "today"}, condition]}
 
 

@@ -21,7 +21,7 @@ from tests.support.workers import PATH, Worker
 
 @pytest.fixture
 def worker_settings() -> dict[str, object]:
-    """Wrong credentials are refused as often as they come."""
+    """No throttle: the tests send many wrong credentials."""
     return {"THROTTLE_PER_MIN": 1_000}
 
 
@@ -76,7 +76,7 @@ def test_a_compressed_body_gets_415_unread_on_any_path(worker: Worker) -> None:
 
 
 async def _serving(head: bytes) -> bytes:
-    """What our server sends to a client who sends so much and no more, over a real connection."""
+    """The bytes that our server sends to a client that sends ``head`` and nothing more."""
 
     async def length(request: web.Request) -> web.Response:
         try:

@@ -1,4 +1,4 @@
-"""Degraded, not down: what is answered while Kafka or Redis is away, and that nothing sticks where nothing comes."""
+"""Replies and counting while Kafka or Redis is away, and while no events come."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ U1 = {"userId": "u1", "token": TOKEN}
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Embedded]:
-    """A broker and store of the test's own, which it may hurt."""
+    """A broker and store of the test's own, which it may stop or kill."""
     with Guard() as guard:
         one = Embedded.start(tmp_path / "own")
         guard.watch(one.child)
         yield one
-        one.kill()  # stopped or not
+        one.kill()  # SIGKILL ends a stopped process as well
         guard.release(one.child)
 
 
 def until(ask: Callable[[], Reply], wanted: Callable[[Reply], bool]) -> Reply:
-    """The first answer that is as it should be; it must come soon."""
+    """Ask until a reply is as wanted, and return it. AssertionError after 30 s."""
     deadline = time.monotonic() + LIMIT_S
     while not wanted(reply := ask()):
         assert time.monotonic() < deadline, reply
@@ -70,7 +70,7 @@ def test_while_redis_is_dead_known_sessions_and_counting_go_on(deployment: Deplo
     here = replace(deployment, redis_url=server.redis_url).with_settings(SESSION_CACHE_S=4)
     add_users(here, ["u1"])
     session = {"ssid": open_session(here)}
-    time.sleep(1.5)  # it writes to disk once a second, and a kill loses the rest
+    time.sleep(1.5)  # Redis writes to disk once a second; a kill loses the rest
     with Worker(here).wait_ready() as worker:
         assert worker.ask(session).status == 200
         known_s = time.monotonic()

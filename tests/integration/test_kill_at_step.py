@@ -1,6 +1,6 @@
-"""Faults at chosen moments of a worker's work, and of its log; after each, everything is the recount's.
+"""Faults at chosen steps of a worker, and in its log; after each, the counters equal the recount.
 
-The long run with all that can befall a cluster is `make faults`; this is what holds on any broker, once each.
+These tests run on any broker, each fault once. The long run on a cluster is `make faults`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ AT_WORK = (
     ("republish", 1), ("offset-commit", 2), ("offset-committed", 2), ("open", 2), ("read", 2),
     ("restore", 50),
 )  # fmt: skip
-"""(point, at which passing) of a worker that is let be."""
+"""(point, number of the pass) at which a worker is killed, in this order."""
 
 
 def feed(deployment: Deployment, seed: int) -> LogPublisher:
@@ -94,7 +94,7 @@ def test_redelivery_future_events_and_a_wrong_clock_change_no_counter(deployment
     worker = Worker(deployment, replaces=worker, launcher=launcher_with_clock(5 * HOUR_S)).wait_ready()
     LogPublisher(deployment, [*again, *ahead_of_time(chance, 100), *messages[half:]], RATE).wait()
     deadline = time.monotonic() + STRUCK_S
-    while worker.metric("ecounters_calls_reaped") == 0:  # idle, it takes those that live for silent since long
+    while worker.metric("ecounters_calls_reaped") == 0:  # by its wrong clock it reaps live calls once it is idle
         assert time.monotonic() < deadline, worker.log_tail()
         time.sleep(0.1)
     worker.kill()

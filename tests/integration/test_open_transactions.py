@@ -1,4 +1,4 @@
-"""Open transactions that Kafka has forgotten: their markers were not written to all of their partitions."""
+"""Transactions whose markers Kafka has not written to all partitions."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_an_open_transaction_is_decided_as_its_changelog_was(
     with Worker(deployment, replaces=worker).wait_ready() as worker:
         wait_for_counter(worker, "u1", "LCT", {"IBD": live + 1})
     letters = dead_letters(deployment)
-    if committed == ("dlq",):  # Kafka has committed it, and its event is refused once more
+    if committed == ("dlq",):  # Kafka has committed the first dead letter, and its event is read and refused again
         letters = letters[1:]
     assert letters == expected_dead_letters(deployment, recounts(deployment))
     assert [letter[1] for letter in letters] == [1, 3]
@@ -130,7 +130,7 @@ async def written(
                 await writer._send(changelog, outbox.changelog_batches)
                 await writer._send(dlq, outbox.dlq_batches)
                 return takeover, writer
-            except InvalidTxnState:  # the brokers have not heard of the setting yet
+            except InvalidTxnState:  # the brokers have not applied the setting yet
                 await takeover.close()
 
 
@@ -147,7 +147,7 @@ async def unverified(deployment: Deployment) -> AsyncIterator[None]:
     nodes = [str(broker["node_id"]) for broker in (await admin.describe_cluster())["brokers"]]
 
     async def configure(config: dict[str, str]) -> None:
-        with suppress(KafkaError):  # the embedded broker has no such setting
+        with suppress(KafkaError):  # the embedded broker lacks this setting
             await admin.alter_configs([ConfigResource(ConfigResourceType.BROKER, n, configs=config) for n in nodes])
 
     try:

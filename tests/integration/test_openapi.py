@@ -1,4 +1,4 @@
-"""A worker is what its OpenAPI document says: schemathesis makes requests from it, right and wrong, and checks."""
+"""A worker's replies against its OpenAPI document: schemathesis generates requests and checks the replies."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.support.workers import Deployment, Worker
 USER = "u1"
 DOCUMENT = document(version("ecounters"))
 API = schemathesis.openapi.from_dict(DOCUMENT).exclude(path_regex="^/deepcall|/stream$")
-"""Under /deepcall is the same code, and a stream does not end."""
+"""Routes under /deepcall run the same code, and a stream does not end: both are left out."""
 SERIES = API.include(path_regex="/series$")
 LIMITS: dict[str, Any] = {
     "derandomize": True,
@@ -39,18 +39,18 @@ LIMITS: dict[str, Any] = {
     "suppress_health_check": list(HealthCheck),
 }
 FOR_ITSELF = r"\{|^/internal/|^/dashboard/"
-"""What pages load, and what workers and the dashboard ask among themselves, is for nobody else."""
-Told = Counter[tuple[str, int]]
+"""Routes of the pages, of the dashboard and between workers: they are not in the document."""
+StatusCounts = Counter[tuple[str, int]]
 """How often an operation gave a status."""
 NOT_HERE: list[Any] = CHECKS.get_by_names(["positive_data_acceptance"])
-"""Dates that are right by their form may be of a time of which nothing is kept."""
+"""The refusal of dates that are valid by their form and before what is kept."""
 TOO_LARGE: list[Any] = CHECKS.get_by_names(["negative_data_rejection"])
-"""A refusal, which it does not take 413 for."""
+"""schemathesis does not accept 413 as the refusal of an invalid body."""
 
 
 @pytest.fixture(scope="module")
 def worker(broker: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
-    """A worker that has counted a log and knows one user, and takes wrong credentials as often as they come."""
+    """A worker that has counted a log, knows one user, and does not throttle."""
     deployment = Deployment(broker, redis_url, tmp_path_factory.mktemp("api"), settings={"THROTTLE_PER_MIN": 1_000_000})
     environment = {name: value for name, value in deployment.environment().items() if name.startswith("ECOUNTERS_")}
     asyncio.run(ensure_topics(broker, TopicsSpec.of(load(environment))))
@@ -69,9 +69,9 @@ def session() -> Iterator[requests.Session]:
 
 
 @pytest.fixture(scope="module")
-def told() -> Iterator[Told]:
-    """How often which operation gave which status; at the end, the answers must not all have been refusals."""
-    counts: Told = Counter()
+def status_counts() -> Iterator[StatusCounts]:
+    """Counts statuses by operation. At the end enough replies must have been successes."""
+    counts: StatusCounts = Counter()
     yield counts
     assert min(counts["counters", status] for status in (200, 400, 403)) > 5, counts
     assert counts["series", 200] > 5, counts
@@ -80,30 +80,30 @@ def told() -> Iterator[Told]:
 @API.exclude(path_regex="/series$").parametrize()
 @settings(max_examples=60, phases=(Phase.explicit, Phase.generate), **LIMITS)
 def test_every_reply_is_as_the_openapi_document_says(
-    case: schemathesis.Case[Any], worker: Worker, session: requests.Session, told: Told
+    case: schemathesis.Case[Any], worker: Worker, session: requests.Session, status_counts: StatusCounts
 ) -> None:
     """Generated requests get documented statuses, headers and bodies, and never a 500."""
-    check(case, worker, session, told)
+    check(case, worker, session, status_counts)
 
 
 @SERIES.parametrize()
 @settings(max_examples=60, phases=(Phase.generate,), **LIMITS)
 def test_every_series_is_as_the_openapi_document_says(
-    case: schemathesis.Case[Any], worker: Worker, session: requests.Session, told: Told
+    case: schemathesis.Case[Any], worker: Worker, session: requests.Session, status_counts: StatusCounts
 ) -> None:
     """Generated requests for series get replies as documented."""
-    check(case, worker, session, told)
+    check(case, worker, session, status_counts)
 
 
-def check(case: schemathesis.Case[Any], worker: Worker, session: requests.Session, told: Told) -> None:
-    """Send one request, with credentials that open something in most of those that are right, and check the answer."""
+def check(case: schemathesis.Case[Any], worker: Worker, session: requests.Session, status_counts: StatusCounts) -> None:
+    """Send one request and check the reply against the document. Most valid requests get right credentials."""
     positive = case.meta is not None and case.meta.generation.mode is GenerationMode.POSITIVE
     if positive and isinstance(case.body, dict) and len(str(case.body.get("ssid", ""))) % 4 != 1:
-        # Made-up credentials open nothing, and what is behind them is to be seen too.
+        # Generated credentials are always wrong; most valid requests get right ones.
         case.body = {key: value for key, value in case.body.items() if key not in ("ssid", "userId", "token")}
         case.body |= {"userId": USER, "token": TOKEN}
     response = case.call(base_url=f"http://127.0.0.1:{worker.port}", session=session, timeout=10)
-    told[case.operation.definition.raw["operationId"], response.status_code] += 1
+    status_counts[case.operation.definition.raw["operationId"], response.status_code] += 1
     too_large = TOO_LARGE if response.status_code == 413 else []
     case.validate_response(response, excluded_checks=NOT_HERE + too_large)
 
@@ -117,7 +117,7 @@ def test_every_route_is_in_the_openapi_document(worker: Worker) -> None:
 
 
 def routes() -> set[tuple[str, str]]:
-    """(method, path) of all that a worker serves, without files of pages."""
+    """(method, path) of all routes of a worker, but for files of pages."""
     app = build(Settings(), 1).api.application()
     found = {(route.method, route.resource.canonical) for route in app.router.routes() if route.resource is not None}
     return {(method, path) for method, path in found if method != "HEAD" and not re.search(FOR_ITSELF, path)}

@@ -1,4 +1,4 @@
-"""Any worker answers for any user: three real workers, and what is answered while one of them dies or moves."""
+"""Three workers that reply for one another's users, also while one of them dies or leaves."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ OF_AN_ANSWER = (
 
 
 def fill(deployment: Deployment) -> None:
-    """Publish another number of calls for each user."""
+    """Publish a different number of calls for each user."""
     add_users(deployment, USERS)
     messages = []
     now_ms = int(time.time() * 1000)
@@ -56,7 +56,7 @@ def fill(deployment: Deployment) -> None:
 
 
 def asking(user: str) -> dict[str, Any]:
-    """A request for a user's counters."""
+    """The body of a request for a user's counters."""
     return {"userId": user, "token": TOKEN}
 
 
@@ -81,9 +81,9 @@ def who_has(workers: Sequence[Worker]) -> list[float]:
 
 @dataclass
 class Crowd:
-    """Clients who ask all workers for all users, all the time. ``told``: (status, Retry-After, is right) -> how often.
+    """Clients that ask all workers for all users in turn. ``ports`` may change meanwhile.
 
-    ``ports`` may change meanwhile; one who cannot be reached is left out.
+    ``told``: (status, Retry-After, is right) -> number of replies. Connection errors are not counted.
     """
 
     expected: Mapping[str, bytes]
@@ -92,7 +92,7 @@ class Crowd:
     stopped: bool = False
 
     async def ask(self) -> None:
-        """Ask until told to stop."""
+        """Ask until ``stopped``."""
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
             await asyncio.gather(*(self._client(session, at) for at in range(CLIENTS)))
 
@@ -107,10 +107,10 @@ class Crowd:
                     right = body == self.expected[user]
                     self.told[reply.status, reply.headers.get("Retry-After"), right] += 1
             except (aiohttp.ClientConnectionError, ConnectionError):
-                await asyncio.sleep(0.01)  # it is the one that was killed
+                await asyncio.sleep(0.01)  # this worker was killed
 
     def while_(self, happening: Callable[[], None]) -> None:
-        """Ask while something happens, and say what was wrong of it."""
+        """Ask while ``happening`` runs, and assert that all replies were right or 503."""
 
         async def both() -> None:
             asking = asyncio.create_task(self.ask())
@@ -128,12 +128,12 @@ class Crowd:
 
 @pytest.fixture
 def workers(deployment: Deployment) -> list[Worker]:
-    """Three workers which share four partitions, and have counted all that there is."""
+    """Three workers that share four partitions and have counted all calls."""
     fill(deployment)
     started = [Worker(deployment).wait_ready() for _ in range(3)]
     wait_until_flushed(deployment)
     for worker in started:
-        worker.wait_ready()  # again, after it had to give partitions away
+        worker.wait_ready()  # ready again after the rebalance
     return started
 
 

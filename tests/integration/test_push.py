@@ -1,4 +1,4 @@
-"""The push over real HTTP: what is sent and when, who may listen and how long, slow and dead listeners."""
+"""Push over HTTP: what is sent and when, who may listen, and listeners that are slow or gone."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def in_store(deployment: Deployment, do: Callable[[Accounts], Coroutine[Any, Any
 
 
 def call(name: str, *, number: str = "1") -> list[bytes]:
-    """A live call of u1."""
+    """Publish a live call of u1."""
     return RecentCall(name, "u1").started(0, "IBD", number=number).ringing(1).values()
 
 
 def metric_when(worker: Worker, name: str, value: float, limit_s: float = 10) -> None:
-    """Until a metric has that value."""
+    """Wait until a metric has that value."""
     deadline = time.monotonic() + limit_s
     while (found := worker.metric(name)) != value:
         assert time.monotonic() < deadline, (name, found)
@@ -99,7 +99,7 @@ def test_changes_are_pushed_at_most_once_a_second(deployment: Deployment, worker
             times.append(told.at)
             calls = told.json["message"]["TC"]
         published.result()
-    # One may come late and the next one soon after it, but never more than there were seconds.
+    # One payload may be late and the next early, but there are never more than seconds have passed.
     waits = [at - began for at in times]
     assert all(wait > 0.99 * count for count, wait in enumerate(waits, 1)), waits
 
@@ -238,7 +238,7 @@ def test_a_listener_that_does_not_read_is_dropped_and_delays_no_other(deployment
 
 
 def _with_did(at: int) -> list[bytes]:
-    """A call on a DID of its own: thousands of these make a payload of many KB."""
+    """Publish a call on a DID of its own; thousands of them make a payload of many KB."""
     return RecentCall(f"d{at}", "u1").started(0, "IBD", did=f"1555{at:016}").values()
 
 

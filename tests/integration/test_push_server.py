@@ -1,4 +1,4 @@
-"""Streams over a real server, with answers as a test wants them: what becomes of a stream when there is none."""
+"""Push streams over a real server with replies that the test chooses."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ AWAY = RequestRefused(1032, "these counters are being moved", http_status=503)
 
 
 class Served:
-    """A server whose answers are ``now``: a body, or what is raised. They do not come before ``gate`` is open."""
+    """A server whose replies are ``now``: a body, or an exception to raise. ``gate`` delays the replies."""
 
     def __init__(self) -> None:
         self.now: bytes | Exception = b"{}"
@@ -43,11 +43,11 @@ class Served:
         self.streams = PushStreams(self.who, self.answer, self._metrics)
 
     async def who(self, request: web.Request, asked: Query) -> Account:
-        """Everybody may."""
+        """Authorize every request."""
         return ACCOUNT
 
     async def answer(self, account: Account, asked: Query, now_ms: int) -> Reply:
-        """What is given."""
+        """The chosen reply."""
         self.looks += 1
         now = self.now
         if self.gate is not None:
@@ -140,7 +140,7 @@ def test_a_refused_reply_ends_the_stream(wrong: Exception, code: int) -> None:
 
 
 async def when(happens: Callable[[], bool]) -> None:
-    """Until it is so; it must be soon."""
+    """Wait until a condition holds. AssertionError if it takes too long."""
     for _ in range(1_000):
         if happens():
             return

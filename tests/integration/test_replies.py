@@ -1,4 +1,4 @@
-"""The answer over real HTTP: the vendor's sample, every error, and what a bad message in the stream does."""
+"""Replies over HTTP: the vendor's sample, credentials, errors, and what bad messages do to them."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_compressed_batches_are_counted(deployment: Deployment, worker: Worker, 
     calls = [RecentCall(f"c{at}", "u1").started(0, "IBD", did="1555").ringing(1).answered(2) for at in range(20)]
 
     async def send() -> None:
-        # One batch of all: of a single small message aiokafka would leave it at the plain bytes.
+        # All in one batch: aiokafka leaves a batch of one small message uncompressed.
         async with AIOKafkaProducer(
             bootstrap_servers=deployment.broker, compression_type=codec, linger_ms=100
         ) as producer:

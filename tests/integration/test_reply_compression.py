@@ -26,7 +26,7 @@ def test_a_large_reply_is_compressed_where_the_client_accepts_it(deployment: Dep
     assert (plain.headers["Vary"], plain.headers.get("Content-Encoding")) == ("Origin, Accept-Encoding", None)
     unpack = {"gzip": gzip.decompress, "br": brotli.decompress}
     for asked, coding in (("gzip", "gzip"), ("br", "br"), ("gzip, deflate, br", "br"), ("br;q=0, *;q=0.5", "gzip")):
-        for _ in range(2):  # the second time from what is kept
+        for _ in range(2):  # the second reply is from the cache
             packed = worker.ask(body, {"Accept-Encoding": asked})
             assert (packed.status, packed.headers["Content-Encoding"]) == (200, coding)
             assert unpack[coding](packed.body) == plain.body

@@ -1,4 +1,4 @@
-"""`ecounters run` as a person has it, in processes of its own; and the embedded server that it starts."""
+"""`ecounters run` in a process of its own, and the embedded server that it starts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PARENT = "from streams.cli import main; import sys; sys.exit(main())"
 
 
 def until(seen: Callable[[], Any], limit_s: float = LIMIT_S) -> Any:
-    """What ``seen`` gives as soon as it is true."""
+    """Call ``seen`` until its result is true, and return that. AssertionError after ``limit_s``."""
     deadline = time.monotonic() + limit_s
     while not (found := seen()):
         assert time.monotonic() < deadline, "waited for too long"
@@ -44,7 +44,7 @@ def until(seen: Callable[[], Any], limit_s: float = LIMIT_S) -> Any:
 
 
 class Process(NamedTuple):
-    """One that runs."""
+    """One running process."""
 
     pid: int
     parent: int
@@ -52,7 +52,7 @@ class Process(NamedTuple):
 
 
 def processes() -> list[Process]:
-    """All that run, but for those that have ended and wait to be reaped."""
+    """All running processes, without those that have ended and wait to be reaped."""
     if not Path("/proc/self/stat").exists():
         listed = subprocess.run(
             ["ps", "-A", "-o", "pid=,ppid=,stat=,args="], capture_output=True, text=True, check=True
@@ -69,12 +69,12 @@ def processes() -> list[Process]:
 
 
 def alive(pids: Iterable[int]) -> set[int]:
-    """Those that still run."""
+    """Those of the pids that still run."""
     return set(pids) & {one.pid for one in processes()}
 
 
 class Running:
-    """An `ecounters run`. ``said``: all that it has printed until now."""
+    """An `ecounters run` in a process of its own."""
 
     def __init__(self, data_dir: Path, *options: str) -> None:
         self._output = data_dir.with_suffix(f".{secrets.token_hex(4)}.out")
@@ -90,11 +90,11 @@ class Running:
 
     @property
     def said(self) -> str:
-        """All that it has printed until now."""
+        """All that it has printed so far."""
         return self._output.read_text()
 
     def wait_for(self, pattern: str) -> re.Match[str]:
-        """Until it has printed something."""
+        """Wait until its output matches the pattern."""
 
         def seen() -> re.Match[str] | None:
             found = re.search(pattern, self.said, re.MULTILINE)
@@ -105,20 +105,20 @@ class Running:
         return match
 
     def children(self) -> dict[str, int]:
-        """The pids of its children, by what they are."""
+        """The pids of its children, by their role."""
         words = {"noida-db": "server", " worker": "worker", " simulate ": "simulator", "/bin/sh -c": "guard"}
         mine = [one for one in processes() if one.parent == self.process.pid]
         return {name: one.pid for one in mine for word, name in words.items() if word in one.command}
 
     def end(self, how: signal.Signals = signal.SIGTERM) -> int:
-        """Send a signal and wait; the exit code."""
+        """Send a signal, wait for the end, and return the exit code."""
         self.process.send_signal(how)
         return self.process.wait(LIMIT_S)
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[Callable[..., Running]]:
-    """Start an `ecounters run`; whatever a test leaves is ended."""
+    """A function that starts an `ecounters run`; those that still run are ended after the test."""
     started: list[Running] = []
 
     def start(*options: str, data_dir: Path = tmp_path / "data") -> Running:
@@ -164,17 +164,17 @@ def test_run_prints_a_line_that_works_and_keeps_its_data(run: Callable[..., Runn
     assert counters()["TC"] >= before
     url = command.rsplit(" ", 1)[1]
     assert json.loads(pasted(old.rsplit(" ", 1)[0] + " " + url))["code"] == 1015
-    # The calls of the first run ended with its switches.
+    # The second run's switches report a restart, which ends the calls of the first run.
     assert until(lambda: (seen := counters())["CST"].get("-2", 0) > 0 and seen)
     assert second.end() == 0
 
 
 def pasted(command: str) -> str:
-    """What a curl line answers."""
+    """The output of a curl line; without curl, of the same request."""
     try:
         return subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=10, check=True).stdout
     except subprocess.CalledProcessError as failed:
-        assert failed.returncode == 127, failed  # no curl here
+        assert failed.returncode == 127, failed  # 127: there is no curl
     found = re.fullmatch(r"curl -s -d '(.*)' (\S+)", command)
     assert found, command
     try:

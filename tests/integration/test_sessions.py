@@ -117,7 +117,7 @@ def test_a_session_expires_in_cache_and_redis(redis_url: str) -> None:
         key = "ecounters:session:" + hashlib.sha256(ssid.encode()).hexdigest()
         assert 0 < await sessions._redis.pttl(key) <= 1000
         await accounts.close_session(ssid)
-        clock.now += 1.1  # less than FRESH_S
+        clock.now += 1.1  # less than FRESH_S, so that Redis is not asked
         assert await refusal_code(sessions, Query(ssid=ssid)) == 1015
 
     run_with_sessions(redis_url, test, clock)

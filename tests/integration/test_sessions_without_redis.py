@@ -64,7 +64,9 @@ def test_a_redis_that_hangs_delays_one_request_only(redis_url: str, monkeypatch:
 
     async def test(sessions: Sessions, accounts: Accounts, relay: TcpRelay, user: str) -> None:
         token = await accounts.add_user(user, "UTC")
-        monkeypatch.setattr(module, "REDIS_LIMIT_S", 0.3)  # now that the connections have their own, longer limits
+        monkeypatch.setattr(
+            module, "REDIS_LIMIT_S", 0.3
+        )  # after the connections were opened, so that this limit is the shorter one
         relay.hang()
         began = time.monotonic()
         assert await refusal_code(sessions, Query(user_id=user, token=token)) == 1010

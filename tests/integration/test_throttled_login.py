@@ -53,7 +53,7 @@ def test_guessing_gets_429_and_locks_nobody_out(deployment: Deployment) -> None:
     with Worker(deployment.with_settings(THROTTLE_PER_MIN=3, PROXIES=1)).wait_ready() as worker:
 
         def ask(body: dict[str, str], address: str) -> Reply:
-            # The client's own word for where it comes from is the first; the proxy's is the last.
+            # The client can choose the first address; the last one is the proxy's.
             return worker.ask(body, {"X-Forwarded-For": f"10.9.9.{ask.turn}, {address}"})  # type: ignore[attr-defined]
 
         ask.turn = 0  # type: ignore[attr-defined]
@@ -70,7 +70,7 @@ def test_guessing_gets_429_and_locks_nobody_out(deployment: Deployment) -> None:
         assert ask(CREDENTIALS, "10.0.0.2").status == 200
         assert ask({"ssid": open_session(deployment)}, "10.0.0.3").status == 200
         assert ask({"ssid": open_session(deployment)}, "10.0.0.2").status == 429
-        for at in range(3):  # around the proxy
+        for at in range(3):  # directly, without the proxy
             assert worker.ask({"userId": f"nobody{at}", "token": "guess"}).status == 403
         assert worker.ask({"userId": "nobody", "token": "guess"}, {"X-Forwarded-For": "127.0.0.1"}).status == 429
 

@@ -1,4 +1,4 @@
-"""The comparison with the recount does not depend on how long after the log's last event it is made."""
+"""A comparison with the recount does not depend on when it is made."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The join: within the lateness bound, order and duplicates do not matter."""
+"""The order of events and duplicates, within the linger, do not matter."""
 
 from __future__ import annotations
 

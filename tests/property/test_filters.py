@@ -1,4 +1,4 @@
-"""Filters and series: against the recount of the calls that they ask for, and against the sum that they are part of."""
+"""Filters and series against the recount, and requests of any bytes."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_compiled_filter_equals_its_json_read_each_time(given_filter: list[dic
 
 
 def happened(log: list[Step], partition: int, zone: ZoneInfo) -> tuple[PartitionState, Recount]:
-    """Both have read a partition's log; the state was saved, restored and rolled up on the way."""
+    """A state and recount that have read a partition's log; the state was saved, restored and rolled up meanwhile."""
     state, again, records = PartitionState(partition, PARTITIONS, Policy()), Recount(partition, PARTITIONS), []
     entries: list[tuple[bytes, bytes | None]] = []
     for step in log:

@@ -1,4 +1,4 @@
-"""parse: whatever the bytes, an event or BadEvent; and its quick way is its careful way."""
+"""The parser on any bytes: an event or BadEvent; and its two ways agree."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ REASONS = {
 
 
 def own_attributes(event: Any) -> dict[str, Any]:
-    """What of an event counts: the fields of its type, with "" for absent."""
+    """The attributes of an event that count: those of its type, with "" for absent ones."""
     kind = TYPES[event.type]
     names = [attribute(name) for name in ("switchId", *kind.required, *kind.optional)]
     found = {name: event.campaign if name == "campaign_id" else getattr(event, name) for name in names}
@@ -30,7 +30,7 @@ def own_attributes(event: Any) -> dict[str, Any]:
 
 
 def outcome(read: Any, value: bytes) -> Any:
-    """What comes of it: the attributes that count, or (reason, field)."""
+    """What parsing gives: the attributes that count, or (reason, field)."""
     try:
         return own_attributes(read(value))
     except BadEvent as bad:

@@ -1,4 +1,4 @@
-"""Recount: the incremental counters against a recount of the log by brute force, which shares no code with them."""
+"""The incremental counters against a recount of the log by brute force, which shares no code with them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ZONES = ("UTC", "Asia/Kolkata", "America/New_York")
 
 
 def happen(both: StateAndRecount, step: Step, *, roll: bool) -> None:
-    """Let a step of a drawn log happen; where time passes, both must agree at once."""
+    """Carry out a step of a drawn log. Where time passes, state and recount must agree at once."""
     if step.what == "event" and step.record is not None:
         both.take(step.record)
     elif step.what == "pass":
@@ -93,14 +93,14 @@ def test_a_call_in_any_order_equals_its_recount(drawn: list[tuple[str, int, int]
 
 
 SIMULATED = Plan(T0_MS, seed=7, users=6, rate_per_s=0.012, chaos=True)
-"""About three days in 40,000 events, so that every limit is met."""
+"""About three days in 40,000 events, so that every time limit is reached."""
 SIMULATED_USERS = tuple(f"u{n + 1}" for n in range(SIMULATED.users))
 SIMULATED_PARTITIONS = 4
 
 
 @cache
 def simulated() -> tuple[tuple[LogRecord, ...], ...]:
-    """The log of each partition; what has no user is in all of them."""
+    """The log of each partition; events without a user are in all of them."""
     logs: list[list[LogRecord]] = [[] for _ in range(SIMULATED_PARTITIONS)]
     for one in islice(simulate(SIMULATED), 40_000):
         own = None if one.user_id is None else recount_parse.partition_of(one.user_id, SIMULATED_PARTITIONS)
@@ -126,7 +126,7 @@ def test_simulated_switches_equal_their_recount() -> None:
 
 
 def with_long_calls(log: tuple[LogRecord, ...]) -> list[LogRecord]:
-    """The log with calls in it that go on all the time; on a partition that is not their user's they are misrouted."""
+    """The log with calls that go on throughout; on partitions that are not their users' they are misrouted."""
     rows = [(one.timestamp, one.value) for one in log]
     for at in range(0, len(log), 100):
         ts, kind = log[at].timestamp, "dtmf.received" if at else "call.started"

@@ -1,4 +1,4 @@
-"""The recount notices what differs, knows every counter, and names the calls behind a value."""
+"""The recount notices small differences, knows every counter, and names the calls behind a value."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def rows(events: list[Event]) -> list[LogRecord]:
 
 
 def eventful(recounted: Callable[[list[LogRecord]], list[LogRecord]] = lambda log: log) -> StateAndRecount:
-    """Both have read a log in which every event matters; the recount, what that function has made of it."""
+    """State and recount of a log in which every event matters. ``recounted`` changes the log for the recount alone."""
     both = StateAndRecount()
     both.take(*rows(EVENTFUL))
     assert both.differences() == []
@@ -57,7 +57,7 @@ def test_a_missing_event_is_noticed(lost: int) -> None:
 
 
 def spoilt(log: list[LogRecord], how: str) -> list[LogRecord]:
-    """The log with something in it that is a little different."""
+    """The log with a small difference."""
     if how == "backwards":
         return log[::-1]
     if how == "an end that is 1 ms later":

@@ -1,4 +1,4 @@
-"""The recount reads any message as the package does: the same fields, or the same refusal."""
+"""The recount's parser and the package's give the same fields or the same refusal for any message."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.log_strategies import BROKEN, made_event
 
 
 def outcome(value: bytes | None) -> str:
-    """What the package makes of a message: the fields of its type that count, or the reason and the field."""
+    """The result of the package's parser: the fields that count, or (reason, field)."""
     try:
         got: Any = parse(value)
     except BadEvent as bad:
@@ -31,7 +31,7 @@ def outcome(value: bytes | None) -> str:
 
 
 def outcome_again(value: bytes | None) -> str:
-    """What the recount makes of it."""
+    """The result of the recount's parser, in the same form."""
     try:
         got = recount_parse.parse(value)
     except recount_parse.Bad as bad:
@@ -41,7 +41,7 @@ def outcome_again(value: bytes | None) -> str:
 
 
 def fields_of(kind: str) -> tuple[str, ...]:
-    """The fields of a type."""
+    """The fields of a type that count."""
     return "type", "id", "ts", "switchId", *TYPES[kind].required, *TYPES[kind].optional
 
 
@@ -58,7 +58,7 @@ WILD = (
     '"2026-03-10T24:00:00Z"', '"2026-03-10T12:00:60Z"', '"2026-03-10T12:00:00+24:00"', '"0001-01-01T00:00:00+14:00"',
     '"1999-12-31T23:59:59.9999Z"', '"٢٠٢٦-03-10T12:00:00Z"', '"\ufeff1"',
 )  # fmt: skip
-"""JSON, or nearly: what a field may be found to hold."""
+"""JSON values, valid and nearly valid, for any field."""
 NAMES = ("type", "ts", *recount_parse.READERS, "other")
 
 

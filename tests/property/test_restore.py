@@ -1,4 +1,4 @@
-"""The changelog: what is read back is what was saved, and goes on as if nothing had been."""
+"""A state that is restored from its changelog equals the saved one, and goes on like it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FAR_MS = 2_000_000_000_000
 
 
 def image(state: PartitionState) -> dict[str, Any]:
-    """All that can be seen of a state, or decides what it will do."""
+    """All that can be seen of a state or decides what it will do."""
     seen: dict[str, Any] = {"position": state.position, "watermark": state.watermark, "arrival": state.arrival}
     for user_id in USERS:
         user = state.users.get(user_id) or User(user_id)
@@ -33,7 +33,7 @@ def image(state: PartitionState) -> dict[str, Any]:
             for span in (*user.spans.days, *user.spans.windows.values())
         ]
         counted = sorted((begin, end, sorted(map(str, cells.items()))) for begin, end, cells in spans if cells)
-        calls = {  # a record that is due to be dropped may still lie about for a minute: nobody can tell
+        calls = {  # a record that is due to be dropped may stay for a minute; nothing shows it
             call_id: saved_form(call)
             for call_id, call in user.calls.items()
             if state.timeouts.drop_time(call) > state.watermark
@@ -43,7 +43,7 @@ def image(state: PartitionState) -> dict[str, Any]:
 
 
 def do(state: PartitionState, step: Step, log: list[LogRecord], entries: list[Entry] | None) -> None:
-    """Let a step happen to one partition's state; cuts go to ``entries`` if there is a changelog."""
+    """Carry out a step on one partition's state. Flushes add to ``entries``, if there is a changelog."""
     if step.what == "event" and step.record is not None:
         log.append(step.record)
         state.apply([step.record], step.record.timestamp)
@@ -59,7 +59,7 @@ def do(state: PartitionState, step: Step, log: list[LogRecord], entries: list[En
 
 
 def compacted(entries: list[Entry]) -> list[Entry]:
-    """What compaction leaves: the last entry of each key, at its place."""
+    """The entries that compaction leaves: the last one of each key, in their order."""
     last = {key: at for at, (key, _) in enumerate(entries)}
     return [entry for at, entry in enumerate(entries) if last[entry[0]] == at]
 
@@ -95,14 +95,14 @@ def test_a_restored_state_equals_the_saved_one_and_continues_alike(steps: list[S
 
 
 def level(workers: list[PartitionState]) -> None:
-    """After time has passed for all of them alike they must look alike."""
+    """Let time pass for all states alike, so that they must be equal."""
     for worker in workers:
         worker.advance(0, at_end=False)
     assert_same(workers)
 
 
 def assert_same(workers: list[PartitionState]) -> None:
-    """All workers look alike."""
+    """Assert that all states are equal."""
     expected = image(workers[0])
     for worker in workers[1:]:
         found = image(worker)
@@ -130,7 +130,7 @@ def test_redelivery_after_a_restore_changes_no_counter(steps: list[Step], crash:
         assert image(worker) == before
         whole, begin = list(log), min(back, len(log))
         for step in own[crash:]:
-            if step.what != "roll":  # the other worker makes no roll-ups meanwhile
+            if step.what != "roll":  # the other worker does not roll up meanwhile
                 do(state, step, log, None)
             whole += [step.record] if step.record is not None else []
         worker.apply(whole[begin:], FAR_MS)
