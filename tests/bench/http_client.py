@@ -1,7 +1,7 @@
-"""A process that asks a worker for counters on kept connections, as fast as answers come or at a pace.
+"""A process that asks a worker for counters on kept connections, flat out or at a given rate.
 
-Its job comes on stdin, as JSON; it prints one JSON object: seconds, CPU seconds of its own, how many
-different answers there were, and the time of each.
+The job is JSON on stdin. The output is one JSON object: seconds, its own CPU seconds, the number of different replies,
+and the time of each.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CONNECTIONS: Final = 16
 
 
 class HttpLoad(NamedTuple):
-    """The job. ``rate``: questions a second of all connections together; 0: each as soon as the last is answered."""
+    """The job. ``rate``: requests a second of all connections together; 0: each as soon as the last has its reply."""
 
     port: int
     body: str
@@ -29,7 +29,7 @@ class HttpLoad(NamedTuple):
 
 
 class Connection(asyncio.Protocol):
-    """One connection: a question, its answer, the next question."""
+    """One connection: a request, its reply, the next request."""
 
     def __init__(self, load: HttpLoad, times: list[float], seen: set[bytes], first_at: float) -> None:
         head = f"POST {PATH} HTTP/1.1\r\nHost: bench\r\nContent-Length: {len(load.body)}\r\n\r\n"
@@ -43,18 +43,18 @@ class Connection(asyncio.Protocol):
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin when it is this connection's turn."""
+        """Send the first request at this connection's time."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         asyncio.get_running_loop().call_at(self._due, self._ask)
 
     def _ask(self) -> None:
-        # At a pace, what came late waited since it was due: a slow answer must not hide those behind it.
+        # At a given rate a request counts from when it was due: a slow reply must not hide the delay of later ones.
         self._begun = self._due if self._every else time.monotonic()
         self._transport.write(self._question)
 
     def data_received(self, data: bytes) -> None:
-        """A part of the answer, or all of it."""
+        """Take a part of the reply; at its end, send or schedule the next request."""
         self._got += data
         end = self._got.find(b"\r\n\r\n")
         if end < 0:
@@ -80,13 +80,13 @@ class Connection(asyncio.Protocol):
             self._ask()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """It must not be before the end."""
+        """Fail, unless the connection is done."""
         if not self.done.done():
             self.done.set_exception(error or ConnectionError("the worker has closed a connection"))
 
 
 async def ask(load: HttpLoad) -> dict[str, object]:
-    """All connections, until the time is over."""
+    """Run all connections until the time is over."""
     loop = asyncio.get_running_loop()
     times: list[float] = []
     seen: set[bytes] = set()

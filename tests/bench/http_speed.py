@@ -1,4 +1,4 @@
-"""Answers a second of one worker: of a user who does not change, of one who does, and besides a feed."""
+"""Replies a second of one worker: of a user that does not change, of one that does, and beside a feed."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from tests.bench.throughput import make_log, run_job
 from tests.support.workers import Deployment, Worker
 
 USER: Final = "u1"
-"""One of those whose calls Load publishes."""
+"""A user whose calls the load publishes."""
 SECONDS: Final = 6.0
 PACED: Final = 100.0
 WARM_S: Final = 4.0
 BACKLOG: Final = 1_500_000
 BEHIND_S: Final = 4.0
 SPARE_S: Final = 4.0
-"""For what is done around the questions: the log must not end before."""
+"""Time around the requests: the log must not end before them."""
 ACCEPTED: Final = "ecounters_events_accepted_total"
 
 
 def http_speed(testbed: Testbed) -> Table:
-    """The table: answers a second, their times, and what they cost the worker."""
+    """The table: replies a second, their times, and their CPU time in the worker."""
     deployment = testbed.deployment()
     testbed.make_topics(deployment)
     token = asyncio.run(_token(testbed.server.redis_url))
@@ -67,7 +67,7 @@ def http_speed(testbed: Testbed) -> Table:
 
 
 async def _at_half_speed(testbed: Testbed, rate: float, body: str, table: Table) -> None:
-    """Answers while the worker reads so many events a second."""
+    """Replies while the worker reads ``rate`` events a second."""
     deployment = testbed.deployment()
     await asyncio.to_thread(testbed.make_topics, deployment)
     with testbed.worker(deployment) as worker:
@@ -96,7 +96,7 @@ async def _token(redis_url: str) -> str:
 
 async def _all(deployment: Deployment, worker: Worker, body: str, table: Table) -> None:
     async with _feed(deployment):
-        pass  # so that there is something to tell
+        pass  # so that the user has calls
     for name, rate, fed in (
         ("unchanged, flat out", 0.0, False),
         ("changing, flat out", 0.0, True),

@@ -1,4 +1,4 @@
-"""Latency: from publishing an event until an answer has it, while a steady stream of others is counted."""
+"""The time from publishing an event until a reply includes it, beside a steady stream of other events."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RATE: Final = 5_000
 TICK_S: Final = 0.012
 TICK_CALLS: Final = 10
 CALL_TICKS: Final = 250
-"""A call lasts 3 s: from then on there are as many ends as starts, and RATE is reached."""
+"""A call lasts 3 s. From then on as many calls end as start, and RATE is reached."""
 WARM_S: Final = 4.0
 PROBE_EVERY_S: Final = 0.02
 USERS: Final = 50
@@ -28,7 +28,7 @@ assert TICK_CALLS * Rounds.ROUND_EVENTS / TICK_S == RATE
 
 
 class Load:
-    """Publishes RATE events a second, as they happen, in small lots."""
+    """Publishes RATE events a second, with the present time, in small lots."""
 
     def __init__(self, to: Publisher) -> None:
         self._to = to
@@ -36,7 +36,7 @@ class Load:
         self.events = 0
 
     async def go(self) -> None:
-        """Until it is cancelled. What could not be published in time is published at once."""
+        """Publish until cancelled. A lot that is late is published at once."""
         due = time.monotonic()
         while True:
             for message in self._rounds.next(int(time.time() * 1000)):
@@ -47,7 +47,7 @@ class Load:
 
 
 def latency(testbed: Testbed, seconds: float) -> Table:
-    """The table: percentiles of the probes."""
+    """The table of the probes' percentiles."""
     deployment = testbed.deployment()
     testbed.make_topics(deployment)
     token = asyncio.run(_token(testbed.server.redis_url))
@@ -80,7 +80,7 @@ def _check_lag(worker: Worker) -> None:
 
 
 async def _measure(job: ProbeJob) -> tuple[dict[str, Any], float]:
-    """What the probe process says, and the rate that was in fact published meanwhile."""
+    """What the probe process measured, and the rate that was published meanwhile."""
     async with publisher(job.broker, job.topic) as publishing:
         load = Load(publishing)
         going = asyncio.create_task(load.go())

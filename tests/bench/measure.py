@@ -1,7 +1,6 @@
-"""What is read of a process while it works: its CPU time and memory, its log, its metrics, its group's offsets.
+"""Reading a process while it works: CPU time, memory, log, metrics, and the offsets of its group.
 
-Whatever a worker is asked costs it time that is measured with the rest, so what the system or the broker knows is
-asked there, and the worker itself as seldom as will do.
+A request to the worker costs time that is measured with the rest. So most is read from the system and the broker.
 """
 
 from __future__ import annotations
@@ -26,13 +25,13 @@ from tests.support.workers import ROOT, Worker
 
 SAMPLE_LEAST_S: Final = 0.005
 SAMPLE_MOST_S: Final = 0.25
-"""Between two looks at /metrics: seldom while the end is far, then ever more often."""
+"""The longest time between two requests for /metrics; they come faster near the end."""
 LOG_LOOK_S: Final = 0.005
 OFFSETS_LOOK_S: Final = 0.05
 START_LIMIT_S: Final = 60.0
 COMMIT_LIMIT_S: Final = 30.0
 SLOWEST: Final = 2_000
-"""Events a second; what counts fewer is given up on."""
+"""Events a second. A worker that is slower is given up."""
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _STAMP: Final = r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) INFO "
@@ -46,13 +45,13 @@ _RESTORED: Final = re.compile(
 
 
 def cpu_s(pid: int) -> float:
-    """User and system time that a process has used so far, to 10 ms."""
+    """User and system time of a process so far, to 10 ms."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def machine_cpu_s() -> float:
-    """Time that all processors have worked so far, whoever for."""
+    """Time that all processors have worked so far, for any process."""
     user, nice, system, _idle, _iowait, irq, softirq, steal, *_ = map(
         int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
     )
@@ -60,7 +59,7 @@ def machine_cpu_s() -> float:
 
 
 def rss_bytes(pid: int) -> int:
-    """Memory of a process that is in RAM now (VmRSS)."""
+    """The memory of a process that is in RAM (VmRSS)."""
     found = re.search(r"^VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
     if found is None:
         raise Stop(f"process {pid} has ended")
@@ -71,21 +70,21 @@ def rss_bytes(pid: int) -> int:
 
 
 class Restored(NamedTuple):
-    """What a worker's log says of its start. Times as time.time(), to the ms."""
+    """What a worker's log says of its start. Times are as time.time(), to the ms."""
 
     shared_out: float
-    """When it was given its partitions."""
+    """When it was assigned its partitions."""
     first: float
-    """When the first partition was there, and events began to be read."""
+    """When its first partition was restored, and reading of events began."""
     last: float
     partitions: int
     entries: int
     longest_s: float
-    """Of one partition, as it says itself."""
+    """The longest restore of one partition, as the log says."""
 
 
 def restored(log: Path) -> Restored | None:
-    """What the log says so far; None: no partition has been restored."""
+    """What the log says so far; None if no partition has been restored."""
     text = log.read_text(errors="replace")
     generation, lines = _GENERATION.search(text), _RESTORED.findall(text)
     if generation is None or not lines:
@@ -96,7 +95,7 @@ def restored(log: Path) -> Restored | None:
 
 
 def until_first_restored(worker: Worker) -> Restored:
-    """Wait until the first partition is restored. Reads the log alone, so as to disturb nobody."""
+    """Wait until the first partition is restored. Reads the log alone, which disturbs no process."""
     deadline = time.monotonic() + START_LIMIT_S
     while True:
         found = restored(worker.log)
@@ -107,7 +106,7 @@ def until_first_restored(worker: Worker) -> Restored:
 
 
 def _time(stamp: str) -> float:
-    """asctime, which is of the zone that both processes are in."""
+    """asctime of a log line as seconds; both processes have the same zone."""
     return datetime.strptime(stamp, "%Y-%m-%d %H:%M:%S,%f").timestamp()
 
 
@@ -128,7 +127,7 @@ class Asker:
         self._connection = http.client.HTTPConnection("127.0.0.1", worker.port, timeout=10)
 
     def metrics(self) -> dict[str, float]:
-        """All metrics; of those with labels, the sum."""
+        """All metrics; with labels, their sum."""
         self._connection.request("GET", "/metrics")
         text = self._connection.getresponse().read().decode()
         found: dict[str, float] = {}
@@ -140,15 +139,15 @@ class Asker:
         return found
 
     def close(self) -> None:
-        """Give up the connection."""
+        """Close the connection."""
         self._connection.close()
 
 
 def until_accepted(worker: Worker, events: int) -> float:
-    """Wait until the worker has counted so many events since its start; when that was, as time.time().
+    """Wait until the worker has counted so many events since its start; returns when, as time.time().
 
-    A question costs the worker about a millisecond, so the next one is after a part of the time that is still to go
-    by the rate so far: the end is seen to some 5 ms without asking all the time.
+    A request costs the worker about 1 ms. So the next one comes after a part of the time that is left at the rate so
+    far: the end is seen to some 5 ms with few requests.
     """
     asker = Asker(worker)
     began = time.monotonic()
@@ -175,7 +174,7 @@ def until_accepted(worker: Worker, events: int) -> float:
 
 
 async def ends_of(broker: str, topic: str, partitions: int) -> dict[int, int]:
-    """The end of each partition of a topic."""
+    """The end offset of each partition of a topic."""
     consumer = AIOKafkaConsumer(bootstrap_servers=broker)
     await consumer.start()
     try:
@@ -186,7 +185,7 @@ async def ends_of(broker: str, topic: str, partitions: int) -> dict[int, int]:
 
 
 async def until_committed(broker: str, group: str, topic: str, ends: Mapping[int, int]) -> float:
-    """Wait until a group's offsets are at those ends: all is flushed then, too; when that was, as time.time()."""
+    """Wait until a group's committed offsets are at ``ends``; returns when, as time.time(). All is flushed then."""
     admin = AIOKafkaAdminClient(bootstrap_servers=broker)
     told: dict[int, int] = {}
     await admin.start()
@@ -209,7 +208,7 @@ async def until_committed(broker: str, group: str, topic: str, ends: Mapping[int
 
 
 async def run_helper(module: str, job: NamedTuple) -> dict[str, Any]:
-    """What a process of the bench's own prints as JSON when it has done its job, which comes on stdin as JSON too."""
+    """Run a module in a process of its own: the job goes to stdin as JSON, the result comes from stdout as JSON."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", module,
         cwd=ROOT, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, start_new_session=True,

@@ -1,4 +1,4 @@
-"""Memory: what a live call takes, and whether memory stays where it is while calls come and go."""
+"""The memory of a live call, and whether memory stays the same while calls come and go."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tests.support.workers import Deployment, Worker
 
 MIB: Final = 1_048_576
 SETTLE_S: Final = 3.0
-"""After the start: what is loaded late is there then."""
+"""After the start, until modules that are imported late are loaded."""
 LIVE_CALLS: Final = 200_000
 LIVE_USERS: Final = 50
 LIVE_GAP_MS: Final = 2
 LIVE_STEPS: Final = 2
-"""The first also pays for buffers that the flood of events needs; the second shows the calls alone."""
+"""The first step includes buffers for the flood of events; the second shows the calls alone."""
 TARGET_BYTES: Final = 1_200
 LIVE_NOTES: Final = (
     f"a worker on an empty topic, {SETTLE_S:g} s after it is ready; then {LIVE_CALLS:,} calls of {LIVE_USERS} users, "
@@ -44,7 +44,7 @@ DAY_MS: Final = 86_400_000
 
 
 def live_memory(testbed: Testbed) -> Table:
-    """Growth of the RSS for each live call."""
+    """The table of the RSS growth per live call."""
     deployment = testbed.deployment()
     testbed.make_topics(deployment)
     table = Table(
@@ -55,7 +55,7 @@ def live_memory(testbed: Testbed) -> Table:
     events = LIVE_CALLS * LIVE_EVENTS
     with testbed.worker(deployment) as worker:
         before = _settled(worker)
-        # The last one starts a little before now: nothing is ahead of the clock, nothing late or silent.
+        # The last call starts a minute before now, so that no event is ahead of the clock, late or silent.
         start_ms = int(time.time() * 1000) - LIVE_STEPS * LIVE_CALLS * LIVE_GAP_MS - 60_000
         switch = Switch(LIVE_USERS, LIVE_STEPS * LIVE_CALLS)
         messages = live_calls(switch, LIVE_STEPS * LIVE_CALLS, start_ms, LIVE_GAP_MS)
@@ -72,7 +72,7 @@ def live_memory(testbed: Testbed) -> Table:
 
 
 def steady_memory(testbed: Testbed) -> Table:
-    """The RSS over many events while the number of live calls stays the same."""
+    """The table of the RSS over many events while the number of live calls stays the same."""
     deployment = testbed.deployment()
     testbed.make_topics(deployment)
     total = WARM_EVENTS + MORE_EVENTS
@@ -128,7 +128,7 @@ def _settled(worker: Worker) -> int:
 def _feed(
     testbed: Testbed, deployment: Deployment, worker: Worker, messages: Iterator[Outgoing], accepted: int
 ) -> None:
-    """Publish, and wait until so many have been counted since the start and all is saved."""
+    """Publish, and wait until ``accepted`` events have been counted since the start and all is flushed."""
     log = testbed.publish(deployment, messages)
     until_accepted(worker, accepted)
     asyncio.run(until_committed(testbed.broker, app_id(deployment), log.topic, log.ends))

@@ -1,4 +1,4 @@
-"""A log published at a rate at which no process could write it: its batches are made before, and sent in time."""
+"""Publishing at a rate at which no process could make events: the batches are made beforehand."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ecounters.events.partitioner import partition_of
 from streams.kafka.publisher import Outgoing
 
 EVERY_S: Final = 0.02
-"""Between two lots; each is a batch for every partition."""
+"""Time between two lots; a lot is a batch for every partition."""
 BATCH_BYTES: Final = 1_000_000
 
 
@@ -23,7 +23,7 @@ BATCH_BYTES: Final = 1_000_000
 async def paced(
     broker: str, topic: str, partitions: int, messages: Iterable[Outgoing], rate: float
 ) -> AsyncIterator[None]:
-    """While this is entered, the messages go out at ``rate`` a second, until there are none left."""
+    """Publish the messages at ``rate`` a second while the block runs, or until none is left."""
     async with AIOKafkaProducer(bootstrap_servers=broker, max_batch_size=BATCH_BYTES) as producer:
         lots = await asyncio.to_thread(_lots, producer, partitions, messages, round(rate * EVERY_S))
         going = asyncio.create_task(_send(producer, topic, lots))

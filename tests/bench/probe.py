@@ -1,6 +1,6 @@
-"""A process that publishes probes and watches for them in a worker's answers. Its job comes on stdin, as JSON.
+"""A process that publishes probes and watches for them in a worker's replies.
 
-It prints one JSON object; all times in seconds.
+The job is JSON on stdin. The output is one JSON object; all times are in seconds.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from tests.support.workers import PATH
 USER: Final = "probe"
 POLL_S: Final = 0.0015
 BEFORE_S: Final = 1.0
-"""To let the noise of this process's own start pass."""
+"""Until the noise of this process's own start has passed."""
 AFTER_S: Final = 10.0
-"""What is not seen so long after the last probe was published is missing."""
+"""A probe that is not seen this long after the last one was published is missing."""
 _TC: Final = re.compile(rb'"TC":(\d+)')
 
 
 class ProbeJob(NamedTuple):
-    """The job. ``token``: of USER; ``probes``: how many, one each ``every_s``."""
+    """The job. ``token``: of USER; ``probes``: how many, one every ``every_s`` seconds."""
 
     broker: str
     topic: str
@@ -41,13 +41,13 @@ class ProbeJob(NamedTuple):
 
 
 class Watch(threading.Thread):
-    """Asks for the probe user's counters, again and again. ``seen``: when the call with that number was first there."""
+    """Asks for the probe user's counters repeatedly. ``seen``: when each probe was first counted."""
 
     def __init__(self, job: ProbeJob) -> None:
         super().__init__(daemon=True)
         self._count = job.probes
         self._port = job.port
-        # A range of a day that ends in the future: midnight may come while this runs.
+        # From 12 hours ago on: midnight may pass while this runs.
         since = int((time.time() - 43_200) * 1000)
         wanted = {"field": "date", "op": "gte", "value": since}
         self._body = json.dumps({"userId": USER, "token": job.token, "filter": [wanted]}).encode()
@@ -59,7 +59,7 @@ class Watch(threading.Thread):
         self.give_up = threading.Event()
 
     def run(self) -> None:
-        """Until all have been seen, or it is to give up."""
+        """Ask until all probes have been seen, or ``give_up`` is set."""
         try:
             self._watch(http.client.HTTPConnection("127.0.0.1", self._port, timeout=10))
         except BaseException as error:
@@ -83,7 +83,7 @@ class Watch(threading.Thread):
 
 
 async def publish_probes(job: ProbeJob) -> tuple[list[float], list[float]]:
-    """Publish all probes, each in its time. (When each was sent, how long each took to be acknowledged.)"""
+    """Publish all probes on time; returns when each was sent, and how long each took to be acknowledged."""
     sent: list[float] = []
     acknowledged: list[float] = []
     waiting = []
@@ -111,7 +111,7 @@ async def publish_probes(job: ProbeJob) -> tuple[list[float], list[float]]:
 
 
 def probe(job: ProbeJob) -> dict[str, Any]:
-    """Publish and watch; what came of it."""
+    """Publish and watch; returns the measurements."""
     watch = Watch(job)
     watch.start()
     sent, acknowledged = asyncio.run(publish_probes(job))

@@ -1,9 +1,9 @@
-"""A process that reads a topic and drops it: what the consumer alone costs.
+"""A process that reads a topic and drops it: the cost of the consumer alone.
 
     python -m tests.bench.raw_consumer BROKER TOPIC [gc]
 
-``gc``: with the worker's thresholds of the garbage collector, which looks through all fetched records otherwise.
-It prints one JSON object: events, seconds and cpu_s.
+``gc``: with the worker's thresholds of the garbage collector, which otherwise traverses all fetched records. The output
+is one JSON object: events, seconds and cpu_s.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.bench.measure import cpu_s
 
 
 async def read_all(broker: str, topic: str) -> dict[str, float]:
-    """Read from the beginning to the end as it is now; from the seek until the last records are handed over."""
+    """Read from the beginning to the present end. Measures from the seek until the last records are returned."""
     settings = Settings()
     partitions = [TopicPartition(topic, at) for at in range(await count_partitions(broker, topic))]
     consumer = AIOKafkaConsumer(

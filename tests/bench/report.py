@@ -1,4 +1,4 @@
-"""What the person sees: progress on stderr, results as tables on stdout."""
+"""Output for people: progress on stderr, results as tables on stdout."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Cell = str | float | int
 
 
 def say(text: str) -> None:
-    """A line of progress, with the minutes and seconds since the start."""
+    """Print a line of progress, with minutes and seconds since the start."""
     minutes, seconds = divmod(int(time.monotonic() - _BEGAN), 60)
     print(f"[{minutes}:{seconds:02d}] {text}", file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True)
 class Table:
-    """A result. ``notes``: how each number was got; without that, it is no use to anybody."""
+    """A table of results. ``notes`` say how each number was measured."""
 
     title: str
     columns: Sequence[str]
@@ -32,11 +32,11 @@ class Table:
     notes: list[str] = field(default_factory=list)
 
     def add(self, *cells: Cell) -> None:
-        """A row: the first cell says what it is of."""
+        """Add a row; its first cell names it."""
         self.rows.append(cells)
 
     def print(self) -> None:
-        """Print it: the first column to the left, numbers to the right."""
+        """Print the table, with numbers right-aligned, and its notes."""
         lines = [list(self.columns), *([_shown(cell) for cell in row] for row in self.rows)]
         widths = [max(len(line[at]) for line in lines) for at in range(len(self.columns))]
         print(f"\n{self.title}\n")
@@ -54,26 +54,26 @@ class Table:
 
 
 def median(values: Sequence[float]) -> float:
-    """The middle one, or the mean of the two in the middle."""
+    """The middle value, or the mean of the two middle ones."""
     ordered = sorted(values)
     middle = len(ordered) // 2
     return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value that this share of all is not above (nearest rank)."""
+    """The value that ``share`` of all values do not exceed (nearest rank)."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, max(0, int(len(ordered) * share + 0.999999) - 1))]
 
 
 def slope(points: Sequence[tuple[float, float]]) -> float:
-    """Of the straight line that is nearest to the points (least squares)."""
+    """The slope of the straight line nearest to the points (least squares)."""
     across, up = sum(x for x, _ in points) / len(points), sum(y for _, y in points) / len(points)
     return sum((x - across) * (y - up) for x, y in points) / sum((x - across) ** 2 for x, _ in points)
 
 
 def _shown(cell: Cell) -> str:
-    """Numbers with as many digits as mean something."""
+    """A cell as text: floats have two decimals below 100, one below 1,000, and none above."""
     if isinstance(cell, str):
         return cell
     if isinstance(cell, int) or abs(cell) >= 1_000:

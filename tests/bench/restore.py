@@ -1,4 +1,4 @@
-"""Restore: how long a worker takes to have its state back, to be ready, and to end."""
+"""The time that a worker takes to restore its state, to be ready, and to end."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ COLUMNS: Final = (
 
 
 def restore(testbed: Testbed, deployment: Deployment) -> Table:
-    """Start and end workers on a changelog, and on the same one compacted."""
+    """Measure workers on a changelog as it was written, and on the same one compacted."""
     table = Table(f"restore, {testbed.title}: {PARTITIONS} partitions", COLUMNS, notes=list(NOTES))
     table.add("as written", *_measured(testbed, deployment))
     compacted = testbed.with_new_group(deployment)
@@ -54,7 +54,7 @@ def restore(testbed: Testbed, deployment: Deployment) -> Table:
 
 
 def _measured(testbed: Testbed, deployment: Deployment) -> list[float]:
-    """A row."""
+    """The row of one changelog: medians over STARTS workers."""
     rows = []
     for at in range(1, STARTS + 1):
         with testbed.helper(
@@ -77,7 +77,7 @@ def _measured(testbed: Testbed, deployment: Deployment) -> list[float]:
 
 
 async def _compact(broker: str, source: Deployment, target: Deployment, partition: int) -> None:
-    """Write the last entry of each key; the position comes last, as in every cut."""
+    """Write the last entry of each key to another changelog; the position comes last, as in every flush."""
     last: dict[bytes, bytes | None] = {}
     async for entries in read_changelog(broker, TopicPartition(_changelog(source), partition), TimeSlices(1_000)):
         for key, value in entries:

@@ -1,4 +1,4 @@
-"""Stream: what 2,000 listeners leave of the feed's rate."""
+"""The rate of events that 2,000 listeners of the push leave."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ NOTES: Final = (
 
 
 class Run(NamedTuple):
-    """One log, counted. ``payloads``: that listeners got meanwhile, a second; ``each``: bytes of memory for each."""
+    """One log, counted. ``payloads``: pushed a second, meanwhile; ``each``: bytes of memory for each listener."""
 
     rate: float
     cpu_us: float
@@ -51,7 +51,7 @@ class Run(NamedTuple):
 
 
 def stream(testbed: Testbed, events: int) -> Table:
-    """The table: pairs of runs."""
+    """The table of pairs of runs, without and with listeners."""
     table = Table(
         f"stream, {testbed.title}: {events:,} events, without and with {LISTENERS:,} listeners",
         ("", "job/s", "with", "left", "CPU µs", "with", "CPU left", "payloads/s", "KiB each", "others", "with"),
@@ -88,7 +88,7 @@ async def _open_sessions(redis_url: str) -> list[str]:
 
 
 def _run(testbed: Testbed, events: int, ssids: list[str]) -> Run:
-    # While it is stopped it sends no heartbeats, and looks no session up.
+    # A stopped worker sends no heartbeats, and looks up no session.
     deployment = testbed.deployment().with_settings(SESSION_TIMEOUT_S=300, SESSION_CACHE_S=600)
     testbed.make_topics(deployment)
     with testbed.worker(deployment) as worker:
@@ -117,7 +117,7 @@ def _publish_stopped(testbed: Testbed, deployment: Deployment, worker: Worker, e
 
 @contextmanager
 def _listeners(testbed: Testbed, worker: Worker, ssids: list[str]) -> Iterator[subprocess.Popen[bytes] | None]:
-    """The process, once all its streams are open; None if there are to be none."""
+    """Start the process of listeners and wait until all streams are open; None without listeners."""
     if not ssids:
         yield None
         return
@@ -130,7 +130,7 @@ def _listeners(testbed: Testbed, worker: Worker, ssids: list[str]) -> Iterator[s
 
 
 def _payloads(helper: subprocess.Popen[bytes]) -> int:
-    """What its listeners got after the first payloads; it ends with that."""
+    """End the process of listeners; returns the payloads after the first of each."""
     assert helper.stdin is not None
     helper.stdin.close()
     told = _line(helper)

@@ -1,6 +1,6 @@
-"""A process that listens: ``python -m tests.bench.stream_listeners PORT COUNT``, with ssids as JSON on stdin.
+"""A process of listeners: ``python -m tests.bench.stream_listeners PORT COUNT``, with ssids as JSON on stdin.
 
-It prints a line when all streams are open, reads them until its stdin is closed, and prints what came as JSON.
+It prints a line when all streams are open, reads them until stdin is closed, and prints the counts as JSON.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import Final
 from tests.support.stream_listener import STREAM
 
 AGAIN_S: Final = 1.0
-"""As a 503 says."""
+"""The Retry-After of a 503."""
 CONNECTING: Final = 8
-"""Connections that wait for their first event: Redis is asked for each, and has a second."""
+"""Connections that may wait for their first event at a time: a request to Redis has one second."""
 
 
 class Count(asyncio.Protocol):
-    """One stream: payloads are counted by their ids, and not read."""
+    """One stream. Payloads are counted by their ids; the counts are of all streams together."""
 
     opened = payloads = bytes_read = lost = 0
 
@@ -41,7 +41,7 @@ class Count(asyncio.Protocol):
         self._transport.write(f"GET {STREAM}?ssid={self._ssid} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
 
     def data_received(self, data: bytes) -> None:
-        """Count."""
+        """Count payloads; a 503 before the stream is repeated, any other error ends the process."""
         if self._first and data.startswith(b"HTTP/1.1 503"):
             asyncio.get_running_loop().call_later(AGAIN_S, self._ask)
             return
@@ -56,7 +56,7 @@ class Count(asyncio.Protocol):
         Count.bytes_read += len(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It must not happen."""
+        """Count a lost stream, which must not happen."""
         Count.lost += 1
 
 

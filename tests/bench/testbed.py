@@ -1,4 +1,4 @@
-"""Stage: a broker and a store to measure on, topics of its own, worker processes; all gone when it is left."""
+"""The testbed of a measurement: broker, store, topics and worker processes, all removed at the end."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ HELPER_LIMIT_S: Final = 300.0
 
 
 class Log(NamedTuple):
-    """A topic that holds so many messages. ``ends``: of each partition."""
+    """A filled topic. ``messages``: how many; ``ends``: the end offset of each partition."""
 
     topic: str
     messages: int
@@ -43,7 +43,10 @@ class Log(NamedTuple):
 
 
 class Testbed:
-    """``broker``: one that is there already; None: the embedded one. The store is embedded in any case."""
+    """A broker and store for one measurement. ``broker``: an existing Kafka; None: the embedded one.
+
+    The store is embedded in either case. Leaving the block ends all processes and removes topics and data.
+    """
 
     def __init__(self, broker: str | None = None, *, keep: bool = False) -> None:
         self._given = broker
@@ -59,10 +62,10 @@ class Testbed:
         with ExitStack() as exits:
             self.dir = Path(tempfile.mkdtemp(prefix="ecounters-bench-"))
             exits.callback(self._remove_dir)
-            # Whatever ends this process, SIGKILL too, the guard ends its children.
+            # The guard ends the children whatever ends this process, even SIGKILL.
             self._guard = exits.enter_context(Guard())
             self.server = Embedded.launch(self.dir / "store")
-            exits.callback(self.server.kill)  # not stop(): it would write all data first
+            exits.callback(self.server.kill)  # not stop(), which writes all data first
             self._guard.watch(self.server.child)
             self.server.wait()
             if self._given is not None:
@@ -87,38 +90,38 @@ class Testbed:
 
     @property
     def broker(self) -> str:
-        """Where Kafka is."""
+        """The address of the Kafka."""
         return self._given or self.server.broker
 
     @property
     def title(self) -> str:
-        """What it is, for the person."""
+        """The kind of broker, for tables."""
         return f"broker {self._given}" if self._given else "embedded broker"
 
     def deployment(self) -> Deployment:
-        """Topics that nobody has used yet."""
+        """A deployment with new topics, which do not exist yet."""
         self._names += 1
         name = f"{self._prefix}-{self._names}"
         return Deployment(self.broker, self.server.redis_url, self.dir, name, PARTITIONS)
 
     def with_new_group(self, deployment: Deployment) -> Deployment:
-        """The same events for a new group, with an empty changelog."""
+        """The same events for a new consumer group, with an empty changelog."""
         self._names += 1
         return deployment.with_settings(APP_ID=f"{self._prefix}-app{self._names}")
 
     def delete_changelog(self, deployment: Deployment) -> None:
-        """Delete the changelog of a deployment that is not used any more: the embedded broker has all in memory."""
+        """Delete a changelog that is not used any more: the embedded broker has everything in memory."""
         asyncio.run(_delete_topics(self.broker, app_id(deployment) + "-state-changelog"))
 
     def make_topics(self, deployment: Deployment) -> None:
-        """Make a deployment's topics, as a worker would."""
+        """Create the topics of a deployment."""
         spec = TopicsSpec(
             deployment.name, f"{deployment.name}.dlq", f"{app_id(deployment)}-state-changelog", PARTITIONS, 1
         )
         asyncio.run(ensure_topics(self.broker, spec))
 
     def publish(self, deployment: Deployment, messages: Iterable[Outgoing]) -> Log:
-        """Publish messages as fast as can be; when this returns, the broker has them."""
+        """Publish messages as fast as possible; returns when the broker has them all."""
         progress, value_bytes = Progress("published"), 0
 
         def counted() -> Iterator[Outgoing]:
@@ -134,9 +137,9 @@ class Testbed:
 
     @contextmanager
     def worker(self, deployment: Deployment) -> Iterator[Worker]:
-        """A worker process, killed at the end if it has not ended until then."""
+        """A worker process, killed at the end of the block if it still runs."""
         with Worker(deployment) as worker:
-            child = cast(Child, worker.process)  # all that the guard asks of a child is its pid
+            child = cast(Child, worker.process)  # the guard uses nothing but the pid
             self._guard.watch(child)
             try:
                 yield worker
@@ -146,13 +149,13 @@ class Testbed:
 
     @contextmanager
     def helper(self, module: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-        """A process of the bench's own, killed at the end. Its output is one JSON object."""
+        """Another process of the bench, killed at the end of the block. Its output is one JSON object."""
         process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is for this process alone, which then ends the others
+            start_new_session=True,  # Ctrl-C goes to this process alone, which ends the others
         )
         child = cast(Child, process)
         self._guard.watch(child)
@@ -167,12 +170,12 @@ class Testbed:
 
 
 def app_id(deployment: Deployment) -> str:
-    """A deployment's consumer group."""
+    """The consumer group of a deployment."""
     return str(deployment.settings.get("APP_ID", deployment.name))
 
 
 def outcome(helper: subprocess.Popen[bytes], given: object = None) -> dict[str, Any]:
-    """What a helper prints when it ends; ``given`` goes to its stdin as JSON."""
+    """The JSON that a helper prints at its end; ``given`` goes to its stdin as JSON. Raises Stop on failure."""
     try:
         output, _ = helper.communicate(json.dumps(given).encode(), HELPER_LIMIT_S)
     except subprocess.TimeoutExpired:

@@ -1,4 +1,4 @@
-"""Throughput: the same log, read and dropped, and then as the whole job; in turns, so that both have the same noise."""
+"""The same log read and dropped, and read by a worker, in turns, so that both have the same noise."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NOTES: Final = (
 
 
 class Raw(NamedTuple):
-    """The consumer alone. Rates in events a second, CPU for each event; ``tuned``: with the worker's gc thresholds."""
+    """The consumer alone: events a second, CPU µs an event. ``tuned_rate``: with the worker's gc thresholds."""
 
     rate: float
     tuned_rate: float
@@ -41,7 +41,7 @@ class Raw(NamedTuple):
 
 
 class Job(NamedTuple):
-    """One run of a worker over a log. Rates in events a second."""
+    """One run of a worker over a log. Rates are events a second."""
 
     rate: float
     saved_rate: float
@@ -50,7 +50,7 @@ class Job(NamedTuple):
 
 
 def make_log(testbed: Testbed, events: int) -> tuple[Deployment, Log]:
-    """Publish the simulated log."""
+    """Publish the simulated log to new topics."""
     deployment = testbed.deployment()
     say(f"making and publishing {events:,} events ({SIMULATED.users} users, {SIMULATED.rate_per_s:g} calls/s)")
     testbed.make_topics(deployment)
@@ -58,7 +58,7 @@ def make_log(testbed: Testbed, events: int) -> tuple[Deployment, Log]:
 
 
 def run_raw(testbed: Testbed, log: Log) -> Raw:
-    """The consumer alone, twice."""
+    """Measure the consumer alone, with both gc thresholds."""
     plain, tuned = _read(testbed, log), _read(testbed, log, "gc")
     rate = plain["events"] / plain["seconds"]
     return Raw(rate, tuned["events"] / tuned["seconds"], plain["cpu_s"] / plain["events"] * US)
@@ -70,7 +70,7 @@ def _read(testbed: Testbed, log: Log, *options: str) -> dict[str, float]:
 
 
 def run_job(testbed: Testbed, deployment: Deployment, log: Log) -> Job:
-    """One worker, from nothing to everything saved. Its state stays in the deployment's changelog."""
+    """Measure one worker, from an empty state until everything is flushed. Its state stays in the changelog."""
     with testbed.worker(deployment) as worker:
         began = until_first_restored(worker).first
         pids = _pids(testbed, worker)
@@ -89,7 +89,7 @@ def _pids(testbed: Testbed, worker: Worker) -> tuple[int, ...]:
 
 
 def throughput(testbed: Testbed, deployment: Deployment, log: Log, pairs: int) -> tuple[Table, Deployment]:
-    """The table, and the deployment of the last job, whose changelog is whole."""
+    """The table, and the deployment of the last job, whose changelog is complete."""
     size = log.value_bytes / log.messages
     table = Table(
         f"throughput, {testbed.title}: {log.messages:,} events of {size:.0f} bytes in {len(log.ends)} partitions",
