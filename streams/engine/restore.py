@@ -112,6 +112,6 @@ class PartitionChangelog:
             await writer.settle_dead_letters(position)
         except (OSError, KafkaError) as error:  # counting does not need the topic of dead letters
             log.warning(
-                "partition %s: if dead letters were left undecided is looked at when the next ones are written: %s %s",
+                "partition %s: open transactions of dead letters are settled when the next ones are written: %s %s",
                 self._partition, type(error).__name__, one_line(error),
             )  # fmt: skip

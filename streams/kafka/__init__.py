@@ -1,1 +1,1 @@
-"""Everything that talks to Kafka, and the one home of what is private of aiokafka and Faust."""
+"""Everything that talks to Kafka. Only ``internals`` touches private members of aiokafka and Faust."""

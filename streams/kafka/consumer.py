@@ -7,7 +7,7 @@ The way of a batch::
 
     consumer's thread                              event loop of the worker
     ConsumerThread._fetch_records  ──► batches ──► Consumer._drain_messages ──► Faust's stream ──► the agent
-      aiokafka's fetcher holds what was fetched      makes one message of each       calls StateTable.take
+      takes them from aiokafka's fetcher             makes a message of each      a queue            applies them
 
 Faust's own consumer commits what agents have acknowledged, and seeks to the group's committed offsets. Both could count
 an event twice or never. So this module replaces just these:

@@ -1,4 +1,4 @@
-"""The consumer's thread: aiokafka's consumer with what must not run on the worker's event loop, fetching above all.
+"""The thread in which aiokafka's consumer runs, so that fetches and heartbeats go on while the worker is busy.
 
 ``streams.kafka.consumer`` is its counterpart on the worker's event loop, and says what this transport is for.
 """
@@ -31,9 +31,10 @@ Fetch = Callable[..., Awaitable[bool]]
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
-    """Faust's thread around aiokafka's consumer. Everything that touches that consumer runs in this thread.
+    """Faust's thread around aiokafka's consumer, with batches in place of records.
 
-    Called by ``Consumer`` from the worker's event loop, by way of ``call_thread``.
+    The consumer is started, read, sought, committed and stopped in this thread. ``follow`` and ``fetch_state`` are
+    called from the worker's event loop.
     """
 
     app: TransportApp

@@ -70,7 +70,7 @@ class Publisher:
         return 1
 
     async def put_to(self, partition: int, key: bytes | None, value: bytes | None) -> None:
-        """Take over a message for that partition, with that key, whoever's it is."""
+        """Take over a message for ``partition``, without a look at whose it is."""
         await self._append(partition, key, value)
 
     def _partition_of(self, user_id: str) -> int:

@@ -1,4 +1,4 @@
-"""What the changelog's writer makes of a Kafka that is only just starting."""
+"""A changelog cannot be taken over while Kafka is only just starting."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ METADATA, API_VERSIONS = 3, 18
 
 
 async def starting(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """A broker as it answers in its first moments: it is there, and knows of no broker, not even of itself."""
+    """Replies as a broker does in its first moments: its metadata names no broker, not even itself."""
     try:
         while size := await reader.read(4):
             request = await reader.readexactly(struct.unpack(">i", size)[0])
@@ -29,8 +29,8 @@ async def starting(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
         writer.close()
 
 
-def test_a_kafka_that_knows_no_broker_yet_is_one_to_be_asked_again() -> None:
-    """It ends as any other failure of Kafka: whoever restores a partition tries again."""
+def test_a_takeover_from_a_cluster_without_brokers_is_a_kafka_error() -> None:
+    """It ends like any other failure of Kafka, so the restore is tried again."""
 
     async def test() -> None:
         server = await asyncio.start_server(starting, "127.0.0.1", 0)

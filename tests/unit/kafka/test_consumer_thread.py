@@ -1,4 +1,4 @@
-"""What the consumer's thread does without a broker: how often it fetches when nothing comes."""
+"""A fetch without records lasts at least a while, so that a broker that replies at once is not flooded."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import pytest
 from streams.kafka.consumer_thread import EMPTY_FETCH_S, at_least
 
 
-def test_a_broker_that_answers_at_once_is_not_asked_in_a_circle() -> None:
-    """A fetch without records takes its time, and says what it is; so does one with records."""
+def test_a_fetch_without_records_lasts_at_least_a_while() -> None:
+    """It still returns that it has none; a fetch with records returns that it has some."""
 
-    async def took(fetch_gets: bool) -> float:
+    async def took(has_records: bool) -> float:
         async def fetch(node: int) -> bool:
-            return fetch_gets
+            return has_records
 
         began = time.monotonic()
-        assert await at_least(EMPTY_FETCH_S)(fetch)(1) is fetch_gets
+        assert await at_least(EMPTY_FETCH_S)(fetch)(1) is has_records
         return time.monotonic() - began
 
     assert asyncio.run(took(True)) >= 0
@@ -26,8 +26,8 @@ def test_a_broker_that_answers_at_once_is_not_asked_in_a_circle() -> None:
 
 
 @pytest.mark.parametrize("where", ["in aiokafka's own pause", "in ours"])
-def test_a_fetch_that_is_cancelled_has_got_nothing(where: str) -> None:
-    """aiokafka waits for that answer when it is closed, and would break off its end for anything else."""
+def test_a_fetch_that_is_cancelled_has_no_records(where: str) -> None:
+    """aiokafka awaits its cancelled fetches when it closes, and a CancelledError would break that off."""
 
     async def fetch() -> bool:
         if where == "in ours":

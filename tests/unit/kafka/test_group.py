@@ -1,4 +1,4 @@
-"""What of aiokafka's part in the group is mended. A broker cannot be made to say these things at will."""
+"""aiokafka's coordinator is guarded. It is a fake here, for a broker cannot be made to reply like this at will."""
 
 from __future__ import annotations
 
@@ -14,50 +14,50 @@ from streams.kafka.group import guard_coordinator
 
 
 class FakeCoordinator:
-    """Of aiokafka's GroupCoordinator, what is looked after."""
+    """A fake of aiokafka's GroupCoordinator, as far as ``guard_coordinator`` uses it."""
 
     def __init__(self) -> None:
-        self.told: list[Any] = []
-        self.joins_again = 0
-        self.fate: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.assignments: list[Any] = []
+        self.rejoins = 0
+        self.end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._coordination_task = asyncio.create_task(self._coordinate())
 
     async def _coordinate(self) -> None:
-        await self.fate
+        await self.end
 
     async def _on_join_complete(self, generation: int, member_id: str, protocol: str, assigned: bytes) -> None:
-        self.told.append(ConsumerProtocol.ASSIGNMENT.decode(assigned).partitions())
+        self.assignments.append(ConsumerProtocol.ASSIGNMENT.decode(assigned).partitions())
 
     def request_rejoin(self) -> None:
-        """Noted."""
-        self.joins_again += 1
+        """Count the request."""
+        self.rejoins += 1
 
 
-def test_a_member_that_the_leader_has_not_heard_of_joins_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its assignment is empty bytes: no partitions for now."""
+def test_an_empty_assignment_makes_the_member_rejoin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The leader did not know it: it has no partitions for now."""
     monkeypatch.setattr(group, "REJOIN_PAUSE_S", 0)
 
     async def main() -> None:
         coordinator = FakeCoordinator()
         guard_coordinator(coordinator, lambda error: pytest.fail(str(error)))
         await coordinator._on_join_complete(1, "m", "faust", group.EMPTY_ASSIGNMENT)
-        assert (coordinator.told, coordinator.joins_again) == ([[]], 0)
+        assert (coordinator.assignments, coordinator.rejoins) == ([[]], 0)
         await coordinator._on_join_complete(2, "m", "faust", b"")
-        assert (coordinator.told, coordinator.joins_again) == ([[], []], 1)
+        assert (coordinator.assignments, coordinator.rejoins) == ([[], []], 1)
         coordinator._coordination_task.cancel()
         await asyncio.wait([coordinator._coordination_task])
 
     asyncio.run(main())
 
 
-def test_a_worker_that_is_left_alone_by_its_coordinator_hears_of_it() -> None:
-    """Or it would be in no group, fetch nothing, and go on."""
+def test_a_coordinator_that_fails_is_reported() -> None:
+    """Otherwise the worker would be in no group, fetch nothing, and go on."""
 
     async def main() -> BaseException:
-        coordinator, heard = FakeCoordinator(), asyncio.get_running_loop().create_future()
-        guard_coordinator(coordinator, heard.set_result)
-        coordinator.fate.set_exception(KafkaError("Unexpected error during coordination"))
-        error: BaseException = await asyncio.wait_for(heard, 10)
+        coordinator, reported = FakeCoordinator(), asyncio.get_running_loop().create_future()
+        guard_coordinator(coordinator, reported.set_result)
+        coordinator.end.set_exception(KafkaError("Unexpected error during coordination"))
+        error: BaseException = await asyncio.wait_for(reported, 10)
         return error
 
     assert isinstance(asyncio.run(main()), KafkaError)
