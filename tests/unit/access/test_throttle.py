@@ -27,12 +27,12 @@ def clock() -> Clock:
 
 @pytest.fixture
 def throttle(clock: Clock) -> Throttle:
-    """One that nobody was counted in."""
+    """A throttle without counts."""
     return Throttle(LIMIT, clock)
 
 
 def wait_s(throttle: Throttle, address: str, user: str | None) -> int:
-    """For how long these must wait; 0: not at all."""
+    """How long this address and user must wait, in s; 0: not at all."""
     try:
         throttle.check(address, user)
     except RequestRefused as refused:
@@ -42,7 +42,7 @@ def wait_s(throttle: Throttle, address: str, user: str | None) -> int:
 
 
 def test_more_than_the_limit_in_a_minute_must_wait_for_its_end(throttle: Throttle, clock: Clock) -> None:
-    """The minute begins with the first wrong one; after it all is as it was."""
+    """The minute begins with the first wrong credentials; after it the count begins anew."""
     for _ in range(LIMIT):
         assert wait_s(throttle, "10.0.0.1", "u1") == 0
         throttle.count("10.0.0.1", "u1")
@@ -68,8 +68,8 @@ def test_addresses_and_users_are_counted_each_for_itself(throttle: Throttle) -> 
     assert not wait_s(throttle, "10.9.9.9", None)
 
 
-def test_an_ipv6_sender_is_its_network(throttle: Throttle) -> None:
-    """Whoever has one address of a /64 has all of them."""
+def test_an_ipv6_client_is_its_network(throttle: Throttle) -> None:
+    """A client that has one address of a /64 can use all of them."""
     for at in range(LIMIT):
         throttle.count(f"2001:db8::{at:x}", None)
     assert wait_s(throttle, "2001:db8::ffff:1", None)
@@ -88,7 +88,7 @@ def test_an_ipv6_sender_is_its_network(throttle: Throttle) -> None:
     ],
 )
 def test_an_address_is_the_same_however_it_is_written(throttle: Throttle, written: str, meant: str) -> None:
-    """With a port as some proxies add it, or IPv4 inside of IPv6: another one is another sender."""
+    """With a port as some proxies add it, or IPv4 inside of IPv6: another address is another client."""
     for _ in range(LIMIT):
         throttle.count(written, None)
     assert wait_s(throttle, meant, None)
@@ -97,7 +97,7 @@ def test_an_address_is_the_same_however_it_is_written(throttle: Throttle, writte
 
 
 def test_memory_is_bounded(throttle: Throttle) -> None:
-    """Those counted longest ago are forgotten."""
+    """Beyond COUNTED_MAX the oldest counts are forgotten."""
     for at in range(COUNTED_MAX + 100):
         throttle.count("10.0.0.1", f"u{at}")
     assert len(throttle._counts) <= COUNTED_MAX

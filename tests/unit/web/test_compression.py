@@ -1,4 +1,4 @@
-"""Which coding is chosen."""
+"""Which coding a client gets for its Accept-Encoding."""
 
 from __future__ import annotations
 
@@ -29,6 +29,6 @@ from streams.web.compression import best_coding
         (["gzip;level=9"], None),
     ],
 )
-def test_the_better_one_of_those_that_are_liked_most(accepted: list[str], coding: str | None) -> None:
-    """By weight, then br before gzip; as it is where that is liked more, or nothing else is taken."""
+def test_the_coding_with_the_largest_weight_is_used(accepted: list[str], coding: str | None) -> None:
+    """By weight, then br before gzip; none where identity weighs more, or no known coding is accepted."""
     assert best_coding(accepted) == coding
