@@ -57,7 +57,7 @@ NOT_SIGNED: Final = 403
 
 
 class PartitionDirectory(Protocol):
-    """Where the states of partitions are, on this worker and on others. ``StateTable`` is one."""
+    """Where the states of partitions are, on this worker and on others. ``engine.view.GroupDirectory`` is one."""
 
     def view_of(self, user_id: str) -> PartitionView | None:
         """The user's partition; None unless this worker owns and has restored it."""

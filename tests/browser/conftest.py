@@ -27,15 +27,15 @@ def browser() -> Iterator[Browser]:
 
     The scope is the module: playwright's event loop occupies the thread for as long as the browser runs.
     """
-    found = next(filter(None, map(shutil.which, NAMES)), None)
-    if found is None:
+    path = next(filter(None, map(shutil.which, NAMES)), None)
+    if path is None:
         leave_out = pytest.fail if os.environ.get(WANTED) == "1" else pytest.skip
         leave_out("there is no Chromium here: `apt-get install chromium` brings one")
     with sync_playwright() as playwright:
         # Chromium refuses its sandbox to root, which is the user of containers. It opens only this machine's worker.
         arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-        with playwright.chromium.launch(executable_path=found, args=arguments) as launched:
-            yield launched
+        with playwright.chromium.launch(executable_path=path, args=arguments) as chromium:
+            yield chromium
 
 
 @pytest.fixture(scope="session")
@@ -55,8 +55,8 @@ def worker(server: Embedded, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     settings = {"STALE_AFTER_MS": 500, "FLUSH_INTERVAL_MS": 200}
     deployment = Deployment(server.broker, server.redis_url, tmp_path_factory.mktemp("worker"), settings=settings)
     in_thread(add_users, deployment, [deployment.name])
-    with Worker(deployment) as one:
-        yield one.wait_ready()
+    with Worker(deployment) as running:
+        yield running.wait_ready()
     deployment.end_all()
 
 
@@ -65,6 +65,6 @@ def dashboard(browser: Browser, worker: Worker) -> Iterator[DashboardPage]:
     """The dashboard before the log-in. At the end the console must be free of errors and of requests elsewhere."""
     with browser.new_context(viewport={"width": 1_440, "height": 900}, locale="en") as context:
         page: Page = context.new_page()
-        made = DashboardPage(page, worker)
-        yield made
-        made.check()
+        dashboard = DashboardPage(page, worker)
+        yield dashboard
+        dashboard.check()

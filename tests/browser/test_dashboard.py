@@ -25,7 +25,7 @@ SHOWN_MS = 2_500
 NOTICED_MS = 25_000
 
 
-def tell(deployment: Deployment, *values: bytes) -> None:
+def publish(deployment: Deployment, *values: bytes) -> None:
     """Publish events of the deployment's user; returns when the broker has them."""
     in_thread(publish_values, deployment, deployment.name, *values)
 
@@ -53,14 +53,14 @@ def test_a_published_call_appears_on_the_page_within_a_second_or_so(dashboard: D
     dashboard.open().log_in().live()
     dashboard.tile("live", "0")
     call = started(deployment, "c1")
-    tell(deployment, *call.values())
+    publish(deployment, *call.values())
     dashboard.tile("live", "1", SHOWN_MS)
     for card, text in (("type", "Inbound"), ("campaign", "77"), ("did", "15550001")):
         row = dashboard.page.locator(f"#card-{card} tbody tr")
         expect(row).to_have_count(1)
         expect(row.locator("th")).to_have_text(text)
         expect(row.locator("td")).to_have_text("1")
-    tell(deployment, *call.answered(3).ended(20, 16).values()[2:])
+    publish(deployment, *call.answered(3).ended(20, 16).values()[2:])
     dashboard.tile("answered", "1", SHOWN_MS)
     dashboard.tile("live", "0")
     dashboard.tile("talk", "17 s")
@@ -71,7 +71,9 @@ def test_a_published_call_appears_on_the_page_within_a_second_or_so(dashboard: D
 def test_the_chart_shows_the_numbers_of_the_series(dashboard: DashboardPage) -> None:
     """The chart and the table beside it show the numbers of the series route, in the step that the person chooses."""
     deployment = dashboard.worker.deployment
-    tell(deployment, *started(deployment, "c1").answered(3).ended(9, 16).values(), *started(deployment, "c2").values())
+    publish(
+        deployment, *started(deployment, "c1").answered(3).ended(9, 16).values(), *started(deployment, "c2").values()
+    )
     page = dashboard.open().log_in().live().page
     expect(page.locator("#plot")).to_have_attribute("aria-label", "Stacked bars of calls: 2 calls, 0 missed. "
                                                     "The table below has the numbers.")  # fmt: skip
@@ -80,7 +82,7 @@ def test_the_chart_shows_the_numbers_of_the_series(dashboard: DashboardPage) -> 
     assert rows.count() >= 24
     table = [row.split("\t") for row in page.locator("#chart-table tbody").inner_text().split("\n")]
     assert [sum(int(row[at]) for row in table) for at in range(1, 6)] == [1, 0, 0, 1, 2]
-    drawn = "document.querySelector('#plot').getContext('2d').getImageData(0, 0, 4000, 4000).data.some((one) => one)"
+    drawn = "document.querySelector('#plot').getContext('2d').getImageData(0, 0, 4000, 4000).data.some((byte) => byte)"
     assert page.evaluate(drawn)
     page.get_by_label("14 days").check()
     expect(rows).to_have_count(14)
@@ -101,12 +103,12 @@ def test_a_worker_that_hangs_is_shown_and_the_page_reconnects(dashboard: Dashboa
 def test_the_page_reconnects_to_a_restarted_worker(dashboard: DashboardPage) -> None:
     """After the worker is killed and restarted at its address, the page shows what was published meanwhile too."""
     deployment, old = dashboard.worker.deployment, dashboard.worker
-    tell(deployment, *started(deployment, "c1").values())
+    publish(deployment, *started(deployment, "c1").values())
     dashboard.open().log_in().live()
     dashboard.tile("total", "1")
     old.kill()
     dashboard.state("Connection lost", 3_000)
-    tell(deployment, *started(deployment, "c2").values())
+    publish(deployment, *started(deployment, "c2").values())
     with Worker(deployment, old, port=old.port).wait_ready():
         dashboard.state("Live", NOTICED_MS)
         dashboard.tile("total", "2", NOTICED_MS)
@@ -148,14 +150,14 @@ def test_names_from_switches_are_shown_as_text(dashboard: DashboardPage) -> None
     name = "<img src=x onerror=alert(1)>"
     deployment, page = dashboard.worker.deployment, dashboard.page
 
-    def asked(dialog: Dialog) -> None:
+    def note_dialog(dialog: Dialog) -> None:
         dashboard.problems.append(dialog.message)
         dialog.dismiss()
 
-    page.on("dialog", asked)
+    page.on("dialog", note_dialog)
     call = RecentCall("c1", deployment.name)
     call.started(0, "IBD", campaignId=name, did=name, number="+1").ringing(1)
-    tell(deployment, *call.values())
+    publish(deployment, *call.values())
     dashboard.open().log_in().live()
     for card in ("campaign", "did"):
         expect(page.locator(f"#card-{card} tbody th")).to_have_text(name)
@@ -172,15 +174,16 @@ def test_the_session_cookie_is_http_only_and_ends_with_the_log_out(dashboard: Da
     assert page.evaluate("Object.keys(localStorage)") in ([], ["theme"])
     page.reload()
     dashboard.live()
-    kept = {"Cookie": f"ecounters={cookie['value']}"}
+    old_cookie = {"Cookie": f"ecounters={cookie['value']}"}
     assert (
-        dashboard.worker.request("GET", "/dashboard/session", headers=kept).json["message"]["userId"] == dashboard.user
+        dashboard.worker.request("GET", "/dashboard/session", headers=old_cookie).json["message"]["userId"]
+        == dashboard.user
     )
     page.get_by_role("button", name="Log out").click()
     expect(page.get_by_label("User")).to_be_focused()
     assert not page.context.cookies()
     deadline = time.monotonic() + 5
-    while dashboard.worker.request("GET", "/dashboard/session", headers=kept).json["message"] is not None:
+    while dashboard.worker.request("GET", "/dashboard/session", headers=old_cookie).json["message"] is not None:
         assert time.monotonic() < deadline, "the session goes on"
         time.sleep(0.1)
     page.reload()
@@ -225,21 +228,21 @@ def test_the_page_has_no_accessibility_faults(
 ) -> None:
     """axe finds nothing in either theme at the size of a wall and of a phone, and nothing is wider than the page."""
     deployment = worker.deployment
-    tell(deployment, *started(deployment, "c1").dtmf(2, "1").values())
+    publish(deployment, *started(deployment, "c1").dtmf(2, "1").values())
     scheme: Literal["dark", "light"] = "dark" if theme == "dark" else "light"
     with browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme) as context:
         # axe is injected into the page, which its Content-Security-Policy would forbid.
         page = context.new_page()
         dashboard = DashboardPage(page, worker).open()
-        assert not _found(dashboard)
+        assert not _violations(dashboard)
         dashboard.log_in().live().tile("total", "1")
         expect(page.locator("#chart-table tbody tr")).not_to_have_count(0)
         page.get_by_text("The chart's numbers as a table").click()
-        assert not _found(dashboard)
+        assert not _violations(dashboard)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         dashboard.check()
 
 
-def _found(dashboard: DashboardPage) -> list[str]:
+def _violations(dashboard: DashboardPage) -> list[str]:
     results = Axe().run(dashboard.page)
-    return [f"{one['id']}: {one['help']}: {one['nodes'][0]['html']}" for one in results.response["violations"]]
+    return [f"{rule['id']}: {rule['help']}: {rule['nodes'][0]['html']}" for rule in results.response["violations"]]
