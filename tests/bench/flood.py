@@ -137,9 +137,12 @@ def _counted(testbed: Testbed, deployment: Deployment, good: int, events: int) -
         good_s = all_s = 0.0
         rss = 0
         while not all_s:
-            told, at = asker.metrics(), time.time() - began
+            metrics, at = asker.metrics(), time.time() - began
             rss = max(rss, rss_bytes(worker.process.pid))
-            accepted, refused = told["ecounters_events_accepted_total"], told.get("ecounters_events_refused_total", 0.0)
+            accepted, refused = (
+                metrics["ecounters_events_accepted_total"],
+                metrics.get("ecounters_events_refused_total", 0.0),
+            )
             if not good_s and accepted >= good:
                 good_s = at
             if good_s and accepted + refused >= events:
@@ -205,12 +208,12 @@ class Watch:
         asker = Asker(self.worker)
         published = self.half.count
         try:
-            told = asker.metrics()
+            metrics = asker.metrics()
         finally:
             asker.close()
         one = Look(
-            time.monotonic(), published, told["ecounters_events_accepted_total"],
-            told.get("ecounters_events_refused_total", 0.0), told.get("ecounters_refused_ratio", 0.0),
+            time.monotonic(), published, metrics["ecounters_events_accepted_total"],
+            metrics.get("ecounters_events_refused_total", 0.0), metrics.get("ecounters_refused_ratio", 0.0),
             rss_bytes(self.worker.process.pid), why, answered_s,
         )  # fmt: skip
         self.looks.append(one)

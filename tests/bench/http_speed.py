@@ -81,9 +81,9 @@ async def _at_half_speed(testbed: Testbed, rate: float, body: str, table: Table)
 
 async def _beside(worker: Worker, seconds: float, body: str, table: Table) -> None:
     before = worker.metric(ACCEPTED), cpu_s(worker.process.pid)
-    told = await run_helper("tests.bench.http_client", HttpLoad(worker.port, body, seconds, PACED))
+    result = await run_helper("tests.bench.http_client", HttpLoad(worker.port, body, seconds, PACED))
     events, used_s = worker.metric(ACCEPTED) - before[0], cpu_s(worker.process.pid) - before[1]
-    _add(table, f"at a pace, {events / told['seconds']:,.0f} events/s", told, used_s)
+    _add(table, f"at a pace, {events / result['seconds']:,.0f} events/s", result, used_s)
 
 
 async def _token(redis_url: str) -> str:
@@ -105,16 +105,16 @@ async def _all(deployment: Deployment, worker: Worker, body: str, table: Table) 
         say(f"answers: {name}, for {SECONDS:g} s")
         async with _feed(deployment) if fed else nullcontext():
             before = cpu_s(worker.process.pid)
-            told = await run_helper("tests.bench.http_client", HttpLoad(worker.port, body, SECONDS, rate))
+            result = await run_helper("tests.bench.http_client", HttpLoad(worker.port, body, SECONDS, rate))
             used_s = cpu_s(worker.process.pid) - before
-        _add(table, name, told, used_s)
+        _add(table, name, result, used_s)
 
 
-def _add(table: Table, name: str, told: dict[str, Any], used_s: float) -> None:
-    times = [one * 1000 for one in told["times"]]
+def _add(table: Table, name: str, result: dict[str, Any], used_s: float) -> None:
+    times = [one * 1000 for one in result["times"]]
     table.add(
-        name, len(times) / told["seconds"], percentile(times, 0.5), percentile(times, 0.99),
-        used_s / len(times) * 1e6, told["different"],
+        name, len(times) / result["seconds"], percentile(times, 0.5), percentile(times, 0.99),
+        used_s / len(times) * 1e6, result["different"],
     )  # fmt: skip
 
 

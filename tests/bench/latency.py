@@ -57,12 +57,12 @@ def latency(testbed: Testbed, seconds: float) -> Table:
         job = ProbeJob(
             testbed.broker, deployment.name, PARTITIONS, worker.port, token, int(seconds / PROBE_EVERY_S), PROBE_EVERY_S
         )
-        told, rate = asyncio.run(_measure(job))
-        if told["missing"]:
-            raise Stop(f"{told['missing']} probes were never seen; the end of the log:\n{worker.log_tail()}")
+        result, rate = asyncio.run(_measure(job))
+        if result["missing"]:
+            raise Stop(f"{result['missing']} probes were never seen; the end of the log:\n{worker.log_tail()}")
         _check_lag(worker)
         worker.end()
-    return _table(testbed, told, rate)
+    return _table(testbed, result, rate)
 
 
 async def _token(redis_url: str) -> str:
@@ -98,9 +98,9 @@ async def _measure(job: ProbeJob) -> tuple[dict[str, Any], float]:
             await asyncio.gather(going, return_exceptions=True)
 
 
-def _table(testbed: Testbed, told: dict[str, Any], rate: float) -> Table:
+def _table(testbed: Testbed, result: dict[str, Any], rate: float) -> Table:
     table = Table(
-        f"latency, {testbed.title}: one worker at {rate:,.0f} events/s, {len(told['visible'])} probes",
+        f"latency, {testbed.title}: one worker at {rate:,.0f} events/s, {len(result['visible'])} probes",
         ("ms", "p50", "p95", "p99", "max"),
         notes=[
             "publish to visible: a process of its own publishes a call.started of a probe user every "
@@ -109,7 +109,7 @@ def _table(testbed: Testbed, told: dict[str, Any], rate: float) -> Table:
             "publish to acknowledged: the same events, until the broker has said that it has them; what of the latency "
             "is not the worker's",
             "between answers: the time from one answer to the next, which is how exact all this is; "
-            f"{told['asked'] / told['seconds']:,.0f} questions/s were asked, and the worker served them besides",
+            f"{result['asked'] / result['seconds']:,.0f} questions/s were asked, and the worker served them besides",
             f"the {rate:,.0f} events/s are published by this process in lots of {TICK_S * 1000:g} ms, ts = now; goal: "
             f"{RATE:,}",
         ],
@@ -119,6 +119,6 @@ def _table(testbed: Testbed, told: dict[str, Any], rate: float) -> Table:
         ("publish to acknowledged", "acknowledged"),
         ("between answers", "gaps"),
     ):
-        values = [value * 1000 for value in told[key]]
+        values = [value * 1000 for value in result[key]]
         table.add(name, *(percentile(values, share) for share in (0.5, 0.95, 0.99, 1.0)))
     return table

@@ -154,11 +154,11 @@ def until_accepted(worker: Worker, events: int) -> float:
     deadline = began + START_LIMIT_S + events / SLOWEST
     try:
         while True:
-            told, at = asker.metrics(), time.time()
-            accepted = told["ecounters_events_accepted_total"]
+            metrics, at = asker.metrics(), time.time()
+            accepted = metrics["ecounters_events_accepted_total"]
             if accepted >= events:
                 return at
-            lost = told.get("ecounters_events_refused_total", 0.0) + told["ecounters_events_misrouted_total"]
+            lost = metrics.get("ecounters_events_refused_total", 0.0) + metrics["ecounters_events_misrouted_total"]
             if lost:
                 raise Stop(f"{lost:.0f} of the bench's events were refused or misrouted, which must not be")
             _check(worker, deadline, f"only {accepted:,.0f} of {events:,} events were counted")
@@ -187,19 +187,21 @@ async def ends_of(broker: str, topic: str, partitions: int) -> dict[int, int]:
 async def until_committed(broker: str, group: str, topic: str, ends: Mapping[int, int]) -> float:
     """Wait until a group's committed offsets are at ``ends``; returns when, as time.time(). All is flushed then."""
     admin = AIOKafkaAdminClient(bootstrap_servers=broker)
-    told: dict[int, int] = {}
+    committed: dict[int, int] = {}
     await admin.start()
     try:
         async with asyncio.timeout(COMMIT_LIMIT_S):
             while True:
                 offsets = await admin.list_consumer_group_offsets(group)
                 at = time.time()
-                told = {tp.partition: found.offset for tp, found in offsets.items() if tp.topic == topic}
-                if all(told.get(partition, 0) >= end for partition, end in ends.items()):
+                committed = {tp.partition: found.offset for tp, found in offsets.items() if tp.topic == topic}
+                if all(committed.get(partition, 0) >= end for partition, end in ends.items()):
                     return at
                 await asyncio.sleep(OFFSETS_LOOK_S)
     except TimeoutError:
-        raise Stop(f"offsets of group {group} were not committed in {COMMIT_LIMIT_S:g} s: {told}, not {ends}") from None
+        raise Stop(
+            f"offsets of group {group} were not committed in {COMMIT_LIMIT_S:g} s: {committed}, not {ends}"
+        ) from None
     finally:
         await admin.close()
 
@@ -217,8 +219,8 @@ async def run_helper(module: str, job: NamedTuple) -> dict[str, Any]:
         output, _ = await process.communicate(json.dumps(job._asdict()).encode())
         if process.returncode:
             raise Stop(f"{module} ended with exit code {process.returncode}")
-        told: dict[str, Any] = json.loads(output)
-        return told
+        result: dict[str, Any] = json.loads(output)
+        return result
     finally:
         if process.returncode is None:
             process.kill()

@@ -70,10 +70,10 @@ class Watch(threading.Thread):
         while len(self.seen) < self._count and not self.give_up.is_set():
             connection.request("POST", PATH, self._body)
             response = connection.getresponse()
-            answer, at = response.read(), time.perf_counter()
-            found = _TC.search(answer)
+            reply, at = response.read(), time.perf_counter()
+            found = _TC.search(reply)
             if response.status != 200 or found is None:
-                raise RuntimeError(f"HTTP {response.status}: {answer[:300]!r}")
+                raise RuntimeError(f"HTTP {response.status}: {reply[:300]!r}")
             self.asked += 1
             self.seen.extend([at] * (int(found[1]) - len(self.seen)))
             self.gaps.append(at - last)

@@ -66,10 +66,14 @@ def _measured(testbed: Testbed, deployment: Deployment) -> list[float]:
             worker.wait_ready()
             ready = time.monotonic() - began
             stop = worker.end()
-            told = restored(worker.log)
-        if told is None or told.partitions != PARTITIONS:
+            restore_log = restored(worker.log)
+        if restore_log is None or restore_log.partitions != PARTITIONS:
             raise Stop(f"not all partitions were restored by one worker: {worker.log_tail()}")
-        entries, took, first = told.entries, told.last - told.shared_out, told.first - told.shared_out
+        entries, took, first = (
+            restore_log.entries,
+            restore_log.last - restore_log.shared_out,
+            restore_log.first - restore_log.shared_out,
+        )
         reading, making = (read[name] / entries * 1e6 for name in ("read_s", "made_s"))
         rows.append((took, first, entries / took, reading + making, reading, making, ready, stop))
         say(f"start {at} of {STARTS}: {entries:,} entries in {took:.2f} s, ready after {ready:.2f} s")

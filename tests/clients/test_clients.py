@@ -6,7 +6,6 @@ ECOUNTERS_TEST_CLIENTS=1. With that nothing is skipped, and a missing runtime fa
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import json
 import os
@@ -19,8 +18,6 @@ from pathlib import Path
 
 import pytest
 
-from streams.kafka.topics import TopicsSpec, ensure_topics
-from streams.settings.load import load
 from tests.support.accounts import TOKEN, add_users
 from tests.support.kafka_jars import PLUGIN
 from tests.support.workers import PATH, ROOT, Deployment, Worker
@@ -36,8 +33,7 @@ BODY = json.dumps({"userId": "u1", "token": TOKEN}, indent=4)
 def worker(broker: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
     """A worker that knows one user."""
     deployment = Deployment(broker, redis_url, tmp_path_factory.mktemp("clients"))
-    environment = {name: value for name, value in deployment.environment().items() if name.startswith("ECOUNTERS_")}
-    asyncio.run(ensure_topics(broker, TopicsSpec.of(load(environment))))
+    deployment.create_topics()
     add_users(deployment, ["u1"])
     with Worker(deployment) as started:
         yield started.wait_ready()
@@ -131,10 +127,10 @@ def test_pythons_client_gets_the_counters_and_a_clear_400_with_the_samples_empty
     for headers, status in (({}, 200), ({"Content-Length": ""}, 400)):
         connection = http.client.HTTPConnection("127.0.0.1", worker.port, timeout=10)
         connection.request("POST", PATH, BODY, headers)
-        answer = connection.getresponse()
-        text = answer.read().decode()
+        response = connection.getresponse()
+        text = response.read().decode()
         connection.close()
-        assert answer.status == status
+        assert response.status == status
         if status == 200:
             assert text == expected(worker)
         else:
@@ -144,9 +140,9 @@ def test_pythons_client_gets_the_counters_and_a_clear_400_with_the_samples_empty
 def test_libcurl_gets_a_clear_400_with_the_samples_headers(worker: Worker) -> None:
     """The vendor's sample makes libcurl leave out Content-Length, and the body with it: the reply is a 400."""
     command = ["curl", "-sS", "-X", "POST", "-L", "-H", "Content-Length: ", "--data-raw", BODY, url(worker)]
-    told = json.loads(said(command))
-    assert (told["status"], told["code"]) == ("error", 1000)
-    assert "the body is empty" in told["message"] or "no valid HTTP" in told["message"]
+    error = json.loads(said(command))
+    assert (error["status"], error["code"]) == ("error", 1000)
+    assert "the body is empty" in error["message"] or "no valid HTTP" in error["message"]
 
 
 def test_the_samples_bytes_by_hand_get_the_counters(worker: Worker) -> None:
@@ -159,6 +155,6 @@ def test_the_samples_bytes_by_hand_get_the_counters(worker: Worker) -> None:
 
 def check_refusal(text: str) -> None:
     """Assert a 400 in the documented form."""
-    told = json.loads(text)
-    assert (told["status"], told["code"]) == ("error", 1000)
-    assert "Content-Length" in told["message"]
+    error = json.loads(text)
+    assert (error["status"], error["code"]) == ("error", 1000)
+    assert "Content-Length" in error["message"]

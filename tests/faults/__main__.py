@@ -47,7 +47,7 @@ class Row:
     @property
     def right(self) -> bool:
         """Whether the round was completed and nothing differs."""
-        return not (self.failed or self.result.wrong or self.result.letters)
+        return not (self.failed or self.result.wrong or self.result.dead_letters)
 
 
 def say(text: str) -> None:
@@ -109,7 +109,7 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
     for row in rows:
         result = row.result
         counts = (
-            (f"{result.fed:,}", f"{result.compared:,}", f"{len(result.wrong):,}", f"{result.letters:,}")
+            (f"{result.fed:,}", f"{result.compared:,}", f"{len(result.wrong):,}", f"{result.dead_letters:,}")
             if not row.failed
             else ("-", "-", "not known", "-")
         )
@@ -132,9 +132,9 @@ def summary(rows: Sequence[Row], seed: int, scale: float, seconds: float) -> Ite
             yield f"{row.round.name} failed: {row.failed}"
         yield from (f"{row.round.name}: {line}" for line in row.result.wrong[:SHOWN])
     compared, wrong = (sum(one) for one in zip(*((r.result.compared, len(r.result.wrong)) for r in rows), strict=True))
-    letters, failed = sum(row.result.letters for row in rows), sum(bool(row.failed) for row in rows)
+    dead_letters, failed = sum(row.result.dead_letters for row in rows), sum(bool(row.failed) for row in rows)
     yield (
-        f"{compared:,} counters compared, {wrong:,} differ; {letters:,} dead letters not exactly once; "
+        f"{compared:,} counters compared, {wrong:,} differ; {dead_letters:,} dead letters not exactly once; "
         f"{failed} of {len(rows)} rounds failed; seed {seed}, scale {scale:g}, {seconds / 60:.0f} min"
     )
 
@@ -155,7 +155,7 @@ def run(rounds: Sequence[Round], seed: int, scale: float, directory: Path) -> in
                 result = row.result
                 say(
                     f"    {tally_text(row.tally)}; {result.fed:,} events, {result.compared:,} counters compared, "
-                    f"{len(result.wrong)} differ, {result.letters} dead letters wrong; {row.seconds:.0f} s, "
+                    f"{len(result.wrong)} differ, {result.dead_letters} dead letters wrong; {row.seconds:.0f} s, "
                     f"{result.seconds:.0f} of them to compare" + (f"; FAILED: {row.failed}" if row.failed else "")
                 )
                 for line in result.wrong[:SHOWN]:
@@ -175,18 +175,18 @@ def main(args: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", action="append", choices=names, metavar="ROUND", help="this round; may be repeated")
     parser.add_argument("--scale", type=float, default=1.0, help="so many times as often (1)")
     parser.add_argument("--list", action="store_true", help="show the rounds, and do nothing")
-    given = parser.parse_args(args)
-    if given.list:
+    options = parser.parse_args(args)
+    if options.list:
         print(*(f"{one.name:14} {one.times:3} times {one.what}" for one in ROUNDS), sep="\n")
         return 0
-    rounds = [one for one in ROUNDS if not given.only or one.name in given.only]
+    rounds = [one for one in ROUNDS if not options.only or one.name in options.only]
     # Both signals end the run in order. A shell lets its background processes ignore SIGINT.
     for one in (signal.SIGINT, signal.SIGTERM):
         signal.signal(one, signal.default_int_handler)
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it would log every broker that is away
     directory = Path(tempfile.mkdtemp(prefix="ecounters-faults-"))
     try:
-        code = run(rounds, given.seed, given.scale, directory)
+        code = run(rounds, options.seed, options.scale, directory)
     except KeyboardInterrupt:
         return 130
     except (Stop, OSError) as error:

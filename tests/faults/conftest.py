@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from streams.kafka.topics import TopicsSpec, ensure_topics
-from streams.settings.load import load
 from tests.support.kafka_cluster import Cluster
 from tests.support.workers import Deployment
 
@@ -32,8 +29,6 @@ def deployment(cluster: Cluster, redis_url: str, tmp_path: Path) -> Iterator[Dep
     """A deployment with new topics in three copies."""
     settings = {"SESSION_TIMEOUT_S": 6, "FLUSH_INTERVAL_MS": 200, "REPLICATION": 3}
     made = Deployment(cluster.address, redis_url, tmp_path, settings=settings)
-    environment = {name: value for name, value in made.environment().items() if name.startswith("ECOUNTERS_")}
-    loaded = load(environment)
-    asyncio.run(ensure_topics(loaded.broker, TopicsSpec.of(loaded)))
+    made.create_topics()
     yield made
     made.end_all()

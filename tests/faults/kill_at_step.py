@@ -108,15 +108,15 @@ def call_at_point(point: Point, strike: SignalAtPass) -> None:
 
     async def waiting(*args: Any, **options: Any) -> Any:
         strike_if(False, args, options)
-        given = await was(*args, **options)
+        result = await was(*args, **options)
         strike_if(True, args, options)
-        return given
+        return result
 
     def at_once(*args: Any, **options: Any) -> Any:
         strike_if(False, args, options)
-        given = was(*args, **options)
+        result = was(*args, **options)
         strike_if(True, args, options)
-        return given
+        return result
 
     setattr(owner, method, waiting if inspect.iscoroutinefunction(was) else at_once)
 
@@ -140,15 +140,15 @@ def main(args: Sequence[str] | None = None) -> None:
     parser.add_argument("--signal", choices=("KILL", "STOP"), default="KILL")
     parser.add_argument("--clock-ahead", type=int, default=0, metavar="SECONDS")
     parser.add_argument("command", nargs="+")
-    given = parser.parse_args(args)
-    if given.clock_ahead:
+    options = parser.parse_args(args)
+    if options.clock_ahead:
         right = time.time
-        time.time = lambda: right() + given.clock_ahead
-    if given.at:
-        call_at_point(POINTS[given.at], SignalAtPass(given.nth, signal.Signals[f"SIG{given.signal}"]))
+        time.time = lambda: right() + options.clock_ahead
+    if options.at:
+        call_at_point(POINTS[options.at], SignalAtPass(options.nth, signal.Signals[f"SIG{options.signal}"]))
     from streams.cli import main as run
 
-    sys.exit(run(given.command))
+    sys.exit(run(options.command))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ import aiohttp
 
 from streams.access.accounts import Accounts
 from streams.kafka.log_reader import log_reader
-from streams.settings.load import load
 from streams.settings.narrow import AuditSettings
 from streams.tools.audit import Audit
 from streams.tools.audit_report import Options, lines_of
@@ -33,14 +32,14 @@ FLUSHED_LIMIT_S = 120.0
 class RoundResult:
     """What the comparison found.
 
-    ``fed``: events in the log. ``compared``: values. ``wrong``: a line for each difference. ``letters``: dead letters
-    that are missing, too many or of another log.
+    ``fed``: events in the log. ``compared``: values. ``wrong``: a line for each difference.
+    ``dead_letters``: those that are missing, too many or of another log.
     """
 
     fed: int = 0
     compared: int = 0
     wrong: list[str] = field(default_factory=list)
-    letters: int = 0
+    dead_letters: int = 0
     seconds: float = 0.0
 
 
@@ -73,8 +72,7 @@ def audit_round(deployment: Deployment, workers: Sequence[Worker], fresh: Callab
 
 
 async def _audit_round(deployment: Deployment, workers: Sequence[Worker], fresh: Callable[[], Worker]) -> RoundResult:
-    environment = {name: value for name, value in deployment.environment().items() if name.startswith("ECOUNTERS_")}
-    settings = load(environment)
+    settings = deployment.loaded()
     accounts = Accounts.connect(settings.redis)
     timeout = aiohttp.ClientTimeout(total=REPLY_LIMIT_S)
     result = RoundResult()
@@ -98,7 +96,7 @@ async def _audit_round(deployment: Deployment, workers: Sequence[Worker], fresh:
         await accounts.close()
     written = Counter(await asyncio.to_thread(dead_letters, deployment))
     expected = Counter(await asyncio.to_thread(expected_dead_letters, deployment, recounts))
-    result.letters = ((written - expected) + (expected - written)).total()
+    result.dead_letters = ((written - expected) + (expected - written)).total()
     return result
 
 

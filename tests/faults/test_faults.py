@@ -16,7 +16,6 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from ecounters.events.partitioner import partition_of
 from streams.kafka.topics import CHANGELOG_CONFIG, DLQ_CONFIG, EVENTS_CONFIG, TopicsSpec, ensure_topics
-from streams.settings.load import load
 from tests.support.accounts import TOKEN, add_users
 from tests.support.kafka_cluster import Cluster
 from tests.support.log_publisher import USERS, LogPublisher, chaos_plan, first_messages
@@ -124,7 +123,7 @@ def in_one_copy(deployment: Deployment, cluster: Cluster) -> Deployment:
     Partitions 0 to 3 of each topic are on nodes 1, 2, 3, 1: Kafka's own choice may put all users on one node.
     """
     here = replace(deployment, name=f"{deployment.name}-one", settings={**deployment.settings, "REPLICATION": 1})
-    settings = load({name: value for name, value in here.environment().items() if name.startswith("ECOUNTERS_")})
+    settings = here.loaded()
     configs = {here.name: EVENTS_CONFIG, settings.changelog_topic: CHANGELOG_CONFIG, settings.dlq_topic: DLQ_CONFIG}
     nodes = {partition: [node] for partition, node in zip(range(here.partitions), cycle(cluster.nodes))}
 

@@ -17,9 +17,7 @@ from typing import Final
 from aiokafka.admin import AIOKafkaAdminClient
 
 from ecounters.simulator.world import Plan, Published, simulate
-from streams.kafka.topics import TopicsSpec, ensure_topics
 from streams.local.embedded import Embedded
-from streams.settings.load import load
 from tests.faults.network import Network
 from tests.faults.round_audit import RoundResult, audit_round
 from tests.support.accounts import TOKEN, add_users
@@ -87,11 +85,7 @@ class Testbed:
 
     def open(self) -> None:
         """Create topics and users, and start publishing."""
-        environment = {
-            name: value for name, value in self.deployment.environment().items() if name.startswith("ECOUNTERS_")
-        }
-        settings = load(environment)
-        asyncio.run(ensure_topics(settings.broker, TopicsSpec.of(settings)))
+        self.deployment.create_topics()
         add_users(self.deployment, (f"u{n + 1}" for n in range(USERS)))
         self._feed = LogPublisher(
             self.deployment, self._recorded(simulate(self._plan)), RATE, misroute_every=MISROUTE_EVERY

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from streams.kafka.topics import TopicsSpec, ensure_topics
-from streams.settings.load import load
 from tests.support.accounts import add_users
 from tests.support.workers import Deployment, Worker
 
@@ -18,9 +15,7 @@ from tests.support.workers import Deployment, Worker
 def deployment(broker: str, redis_url: str, tmp_path: Path) -> Iterator[Deployment]:
     """A deployment with new topics. The settings are for tests: a dead worker loses its partitions after 6 s."""
     made = Deployment(broker, redis_url, tmp_path, settings={"SESSION_TIMEOUT_S": 6, "FLUSH_INTERVAL_MS": 200})
-    environment = {name: value for name, value in made.environment().items() if name.startswith("ECOUNTERS_")}
-    settings = load(environment)
-    asyncio.run(ensure_topics(settings.broker, TopicsSpec.of(settings)))
+    made.create_topics()
     yield made
     made.end_all()
 

@@ -106,10 +106,10 @@ def test_an_audit_lists_each_difference_with_window_values_and_calls(deployment:
         assert re.match(rf"different: {len(differences)} values of {USERS} users; {USERS * KEYS} counters of", end[0])
         windowed = [one for one in differences if one[1] != "now"]
         assert windowed and {len(one) for one in differences} == {6}
-        for user, span, key, told, recounted, calls in differences:
+        for user, span, key, counted, recounted, calls in differences:
             assert user in NAMES and re.fullmatch(r"[A-Za-z_]+(/.+)?", key)
             assert span == "now" or re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d to \d\d:\d\d Etc/GMT.*", span), span
-            assert told.startswith("worker ") and recounted.startswith("recount ") and told[7:] != recounted[8:]
+            assert counted.startswith("worker ") and recounted.startswith("recount ") and counted[7:] != recounted[8:]
             number, _, shown = calls.partition(" calls: ")
             if shown:
                 ids = shown.split(" ")
@@ -146,9 +146,9 @@ def test_an_audit_names_users_that_cannot_be_asked(deployment: Deployment) -> No
     with Worker(deployment).wait_ready() as worker:
         exit_code, lines, err = audited(deployment, worker)
         assert exit_code == 1, (lines, err)
-        told = set(lines[:-1])
-        assert "unknown\tnot asked: no account" in told
-        assert "denied\tnot asked: overallCount is denied" in told
+        differences = set(lines[:-1])
+        assert "unknown\tnot asked: no account" in differences
+        assert "denied\tnot asked: overallCount is denied" in differences
         assert lines[-1].startswith("not known to be equal: ")
         exit_code, lines, err = audited(deployment, worker, options=("--skip-unknown",))
         assert exit_code == 0, (lines, err)

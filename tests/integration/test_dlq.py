@@ -43,11 +43,11 @@ def worker(here: Deployment) -> Iterator[Worker]:
         yield one.wait_ready()
 
 
-def ran(deployment: Deployment, *args: str, answer: str = "") -> subprocess.CompletedProcess[str]:
-    """Run ``ecounters dlq``. ``answer``: what is typed when it asks."""
+def ran(deployment: Deployment, *args: str, typed: str = "") -> subprocess.CompletedProcess[str]:
+    """Run ``ecounters dlq``. ``typed``: what is typed when it asks."""
     return subprocess.run(
         [sys.executable, "-m", "streams.cli", "dlq", *args],
-        cwd=ROOT, env=deployment.environment(), input=answer, capture_output=True, encoding="utf-8", timeout=60,
+        cwd=ROOT, env=deployment.environment(), input=typed, capture_output=True, encoding="utf-8", timeout=60,
         check=False,
     )  # fmt: skip
 
@@ -160,11 +160,11 @@ def test_a_replay_counts_each_event_that_is_good_by_then_once(here: Deployment, 
     assert started(worker) == 1
     assert counts(ran(here).stdout) == {("clock_ahead", "ts"): 3, ("not_json", "-"): 1}
 
-    declined = ran(here, "--replay", answer="n\n")
+    declined = ran(here, "--replay", typed="n\n")
     assert f"Publish these 4 messages to {here.name} again?" in declined.stderr
     assert declined.returncode == 130
     time.sleep(max(0.0, due / 1000 - time.time()))
-    confirmed = ran(here, "--replay", "--reason", "clock_ahead", answer="y\n")
+    confirmed = ran(here, "--replay", "--reason", "clock_ahead", typed="y\n")
     assert (confirmed.returncode, "Published 3 messages" in confirmed.stderr) == (0, True), confirmed.stderr
     wait_until_flushed(here)
     assert started(worker) == 4

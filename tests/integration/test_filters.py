@@ -27,7 +27,7 @@ FILTERS: list[list[dict[str, Any]]] = [
 ]
 
 
-def asked(user: str, conditions: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+def request_body(user: str, conditions: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
     """A request for a day and a half from yesterday's midnight on."""
     begin = yesterday_ms()
     date = {"field": "date", "op": "between", "value": [begin, begin + 3 * DAY_MS // 2]}
@@ -43,19 +43,21 @@ def test_filtered_replies_and_series_equal_the_recount(deployment: Deployment) -
         ).wait()
         by_user = {user: again for again in settled_recounts(deployment) for user in again.users() if user in USERS}
         assert set(by_user) == set(USERS)
-        told = [check(worker, by_user[user], user, conditions) for user in USERS for conditions in FILTERS]
-        assert min(told) > 0
-        check_refusals(worker)
+        counted = [
+            assert_series_recounted(worker, by_user[user], user, conditions) for user in USERS for conditions in FILTERS
+        ]
+        assert min(counted) > 0
+        assert_wrong_filters_refused(worker)
 
 
-def check(worker: Worker, again: Recount, user: str, conditions: list[dict[str, Any]]) -> int:
+def assert_series_recounted(worker: Worker, again: Recount, user: str, conditions: list[dict[str, Any]]) -> int:
     """Compare one reply and its series with the recount; returns the number of calls."""
     begin, end = yesterday_ms(), yesterday_ms() + 3 * DAY_MS // 2
-    answer = worker.ask(asked(user, conditions))
+    reply = worker.ask(request_body(user, conditions))
     expected = again.answer(user, begin, end, ALL_FIELDS, where=conditions)
-    assert answer.json["message"] == expected, (user, conditions)
+    assert reply.json["message"] == expected, (user, conditions)
     for path in (SERIES, "/deepcall" + SERIES):
-        series = worker.request("POST", path, asked(user, conditions, interval="1h"))
+        series = worker.request("POST", path, request_body(user, conditions, interval="1h"))
         assert series.status == 200, series
     for step in series.json["message"]:
         since, until = (int(datetime.fromisoformat(step[name]).timestamp()) * 1000 for name in ("from", "to"))
@@ -64,15 +66,15 @@ def check(worker: Worker, again: Recount, user: str, conditions: list[dict[str, 
     assert len(series.json["message"]) == 36
     assert sum(step["message"]["TC"] for step in series.json["message"]) == expected["TC"]
     first, last = (datetime.fromtimestamp(at / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z") for at in (begin, end))
-    assert answer.headers["X-Ecounters-Range"] == series.headers["X-Ecounters-Range"] == f"{first}/{last}"
+    assert reply.headers["X-Ecounters-Range"] == series.headers["X-Ecounters-Range"] == f"{first}/{last}"
     again_asked = worker.request(
-        "POST", SERIES, asked(user, conditions, interval="1h"), {"If-None-Match": series.headers["ETag"]}
+        "POST", SERIES, request_body(user, conditions, interval="1h"), {"If-None-Match": series.headers["ETag"]}
     )
     assert again_asked.status == 304
     return int(str(expected["TC"]))
 
 
-def check_refusals(worker: Worker) -> None:
+def assert_wrong_filters_refused(worker: Worker) -> None:
     """Assert that wrong filters get errors that name the place."""
     wrong: list[tuple[str, dict[str, Any], int, str]] = [
         (PATH, {"interval": "1h"}, 1000, 'unknown parameter "interval"'),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -18,8 +17,6 @@ from schemathesis.checks import CHECKS
 
 from ecounters.simulator.world import Plan
 from streams.app import build
-from streams.kafka.topics import TopicsSpec, ensure_topics
-from streams.settings.load import load
 from streams.settings.table import Settings
 from streams.web.documents.openapi import document
 from tests.support.accounts import TOKEN, add_users
@@ -52,8 +49,7 @@ TOO_LARGE: list[Any] = CHECKS.get_by_names(["negative_data_rejection"])
 def worker(broker: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
     """A worker that has counted a log, knows one user, and does not throttle."""
     deployment = Deployment(broker, redis_url, tmp_path_factory.mktemp("api"), settings={"THROTTLE_PER_MIN": 1_000_000})
-    environment = {name: value for name, value in deployment.environment().items() if name.startswith("ECOUNTERS_")}
-    asyncio.run(ensure_topics(broker, TopicsSpec.of(load(environment))))
+    deployment.create_topics()
     add_users(deployment, [USER])
     with Worker(deployment) as started:
         LogPublisher(deployment, first_messages(Plan(yesterday_ms(), users=2, rate_per_s=0.1), 5_000), rate=0).wait()

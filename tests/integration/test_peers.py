@@ -29,7 +29,7 @@ USERS = tuple(f"u{at}" for at in range(8))
 TAKEN_OVER_LIMIT_S = 60.0
 CLIENTS = 8
 SECRET = "a-secret-of-the-workers"
-OF_AN_ANSWER = (
+REPLY_HEADERS = (
     "ETag",
     "X-Ecounters-As-Of",
     "X-Ecounters-Lag-Ms",
@@ -55,16 +55,16 @@ def fill(deployment: Deployment) -> None:
     asyncio.run(publish_messages(deployment, messages, 0))
 
 
-def asking(user: str) -> dict[str, Any]:
+def counters_request(user: str) -> dict[str, Any]:
     """The body of a request for a user's counters."""
     return {"userId": user, "token": TOKEN}
 
 
-def all_answer(workers: Sequence[Worker], limit_s: float = TAKEN_OVER_LIMIT_S) -> dict[str, bytes]:
+def right_replies(workers: Sequence[Worker], limit_s: float = TAKEN_OVER_LIMIT_S) -> dict[str, bytes]:
     """Each user's answer, as soon as all workers give the right one; they must in time."""
     deadline = time.monotonic() + limit_s
     while True:
-        replies = {user: [worker.ask(asking(user)) for worker in workers] for user in USERS}
+        replies = {user: [worker.ask(counters_request(user)) for worker in workers] for user in USERS}
         bodies = {user: {(reply.status, reply.body) for reply in some} for user, some in replies.items()}
         if all({status for status, _ in some} == {200} for some in bodies.values()):
             counted = {user: [json.loads(body)["message"]["CNC"] for _, body in some] for user, some in bodies.items()}
@@ -74,21 +74,21 @@ def all_answer(workers: Sequence[Worker], limit_s: float = TAKEN_OVER_LIMIT_S) -
         time.sleep(0.05)
 
 
-def who_has(workers: Sequence[Worker]) -> list[float]:
+def partitions_owned(workers: Sequence[Worker]) -> list[float]:
     """How many partitions each worker has."""
     return [worker.metric("ecounters_partitions") for worker in workers]
 
 
 @dataclass
-class Crowd:
+class Clients:
     """Clients that ask all workers for all users in turn. ``ports`` may change meanwhile.
 
-    ``told``: (status, Retry-After, is right) -> number of replies. Connection errors are not counted.
+    ``replies``: (status, Retry-After, is right) -> number of replies. Connection errors are not counted.
     """
 
     expected: Mapping[str, bytes]
     ports: list[int]
-    told: Counter[tuple[int, str | None, bool]] = field(default_factory=Counter)
+    replies: Counter[tuple[int, str | None, bool]] = field(default_factory=Counter)
     stopped: bool = False
 
     async def ask(self) -> None:
@@ -102,14 +102,14 @@ class Crowd:
                 return
             url = f"http://127.0.0.1:{self.ports[turn // len(USERS) % len(self.ports)]}{PATH}"
             try:
-                async with session.post(url, json=asking(user)) as reply:
+                async with session.post(url, json=counters_request(user)) as reply:
                     body = await reply.read()
                     right = body == self.expected[user]
-                    self.told[reply.status, reply.headers.get("Retry-After"), right] += 1
+                    self.replies[reply.status, reply.headers.get("Retry-After"), right] += 1
             except (aiohttp.ClientConnectionError, ConnectionError):
                 await asyncio.sleep(0.01)  # this worker was killed
 
-    def while_(self, happening: Callable[[], None]) -> None:
+    def ask_while(self, happening: Callable[[], None]) -> None:
         """Ask while ``happening`` runs, and assert that all replies were right or 503."""
 
         async def both() -> None:
@@ -121,9 +121,11 @@ class Crowd:
                 await asking
 
         asyncio.run(both())
-        wrong = {told: often for told, often in self.told.items() if told not in ((200, None, True), (503, "1", False))}
+        wrong = {
+            kind: count for kind, count in self.replies.items() if kind not in ((200, None, True), (503, "1", False))
+        }
         assert not wrong
-        assert self.told[200, None, True] > 100
+        assert self.replies[200, None, True] > 100
 
 
 @pytest.fixture
@@ -139,27 +141,29 @@ def workers(deployment: Deployment) -> list[Worker]:
 
 def test_any_worker_replies_for_any_user(deployment: Deployment, workers: list[Worker]) -> None:
     """Each worker gives the same bytes and headers for each user, 304 and refusals included."""
-    bodies = all_answer(workers)
-    assert sorted(who_has(workers)) == [1, 1, 2]
+    bodies = right_replies(workers)
+    assert sorted(partitions_owned(workers)) == [1, 1, 2]
     for user in USERS:
-        replies = [worker.ask(asking(user)) for worker in workers]
-        told = [{name: reply.headers[name] for name in OF_AN_ANSWER} for reply in replies]
-        assert told[0] == told[1] == told[2]
+        replies = [worker.ask(counters_request(user)) for worker in workers]
+        headers = [{name: reply.headers[name] for name in REPLY_HEADERS} for reply in replies]
+        assert headers[0] == headers[1] == headers[2]
         assert {reply.body for reply in replies} == {bodies[user]}
-        assert told[0]["X-Ecounters-Position"].startswith(f"{partition_of(user, deployment.partitions)}:")
+        assert headers[0]["X-Ecounters-Position"].startswith(f"{partition_of(user, deployment.partitions)}:")
         for worker in workers:
-            again = worker.ask(asking(user), {"If-None-Match": told[0]["ETag"]})
-            assert (again.status, again.body, again.headers["ETag"]) == (304, b"", told[0]["ETag"])
-            fields = worker.ask(asking(user) | {"Field": ["UC"], "filter": [{"field": "date", "value": "last7days"}]})
+            again = worker.ask(counters_request(user), {"If-None-Match": headers[0]["ETag"]})
+            assert (again.status, again.body, again.headers["ETag"]) == (304, b"", headers[0]["ETag"])
+            fields = worker.ask(
+                counters_request(user) | {"Field": ["UC"], "filter": [{"field": "date", "value": "last7days"}]}
+            )
             assert fields.json["message"]["UC"] == USERS.index(user) + 1
-            old = worker.ask(asking(user) | {"filter": [{"field": "date", "value": "2001-01-01"}]})
+            old = worker.ask(counters_request(user) | {"filter": [{"field": "date", "value": "2001-01-01"}]})
             assert (old.status, old.json["code"]) == (400, 1000)
             assert old.json["message"].startswith("Invalid parameter: filter[0].value: counts are kept back to ")
         strange = {"field": "did", "op": "nin", "value": [10**20, "x" * 100]}
-        short = len(json.dumps(asking(user) | {"filter": [strange]}))
+        short = len(json.dumps(counters_request(user) | {"filter": [strange]}))
         long = {"field": "did", "op": "nin", "value": ["x" * ((65_536 - short - 50) // 600 - 4)] * 600}
         for filtered in ([strange], [strange, long]):
-            replies = [worker.ask(asking(user) | {"filter": filtered}) for worker in workers]
+            replies = [worker.ask(counters_request(user) | {"filter": filtered}) for worker in workers]
             assert [reply.status for reply in replies] == [200] * 3, replies
             assert len({reply.body for reply in replies}) == 1
     assert sum(worker.metric("ecounters_hops_total") for worker in workers) > 0
@@ -169,60 +173,60 @@ def test_while_a_killed_worker_is_replaced_replies_are_right_or_503(
     deployment: Deployment, workers: list[Worker]
 ) -> None:
     """Every 200 is right, and all else is 503 with Retry-After, until the partitions are restored; then all are 200."""
-    expected = all_answer(workers)
-    crowd = Crowd(expected, [worker.port for worker in workers])
+    expected = right_replies(workers)
+    clients = Clients(expected, [worker.port for worker in workers])
 
     def kill() -> None:
         time.sleep(1)
         workers[1].kill()
         time.sleep(1)
         workers[1] = Worker(deployment, workers[1])
-        crowd.ports[1] = workers[1].port
-        all_answer([worker.wait_ready() for worker in workers])
+        clients.ports[1] = workers[1].port
+        right_replies([worker.wait_ready() for worker in workers])
 
-    crowd.while_(kill)
-    assert crowd.told[503, "1", False]
-    assert all_answer(workers, 5) == expected
+    clients.ask_while(kill)
+    assert clients.replies[503, "1", False]
+    assert right_replies(workers, 5) == expected
 
 
 def test_while_workers_leave_and_join_in_order_replies_are_right_or_503(
     deployment: Deployment, workers: list[Worker]
 ) -> None:
     """In two orderly rebalances every 200 is right, and no session timeout has to pass."""
-    expected = all_answer(workers)
-    crowd = Crowd(expected, [worker.port for worker in workers])
+    expected = right_replies(workers)
+    clients = Clients(expected, [worker.port for worker in workers])
 
     def end() -> None:
         time.sleep(1)
-        del crowd.ports[2]
+        del clients.ports[2]
         workers.pop().end()
-        all_answer(workers)
+        right_replies(workers)
         workers.append(Worker(deployment).wait_ready())
-        crowd.ports.append(workers[2].port)
-        all_answer(workers)
+        clients.ports.append(workers[2].port)
+        right_replies(workers)
 
-    crowd.while_(end)
-    assert sorted(who_has(workers)) == [1, 1, 2]
-    assert all_answer(workers, 5) == expected
+    clients.ask_while(end)
+    assert sorted(partitions_owned(workers)) == [1, 1, 2]
+    assert right_replies(workers, 5) == expected
 
 
 def test_a_peer_that_hangs_gives_503_after_2_s(workers: list[Worker]) -> None:
     """A request for a user of a stopped worker gets 503 after 2 s, and 200 once that worker goes on."""
-    expected = all_answer(workers)
-    told = []
+    expected = right_replies(workers)
+    statuses = []
     workers[0].process.send_signal(signal.SIGSTOP)
     try:
         for user in USERS:
             began = time.monotonic()
-            reply = workers[1].ask(asking(user))
+            reply = workers[1].ask(counters_request(user))
             assert time.monotonic() - began < 4
             assert (reply.status, reply.body == expected[user]) in ((200, True), (503, False))
             assert reply.status == 200 or reply.headers["Retry-After"] == "1"
-            told.append(reply.status)
+            statuses.append(reply.status)
     finally:
         workers[0].process.send_signal(signal.SIGCONT)
-    assert 503 in told
-    assert all_answer(workers) == expected
+    assert 503 in statuses
+    assert right_replies(workers) == expected
     assert "gives no answer: TimeoutError" in workers[1].log.read_text()
 
 
@@ -238,7 +242,7 @@ def test_the_peer_route_accepts_only_fresh_signed_requests(deployment: Deploymen
     with Worker(deployment.with_settings(SECRET=SECRET)).wait_ready() as worker:
         now_ms = int(time.time() * 1000)
         content, headers = signed(SECRET, now_ms)
-        expected = all_answer([worker])["u0"]
+        expected = right_replies([worker])["u0"]
         assert worker.request("POST", PEER_PATH, content, headers).body == expected
         for body, given in (
             (content, {}),
@@ -261,6 +265,6 @@ def test_workers_with_different_secrets_refuse_one_another(deployment: Deploymen
     workers = [Worker(deployment.with_settings(SECRET=secret)).wait_ready() for secret in (SECRET, SECRET.upper())]
     wait_until_flushed(deployment)
     for user in USERS:
-        told = sorted(worker.ask(asking(user)).status for worker in workers)
-        assert told == [200, 503], workers[0].log_tail()
+        statuses = sorted(worker.ask(counters_request(user)).status for worker in workers)
+        assert statuses == [200, 503], workers[0].log_tail()
     assert "ECOUNTERS_SECRET or the clocks differ" in workers[0].log.read_text()

@@ -95,9 +95,9 @@ def test_changes_are_pushed_at_most_once_a_second(deployment: Deployment, worker
         times = []
         calls = 0
         while calls < 25:
-            told = listener.until()
-            times.append(told.at)
-            calls = told.json["message"]["TC"]
+            sse_event = listener.until()
+            times.append(sse_event.at)
+            calls = sse_event.json["message"]["TC"]
         published.result()
     # One payload may be late and the next early, but there are never more than seconds have passed.
     waits = [at - began for at in times]
@@ -109,18 +109,18 @@ def test_a_listener_that_reconnects_gets_only_a_newer_version(deployment: Deploy
     who = {"ssid": open_session(deployment)}
     publish_values(deployment, "u1", *call("c1"))
     with StreamListener(worker, who) as listener:
-        told = listener.until()
-        while told.json["message"]["TC"] != 1:
-            told = listener.until()
+        sse_event = listener.until()
+        while sse_event.json["message"]["TC"] != 1:
+            sse_event = listener.until()
     worker.end()
     with Worker(deployment, worker).wait_ready() as again:
-        with StreamListener(again, who, {"Last-Event-ID": told.version}) as resumed:
+        with StreamListener(again, who, {"Last-Event-ID": sse_event.version}) as resumed:
             resumed.until("status"), resumed.until("status")
             assert [one.name for one in resumed.seen] == ["status", "status"]
             assert 0 < resumed.seen[1].at - resumed.seen[0].at < STATUS_S + 2
             publish_values(deployment, "u1", *call("c2", number="2"))
             assert resumed.until().json["message"]["TC"] == 2
-        with StreamListener(again, who, {"Last-Event-ID": told.version}) as older:
+        with StreamListener(again, who, {"Last-Event-ID": sse_event.version}) as older:
             assert older.until().json["message"]["TC"] == 2
 
 
@@ -200,7 +200,7 @@ def test_a_worker_that_ends_ends_its_streams_at_once(deployment: Deployment, wor
         assert worker.metric("ecounters_listeners") == 20
         worker.end()
         for one in listeners:
-            assert all(told.name == "status" for told in one.rest())
+            assert all(sse_event.name == "status" for sse_event in one.rest())
 
 
 def test_listeners_that_leave_are_forgotten(deployment: Deployment, worker: Worker) -> None:

@@ -42,11 +42,11 @@ class Served:
         self._metrics = Metrics.create(CollectorRegistry())
         self.streams = PushStreams(self.who, self.answer, self._metrics)
 
-    async def who(self, request: web.Request, asked: Query) -> Account:
+    async def who(self, request: web.Request, query: Query) -> Account:
         """Authorize every request."""
         return ACCOUNT
 
-    async def answer(self, account: Account, asked: Query, now_ms: int) -> Reply:
+    async def answer(self, account: Account, query: Query, now_ms: int) -> Reply:
         """The chosen reply."""
         self.looks += 1
         now = self.now
@@ -77,7 +77,7 @@ class Served:
         asyncio.run(go())
 
 
-async def told(response: aiohttp.ClientResponse) -> tuple[str, str]:
+async def read_event(response: aiohttp.ClientResponse) -> tuple[str, str]:
     """The next event's name and data; two empty texts at the end."""
     name = ""
     while line := (await response.content.readline()).decode():
@@ -99,10 +99,10 @@ def test_listeners_stay_connected_while_there_is_no_reply() -> None:
             assert refused.headers["Retry-After"]
         served.now = b"1"
         async with session.get("/?ssid=x") as response:
-            assert await told(response) == ("", "1")
-            assert json.loads((await told(response))[1])["complete"] is True
+            assert await read_event(response) == ("", "1")
+            assert json.loads((await read_event(response))[1])["complete"] is True
             served.now = AWAY
-            name, status = await told(response)
+            name, status = await read_event(response)
             assert (name, json.loads(status)) == (
                 "status",
                 {"asOf": None, "lagMs": 0, "complete": False, "suspected": 0, "range": "a/b", "why": AWAY.detail},
@@ -110,8 +110,8 @@ def test_listeners_stay_connected_while_there_is_no_reply() -> None:
             async with session.get("/?ssid=y") as late:
                 assert late.status == 503
             served.now = b"2"
-            assert await told(response) == ("", "2")
-            name, status = await told(response)
+            assert await read_event(response) == ("", "2")
+            name, status = await read_event(response)
             assert name == "status" and "why" not in json.loads(status)
 
     served.run(test)
@@ -126,15 +126,15 @@ def test_a_refused_reply_ends_the_stream(wrong: Exception, code: int) -> None:
 
     async def test(session: aiohttp.ClientSession) -> None:
         async with session.get("/?ssid=x") as response:
-            await told(response), await told(response)
+            await read_event(response), await read_event(response)
             served.now = wrong
-            name, error = await told(response)
+            name, error = await read_event(response)
             assert (name, json.loads(error)["code"]) == ("end", code)
             assert "RuntimeError" not in error
-            assert await told(response) == ("", "")
+            assert await read_event(response) == ("", "")
         served.now = b"3"
         async with session.get("/?ssid=x") as response:
-            assert await told(response) == ("", "3")
+            assert await read_event(response) == ("", "3")
 
     served.run(test)
 
@@ -154,7 +154,7 @@ def test_a_listener_that_joins_a_failing_look_gets_the_next_one() -> None:
 
     async def test(session: aiohttp.ClientSession) -> None:
         async with session.get("/?ssid=x") as first:
-            await told(first), await told(first)
+            await read_event(first), await read_event(first)
             looks, served.now, served.gate = served.looks, RuntimeError("x"), asyncio.Event()
             await when(lambda: served.looks > looks)
             joining = asyncio.create_task(session.get("/?ssid=y"))
@@ -162,12 +162,12 @@ def test_a_listener_that_joins_a_failing_look_gets_the_next_one() -> None:
             await when(lambda: subject.references == 2)
             served.now = b"2"
             served.gate.set()
-            assert (await told(first))[0] == "end"
+            assert (await read_event(first))[0] == "end"
         async with await joining as second:
-            assert await told(second) == ("", "2")
-            await told(second)
+            assert await read_event(second) == ("", "2")
+            await read_event(second)
             served.now = b"3"
-            assert await told(second) == ("", "3")
+            assert await read_event(second) == ("", "3")
 
     served.run(test)
 
@@ -180,11 +180,11 @@ def test_listeners_with_the_same_query_share_one_look() -> None:
         responses = [await session.get(f"/?ssid={at}") for at in range(30)]
         began, served.now = served.looks, b"2"
         for response in responses:
-            while (await told(response)) != ("", "2"):
+            while (await read_event(response)) != ("", "2"):
                 pass
         assert served.looks - began <= 2
         async with session.get("/?ssid=x&Field=UC") as response:
-            await told(response)
+            await read_event(response)
             looks = served.looks
             await asyncio.sleep(2.5)
             assert served.looks - looks in (4, 5, 6)
@@ -201,12 +201,12 @@ def test_a_partition_that_is_behind_is_looked_at_less_often() -> None:
 
     async def test(session: aiohttp.ClientSession) -> None:
         async with session.get("/?ssid=x") as response:
-            assert await told(response) == ("", "{}")
+            assert await read_event(response) == ("", "{}")
             looks, served.now, served.lag_ms = served.looks, b"2", 0
             await asyncio.sleep(1.8 * REFRESH_S)
             assert served.looks == looks
-            await told(response)
-            assert await told(response) == ("", "2")
+            await read_event(response)
+            assert await read_event(response) == ("", "2")
             await asyncio.sleep(2 * REFRESH_S + 0.5)
             assert served.looks > looks + 2
 
@@ -219,9 +219,9 @@ def test_a_server_that_ends_accepts_no_listeners() -> None:
 
     async def test(session: aiohttp.ClientSession) -> None:
         async with session.get("/?ssid=x") as response:
-            await told(response), await told(response)
+            await read_event(response), await read_event(response)
             served.streams.end()
-            assert await told(response) == ("", "")
+            assert await read_event(response) == ("", "")
         async with session.get("/?ssid=x") as response:
             assert response.status == 503
 

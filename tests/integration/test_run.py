@@ -139,9 +139,9 @@ def test_run_prints_a_line_that_works_and_keeps_its_data(run: Callable[..., Runn
     assert set(children) == {"server", "worker", "simulator", "guard"}
 
     def counters() -> dict[str, Any]:
-        answer: dict[str, Any] = json.loads(pasted(command))
-        assert answer["status"] == "success", answer
-        message: dict[str, Any] = answer["message"]
+        reply: dict[str, Any] = json.loads(pasted(command))
+        assert reply["status"] == "success", reply
+        message: dict[str, Any] = reply["message"]
         return message
 
     told = until(lambda: (seen := counters())["TC"] > 500 and len(seen["LCT"]) >= 3 and seen)
@@ -178,8 +178,8 @@ def pasted(command: str) -> str:
     found = re.fullmatch(r"curl -s -d '(.*)' (\S+)", command)
     assert found, command
     try:
-        with urlopen(HttpRequest(found[2], found[1].encode()), timeout=10) as answer:
-            return str(answer.read().decode())
+        with urlopen(HttpRequest(found[2], found[1].encode()), timeout=10) as reply:
+            return str(reply.read().decode())
     except HTTPError as error:
         with error:
             return error.read().decode()
@@ -232,8 +232,8 @@ def test_a_taken_port_is_replaced_for_http_and_refused_for_the_broker(
         address = running.wait_for(r"^  address +(\S+)$")[1]
         assert address == f"http://127.0.0.1:{other}"
         assert running.wait_for(r"^  dashboard +(\S+)$")[1] == f"{address}/dashboard"
-        with urlopen(f"{address}/readyz", timeout=10) as answer:
-            assert answer.status == 200
+        with urlopen(f"{address}/readyz", timeout=10) as reply:
+            assert reply.status == 200
         refused = run("--broker-port", str(port), data_dir=tmp_path / "other")
         assert refused.process.wait(LIMIT_S) == 1
         assert refused.said == (

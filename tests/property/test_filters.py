@@ -99,8 +99,8 @@ def test_a_filtered_reply_equals_the_recount_of_matching_calls(
             found = state.users.get(user)
             spans = [EVERYTHING] if found and found.spans.days else [EVERYTHING, (begin, begin + windows * WINDOW_MS)]
             for span in spans:
-                told = answer_of(state, user, span, where=read_filter(given_filter)[1])
-                assert told == again.answer(user, *span, ALL_FIELDS, where=given_filter), (user, span)
+                reply = answer_of(state, user, span, where=read_filter(given_filter)[1])
+                assert reply == again.answer(user, *span, ALL_FIELDS, where=given_filter), (user, span)
 
 
 ADDITIVE = [key for key, counter in COUNTERS.items() if counter.kind in (Kind.COUNT, Kind.SUM)]
@@ -151,11 +151,11 @@ def _summed(series: Series) -> dict[str, Any]:
     assert times[1:] == [one["to"] for one in series.message]
     moments = [datetime.fromisoformat(one).timestamp() * 1000 for one in times]
     assert moments == sorted(set(moments)) and (moments[0], moments[-1]) == (series.begin, series.end)
-    told = [one["message"] for one in series.message]
-    sums: dict[str, Any] = {key: sum(one[key] for one in told) for key in ADDITIVE}
+    messages = [step["message"] for step in series.message]
+    sums: dict[str, Any] = {key: sum(one[key] for one in messages) for key in ADDITIVE}
     for key in MAPS:
         total: Counter[str] = Counter()
-        for one in told:
+        for one in messages:
             total.update(one[key])
         sums[key] = dict(total)
     return sums

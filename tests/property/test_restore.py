@@ -26,8 +26,8 @@ def image(state: PartitionState) -> dict[str, Any]:
     seen: dict[str, Any] = {"position": state.position, "watermark": state.watermark, "arrival": state.arrival}
     for user_id in USERS:
         user = state.users.get(user_id) or User(user_id)
-        told = answer_of(state, user_id, (0, 2 * FAR_MS), ALL_FIELDS)
-        check_identities(told, everything=True)
+        message = answer_of(state, user_id, (0, 2 * FAR_MS), ALL_FIELDS)
+        check_identities(message, everything=True)
         spans = [
             (span.begin, span.end, {dims: cell.counts for dims, cell in span.cells.items() if cell.counts})
             for span in (*user.spans.days, *user.spans.windows.values())
@@ -38,7 +38,7 @@ def image(state: PartitionState) -> dict[str, Any]:
             for call_id, call in user.calls.items()
             if state.timeouts.drop_time(call) > state.watermark
         }
-        seen[user_id] = (told, user.suspected, calls, counted, user.balance, user.call_balance)
+        seen[user_id] = (message, user.suspected, calls, counted, user.balance, user.call_balance)
     return seen
 
 

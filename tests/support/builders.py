@@ -195,8 +195,8 @@ class Feed:
 
 def picked(feed: Feed, *keys: str, user: str = "u1") -> tuple[Any, ...]:
     """The values of these keys in a user's message."""
-    told = feed.answer(user)
-    return tuple(told[key] for key in keys)
+    message = feed.answer(user)
+    return tuple(message[key] for key in keys)
 
 
 def kept(feed: Feed, user: str = "u1") -> list[str]:

@@ -41,7 +41,7 @@ def main(args: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.support.kafka", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--nodes", type=int, default=1, help="how many brokers (1)")
     parser.add_argument("command", nargs="+", help="what is run on it, after --")
-    given = parser.parse_args(args)
+    options = parser.parse_args(args)
     wanted = os.environ.get("ECOUNTERS_TEST_KAFKA", "")
     try:
         if wanted == "off":
@@ -49,7 +49,7 @@ def main(args: Sequence[str] | None = None) -> int:
             return 0
         if wanted:
             raise Stop(f"ECOUNTERS_TEST_KAFKA={wanted}: there is only off")
-        return _run(given.command, given.nodes)
+        return _run(options.command, options.nodes)
     except KeyboardInterrupt:
         return 130
     except (Stop, OSError) as error:

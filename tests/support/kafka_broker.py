@@ -109,9 +109,9 @@ class Broker:
         try:
             with socket.create_connection((LOCAL, self.port), ANSWER_LIMIT_S) as connection:
                 connection.sendall(struct.pack(">i", len(_METADATA)) + _METADATA)
-                with connection.makefile("rb") as answer:
-                    (size,) = struct.unpack(">i", answer.read(4))
-                    return MetadataResponse_v1.decode(answer.read(size)[4:])
+                with connection.makefile("rb") as reply:
+                    (size,) = struct.unpack(">i", reply.read(4))
+                    return MetadataResponse_v1.decode(reply.read(size)[4:])
         except (OSError, struct.error, ValueError):  # nothing listens, or the connection ended early
             return None
 

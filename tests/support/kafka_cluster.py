@@ -137,16 +137,16 @@ class Cluster:
     def _disagreements(self) -> Iterator[str]:
         running = self._running()
         for node, broker in running.items():
-            answer = broker.metadata()
-            known = {one[0] for one in answer.brokers} if answer else set()
+            reply = broker.metadata()
+            known = {one[0] for one in reply.brokers} if reply else set()
             if known != set(running):
                 yield f"node {node} knows {sorted(known)} of {sorted(running)}"
 
     def _out_of_sync(self) -> Iterator[str]:
         for node, broker in self._running().items():
-            if (answer := broker.metadata()) is None:
+            if (reply := broker.metadata()) is None:
                 yield f"node {node} does not answer"
-            for _, topic, _, partitions in answer.topics if answer else ():
+            for _, topic, _, partitions in reply.topics if reply else ():
                 for _, partition, _, copies, in_sync in partitions:
                     if set(copies) != set(in_sync):
                         yield f"node {node} says of {topic}/{partition} that of {copies} are in sync {in_sync}"

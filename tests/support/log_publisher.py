@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Final
 
 from aiokafka import AIOKafkaProducer
@@ -21,8 +22,12 @@ OUTAGE_MS: Final = 180_000
 """A broker may be away for this long before publishing fails."""
 
 
+@cache
 def yesterday_ms() -> int:
-    """Yesterday's midnight (UTC) in ms. Logs begin there: they differ from day to day in the date alone."""
+    """Yesterday's midnight (UTC) in ms, where logs begin: they differ from day to day in the date alone.
+
+    Cached: a test whose run passes midnight asks for the day of its log, not for the next one.
+    """
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     return int((today - timedelta(days=1)).timestamp() * 1000)
 

@@ -110,13 +110,13 @@ def differences(
             reply = ask_until_complete(workers, user, begin_ms, end_ms)
             asked_after_ms = recount.clock_at(int(time.time() * 1000)) - recount.watermark
             assert asked_after_ms <= ASKED_WITHIN_MS, f"asked {asked_after_ms} ms after the log's last event"
-            told: Mapping[str, Any] = reply.json["message"]
-            if list(told) != list(expected):
-                wrong.append(f"{user}: keys {list(told)}, expected {list(expected)}")
+            message: Mapping[str, Any] = reply.json["message"]
+            if list(message) != list(expected):
+                wrong.append(f"{user}: keys {list(message)}, expected {list(expected)}")
             for key, value in expected.items():
                 compared += 1
-                if told.get(key) != value:
-                    wrong.append(f"{user} {key}: {told.get(key)}, recounted {value}")
+                if message.get(key) != value:
+                    wrong.append(f"{user} {key}: {message.get(key)}, recounted {value}")
             suspected = int(reply.headers["X-Ecounters-Suspected"])
             if suspected != recount.suspected(user):
                 wrong.append(f"{user} suspected: {suspected}, recounted {recount.suspected(user)}")

@@ -65,8 +65,8 @@ class StateAndRecount:
             pairs[f"{name} suspected"] = user.suspected, again.suspected(name, clock)
             pairs[f"{name} kept"] = kept, again.kept(name)
             for span in spans or (EVERYTHING,):
-                told, recounted = answer_of(state, name, span), again.answer(name, *span, ALL_FIELDS, clock)
+                counted, recounted = answer_of(state, name, span), again.answer(name, *span, ALL_FIELDS, clock)
                 # As text: the order of keys, and 1 or 1.0, are part of a reply as well.
-                for at, (one, other) in enumerate(zip(told.items(), recounted.items(), strict=True)):
+                for at, (one, other) in enumerate(zip(counted.items(), recounted.items(), strict=True)):
                     pairs[f"{name} {span} {at}"] = f"{one}", f"{other}"
         return [f"{what}: {ours} is recounted as {theirs}" for what, (ours, theirs) in pairs.items() if ours != theirs]

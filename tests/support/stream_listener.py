@@ -58,21 +58,21 @@ class StreamListener:
         lines: list[str] = []
         while line := self.response.readline().decode():
             if line == "\n":
-                told = _parse_event(lines)
-                if told is None:
+                event = _parse_event(lines)
+                if event is None:
                     lines = []
                     continue
-                self.seen.append(told)
-                return told
+                self.seen.append(event)
+                return event
             lines.append(line.rstrip("\n"))
         return None
 
     def until(self, name: str = "", *, complete: bool | None = None) -> SseEvent:
         """Read until an event of that name: "" is a payload. ``complete``: only a status that says so."""
         deadline = time.monotonic() + LIMIT_S
-        while told := self.next():
-            if told.name == name and (complete is None or told.json["complete"] is complete):
-                return told
+        while event := self.next():
+            if event.name == name and (complete is None or event.json["complete"] is complete):
+                return event
             assert time.monotonic() < deadline, self.seen
         raise AssertionError(f"the stream has ended: {self.seen}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import os
@@ -16,7 +17,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
+from streams.kafka.topics import TopicsSpec, ensure_topics
 from streams.local.ports import free_ports
+from streams.settings.load import load
+from streams.settings.table import Settings
 from streams.web.paths import COUNTERS_PATHS, METRICS_PATH, READY_PATH
 
 ROOT: Final = Path(__file__).parent.parent.parent
@@ -58,6 +62,15 @@ class Deployment:
         }
         clean = {name: value for name, value in os.environ.items() if not name.startswith("ECOUNTERS_")}
         return clean | {f"ECOUNTERS_{name}": str(value) for name, value in given.items()}
+
+    def loaded(self) -> Settings:
+        """The settings that a process in this deployment has."""
+        return load({name: value for name, value in self.environment().items() if name.startswith("ECOUNTERS_")})
+
+    def create_topics(self) -> None:
+        """Create the topics as `ecounters topics` does."""
+        settings = self.loaded()
+        asyncio.run(ensure_topics(settings.broker, TopicsSpec.of(settings)))
 
     def with_settings(self, **settings: object) -> Deployment:
         """The same topics and store with further settings."""
