@@ -15,7 +15,7 @@ from tests.support.event_messages import least, raw, read, refusal
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    ("value", "expected"),
     [
         (TS, TS),
         (float(TS), TS),
@@ -35,13 +35,13 @@ from tests.support.event_messages import least, raw, read, refusal
         ("2099-12-31T23:59:59.999Z", 4_102_444_799_999),
     ],
 )
-def test_times(given: object, expected: int) -> None:
+def test_times(value: object, expected: int) -> None:
     """Milliseconds, their digits, and RFC 3339 in its forms name one time."""
-    assert read(least("call.heartbeat") | {"ts": given}).ts == expected
+    assert read(least("call.heartbeat") | {"ts": value}).ts == expected
 
 
 @pytest.mark.parametrize(
-    "given",
+    "value",
     [
         0, -1, 946_684_799_999, 4_102_444_800_000, TS // 1000, TS * 1000, 10**30, -(10**30),
         "0", str(TS // 1000), "-1", "", " ", "yesterday", "9" * 40, "\u0663" * 13,
@@ -51,9 +51,9 @@ def test_times(given: object, expected: int) -> None:
         "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "2026-03-10T12:00:00Z\n",
     ],
 )  # fmt: skip
-def test_times_out_of_range_or_of_no_calendar_are_refused(given: object) -> None:
-    """A time that cannot be is `bad_ts`."""
-    assert refusal(least("call.heartbeat") | {"ts": given}) == ("bad_ts", "ts")
+def test_times_out_of_range_or_of_no_calendar_are_refused(value: object) -> None:
+    """A time before 2000 or after 2099, without an offset, or of no calendar is refused as `bad_ts`."""
+    assert refusal(least("call.heartbeat") | {"ts": value}) == ("bad_ts", "ts")
 
 
 def test_a_time_with_a_fraction_of_a_ms_is_refused() -> None:
@@ -75,8 +75,8 @@ WHOLE = [
 def test_whole_numbers_and_their_bounds(kind: str, field: str, name: str, low: int, high: int, reason: str) -> None:
     """Numbers and their text mean the same, up to both bounds and not beyond them."""
     for good in (low, high, 1):
-        for given in (good, str(good), float(good)):
-            assert getattr(read(least(kind) | {field: given}), name) == good
+        for value in (good, str(good), float(good)):
+            assert getattr(read(least(kind) | {field: value}), name) == good
     for bad in (low - 1, high + 1, str(high + 1), str(low - 1)):
         assert refusal(least(kind) | {field: bad}) == (reason, field)
     for wrong in (1.5, "1.5", "", "one", " 1", "+1", "1e3", "\u0661", [1], False):
@@ -86,16 +86,16 @@ def test_whole_numbers_and_their_bounds(kind: str, field: str, name: str, low: i
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    ("value", "expected"),
     [
         (12, "12"), ("12", "12"), (-1, "-1"), ("-1", "-1"), (0, ""), ("0", ""), ("", ""), (None, ""),
         ("summer", "summer"), (" 12", " 12"), ("1.5", "1.5"), (10**40, "1" + "0" * 40), (2**63, str(2**63)),
     ],
 )  # fmt: skip
-def test_campaigns(given: object, expected: str) -> None:
+def test_campaigns(value: object, expected: str) -> None:
     """A campaign is text; 0, "0", "" and null are none; -1 is one."""
     for ts in (TS, str(TS)):
-        assert read(least("call.started") | {"campaignId": given, "ts": ts}).campaign == expected
+        assert read(least("call.started") | {"campaignId": value, "ts": ts}).campaign == expected
 
 
 def test_campaigns_that_are_none() -> None:
@@ -120,22 +120,22 @@ def test_other_call_types_are_refused(kind: str) -> None:
 
 @pytest.mark.parametrize("field", ["balance", "callBalance"])
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    ("value", "expected"),
     [("0", 0), ("-3", -3), ("2.50", 2.5), ("0.1", 0.1), ("1e3", 1000), ('"12.5"', 12.5), ('"-7"', -7), ("1e15", 1e15)],
 )
-def test_balances(field: str, given: str, expected: float) -> None:
+def test_balances(field: str, value: str, expected: float) -> None:
     """A balance is any number that can be, or the text of one."""
     name = "balance" if field == "balance" else "call_balance"
-    assert getattr(parse(raw("balance.updated", **{field: given})), name) == expected
+    assert getattr(parse(raw("balance.updated", **{field: value})), name) == expected
 
 
 @pytest.mark.parametrize("field", ["balance", "callBalance"])
 @pytest.mark.parametrize(
-    "given", ["1e999", "-1e999", "1e300", "9" * 400, "9" * 5_000, '"1e999"', '"NaN"', '""', "true"]
+    "value", ["1e999", "-1e999", "1e300", "9" * 400, "9" * 5_000, '"1e999"', '"NaN"', '""', "true"]
 )
-def test_balances_that_no_answer_could_print_are_refused(field: str, given: str) -> None:
+def test_balances_that_no_answer_could_print_are_refused(field: str, value: str) -> None:
     """An amount beyond every account is an error of the switch, and must not stop the partition."""
-    reason, named = refusal(raw("balance.updated", **{field: given}))
+    reason, named = refusal(raw("balance.updated", **{field: value}))
     assert (reason in {"bad_value", "wrong_type"}, named) == (True, field)
 
 

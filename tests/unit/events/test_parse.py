@@ -18,7 +18,7 @@ def test_the_types_are_the_documented_ones() -> None:
 
 @pytest.mark.parametrize("kind", OWN)
 def test_the_least_event_of_each_type_is_taken(kind: str) -> None:
-    """What is required is enough."""
+    """An event that has its required fields alone is taken, with the documented defaults for the others."""
     taken = read(least(kind))
     assert (taken.type, taken.id, taken.ts) == (kind, "e1", TS)
     defaults = {"leg_id": "1", "retry": 0, "valid": True}
@@ -28,10 +28,10 @@ def test_the_least_event_of_each_type_is_taken(kind: str) -> None:
 @pytest.mark.parametrize(("kind", "field"), [(kind, field) for kind in OWN for field in least(kind) if field != "type"])
 def test_each_required_field_is_asked_for(kind: str, field: str) -> None:
     """Without a required field, or with null for it, an event is refused and the field named."""
-    given = least(kind)
-    assert refusal(given | {field: None}) == ("missing", field)
-    del given[field]
-    assert refusal(given) == ("missing", field)
+    event = least(kind)
+    assert refusal(event | {field: None}) == ("missing", field)
+    del event[field]
+    assert refusal(event) == ("missing", field)
 
 
 @pytest.mark.parametrize(("kind", "field"), [(kind, field) for kind in OWN for field in least(kind)])
@@ -78,7 +78,7 @@ def test_an_empty_id_is_refused(kind: str, field: str) -> None:
     ids=str,
 )
 def test_what_is_no_event_is_refused(value: bytes | None, expected: tuple[str, str]) -> None:
-    """A message that is not even an event says in which way."""
+    """A message that is not even an event is refused with the reason that says in which way."""
     assert refusal(value) == expected
 
 
@@ -138,10 +138,10 @@ def test_the_order_of_the_checks() -> None:
     """Of several faults the one is named that is checked first: type, id, ts, userId, callId, own fields."""
     faults = {"type": 1, "id": "", "ts": 0, "userId": 1, "callId": "", "status": "x"}
     order = []
-    given = dict(faults)
-    while given:
-        order.append(refusal(least("call.ended") | given)[1])
-        del given[order[-1]]
+    event = dict(faults)
+    while event:
+        order.append(refusal(least("call.ended") | event)[1])
+        del event[order[-1]]
     assert order == ["type", "id", "ts", "userId", "callId", "status"]
 
 

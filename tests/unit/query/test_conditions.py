@@ -37,7 +37,7 @@ BY_DIMS: dict[tuple[str, str, str, int | None], str] = {
 
 
 def counted(*conditions: Condition) -> str:
-    """The names of the calls that a filter is for."""
+    """The names of the calls that a filter matches."""
     where = read_filter(list(conditions))[1]
     assert where is not None
     holds = where.to_predicate()
@@ -100,19 +100,19 @@ def test_each_condition(condition: Condition, expected: str) -> None:
 
 
 def test_all_conditions_of_a_filter_hold() -> None:
-    """They are joined by and."""
+    """The conditions of a filter are joined by and."""
     assert counted(of("callType", "IBD"), of("campaignId", 7)) == "ibd live"
     assert counted(of("callType", "IBD"), of("campaignId", 7), of("status", 16)) == "ibd"
 
 
 def test_counters_and_gauges_follow_but_balances_do_not() -> None:
-    """All counters are those of the matching calls, inputs and live calls too; the account is the account's."""
+    """All counters are those of the matching calls, inputs and live calls too; balances are those of the account."""
     user = feed().state.users["u1"]
 
-    def told(*conditions: Condition) -> dict[str, Any]:
+    def message_of(*conditions: Condition) -> dict[str, Any]:
         return dict(message(totals_of(user, *WIDE, read_filter(list(conditions))[1])))
 
-    whole, seven, other = told(), told(of("campaignId", 7)), told(of("campaignId", 7, "ne"))
+    whole, seven, other = message_of(), message_of(of("campaignId", 7)), message_of(of("campaignId", 7, "ne"))
     keys = ("TC", "CNC", "LCT", "RCMPID", "RC", "LIVR", "LDID", "DTMF", "CST", "cBl", "ucBl")
     assert [whole[key] for key in keys] == [
         6, 1, {"IBD": 1, "OBD": 1}, {"7": 1}, 1, {"menu": 1}, {"1800": 1}, {"1": 1}, {"-5": 1, "3": 2, "16": 1}, 7, 2.5
@@ -121,7 +121,8 @@ def test_counters_and_gauges_follow_but_balances_do_not() -> None:
         2, 1, {"IBD": 1}, {"7": 1}, 1, {"menu": 1}, {"1800": 1}, {}, {"16": 1}, 7, 2.5
     ]  # fmt: skip
     assert [other[key] for key in keys] == [4, 0, {"OBD": 1}, {}, 0, {}, {}, {"1": 1}, {"-5": 1, "3": 2}, 7, 2.5]
-    assert told(of("status", 16))["LCT"] == {} and told(of("status", 16, "ne"))["LCT"] == {"IBD": 1, "OBD": 1}
+    assert message_of(of("status", 16))["LCT"] == {}
+    assert message_of(of("status", 16, "ne"))["LCT"] == {"IBD": 1, "OBD": 1}
 
 
 def refusal(*conditions: Any) -> tuple[int, str]:
@@ -171,14 +172,14 @@ GOOD = of("did", "1")
     ],
 )
 def test_what_is_wrong_is_named_with_its_place(condition: Any, code: int, detail: str) -> None:
-    """However deep it is."""
-    found = refusal(GOOD, condition)
-    assert found[0] == code and found[1].startswith(detail), found
-    assert len(found[1]) < 150
+    """The text begins with the path of what is wrong, however deep that is."""
+    actual_code, actual_detail = refusal(GOOD, condition)
+    assert actual_code == code and actual_detail.startswith(detail), actual_detail
+    assert len(actual_detail) < 150
 
 
 def deep(levels: int) -> Condition:
-    """A condition with so many nots around it."""
+    """A condition with ``levels`` nots around it."""
     return {"not": deep(levels - 1)} if levels else GOOD
 
 
@@ -194,7 +195,7 @@ def test_depth_conditions_and_values_are_limited() -> None:
 
 
 def test_dates_stand_beside_other_conditions() -> None:
-    """They are told apart, and keep their places."""
+    """Conditions on the date are read apart from the others, and keep their path."""
     request = parse_request(json.dumps({"ssid": "s", "filter": [GOOD, of("date", "today"), of("status", 3)]}).encode())
     assert [date.path for date in request.dates] == ["filter[1]"]
     assert request.where == read_filter([GOOD, of("status", 3)])[1]

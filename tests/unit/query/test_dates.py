@@ -77,7 +77,7 @@ def test_the_default_is_today_until_now() -> None:
     ],
 )
 def test_dates(condition: dict[str, Any], begin: str, end: str) -> None:
-    """Days are the user's, moments are what they are, and bounds snap outward to windows."""
+    """Days are those of the user's zone, moments are exact, and both bounds snap outward to windows."""
     assert ranged(condition) == (at(begin), at(end))
 
 
@@ -99,7 +99,7 @@ def test_days_are_as_long_as_the_zone_makes_them() -> None:
 
 
 def test_several_dates_are_cut_with_one_another() -> None:
-    """All conditions must hold."""
+    """Several conditions make the range in which all of them hold."""
     cut = ranged({"op": "gte", "value": "2026-03-08"}, {"op": "lt", "value": "2026-03-09"}, {"value": "last7days"})
     assert cut == (at("03-07 18:30"), at("03-08 18:30"))
     assert "no time in common" in no_range({"value": "today"}, {"value": "yesterday"})
@@ -109,7 +109,7 @@ def test_several_dates_are_cut_with_one_another() -> None:
     "value", [["2026-03-10", "2026-03-09"], ["today", "yesterday"], [at("03-10 01:00"), at("03-10 00:00")]]
 )
 def test_a_range_ends_after_it_begins(value: list[Any]) -> None:
-    """The other way round is refused and not turned."""
+    """A range that ends before it begins is refused and not turned round."""
     assert no_range({"value": value}).startswith("filter[0].value")
 
 
@@ -122,7 +122,7 @@ def test_a_range_ends_after_it_begins(value: list[Any]) -> None:
      10**40, "10:00"],
 )  # fmt: skip
 def test_what_is_no_date_is_refused_with_what_would_be(value: object) -> None:
-    """The text shows the value, shortened, and the forms that are known."""
+    """A value that is no date is refused with a text that shows it, shortened, and the known forms."""
     detail = no_range({"value": value})
     assert detail.startswith("filter[0].value") and "YYYY-MM-DD" in detail and len(detail) < 250
 
@@ -133,11 +133,11 @@ def test_what_is_no_date_is_refused_with_what_would_be(value: object) -> None:
      {"op": "lt", "value": "2025-02-04"}, {"op": "lte", "value": "2024-01-01"}],
 )  # fmt: skip
 def test_a_range_that_begins_before_retention_says_how_far_back_it_goes(condition: dict[str, Any]) -> None:
-    """Never a silent part answer: the first whole day that is kept is named, in the user's time."""
+    """A range that begins before retention is refused with the first whole day that is kept, in the user's time."""
     detail = no_range(condition)
     assert detail.startswith("filter[0].value") and "2025-02-04T00:00:00+05:30" in detail
 
 
 def test_the_first_day_kept_can_be_asked_for() -> None:
-    """400 days back, to the day."""
+    """With 400 days of retention the first whole one of them can be queried."""
     assert ranged({"value": "2025-02-04"}) == (at("2025-02-03 18:30"), at("2025-02-04 18:30"))

@@ -12,9 +12,9 @@ from ecounters.errors import RequestRefused
 from ecounters.query.request import Query, parse_request
 
 
-def asked(**given: Any) -> Query:
-    """The request of a body with a session and what is given."""
-    return parse_request(json.dumps({"ssid": "s"} | given).encode())
+def query(**parameters: Any) -> Query:
+    """The query of a body with a session and these parameters."""
+    return parse_request(json.dumps({"ssid": "s"} | parameters).encode())
 
 
 def refusal(content: bytes | dict[str, Any]) -> tuple[int, int, str]:
@@ -25,7 +25,7 @@ def refusal(content: bytes | dict[str, Any]) -> tuple[int, int, str]:
 
 
 def test_a_session_or_a_user_is_enough() -> None:
-    """A ssid stands for its user; with a userId the token is asked for by who knows the accounts."""
+    """A body needs an ssid or a userId; whether a token fits is not checked here."""
     assert parse_request(b' {"ssid":"s1"} ') == Query(ssid="s1")
     assert parse_request(b'{"userId":"u1","token":"t"}') == Query(user_id="u1", token="t")
     assert parse_request(b'{"ssid":"s1","userId":"u1","token":"t","filter":[],"Field":[]}') == Query("s1", "u1", "t")
@@ -33,7 +33,7 @@ def test_a_session_or_a_user_is_enough() -> None:
 
 @pytest.mark.parametrize("content", [b"{}", b'{"token":"t"}', b'{"ssid":""}', b'{"ssid":"","userId":""}'])
 def test_without_either_the_user_is_missing(content: bytes) -> None:
-    """1002, whatever else there is."""
+    """A body without an ssid and a userId is refused with 1002, whatever else it has."""
     assert refusal(content)[:2] == (1002, 400)
 
 
@@ -45,7 +45,7 @@ def test_without_either_the_user_is_missing(content: bytes) -> None:
      b'{"ssid":"s","filter":[1e999]}', b"ssid=s"],
 )  # fmt: skip
 def test_what_is_no_json_object_is_an_invalid_parameter(content: bytes) -> None:
-    """1000, and nothing else is raised."""
+    """A body that is no JSON object is refused with 1000, and nothing else is raised."""
     assert refusal(content)[:2] == (1000, 400)
 
 
@@ -67,7 +67,7 @@ def test_unknown_parameters_are_refused_by_name(name: str) -> None:
 @pytest.mark.parametrize("name", ["ssid", "userId", "token"])
 @pytest.mark.parametrize("value", [None, 1, 1.5, True, [], {}])
 def test_credentials_are_strings(name: str, value: object) -> None:
-    """1001, naming which."""
+    """A credential of another JSON type is refused with 1001, and named."""
     code, status, detail = refusal({name: value})
     assert (code, status) == (1001, 400) and name in detail
 
@@ -75,15 +75,15 @@ def test_credentials_are_strings(name: str, value: object) -> None:
 @pytest.mark.parametrize("name", ["filter", "Field", "fields"])
 @pytest.mark.parametrize("value", [None, "TC", 1, {}, True])
 def test_filter_and_field_are_arrays(name: str, value: object) -> None:
-    """1001, naming which."""
+    """A filter or Field that is no array is refused with 1001, and named."""
     code, status, detail = refusal({name: value})
     assert (code, status) == (1001, 400) and name in detail
 
 
 def test_fields() -> None:
-    """In the order asked for, once each, under either name but not both."""
-    assert asked(Field=["UC", "AC", "UC"]).fields == asked(fields=["UC", "AC"]).fields == ("UC", "AC")
-    assert set(asked(Field=sorted(FIELDS)).fields) == FIELDS
+    """Fields are in the order of the request, each once, under either name but not under both."""
+    assert query(Field=["UC", "AC", "UC"]).fields == query(fields=["UC", "AC"]).fields == ("UC", "AC")
+    assert set(query(Field=sorted(FIELDS)).fields) == FIELDS
     assert refusal({"Field": ["UC"], "fields": ["AC"]})[0] == 1000
     assert refusal({"Field": ["UC", 7]})[::2] == (1001, "Field[1] must be a string")
     for wrong in ("uc", "LCT", "", "RC"):
@@ -119,26 +119,26 @@ def test_fields() -> None:
     ],
 )
 def test_what_is_wrong_with_a_condition_is_named_with_its_place(condition: object, code: int, place: str) -> None:
-    """The code says whether it is the type or the value; the text begins with where."""
-    found, status, detail = refusal({"filter": [{"field": "date", "value": "today"}, condition]})
-    assert (found, status) == (code, 400)
+    """The code says whether the type or the value is wrong, and the text begins with its path."""
+    actual, status, detail = refusal({"filter": [{"field": "date", "value": "today"}, condition]})
+    assert (actual, status) == (code, 400)
     assert detail.startswith(place)
 
 
 def test_at_most_32_conditions() -> None:
     """A longer filter is refused."""
-    one = {"field": "date", "value": "today"}
-    assert len(asked(filter=[one] * 32).dates) == 32
-    assert refusal({"filter": [one] * 33})[0] == 1000
+    condition = {"field": "date", "value": "today"}
+    assert len(query(filter=[condition] * 32).dates) == 32
+    assert refusal({"filter": [condition] * 33})[0] == 1000
 
 
-def series_query(**given: Any) -> Query:
-    """The query for a series, of a body with a session and what is given."""
-    return parse_request(json.dumps({"ssid": "s"} | given).encode(), series=True)
+def series_query(**parameters: Any) -> Query:
+    """The query for a series, of a body with a session and these parameters."""
+    return parse_request(json.dumps({"ssid": "s"} | parameters).encode(), series=True)
 
 
 def test_the_interval_is_asked_for() -> None:
-    """It must be one of three, and is a parameter of a series alone."""
+    """The interval is one of three, required for a series, and unknown elsewhere."""
     assert series_query(interval="15m").interval == "15m"
     for wrong, code, detail in (
         ({}, 1000, "interval is missing"),

@@ -37,15 +37,15 @@ def test_the_vendors_sample_byte_for_byte() -> None:
 
 def test_an_unknown_user_has_nothing() -> None:
     """No events yet is an answer full of zeros, not an error."""
-    told = json.loads(body(message(totals_of(None, *WIDE), ALL_FIELDS)))["message"]
-    assert all(value in (0, {}) for value in told.values())
+    values = json.loads(body(message(totals_of(None, *WIDE), ALL_FIELDS)))["message"]
+    assert all(value in (0, {}) for value in values.values())
 
 
 def test_fields_come_after_the_payload_in_the_order_asked_for() -> None:
-    """TC and MC are there already and are not printed twice."""
-    told = message(totals_of(None, *WIDE), ["UC", "TC", "AC", "MC", "UC", "CA"])
-    assert list(told)[24:] == ["UC", "AC", "CA"]
-    assert list(told)[:24] == list(message(totals_of(None, *WIDE)))
+    """Fields follow the payload in the order of the request; TC and MC are in the payload and come once."""
+    values = message(totals_of(None, *WIDE), ["UC", "TC", "AC", "MC", "UC", "CA"])
+    assert list(values)[24:] == ["UC", "AC", "CA"]
+    assert list(values)[:24] == list(message(totals_of(None, *WIDE)))
 
 
 @pytest.mark.parametrize(
@@ -115,6 +115,6 @@ def test_extreme_balances_are_printed() -> None:
 
 
 def test_etags_differ_as_the_bodies_do() -> None:
-    """Weak, with the length in hexadecimal."""
+    """An ETag is weak, has the length of the body in hexadecimal, and differs where the bodies differ."""
     assert etag(b"") == 'W/"0-2jmj7l5rSw0yVb/vlWAYkK/YBwk"'
     assert etag(SAMPLE) != etag(SAMPLE.replace(b'"TC":2', b'"TC":3'))

@@ -44,48 +44,49 @@ NOW_KEYS = {"LCT", "RCMPID", "RC", "LIVR", "LDID", "cBl", "ucBl"}
 
 
 def test_a_step_holds_what_its_calls_count() -> None:
-    """In the zone's time, without what is of now, and with Fields; hours without a call are there too."""
+    """A step has times of the zone, no live calls and balances, and Fields, and is there without calls too."""
     user = feed().state.users["u1"]
     series = Series(user, (T0_MS, T0_MS + 3 * HOUR * 1000), "1h", ZoneInfo("Asia/Karachi"), None, ("UC", "avgTalkTime"))
-    told = series.message
-    assert [one["from"][11:] for one in told] == ["17:00:00+05:00", "18:00:00+05:00", "19:00:00+05:00"]
-    assert told[0]["to"] == told[1]["from"] == "2026-03-10T18:00:00+05:00"
-    assert [[one["message"][key] for key in ("TC", "CNC", "MC", "freshCall", "repeatCall", "UC")] for one in told] == [
+    steps = series.message
+    assert [step["from"][11:] for step in steps] == ["17:00:00+05:00", "18:00:00+05:00", "19:00:00+05:00"]
+    assert steps[0]["to"] == steps[1]["from"] == "2026-03-10T18:00:00+05:00"
+    keys = ("TC", "CNC", "MC", "freshCall", "repeatCall", "UC")
+    assert [[step["message"][key] for key in keys] for step in steps] == [
         [2, 1, 1, 1, 0, 2], [0] * 6, [1, 1, 0, 0, 1, 1]
     ]  # fmt: skip
-    assert told[0]["message"]["CST"] == {"3": 1, "16": 1} and told[0]["message"]["avgTalkTime"] == 8
-    assert not NOW_KEYS & set(told[0]["message"])
-    assert list(told[0]["message"])[:3] == ["CT", "CST", "CMPID"] and list(told[0]["message"])[-1] == "avgTalkTime"
+    assert steps[0]["message"]["CST"] == {"3": 1, "16": 1} and steps[0]["message"]["avgTalkTime"] == 8
+    assert not NOW_KEYS & set(steps[0]["message"])
+    assert list(steps[0]["message"])[:3] == ["CT", "CST", "CMPID"] and list(steps[0]["message"])[-1] == "avgTalkTime"
     where = read_filter([{"field": "campaignId", "value": 7}])[1]
     only = Series(user, (T0_MS, T0_MS + 3 * HOUR * 1000), "1h", UTC, where).message
-    assert [one["message"]["TC"] for one in only] == [1, 0, 1]
-    assert [one["message"]["TC"] for one in Series(None, (T0_MS, T0_MS + 900_000), "1h", UTC).message] == [0]
+    assert [step["message"]["TC"] for step in only] == [1, 0, 1]
+    assert [step["message"]["TC"] for step in Series(None, (T0_MS, T0_MS + 900_000), "1h", UTC).message] == [0]
 
 
 def test_what_is_kept_by_day_is_told_by_day_alone() -> None:
-    """By less it is refused, with the time from which on it can be told; and from that time on it is."""
+    """A shorter interval over rolled-up days is refused with the time from which on it works, and works from there."""
     made = feed().clock(4 * 24 * HOUR)
     made.state.roll_up("u1", UTC)
     made.take(call("new", "u1").started(4 * 24 * HOUR, "QC"))
     user = made.state.users["u1"]
     assert [day.begin for day in user.spans.days] == [at("03-10 00:00")]
     for interval in ("15m", "1h"):
-        asked = at("03-10 23:45"), at("03-12 00:00")
-        assert "from 2026-03-11T00:00:00+00:00 on" in refusal(user, asked, interval, UTC)
+        time_range = at("03-10 23:45"), at("03-12 00:00")
+        assert "from 2026-03-11T00:00:00+00:00 on" in refusal(user, time_range, interval, UTC)
         later = Series(user, (at("03-11 00:00"), at("03-12 00:00")), interval, UTC)
         assert later.begin == at("03-11 00:00")
-        assert "from 2026-03-11T06:00:00+05:45 on" in refusal(user, asked, "1h", ZoneInfo("Asia/Kathmandu"))
-    told = Series(user, (at("03-10 13:00"), at("03-15 00:00")), "1d", UTC).message
-    assert [one["message"]["TC"] for one in told] == [3, 0, 0, 0, 1]
+        assert "from 2026-03-11T06:00:00+05:45 on" in refusal(user, time_range, "1h", ZoneInfo("Asia/Kathmandu"))
+    steps = Series(user, (at("03-10 13:00"), at("03-15 00:00")), "1d", UTC).message
+    assert [step["message"]["TC"] for step in steps] == [3, 0, 0, 0, 1]
 
 
 def test_a_day_of_another_zone_stays_whole() -> None:
-    """The steps that it lies across are one."""
+    """The steps that a day of another zone lies across are merged into one."""
     made = feed().clock(4 * 24 * HOUR)
     made.state.roll_up("u1", UTC)
     user = made.state.users["u1"]
     series = Series(user, (at("03-10 20:00"), at("03-11 20:00")), "1d", ZoneInfo("Asia/Kolkata"))
-    assert [(one["from"], one["to"], one["message"]["TC"]) for one in series.message] == [
+    assert [(step["from"], step["to"], step["message"]["TC"]) for step in series.message] == [
         ("2026-03-10T05:30:00+05:30", "2026-03-12T00:00:00+05:30", 3),
         ("2026-03-12T00:00:00+05:30", "2026-03-13T00:00:00+05:30", 0),
     ]

@@ -119,7 +119,7 @@ def test_the_range_counts_by_the_calls_start() -> None:
 
 
 def test_a_smaller_start_moves_the_call_to_its_window() -> None:
-    """With all that it contributes, and the window it leaves is empty again."""
+    """A call whose start turns out to be earlier moves with all its counts, and leaves nothing in the later window."""
     feed = Feed().take(call("c1").started(900, "IBD", did="d").answered(901).started(899.999, "OBD"))
     before, after = (T0_MS, T0_MS + WINDOW_MS), (T0_MS + WINDOW_MS, T0_MS + 2 * WINDOW_MS)
     assert [feed.answer(span=before)[key] for key in ("TC", "CT", "CNC", "DID")] == [1, {"OBD": 1}, 1, {}]

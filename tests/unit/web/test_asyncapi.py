@@ -1,4 +1,4 @@
-"""The AsyncAPI document: whole, and its schemas take what is counted and no more than they must."""
+"""The AsyncAPI document is complete, and its schemas accept what parse accepts and hardly more."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def refusal(event: dict[str, Any]) -> tuple[str, str] | None:
 
 
 def test_every_reference_leads_somewhere() -> None:
-    """And every type of event is a message with a payload."""
+    """Every reference leads to a component, and every type of event is a message with a payload."""
     text = json.dumps(DOCUMENT)
     references = {part.split('"')[0] for part in text.split('"$ref": "')[1:]}
     for reference in references:
@@ -51,7 +51,7 @@ def test_every_reference_leads_somewhere() -> None:
 
 
 def test_every_schema_is_one() -> None:
-    """By the metaschema of draft 7, which is AsyncAPI's."""
+    """Every schema is right by the metaschema of draft 7, on which those of AsyncAPI are based."""
     for schema in [
         *DOCUMENT["components"]["schemas"].values(),
         DOCUMENT["components"]["messages"]["deadLetter"]["headers"],
@@ -73,7 +73,7 @@ def test_what_an_event_needs_is_needed(kind: str) -> None:
 
 
 def test_made_up_events_are_right() -> None:
-    """Those of the simulator, which are counted."""
+    """The events of the simulator, which are counted, are valid."""
     for message in itertools.islice(simulate(Plan(start_ms=T0_MS)), 3_000):
         event = json.loads(message.value)
         assert VALID[event["type"]](event), event
@@ -88,7 +88,7 @@ VALUES: list[Any] = [
 
 @pytest.mark.parametrize("kind", list(TYPES))
 def test_every_field_of_a_schema_takes_what_parse_takes(kind: str) -> None:
-    """Values of all forms in every field of every type."""
+    """With any one value in any one field, an event that parse accepts is valid."""
     for name in ("id", "ts", "switchId", *TYPES[kind].required, *TYPES[kind].optional):
         for value in VALUES:
             check({**least(kind), name: value})
@@ -96,12 +96,12 @@ def test_every_field_of_a_schema_takes_what_parse_takes(kind: str) -> None:
 
 @given(almost_events())
 def test_a_schema_takes_what_is_counted(event: dict[str, Any]) -> None:
-    """So it is with several fields that are anything."""
+    """An event in which several fields are anything is valid if parse accepts it."""
     check(event)
 
 
 def check(event: dict[str, Any]) -> None:
-    """What is counted is valid, and what is refused is not, where JSON Schema can tell."""
+    """An event that parse accepts is valid, and one that it refuses is not, where JSON Schema can tell."""
     kind = event.get("type")
     valid = VALID[kind](event) if isinstance(kind, str) and kind in VALID else False
     refused = refusal(event)

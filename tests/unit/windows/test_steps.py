@@ -56,7 +56,7 @@ def refusal(begin: int, end: int, interval: str) -> str:
 
 @pytest.mark.parametrize(("interval", "length"), [("15m", 900_000), ("1h", 3_600_000), ("1d", 86_400_000)])
 def test_at_most_1000_steps(interval: str, length: int) -> None:
-    """One more is refused, with how many it would be."""
+    """1,001 steps are refused, and the text has their number."""
     begin = at("01-01 00:00")
     assert len(steps(begin, begin + 1_000 * length, interval, UTC)) == 1_001
     assert "1001 steps" in refusal(begin, begin + 1_001 * length, interval)
