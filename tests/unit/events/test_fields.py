@@ -57,7 +57,7 @@ def test_times_out_of_range_or_of_no_calendar_are_refused(value: object) -> None
 
 
 def test_a_time_with_a_fraction_of_a_ms_is_refused() -> None:
-    """A JSON float is a time only if it is whole, and huge ones end nowhere else."""
+    """A JSON float is a time only if it is whole, and huge numbers are refused like any other bad time."""
     assert refusal(least("call.heartbeat") | {"ts": TS + 0.5}) == ("wrong_type", "ts")
     assert refusal(raw("call.heartbeat", ts="1e999"))[1] == "ts"
     assert refusal(raw("call.heartbeat", ts="9" * 5_000))[1] == "ts"
@@ -114,7 +114,7 @@ def test_call_types(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["ibd", "XYZ", "", " IBD"])
 def test_other_call_types_are_refused(kind: str) -> None:
-    """A call type that is not in the table would be a counter that nobody knows."""
+    """A call type that is not in the table is refused: it would be a counter that nobody knows."""
     assert refusal(least("call.started") | {"callType": kind}) == ("bad_value", "callType")
 
 
@@ -124,7 +124,7 @@ def test_other_call_types_are_refused(kind: str) -> None:
     [("0", 0), ("-3", -3), ("2.50", 2.5), ("0.1", 0.1), ("1e3", 1000), ('"12.5"', 12.5), ('"-7"', -7), ("1e15", 1e15)],
 )
 def test_balances(field: str, value: str, expected: float) -> None:
-    """A balance is any number that can be, or the text of one."""
+    """A balance is a number up to AMOUNT_MAX, or the text of one."""
     name = "balance" if field == "balance" else "call_balance"
     assert getattr(parse(raw("balance.updated", **{field: value})), name) == expected
 
@@ -133,7 +133,7 @@ def test_balances(field: str, value: str, expected: float) -> None:
 @pytest.mark.parametrize(
     "value", ["1e999", "-1e999", "1e300", "9" * 400, "9" * 5_000, '"1e999"', '"NaN"', '""', "true"]
 )
-def test_balances_that_no_answer_could_print_are_refused(field: str, value: str) -> None:
+def test_balances_that_json_could_not_print_are_refused(field: str, value: str) -> None:
     """An amount beyond every account is an error of the switch, and must not stop the partition."""
     reason, named = refusal(raw("balance.updated", **{field: value}))
     assert (reason in {"bad_value", "wrong_type"}, named) == (True, field)
@@ -195,7 +195,7 @@ def test_ids_are_strings(field: str) -> None:
     ("kind", "field"), [("call.ended", "endedBy"), ("call.ended", "cause"), ("call.forwarded", "to")]
 )
 def test_texts_are_strings(kind: str, field: str) -> None:
-    """These have no spelling as numbers; null is absent."""
+    """Of endedBy, cause and to, a number is refused, and null means "not given"."""
     assert refusal(least(kind) | {field: 17}) == ("wrong_type", field)
     assert read(least(kind) | {field: None}).type == kind
 
@@ -210,7 +210,7 @@ def test_empty_optional_texts_are_absent() -> None:
 
 
 def test_valid_is_true_or_false() -> None:
-    """Nothing else is a boolean, and absent or null is true."""
+    """Only true and false are booleans; a field that is absent or null is true."""
     assert read(least("dtmf.received") | {"valid": False}).valid is False
     assert read(least("dtmf.received") | {"valid": None}).valid is True
     for wrong in (0, 1, "true", "false", [1], "x"):
@@ -238,7 +238,7 @@ def test_every_field_of_every_type_has_one_row() -> None:
 
 @pytest.mark.parametrize("field", FIELDS.values(), ids=lambda field: field.name)
 def test_no_reader_takes_a_number_that_nothing_can_hold(field: Field) -> None:
-    """It is refused like a number that is merely too large, or like a value of another type."""
+    """Every reader refuses UNREADABLE, as a bad value or as a value of a wrong type."""
     with pytest.raises(BadEvent) as caught:
         field.read(UNREADABLE, field.name)
     assert caught.value.reason in {"wrong_type", "bad_value"} and caught.value.field == field.name

@@ -26,7 +26,7 @@ def test_the_least_event_of_each_type_is_taken(kind: str) -> None:
 
 
 @pytest.mark.parametrize(("kind", "field"), [(kind, field) for kind in OWN for field in least(kind) if field != "type"])
-def test_each_required_field_is_asked_for(kind: str, field: str) -> None:
+def test_an_event_without_a_required_field_is_refused(kind: str, field: str) -> None:
     """Without a required field, or with null for it, an event is refused and the field named."""
     event = least(kind)
     assert refusal(event | {field: None}) == ("missing", field)
@@ -46,7 +46,7 @@ def test_each_required_field_has_a_type(kind: str, field: str) -> None:
     [(kind, f) for kind in OWN for f in ("id", "userId", "callId", "switchId", "ivrId") if f in least(kind)],
 )
 def test_an_empty_id_is_refused(kind: str, field: str) -> None:
-    """An id that names nothing is no id."""
+    """An id that is the empty text is refused as `empty_id`."""
     assert refusal(least(kind) | {field: ""}) == ("empty_id", field)
 
 
@@ -99,7 +99,7 @@ def test_bad_utf8_is_refused_wherever_it_stands(extra: bytes, careful: bool) -> 
 
 
 def test_lone_surrogates_are_refused_and_pairs_taken() -> None:
-    """Half a character can't be written as UTF-8 again."""
+    """Half of a surrogate pair is refused, for it cannot be written as UTF-8; a whole pair is one character."""
     assert refusal(raw("call.heartbeat", userId='"\\ud800"')) == ("not_json", "")
     assert refusal(raw("call.heartbeat", cause='"\\udfff"')) == ("not_json", "")
     assert parse(raw("call.heartbeat", userId='"\\ud83d\\ude00"')).user_id == "\N{GRINNING FACE}"
@@ -107,12 +107,12 @@ def test_lone_surrogates_are_refused_and_pairs_taken() -> None:
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "01", "1.", ".5", "+1", "0x10"])
 def test_what_json_has_no_numbers_for_is_refused(number: str) -> None:
-    """Numbers as only JavaScript or Python would read them are not JSON."""
+    """Numbers that only JavaScript or Python would read are refused as `not_json`."""
     assert refusal(raw("balance.updated", balance=number)) == ("not_json", "")
 
 
 def test_of_a_field_given_twice_the_last_counts() -> None:
-    """Duplicate keys are read as every common reader of JSON does, whichever of them is the good one."""
+    """Of duplicate keys the last one counts, as with every common reader of JSON, whichever of them is right."""
     assert parse(raw("call.heartbeat")[:-1] + b',"userId":"u2"}').user_id == "u2"
     assert parse(b'{"userId":5,' + raw("call.heartbeat")[1:]).user_id == "u1"
     assert refusal(raw("call.heartbeat")[:-1] + b',"userId":5}') == ("wrong_type", "userId")
@@ -120,7 +120,7 @@ def test_of_a_field_given_twice_the_last_counts() -> None:
 
 @pytest.mark.parametrize("kind", OWN)
 def test_fields_that_are_not_the_types_own_are_ignored(kind: str) -> None:
-    """Whatever a newer switch adds, it does not break an older worker, in either way of reading."""
+    """Both ways of parsing ignore unknown fields of any value: a newer switch breaks no older worker."""
     strange = {"mood": {"a": [1]}, "callType": "NEW", "balance": "lots", "status": "OK", "valid": 1, "callIds": 3}
     if kind != "call.ended":
         strange["cause"] = 17
@@ -146,7 +146,7 @@ def test_the_order_of_the_checks() -> None:
 
 
 def test_a_restart_may_name_a_user_but_not_an_empty_one() -> None:
-    """An absent user means all of them, so "" must not."""
+    """A restart without a userId is of all users, so that the empty text must be refused."""
     assert read(least("switch.restarted")).user_id is None
     assert read(least("switch.restarted") | {"userId": "u1"}).user_id == "u1"
     assert refusal(least("switch.restarted") | {"userId": ""}) == ("empty_id", "userId")

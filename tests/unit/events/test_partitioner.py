@@ -22,7 +22,7 @@ from ecounters.events.partitioner import murmur2, partition_of
     ],
 )
 def test_known_vectors(key: bytes, expected: int) -> None:
-    """The vectors of Apache Kafka's own test (its numbers are signed)."""
+    """The hash gives the vectors of Apache Kafka's own test, whose numbers are signed."""
     assert murmur2(key) == expected & 0xFFFFFFFF
 
 

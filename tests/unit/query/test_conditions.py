@@ -1,4 +1,4 @@
-"""Filters: which calls each condition is for, and how what is wrong with one is named."""
+"""Filters: which calls each condition matches, and how errors name their path."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def counted(*conditions: Condition) -> str:
 
 
 def of(field: str, value: Any, op: str | None = None) -> Condition:
-    """A condition."""
+    """A condition on one field."""
     return {"field": field, "value": value} | ({} if op is None else {"op": op})
 
 
@@ -184,7 +184,7 @@ def deep(levels: int) -> Condition:
 
 
 def test_depth_conditions_and_values_are_limited() -> None:
-    """8 levels, 32 conditions and 1,000 values, all that are inside counted; one more is too many."""
+    """A filter has at most 8 levels, 32 conditions and 1,000 values, nested ones included."""
     assert counted(deep(8)) == "" and counted(deep(7)) != ""
     assert refusal(deep(9)) == (1000, "filter[0]" + ".not" * 9 + " is inside of more than 8 and, or, not")
     read_filter([{"or": [GOOD] * 15}, {"and": [GOOD] * 15}])

@@ -41,7 +41,7 @@ def no_range(*conditions: dict[str, Any]) -> str:
 
 
 def test_the_default_is_today_until_now() -> None:
-    """From 00:00 in the user's zone to the end of the window that holds now."""
+    """Without a date the range is from 00:00 in the user's zone to the end of the window that holds now."""
     assert time_range([], KOLKATA, NOW_MS, KEEP_MS) == (at("03-09 18:30"), at("03-10 12:15"))
     assert time_range([], KOLKATA, at("03-10 12:00"), KEEP_MS) == (at("03-09 18:30"), at("03-10 12:15"))
     assert time_range([], KOLKATA, at("03-10 18:30"), KEEP_MS) == (at("03-10 18:30"), at("03-10 18:45"))
@@ -138,6 +138,6 @@ def test_a_range_that_begins_before_retention_says_how_far_back_it_goes(conditio
     assert detail.startswith("filter[0].value") and "2025-02-04T00:00:00+05:30" in detail
 
 
-def test_the_first_day_kept_can_be_asked_for() -> None:
+def test_the_first_day_kept_can_be_queried() -> None:
     """With 400 days of retention the first whole one of them can be queried."""
     assert ranged({"value": "2025-02-04"}) == (at("2025-02-03 18:30"), at("2025-02-04 18:30"))

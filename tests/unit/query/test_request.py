@@ -58,7 +58,7 @@ def test_a_body_may_have_64_kib() -> None:
 
 @pytest.mark.parametrize("name", ["user", "SSID", "field", "filters", "", "x" * 5_000, "\N{GRINNING FACE}"])
 def test_unknown_parameters_are_refused_by_name(name: str) -> None:
-    """The name is shown, shortened if it is long."""
+    """An unknown parameter is refused with its name, which is shortened if it is long."""
     code, status, detail = refusal({name: 1})
     assert (code, status) == (1000, 400)
     assert json.dumps(name, ensure_ascii=False)[:50] in detail and len(detail) < 120
@@ -126,7 +126,7 @@ def test_what_is_wrong_with_a_condition_is_named_with_its_place(condition: objec
 
 
 def test_at_most_32_conditions() -> None:
-    """A longer filter is refused."""
+    """A filter of 33 conditions is refused."""
     condition = {"field": "date", "value": "today"}
     assert len(query(filter=[condition] * 32).dates) == 32
     assert refusal({"filter": [condition] * 33})[0] == 1000
@@ -137,7 +137,7 @@ def series_query(**parameters: Any) -> Query:
     return parse_request(json.dumps({"ssid": "s"} | parameters).encode(), series=True)
 
 
-def test_the_interval_is_asked_for() -> None:
+def test_a_series_requires_an_interval() -> None:
     """The interval is one of three, required for a series, and unknown elsewhere."""
     assert series_query(interval="15m").interval == "15m"
     for wrong, code, detail in (

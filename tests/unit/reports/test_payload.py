@@ -1,4 +1,4 @@
-"""The bytes of an answer: order, numbers, ETag, and the vendor's sample byte for byte."""
+"""The bytes of a reply: order, numbers, ETag, and the vendor's sample byte for byte."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def golden() -> Feed:
 
 
 def test_the_vendors_sample_byte_for_byte() -> None:
-    """282 bytes, and the ETag that the vendor's server gave them."""
+    """The vendor's sample is reproduced in its 282 bytes and with its ETag."""
     user = golden().state.users["u1"]
     content = body(message(totals_of(user, *WIDE)))
     assert content == SAMPLE
@@ -36,12 +36,12 @@ def test_the_vendors_sample_byte_for_byte() -> None:
 
 
 def test_an_unknown_user_has_nothing() -> None:
-    """No events yet is an answer full of zeros, not an error."""
+    """A user without events gets a reply full of zeros, not an error."""
     values = json.loads(body(message(totals_of(None, *WIDE), ALL_FIELDS)))["message"]
     assert all(value in (0, {}) for value in values.values())
 
 
-def test_fields_come_after_the_payload_in_the_order_asked_for() -> None:
+def test_fields_follow_the_payload_in_the_order_of_the_request() -> None:
     """Fields follow the payload in the order of the request; TC and MC are in the payload and come once."""
     values = message(totals_of(None, *WIDE), ["UC", "TC", "AC", "MC", "UC", "CA"])
     assert list(values)[24:] == ["UC", "AC", "CA"]
@@ -100,7 +100,7 @@ def test_seconds(total_ms: int, parts: int, expected: float) -> None:
 
 
 def test_names_are_printed_as_they_are() -> None:
-    """Quotes, line ends and characters beyond ASCII are JSON's business."""
+    """Quotes and line ends in names are escaped, and characters beyond ASCII are printed as they are."""
     feed = Feed().take(call().started(0, did='a"b\\\n\u2028é', campaignId="é"))
     content = body(feed.answer())
     assert json.loads(content)["message"]["DID"] == {'a"b\\\n\u2028é': 1}
@@ -108,7 +108,7 @@ def test_names_are_printed_as_they_are() -> None:
 
 
 def test_extreme_balances_are_printed() -> None:
-    """Whatever parse takes, an answer can say."""
+    """Every balance that parse accepts can be printed."""
     for amount in (1e15, -1e15, 10**15, "999999999999999", 1e-300, 5e-324):
         feed = Feed().take(event("balance.updated", 0, balance=amount, callBalance=amount))
         assert json.loads(body(feed.answer()))["message"]["ucBl"] == pytest.approx(float(amount), abs=0)

@@ -63,7 +63,7 @@ def test_a_step_holds_what_its_calls_count() -> None:
     assert [step["message"]["TC"] for step in Series(None, (T0_MS, T0_MS + 900_000), "1h", UTC).message] == [0]
 
 
-def test_what_is_kept_by_day_is_told_by_day_alone() -> None:
+def test_rolled_up_days_have_no_shorter_steps() -> None:
     """A shorter interval over rolled-up days is refused with the time from which on it works, and works from there."""
     made = feed().clock(4 * 24 * HOUR)
     made.state.roll_up("u1", UTC)

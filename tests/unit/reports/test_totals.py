@@ -64,7 +64,7 @@ def test_merged_totals_are_those_of_the_union(span: tuple[int, int], where: Wher
 
 
 def test_balances_add_up_and_are_not_filtered() -> None:
-    """Each account has its own money; an account without a balance adds 0."""
+    """Balances of several accounts are added up, whatever the filter; an account without one adds 0."""
     feed = Feed().take(
         event("balance.updated", 0, "a", balance=2.5, callBalance=7), event("balance.updated", 1, "b", balance=-1)
     )
@@ -75,7 +75,7 @@ def test_balances_add_up_and_are_not_filtered() -> None:
 
 
 def test_totals_merge_into_zeros_and_the_merged_ones_stay_as_they_are() -> None:
-    """Neither the other totals nor the user that they were made of change, whatever was read before."""
+    """Merging changes neither the other totals nor the user that they were made of, whatever was read before."""
     feed = Feed().take(*calls_of_a("a"))
     other = of_user(feed, "a")
     before = message(other, ALL_FIELDS)
@@ -100,7 +100,7 @@ def test_the_merged_range_holds_both() -> None:
         assert merged.counts["TC"] == 3 + 2
 
 
-def test_totals_without_what_is_of_now() -> None:
+def test_the_totals_of_a_step_have_no_live_calls() -> None:
     """A step of a series has the calls of its range, and no live calls and balances."""
     feed = Feed().take(*calls_of_a("a"), event("balance.updated", 2, "a", balance=2.5))
     totals = totals_of(feed.state.users["a"], *FIRST_WINDOW, live=False)
