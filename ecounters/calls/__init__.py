@@ -1,1 +1,1 @@
-"""One call: its record, and what each event does to it."""
+"""One call: its record (``record``), and what each of its events does to the record (``join``)."""

@@ -1,8 +1,8 @@
-"""The join of a call's events: what each does to the call's record.
+"""The join: what each type of event does to the record of its call.
 
-A call's record is a function of the *set* of its events: ``join`` may be called in any order and any number of
-times. What follows the log's order instead (repeat or fresh, ends given by the system) is set by
-``ecounters.partition.state``.
+A join function changes the record in place and returns nothing. The record is a function of the *set* of its call's
+events: they may be joined in any order and any number of times. Two sorts of fields follow the log's order instead, and
+``partition.state`` sets them: ``caller_class``, and ``system_end``. ``last_ts`` is set there too.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from ecounters.events.types import (
 
 
 def _leg(call: Call, event: LegEvent) -> Leg:
+    """The leg that the event is of, added to the call if it is new. Raises the leg's ``retry`` to the event's."""
     leg_id, retry = event.leg_id, event.retry
     legs = call.legs
     if legs is None:
@@ -52,6 +53,7 @@ def _leg(call: Call, event: LegEvent) -> Leg:
 
 
 def _started(call: Call, event: Started) -> None:
+    """The call.started with the smallest (ts, id) gives all fields of the start, whatever the others say."""
     ts = event.ts
     if call.start and (ts, event.id) >= (call.start, call.start_id):
         return
@@ -68,7 +70,7 @@ def _started(call: Call, event: Started) -> None:
 
 
 def _dialed(call: Call, event: Dialed) -> None:
-    _leg(call, event)  # that the leg is there (and its retry) is all that any counter asks for
+    _leg(call, event)  # no counter needs more than the leg and its retry
 
 
 def _ringing(call: Call, event: Ringing) -> None:
@@ -90,6 +92,7 @@ def _leg_ended(call: Call, event: LegEnded) -> None:
 
 
 def _ended(call: Call, event: Ended) -> None:
+    """The call.ended with the smallest (ts, id) gives all fields of the end."""
     if call.end and (event.ts, event.id) >= (call.end, call.end_id):
         return
     call.end = event.ts
@@ -99,6 +102,7 @@ def _ended(call: Call, event: Ended) -> None:
 
 
 def _hold(call: Call, event: Held | Resumed) -> None:
+    """Add (ts, event id, True if call.held) to ``call.holds``, which stays sorted."""
     entry = (event.ts, event.id, type(event) is Held)
     if call.holds is None:
         call.holds = (entry,)
@@ -107,26 +111,28 @@ def _hold(call: Call, event: Held | Resumed) -> None:
 
 
 def _ivr(call: Call, event: IvrEvent) -> None:
+    """Add the event's 4 values to ``call.ivrs``, which stays sorted by (ts, id)."""
     entry = (event.ts, event.id, type(event) is IvrEntered, same(event.ivr_id, event.ivr_id))
     if call.ivrs is None:
         call.ivrs = entry
         return
-    if event.ts > call.ivrs[-4]:  # as it nearly always is
+    if event.ts > call.ivrs[-4]:  # later than the last entry, as nearly always
         call.ivrs += entry
         return
-    known = list(ivr_entries(call))
-    if entry not in known:
-        call.ivrs = tuple(chain.from_iterable(sorted([*known, entry])))
+    entries = list(ivr_entries(call))
+    if entry not in entries:
+        call.ivrs = tuple(chain.from_iterable(sorted([*entries, entry])))
 
 
 def _dtmf(call: Call, event: DtmfReceived) -> None:
+    """Note the input under its event id. Of two different inputs with one event id the smallest counts."""
     forget_texts()
     entry = (event.ts, same(event.digits, event.digits), event.valid, same(event.ivr_id, event.ivr_id))
     if call.dtmfs is None:
         call.dtmfs = {event.id: entry}
         return
-    known = call.dtmfs.get(event.id)
-    if known is None or entry < known:
+    noted = call.dtmfs.get(event.id)
+    if noted is None or entry < noted:
         call.dtmfs[event.id] = entry
 
 
@@ -139,7 +145,7 @@ def _forwarded(call: Call, event: Forwarded) -> None:
 
 
 def _heartbeat(call: Call, event: Heartbeat) -> None:
-    """Only ``last`` moves, and that moves with every event."""
+    """A heartbeat changes only ``last_ts``, which ``partition.state`` sets for every event."""
 
 
 JOIN: Final[dict[type[Event], Callable[[Call, Any], None]]] = {
@@ -158,21 +164,24 @@ JOIN: Final[dict[type[Event], Callable[[Call, Any], None]]] = {
     Heartbeat: _heartbeat,
     Ended: _ended,
 }
-"""What each type of event of a call does to its record."""
+"""The class of each event that belongs to a call -> its join function."""
 
 
 def ivr_entries(call: Call) -> Iterator[tuple[int, str, bool, str]]:
-    """(ts, event id, whether it was entered, IVR) of each ivr.entered and ivr.left, by (ts, id)."""
-    flat = call.ivrs or ()
-    for at in range(0, len(flat), 4):
-        yield flat[at : at + 4]
+    """(ts, event id, True if ivr.entered, IVR) of each ivr.entered and ivr.left of the call, sorted by (ts, id).
+
+    ``call.ivrs`` holds these 4 values flat, one event after the other: a tuple for each would cost memory.
+    """
+    values = call.ivrs or ()
+    for begin in range(0, len(values), 4):
+        yield values[begin : begin + 4]
 
 
 def current_ivr(call: Call) -> str:
-    """The IVR that the call is in: the one entered last and not left since; "" for none."""
+    """The IVR that the call is in: the one that it entered last and has not left since; "" if there is none."""
     if call.ivrs is None:
         return ""
-    if call.ivrs[-2]:  # the last thing was that it entered one, as for most calls that are in any
+    if call.ivrs[-2]:  # the last of these events is an ivr.entered, as for most calls in an IVR
         return str(call.ivrs[-1])
     inside: list[str] = []
     for _, _, entered, ivr in ivr_entries(call):
