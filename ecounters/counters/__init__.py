@@ -1,1 +1,1 @@
-"""The counters: the table of definitions, and what one call contributes to them."""
+"""The counters: the table of all (``definitions``), and what one call adds to them (``contributions``)."""

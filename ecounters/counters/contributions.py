@@ -1,4 +1,10 @@
-"""What one call contributes to the counters."""
+"""What one call contributes to the counters: a function of its record alone.
+
+A contribution is in two parts, for memory: unit slots, to which the call adds 1, and amounts, (slot, amount, slot,
+amount, ...). The second are counts, and times in ms. A slot is a counter's key, "KEY/entry" for an entry of a map, or
+an internal one that an average divides by: "rings", "holds" and "talks". ``User.settle`` adds the contribution to the
+cell of the call's window and dimensions, and takes it back when the call has changed.
+"""
 
 from __future__ import annotations
 
@@ -9,104 +15,114 @@ from ecounters.calls.record import FORWARDED, FRESH, REPEAT, TRANSFERRED, Call, 
 from ecounters.windows.cell import Amounts, UnitSlots
 
 QUICK_HANG_UP_MS: Final = 5_000
+"""CHSR counts callers who hung up less than this after the first ring."""
 
-_KINDS: dict[UnitSlots, UnitSlots] = {}
-_KINDS_MAX: Final = 65_536
+_INTERNED: dict[UnitSlots, UnitSlots] = {}
+"""One object for equal unit slots: calls differ in few ways, and each live call refers to its unit slots."""
+_INTERNED_MAX: Final = 65_536
+"""Entries of the table. It is emptied beyond that; far fewer combinations are possible in practice."""
 
 
 def contributions(call: Call, ended: int) -> tuple[UnitSlots, Amounts]:
-    """What a started call adds to the cell of its window, type, campaign, DID and status. ``ended``: ``call.ended``."""
-    ones = ["TC"]
-    sums: list[Any] = []
+    """What a started call adds to its cell. ``ended``: ``call.ended``, ms, 0 while the call lives.
+
+    Equal unit slots of two results are the same object, unless the table of them was emptied in between.
+    """
+    unit_slots = ["TC"]
+    amounts: list[Any] = []
     if call.caller_class == FRESH:
-        ones.append("freshCall")
+        unit_slots.append("freshCall")
     elif call.caller_class == REPEAT:
-        ones.append("repeatCall")
+        unit_slots.append("repeatCall")
     if call.redirects & TRANSFERRED:
-        ones.append("TRSC")
+        unit_slots.append("TRSC")
     if call.redirects & FORWARDED:
-        ones.append("FWC")
-    held = 0
+        unit_slots.append("FWC")
+    held_ms = 0
     if call.holds is not None:
-        held, intervals = _held(call.holds, ended)
+        held_ms, intervals = _held(call.holds, ended)
         if intervals:
-            ones.append("holds")
-            sums += ("holdTime", held)
-    answered_at = _of_legs(call.legs, ended, ones, sums) if call.legs is not None else 0
+            unit_slots.append("holds")
+            amounts += ("holdTime", held_ms)
+    answered_at = _add_legs(call.legs, ended, unit_slots, amounts) if call.legs is not None else 0
     if answered_at:
-        ones.append("CNC")
+        unit_slots.append("CNC")
         if ended:
-            ones.append("talks")
-            sums += ("actualTT", max(0, ended - answered_at - held))
+            unit_slots.append("talks")
+            amounts += ("actualTT", max(0, ended - answered_at - held_ms))
     elif ended:
-        _unanswered(call, ones)
+        _add_unanswered(call, unit_slots)
     if call.dtmfs is not None:
-        _pressed(call.dtmfs, sums)
-    kind = tuple(ones)
-    if len(_KINDS) > _KINDS_MAX:
-        _KINDS.clear()
-    return _KINDS.setdefault(kind, kind), tuple(sums)
+        _add_dtmfs(call.dtmfs, amounts)
+    key = tuple(unit_slots)
+    if len(_INTERNED) > _INTERNED_MAX:
+        _INTERNED.clear()
+    return _INTERNED.setdefault(key, key), tuple(amounts)
 
 
-def _pressed(dtmfs: dict[str, tuple[int, str, bool, str]], sums: list[Any]) -> None:
+def _add_dtmfs(dtmfs: dict[str, tuple[int, str, bool, str]], amounts: list[Any]) -> None:
+    """Add each DTMF input to the maps by digits, and to the map by IVR if it was made in one."""
     for _, digits, valid, ivr in dtmfs.values():
-        sums += ("DTMF/" + digits, 1, ("DTMFV/" if valid else "DTMFINV/") + digits, 1)
+        amounts += ("DTMF/" + digits, 1, ("DTMFV/" if valid else "DTMFINV/") + digits, 1)
         if ivr:
-            sums += ("DTMFI/" + ivr, 1)
+            amounts += ("DTMFI/" + ivr, 1)
 
 
-def _unanswered(call: Call, ones: list[str]) -> None:
-    """Ghost or missed, and whether the caller gave up at once."""
+def _add_unanswered(call: Call, unit_slots: list[str]) -> None:
+    """Add an ended, unanswered call: ghost if no leg rang and it never was in an IVR, else missed; and CHSR."""
     first_ring = min((leg.ringing for leg in call.legs or () if leg.ringing), default=0)
     if not first_ring and not any(entered for _, _, entered, _ in ivr_entries(call)):
-        ones.append("GHC")
+        unit_slots.append("GHC")
     else:
-        ones.append("MC")
+        unit_slots.append("MC")
     if first_ring and call.ended_by == "caller" and call.end - first_ring < QUICK_HANG_UP_MS:
-        ones.append("CHSR")
+        unit_slots.append("CHSR")
 
 
-def _of_legs(legs: tuple[Leg, ...], ended: int, ones: list[str], sums: list[Any]) -> int:
-    """Add what the legs give; return when the first of them was answered (0: none was)."""
-    first_answer = seen = rings = ring_ms = 0
-    retries = retries_seen = retry_ghosts = 0
+def _add_legs(legs: tuple[Leg, ...], ended: int, unit_slots: list[str], amounts: list[Any]) -> int:
+    """Add what the legs that are not open give: their class, their ring time, and both for retry legs alone.
+
+    A leg is open until it is answered or ended, or the call ends. Returns when the first leg was answered, 0 if none.
+    """
+    first_answer = outcomes = rings = ring_ms = 0
+    retries = retry_outcomes = retry_ghosts = 0
     for leg in legs:
         answered, rang = leg.answered, leg.ringing
-        over = answered or leg.ended or ended
-        if not over:
+        closed_at = answered or leg.ended or ended
+        if not closed_at:
             continue
         if answered:
-            how = _ANSWERED
+            outcome = _ANSWERED
             if not first_answer or answered < first_answer:
                 first_answer = answered
         else:
-            how = _MISSED if rang else _GHOST
-        seen |= how
+            outcome = _MISSED if rang else _GHOST
+        outcomes |= outcome
         if rang:
             rings += 1
-            ring_ms += max(0, over - rang)
+            ring_ms += max(0, closed_at - rang)
         if leg.retry:
             retries += 1
-            retries_seen |= how
-            if how == _GHOST:
+            retry_outcomes |= outcome
+            if outcome == _GHOST:
                 retry_ghosts += 1
-    if seen:
-        ones += ("UC", _CLASSES[seen])
+    if outcomes:
+        unit_slots += ("UC", _CLASSES[outcomes])
     if rings:
-        sums += ("ringTime", ring_ms, "rings", rings)
+        amounts += ("ringTime", ring_ms, "rings", rings)
     if retries:
-        of = "FR_" + _CLASSES[retries_seen]
-        ones += ("FR_UC", of)
-        sums += ("FR_UC_N", retries)
-        if of != "FR_GH_UC":
-            sums += (of + "_N", retries)
+        retry_class = "FR_" + _CLASSES[retry_outcomes]
+        unit_slots += ("FR_UC", retry_class)
+        amounts += ("FR_UC_N", retries)
+        if retry_class != "FR_GH_UC":
+            amounts += (retry_class + "_N", retries)
         if retry_ghosts:
-            sums += ("FR_GH_N", retry_ghosts)
+            amounts += ("FR_GH_N", retry_ghosts)
     return first_answer
 
 
 _ANSWERED, _MISSED, _GHOST = 1, 2, 4
-"""What a leg that is not open is."""
+"""Bit flags: the outcome of a leg that is not open. Answered; rang, not answered; never rang."""
 _CLASSES: Final = {
     _ANSWERED: "CA",
     _ANSWERED | _GHOST: "CA",
@@ -116,15 +132,22 @@ _CLASSES: Final = {
     _ANSWERED | _MISSED | _GHOST: "PM",
     _GHOST: "GH_UC",
 }
-"""In which class those that were seen put a call."""
+"""The outcomes of a call's legs, together -> the counter of its class."""
 
 
 def _held(holds: tuple[tuple[int, str, bool], ...], ended: int) -> tuple[int, int]:
-    """(ms on hold, closed intervals): a held opens one if none is open, a resumed or the call's end closes it."""
+    """(ms on hold, number of closed intervals).
+
+    A call.held opens an interval if none is open; a call.resumed or the call's end closes it. Later events than the
+    end do not count:
+
+        held  held  resumed  held  end  resumed
+        |--------------|     |------|
+    """
     total = intervals = opened = 0
     for ts, _, held in holds:
         if ended and ts > ended:
-            break  # whatever is told of the time after the end
+            break
         if held:
             opened = opened or ts
         elif opened:
@@ -138,5 +161,5 @@ def _held(holds: tuple[tuple[int, str, bool], ...], ended: int) -> tuple[int, in
 
 
 def live_key(call: Call) -> tuple[str, str, str, str]:
-    """(type, campaign, DID, IVR) under which a live call counts."""
+    """(type, campaign, DID, IVR) under which a live call is counted; "" for a part that it does not have."""
     return call.type, call.campaign, call.did, current_ivr(call)

@@ -1,9 +1,11 @@
-"""The table of counters, and what one call contributes to them.
+"""The table of counters: the key, kind and definition of each.
 
-Adding a counter is one entry in ``COUNTERS`` (the README's and OpenAPI's text come from it) and its line in
-``contributions``. What a call adds is by slots: a slot is a counter's key, or "KEY/entry" for an entry of a map that a
-call can add several of (DTMF). Maps by type, campaign, DID and status need no
-slot: a cell is kept for each combination of these, so they follow from its TC. Amounts of time are ms.
+To add a counter, add its row to ``COUNTERS`` and what a call adds to it to ``contributions``. The texts of the README
+and of the OpenAPI document are generated from the rows.
+
+A row does not say how a counter is stored. Calls add to slots, see ``contributions``. The maps by type, campaign, DID
+and status have no slots of their own: there is a cell for each combination of these four, and the map follows from the
+"TC" of the cells.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import Final
 
 
 class Kind(Enum):
-    """How a counter's value comes about, and so how it is printed."""
+    """How a counter's value is computed and printed. The texts are in the README and the OpenAPI document."""
 
     LIVE_MAP = "map of live calls"
     LIVE_SUM = "number of live calls"
@@ -29,7 +31,13 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """One counter. ``source``: the dimension of a map, the counters of a sum, or (time, number) of an average."""
+    """One counter.
+
+    ``source``, by kind: of a map, the dimension; of LIVE_SUM, the dimension of the map that it sums up; of SUM, the
+    counters that it adds up; of AVERAGE, the slots (ms, count); of BALANCE, the field of balance.updated. Otherwise
+    the counter's key is its slot, and ``source`` is empty. ``in_payload``: every reply has it; else ``Field`` asks
+    for it.
+    """
 
     key: str
     kind: Kind
@@ -96,7 +104,7 @@ COUNTERS: Final[dict[str, Counter]] = {
 }
 
 PAYLOAD: Final = tuple(c for c in COUNTERS.values() if c.in_payload)
-"""What every answer holds, in the documented order."""
+"""The counters of every reply, in the documented order of its keys."""
 
 FIELDS: Final = frozenset(c.key for c in COUNTERS.values() if not c.in_payload) | {"TC", "MC"}
-"""What ``Field`` may ask for; TC and MC are in every answer already."""
+"""What ``Field`` of a request may name. TC and MC may be named although they are in every reply."""
