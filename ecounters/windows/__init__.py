@@ -1,1 +1,1 @@
-"""Windows of time: their arithmetic, and the counts that are kept in them."""
+"""Time and counts: windows and days (``calendar``), steps of a range (``steps``), cells of counts (``spans``)."""

@@ -1,8 +1,9 @@
-"""Window arithmetic: integers in, integers out. Times are ms since the Unix epoch.
+"""Windows and days: arithmetic on times, which are ms since the Unix epoch. Nothing here reads a clock.
 
 00:00     00:15     00:30
   [---------)[--------)        a window holds its begin and not its end
-  |  a call's start anywhere in it belongs to it
+
+A call belongs to the window in which it started.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ MINUTE_MS: Final = 60 * SECOND_MS
 HOUR_MS: Final = 60 * MINUTE_MS
 DAY_MS: Final = 24 * HOUR_MS
 WINDOW_MS: Final = 15 * MINUTE_MS
-"""Every zone in use is a whole number of these away from UTC, so that a day of any zone is a whole number too."""
+"""15 minutes: every zone in use is a whole number of windows away from UTC, so its days are whole windows too."""
 
 
 def window_of(ts_ms: int) -> int:
-    """The begin of the window that holds ts_ms."""
+    """When the window that holds ``ts_ms`` begins."""
     return ts_ms - ts_ms % WINDOW_MS
 
 
@@ -30,20 +31,20 @@ def snap_outward(begin_ms: int, end_ms: int) -> tuple[int, int]:
 
 
 def local_date(ts_ms: int, zone: ZoneInfo) -> date:
-    """The day of the calendar in that zone."""
+    """The date in the zone at ``ts_ms``."""
     return datetime.fromtimestamp(ts_ms / 1000, UTC).astimezone(zone).date()
 
 
 def midnight(day: date, zone: ZoneInfo) -> int:
-    """When that day begins in the zone (where a change of clocks skips midnight: the first moment of the day)."""
+    """When the day begins in the zone, ms. If a change of clocks skips midnight, the day begins after the gap."""
     begin = datetime.combine(day, time.min, zone)
     return int(begin.timestamp()) * 1000
 
 
 def day_of(ts_ms: int, zone: ZoneInfo) -> tuple[int, int]:
-    """[begin, end) of the zone's day that holds ts_ms; 23 or 25 hours long where clocks change.
+    """[begin, end) of the zone's day that holds ``ts_ms``; 23 or 25 hours long on the days on which clocks change.
 
-    Cut to whole windows, which changes nothing for a zone in use today.
+    Both are rounded down to whole windows, which changes nothing for a zone in use today.
     """
     day = local_date(ts_ms, zone)
     return window_of(midnight(day, zone)), window_of(midnight(day + timedelta(days=1), zone))

@@ -1,4 +1,4 @@
-"""Cell: the counts of one span of time and one combination of dimensions. Data alone; ``spans`` has the behaviour."""
+"""Cell: the counts of one span of time and one combination of dimensions. Data alone: ``spans`` has the behaviour."""
 
 from __future__ import annotations
 
@@ -7,22 +7,38 @@ from typing import Any, Final
 from msgspec import Struct
 
 Dims = tuple[str, str, str, int | None]
-"""(callType, campaign or "", DID or "", status of the end or None while live)."""
+"""The dimensions of a call: (type, campaign or "", DID or "", status of the end or None while it lives)."""
 
 TYPE: Final = 0
 CAMPAIGN: Final = 1
 DID: Final = 2
 STATUS: Final = 3
-"""Where each dimension stands in ``Dims``."""
+"""The indexes of ``Dims``, and of ``Sum.calls``."""
 
 UnitSlots = tuple[str, ...]
-"""The slots that a call adds 1 to. Equal ones are one object: there are few kinds of calls, and memory counts."""
+"""The slots to which a call adds 1. Equal ones are one object, see ``contributions``."""
 Amounts = tuple[Any, ...]
-"""(slot, amount, slot, amount, ...): what it adds to the others."""
+"""(slot, amount, slot, amount, ...): what a call adds to other slots. Counts, and times in ms."""
 
 
 class Cell(Struct, gc=False, eq=False):
-    """The counts of one span and one combination of dimensions: slot -> amount, without zeros."""
+    """The counts of one span and one combination of dimensions.
+
+    ===========  ==========================================================================  ===========  =====
+    field        meaning                                                                     written by   saved
+    ===========  ==========================================================================  ===========  =====
+    begin, end   the span [begin, end), ms since the Unix epoch                              --           key
+    dims         the dimensions                                                              --           key
+    counts       slot -> amount; without zeros                                               Spans        yes
+    dirty        the counts have changed since ``Spans.take_changes``                        Spans        no
+    saved        the changelog has the cell                                                  Spans        no
+    in_sum       the counts are part of their span's ``cached_sum``                          Span         no
+    expired      out of retention: further changes are not saved                             Spans        no
+    rolled_into  the day's cell that took the counts over; None for a cell that still counts Spans        no
+    ===========  ==========================================================================  ===========  =====
+
+    A cell can outlive its span: ``Call.cell`` refers to it until the call is counted anew.
+    """
 
     begin: int
     end: int
@@ -30,6 +46,6 @@ class Cell(Struct, gc=False, eq=False):
     counts: dict[str, int]
     dirty: bool = False
     saved: bool = False
-    in_sum: bool = False  # its counts are in its span's sum as they are
-    expired: bool = False  # out of retention: what still changes there is counted no more
-    rolled_into: Cell | None = None  # the day's cell that took this one in
+    in_sum: bool = False
+    expired: bool = False
+    rolled_into: Cell | None = None

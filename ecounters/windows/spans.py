@@ -1,7 +1,11 @@
-"""Where counts are kept: a user's spans of time, each with a cell for every combination of dimensions.
+"""Spans: where the counts of one account are kept, by time and dimensions.
 
-A span is a 15-minute window or, after the roll-up, a day of the user's zone. A call's contribution belongs to
-the window in which it started; once that window has gone into a day, its cell leads on to the day's.
+A span is a window of 15 minutes or, after the roll-up, a day of the account's time zone. It has a cell for each
+combination of dimensions that occurs. A call's contribution is in the cell of the window in which the call started:
+
+    windows   | a | b | c |   roll-up of a day:   day  | a + b + c |
+                ^ call.cell                                  ^
+                  `------------ a.rolled_into --------------'
 """
 
 from __future__ import annotations
@@ -19,13 +23,24 @@ from ecounters.windows.cell import Amounts, Cell, Dims, UnitSlots
 from ecounters.windows.sums import Sum
 
 FEW: Final = 20
-"""So many cells are added up anew whenever somebody asks; the sum of more is kept."""
+"""Cells of a span up to which their sum is computed for each reply; a span with more cells keeps its sum."""
 
 
 class Span(Struct, gc=False, eq=False):
-    """[begin, end) and its cells.
+    """[begin, end), ms since the Unix epoch, and its cells.
 
-    ``cached_sum``: their sum, once somebody has asked for it, without the ``unsummed``: those that have changed since.
+    ==========  ================================================================================  ===========  =====
+    field       meaning                                                                           written by   saved
+    ==========  ================================================================================  ===========  =====
+    begin, end  the span                                                                          --           key
+    cells       dimensions -> cell                                                                Spans, Span  yes
+    cached_sum  the sum of all cells but those in ``unsummed``; None until ``add_to`` first meets Span         no
+                more than FEW cells
+    unsummed    the cells that are new or have changed since ``add_to`` added them to cached_sum  Span         no
+    ==========  ================================================================================  ===========  =====
+
+    Invariant: ``cell.in_sum`` is True exactly while ``cached_sum`` holds the cell's counts as they are. So a cell must
+    be retracted before its counts change.
     """
 
     begin: int
@@ -35,7 +50,7 @@ class Span(Struct, gc=False, eq=False):
     unsummed: list[Cell] = []
 
     def cell(self, dims: Dims) -> Cell:
-        """The cell of these dimensions, made if it is not there yet."""
+        """The cell of these dimensions; a new, empty one if there is none yet."""
         cell = self.cells.get(dims)
         if cell is None:
             cell = self.cells[dims] = Cell(self.begin, self.end, dims, {})
@@ -44,7 +59,7 @@ class Span(Struct, gc=False, eq=False):
         return cell
 
     def add_to(self, total: Sum) -> None:
-        """Add all cells."""
+        """Add the counts of all cells to ``total``; for more than FEW cells through an up-to-date ``cached_sum``."""
         if self.cached_sum is None and len(self.cells) <= FEW:
             for dims, cell in self.cells.items():
                 total.add(dims, cell.counts)
@@ -58,7 +73,7 @@ class Span(Struct, gc=False, eq=False):
         total.join(self.cached_sum)
 
     def retract(self, cell: Cell) -> None:
-        """A cell that is in the sum is about to change."""
+        """Take a cell that is in ``cached_sum`` out of it, because its counts are about to change."""
         if self.cached_sum is not None:
             self.cached_sum.add(cell.dims, cell.counts, -1)
             self.unsummed.append(cell)
@@ -66,18 +81,26 @@ class Span(Struct, gc=False, eq=False):
 
 
 class Spans:
-    """A user's spans. Changed and vanished cells gather until ``take_changes``."""
+    """All spans of one account.
+
+    ``windows``: begin -> window. ``days``: the rolled-up days by begin; they never overlap. ``dirty``: the cells that
+    have changed since ``take_changes``. ``gone``: the saved cells that have been rolled up or forgotten since. ``User``
+    adds and takes back contributions; Totals and series read.
+    """
 
     __slots__ = ("days", "dirty", "gone", "windows")
 
     def __init__(self) -> None:
         self.windows: dict[int, Span] = {}
-        self.days: list[Span] = []  # by begin; they never overlap
+        self.days: list[Span] = []
         self.dirty: list[Cell] = []
         self.gone: list[Cell] = []
 
     def cell(self, window: int, dims: Dims) -> Cell:
-        """The cell that counts calls that started in that window, made if it is not there yet."""
+        """The cell for calls that started in that window: of the window, or of the day that it was rolled up into.
+
+        Makes the span and the cell if they are not there yet.
+        """
         span = self.windows.get(window)
         if span is None:
             span = self._day_with(window)
@@ -86,27 +109,30 @@ class Spans:
         return span.cell(dims)
 
     def has(self, window: int) -> bool:
-        """Whether anything is kept of that window, as itself or in a day."""
+        """Whether there is a span for that window: itself, or a day."""
         return window in self.windows or self._day_with(window) is not None
 
-    def add(self, cell: Cell, ones: UnitSlots, sums: Amounts, sign: int) -> None:
-        """Add (sign 1) or take back (sign -1) a call's contribution."""
+    def add(self, cell: Cell, unit_slots: UnitSlots, amounts: Amounts, sign: int) -> None:
+        """Add (sign 1) or take back (sign -1) a call's contribution.
+
+        If the cell has been rolled up, the day's cell is changed in its place. The changed cell becomes dirty.
+        """
         while cell.rolled_into is not None:
             cell = cell.rolled_into
         if cell.in_sum and (span := self._span_of(cell)) is not None:
             span.retract(cell)
         counts = cell.counts
-        for slot in ones:
-            now = counts.get(slot, 0) + sign
-            if now:
-                counts[slot] = now
+        for slot in unit_slots:
+            count = counts.get(slot, 0) + sign
+            if count:
+                counts[slot] = count
             else:
                 counts.pop(slot, None)
-        for at in range(0, len(sums), 2):
-            slot = sums[at]
-            now = counts.get(slot, 0) + sign * sums[at + 1]
-            if now:
-                counts[slot] = now
+        for index in range(0, len(amounts), 2):
+            slot = amounts[index]
+            amount = counts.get(slot, 0) + sign * amounts[index + 1]
+            if amount:
+                counts[slot] = amount
             else:
                 counts.pop(slot, None)
         if not cell.dirty:
@@ -114,7 +140,10 @@ class Spans:
             self.dirty.append(cell)
 
     def take_changes(self) -> list[tuple[Cell, bool]]:
-        """(cell, whether it is still there) for all that changed since the last time."""
+        """(cell, True if it must be saved, False if its entry must go) of all changes since the last time.
+
+        Clears ``dirty`` and ``gone``, and sets ``saved`` of each cell. An empty cell is not saved.
+        """
         changes = [(cell, False) for cell in self.gone]
         for cell in self.dirty:
             cell.dirty = False
@@ -131,7 +160,7 @@ class Spans:
         return changes
 
     def restore(self, begin: int, end: int, dims: Dims, counts: dict[str, int] | None) -> None:
-        """Put one saved cell back as it was (None: it is gone)."""
+        """Put one saved cell back. ``counts`` None: the cell is gone, so one that was restored before is removed."""
         if end - begin == WINDOW_MS:
             span = self.windows.get(begin)
         else:
@@ -149,11 +178,11 @@ class Spans:
         span.cells[dims] = Cell(begin, end, dims, counts, saved=True)
 
     def within(self, begin: int, end: int) -> Iterator[Span]:
-        """The spans that share time with [begin, end), oldest days first."""
+        """Yield the spans that share time with [begin, end): the days, oldest first, then the windows in any order."""
         yield from self.days_within(begin, end)
         if (end - begin) // WINDOW_MS < len(self.windows):
-            for at in range(begin - begin % WINDOW_MS, end, WINDOW_MS):
-                span = self.windows.get(at)
+            for window in range(begin - begin % WINDOW_MS, end, WINDOW_MS):
+                span = self.windows.get(window)
                 if span is not None:
                     yield span
         else:
@@ -166,7 +195,10 @@ class Spans:
         return self.days[bisect_right(self.days, begin, key=_end) : bisect_left(self.days, end, key=_begin)]
 
     def roll_up(self, zone: ZoneInfo, keep_from: int) -> None:
-        """Make days of the zone out of the windows of every day that is over at ``keep_from``."""
+        """Roll up the windows of each day of the zone that is over at ``keep_from`` into that day.
+
+        The counts go to the day's cells. Each window's cell refers to its day's cell from then on (``rolled_into``).
+        """
         for begin in sorted(self.windows):
             day = self._day_with(begin)
             if day is None:
@@ -179,11 +211,11 @@ class Spans:
                 target = day.cell(dims)
                 self.add(target, (), tuple(chain.from_iterable(cell.counts.items())), 1)
                 cell.rolled_into = target
-                self._lose(cell)
+                self._note_gone(cell)
 
     def forget(self, before: int) -> None:
-        """Drop the spans that were over at ``before``."""
-        old = [s for s in self.windows.values() if s.end <= before]
+        """Drop the spans that were over at ``before``, and mark their cells as expired."""
+        old = [span for span in self.windows.values() if span.end <= before]
         for span in old:
             del self.windows[span.begin]
         while self.days and self.days[0].end <= before:
@@ -191,29 +223,38 @@ class Spans:
         for span in old:
             for cell in span.cells.values():
                 cell.expired = True
-                self._lose(cell)
+                self._note_gone(cell)
 
     def _day_with(self, window: int) -> Span | None:
-        at = bisect_right(self.days, window, key=_begin) - 1
-        return self.days[at] if at >= 0 and window < self.days[at].end else None
+        """The day that the window lies in, if there is one already."""
+        index = bisect_right(self.days, window, key=_begin) - 1
+        return self.days[index] if index >= 0 and window < self.days[index].end else None
 
     def _clear_of_others(self, begin: int, end: int, window: int) -> tuple[int, int]:
-        """A day of the zone without what other days hold already: the user's zone may have been another then."""
-        at = bisect_right(self.days, window, key=_begin)
-        if at > 0:
-            begin = max(begin, self.days[at - 1].end)
-        if at < len(self.days):
-            end = min(end, self.days[at].begin)
+        """[begin, end) of a new day that holds ``window``, shortened where it would overlap the days that exist.
+
+        The zone may have been another one when those were made:
+
+            days that exist   |--------)          |--------)
+            [begin, end)           [------w-----------)
+            returned                   [--w-------)
+        """
+        index = bisect_right(self.days, window, key=_begin)
+        if index > 0:
+            begin = max(begin, self.days[index - 1].end)
+        if index < len(self.days):
+            end = min(end, self.days[index].begin)
         return begin, end
 
     def _span_of(self, cell: Cell) -> Span | None:
-        """The span that a cell is in; None once it is out of retention."""
+        """The span that holds the cell; None if the cell has expired."""
         for span in (self.windows.get(cell.begin), self._day_with(cell.begin)):
             if span is not None and span.cells.get(cell.dims) is cell:
                 return span
         return None
 
-    def _lose(self, cell: Cell) -> None:
+    def _note_gone(self, cell: Cell) -> None:
+        """Note that the cell's entry must go, if it has one."""
         if cell.saved:
             self.gone.append(cell)
 

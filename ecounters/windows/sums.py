@@ -1,4 +1,4 @@
-"""Sum: what some cells add up to."""
+"""Sum: what a number of cells add up to."""
 
 from __future__ import annotations
 
@@ -6,30 +6,32 @@ from ecounters.windows.cell import Dims
 
 
 class Sum:
-    """Amounts by slot, and calls by type, campaign, DID and status. What came to nothing may stand there as 0."""
+    """The sum of cells. ``counts``: slot -> amount. ``calls``: for each dimension, its value -> number of calls (TC).
+
+    What was added and taken back stays as a zero, because a removal would cost time: readers skip zeros.
+    """
 
     __slots__ = ("calls", "counts")
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
         self.calls: tuple[dict[str | int | None, int], ...] = ({}, {}, {}, {})
-        """For each of ``Dims``."""
 
     def add(self, dims: Dims, counts: dict[str, int], sign: int = 1) -> None:
-        """Add (sign 1) or take back (sign -1) a cell's counts."""
+        """Add (sign 1) or take back (sign -1) the counts of a cell with those dimensions."""
         mine = self.counts
         for slot, amount in counts.items():
             mine[slot] = mine.get(slot, 0) + sign * amount
         calls = sign * counts.get("TC", 0)
         if calls:
-            (by_type, by_campaign, by_did, by_status), (kind, campaign, did, status) = self.calls, dims
-            by_type[kind] = by_type.get(kind, 0) + calls
+            (by_type, by_campaign, by_did, by_status), (call_type, campaign, did, status) = self.calls, dims
+            by_type[call_type] = by_type.get(call_type, 0) + calls
             by_campaign[campaign] = by_campaign.get(campaign, 0) + calls
             by_did[did] = by_did.get(did, 0) + calls
             by_status[status] = by_status.get(status, 0) + calls
 
     def join(self, other: Sum) -> None:
-        """Add another one."""
+        """Add another sum to this one."""
         for slot, amount in other.counts.items():
             self.counts[slot] = self.counts.get(slot, 0) + amount
         for mine, theirs in zip(self.calls, other.calls, strict=True):
