@@ -8,8 +8,9 @@ import click
 
 from streams.basics.times import duration_s, moment_ms, now_ms
 from streams.commands.common import settings_with
+from streams.settings.table import Settings
 from streams.tools.dead_letter_report import sample_lines, table_lines
-from streams.tools.dead_letters import REPLAY_BYTES_MAX, Selection, nothing_selected, replay, survey
+from streams.tools.dead_letters import REPLAY_BYTES_MAX, Selection, Survey, nothing_selected, replay, survey
 from streams.tools.run_to_end import run_to_end
 
 
@@ -84,9 +85,14 @@ def dlq(
     if result.unwritten:
         click.echo(f"{result.unwritten:,} messages are empty or have line breaks and were not written.", err=True)
     if again and result.count:
-        if not yes:
-            click.confirm(f"Publish these {result.count:,} messages to {settings.topic} again?", abort=True, err=True)
-        published, too_large = run_to_end(settings, replay(settings, result.span, selection))
-        click.echo(f"Published {published:,} messages to {settings.topic} again.", err=True)
-        if too_large:
-            click.echo(f"{too_large:,} are larger than {REPLAY_BYTES_MAX:,} bytes and were left out.", err=True)
+        _replay(settings, result, selection, confirmed=yes)
+
+
+def _replay(settings: Settings, result: Survey, selection: Selection, *, confirmed: bool) -> None:
+    """Publish the surveyed dead letters again, unless the person says no. Raises click.Abort for a no."""
+    if not confirmed:
+        click.confirm(f"Publish these {result.count:,} messages to {settings.topic} again?", abort=True, err=True)
+    published, too_large = run_to_end(settings, replay(settings, result.span, selection))
+    click.echo(f"Published {published:,} messages to {settings.topic} again.", err=True)
+    if too_large:
+        click.echo(f"{too_large:,} are larger than {REPLAY_BYTES_MAX:,} bytes and were left out.", err=True)
