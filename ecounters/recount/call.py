@@ -109,7 +109,7 @@ def drop_time(call: Call, limits: Limits) -> int:
     return last_of(call) + limits.max_call + limits.keep_after_system_end
 
 
-# ---------------------------------------------------------------------------------------------------- parts
+# ---------------------------------------------------------------------------------- legs, holds, IVRs, inputs
 
 
 @dataclass(frozen=True)
@@ -266,13 +266,13 @@ def _leg_counts(legs: list[Leg]) -> Counts:
         outcomes = [leg.outcome for leg in looked_at if leg.outcome != "open"]
         if not outcomes:
             continue
-        parts = set(outcomes) - {"ghost"}
-        both = "PM" if len(parts) == 2 else "CA" if "answered" in parts else "CM" if "missed" in parts else "GH_UC"
+        real = set(outcomes) - {"ghost"}
+        class_ = "PM" if len(real) == 2 else "CA" if "answered" in real else "CM" if "missed" in real else "GH_UC"
         yield prefix + "UC", 1
-        yield prefix + both, 1
+        yield prefix + class_, 1
         if prefix:
             yield "FR_UC_N", len(outcomes)
-            if both != "GH_UC":
-                yield f"FR_{both}_N", len(outcomes)
+            if class_ != "GH_UC":
+                yield f"FR_{class_}_N", len(outcomes)
             if "ghost" in outcomes:
                 yield "FR_GH_N", outcomes.count("ghost")

@@ -105,12 +105,12 @@ def _take(event: Event, given: dict[str, Any], field: str) -> None:
 def _json(value: bytes) -> Any:
     try:
         text = value.decode("utf-8")
-        found = json.loads(text, parse_int=_whole, parse_constant=_no_number)
+        decoded = json.loads(text, parse_int=_whole, parse_constant=_no_number)
     except (ValueError, RecursionError):
         raise Bad("not_json") from None
     if LONE_SURROGATE.search(text.replace("\\\\", "xx")):
         raise Bad("not_json")  # json.loads accepts it, but it cannot be written as UTF-8 in a reply
-    return found
+    return decoded
 
 
 LONE_SURROGATE = re.compile(

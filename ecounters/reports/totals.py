@@ -50,8 +50,8 @@ class Totals:
     def merge(self, other: Totals) -> None:
         """Add the totals of another user (or of other users); ``other`` stays as it is.
 
-        The range becomes the smallest that holds both: for equal ranges asked for, they differ only where one user's
-        days were rolled up and the other's were not.
+        The range becomes the smallest that holds both. Totals that were made for one range have different ones only if
+        a rolled-up day of one of the users widened it.
         """
         self.begin, self.end = min(self.begin, other.begin), max(self.end, other.end)
         self.sum.join(other.sum)
