@@ -203,3 +203,11 @@ def kept(feed: Feed, user: str = "u1") -> list[str]:
     """The ids of a user's calls that have a record, sorted."""
     found = feed.state.users.get(user)
     return sorted(found.calls) if found is not None else []
+
+
+def busy_feed() -> Feed:
+    """A partition whose changelog has every kind of entry: a busy live call, an ended one, one without a start."""
+    script = call().started(0, "IBD", campaignId=7, did="d", number="+15550001111", switchId="s").ringing(1).answered(2)
+    script.held(3).resumed(4).entered(5, "menu").dtmf(6, "1#", ivr="menu").dialed(7, "2", retry=1).heartbeat(8)
+    balance = event("balance.updated", 9, balance=2.5, callBalance=3)
+    return Feed().take(script, balance, call("c2").started(10).ended(11), call("w").ringing(9))

@@ -8,7 +8,6 @@ import pytest
 
 from ecounters.calls.join import JOIN, current_ivr, ivr_entries
 from ecounters.calls.record import FORWARDED, STATUS_REAPED, STATUS_RESTARTED, TRANSFERRED, Call
-from ecounters.changelog.saved_call import SavedCall, saved_form
 from ecounters.events.parse import parse
 from ecounters.events.types import TYPES
 from ecounters.partition.user import User
@@ -128,16 +127,3 @@ def test_who_ended_a_call() -> None:
     assert (record.ended, record.end_status) == (ms(2), STATUS_RESTARTED)
     record.end, record.status = ms(3), 0
     assert (record.ended, record.end_status) == (ms(3), 0)
-
-
-def test_the_saved_form_is_the_whole_record() -> None:
-    """What is saved and read back is the same record, and names the fields in one order everywhere."""
-    script = call().started(0, "IBD", campaignId=3, did="d", number="+15550001111", switchId="s").ringing(1).answered(2)
-    record = of(script.held(3).entered(4, "menu").dtmf(5, "1#").ended(9, 6, "caller").add("call.forwarded", 5))
-    record.last_ts, record.caller_class, record.system_end = 1, 2, (3, -3)
-    form = saved_form(record)
-    again = SavedCall(*form).call("c1", record.user)
-    assert saved_form(again) == form
-    assert len(form) == len(SavedCall.__struct_fields__)
-    for name, value in zip(SavedCall.__struct_fields__, form, strict=True):
-        assert getattr(record, name) == value == getattr(again, name)

@@ -1,0 +1,42 @@
+"""SavedCall: a call that is saved and read back is the same record, and its bytes stay what they are."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ecounters.calls.record import FORWARDED, REPEAT, STATUS_RESTARTED, SUSPECTED, Call, Leg
+from ecounters.changelog.saved_call import SavedCall, saved_form
+from ecounters.partition.user import User
+
+RECORD = Call(
+    "c1", User("u1"), last_ts=1, caller_class=REPEAT, silence=SUSPECTED, legs=(Leg("1", 0, 4, 5, 6),),
+    start=2, start_id="S", type="IBD", campaign="7", did="d", number="n", switch="w",
+    end=8, end_id="E", status=9, ended_by="caller", system_end=(10, STATUS_RESTARTED), redirects=FORWARDED,
+    holds=((11, "H", True),), ivrs=(12, "I", True, "menu"), dtmfs={"D": (13, "1#", True, "menu")},
+)  # fmt: skip
+"""Every saved field holds a value that is not the default."""
+
+
+def test_the_saved_form_is_the_whole_record() -> None:
+    """What is saved and read back is the same record, and names the fields in one order everywhere."""
+    form = saved_form(RECORD)
+    again = SavedCall(*form).call("c1", RECORD.user)
+    assert saved_form(again) == form
+    assert len(form) == len(SavedCall.__struct_fields__)
+    for name, value in zip(SavedCall.__struct_fields__, form, strict=True):
+        assert getattr(RECORD, name) == value == getattr(again, name)
+
+
+def test_a_call_that_is_read_back_is_new_to_this_process() -> None:
+    """It has no flags, is in no timer wheel and is counted nowhere."""
+    again = SavedCall(*saved_form(RECORD)).call("c1", RECORD.user)
+    assert (again.id, again.user, again.flags, again.timer_slot) == ("c1", RECORD.user, 0, 0)
+    assert (again.cell, again.unit_slots, again.amounts, again.live_key) == (None, (), (), None)
+
+
+def test_the_bytes_of_a_saved_call_are_those_of_format_1() -> None:
+    """Changelogs hold these bytes: whoever must change them must change FORMAT too."""
+    assert msgspec.msgpack.encode(saved_form(RECORD)) == (
+        b"\xdc\x00\x14\x01\x02\xa1S\xa3IBD\xa17\xa1d\xa1n\xa1w\x08\xa1E\t\xa6caller\x92\n\xfe\x03\x02\x91\x95"
+        b"\xa11\x00\x04\x05\x06\x91\x93\x0b\xa1H\xc3\x94\x0c\xa1I\xc3\xa4menu\x81\xa1D\x94\r\xa21#\xc3\xa4menu\x01"
+    )
