@@ -1,0 +1,76 @@
+"""TimerWheel: a call is taken when its minute is over, once, however it was moved before; and memory follows."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ecounters.calls.record import Call
+from ecounters.partition.timer_wheel import DROP, SILENCE, TimerWheel
+from ecounters.partition.user import User
+from ecounters.windows.calendar import MINUTE_MS
+
+USER = User("u1")
+SIGNS = st.sampled_from((SILENCE, DROP))
+
+
+def calls(count: int) -> list[Call]:
+    """So many calls that are in no wheel."""
+    return [Call(f"c{n}", USER) for n in range(count)]
+
+
+def test_calls_are_taken_in_whole_minutes_the_earliest_first() -> None:
+    """A limit anywhere in a minute is met when that minute is over, not before."""
+    wheel = TimerWheel(SILENCE)
+    first, second, third = calls(3)
+    wheel.put(second, 3 * MINUTE_MS)
+    wheel.put(first, 2 * MINUTE_MS + 59_999)
+    wheel.put(third, 4 * MINUTE_MS)
+    assert wheel.take(2) == []
+    assert wheel.take(3) == [first]
+    assert wheel.take(9) == [second, third]
+    assert [len(wheel), first.timer_slot, second.timer_slot, third.timer_slot] == [0, 0, 0, 0]
+
+
+def test_the_sign_of_the_slot_names_the_wheel() -> None:
+    """The minute with the wheel's sign: so a call knows which of the two it is in."""
+    silent, ended = calls(2)
+    TimerWheel(SILENCE).put(silent, 7 * MINUTE_MS)
+    TimerWheel(DROP).put(ended, 7 * MINUTE_MS)
+    assert (silent.timer_slot, ended.timer_slot) == (7, -7)
+
+
+def test_a_bucket_that_is_more_than_half_stale_is_compacted() -> None:
+    """A limit that is hours away does not keep a call in memory that has left the wheel."""
+    wheel = TimerWheel(SILENCE)
+    stays, *others = calls(3)
+    for call in (stays, *others):
+        wheel.put(call, 9 * MINUTE_MS)
+    in_memory = []
+    for call in others:
+        wheel.remove(call)
+        in_memory.append(len(wheel._buckets[9].calls))
+    assert in_memory == [3, 1]
+    assert wheel.take(10) == [stays]
+
+
+@given(SIGNS, st.lists(st.tuples(st.sampled_from("pmt"), st.integers(0, 5), st.integers(1, 4)), max_size=60))
+def test_a_wheel_is_a_table_of_minutes(sign: int, steps: list[tuple[str, int, int]]) -> None:
+    """Whatever is put, moved and taken: each call is taken once, and len counts those that are left."""
+    wheel, members = TimerWheel(sign), calls(6)
+    minute_of: dict[str, int] = {}
+    for step, index, minute in steps:
+        call = members[index]
+        if step == "t":
+            due = {call_id for call_id, at in minute_of.items() if at < minute}
+            assert sorted(taken.id for taken in wheel.take(minute)) == sorted(due)
+            minute_of = {call_id: at for call_id, at in minute_of.items() if call_id not in due}
+        else:
+            if call.id in minute_of:
+                wheel.remove(call)
+                del minute_of[call.id]
+            if step == "p":
+                wheel.put(call, minute * MINUTE_MS)
+                minute_of[call.id] = minute
+        assert {member.id: sign * member.timer_slot for member in members if member.timer_slot} == minute_of
+        assert len(wheel) == len(minute_of)
