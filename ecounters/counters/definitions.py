@@ -1,7 +1,8 @@
 """The table of counters: the key, kind and definition of each.
 
-To add a counter, add its row to ``COUNTERS`` and what a call adds to it to ``contributions``. The texts of the README
-and of the OpenAPI document are generated from the rows.
+To add a counter, add its row to ``COUNTERS``, add what a call adds to it to ``contributions``, and raise
+``changelog.entries.FORMAT``: cells that were saved before lack the counter. The tables of the README and the texts of
+the OpenAPI document are generated from the rows.
 
 A row does not say how a counter is stored. Calls add to slots, see ``contributions``. The maps by type, campaign, DID
 and status have no slots of their own: there is a cell for each combination of these four, and the map follows from the

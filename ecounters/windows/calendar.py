@@ -36,7 +36,10 @@ def local_date(ts_ms: int, zone: ZoneInfo) -> date:
 
 
 def midnight(day: date, zone: ZoneInfo) -> int:
-    """When the day begins in the zone, ms. If a change of clocks skips midnight, the day begins after the gap."""
+    """When the day begins in the zone, ms.
+
+    If the clocks skip midnight, the day begins after the gap; if they show midnight twice, it begins at the first.
+    """
     begin = datetime.combine(day, time.min, zone)
     return int(begin.timestamp()) * 1000
 

@@ -17,8 +17,8 @@ from tests.support.builders import CallScript, call, encoded, event, ms
 def joined(*events: dict[str, object]) -> Call:
     """The record that the events make, in that order."""
     made = Call("c1", User("u1"))
-    for one in events:
-        read = parse(encoded(one))
+    for value in events:
+        read = parse(encoded(value))
         JOIN[type(read)](made, read)
     return made
 

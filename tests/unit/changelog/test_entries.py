@@ -41,5 +41,5 @@ def test_a_spoilt_entry_is_noticed(key: bytes, value: bytes) -> None:
 def test_balances_are_saved_exactly(number: float) -> None:
     """Whole or not."""
     feed = Feed().take(event("balance.updated", 0, balance=number, callBalance=number))
-    told: dict[str, Any] = answer_of(restored(list(feed.state.take_changes())))
-    assert (told["ucBl"], told["cBl"]) == (number, number)
+    reply: dict[str, Any] = answer_of(restored(list(feed.state.take_changes())))
+    assert (reply["ucBl"], reply["cBl"]) == (number, number)

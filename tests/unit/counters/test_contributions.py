@@ -12,19 +12,19 @@ from tests.support.builders import CallScript, Feed, call, event
 
 def counted(*scripts: CallScript) -> dict[str, Any]:
     """What is counted of the calls, of all that is not 0 or empty."""
-    told = Feed().take(*scripts).answer()
-    return {key: value for key, value in told.items() if value not in (0, {})}
+    counters = Feed().take(*scripts).answer()
+    return {key: value for key, value in counters.items() if value not in (0, {})}
 
 
-def some(told: dict[str, Any], *keys: str) -> dict[str, Any]:
+def some(counters: dict[str, Any], *keys: str) -> dict[str, Any]:
     """The entries of those keys."""
-    return {key: told[key] for key in keys if key in told}
+    return {key: counters[key] for key in keys if key in counters}
 
 
 def test_a_live_call() -> None:
     """Gauges by type, campaign, DID and IVR; the totals count it too, but not by status."""
-    told = counted(call().started(0, "IBD", campaignId=7, did="1800", number="+15550001111").entered(1, "menu"))
-    assert told == {
+    counters = counted(call().started(0, "IBD", campaignId=7, did="1800", number="+15550001111").entered(1, "menu"))
+    assert counters == {
         "LCT": {"IBD": 1}, "RCMPID": {"7": 1}, "RC": 1, "LIVR": {"menu": 1}, "LDID": {"1800": 1},
         "CT": {"IBD": 1}, "CMPID": {"7": 1}, "DID": {"1800": 1}, "TC": 1, "freshCall": 1,
     }  # fmt: skip
@@ -35,9 +35,9 @@ def test_gauges_let_an_ended_call_go() -> None:
     ended = call("c1").started(0, "IBD", campaignId=7, did="1800").entered(1, "menu").ended(9, 16)
     left = call("c2").started(0, "OBD", campaignId=-1).entered(1, "menu").left(2, "menu")
     plain = call("c3").started(0, "OBD", campaignId=0)
-    told = counted(ended, left, plain)
-    assert some(told, "LCT", "RCMPID", "RC", "LIVR", "LDID") == {"LCT": {"OBD": 2}, "RCMPID": {"-1": 1}, "RC": 1}
-    assert some(told, "CT", "CMPID", "DID", "CST") == {
+    counters = counted(ended, left, plain)
+    assert some(counters, "LCT", "RCMPID", "RC", "LIVR", "LDID") == {"LCT": {"OBD": 2}, "RCMPID": {"-1": 1}, "RC": 1}
+    assert some(counters, "CT", "CMPID", "DID", "CST") == {
         "CT": {"IBD": 1, "OBD": 2}, "CMPID": {"-1": 1, "7": 1}, "DID": {"1800": 1}, "CST": {"16": 1},
     }  # fmt: skip
 
@@ -58,8 +58,8 @@ def test_statuses() -> None:
 def test_inputs() -> None:
     """By what was pressed, valid or not, and by the IVR that the input itself names."""
     script = call().started(0).entered(1, "menu").dtmf(2, "1", ivr="menu").dtmf(3, "1", valid=False, ivr="menu")
-    told = counted(script.dtmf(4, "*9").dtmf(5, "1").dtmf(6, "#", valid=False))
-    assert some(told, "DTMF", "DTMFV", "DTMFI", "DTMFINV") == {
+    counters = counted(script.dtmf(4, "*9").dtmf(5, "1").dtmf(6, "#", valid=False))
+    assert some(counters, "DTMF", "DTMFV", "DTMFI", "DTMFINV") == {
         "DTMF": {"1": 3, "#": 1, "*9": 1}, "DTMFV": {"1": 2, "*9": 1},
         "DTMFI": {"menu": 2}, "DTMFINV": {"1": 1, "#": 1},
     }  # fmt: skip
@@ -67,8 +67,8 @@ def test_inputs() -> None:
 
 def test_digits_and_ivrs_may_look_like_a_slot() -> None:
     """What callers press is data: a slash or a counter's name in it leads to no other counter."""
-    told = counted(call().started(0).dtmf(1, "V/1", ivr="/DTMF/2").dtmf(2, "TC").dtmf(3, "/"))
-    assert some(told, "TC", "DTMF", "DTMFV", "DTMFI") == {
+    counters = counted(call().started(0).dtmf(1, "V/1", ivr="/DTMF/2").dtmf(2, "TC").dtmf(3, "/"))
+    assert some(counters, "TC", "DTMF", "DTMFV", "DTMFI") == {
         "TC": 1, "DTMF": {"/": 1, "TC": 1, "V/1": 1}, "DTMFV": {"/": 1, "TC": 1, "V/1": 1}, "DTMFI": {"/DTMF/2": 1},
     }  # fmt: skip
 
@@ -95,8 +95,8 @@ def test_digits_and_ivrs_may_look_like_a_slot() -> None:
 )
 def test_a_calls_outcome(script: CallScript, outcome: str) -> None:
     """Answered, ghost, missed, or open: exactly one of them."""
-    told = counted(script)
-    assert some(told, "CNC", "GHC", "MC", "AC") == ({} if outcome == "open" else {outcome: 1}) | (
+    counters = counted(script)
+    assert some(counters, "CNC", "GHC", "MC", "AC") == ({} if outcome == "open" else {outcome: 1}) | (
         {"AC": 1} if outcome == "CNC" else {}
     )
 
@@ -177,16 +177,16 @@ def test_classes_of_legs(legs: str, expected: str) -> None:
     for at, what in enumerate(legs):
         leg(script, str(at), what)
     parts = [part.partition("=") for part in expected.split()]
-    told = counted(script)
+    counters = counted(script)
     classes = [key for key in FIELDS if "Time" not in key and key not in ("AC", "actualTT", "TC", "MC")]
-    assert some(told, *classes) == {key: int(number or 1) for key, _, number in parts}
+    assert some(counters, *classes) == {key: int(number or 1) for key, _, number in parts}
 
 
 def test_the_end_of_the_call_closes_its_legs() -> None:
     """An open leg is missed or ghost once the call has ended."""
     script = call().started(0).ringing(1, "1").dialed(1, "2", retry=1).ended(4)
-    told = counted(script)
-    assert some(told, "UC", "CM", "FR_UC", "FR_GH_UC", "FR_GH_N") == dict.fromkeys(
+    counters = counted(script)
+    assert some(counters, "UC", "CM", "FR_UC", "FR_GH_UC", "FR_GH_N") == dict.fromkeys(
         ("UC", "CM", "FR_UC", "FR_GH_UC", "FR_GH_N"), 1
     )
 
@@ -215,8 +215,8 @@ def test_a_leg_becomes_a_retry_leg_with_any_of_its_events() -> None:
 )  # fmt: skip
 def test_time_that_legs_rang(script: CallScript, total: float, average: float) -> None:
     """From ringing to answered, else to the leg's end, else to the call's; the average is over legs counted."""
-    told = counted(script)
-    assert (told.get("ringTime", 0), told.get("avgRingTime", 0)) == (total, average)
+    counters = counted(script)
+    assert (counters.get("ringTime", 0), counters.get("avgRingTime", 0)) == (total, average)
 
 
 @pytest.mark.parametrize(
@@ -236,8 +236,8 @@ def test_time_that_legs_rang(script: CallScript, total: float, average: float) -
 )
 def test_time_on_hold(script: CallScript, total: float, average: float) -> None:
     """Closed intervals; one that is open at the call's end closes there."""
-    told = counted(script)
-    assert (told.get("holdTime", 0), told.get("avgHoldTime", 0)) == (total, average)
+    counters = counted(script)
+    assert (counters.get("holdTime", 0), counters.get("avgHoldTime", 0)) == (total, average)
 
 
 def test_the_average_hold_is_over_calls_that_were_on_hold() -> None:
@@ -246,8 +246,8 @@ def test_the_average_hold_is_over_calls_that_were_on_hold() -> None:
     at_once = call("c2").started(0).held(1).ended(1)
     still = call("c3").started(0).held(1)
     too_late = call("c5").started(0).held(10).ended(9)
-    told = counted(held, at_once, still, call("c4").started(0), too_late)
-    assert (told["holdTime"], told["avgHoldTime"]) == (3, 1.5)
+    counters = counted(held, at_once, still, call("c4").started(0), too_late)
+    assert (counters["holdTime"], counters["avgHoldTime"]) == (3, 1.5)
 
 
 @pytest.mark.parametrize(
@@ -265,15 +265,15 @@ def test_the_average_hold_is_over_calls_that_were_on_hold() -> None:
 )
 def test_time_talked(script: CallScript, total: float) -> None:
     """Ended and answered: from the first answer to the end, less the time on hold, not below 0."""
-    told = counted(script)
-    assert (told.get("actualTT", 0), told.get("avgTalkTime", 0)) == (total, total)
+    counters = counted(script)
+    assert (counters.get("actualTT", 0), counters.get("avgTalkTime", 0)) == (total, total)
 
 
 def test_the_average_talk_counts_calls_of_no_length_too() -> None:
     """10 s, 0 s and 0.001 s make 3.334 s on average; a live call is not counted yet."""
     scripts = [call(f"c{at}").started(0).answered(5).ended(5 + took) for at, took in enumerate((10, 0, 0.001))]
-    told = counted(*scripts, call("live").started(0).answered(1))
-    assert (told["actualTT"], told["avgTalkTime"]) == (10.001, 3.334)
+    counters = counted(*scripts, call("live").started(0).answered(1))
+    assert (counters["actualTT"], counters["avgTalkTime"]) == (10.001, 3.334)
 
 
 @pytest.mark.parametrize(
@@ -287,8 +287,8 @@ def test_repeat_and_fresh(starts: tuple[float, ...], repeats: int) -> None:
         feed.take(call(f"c{at}").heartbeat(0))
     for at, start in enumerate(starts):
         feed.take(call(f"c{at}").started(start, number="+15550001111"))
-    told = feed.answer()
-    assert (told["repeatCall"], told["freshCall"]) == (repeats, len(starts) - repeats)
+    counters = feed.answer()
+    assert (counters["repeatCall"], counters["freshCall"]) == (repeats, len(starts) - repeats)
 
 
 def test_repeat_and_fresh_are_by_user_and_number() -> None:

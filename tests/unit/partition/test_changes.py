@@ -8,7 +8,7 @@ from ecounters.changelog.entries import CALL, CELL, POSITION
 from tests.support.builders import Feed, busy_feed, call, picked
 
 
-def test_a_cut_holds_what_changed_and_the_position_last() -> None:
+def test_a_flush_holds_what_changed_and_the_position_last() -> None:
     """Everything once; then only what changes; the position always."""
     feed = busy_feed()
     first = list(feed.state.take_changes())
@@ -32,7 +32,7 @@ def test_a_dropped_call_leaves_a_tombstone_if_it_was_saved() -> None:
 
 
 def test_a_call_id_that_comes_back_after_it_was_dropped_is_saved() -> None:
-    """The tombstone of the old record stands before the new one, within one cut too."""
+    """The tombstone of the old record stands before the new one, within one flush too."""
     feed = busy_feed()
     list(feed.state.take_changes())
     feed.clock(3600).take(call("c2").started(3600, "OBD"))
@@ -44,7 +44,7 @@ def test_a_call_id_that_comes_back_after_it_was_dropped_is_saved() -> None:
     assert [value is None for _, value in entries] == [True, False]
 
 
-def test_a_cut_counts_what_it_saves() -> None:
+def test_a_flush_counts_what_it_saves() -> None:
     """A call that was touched is counted as it is saved, once, and an answer that was kept is known to be old."""
     feed = Feed().take(*(call(f"c{n}").started(n) for n in range(3)))
     user = feed.state.users["u1"]
@@ -53,6 +53,6 @@ def test_a_cut_counts_what_it_saves() -> None:
     next(entries)
     assert sum(user.live.values()) == 1
     assert user.version > before
-    assert picked(feed, "TC") == (3,)  # somebody asks meanwhile
+    assert picked(feed, "TC") == (3,)  # a reply is given meanwhile
     list(entries)
     assert picked(feed, "TC", "LCT") == (3, {"CTC": 3})

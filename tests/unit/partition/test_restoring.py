@@ -37,7 +37,7 @@ def test_a_call_that_had_ended_is_corrected_after_a_restore() -> None:
     feed, whole = busy_feed(), busy_feed()
     assert whole.answer()["GHC"] == 1
     feed.state = restored(list(feed.state.take_changes()))
-    for one in (feed, whole):
-        one.take(call("c2").ringing(10.2).answered(10.5).add("call.forwarded", 10.7))
+    for partition in (feed, whole):
+        partition.take(call("c2").ringing(10.2).answered(10.5).add("call.forwarded", 10.7))
     assert feed.answer() == whole.answer()
     assert (feed.answer()["GHC"], feed.answer()["FWC"]) == (0, 1)

@@ -24,11 +24,11 @@ def test_a_partition_says_who_is_due_and_rolls_up() -> None:
             .ended(hour * HOUR + 9)
         )
     feed.clock(120 * HOUR)
-    told = feed.answer()
+    reply = feed.answer()
     assert feed.state.due_for_roll_up("u1")
     feed.state.roll_up("u1", ZoneInfo("Asia/Kolkata"))
     user = feed.state.users["u1"]
-    assert feed.answer() == told
+    assert feed.answer() == reply
     assert not feed.state.due_for_roll_up("u1")
     oldest = min(user.spans.windows)
     assert day_of(oldest, ZoneInfo("Asia/Kolkata"))[1] > feed.state.watermark - 48 * HOUR_MS
@@ -56,8 +56,8 @@ def test_a_live_call_of_a_day_long_past_is_corrected_there() -> None:
     feed.clock(100 * HOUR)
     feed.state.roll_up("u1", UTC_ZONE)
     feed.take(call().ended(100 * HOUR, 16)).pass_time()
-    told = feed.answer(span=day_of(T0_MS, UTC_ZONE))
-    assert (told["CT"], told["CST"], told["CMPID"], told["actualTT"]) == (
+    reply = feed.answer(span=day_of(T0_MS, UTC_ZONE))
+    assert (reply["CT"], reply["CST"], reply["CMPID"], reply["actualTT"]) == (
         {"IBD": 1},
         {"16": 1},
         {"7": 1},

@@ -71,7 +71,7 @@ def test_a_clock_is_held_against_the_wall_too() -> None:
     """Kafka's timestamp may be the producer's own, so the wall clock is asked as well."""
     state = PartitionState(0, 1, Policy())
     record = LogRecord(0, ms(DAY), encoded(call().started(301).events[0]))
-    assert [one.reason for one in state.apply([record], ms(0))] == ["clock_ahead"]
+    assert [refused.reason for refused in state.apply([record], ms(0))] == ["clock_ahead"]
 
 
 def test_misrouted_goes_before_ahead_and_late() -> None:
@@ -101,7 +101,7 @@ def test_a_restart_of_all_users_is_never_misrouted() -> None:
 def test_records_below_the_position_are_skipped() -> None:
     """A fetch that begins too early, holes in the offsets, and a slice of a batch are all the same to it."""
     events = [*call("c1").started(0).ended(9, 16).events, *call("c2").started(1).events]
-    log = [LogRecord(7 * at, ms(99), encoded(one)) for at, one in enumerate(events)]
+    log = [LogRecord(7 * at, ms(99), encoded(value)) for at, value in enumerate(events)]
     feed = Feed()
     assert feed.state.apply(log[:2], ms(99)) == []
     assert feed.state.position == 8
@@ -134,8 +134,8 @@ def test_the_version_goes_up_with_every_change_that_can_be_seen() -> None:
     ]
     for step in steps:
         step()
-        told = feed.answer()
-        seen.append((feed.state.users["u1"].version, told, feed.state.users["u1"].suspected))
+        reply = feed.answer()
+        seen.append((feed.state.users["u1"].version, reply, feed.state.users["u1"].suspected))
     for (before, *_), (after, *_) in pairwise(seen):
         assert before < after
 

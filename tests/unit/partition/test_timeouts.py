@@ -57,8 +57,8 @@ def test_a_dropped_call_stays_counted_and_leaves_nothing_else() -> None:
             call(f"c{at}").started(at, number=f"+1555{at:07}", did="d").ringing(at + 1).dtmf(at + 2, "1").ended(at + 9)
         )
     feed.take(call("w").ringing(9)).clock(DAY).clock(2 * DAY).clock(3 * DAY)
-    told, user = feed.answer(), feed.state.users["u1"]
-    assert (told["TC"], told["MC"], told["DTMF"], told["freshCall"]) == (200, 200, {"1": 200}, 200)
+    reply, user = feed.answer(), feed.state.users["u1"]
+    assert (reply["TC"], reply["MC"], reply["DTMF"], reply["freshCall"]) == (200, 200, {"1": 200}, 200)
     for _ in range(3):
         feed.pass_time()
     state = feed.state
@@ -85,12 +85,12 @@ def test_a_dropped_call_stays_counted_and_leaves_nothing_else() -> None:
 def test_a_call_is_counted_once_however_late_it_comes_again() -> None:
     """Its whole log once more, while it lingers and after it was dropped, changes no number."""
     feed = Feed().take(ended_call())
-    told = feed.answer()
+    reply = feed.answer()
     feed.clock(60 + LINGER - 1).take(ended_call())
-    assert feed.answer() == told
+    assert feed.answer() == reply
     feed.clock(60 + LINGER)
     assert feed.refused(ended_call()) == LATE * 3
-    assert feed.answer() == told
+    assert feed.answer() == reply
 
 
 def test_a_silent_call_is_suspected_and_then_reaped() -> None:

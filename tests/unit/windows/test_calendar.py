@@ -52,7 +52,7 @@ def test_the_window_of_a_time(ts: int, begin: int) -> None:
 #                  [====)                    around W     -> [0, 2W)
 #                    [)                      (W, W + 1)   -> [W, 2W)
 @pytest.mark.parametrize(
-    ("given", "snapped"),
+    ("span", "snapped"),
     [
         ((W // 2, W), (0, W)),
         ((0, W), (0, W)),
@@ -63,9 +63,9 @@ def test_the_window_of_a_time(ts: int, begin: int) -> None:
         ((1, 3 * W), (0, 3 * W)),
     ],
 )
-def test_ranges_snap_outward(given: tuple[int, int], snapped: tuple[int, int]) -> None:
+def test_ranges_snap_outward(span: tuple[int, int], snapped: tuple[int, int]) -> None:
     """A range is widened to whole windows, and never narrowed."""
-    assert snap_outward(*given) == snapped
+    assert snap_outward(*span) == snapped
 
 
 @pytest.mark.parametrize(
@@ -99,9 +99,9 @@ def test_ranges_snap_outward(given: tuple[int, int], snapped: tuple[int, int]) -
 )
 def test_days_of_zones(zone: str, at: str, begin: str, hours: float) -> None:
     """A day begins at its first moment and is as long as the clocks of the zone make it."""
-    found = day_of(utc(at), ZoneInfo(zone))
-    assert found == (utc(begin), utc(begin) + int(hours * HOUR_MS))
-    assert found[0] % W == found[1] % W == 0
+    day = day_of(utc(at), ZoneInfo(zone))
+    assert day == (utc(begin), utc(begin) + int(hours * HOUR_MS))
+    assert day[0] % W == day[1] % W == 0
 
 
 @pytest.mark.parametrize(

@@ -60,8 +60,8 @@ def test_counts_hold_no_zeros_and_cells_that_empty_are_gone() -> None:
     assert changes(spans) == []
 
 
-def test_changes_are_told_once() -> None:
-    """A cell that changed often is saved once for each cut, and not at all if it did not change."""
+def test_changes_are_taken_once() -> None:
+    """A cell that changed often is saved once for each flush, and not at all if it did not change."""
     spans = spans_with(0, 0, 0, WINDOW_MS)
     assert changes(spans) == [(0, WINDOW_MS, {"TC": 3}, True), (WINDOW_MS, 2 * WINDOW_MS, {"TC": 1}, True)]
     assert changes(spans) == []
@@ -194,31 +194,28 @@ def test_what_is_out_of_retention_is_forgotten() -> None:
     assert (spans.days, calls_in(spans, 0, 9 * DAY_MS)) == ([], 1)
 
 
-# -------------------------------------------------------------------------------------------- in a partition
-
-
-def test_the_kept_sum_of_a_span_follows_its_cells() -> None:
+def test_the_cached_sum_of_a_span_follows_its_cells() -> None:
     """Of many cells: what is added, taken back, new, rolled up and out of retention, between two answers."""
     user = User("u1")
-    spans, told = user.spans, (T0_MS, T0_MS + 3 * DAY_MS)
+    spans, whole = user.spans, (T0_MS, T0_MS + 3 * DAY_MS)
     window = T0_MS - T0_MS % DAY_MS + DAY_MS
     cells = [spans.cell(window, ("IBD", str(n % 5), str(n), n % 3)) for n in range(2 * FEW)]
     for at, cell in enumerate(cells):
         spans.add(cell, ("TC",), ("DTMF/1", at), 1)
 
     def sums() -> tuple[dict[str, int], ...]:
-        totals = totals_of(user, *told)
+        totals = totals_of(user, *whole)
         by = (totals.calls_by(name) for name in ("type", "campaign", "did", "status"))
         return {slot: n for slot, n in totals.counts.items() if n}, *by, totals.inputs("DTMF")
 
     def check() -> None:
-        found, again = sums(), User("u1")
-        for span in spans.within(*told):
+        expected, again = sums(), User("u1")
+        for span in spans.within(*whole):
             for dims, cell in span.cells.items():
                 again.spans.cell(window, dims).counts = cell.counts
-        user.spans, kept = again.spans, user.spans
-        assert sums() == found
-        user.spans = kept
+        user.spans, original = again.spans, user.spans
+        assert sums() == expected
+        user.spans = original
 
     check()
     assert spans.windows[window].cached_sum is not None
@@ -242,7 +239,7 @@ def test_the_kept_sum_of_a_span_follows_its_cells() -> None:
 
 def test_spans_of_users_are_apart() -> None:
     """Each user has spans of its own, also where the windows are the same."""
-    one, other = User("a"), User("b")
-    one.spans.add(one.spans.cell(0, DIMS), ("TC",), (), 1)
-    assert (calls_in(one.spans, 0, 1), calls_in(other.spans, 0, 1)) == (1, 0)
+    first, other = User("a"), User("b")
+    first.spans.add(first.spans.cell(0, DIMS), ("TC",), (), 1)
+    assert (calls_in(first.spans, 0, 1), calls_in(other.spans, 0, 1)) == (1, 0)
     assert not PartitionState(0, 1, Policy()).due_for_roll_up("u1")
