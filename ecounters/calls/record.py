@@ -13,7 +13,7 @@ from msgspec import Struct
 from ecounters.windows.cell import Cell
 
 NEITHER, FRESH, REPEAT = 1, 2, 3
-"""``Call.caller_class``: the call has no number; its number was not seen in the 24 hours before; it was.
+"""``Call.caller_class``: the call has no number; no other call of its number started within 24 hours; one did.
 0: no call.started has been applied."""
 
 LIVE, SUSPECTED, REAPED = 0, 1, 2
@@ -26,6 +26,7 @@ TRANSFERRED, FORWARDED = 1, 2
 SAVED, TOUCHED, DIRTY = 1, 2, 4
 """Bit flags of ``Call.flags``: the changelog has the call; it has changed since it was counted, since it was saved."""
 CHANGED: Final = TOUCHED | DIRTY
+"""The flags that ``Changes.touch`` sets."""
 
 STATUS_REAPED, STATUS_RESTARTED, STATUS_SNAPSHOT = -1, -2, -3
 """Statuses of an end that no call.ended gave: silence, a switch.restarted, a switch.snapshot without the call."""

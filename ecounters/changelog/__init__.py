@@ -1,1 +1,1 @@
-"""The saved form of a partition's state: the entries of its changelog."""
+"""How a partition's state is saved: the entries of its changelog topic (``entries``), and a call's (``saved_call``)."""

@@ -1,1 +1,1 @@
-"""One partition's state: records go in, changelog entries and counts come out."""
+"""One partition's state: records and time go in; uncounted records, counts and changelog entries come out."""

@@ -1,18 +1,15 @@
 """PartitionState: all that a worker knows of one partition of the events topic.
 
-    records, in the log's order --> apply ----> join: calls/join.py changes the call's record
-    time                        --> advance --> Timeouts: suspected, reaped, dropped, forgotten
-                                                   |
-                                        Changes: what the next flush must write
-                                                   |
-    changelog entries           <-- take_changes <-+
-    replies read ``users``, after ``User.settle``
+    records, in the log's order --> apply           joins each event to its call's record, see calls/join.py
+    time                        --> advance         Timeouts suspects, reaps and drops calls, forgets accounts
+    replies                     <-- users           User.settle counts the calls that have changed
+    changelog entries           <-- take_changes    all that Changes has noted since the last flush
 
 The state is a function of its inputs: the log's records, and the times that are passed to it. Applying a record twice
 changes nothing: records below ``position`` are skipped, and the join is idempotent. All entries of ``take_changes``
 together give the same state again, see ``restoring``.
 
-An event costs its join alone. Counting waits for ``User.settle``, before a reply or a flush.
+An event costs its join alone; counting waits for the next reply or flush.
 """
 
 from __future__ import annotations
@@ -244,11 +241,12 @@ class PartitionState:
             pass
 
     def advancing(self, wall_ms: int, *, at_end: bool) -> Generator[None]:
-        """Let time pass to ``wall_ms`` in steps: suspect, reap, drop and forget what is due. Yields after each call.
+        """Let time pass to ``wall_ms`` in steps: suspect, reap, drop and forget what is due.
 
-        ``at_end``: the log has been read to its end, so the wall clock's time since the last event counts too.
-        After a long silence all calls can be due at once, so the caller may pause at a yield. Do not apply records
-        in between: an assertion of ``apply`` fails. Closing the generator early finishes the work.
+        Yields after each call and account: after a long silence all calls can be due at once, so the caller may pause
+        at a yield. ``at_end``: the log has been read to its end, so the wall clock's time since the last event counts
+        too. Do not apply records between two steps: an assertion of ``apply`` fails. Closing the generator early
+        finishes the work.
         """
         clock = self.watermark
         if at_end and self.arrival:

@@ -26,10 +26,14 @@ from ecounters.windows.calendar import HOUR_MS, MINUTE_MS
 
 
 class Timeouts:
-    """The time limits of one partition. Each call is in one of two timer wheels: live calls wait there for their
-    silence to be judged, all others to be dropped.
+    """The time limits of one partition.
 
-    Changes calls, ``users`` (drops records, forgets accounts), ``tally`` and, for the next flush, ``changes``.
+    Each call is in one of two timer wheels: in the silence wheel while it is LIVE or SUSPECTED after its start, in the
+    drop wheel otherwise. ``place`` must be called when a call starts, ends or is heard of while it is silent. A later
+    ``last_ts`` alone needs no ``place``: the call is judged anew when its old minute is taken.
+
+    Changes calls, ``users`` (drops records, forgets accounts) and ``tally``, and notes in ``changes`` what the next
+    flush must write.
     """
 
     def __init__(self, policy: Policy, users: dict[str, User], changes: Changes, tally: Tally) -> None:
