@@ -1,4 +1,4 @@
-"""As many bad events as good ones, on the other half of the partitions: their cost for good events and worker."""
+"""The cost of bad events: as many as good ones, on the other half of the partitions."""
 
 from __future__ import annotations
 

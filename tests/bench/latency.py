@@ -80,7 +80,7 @@ def _check_lag(worker: Worker) -> None:
 
 
 async def _measure(job: ProbeJob) -> tuple[dict[str, Any], float]:
-    """What the probe process measured, and the rate that was published meanwhile."""
+    """The measurements of the probe process, and the rate that was published meanwhile."""
     async with publisher(job.broker, job.topic) as publishing:
         load = Load(publishing)
         going = asyncio.create_task(load.go())

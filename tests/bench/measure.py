@@ -70,7 +70,7 @@ def rss_bytes(pid: int) -> int:
 
 
 class Restored(NamedTuple):
-    """What a worker's log says of its start. Times are as time.time(), to the ms."""
+    """The start of a worker, as its log tells it. Times are as time.time(), to the ms."""
 
     shared_out: float
     """When it was assigned its partitions."""

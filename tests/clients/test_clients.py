@@ -59,7 +59,7 @@ def fetched(command: Sequence[str], into: Path) -> None:
 
 
 def said(command: Sequence[str], typed: str | None = None, **more: str) -> str:
-    """What a client prints."""
+    """Run a client and return its output."""
     environment = {**os.environ, **more}
     done = subprocess.run(
         [program(command[0]), *command[1:]],

@@ -57,7 +57,7 @@ def say(text: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What all rounds share."""
+    """The servers and the directory that all rounds share."""
 
     cluster: Cluster
     network: Network

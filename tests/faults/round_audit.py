@@ -30,7 +30,7 @@ FLUSHED_LIMIT_S = 120.0
 
 @dataclass(slots=True)
 class RoundResult:
-    """What the comparison found.
+    """The findings of the comparison.
 
     ``fed``: events in the log. ``compared``: values. ``wrong``: a line for each difference.
     ``dead_letters``: those that are missing, too many or of another log.

@@ -76,7 +76,7 @@ def event(user: str | None, at: int, kind: str = "call.heartbeat") -> dict[str, 
 
 
 def test_settings_are_listed(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    """One line for each, with value, default, unit and reason."""
+    """`ecounters settings` prints a line for each setting, with value, default, unit and reason."""
     exit_code, out, err = ran(capsys, "settings")
     lines = {line.split()[0]: line for line in out.splitlines()[1:]}
     assert (exit_code, err) == (0, "")
@@ -85,10 +85,10 @@ def test_settings_are_listed(settings: Settings, capsys: pytest.CaptureFixture[s
     assert f" {settings.topic} " in lines["ECOUNTERS_TOPIC"]
 
 
-def test_a_password_is_not_listed(
+def test_no_password_is_printed(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Neither the list nor an error about an unreachable Redis shows how to log in."""
+    """Neither the list of settings nor an error about Redis shows a password."""
     monkeypatch.setenv("ECOUNTERS_REDIS", f"redis://me:hunter2@{NOWHERE}/0")
     _, out, _ = ran(capsys, "settings")
     exit_code, _, err = ran(capsys, "user", "list")
@@ -102,7 +102,7 @@ def test_a_password_is_not_listed(
 def test_a_wrong_setting_ends_every_command_with_2(
     command: list[str], settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One line on stderr that says which and why."""
+    """One line on stderr names the setting and the reason, and the exit code is 2."""
     monkeypatch.setenv("ECOUNTERS_PORT", "many")
     exit_code, _, err = ran(capsys, *command)
     assert exit_code == 2
@@ -117,14 +117,14 @@ def test_an_option_is_checked_like_its_variable(settings: Settings, capsys: pyte
 
 
 def test_a_wrong_option_shows_usage(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    """click's own errors keep their form and code."""
+    """Errors of click keep their form and exit code."""
     exit_code, _, err = ran(capsys, "session", "open", "acme", "--ttl", "soon")
     assert exit_code == 2
     assert "no time such as" in err
 
 
 def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
-    """--help works for all, and the first page shows the way."""
+    """--help works for each command."""
     exit_code, out, _ = ran(capsys, "--help")
     assert exit_code == 0
     assert "ecounters run" in out
@@ -133,8 +133,8 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("command", [["topics"], ["replay", "-"]])
-def test_an_unreachable_broker_is_one_line(command: list[str], settings: Settings, tmp_path: Path) -> None:
-    """A process of its own, so that nothing else of what it prints can hide: one line, exit 1, no traceback."""
+def test_an_unreachable_broker_gives_one_line(command: list[str], settings: Settings, tmp_path: Path) -> None:
+    """A command without a broker prints one line, no traceback, and has exit code 1."""
     done = subprocess.run(
         [sys.executable, "-c", "import sys; from streams.cli import main; sys.exit(main())", *command],
         env={**os.environ, "ECOUNTERS_BROKER": NOWHERE, "PYTHONPATH": str(ROOT)},
@@ -149,8 +149,8 @@ def test_an_unreachable_broker_is_one_line(command: list[str], settings: Setting
     assert lines[0].startswith(f"ecounters: Kafka at {NOWHERE}: ")
 
 
-def test_users_and_sessions(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    """What the commands print opens the account, until it is taken back."""
+def test_printed_tokens_and_sessions_open_the_account(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    """The token and ssid that the commands print are valid until they are removed."""
     name = f"cli-{secrets.token_hex(4)}"
 
     def opens(**given: Any) -> int:
@@ -193,8 +193,8 @@ def test_users_and_sessions(settings: Settings, capsys: pytest.CaptureFixture[st
 # ------------------------------------------------------------------------------------------- topics
 
 
-def test_topics_are_made_and_then_checked(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    """The first run makes three topics with what they need, the second finds them."""
+def test_topics_are_created_and_then_checked(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    """The first run creates three topics with the right settings, and the second finds them."""
     exit_code, out, _ = ran(capsys, "topics")
     assert exit_code == 0
     assert sorted(line.split(":")[0] for line in out.splitlines() if ": made, 3 partitions" in line) == sorted(
@@ -217,23 +217,23 @@ async def make(settings: Settings, topic: str, partitions: int, **config: str) -
         await admin.close()
 
 
-def test_a_changelog_that_forgets_is_refused(settings: Settings) -> None:
-    """A changelog that deletes by time would lose counters; the error has the command that mends it."""
+def test_a_changelog_that_deletes_by_time_is_refused(settings: Settings) -> None:
+    """Such a changelog would lose counters; the error has the command that repairs it."""
     asyncio.run(make(settings, settings.changelog_topic, 3))
     with pytest.raises(Stop, match=r"cleanup\.policy=delete.*--add-config cleanup\.policy=compact"):
         asyncio.run(ensure_topics(settings.broker, TopicsSpec.of(settings)))
 
 
-def test_uneven_partitions_are_refused(settings: Settings) -> None:
-    """State belongs to its partition's events, so events and changelog have equally many."""
+def test_unequal_numbers_of_partitions_are_refused(settings: Settings) -> None:
+    """Events and changelog must have the same number of partitions."""
     asyncio.run(make(settings, settings.topic, 4))
     asyncio.run(make(settings, settings.changelog_topic, 3, cleanup_policy="compact"))
     with pytest.raises(Stop, match=r"4 partitions and .* has 3"):
         asyncio.run(ensure_topics(settings.broker, TopicsSpec.of(settings)))
 
 
-def test_new_topics_follow_those_that_are_there(settings: Settings) -> None:
-    """An events' topic of 5 gets a changelog of 5 whatever the setting; its own clock is warned of."""
+def test_new_topics_follow_the_existing_events_topic(settings: Settings) -> None:
+    """An events topic of 5 partitions gets a changelog of 5, and a warning if it has the producers' clock."""
     asyncio.run(make(settings, settings.topic, 5))
     lines = asyncio.run(ensure_topics(settings.broker, TopicsSpec.of(settings))).lines
     assert f"{settings.changelog_topic}: made, 5 partitions, 1 copies" in lines
@@ -243,10 +243,10 @@ def test_new_topics_follow_those_that_are_there(settings: Settings) -> None:
 # ------------------------------------------------------------------------------------------- replay
 
 
-def test_replay_puts_every_line_where_it_belongs(
+def test_replay_publishes_each_line_to_its_partition(
     settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Events by murmur2 of their user, in order; restarts to all partitions; rubbish as it is, without a key."""
+    """Events go by murmur2 of their user, in order, restarts to all partitions, and other lines without a key."""
     monkeypatch.setattr(kafka_publisher, "BATCH_BYTES", 4_096)  # small batches, so that there are many
     users = [f"user-{at % 7}" for at in range(2_000)]
     events = [json.dumps(event(user, at)).encode() for at, user in enumerate(users)]
@@ -270,7 +270,7 @@ def test_replay_puts_every_line_where_it_belongs(
 
 
 def test_a_users_partition_is_the_one_kafka_clients_choose(settings: Settings) -> None:
-    """A switch with Kafka's default partitioner and replay agree on every user."""
+    """The replay and Kafka's default partitioner choose the same partition for every user."""
     users = [f"u{at}" * (1 + at % 5) for at in range(40)] + ["जन", "日本語"]
 
     async def work() -> dict[int, list[tuple[bytes | None, bytes, int]]]:
@@ -285,8 +285,8 @@ def test_a_users_partition_is_the_one_kafka_clients_choose(settings: Settings) -
     assert chosen == {user: partition_of(user, 3) for user in users}
 
 
-def test_the_brokers_clock_is_in_the_records(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    """The topic is made with LogAppendTime, and the records have it."""
+def test_records_have_the_brokers_clock(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    """The events topic is created with LogAppendTime, and its records have it."""
     messages = [Outgoing(b"{}", "u", False, None)]
     ran(capsys, "topics")
     asyncio.run(publish(messages, settings.broker, settings.topic, at_speed(0), Progress("published")))
@@ -295,7 +295,7 @@ def test_the_brokers_clock_is_in_the_records(settings: Settings, capsys: pytest.
 
 
 def test_a_refused_message_ends_a_replay(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    """A message that the broker refuses fails the command; nothing is dropped in silence."""
+    """A message that the broker refuses makes the command fail."""
     assert ran(capsys, "topics")[0] == 0
     messages = [Outgoing(b"x" * 3_000_000, "u", False, None)]
     with pytest.raises(Exception, match="MessageSizeTooLarge"):
@@ -308,7 +308,7 @@ def test_a_refused_message_ends_a_replay(settings: Settings, capsys: pytest.Capt
 def test_simulate_writes_the_same_log_for_the_same_seed(
     settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """--out gives one JSON object a line, as many as asked for, the same again for the same seed."""
+    """--out writes as many JSON lines as asked for, the same ones for the same seed."""
     pytest.importorskip("ecounters.simulator.world")
     logs = [tmp_path / name for name in ("a", "b", "c")]
     for log, seed in zip(logs, ("7", "7", "8"), strict=True):
@@ -318,8 +318,8 @@ def test_simulate_writes_the_same_log_for_the_same_seed(
     assert logs[0].read_bytes() == logs[1].read_bytes() != logs[2].read_bytes()
 
 
-def test_simulate_publishes(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    """From a start in the past it goes flat out, and everything arrives."""
+def test_simulate_publishes_all_events(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    """From a start in the past the events are published flat out, and all of them arrive."""
     pytest.importorskip("ecounters.simulator.world")
     ran(capsys, "topics")
     options = ["--events", "300", "--start", "2026-03-01T00:00:00Z"]
@@ -328,8 +328,10 @@ def test_simulate_publishes(settings: Settings, capsys: pytest.CaptureFixture[st
     assert sum(len(records) for records in found.values()) >= 300
 
 
-def test_an_endless_log_is_refused(settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """--out without --events would fill the disk."""
+def test_an_endless_log_in_a_file_is_refused(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """--out without --events is refused, because it would fill the disk."""
     pytest.importorskip("ecounters.simulator.world")
     exit_code, _, err = ran(capsys, "simulate", "--out", str(tmp_path / "log"))
     assert exit_code == 2

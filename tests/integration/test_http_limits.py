@@ -1,4 +1,4 @@
-"""What a client may send, and for how long: large, compressed and unfinished requests."""
+"""Limits of requests: large, compressed and unfinished ones."""
 
 from __future__ import annotations
 

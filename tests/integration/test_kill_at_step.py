@@ -25,9 +25,9 @@ from tests.support.workers import Deployment, Worker
 
 EVENTS = 20_000
 RATE = 1_000.0
-STRUCK_S = 60
-QUIET_S = 20
-AT_WORK = (
+KILLED_LIMIT_S = 60
+FLUSHED_LIMIT_S = 20
+STEPS_OF_WORK = (
     ("apply", 5), ("cut", 3), ("begin", 4), ("sent", 5), ("acked", 3), ("commit-sent", 4), ("written", 3),
     ("republish", 1), ("offset-commit", 2), ("offset-committed", 2), ("open", 2), ("read", 2),
     ("restore", 50),
@@ -35,26 +35,26 @@ AT_WORK = (
 """(point, number of the pass) at which a worker is killed, in this order."""
 
 
-def feed(deployment: Deployment, seed: int) -> LogPublisher:
-    """A log with chaos on its way, until it is stopped, and users who may ask."""
+def start_publisher(deployment: Deployment, seed: int) -> LogPublisher:
+    """Create users, and publish a log with chaos until stopped."""
     add_users(deployment, (f"u{n + 1}" for n in range(USERS)))
     return LogPublisher(deployment, simulate(chaos_plan(seed)), RATE, misroute_every=300)
 
 
-def struck(worker: Worker) -> Worker:
-    """One that was aimed at has been killed by itself, and another is in its place."""
-    assert worker.process.wait(STRUCK_S) == -signal.SIGKILL, worker.log_tail()
+def successor_of_killed(worker: Worker) -> Worker:
+    """Wait until the worker has killed itself at its step, and start its successor."""
+    assert worker.process.wait(KILLED_LIMIT_S) == -signal.SIGKILL, worker.log_tail()
     return Worker(worker.deployment, replaces=worker)
 
 
 def test_a_kill_at_any_step_of_its_work_changes_no_counter(deployment: Deployment) -> None:
     """After a kill at each step of batch, transaction, offset commit and restore, the counters equal the recount."""
-    flowing = feed(deployment, 21)
+    publisher = start_publisher(deployment, 21)
     worker = Worker(deployment)
-    for point, nth in AT_WORK:
+    for point, nth in STEPS_OF_WORK:
         worker.kill()
-        worker = struck(Worker(deployment, replaces=worker, launcher=launcher_at(point, nth)))
-    flowing.stop()
+        worker = successor_of_killed(Worker(deployment, replaces=worker, launcher=launcher_at(point, nth)))
+    publisher.stop()
     assert_recounted(deployment, [worker.wait_ready()])
 
 
@@ -62,20 +62,20 @@ def test_a_kill_at_any_step_of_a_rebalance_changes_no_counter(deployment: Deploy
     """After a kill at each step of a rebalance, and of an orderly end, the counters equal the recount."""
     if not os.environ.get("ECOUNTERS_TEST_BROKER"):
         pytest.skip("the embedded broker waits for members that were killed amid a rebalance, again and again")
-    flowing = feed(deployment, 22)
+    publisher = start_publisher(deployment, 22)
     first = Worker(deployment).wait_ready()
     for point in ("revoke", "let-go", "assigned"):
         second = Worker(deployment, launcher=launcher_at(point, 2)).wait_ready()
         with Worker(deployment) as third:
-            second = struck(second).wait_ready()
+            second = successor_of_killed(second).wait_ready()
             third.wait_ready().end()
         if point == "assigned":
             second.kill()
             second = Worker(deployment, replaces=second, launcher=launcher_at("stop", 1)).wait_ready()
             second.process.send_signal(signal.SIGTERM)
-            second = struck(second).wait_ready()
+            second = successor_of_killed(second).wait_ready()
         second.end()
-    flowing.stop()
+    publisher.stop()
     assert_recounted(deployment, [first.wait_ready()])
 
 
@@ -93,7 +93,7 @@ def test_redelivery_future_events_and_a_wrong_clock_change_no_counter(deployment
     worker.wait_ready().kill()
     worker = Worker(deployment, replaces=worker, launcher=launcher_with_clock(5 * HOUR_S)).wait_ready()
     LogPublisher(deployment, [*again, *ahead_of_time(chance, 100), *messages[half:]], RATE).wait()
-    deadline = time.monotonic() + STRUCK_S
+    deadline = time.monotonic() + KILLED_LIMIT_S
     while worker.metric("ecounters_calls_reaped") == 0:  # by its wrong clock it reaps live calls once it is idle
         assert time.monotonic() < deadline, worker.log_tail()
         time.sleep(0.1)
@@ -117,18 +117,18 @@ def test_a_worker_whose_clock_is_an_hour_behind_refuses_no_event(deployment: Dep
 @pytest.mark.parametrize("point", ["sent", "commit-sent"])
 def test_a_worker_that_sleeps_in_a_transaction_is_fenced(deployment: Deployment, point: str) -> None:
     """After another worker has taken over, the broker refuses what the sleeping one was about to write or commit."""
-    flowing = feed(deployment, 24)
+    publisher = start_publisher(deployment, 24)
     zombie = Worker(deployment, launcher=launcher_at(point, 3, how="STOP"))
     assert zombie.wait_stopped()
     worker = Worker(deployment, replaces=zombie).wait_ready()
     zombie.process.send_signal(signal.SIGCONT)
-    deadline = time.monotonic() + STRUCK_S
+    deadline = time.monotonic() + KILLED_LIMIT_S
     while "could not be flushed" not in zombie.log_tail():
         assert zombie.process.poll() is None, zombie.log_tail()
         assert time.monotonic() < deadline, zombie.log_tail()
         time.sleep(0.05)
     zombie.kill()
-    flowing.stop()
+    publisher.stop()
     assert_recounted(deployment, [worker.wait_ready()])
 
 
@@ -142,10 +142,10 @@ def test_an_event_that_arrives_in_a_rebalance_is_counted_without_another_behind_
             while second.why_not_ready():
                 assert second.process.poll() is None, second.log_tail()
                 LogPublisher(deployment, islice(log, 8), 0).wait()
-            wait_until_flushed(deployment, QUIET_S)
+            wait_until_flushed(deployment, FLUSHED_LIMIT_S)
             leaving = Thread(target=second.end)
             leaving.start()
             while leaving.is_alive():
                 LogPublisher(deployment, islice(log, 8), 0).wait()
             leaving.join()
-            wait_until_flushed(deployment, QUIET_S)
+            wait_until_flushed(deployment, FLUSHED_LIMIT_S)

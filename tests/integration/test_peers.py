@@ -231,7 +231,7 @@ def test_a_peer_that_hangs_gives_503_after_2_s(workers: list[Worker]) -> None:
 
 
 def signed(secret: str, at_ms: int, user: str = "u0") -> tuple[bytes, dict[str, str]]:
-    """What a worker with that secret would ask at that time."""
+    """A request as a worker with that secret would send it at that time."""
     content = json.dumps({"userId": user, "zone": "UTC", "at": at_ms, "asked": {}}).encode()
     return content, {"X-Ecounters-Signature": hmac.new(secret.encode(), content, "sha256").hexdigest()}
 
