@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.kill_at_step import POINTS, owner_of
+
 ROOT = Path(__file__).parent.parent
 FILE_LINES_MAX = 350
 FUNCTION_LINES_MAX = 50
@@ -146,6 +148,13 @@ def test_each_test_that_the_readme_of_the_tests_names_exists() -> None:
     text = (ROOT / "tests" / "README.md").read_text(encoding="utf-8")
     assert text.count("::test_") > 50
     assert not missing_tests(text)
+
+
+@pytest.mark.parametrize("name", POINTS)
+def test_each_step_at_which_workers_are_killed_exists(name: str) -> None:
+    """A step whose function was renamed would end the worker by an error and not by a kill, in the long runs only."""
+    owner, function = owner_of(POINTS[name])
+    assert callable(getattr(owner, function))
 
 
 def test_the_checks_see_what_they_are_for() -> None:

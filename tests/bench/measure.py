@@ -35,9 +35,9 @@ SLOWEST: Final = 2_000
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _STAMP: Final = r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) INFO "
-_GENERATION: Final = re.compile(_STAMP + r"streams\.table: generation \d+: partitions \[", re.MULTILINE)
+_GENERATION: Final = re.compile(_STAMP + r"[\w.]+: generation \d+: partitions \[", re.MULTILINE)
 _RESTORED: Final = re.compile(
-    _STAMP + r"streams\.part: partition \d+ restored: (\d+) entries in ([0-9.]+) s, next offset", re.MULTILINE
+    _STAMP + r"[\w.]+: partition \d+ restored: (\d+) entries in ([0-9.]+) s, next offset", re.MULTILINE
 )
 
 

@@ -94,12 +94,19 @@ class SignalAtPass:
             os.kill(os.getpid(), self._signal)
 
 
-def call_at_point(point: Point, strike: SignalAtPass) -> None:
-    """Wrap the point's method so that ``strike`` is called at each pass. AttributeError if there is no such method."""
+def owner_of(point: Point) -> tuple[Any, str]:
+    """(class or module, name of the function) of a point. AttributeError if there is no such function."""
     module, _, path = point.name.partition(":")
     owner_name, _, method = path.rpartition(".")
     owner: Any = importlib.import_module(module)
     owner = getattr(owner, owner_name) if owner_name else owner
+    getattr(owner, method)
+    return owner, method
+
+
+def call_at_point(point: Point, strike: SignalAtPass) -> None:
+    """Wrap the point's function so that ``strike`` is called at each pass. AttributeError if there is none."""
+    owner, method = owner_of(point)
     was = getattr(owner, method)
 
     def strike_if(after: bool, args: Any, options: Any) -> None:
