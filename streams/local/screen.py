@@ -13,9 +13,11 @@ BEHIND_SHOWN_MS: Final = 2_000
 
 
 def welcome(settings: Settings, url: str, token: str, simulate: bool) -> str:
-    """The text that is printed when everything runs: addresses, USER's token and a curl command that works.
+    """The text that is printed when everything runs: addresses, USER's token, and two lines for a shell.
 
-    ``url``: the worker's address. ``simulate``: switches are simulated.
+    The first line is a curl command that queries the counters. The second exports the settings by which other commands
+    reach the embedded broker and store: their ports are chosen anew in each run. ``url``: the worker's address.
+    ``simulate``: switches are simulated.
     """
     body = f'{{"userId":"{USER}","token":"{token}"}}'
     lines = [
@@ -32,6 +34,10 @@ def welcome(settings: Settings, url: str, token: str, simulate: bool) -> str:
         "Ask for the counters:",
         "",
         f"  curl -s -d '{body}' {url}{COUNTERS_PATHS[0]}",
+        "",
+        "Let other commands use this broker and store, in another terminal:",
+        "",
+        f"  export ECOUNTERS_BROKER={settings.broker} ECOUNTERS_REDIS={settings.redis}",
         "",
         "Ctrl-C ends it; the data stays." + ("" if simulate else " No switches are simulated."),
         "",

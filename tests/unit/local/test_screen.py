@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from streams.local.screen import counters_line
+import dataclasses
+import shlex
+
+from streams.local.screen import counters_line, welcome
+from streams.settings.load import load
 
 
 def test_an_answer_as_a_line() -> None:
@@ -12,3 +16,12 @@ def test_an_answer_as_a_line() -> None:
         "calls 1,200  answered 900  missed 200  ghost 7  (61 s behind)  live 5  in IVR 2  CTC 3 BRD 1 IBD 1"
     )
     assert counters_line({"status": "error", "message": "Permission denied"}, "0") == "no answer: Permission denied"
+
+
+def test_the_export_line_makes_other_commands_use_the_embedded_broker_and_store() -> None:
+    """A shell that has read the printed line gives broker and Redis of this run to the commands after it."""
+    embedded = dataclasses.replace(load({}), broker="127.0.0.1:20001", redis="redis://127.0.0.1:20002/0")
+    printed = welcome(embedded, "http://127.0.0.1:8080", "secret", simulate=True).splitlines()
+    (line,) = [line for line in printed if line.startswith("  export ")]
+    exported = load(dict(variable.split("=", 1) for variable in shlex.split(line)[1:]))
+    assert (exported.broker, exported.redis) == (embedded.broker, embedded.redis)
