@@ -1,21 +1,22 @@
-"""Writes one partition's changelog and dead letters: one worker at a time, in transactions.
+"""Writes one partition's changelog and dead letters, in transactions. One worker at a time can do so.
 
-Each partition has a transactional id of its own. A takeover and what follows::
+Each partition has a transactional id of its own. A takeover, and what the new owner does after it::
 
     new owner                     broker                               previous owner, if it still runs
     ─────────                     ──────                               ────────────────────────────────
     ChangelogTakeover.open()  ─►  raises the id's epoch,               every further write and commit is refused:
                                   ends its open transaction            it is fenced, and restores the partition
-    read_changelog()          ─►  all that was committed: there will never be another record of a former owner
+    read_changelog()          ─►  all committed records; no former owner can add another one
     settle_dead_letters()     ─►  ends open transactions of dead letters, if the broker has forgotten some
     ChangelogWriter.write()   ─►  one transaction per flush
 
-One transaction holds the entries, the position and the dead letters of one flush. All of it is committed or none of it,
-however many batches it takes.
+One transaction holds the entries, the position and the dead letters of one flush. All of them are committed or none,
+in however many batches they are sent.
 
-The broker ends only transactions that its coordinator knows to be open. It may have forgotten some: see
-``streams.kafka.open_transactions``. Such records have no transaction marker, and the next marker of the same producer
-id decides them too. So both topics are looked at before the next marker is written.
+The broker ends only transactions that its coordinator knows to be open. The coordinator may have forgotten some (see
+``streams.kafka.open_transactions``). Their records have no transaction marker, and the next marker of the same producer
+id commits or aborts them as well. So the writer ends such transactions before it writes a marker that could be wrong
+for them.
 """
 
 from __future__ import annotations
@@ -34,27 +35,32 @@ from streams.kafka.open_transactions import POLL_S, open_records, open_transacti
 from streams.kafka.outbox import Outbox
 
 BATCH_BYTES: Final = 700_000
-"""Of one batch at most. Brokers take 1 MiB by default."""
+"""The largest size of a batch, unless a single record is larger. Brokers take batches of 1 MiB by default."""
 REQUEST_BYTES_MAX: Final = 4 * 1_048_576
-"""A dead letter is as large as its message, and the topic of dead letters takes messages of 2 MiB."""
+"""The largest size of a request. A dead letter is larger than its message by its headers, and the topic of dead letters
+takes batches of up to 2 MiB."""
 LIMIT_S: Final = 15.0
-"""For one transaction, and for a takeover. aiokafka itself would try for ever."""
+"""How long one transaction, or one takeover, may take. aiokafka itself would try for ever."""
 CLOSE_S: Final = 0.5
+"""How long ``ChangelogTakeover.close`` waits for the producer to stop, and then for its connections to close."""
 TRANSACTION_LIMIT_MS: Final = 30_000
-"""The broker aborts a transaction that was begun and not ended after this time."""
+"""The broker aborts a transaction that its producer has not ended after this time."""
 DEAD_LETTERS_LIMIT_S: Final = 5.0
-"""For settling dead letters. Counting does not depend on it, so it must not take long."""
+"""How long ``settle_dead_letters`` may take. Counting waits for it, though no count depends on it."""
 
 _NO_KAFKA_ERRORS: Final = (AssertionError, IllegalOperation)
-"""What aiokafka raises, beside KafkaErrors, if a transaction has failed in the background, or no broker is known."""
+"""What aiokafka raises besides KafkaError if a transaction has failed in the background, or no broker is known."""
 
 
 class NotWritten(Exception):
-    """A transaction may not have been committed. The writer cannot go on: the partition must be restored."""
+    """It is not certain that a transaction was committed. The writer cannot go on: the partition must be restored."""
 
 
 class ChangelogTakeover:
-    """Takes one partition's changelog over from its previous owner; holds the connection until ``close``."""
+    """Takes one partition's changelog over from its previous owner. ``open`` makes the ChangelogWriter.
+
+    The writer uses the connection of this object, so ``close`` ends the writer too.
+    """
 
     def __init__(self, broker: str, transactional_id: str, changelog: TopicPartition, dlq: TopicPartition) -> None:
         self._changelog = changelog
@@ -71,10 +77,10 @@ class ChangelogTakeover:
         )
 
     async def open(self) -> ChangelogWriter:
-        """Fence the previous owner: from here on no other worker can write. Read the changelog after it.
+        """Fence the previous owner, so that it cannot write any more. Read the changelog only after this.
 
-        An open transaction in the changelog is aborted: its entries could not be read, so their events are counted
-        again. Raises KafkaError or TimeoutError if the id cannot be taken now; ``close`` is due then as well.
+        Aborts an open transaction in the changelog: a restore cannot read its entries, so their events are counted
+        again. Raises KafkaError, or TimeoutError after LIMIT_S, if the takeover fails. Call ``close`` then as well.
         """
         writer = ChangelogWriter(self._producer, self._id, self._changelog, self._dlq)
         try:
@@ -86,10 +92,13 @@ class ChangelogTakeover:
         return writer
 
     async def close(self) -> None:
-        """Close the connection. Never raises; a transaction that was not committed is aborted by the next owner.
+        """Close the connection. Raises no error.
 
-        A producer whose broker is away would wait for ever, so each of its two steps is cut off after CLOSE_S. A
-        ``stop`` that is cut off leaves the sending task and the connections behind: they are ended here.
+        The next owner aborts a transaction that was not committed, or the broker does after TRANSACTION_LIMIT_MS.
+
+        The producer's ``stop`` would wait for ever while the broker is away, so it is cut off after CLOSE_S. If it is
+        cut off or fails, it may leave the sending task and the connections. Then this method ends the task, and closes
+        the connections, for which it waits CLOSE_S at most.
         """
         with suppress(KafkaError, TimeoutError, AssertionError):
             async with asyncio.timeout(CLOSE_S):
@@ -106,8 +115,7 @@ class ChangelogTakeover:
 class ChangelogWriter:
     """Writes one partition's changelog and dead letters. ``ChangelogTakeover.open`` makes it.
 
-    Call ``settle_dead_letters`` once, with the position that the changelog was read to hold, before the first
-    ``write``.
+    Read the changelog, then call ``settle_dead_letters`` with the position that was read, then ``write``.
     """
 
     def __init__(
@@ -117,23 +125,27 @@ class ChangelogWriter:
         self._id = transactional_id
         self._changelog = changelog
         self._dlq = dlq
-        self._unsettled_position: int | None = None  # set while dead letters are still to be settled, by this position
-        self._last_had_dead_letters = False  # the last transaction; its marker may be missing
+        self._unsettled_position: int | None = None  # the argument of a ``settle_dead_letters`` that has not succeeded
+        self._last_had_dead_letters = False  # whether the last transaction had any; its marker may be missing
 
     async def abort_open_transaction(self) -> None:
-        """Abort what is open in the changelog, though the broker's coordinator may have forgotten it."""
+        """Abort an open transaction in the changelog, even one that the broker's coordinator has forgotten.
+
+        Raises KafkaError if a transaction stays open, such as one of another producer id.
+        """
         if await open_transactions(self._client, self._changelog):
             await self._write_markers(self._changelog, commit=False)
             await until_no_open_transaction(self._client, self._changelog)
 
     async def settle_dead_letters(self, position: int) -> None:
-        """Commit or abort dead letters that a crash has left in an open transaction.
+        """Commit or abort dead letters that a crash has left in an open transaction of this producer id.
 
-        ``position``: the committed state's offset. Dead letters of events before it belong to the committed state:
-        they are committed. Those of later events are aborted, because those events will be read and refused again.
+        ``position``: the offset of the committed state. If the first of the dead letters is of an event before it,
+        they belong to the committed state, and are committed. Otherwise they are aborted, because their events will be
+        read and refused again. One flush wrote all of them, so one decision holds for all.
 
-        Raises KafkaError or TimeoutError (after DEAD_LETTERS_LIMIT_S) if that cannot be done now; ``write`` tries again
-        before the next dead letters.
+        Raises KafkaError, or TimeoutError after DEAD_LETTERS_LIMIT_S, if it fails. Then ``write`` calls it again before
+        it writes the next dead letters.
         """
         self._unsettled_position = position
         marked = False
@@ -153,9 +165,10 @@ class ChangelogWriter:
         return Outbox(self._producer.create_batch)
 
     async def write(self, outbox: Outbox) -> None:
-        """Write the outbox in one transaction, which is committed on return. Raises NotWritten if that is not certain.
+        """Write the outbox in one transaction, which is committed on return.
 
-        After NotWritten the writer is of no more use.
+        Raises NotWritten if it is not certain that the transaction was committed, at the latest after LIMIT_S. Do not
+        use the writer after that.
         """
         try:
             async with asyncio.timeout(LIMIT_S):
@@ -169,10 +182,12 @@ class ChangelogWriter:
         self._last_had_dead_letters = outbox.has_dead_letters
 
     async def _settle_before(self, outbox: Outbox) -> None:
-        """End what is still open before a transaction, where its own markers would decide dead letters by mistake.
+        """Before a transaction: end earlier transactions of dead letters that are still open.
 
-        If the last transaction held dead letters whose marker is still missing, it is committed first: an abort of the
-        next transaction would abort these dead letters as well.
+        The markers of the new transaction would commit or abort their dead letters as well, which may be wrong.
+
+        1. If the last ``write`` had dead letters, and a marker in their topic is missing, they are committed.
+        2. If ``settle_dead_letters`` has not succeeded, and the outbox has dead letters, it is called again.
         """
         if self._last_had_dead_letters and await open_transactions(self._client, self._dlq):
             await self._write_markers(self._changelog, self._dlq, commit=True)
@@ -191,14 +206,15 @@ class ChangelogWriter:
             await acknowledgement
 
     async def _write_markers(self, *tps: TopicPartition, commit: bool) -> None:
-        """Run a transaction without records. Its markers decide all open records of this producer id in ``tps``."""
+        """Run a transaction without records. Its markers commit or abort all open records of this producer id in
+        ``tps``."""
         await self._producer.begin_transaction()
         for tp in tps:
             internals.add_to_transaction(self._producer, tp)
         await (self._producer.commit_transaction() if commit else self._producer.abort_transaction())
 
     async def _event_offsets_of_open_dead_letters(self) -> list[int]:
-        """Of the dead letters that this producer id has left open: the offset of the event that each was made of."""
+        """The offsets of the events of which this producer id has written dead letters that are still open."""
         offsets = await open_transactions(self._client, self._dlq)
         if not offsets:
             return []
@@ -207,5 +223,5 @@ class ChangelogWriter:
 
     @property
     def _client(self) -> Any:
-        """The producer's AIOKafkaClient, which is replaced by nothing as long as the producer lives."""
+        """The producer's AIOKafkaClient. The producer keeps the same one all its life."""
         return self._producer.client

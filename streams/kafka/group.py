@@ -1,6 +1,6 @@
 """The consumer group: which worker owns which partition, at which address, and two repairs of aiokafka's membership.
 
-What the assignor's bytes carry in a rebalance::
+What Faust's assignor, with our additions, sends through the broker in a rebalance::
 
     a member (every worker)                    the leader (one of the workers)
     join, with its URL                   ──►   assign(): partitions for every member, and in the user data of each
@@ -25,17 +25,21 @@ from streams.kafka import internals
 log = logging.getLogger(__name__)
 
 SECRET_BYTES: Final = 24
+"""The length of the group's secret, which is sent as twice as many hexadecimal digits."""
 EMPTY_ASSIGNMENT: Final = ConsumerProtocolMemberAssignment(0, [], b"").encode()
+"""An assignment without partitions and without user data, as Kafka's protocol writes it."""
 REJOIN_PAUSE_S: Final = 0.5
-"""The pause before a member joins again that the leader did not know. The leader is busy with the same rebalance."""
+"""How long a member waits before it joins again, if the leader did not know of it. The leader is still busy with the
+same rebalance."""
 
 
 def guard_coordinator(coordinator: Any, failed: Callable[[BaseException], None]) -> None:
     """Let aiokafka's GroupCoordinator survive an empty assignment, and call ``failed(error)`` if its task fails.
 
-    A broker hands out empty bytes to a member that the leader did not know of: one that joined while the leader was
-    assigning partitions. aiokafka takes them for a broken message and ends its task, and no caller learns of it. Here
-    they count as an assignment without partitions, and the member joins again after REJOIN_PAUSE_S.
+    ``coordinator`` belongs to a started consumer. A broker sends empty bytes to a member that the leader did not know
+    of: one that joined while the leader was assigning partitions. aiokafka takes them for a broken message and ends
+    the coordinator's task, and no caller learns of it. Guarded, the coordinator takes them for an assignment without
+    partitions, and joins again after REJOIN_PAUSE_S.
     """
 
     def guarded(complete: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
@@ -57,16 +61,17 @@ def guard_coordinator(coordinator: Any, failed: Callable[[BaseException], None])
 
 
 class Assignor(PartitionAssignor):
-    """Faust's assignor, which also tells all workers what they need to ask one another over HTTP.
+    """Faust's assignor, which also sends all workers the URLs and the secret for their requests to one another.
 
     | field            | meaning                                                         | written by               |
     |------------------|-----------------------------------------------------------------|--------------------------|
     | addresses        | partition -> URL of its owner, as of the last assignment        | on_assignment            |
     | secret           | proves that a request comes from the group; "" before the first | assign (in the leader),  |
     |                  | assignment                                                      | on_assignment            |
-    | address_is_stale | the group knows another URL of this worker than its own         | on_assignment            |
+    | address_is_stale | the last assignment has another URL for this worker than its    | on_assignment            |
+    |                  | own                                                             |                          |
 
-    The group's first leader draws the secret. Only members that Kafka lets into the group learn it.
+    A leader that has no secret yet draws one. Only members that Kafka lets into the group get it.
     """
 
     def __init__(self, app: Any, replicas: int = 0) -> None:
@@ -76,7 +81,7 @@ class Assignor(PartitionAssignor):
         self.address_is_stale = False
 
     def assign(self, cluster: Any, member_metadata: Any) -> Any:
-        """As the group's leader: share out the partitions, as Faust does, and add the secret for every member."""
+        """As the group's leader: assign the partitions, as Faust does, and add the secret to all members' user data."""
         self.secret = self.secret or secrets.token_hex(SECRET_BYTES)
         assignments = super().assign(cluster, member_metadata)
         return {member: self._with_secret(assignment) for member, assignment in assignments.items()}
@@ -89,11 +94,14 @@ class Assignor(PartitionAssignor):
         )
 
     def on_assignment(self, assignment: Any) -> None:
-        """As a member: take in an assignment. One without user data (see ``guard_coordinator``) changes nothing.
+        """Take in this worker's assignment; every member does, the leader too.
 
-        Static membership: after a restart under the same instance id the broker returns the old assignment, with the
-        old URL. Faust takes it in, and then asserts that the URL is this worker's own. The assertion is ignored, and
-        ``address_is_stale`` makes the worker rejoin once.
+        An assignment without user data (see ``guard_coordinator``) changes nothing.
+
+        With static membership, a restarted worker gets its old assignment back, with its old URL. Faust first stores
+        the assignment, and then asserts that the URL is this worker's own. That AssertionError is suppressed, and with
+        it the one for partitions that do not agree. ``address_is_stale`` is set instead, and ``ConsumerThread`` rejoins
+        once.
         """
         if not assignment.user_data:
             return

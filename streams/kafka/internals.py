@@ -1,24 +1,24 @@
 """The private members of aiokafka and Faust that this project uses. No other module may touch one (ruff's SLF001).
 
-The functions read or replace private attributes of aiokafka's and Faust's objects. ``SUBCLASSED`` lists the private
+The functions read, replace or call private members of aiokafka's and Faust's objects. ``SUBCLASSED`` lists the private
 members that our subclasses override or use through ``self``. tests/unit/kafka/test_internals.py asserts every name on
-the installed versions: an upgrade that removes one fails there, by its name.
+the installed versions, and so names a member that an upgrade has removed.
 
-What a started AIOKafkaConsumer holds, as far as it is used here::
+What a started AIOKafkaConsumer holds, as far as these functions use it::
 
     AIOKafkaConsumer
     ├─ _subscription                        the partitions assigned to this consumer, and how far each is read
-    ├─ _coordinator: GroupCoordinator       joins the group and sends heartbeats, in a task of its own
+    ├─ _coordinator: GroupCoordinator       joins the group and sends heartbeats, in tasks of its own
     └─ _fetcher: Fetcher                    sends fetch requests, in a task of its own
        ├─ _client: AIOKafkaClient           the connections to the brokers
-       ├─ _records: {partition: result}     what was fetched and not read; such a partition is not fetched again
+       ├─ _records: {partition: result}     fetched and not read to the end; these partitions are not fetched meanwhile
        │   └─ FetchResult or FetchError
        │      └─ _partition_records: PartitionRecords    None once everything is read
        │         ├─ _records: MemoryRecords              the producers' batches, as bytes
        │         ├─ _records_iterator                    decodes them to ConsumerRecords
        │         └─ next_fetch_offset                    the offset behind the last record read
        ├─ _wait_consume_future              resolved by a reader that has emptied a partition: fetch it again
-       └─ _fetch_waiters                    resolved by the fetcher when something new is in _records
+       └─ _fetch_waiters                    resolved by the fetcher when it has put something into _records
 """
 
 from __future__ import annotations
@@ -44,24 +44,25 @@ from mode.types import ServiceT
 def set_fetch_wait(consumer: AIOKafkaConsumer, wait_ms: int) -> None:
     """Set how long a broker may hold a fetch request while it has no records. Call it before the consumer starts.
 
-    Faust passes a fixed 1,500 ms to aiokafka. A Faust setting for ``fetch_max_wait_ms`` would replace this.
+    Faust passes a fixed 1,500 ms to aiokafka. Remove this function once Faust has a setting for ``fetch_max_wait_ms``.
     """
     consumer._fetch_max_wait_ms = wait_ms
 
 
 def wrap_client_of_fetches(consumer: AIOKafkaConsumer, wrap: Callable[[Any], Any]) -> None:
-    """Let a started consumer send its fetch requests through ``wrap(client)``; the wrapper sees each response.
+    """Replace the client of a started consumer's fetcher by ``wrap(client)``, which sees each request and response.
 
-    aiokafka has no hook between a response and its fetcher. One, or a pluggable CRC function, would replace this.
+    Remove this function once aiokafka has a hook between a response and its fetcher, or lets us choose the function
+    that computes CRCs.
     """
     fetcher = consumer._fetcher
     fetcher._client = wrap(fetcher._client)
 
 
 def wrap_fetch(consumer: AIOKafkaConsumer, wrap: Callable[[Callable[..., Awaitable[bool]]], Any]) -> None:
-    """Let a started consumer make each fetch, from request to response, by ``wrap(fetch)``.
+    """Let a started consumer call ``wrap(fetch)`` in place of ``fetch``, which sends one request and keeps the records.
 
-    aiokafka has no least time between two fetches. A setting for that would replace this.
+    Remove this function once aiokafka has a setting for the least time between two fetches.
     """
     fetcher = consumer._fetcher
     fetcher._proc_fetch_request = wrap(fetcher._proc_fetch_request)
@@ -73,46 +74,49 @@ def wrap_fetch(consumer: AIOKafkaConsumer, wrap: Callable[[Callable[..., Awaitab
 def coordinator_of(consumer: AIOKafkaConsumer) -> GroupCoordinator:
     """The object by which a started consumer takes part in its group; it has a public ``request_rejoin()``.
 
-    aiokafka's consumer cannot be asked to rejoin, nor to report an error of its coordinator. Methods for these would
-    replace this.
+    Remove this function once aiokafka's consumer can be told to rejoin its group, and reports its coordinator's errors.
     """
     return consumer._coordinator
 
 
 def forget_instance_id(consumer: AIOKafkaConsumer) -> None:
-    """Let a consumer with a static name leave the group when it is stopped.
+    """Let a static member (a consumer with a group instance id) leave the group when it is stopped.
 
-    aiokafka lets a static member only fall silent; its partitions would wait for the session timeout. An option of
-    ``AIOKafkaConsumer.stop`` would replace this. Does nothing to a consumer that was never started.
+    aiokafka stops a static member without leaving: no other member gets its partitions before the session timeout.
+    Does nothing to a consumer that was never started. Remove this function once ``AIOKafkaConsumer.stop`` has an option
+    to leave.
     """
     if consumer._coordinator is not None:
         consumer._coordinator._group_instance_id = None
 
 
 def wrap_assignment(coordinator: GroupCoordinator, wrap: Callable[[Callable[..., Awaitable[None]]], Any]) -> None:
-    """Let a coordinator take in each assignment by ``wrap(complete)``.
+    """Let a coordinator call ``wrap(complete)`` in place of ``complete``, which takes in an assignment.
 
-    aiokafka decodes the assignment's bytes before it calls any listener, and empty bytes make it give up. A release
-    that takes empty bytes for an empty assignment would replace this.
+    ``complete`` decodes the assignment's bytes before it calls any listener. Empty bytes make it raise, and that ends
+    the coordinator's task. Remove this function once aiokafka takes empty bytes for an empty assignment.
     """
     coordinator._on_join_complete = wrap(coordinator._on_join_complete)
 
 
 def on_coordination_end(coordinator: GroupCoordinator, ended: Callable[[asyncio.Task[None]], None]) -> None:
-    """Call ``ended`` with the coordinator's background task when that task ends, for whatever reason.
+    """Call ``ended(task)`` when the coordinator's background task ends: by an error, by a cancellation or by a stop.
 
-    aiokafka only logs an error of that task. An error callback of the consumer would replace this.
+    Call this function after the consumer has started, as there is no such task before. aiokafka logs an error of the
+    task, but raises it from nothing that we call. Remove this function once aiokafka's consumer has an error callback.
     """
     coordinator._coordination_task.add_done_callback(ended)
 
 
 def partition_state(consumer: AIOKafkaConsumer, tp: TopicPartition) -> TopicPartitionState | None:
-    """aiokafka's state of an assigned partition. ``highwater``: its end offset; ``timestamp``: of the last response, in
-    ms since the Unix epoch. Both are None before the first response.
+    """aiokafka's state of a partition, or None if the partition is not assigned.
 
-    Returns None if the partition is not assigned. May be called from any thread: each attribute is read once. The
-    public ``highwater()`` and ``last_poll_timestamp()`` read the assignment twice and assert that it has not changed;
-    they would replace this if they did not.
+    ``highwater`` is the partition's end offset. ``timestamp`` is the time of the last response without an error, in ms
+    since the Unix epoch. Both are None before the first such response.
+
+    May be called from any thread: it reads each attribute once. The public ``highwater()`` and
+    ``last_poll_timestamp()`` read the assignment twice, and fail if it changes between. Remove this function once they
+    read it once.
     """
     subscription = consumer._subscription.subscription
     assignment = None if subscription is None else subscription.assignment
@@ -120,12 +124,12 @@ def partition_state(consumer: AIOKafkaConsumer, tp: TopicPartition) -> TopicPart
 
 
 # ------------------------------------------------------------------------------------------------- what was fetched
-# ``getmany()`` would replace all of these, if it could give the producers' batches, or records without decoding each
-# of them to a ConsumerRecord of 11 fields. That costs as much as to count an event.
+# Remove these functions once ``getmany()`` can return the producers' batches, or records that are not decoded to
+# ConsumerRecords. To make a ConsumerRecord, of 11 fields, costs as much as to count an event.
 
 
 def open_fetcher(consumer: AIOKafkaConsumer) -> Fetcher:
-    """A started consumer's fetcher. Raises ConsumerStoppedError if the consumer is being stopped."""
+    """A started consumer's fetcher. Raises ConsumerStoppedError if the consumer is stopping or has stopped."""
     fetcher = consumer._fetcher
     if consumer._closed or fetcher._closed:
         raise ConsumerStoppedError
@@ -133,13 +137,14 @@ def open_fetcher(consumer: AIOKafkaConsumer) -> Fetcher:
 
 
 def reading(fetcher: Fetcher) -> AbstractContextManager[None]:
-    """In this context the consumer counts as polled: aiokafka leaves the group if that was too long ago."""
+    """A context within which the consumer counts as polled. aiokafka leaves the group if the last poll was more than
+    ``max_poll_interval_ms`` ago."""
     context: AbstractContextManager[None] = fetcher._subscriptions.fetch_context()
     return context
 
 
 def is_rebalancing(fetcher: Fetcher) -> bool:
-    """Whether the group is sharing out its partitions anew: nothing may be read meanwhile."""
+    """Whether a rebalance is going on. What was fetched may not be read then: another worker may own the partition."""
     return bool(fetcher._subscriptions.reassignment_in_progress)
 
 
@@ -149,7 +154,10 @@ def is_assigned(fetcher: Fetcher, tp: TopicPartition) -> bool:
 
 
 def fetched(fetcher: Fetcher) -> list[tuple[TopicPartition, Any]]:
-    """(partition, FetchResult or FetchError) of every partition with something to read. Safe to discard from."""
+    """(partition, FetchResult or FetchError) of every partition with something to read.
+
+    The list is a copy: ``discard`` and ``fetch_again`` may be called while it is iterated.
+    """
     return list(fetcher._records.items())
 
 
@@ -159,27 +167,31 @@ def fetched_of(fetcher: Fetcher, tp: TopicPartition) -> Any:
 
 
 def until_fetched(fetcher: Fetcher) -> asyncio.Future[None]:
-    """A future that is resolved when something new was fetched of any partition, or the consumer is stopped."""
+    """A future that is resolved when records or an error of any partition were fetched, or the consumer is stopped.
+
+    It raises KafkaError if the consumer's membership in its group has failed.
+    """
     waiter: asyncio.Future[None] = fetcher._create_fetch_waiter()
     return waiter
 
 
 def discard(fetcher: Fetcher, tp: TopicPartition) -> None:
-    """Throw away what was fetched of a partition that is not assigned any more."""
+    """Throw away what was fetched of a partition that is not assigned any more. The fetcher is not woken up."""
     del fetcher._records[tp]
 
 
 def fetch_again(fetcher: Fetcher, tp: TopicPartition) -> None:
-    """A partition's FetchResult or FetchError was read to its end: remove it, and let the fetcher fetch more."""
+    """Remove a partition's FetchResult or FetchError, and wake the fetcher, which then fetches the partition again."""
     del fetcher._records[tp]
     fetcher._notify(fetcher._wait_consume_future)
 
 
 def undecoded(result: FetchResult) -> tuple[PartitionRecords, MemoryRecords]:
-    """(a FetchResult's records, the producers' batches in them), to be read batch by batch.
+    """(a FetchResult's PartitionRecords, the producers' batches in them). The caller reads batch by batch, and moves
+    ``next_fetch_offset`` itself.
 
-    Drops aiokafka's iterator, which must not have been started. The iterator and its PartitionRecords refer to each
-    other: without this the fetched bytes would live until the next garbage collection.
+    Drops aiokafka's iterator, so ``converted`` must not have been called. The iterator and the PartitionRecords refer
+    to each other: if it stayed, the fetched bytes would live until the next garbage collection.
     """
     source = result._partition_records
     source._records_iterator = None
@@ -189,11 +201,11 @@ def undecoded(result: FetchResult) -> tuple[PartitionRecords, MemoryRecords]:
 def converted(
     result: FetchResult, convert: Callable[[TopicPartition, Any], Any]
 ) -> tuple[PartitionRecords, Iterator[Any]]:
-    """(a FetchResult's records, an iterator over what ``convert(partition, record)`` makes of each of them).
+    """(a FetchResult's PartitionRecords, an iterator over ``convert(partition, record)`` of each record).
 
-    No ConsumerRecord is made. The iterator skips aborted transactions and transaction markers, as aiokafka does, and
-    moves ``next_fetch_offset``. It is not the PartitionRecords itself, because that one raises TypeError if it is asked
-    again after its end.
+    No ConsumerRecord is made. The iterator moves ``next_fetch_offset``. It skips transaction markers, and records of
+    aborted transactions that a ``read_committed`` consumer has fetched. The PartitionRecords are an iterator too, but
+    raise TypeError when ``next`` is called after their end.
     """
     source = result._partition_records
     source._consumer_record = convert
@@ -201,12 +213,12 @@ def converted(
 
 
 def set_position(result: FetchResult) -> None:
-    """Set the consumer's position of the partition to the ``next_fetch_offset`` of a FetchResult's records."""
+    """Set the consumer's position in the partition to the ``next_fetch_offset`` of a FetchResult's PartitionRecords."""
     result._update_position()
 
 
 def set_read(result: FetchResult) -> None:
-    """Let a FetchResult's ``has_more()`` say that everything in it was read."""
+    """Note that everything in a FetchResult was read: its ``has_more()`` is False from then on."""
     result._partition_records = None
 
 
@@ -214,9 +226,10 @@ def set_read(result: FetchResult) -> None:
 
 
 def producer_id_of(producer: AIOKafkaProducer) -> int:
-    """The id that the broker gave to a started transactional producer; its records and markers bear it.
+    """The producer id that the broker gave to a started transactional producer. Its records and transaction markers
+    bear this id.
 
-    A public attribute of the producer would replace this.
+    Remove this function once aiokafka's producer has a public attribute for it.
     """
     return int(producer._txn_manager.producer_id)
 
@@ -224,25 +237,29 @@ def producer_id_of(producer: AIOKafkaProducer) -> int:
 def add_to_transaction(producer: AIOKafkaProducer, tp: TopicPartition) -> None:
     """Add a partition to the open transaction without a record, so that the partition gets a transaction marker.
 
-    aiokafka adds a partition only when a record is sent to it. A method of the producer would replace this.
+    aiokafka adds a partition only when a record is sent to it. Remove this function once aiokafka's producer has a
+    method for it. Raises AssertionError if no transaction is open.
     """
     producer._txn_manager.maybe_add_partition_to_txn(tp)
 
 
 def sender_task_of(producer: AIOKafkaProducer) -> asyncio.Task[None] | None:
-    """The task in which a producer sends; None before it is started.
+    """The task in which a producer sends; None before the producer is started.
 
-    ``AIOKafkaProducer.stop`` leaves it running if it is cancelled. A ``stop`` with a time limit would replace this.
+    ``AIOKafkaProducer.stop`` leaves this task running if ``stop`` itself is cancelled. Remove this function once
+    ``stop`` has a time limit.
     """
     task: asyncio.Task[None] | None = producer._sender.sender_task
     return task
 
 
 async def wait_for_metadata(client: AIOKafkaClient, topic: str) -> None:
-    """Wait until a client knows the topic's partitions and their leaders. Raises UnknownTopicOrPartitionError if there
-    is no such topic within the client's request timeout, TopicAuthorizationFailedError if it may not be read.
+    """Wait until the client has the topic's partitions in its metadata. A partition may still have no leader.
 
-    ``AIOKafkaProducer.partitions_for`` does the same, but for a producer alone.
+    Raises UnknownTopicOrPartitionError if the client has not got them within its request timeout: there is no such
+    topic, or no broker answers. Raises TopicAuthorizationFailedError if the client may not see the topic.
+
+    ``AIOKafkaProducer.partitions_for`` does the same, but only a producer has it.
     """
     await client._wait_on_metadata(topic)
 
@@ -253,7 +270,7 @@ async def wait_for_metadata(client: AIOKafkaClient, topic: str) -> None:
 def fetcher_service(app: AppT) -> ServiceT:
     """Faust's service that runs ``Consumer._drain_messages``.
 
-    Faust's TableManager stops it through the same private property. A public one would replace this.
+    Faust's TableManager stops it through the same private property. Remove this function once Faust has a public one.
     """
     service: ServiceT = cast(Any, app)._fetcher
     return service
@@ -262,7 +279,7 @@ def fetcher_service(app: AppT) -> ServiceT:
 async def until_crashed(app: AppT) -> None:
     """Wait until ``app.crash(error)`` was called.
 
-    The public ``Service.crashed`` says only whether it was. A public event would replace this.
+    The public ``Service.crashed`` cannot be awaited. Remove this function once Faust has a public event for it.
     """
     await cast(Any, app)._crashed.wait()
 
@@ -274,10 +291,13 @@ class Subclassed(NamedTuple):
     """A private member of a foreign class that a subclass of ours overrides, or uses through ``self``."""
 
     ours: str
-    """module:Class of the subclass."""
+    """The subclass, as ``module:Class``."""
     member: str
+    """The member's name."""
     overridden: bool
+    """True: the subclass defines the member anew. False: it only uses it."""
     why: str
+    """What the member does, or what the subclass needs it for."""
 
 
 _THREAD: Final = "streams.kafka.consumer_thread:ConsumerThread"
@@ -288,7 +308,7 @@ _SERVER: Final = "streams.web.server:Server"
 _RUNNER: Final = "streams.web.server:Runner"
 
 SUBCLASSED: Final = (
-    Subclassed(_THREAD, "_create_worker_consumer", True, "where Faust makes the aiokafka consumer, before its start"),
+    Subclassed(_THREAD, "_create_worker_consumer", True, "makes the aiokafka consumer, which is not started yet"),
     Subclassed(_THREAD, "_fetch_records", True, "gives batches in place of lists of records"),
     Subclassed(_THREAD, "_commit", True, "a commit that fails is a warning, not a crash"),
     Subclassed(_THREAD, "_consumer", False, "the aiokafka consumer, or None: on_thread_stop may come before on_start"),
@@ -298,12 +318,12 @@ SUBCLASSED: Final = (
     Subclassed(_CONSUMER, "_thread", False, "the ConsumerThread"),
     Subclassed(_CONSUMER, "_get_active_partitions", False, "the assigned partitions that are not paused"),
     Subclassed(_CONSUMER, "_getmany", False, "calls ConsumerThread._fetch_records in the consumer's thread"),
-    Subclassed(_CONSUMER, "_unacked_messages", False, "Faust waits for these at its end: ack() takes them out"),
+    Subclassed(_CONSUMER, "_unacked_messages", False, "Faust waits until it is empty: ack() takes messages out"),
     Subclassed(_CONSUMER, "_commit", False, "calls ConsumerThread._commit in the consumer's thread"),
     Subclassed(_ASSIGNOR, "_compress", False, "the format of an assignment's user data"),
     Subclassed(_ASSIGNOR, "_decompress", False, "likewise"),
     Subclassed(_ASSIGNOR, "_url", False, "this worker's URL, as Faust tells it to the group"),
-    Subclassed(_TABLES, "_tables_finalized", False, "Faust's start waits for it; on_start is replaced"),
+    Subclassed(_TABLES, "_tables_finalized", False, "on_start sets it as Faust's does: Faust's start waits for it"),
     Subclassed(_TABLES, "_tables_registered", False, "likewise"),
     Subclassed(_SERVER, "_loop", False, "an argument of the connection's constructor"),
     Subclassed(_SERVER, "_kwargs", False, "likewise"),
