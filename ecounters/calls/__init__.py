@@ -1,1 +1,1 @@
-"""One call: its record (``record``), and what each of its events does to the record (``join``)."""
+"""One call: its record (``record``), what each of its events does to it (``join``), and interned texts (``texts``)."""

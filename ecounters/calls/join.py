@@ -1,8 +1,10 @@
 """The join: what each type of event does to the record of its call.
 
-A join function changes the record in place and returns nothing. The record is a function of the *set* of its call's
-events: they may be joined in any order and any number of times. Two sorts of fields follow the log's order instead, and
-``partition.state`` sets them: ``caller_class``, and ``system_end``. ``last_ts`` is set there too.
+A join function changes the record in place and returns nothing. What it writes depends on the *set* of the call's
+events alone: events may be joined in any order and any number of times. Only the order of the entries of ``legs`` and
+``dtmfs`` depends on the order of events, and no counter depends on it. An event id is taken to name one event.
+
+``partition.state`` sets ``last_ts``, ``caller_class`` and ``system_end``. The last two depend on the log's order.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ from ecounters.events.types import (
 
 
 def _leg(call: Call, event: LegEvent) -> Leg:
-    """The leg that the event is of, added to the call if it is new. Raises the leg's ``retry`` to the event's."""
+    """Return the event's leg; add it to the call if it is new. A larger ``retry`` of the event replaces the leg's."""
     leg_id, retry = event.leg_id, event.retry
     legs = call.legs
     if legs is None:
@@ -53,7 +55,7 @@ def _leg(call: Call, event: LegEvent) -> Leg:
 
 
 def _started(call: Call, event: Started) -> None:
-    """The call.started with the smallest (ts, id) gives all fields of the start, whatever the others say."""
+    """Set all fields of the start, unless the record has them from a call.started with a smaller (ts, id)."""
     ts = event.ts
     if call.start and (ts, event.id) >= (call.start, call.start_id):
         return
@@ -92,7 +94,7 @@ def _leg_ended(call: Call, event: LegEnded) -> None:
 
 
 def _ended(call: Call, event: Ended) -> None:
-    """The call.ended with the smallest (ts, id) gives all fields of the end."""
+    """Set all fields of the end, unless the record has them from a call.ended with a smaller (ts, id)."""
     if call.end and (event.ts, event.id) >= (call.end, call.end_id):
         return
     call.end = event.ts
@@ -102,7 +104,7 @@ def _ended(call: Call, event: Ended) -> None:
 
 
 def _hold(call: Call, event: Held | Resumed) -> None:
-    """Add (ts, event id, True if call.held) to ``call.holds``, which stays sorted."""
+    """Add (ts, event id, True if call.held) to ``call.holds``, which stays sorted and without duplicates."""
     entry = (event.ts, event.id, type(event) is Held)
     if call.holds is None:
         call.holds = (entry,)
@@ -111,7 +113,7 @@ def _hold(call: Call, event: Held | Resumed) -> None:
 
 
 def _ivr(call: Call, event: IvrEvent) -> None:
-    """Add the event's 4 values to ``call.ivrs``, which stays sorted by (ts, id)."""
+    """Add the event's 4 values to ``call.ivrs``: see ``ivr_entries``. They stay sorted and without duplicates."""
     entry = (event.ts, event.id, type(event) is IvrEntered, same(event.ivr_id, event.ivr_id))
     if call.ivrs is None:
         call.ivrs = entry
@@ -125,7 +127,7 @@ def _ivr(call: Call, event: IvrEvent) -> None:
 
 
 def _dtmf(call: Call, event: DtmfReceived) -> None:
-    """Note the input under its event id. Of two different inputs with one event id the smallest counts."""
+    """Set ``call.dtmfs[event id]``. Of different inputs with one event id, the smallest (ts, digits, ...) counts."""
     forget_texts()
     entry = (event.ts, same(event.digits, event.digits), event.valid, same(event.ivr_id, event.ivr_id))
     if call.dtmfs is None:
@@ -145,7 +147,7 @@ def _forwarded(call: Call, event: Forwarded) -> None:
 
 
 def _heartbeat(call: Call, event: Heartbeat) -> None:
-    """A heartbeat changes only ``last_ts``, which ``partition.state`` sets for every event."""
+    """Do nothing: ``partition.state`` sets ``last_ts`` for every event of a call."""
 
 
 JOIN: Final[dict[type[Event], Callable[[Call, Any], None]]] = {
@@ -168,9 +170,9 @@ JOIN: Final[dict[type[Event], Callable[[Call, Any], None]]] = {
 
 
 def ivr_entries(call: Call) -> Iterator[tuple[int, str, bool, str]]:
-    """(ts, event id, True if ivr.entered, IVR) of each ivr.entered and ivr.left of the call, sorted by (ts, id).
+    """Yield (ts, event id, True if ivr.entered, IVR) of each ivr.entered and ivr.left of the call, by (ts, id).
 
-    ``call.ivrs`` holds these 4 values flat, one event after the other: a tuple for each would cost memory.
+    ``call.ivrs`` is one flat tuple of these 4 values for each event: a tuple for each event would cost memory.
     """
     values = call.ivrs or ()
     for begin in range(0, len(values), 4):

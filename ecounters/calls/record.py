@@ -1,6 +1,6 @@
-"""Call: the record of one call. Data alone: ``calls.join`` has what the call's events do to it.
+"""Call: the record of one call, with its legs. ``calls.join`` has what the call's events do to it.
 
-Times are ms since the Unix epoch. 0 means "not seen": no event that is accepted is older than the year 2000.
+Times are ms since the Unix epoch. A time of 0 means that no such event has come: no valid event has the time 0.
 """
 
 from __future__ import annotations
@@ -13,29 +13,33 @@ from msgspec import Struct
 from ecounters.windows.cell import Cell
 
 NEITHER, FRESH, REPEAT = 1, 2, 3
-"""``Call.caller_class``: the call has no number; no other call of its number started within 24 hours; one did.
-0: no call.started has been applied."""
+"""Values of ``Call.caller_class``, which the call's first call.started in the log decides. NEITHER: it has no number.
+REPEAT: of the account's calls with this number that the log has before, the last one to start did so within 24 hours of
+this one, earlier or later. FRESH: there is no such call. 0: no call.started has been applied."""
 
 LIVE, SUSPECTED, REAPED = 0, 1, 2
-"""``Call.silence``: heard of lately; no event for 2 hours; none for 4 hours, so the call counts as ended.
-``Policy`` has the limits. A call that has ended or has not started is LIVE."""
+"""Values of ``Call.silence``. SUSPECTED: a live call had no event for 2 hours. REAPED: it had none for 4 hours, so it
+counts as ended at its last event. LIVE: all other calls, also those that have not started or that an event ended.
+The hours are the defaults of ``Policy``."""
 
 TRANSFERRED, FORWARDED = 1, 2
 """Bit flags of ``Call.redirects``."""
 
 SAVED, TOUCHED, DIRTY = 1, 2, 4
-"""Bit flags of ``Call.flags``: the changelog has the call; it has changed since it was counted, since it was saved."""
+"""Bit flags of ``Call.flags``. SAVED: the changelog has the call. TOUCHED: the call has changed since it was counted.
+DIRTY: it has changed since a flush took it."""
 CHANGED: Final = TOUCHED | DIRTY
 """The flags that ``Changes.touch`` sets."""
 
 STATUS_REAPED, STATUS_RESTARTED, STATUS_SNAPSHOT = -1, -2, -3
-"""Statuses of an end that no call.ended gave: silence, a switch.restarted, a switch.snapshot without the call."""
+"""``Call.end_status`` of a call that ended without a call.ended: by silence (REAPED), by a switch.restarted, by a
+switch.snapshot that does not list the call."""
 
 
 class CallOwner(Protocol):
-    """The account of a call, as far as code needs it that has only the call at hand.
+    """The account of a call, as ``changelog`` and ``partition`` use it through ``call.user``.
 
-    ``partition.user.User`` is the implementation. It is above the calls in the order of packages, hence the Protocol.
+    ``partition.user.User`` implements it. ``calls`` may not import ``partition``, so the type is declared here.
     """
 
     id: str
@@ -43,19 +47,19 @@ class CallOwner(Protocol):
     touched: list[Call]
 
     def settle(self) -> None:
-        """Count all touched calls."""
+        """Count all calls of ``touched`` that still have the flag TOUCHED. Clears their flags and the list."""
 
     def settle_one(self, call: Call) -> None:
-        """Count the call if it is touched."""
+        """Count the call if it has the flag TOUCHED, and clear the flag. The call stays in ``touched``."""
 
     def set_silence(self, call: Call, silence: int) -> bool:
         """Set ``call.silence``; return whether the call became REAPED or ceased to be, which changes its counters."""
 
     def restore_call(self, call: Call) -> None:
-        """Take in a call that was read from the changelog."""
+        """Add a call that was read from the changelog. All cells of the account must have been restored before."""
 
     def take_changes(self) -> Iterator[tuple[bytes, bytes | None]]:
-        """Yield the changelog entries of what has changed beside the calls."""
+        """Settle, then yield the entries of the account's cells, balances and numbers that have changed."""
 
 
 class Leg(Struct, array_like=True, gc=False):
@@ -75,7 +79,7 @@ class Leg(Struct, array_like=True, gc=False):
 class Call(Struct, gc=False, eq=False):
     """The record of one call, from its first event until the record is dropped.
 
-    Four writers share this one record: there is one for each live call, and a second object would cost memory.
+    Several classes write to this one record: a second object for each call would cost memory.
 
     ==============  =====================================================================  ==================  =====
     field           meaning                                                                written by          saved
@@ -84,9 +88,10 @@ class Call(Struct, gc=False, eq=False):
     last_ts         largest ``ts`` of the call's events                                    PartitionState      yes
     timer_slot      the minute in a timer wheel; the sign tells which, 0 is none           TimerWheel          no
     caller_class    NEITHER, FRESH or REPEAT; 0 before the first call.started              PartitionState      yes
-    silence         LIVE, SUSPECTED or REAPED                                              Timeouts            yes
-    flags           SAVED, TOUCHED, DIRTY                                                  Changes, User       no
-    legs            in the order of their first events                                     join                yes
+    silence         LIVE, SUSPECTED or REAPED                                              User, for Timeouts  yes
+    flags           SAVED, TOUCHED, DIRTY                                                  Changes, User,      no
+                                                                                           restoring
+    legs            in the order in which their first events were joined                   join                yes
     start, ...,     the call.started with the smallest (ts, id): ``ts``, ``id``, type,     join                yes
     switch          campaign, DID, number and switch; "" for a field that it has not
     end, ...,       the call.ended with the smallest (ts, id): ``ts``, ``id``,             join                yes
@@ -98,8 +103,10 @@ class Call(Struct, gc=False, eq=False):
     dtmfs           event id -> (``ts``, digits, valid, IVR or "")                         join                yes
     cell,           the contribution: the cell in which the call is counted now, the       User                no
     unit_slots,     slots that it adds 1 to, and (slot, amount, slot, amount, ...)
-    amounts         for the others. A restored ended call has none before it changes
-    live_key        the key in ``User.live`` under which the call is counted as live       User                no
+    amounts         for the others. ``cell`` is None before the call is counted, and for
+                    a call.ended call that was restored, until its next event
+    live_key        the key in ``User.live`` under which the call is counted as live;      User                no
+                    None if it is not live
     ==============  =====================================================================  ==================  =====
 
     The order of the fields matters: those that nearly every event needs come first, in the same cache lines.
@@ -138,7 +145,10 @@ class Call(Struct, gc=False, eq=False):
 
     @property
     def ended(self) -> int:
-        """When the call ended, 0 while it lives. A call.ended counts first, then the system's end, then silence."""
+        """When the call ended, in ms; 0 if it has not.
+
+        A call.ended counts first, then ``system_end``. A REAPED call ended at its last event.
+        """
         if self.end:
             return self.end
         if self.system_end is not None:
@@ -147,7 +157,7 @@ class Call(Struct, gc=False, eq=False):
 
     @property
     def end_status(self) -> int:
-        """The status of the end that ``ended`` gives; meaningless while ``ended`` is 0."""
+        """The status of the end that ``ended`` returns. It means nothing while ``ended`` is 0."""
         if self.end:
             return self.status
         return STATUS_REAPED if self.system_end is None else self.system_end[1]

@@ -1,6 +1,7 @@
 """Interning: equal texts become one object, to save memory.
 
-DIDs, campaigns, IVRs, digits and switches recur in most calls, and each record would hold a copy of its own.
+DIDs, campaigns, IVRs, digits, leg ids and switches recur in many calls. Without interning, each record would hold
+copies of its own.
 """
 
 from __future__ import annotations
@@ -9,15 +10,19 @@ from typing import Final
 
 _SAME: dict[str, str] = {}
 _SAME_MAX: Final = 65_536
-"""Texts in the table: some 10 MB. A switch that sends ever new texts must not fill the memory."""
+"""``forget_texts`` empties a table of more texts than this, some 10 MB of short texts: a switch that sends ever new
+texts must not fill the memory."""
 same = _SAME.setdefault
-"""``same(text, text)`` returns the object that stands for all equal texts. A bound method, because that is fastest."""
+"""``same(text, text)`` returns the equal text of the table; a text that the table lacks is added and returned itself.
+It is a bound method, because that is fastest, so it does not check the size of the table: see ``forget_texts``."""
 
 
 def forget_texts() -> None:
-    """Empty the table if it is too large. Texts that are in use stay in use; only equal new ones are other objects.
+    """Empty the table if it holds more than _SAME_MAX texts.
 
-    Call this before a group of ``same``: it makes no check itself.
+    ``_started`` and ``_dtmf`` of ``calls.join`` and ``SavedCall.call`` call this before they intern; the other callers
+    of ``same`` do not. Records keep the texts that they have. An equal text that comes later is another object, so
+    texts must be compared with ``==``.
     """
     if len(_SAME) > _SAME_MAX:
         _SAME.clear()
