@@ -1,1 +1,1 @@
-"""The engine: the partitions that a worker owns, from their restore to their last flush, and Faust around them."""
+"""The engine: restores, counts and flushes the partitions that a worker owns, and connects them with Faust."""

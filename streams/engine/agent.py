@@ -1,4 +1,4 @@
-"""Faust's agent: it receives batches of events and hands them to the table, one after the other."""
+"""``add_agent``: makes the Faust agent that passes batches of events to the table, one after the other."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ log = logging.getLogger(__name__)
 
 
 def add_agent(app: Any, topic: str, table: StateTable) -> None:
-    """Register an agent of ``app`` that applies all batches of ``topic`` to ``table``."""
+    """Register an agent of ``app`` that applies all batches of ``topic`` to ``table``.
+
+    An error while a batch is applied ends the worker.
+    """
     events = app.topic(topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
 
     @app.agent(events, name="count", concurrency=1)  # type: ignore[untyped-decorator]  # faust has no types for it
@@ -22,7 +25,8 @@ def add_agent(app: Any, topic: str, table: StateTable) -> None:
             try:
                 await table.apply_batch(stream_event.message.partition, cast(Batch, stream_event.value))
             except Exception as error:
-                # Without the crash Faust would acknowledge the batch and go on: its events would be lost silently.
+                # Without the crash Faust would start the agent again and pass it the next batch, though the state may
+                # hold this batch only in part.
                 log.exception("an event could not be counted; ending before anything is lost")
                 await app.crash(error)
                 raise

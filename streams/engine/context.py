@@ -14,12 +14,12 @@ from streams.settings.narrow import PartitionSettings
 
 @dataclass(frozen=True, slots=True)
 class WorkerContext:
-    """Made once by ``app.build`` and given to every owned partition.
+    """Settings and services for every owned partition. ``streams.app.build`` makes one per worker.
 
-    ``events``: the topic of events. ``fail``: ends the worker with an error; called for what must never happen.
-    ``slices``: all long work of all partitions is done in these time slices, one partition at a time.
-    ``restore_lock``: held while a state is built from restored entries. With it partitions become ready one after the
-    other; without it they would share the processor and all become ready late.
+    ``events``: the topic of events. ``fail``: ends the worker because of an error that must never happen. ``slices``:
+    all long computations of all partitions run in these time slices, one partition at a time. ``restore_lock``: held
+    while a state is built from restored entries. So the first partitions are ready early; without the lock all of them
+    would share the processor and be ready late.
     """
 
     settings: PartitionSettings

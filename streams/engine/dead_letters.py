@@ -1,4 +1,4 @@
-"""Records that a partition's state did not count, kept until the next flush sends each to where it belongs."""
+"""``UncountedBuffer``: records that a partition's state did not count, kept until the next flush sends them away."""
 
 from __future__ import annotations
 
@@ -9,26 +9,31 @@ from streams.kafka.outbox import DeadLetter, Headers
 from streams.metrics.catalogue import Metrics
 
 DEAD_LETTER_BYTES: Final = 400
-"""About what a dead letter takes in memory besides its message; most of its headers are shared with others."""
+"""About how many bytes of memory an uncounted record takes besides its value. A dead letter's headers add little:
+most of them are shared."""
 DEAD_LETTER_HEADERS: Final = ("reason", "field", "topic", "partition")
-"""The headers that are the same for many dead letters; ``offset``, and for a truncated message ``size``, are added."""
+"""The headers that dead letters of one partition share if they have the same reason and field. ``_dead_letter`` gives
+the values in this order. Each dead letter also has ``offset``, and ``size`` if its value was truncated."""
 DEAD_LETTER_VALUE_MAX: Final = 900_000
 DEAD_LETTER_KEY_MAX: Final = 50_000
-"""Bytes of the value and of the key. Together they fit into the 1 MiB that a topic accepts by default: a message that
-was larger (it came compressed) would be refused again and again. It is truncated; the header ``size`` has the bytes
-of the whole value."""
+"""The value and the key of a dead letter are truncated to these lengths, in bytes. Together they fit into the 1 MiB
+that a topic accepts by default. An event can be larger, because Kafka limits its compressed size; without the limit the
+broker would refuse its dead letter in every flush."""
 
 
 class UncountedBuffer:
-    """What one partition did not count since the last flush. ``topic`` and ``partition`` are those of the events.
+    """The records that one partition did not count since its last flush or restore.
+
+    ``topic`` and ``partition``: where the records were read; they become headers of the dead letters.
 
     | field        | meaning                                                                        |
     |--------------|--------------------------------------------------------------------------------|
-    | dead_letters | for the topic of dead letters: they are written in the flush's transaction     |
-    | misrouted    | events of users of other partitions: they are sent there before the flush      |
-    | bytes        | about what both take in memory                                                 |
+    | dead_letters | refused records; the flush writes them in its transaction                      |
+    | misrouted    | events of users of other partitions; the flush sends them before its           |
+    |              | transaction                                                                    |
+    | bytes        | about how many bytes of memory both lists take                                 |
 
-    ``add`` and ``drain`` change all three. ``add`` also counts in the metrics ``refused`` and ``misrouted``.
+    ``add`` fills the lists, ``drain`` empties them. ``add`` also increments the metrics ``refused`` and ``misrouted``.
     """
 
     def __init__(self, topic: str, partition: int, metrics: Metrics) -> None:
@@ -40,7 +45,10 @@ class UncountedBuffer:
         self._shared_headers: dict[tuple[str, str], Headers] = {}  # by (reason, field)
 
     def add(self, uncounted: list[Uncounted]) -> None:
-        """Keep records that were not counted. Written for a flood of them: little is done for each."""
+        """Keep uncounted records until ``drain``, and count them in the metrics.
+
+        A metric is incremented once a call, not once a record, because a faulty switch can send a flood of bad events.
+        """
         counts: dict[str, int] = {}
         for item in uncounted:
             counts[item.reason] = counts.get(item.reason, 0) + 1
@@ -54,12 +62,13 @@ class UncountedBuffer:
             self._metrics.refused.labels(reason).inc(count)
 
     def drain(self) -> tuple[list[DeadLetter], list[Uncounted]]:
-        """(dead letters, misrouted events) since the last ``drain``; the buffer is empty after it."""
+        """Return (dead letters, misrouted events) since the last ``drain``, and empty the buffer."""
         drained = self.dead_letters, self.misrouted
         self.dead_letters, self.misrouted, self.bytes = [], [], 0
         return drained
 
     def _dead_letter(self, uncounted: Uncounted) -> DeadLetter:
+        """Make the dead letter of a refused record: its key and value, truncated, and headers that say why."""
         record: Any = uncounted.record
         why = uncounted.reason, uncounted.field
         shared = self._shared_headers.get(why)

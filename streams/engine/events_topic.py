@@ -1,4 +1,4 @@
-"""The topic of events, through Faust's app: where a partition ends, from where it is read, and sending events on."""
+"""``EventsTopic``: the topic of events as the engine uses it, through the consumer and producer of Faust's app."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from streams.kafka.consumer import Consumer
 
 
 class EventsTopic:
-    """Faust's consumer and producer as the owned partitions need them. ``partitions``: how many the topic has."""
+    """The ``EventsSource`` of the owned partitions. ``partitions``: how many the topic has."""
 
     def __init__(self, app: Any, topic: str, partitions: int) -> None:
         self._app = app
@@ -31,7 +31,7 @@ class EventsTopic:
         return bool(self._app.rebalancing)
 
     async def offsets(self, partition: int) -> tuple[int, int]:
-        """(offset of the oldest event that Kafka still has, offset after the newest), asked of the broker.
+        """(the first offset that Kafka still has, the offset after the last event), by a request to the broker.
 
         Raises KafkaError, IllegalStateError or TimeoutError if they are not available.
         """
@@ -42,17 +42,18 @@ class EventsTopic:
         return earliest, end
 
     async def follow(self, partition: int, offset: int) -> None:
-        """Seek to ``offset`` and read on from there. Raises IllegalStateError if the partition is not assigned."""
+        """Read a partition's events from ``offset`` on. Raises IllegalStateError if the partition is not assigned."""
         await self._consumer.follow(TP(self._topic, partition), offset)
 
     def end_of(self, partition: int) -> tuple[int | None, float | None]:
-        """(offset after the newest event, seconds since the broker said so), without asking; None: not known."""
+        """(the offset after the last event, seconds since a broker reported it), without a request; None: not known."""
         return self._consumer.fetch_state(TP(self._topic, partition))
 
     async def republish(self, misrouted: list[Uncounted]) -> None:
-        """Send misrouted events to their users' partitions. Returns when all are acknowledged; else KafkaError.
+        """Send misrouted events to their users' partitions, and return when all are acknowledged.
 
-        An event that is sent twice, because a flush failed after this, is counted once: it is the same event.
+        Raises KafkaError if one of them is not. The events may be sent again then, or if the flush fails later.
+        Duplicates are harmless: applying an event twice changes nothing.
         """
         acknowledgements = []
         try:

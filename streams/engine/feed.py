@@ -1,4 +1,4 @@
-"""The feed of one owned partition: from which offset its events are read, and how far behind the reading is."""
+"""``PartitionFeed``: decides from which offset a partition's events are read, and measures how far behind it is."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ log = logging.getLogger(__name__)
 
 FAR_BEHIND_MS: Final = 10_000
 FAR_BEHIND_EVENTS: Final = 20_000
-"""Beyond either, a partition is far behind: it catches up, and is flushed less often meanwhile."""
+"""With a lag above FAR_BEHIND_MS, or more than FAR_BEHIND_EVENTS offsets before the log's end, a partition is far
+behind. It is flushed less often until it has caught up."""
 
 
 class EventsSource(Protocol):
@@ -28,24 +29,33 @@ class EventsSource(Protocol):
         """Whether the group is being rebalanced now: nothing can be followed until that is over."""
 
     async def offsets(self, partition: int) -> tuple[int, int]:
-        """(offset of the oldest event that Kafka still has, offset after the newest). KafkaError: not available."""
+        """(the first offset that Kafka still has, the offset after the last event), by a request to the broker.
+
+        Raises KafkaError, IllegalStateError or TimeoutError if they are not available.
+        """
 
     async def follow(self, partition: int, offset: int) -> None:
-        """Read a partition's events from ``offset`` on. IllegalStateError: the partition is not assigned any more."""
+        """Read a partition's events from ``offset`` on. Raises IllegalStateError if the partition is not assigned."""
 
     def end_of(self, partition: int) -> tuple[int | None, float | None]:
-        """(offset after the newest event, seconds since the broker said so); (None, None): not known yet."""
+        """(the offset after the last event, seconds since a broker reported it), without a request.
+
+        (None, None) if the partition is not assigned or was not fetched yet.
+        """
 
     async def republish(self, misrouted: list[Uncounted]) -> None:
-        """Send events to the partitions of their users; they are acknowledged on return. KafkaError: some were not."""
+        """Send events to the partitions of their users, and return when all are acknowledged.
+
+        Raises KafkaError if one of them is not.
+        """
 
 
 class PartitionFeed:
-    """Decides from which offset one partition is read, and measures how far behind its end the state is.
+    """Decides from which offset one partition is read, and measures how far the state is behind the log's end.
 
-    The state's position alone says where to read: events before it are counted, the event at it is the next. The
-    consumer group's committed offset is never read. ``follow`` sets ``status.following``, and changes
-    ``state.position`` if the topic has no event at that offset.
+    The partition is read from ``state.position``: events before this offset are counted, the event at it is the next.
+    The consumer group's committed offset is not used. ``follow`` sets ``status.following``, and changes
+    ``state.position`` if it lies outside the offsets that the topic has.
     """
 
     def __init__(self, status: PartitionStatus, events: EventsSource, stale_after_ms: int) -> None:
@@ -58,14 +68,15 @@ class PartitionFeed:
     async def follow(self) -> None:
         """Let the consumer read from the state's position on.
 
-        Does nothing during a rebalance, whose end follows all live partitions, and nothing before the first restore.
-        If the broker is away or a rebalance begins meanwhile, ``following`` becomes False: the next flush tries again.
+        Does nothing before the first restore and during a rebalance, because all live partitions are followed when the
+        rebalance ends. If the broker is away or the partition is not assigned, ``status.following`` becomes False, and
+        ``OwnedPartition`` tries again before its next flush.
         """
         status = self._status
         state = status.state
         if self._events.rebalancing or state is None:
             return
-        counted = state.position  # read before the offsets are asked for: batches may be applied while they come
+        counted = state.position  # as of now: a batch that is applied during the request may exceed its `end`
         try:
             earliest, end = await self._events.offsets(status.partition)
             if end < counted:
@@ -73,7 +84,7 @@ class PartitionFeed:
             if earliest > state.position:
                 self._skip_to(state, earliest)
             if status.state is not state:
-                return  # released, or restored: the restore follows the new state itself
+                return  # released, or restored: then the restore follows the new state
             status.following = True  # set before the seek: a batch that is dropped from now on sets it to False again
             await self._events.follow(status.partition, state.position)
         except (IllegalStateError, KafkaError, TimeoutError) as error:
@@ -81,7 +92,11 @@ class PartitionFeed:
             log.info("partition %s is not read yet: %s", status.partition, one_line(error))
 
     async def _go_back(self, state: PartitionState, counted: int, end: int, offset: int) -> None:
-        """The topic is not the one that was counted: it ends before the state's position. Read from ``offset`` on."""
+        """Set the position back to ``offset``, because the topic ends before ``counted``. Logs an error.
+
+        ``offset`` is 0 if the topic still has its first event, else its end. The topic is not the one that was counted:
+        it was made anew or truncated.
+        """
         log.error(
             "partition %s: the topic ends at offset %s, though events up to %s were counted: it was made anew, "
             "or cut off; reading from %s on",
@@ -92,7 +107,10 @@ class PartitionFeed:
                 state.position = offset
 
     def _skip_to(self, state: PartitionState, earliest: int) -> None:
-        """Kafka has deleted the events from the state's position to ``earliest``: they are lost."""
+        """Raise the position to ``earliest``, because Kafka has deleted the events before that.
+
+        Logs an error, except at position 0: there nothing was counted yet, and a topic may have begun long ago.
+        """
         if state.position:
             log.error(
                 "partition %s: events from offset %s to %s were deleted by Kafka before they were counted",
@@ -103,15 +121,16 @@ class PartitionFeed:
     # ------------------------------------------------------------------------------------ how far behind
 
     def at_end(self) -> bool:
-        """Whether all events have been counted, by an end that the broker has confirmed lately."""
+        """Whether the state has reached the log's end, which a broker has reported within ``stale_after_ms``."""
         end, age_s = self._events.end_of(self._status.partition)
         state = self._status.state
         return state is not None and end is not None and self._is_recent(age_s) and state.position >= end
 
     def lag_ms(self) -> int:
-        """ms from the last event read until now; 0 at the end, and before the first restore.
+        """The lag: ms between Kafka's timestamp of the last event read and now.
 
-        While the broker is silent for longer than ``stale_after_ms``, at least the length of that silence.
+        The lag is 0 at the log's end, while the end is not known, and without a state. If the broker has been silent
+        for ``stale_after_ms`` or longer, the lag is at least the length of that silence.
         """
         state = self._status.state
         if state is None:
@@ -122,14 +141,14 @@ class PartitionFeed:
         return max(behind_ms, silent_ms)
 
     def is_far_behind(self) -> bool:
-        """Whether the state is FAR_BEHIND_EVENTS offsets or FAR_BEHIND_MS behind the end."""
+        """Whether the partition is far behind: by its lag, or by the offsets between the state and the log's end."""
         end, _ = self._events.end_of(self._status.partition)
         state = self._status.state
         left = 0 if end is None or state is None else end - state.position
         return left > FAR_BEHIND_EVENTS or self.lag_ms() > FAR_BEHIND_MS
 
     def is_fresh(self) -> bool:
-        """Whether the partition is live and the broker has been heard of within ``stale_after_ms``."""
+        """Whether the partition is live, and a broker has replied to its fetches within ``stale_after_ms``."""
         _, age_s = self._events.end_of(self._status.partition)
         return self._status.live and self._is_recent(age_s)
 

@@ -1,4 +1,4 @@
-"""Flushing one partition: when its changes are written to the changelog, and how one flush goes."""
+"""``PartitionFlusher``: decides when a partition's changes are written to its changelog, and writes them."""
 
 from __future__ import annotations
 
@@ -25,27 +25,28 @@ from streams.kafka.outbox import Outbox
 log = logging.getLogger(__name__)
 
 ENTRIES_PER_STEP: Final = 100
-"""Changelog entries that are encoded before the time slice is checked: about 0.5 ms of work."""
+"""So many changelog entries are encoded between two checks of the time slice: about 0.5 ms of work."""
 FAR_BEHIND_INTERVALS: Final = 5
-"""A partition that is far behind is flushed every fifth interval only, unless its unsaved bytes ask for more."""
+"""A partition that is far behind is flushed only every fifth interval, or when it has ``bytes_max`` unsaved bytes."""
 UNSAVED_FLUSHES_MAX: Final = 4
-"""When so many flushes' worth of bytes is unsaved, the batch waits for a flush: this bounds the memory."""
+"""Above so many times ``bytes_max`` unsaved bytes, applying events waits for a flush. This bounds the memory."""
 
 
 class PartitionFlusher:
     """Writes the changes of one partition to its changelog.
 
-    One flush is one transaction: changed entries, the position last, and the dead letters of the same events. Misrouted
-    events are sent to their partitions before it, for the position says that they need not be read again here.
+    One flush is one transaction: the changed entries, the position last, and the dead letters of the same events.
+    Misrouted events are sent to their partitions before the transaction: once its position is committed, this
+    partition never reads them again.
 
         state_lock |-- collect changes --|
         flush_lock |-- collect changes --|-- republish misrouted --|-- write the transaction --|
 
-    ``flush_lock``: one flush at a time. ``state_lock`` (see ``PartitionStatus``) is taken inside of it and held only
-    while changes are collected, so that events are applied while the broker is waited for.
+    ``flush_lock`` allows one flush at a time. ``state_lock`` (see ``PartitionStatus``) is taken inside ``flush_lock``
+    and is held only while changes are collected. So events are applied while the flush waits for the broker.
 
-    A failed flush sets ``status.live`` to False: the collected changes are marked as saved in the state, and are not;
-    so this state must never be flushed again, and the partition is restored from the changelog.
+    A failed flush sets ``status.live`` to False. The state has already marked the collected changes as saved, although
+    they are not. So this state must never be flushed again, and the partition is restored from the changelog.
     """
 
     def __init__(
@@ -63,15 +64,17 @@ class PartitionFlusher:
         self._context = context
         self._settings = context.settings.flush
         self._flush_lock = asyncio.Lock()
-        self._requested = asyncio.Event()  # a flush before the interval is over
+        self._requested = asyncio.Event()  # set: wait_until_due returns before its interval is over
 
     # ------------------------------------------------------------------------------------------------ when
 
     async def wait_until_due(self) -> bool:
-        """Wait for the next flush: for ``interval_ms``, or until one is requested. False: not live any more.
+        """Wait until the next flush is due. Returns False if the partition is not live when an interval begins.
 
-        Far behind the log's end, up to FAR_BEHIND_INTERVALS intervals: there the same calls change again soon, so
-        fewer and larger flushes write less, and the partition catches up sooner.
+        True does not promise that the partition is live: a failed flush also ends the wait. The wait takes one
+        ``interval_ms``, and ends at once when a flush is requested. A followed partition that is far behind the log's
+        end waits up to FAR_BEHIND_INTERVALS intervals: the same calls change again soon, so fewer and larger flushes
+        write less.
         """
         intervals = 0
         while self._status.live:
@@ -88,7 +91,10 @@ class PartitionFlusher:
         return False
 
     async def flush_if_large(self, state: PartitionState) -> None:
-        """After a batch: request a flush above ``bytes_max`` unsaved bytes, wait for one above UNSAVED_FLUSHES_MAX."""
+        """Request a flush if more than ``bytes_max`` bytes are unsaved. Called after each batch.
+
+        Above UNSAVED_FLUSHES_MAX times ``bytes_max``, flushes and waits for the end of the flush instead.
+        """
         unsaved = state.dirty_bytes + self._uncounted.bytes
         if unsaved > self._settings.bytes_max * UNSAVED_FLUSHES_MAX:
             await self.flush()
@@ -98,11 +104,15 @@ class PartitionFlusher:
     # ------------------------------------------------------------------------------------------------- how
 
     async def flush(self, *, always: bool = False) -> bool:
-        """Write what has changed; True if all changes up to now are in the changelog.
+        """Write all changes in one transaction, after any flush that is under way.
 
-        ``always``: write even if nothing has changed, to find out whether another worker has taken the partition.
-        Returns False if the partition is not live, or if the transaction failed: then the partition restores itself.
-        An unexpected error is raised, and the partition is not live after it either.
+        Returns True if all changes made before the call are saved.
+        Returns False if the partition is not live, or if the flush failed with NotWritten or KafkaError; after such a
+        failure the partition restores itself. Any other error, and a cancellation, is raised. After every failure
+        ``status.live`` is False.
+
+        ``always``: write the position even if nothing has changed, to find out whether another worker has taken the
+        changelog over.
         """
         status = self._status
         async with self._flush_lock:
@@ -139,14 +149,17 @@ class PartitionFlusher:
         return True
 
     async def _collect_changes(self, state: PartitionState, outbox: Outbox) -> list[Uncounted]:
-        """Move all changes and dead letters into the outbox; returns the misrouted events. Hold ``state_lock``."""
+        """Put all changes and dead letters into the outbox, and return the misrouted events. Hold ``state_lock``.
+
+        The state then counts its changes as saved, and the buffer of uncounted records is empty.
+        """
         dead_letters, misrouted = self._uncounted.drain()
         async with Slice(self._context.slices) as time_slice:
             with closing(state.take_changes()) as entries:
                 while outbox.add_entries(entries, ENTRIES_PER_STEP):
                     await time_slice.yield_if_used_up()
-            for letter in dead_letters:
-                outbox.add_dead_letter(letter)
+            for dead_letter in dead_letters:
+                outbox.add_dead_letter(dead_letter)
                 await time_slice.yield_if_used_up()
-        assert outbox.last_key == POSITION  # the position must come last: it says that all entries before it are there
+        assert outbox.last_key == POSITION  # it covers all entries before it
         return misrouted

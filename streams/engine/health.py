@@ -1,4 +1,4 @@
-"""The health of a worker: whether it is ready for requests, and the gauges of its metrics."""
+"""The health of a worker: whether it is ready for requests, its gauges, and the share of refused events over time."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from streams.engine.table import StateTable
 from streams.metrics.catalogue import Metrics
 
 SHARE_S: Final = 60.0
-"""The share of refused events is measured over this time, or since the last sample if that is older."""
+"""The share of refused events is measured since the newest sample that is at least so old, or since the start."""
 SHARE_STEP_S: Final = 1.0
-"""Least time between two samples that are kept."""
+"""A sample is kept only if it is at least so much newer than the last one kept."""
 
 
 class RefusedShare:
-    """The share of refused events among all events read in the last SHARE_S.
+    """Measures the share of refused events among all events read in about the last SHARE_S.
 
-    It is computed from two counters that only grow, sampled whenever the metrics are collected:
+    The share is computed from two counters that only grow. They are sampled whenever the metrics are collected:
 
         samples kept:  |-----|-----|-----|-----| now        share = refused since the oldest / read since the oldest
                        now - SHARE_S, or before
 
-    About SHARE_S / SHARE_STEP_S samples are kept at most; nothing is done for an event.
+    If the metrics are collected less often than every SHARE_S, the share is that of the time since the collection
+    before. About SHARE_S / SHARE_STEP_S samples are kept at most. Events themselves cost nothing here.
     """
 
     def __init__(self, now_s: float) -> None:
@@ -46,9 +47,9 @@ class RefusedShare:
 
 
 class WorkerHealth:
-    """Answers /readyz and updates the gauges of /metrics, from the table's partitions as they are at that moment.
+    """Says for /readyz whether the worker is ready, and updates gauges for /metrics, by the state of its partitions.
 
-    It keeps no state but the samples of ``RefusedShare``, which ``collect`` adds to.
+    Its only data of its own are the samples of ``RefusedShare``, to which ``collect`` adds.
     """
 
     def __init__(self, app: Any, table: StateTable, ready_lag_ms: int, metrics: Metrics) -> None:
@@ -76,7 +77,7 @@ class WorkerHealth:
         return ""
 
     def collect(self) -> None:
-        """Update all gauges. Walks all users of all owned partitions without a pause."""
+        """Update all gauges but ``listeners``. Goes through all users of all owned partitions without a pause."""
         metrics, partitions = self._metrics, list(self._table.owned.values())
         states = [partition.status.state for partition in partitions if partition.status.state is not None]
         users = [user for state in states for user in state.users.values()]
@@ -95,5 +96,5 @@ class WorkerHealth:
 
 
 def _total(counter: Counter) -> float:
-    """A counter's value, added up over its labels."""
+    """The sum of a counter's values over all its labels."""
     return sum(row.value for metric in counter.collect() for row in metric.samples if row.name.endswith("_total"))

@@ -29,23 +29,23 @@ from streams.kafka.changelog_writer import NotWritten
 log = logging.getLogger(__name__)
 
 EVENTS_PER_STEP: Final = 100
-"""Events that are applied before the time slice is checked: about 0.5 ms of work. So many records are in memory."""
+"""So many records are decoded and applied between two checks of the time slice: about 0.5 ms of work."""
 CALLS_PER_STEP: Final = 100
-"""Calls whose time limits are handled before the time slice is checked."""
+"""So many calls and accounts are handled between two checks of the time slice, while the clock advances."""
 CREATE_TIME: Final = 0
 """``timestamp_type`` of a record that its producer has stamped; any other was stamped by the broker."""
 NO_WALL_CLOCK_MS: Final = 2**62
-"""In place of this worker's clock where it must not matter: no event is later than this."""
+"""Passed to the state in place of this worker's clock where the clock must not matter: no event is later than this."""
 HEARTBEAT_REPLY_S: Final = 0.5
-"""For the reply to a heartbeat to arrive."""
+"""The reply to a heartbeat is taken to arrive within this time."""
 TRANSACTION_MARKERS_MAX: Final = 100
-"""Offsets in a row without an event that can be transaction markers; more of them are logged as an error."""
+"""So many offsets in a row without an event are taken for transaction markers. More are logged as an error."""
 RESTORE_PAUSES_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
-"""Pauses after failed restores: the first, the second, ...; the last one is used for all that follow."""
+"""Pauses after the first, second, ... failed restore in a row. All further failures use the last pause."""
 
 
 class OwnedPartition:
-    """One partition of this worker: applies its events, and runs its restores and flushes in a task of its own.
+    """One partition of this worker: applies batches of events, and restores and flushes the state in its own task.
 
         start()
            |
@@ -54,21 +54,23 @@ class OwnedPartition:
            ^                                                                             |
            +---------------------------- after one heartbeat ---------------------------+
 
-        RESTORING  not fed; replies are made from the old state, of which the first restore has none
-        LIVE       fed, and flushed every flush interval
-        FAILED     not fed; replies are made from the state, which is never flushed again
+        RESTORING  batches are ignored; replies are made from the old state, but there is none in the first restore
+        LIVE       batches are applied, and changes are flushed when ``PartitionFlusher`` says so
+        FAILED     batches are ignored; replies are made from the state, which is never flushed again
         release(), at any time: the task ends, ``status.state`` is None, the changelog is closed
+
+    ``status.live`` is True in LIVE only. Any other error than NotWritten and KafkaError ends the worker.
 
     | collaborator | what it does                                                          |
     |--------------|-----------------------------------------------------------------------|
-    | status       | the data that all of them share, and ``state_lock``                   |
-    | feed         | from which offset events are read; lag and freshness                  |
+    | status       | the data that feed, flusher and this class share, and ``state_lock``  |
+    | feed         | decides from which offset events are read; measures the lag           |
     | changelog    | takes the changelog over and restores the state; holds the writer     |
-    | flusher      | when a flush is due, and one flush at a time                          |
-    | uncounted    | dead letters and misrouted events that wait for the next flush        |
+    | flusher      | decides when a flush is due, and flushes                              |
+    | uncounted    | keeps dead letters and misrouted events until the next flush          |
 
-    Two locks: ``status.state_lock`` guards the state, ``flush_lock`` in the flusher the transaction. A flush takes
-    both, ``flush_lock`` first; nothing else takes more than one.
+    ``status.state_lock`` guards the state, ``flush_lock`` in the flusher guards the transaction. A flush takes both,
+    ``flush_lock`` first. Everything else takes one of them at most.
     """
 
     def __init__(self, partition: int, context: WorkerContext, changelog: Changelog) -> None:
@@ -80,14 +82,17 @@ class OwnedPartition:
         self._flusher = PartitionFlusher(self.status, changelog, self._uncounted, self.feed, context)
         self._task: asyncio.Task[None] | None = None
 
-    # ------------------------------------------------------------------------------------------- its life
+    # ------------------------------------------------------------------------------------------- from start to release
 
     def start(self) -> None:
-        """Begin to restore, and flush periodically after that, in a task. Returns at once."""
+        """Start the task that restores the partition and then flushes it periodically. Returns at once."""
         self._task = asyncio.create_task(self._run(), name=f"partition {self.status.partition}")
 
     async def release(self) -> None:
-        """Give the partition up: end the task, forget the state, close the changelog. Nothing is flushed any more."""
+        """Give the partition up without a flush: end the task, forget the state, close the changelog.
+
+        Flush before, while the partition is still this worker's. Unsaved events are read again by the next owner.
+        """
         self.status.forget()
         task, self._task = self._task, None
         if task is not None:
@@ -96,14 +101,17 @@ class OwnedPartition:
         await self._changelog.close()
 
     async def _run(self) -> None:
-        """Restore, then flush until a flush fails, then again. An unexpected error ends the worker."""
+        """Restore, flush periodically until a flush fails, wait for one heartbeat, and begin again.
+
+        An unexpected error ends the worker.
+        """
         try:
             while True:
                 await self._restore_with_retries()
                 await self._flush_periodically()
-                # The flush may have failed because another worker owns the partition now. The reply to the next
-                # heartbeat says so, and the partition is released. To restore at once would take the changelog away
-                # from its new owner.
+                # The flush may have failed because another worker owns the partition now. Then the reply to the next
+                # heartbeat announces a rebalance, which releases the partition and cancels this task. To restore at
+                # once would take the changelog away from its new owner.
                 await asyncio.sleep(self._context.settings.feed.heartbeat_s + HEARTBEAT_REPLY_S)
         except asyncio.CancelledError:
             raise
@@ -112,7 +120,7 @@ class OwnedPartition:
             await self._context.fail(error)
 
     async def _restore_with_retries(self) -> None:
-        """Restore; while the broker is away or refuses, log a warning and try again after RESTORE_PAUSES_S."""
+        """Restore. While the broker is away or refuses, log a warning and try again after RESTORE_PAUSES_S."""
         for attempt in itertools.count():
             try:
                 await self._restore()
@@ -126,14 +134,18 @@ class OwnedPartition:
                 await asyncio.sleep(pause)
 
     async def _restore(self) -> None:
-        """Replace the state by what the changelog holds. Until that is done, replies are made from the old state."""
+        """Replace the state by what the changelog holds, and follow the partition from the restored position on.
+
+        Sets ``status`` and empties the buffer of uncounted records. Until the new state is complete, replies are made
+        from the old one.
+        """
         began = time.perf_counter()
         state, entries = await self._changelog.restore()
         self._context.metrics.restored_entries.inc(entries)
         status = self.status
         status.state, status.flushed_offset, status.committed_offset = state, state.position, -1
         status.last_record_ms = state.arrival or now_ms()
-        self._uncounted.drain()  # their events come after the restored position, and are read again
+        self._uncounted.drain()  # these records come after the restored position, and are read again
         status.live = True
         await self.feed.follow()
         log.info(
@@ -142,7 +154,10 @@ class OwnedPartition:
         )  # fmt: skip
 
     async def _flush_periodically(self) -> None:
-        """Flush when it is due, advance the clock before each flush, until a flush fails."""
+        """Flush whenever it is due; return when the partition is not live any more.
+
+        Before each flush, follow the partition again if it is not followed, and advance the clock.
+        """
         while await self._flusher.wait_until_due():
             if not self.status.following:
                 await self.feed.follow()
@@ -154,13 +169,14 @@ class OwnedPartition:
         """Write all changes to the changelog: see ``PartitionFlusher.flush``."""
         return await self._flusher.flush(always=always)
 
-    # ------------------------------------------------------------------------------------------ its events
+    # ------------------------------------------------------------------------------------------ events
 
     async def apply_batch(self, batch: Batch) -> None:
-        """Apply a batch; where batches before it are missing, read again from the state's position instead.
+        """Apply a batch. If events before it are missing, follow the partition from the state's position on instead.
 
-        Does nothing while the partition is not live: the restored state reads the batch again. May flush, and wait for
-        it. Adds to the metrics ``accepted`` and ``skipped``.
+        Ignores the batch while the partition is not live: its events are read again after the restore. Waits for a
+        flush if very much is unsaved. Increments the metrics ``accepted`` and ``skipped``, and those of
+        ``UncountedBuffer``.
         """
         async with self.status.state_lock:
             state = self.status.state
@@ -181,7 +197,10 @@ class OwnedPartition:
             await self._flusher.flush_if_large(state)
 
     def _note_skipped(self, offsets: int) -> None:
-        """Count the offsets that hold no event, between the state's position and the batch's first record."""
+        """Count the offsets without an event between the state's position and the batch's first record.
+
+        More than TRANSACTION_MARKERS_MAX are also logged as an error. ``offsets``: how many; may be negative.
+        """
         if offsets > 0:
             self._context.metrics.skipped.inc(offsets)
         if offsets > TRANSACTION_MARKERS_MAX:
@@ -191,14 +210,17 @@ class OwnedPartition:
             )  # fmt: skip
 
     async def _apply(self, state: PartitionState, batch: Batch) -> None:
-        """Apply a batch in steps of EVENTS_PER_STEP, then advance the clock. Stops if the partition is released."""
+        """Apply a batch in steps of EVENTS_PER_STEP, then advance the clock. Hold ``state_lock``.
+
+        Stops without the rest of the batch if the partition is released meanwhile.
+        """
         status = self.status
         records = batch.records
         before = state.tally.accepted
         async with Slice(self._context.slices) as time_slice:
             while step := list(islice(records, EVENTS_PER_STEP)):
-                # A producer's clock may be wrong, so events are held against this worker's clock too. The broker's
-                # clock is trusted alone: otherwise a worker whose clock is wrong would refuse good events.
+                # A producer's clock may be wrong, so events with its timestamp are compared with this worker's clock
+                # too. A timestamp of the broker is trusted: else a worker with a wrong clock would refuse good events.
                 wall_ms = now_ms() if step[0].timestamp_type == CREATE_TIME else NO_WALL_CLOCK_MS
                 uncounted = state.apply(step, wall_ms)
                 if uncounted:
@@ -212,7 +234,10 @@ class OwnedPartition:
         await self._advance_clock()
 
     async def _advance_clock(self) -> None:
-        """Let time limits pass: of silent calls, ended calls and old counts. Hold ``state_lock``."""
+        """Let time pass in the state: suspect and reap silent calls, drop ended calls, forget old counts.
+
+        At the log's end this also sets ``status.last_record_ms`` to now. Hold ``state_lock``.
+        """
         status = self.status
         state = status.state
         if state is None:
@@ -222,6 +247,6 @@ class OwnedPartition:
             status.last_record_ms = max(status.last_record_ms, now)
         async with Slice(self._context.slices) as time_slice:
             with closing(state.advancing(now, at_end=at_end)) as calls:
-                for at, _ in enumerate(calls):
-                    if at % CALLS_PER_STEP == CALLS_PER_STEP - 1:
+                for index, _ in enumerate(calls):
+                    if index % CALLS_PER_STEP == CALLS_PER_STEP - 1:
                         await time_slice.yield_if_used_up()

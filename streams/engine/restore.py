@@ -1,4 +1,4 @@
-"""Restoring one partition: its changelog is taken over from the previous owner, and the state is built from it."""
+"""``PartitionChangelog``: takes a partition's changelog over from its previous owner, and builds the state from it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ class Writer(Protocol):
         """An empty outbox, to be filled and given to ``write``."""
 
     async def write(self, outbox: Outbox) -> None:
-        """Write the outbox in one transaction, which is committed on return. NotWritten: that is not certain."""
+        """Write the outbox in one transaction, which is committed on return.
+
+        Raises NotWritten if that is not certain; then this writer must not be used again.
+        """
 
 
 class Changelog(Protocol):
@@ -37,13 +40,13 @@ class Changelog(Protocol):
 
     @property
     def writer(self) -> Writer | None:
-        """The writer that the last ``restore`` opened; None before the first."""
+        """The writer of the last restore that succeeded, even if it is closed by now; None before that."""
 
     async def restore(self) -> tuple[PartitionState, int]:
-        """Take the changelog over and read it: (the state, how many entries were read)."""
+        """Take the changelog over and read it. Returns (the state, how many entries were read)."""
 
     async def close(self) -> None:
-        """Close the writer. Never raises."""
+        """Close the writer. Raises no error of the broker."""
 
 
 class PartitionChangelog:
@@ -57,18 +60,22 @@ class PartitionChangelog:
 
     @property
     def writer(self) -> ChangelogWriter | None:
-        """The writer that the last ``restore`` opened; None before the first."""
+        """The writer of the last restore that succeeded; None before that.
+
+        ``close`` and a failed restore leave it here, closed: check ``status.live`` before you use it.
+        """
         return self._writer
 
     async def restore(self) -> tuple[PartitionState, int]:
-        """Take the changelog over and read it: (the state, how many entries were read).
+        """Take the changelog over and read it. Returns (the state, how many entries were read).
 
-        1. Take the changelog over: from here on no other worker can write to it, so its end stands still.
+        0. Close this worker's own writer of an earlier restore.
+        1. Take the changelog over: the previous owner can no longer write to it, so its end stands still.
         2. Read all committed entries, and build the state from the last entry of each key.
-        3. Commit or abort dead letters that the previous owner left in an open transaction.
+        3. Commit or abort dead letters that the previous owner left in an open transaction. A failure is only logged.
 
-        Raises KafkaError, OSError or NotWritten if the broker is away or another worker took over meanwhile: try
-        again. Raises ValueError if an entry cannot be read by this version.
+        Raises KafkaError or OSError (TimeoutError is one) if the broker is away or refuses: try again. Raises
+        ValueError if an entry is damaged or of a format that this version does not know.
         """
         await self.close()
         settings = self._context.settings.changelog
@@ -86,12 +93,15 @@ class PartitionChangelog:
         return state, entries
 
     async def close(self) -> None:
-        """Close the writer. Never raises; what was not committed is aborted by the next owner."""
+        """Close the writer; the next owner aborts a transaction that is still open. Raises no error of the broker."""
         if self._takeover is not None:
             await self._takeover.close()
 
     async def _read(self, changelog: TopicPartition) -> tuple[PartitionState, int]:
-        """(the state that the changelog holds, how many entries were read)."""
+        """Read the changelog to its end. Returns (the state that it holds, how many entries were read).
+
+        Takes ``restore_lock`` only while it builds the state, so several changelogs are read at the same time.
+        """
         settings, slices = self._context.settings, self._context.slices
         state = PartitionState(self._partition, settings.partitions, settings.policy)
         last: dict[bytes, bytes] = {}
@@ -107,10 +117,13 @@ class PartitionChangelog:
         return state, count
 
     async def _settle_dead_letters(self, writer: ChangelogWriter, position: int) -> None:
-        """Decide on open transactions of dead letters. On failure the writer tries again before it writes the next."""
+        """Commit or abort the dead letters that a crash left in an open transaction.
+
+        A failure is only logged. The writer then tries again before it writes other dead letters.
+        """
         try:
             await writer.settle_dead_letters(position)
-        except (OSError, KafkaError) as error:  # counting does not need the topic of dead letters
+        except (OSError, KafkaError) as error:  # a partition can count without them
             log.warning(
                 "partition %s: open transactions of dead letters are settled when the next ones are written: %s %s",
                 self._partition, type(error).__name__, one_line(error),

@@ -1,6 +1,6 @@
-"""Rolling up: the counts of old 15-minute windows become counts of days, in the time zone of each user.
+"""Rolling up: merges the counts of old 15-minute windows into counts of days, in the time zone of each user.
 
-The time zones are kept in Redis. Counting never waits for Redis; users whose zone is not available are rolled up later.
+The time zones are kept in Redis. A user whose zone is not available is rolled up later; counting does not wait for it.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from streams.engine.status import PartitionStatus
 log = logging.getLogger(__name__)
 
 ROLL_UP_INTERVAL_S: Final = 300.0
-"""Windows are kept for a day at least (``ECOUNTERS_KEEP_WINDOWS_H``), so minutes more or less do not matter."""
+"""Windows are kept for a day at least (``ECOUNTERS_KEEP_WINDOWS_H``), so a few minutes do not matter."""
 
 ZoneOf = Callable[[str], Awaitable[ZoneInfo | None]]
-"""A user's id -> the user's time zone; None: no such user, or Redis is away. ValueError: a zone unknown here."""
+"""Takes a user's id, returns the user's time zone: None if there is no such user or Redis cannot be reached.
+
+Raises ValueError if this machine does not know the zone."""
 
 
 async def roll_up_periodically(
@@ -65,7 +67,7 @@ async def roll_up(status: PartitionStatus, zone_of: ZoneOf, slices: TimeSlices) 
 
 
 async def _users_due(state: PartitionState, slices: TimeSlices) -> list[str]:
-    """The ids of users with windows that may be old enough."""
+    """The ids of the users with windows that are old enough to be rolled up."""
     due = []
     async with Slice(slices) as time_slice:
         for user_id in list(state.users):

@@ -1,4 +1,4 @@
-"""``PartitionStatus``: the data of one owned partition, which its collaborators share. There is no behaviour here."""
+"""``PartitionStatus``: the data of one owned partition, which the classes of the engine share. It decides nothing."""
 
 from __future__ import annotations
 
@@ -10,25 +10,28 @@ from ecounters.partition.state import PartitionState
 
 @dataclass(slots=True)
 class PartitionStatus:
-    """One partition while this worker owns it. Nothing of it is saved but ``state``, in the changelog.
+    """The data of one partition while this worker owns it. Only ``state`` is saved, in the changelog.
 
     | field            | meaning                                                              | written by             |
     |------------------|----------------------------------------------------------------------|------------------------|
     | partition        | the partition of the topic of events                                 | nobody, once made      |
     | state            | the counters; None before the first restore and after the release    | restore, release       |
-    | live             | restored, fed and flushed; False while it is restored                | restore, release,      |
-    |                  |                                                                      | a failed flush         |
-    | following        | False: the consumer must still be told to read from state.position   | feed; the table when a |
-    |                  |                                                                      | batch was dropped      |
+    | live             | whether events are applied and flushed; False before and during a    | restore, release,      |
+    |                  | restore, and after a failed flush or the release                     | a failed flush         |
+    | following        | False: the consumer does not read from state.position on yet, so     | feed; the table when a |
+    |                  | ``feed.follow`` is due before the next flush                         | batch was dropped      |
     | flushed_offset   | the changelog holds the effect of all events before this offset      | restore, flush         |
-    | committed_offset | the offset last committed to the consumer group; -1: none yet        | restore, table         |
-    | last_record_ms   | Kafka's timestamp of the last record read; now, at the log's end     | restore, apply         |
+    | committed_offset | the offset that this worker last committed to the consumer group;    | restore, table         |
+    |                  | -1: none since the restore                                           |                        |
+    | last_record_ms   | Kafka's timestamp of the last record read, in ms; the wall clock     | restore, apply,        |
+    |                  | while the state is at the log's end                                  | advance of the clock   |
     | state_lock       | held while several steps change or read ``state`` (see below)        | -                      |
 
-    ``state_lock`` is held while a batch is applied, while the clock advances, while windows are rolled up, while
-    changes are collected for a flush, and while ``state.position`` is set back. Other tasks run at each ``await`` of
-    the holder: without the lock a flush could save half a batch. Replies read ``state`` without the lock, and do not
-    wait while they do. The release sets ``state`` to None without the lock: the holder sees that and stops.
+    ``state_lock`` is held while a batch is applied, while the clock advances, while one user's windows are rolled up,
+    while changes are collected for a flush, and while ``state.position`` is set back. The holder's steps have awaits
+    between them: without the lock a flush could save half a batch. Replies read ``state`` without the lock, and must
+    not await while they do. A restore or the release replaces ``state`` without the lock: tasks that apply a batch or
+    roll up compare ``status.state`` with their own state at each step, and stop.
     """
 
     partition: int
@@ -41,5 +44,5 @@ class PartitionStatus:
     state_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def forget(self) -> None:
-        """Give up the state: the partition is not this worker's any more."""
+        """Set ``live`` to False and ``state`` to None: the partition is not this worker's any more."""
         self.live, self.state = False, None

@@ -1,8 +1,9 @@
 """The worker's side of Faust: which partitions are owned, and what happens to them in a rebalance and at the end.
 
-A Faust table is keyed storage with a changelog. Faust writes the changelog record by record and recovers all of it
-before it processes events; both lose exactness after a crash, or speed. So the key of this table is a partition, the
-value an ``OwnedPartition`` that restores and flushes itself, and ``StateManager`` replaces Faust's recovery.
+A Faust table is keyed storage with a changelog. Faust writes a changelog record by record, which is not exact after a
+crash, and processes events only when it has recovered all tables, which is slow. So ``StateTable`` uses none of Faust's
+storage: it holds one ``OwnedPartition`` per partition, which restores and flushes itself. ``StateManager`` replaces
+Faust's recovery.
 """
 
 from __future__ import annotations
@@ -27,15 +28,21 @@ from streams.kafka.batches import Batch
 log = logging.getLogger(__name__)
 
 REVOKE_FLUSH_S: Final = 5.0
-"""For the last flushes before partitions are revoked. The whole group waits for this worker meanwhile."""
+"""How long the flushes before a rebalance may take. The whole group waits for this worker meanwhile."""
 
 
 class StateTable(Table[Any, Any]):
-    """The owned partitions of this worker, by number, in ``owned``. Only ``on_rebalance`` adds and removes them.
+    """Holds this worker's partitions in ``owned``, by number. Only ``on_rebalance`` adds and removes them.
 
-    ``app.Table`` makes it with Faust's arguments; ``configure`` must follow before the app is started. Called by Faust
-    (``on_...``), by the agent (``apply_batch``), by ``StateManager``, and by the consumer for offsets: it is the
-    ``Positions`` of ``streams.kafka.consumer``.
+    ``app.Table`` makes the table with Faust's arguments; call ``configure`` before the app is started. The callers:
+
+    | caller                     | methods                                                       |
+    |----------------------------|---------------------------------------------------------------|
+    | the agent                  | apply_batch                                                   |
+    | StateManager               | on_rebalance, prove_ownership, follow_live, start and stop    |
+    | streams.kafka.consumer, as | to_commit, committed, lost, flush_before_revoke               |
+    | ``Positions``              |                                                               |
+    | health, GroupDirectory     | read ``owned``                                                |
     """
 
     def __init__(self, app: Any, **options: Any) -> None:
@@ -47,18 +54,18 @@ class StateTable(Table[Any, Any]):
         self._roll_up: asyncio.Task[None] | None = None
 
     def configure(self, context: WorkerContext, zone_of: ZoneOf) -> None:
-        """Give the table what Faust's constructor cannot pass on. Call it once, before the app is started."""
+        """Set what Faust's constructor does not pass. Call it once, before the app is started."""
         self._context = context
         self._zone_of = zone_of
         self._topic = context.settings.feed.topic
 
     async def on_start(self) -> None:
-        """Start the periodic roll-up. Faust's own would open a store and create the changelog's topic: not needed."""
+        """Start the periodic roll-up. Faust's method would open a store and create the changelog's topic."""
         periodically = roll_up_periodically(self._statuses, self._zone_of, self._context)
         self._roll_up = asyncio.create_task(periodically, name="roll-up")
 
     async def on_stop(self) -> None:
-        """Flush all partitions, then release them. The consumer commits the flushed offsets after this."""
+        """Flush all live partitions, then release all. They stay in ``owned``, so that their offsets are committed."""
         if self._roll_up is not None:
             self._roll_up.cancel()
         await self.flush_before_revoke()
@@ -71,7 +78,7 @@ class StateTable(Table[Any, Any]):
     ) -> None:
         """Release the partitions that are not assigned any more, and start to restore the new ones.
 
-        Partitions that stay are kept as they are; Kafka revokes and assigns them all the same.
+        Only ``assigned`` decides. Kafka revokes all partitions in a rebalance; those that come back keep their state.
         """
         mine = {tp.partition for tp in assigned if tp.topic == self._topic}
         gone = [self.owned.pop(number) for number in list(self.owned) if number not in mine]
@@ -83,10 +90,10 @@ class StateTable(Table[Any, Any]):
         log.info("generation %s: partitions %s", generation_id, sorted(mine) or "none")
 
     async def flush_before_revoke(self) -> None:
-        """Flush all live partitions; returns after REVOKE_FLUSH_S at the latest.
+        """Flush all live partitions, for REVOKE_FLUSH_S at most. Called before every rebalance and at the worker's end.
 
-        Flushes that take longer go on; if they fail, the next owner reads their events again. An unexpected error in a
-        flush ends the worker.
+        Flushes that take longer go on unobserved; if one fails, the next owner reads its events again. An unexpected
+        error of a flush that has ended in time ends the worker.
         """
         flushes = [asyncio.create_task(partition.flush()) for partition in self._live()]
         if not flushes:
@@ -97,10 +104,10 @@ class StateTable(Table[Any, Any]):
                 await self._context.fail(error)
 
     async def prove_ownership(self) -> None:
-        """Write to the changelog of every live partition, even if nothing has changed.
+        """Flush every live partition, even if nothing has changed.
 
-        If another worker owned a partition for a while, it has fenced this worker's writer and gone on with the state:
-        then the write fails, and the partition restores itself.
+        If another worker owned a partition for a while, it has fenced this worker's writer, and the state here is out
+        of date. Then the flush fails, and the partition restores itself.
         """
         await asyncio.gather(*(partition.flush(always=True) for partition in self._live()))
 
@@ -117,7 +124,10 @@ class StateTable(Table[Any, Any]):
             await partition.apply_batch(batch)
 
     def lost(self, tp: TP) -> None:
-        """The consumer has dropped a batch of this partition: its next flush lets it be read again."""
+        """Note that the consumer has dropped a batch of this partition.
+
+        Before its next flush the partition is followed again from the state's position on, so the batch is read again.
+        """
         partition = self.owned.get(tp.partition)
         if partition is not None:
             partition.status.following = False
@@ -125,9 +135,9 @@ class StateTable(Table[Any, Any]):
     # -------------------------------------------------------------------------------------------- offsets
 
     def to_commit(self) -> Mapping[TP, int]:
-        """The flushed offset of each partition where it differs from the committed one.
+        """The flushed offset of each partition, where it differs from the offset that this worker committed last.
 
-        Offset 0 is left out as long as nothing was committed: the group has no offset to correct then.
+        Offset 0 is left out if this worker has committed nothing since the restore: the partition has no event yet.
         """
         return {
             TP(self._topic, status.partition): status.flushed_offset
@@ -137,7 +147,7 @@ class StateTable(Table[Any, Any]):
         }
 
     def committed(self, offsets: Mapping[TP, int]) -> None:
-        """Note offsets that have been committed to the consumer group."""
+        """Note that these offsets were committed to the consumer group, so that ``to_commit`` leaves them out."""
         for tp, offset in offsets.items():
             partition = self.owned.get(tp.partition)
             if partition is not None:
@@ -151,10 +161,10 @@ class StateTable(Table[Any, Any]):
 
 
 class StateManager(TableManager):
-    """Faust's manager of tables, without its recovery: the only table restores its partitions one by one.
+    """Faust's manager of tables, without Faust's recovery: each partition of the only table restores itself.
 
-    So a worker does not wait for the slowest partition: users of restored partitions are answered, and their events
-    counted, while others are still read.
+    So a worker does not wait for the slowest partition. It counts the events of restored partitions, and replies for
+    their users, while other partitions are still being restored.
     """
 
     @property
@@ -163,35 +173,44 @@ class StateManager(TableManager):
         return cast(StateTable, table)
 
     async def on_start(self) -> None:
-        """Start the table. Faust's own would subscribe to the changelog, which partitions read by themselves."""
+        """Start the table. Replaces Faust's method, which prepares the recovery from the changelog.
+
+        Faust's start waits for the two events that are set here.
+        """
         self._tables_finalized.set()
         await self._table.maybe_start()
         self._tables_registered.set()
 
     async def on_stop(self) -> None:
-        """Stop fetching, then stop the table, which flushes everything."""
+        """Stop fetching, then stop the table, which flushes all live partitions."""
         await internals.fetcher_service(self.app).stop()
         await self._table.stop()
 
     def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Nothing. Faust's own applies the buffered changelog events of its recovery, which never runs here."""
+        """Do nothing. Faust's method applies buffered changelog events of its recovery, which never runs here."""
 
     async def wait_until_recovery_completed(self) -> bool:
-        """Returns at once, with False for "the app is not stopping": events reach restored partitions only."""
+        """Return False at once, which means that the app is not stopping.
+
+        There is nothing to wait for: a partition that is not restored yet ignores its events, and reads them later.
+        """
         return False
 
     async def on_rebalance(
         self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
     ) -> None:
-        """Hand the new assignment to the table, and resume the flow of events in the background.
+        """Pass the new assignment to the table, and resume the flow of events in a background task.
 
-        The background task is needed: the consumer's thread waits for this method, and the task calls that thread.
+        It must be a background task: it waits for the consumer's thread, and that thread waits for this method.
         """
         await self._table.on_rebalance(assigned, revoked, newly_assigned, generation_id)
         self.add_future(self._resume(generation_id))
 
     async def _resume(self, generation_id: int) -> None:
-        """End a rebalance: prove that kept partitions are still owned, start the fetcher, follow the live ones."""
+        """End a rebalance: prove that the live partitions are still owned, resume fetching, and follow them.
+
+        Stops after the proof if another rebalance has begun meanwhile.
+        """
         app = cast(Any, self.app)
         await self._table.prove_ownership()
         if generation_id != app.consumer_generation_id:

@@ -1,4 +1,4 @@
-"""Where a user's counters are: in a partition of this worker (``PartitionView``) or on another worker."""
+"""``GroupDirectory``: finds the state with a user's counters on this worker, or the worker that has it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from streams.kafka.group import Assignor
 
 
 class PartitionView(NamedTuple):
-    """One partition as this worker sees it now; ``GroupDirectory.view_of`` makes one for each reply.
+    """One owned partition at this moment; ``GroupDirectory.view_of`` makes one for each reply.
 
-    ``state``: the live object, not a copy; use it before the next ``await``.
-    ``lag_ms``: ms between now and the last event read, by Kafka's timestamp; 0 when all events have been read.
-    ``fresh``: False while the partition is restored or reassigned, or the broker is silent: the reply is incomplete.
+    ``state``: the partition's own state, not a copy. Use it before the next ``await``.
+    ``lag_ms``: how old the last event read is, in ms; see ``PartitionFeed.lag_ms``.
+    ``fresh``: False if events may be missing in the reply, because the partition is not live, the group is being
+    rebalanced, or the broker has been silent for too long.
     """
 
     state: PartitionState
@@ -25,7 +26,10 @@ class PartitionView(NamedTuple):
 
 
 class GroupDirectory:
-    """Finds the partition of a user in the group of workers. ``partitions``: how many the topic of events has."""
+    """Finds a user's partition, here or on another worker of the group.
+
+    ``owned``: this worker's partitions, by number. ``partitions``: how many the topic of events has.
+    """
 
     def __init__(self, app: Any, owned: Mapping[int, OwnedPartition], partitions: int) -> None:
         self._app = app
@@ -33,7 +37,7 @@ class GroupDirectory:
         self._partitions = partitions
 
     def view_of(self, user_id: str) -> PartitionView | None:
-        """The user's partition; None if this worker does not own it, or has not restored it yet."""
+        """The view of the user's partition; None if this worker does not own it, or has not restored it yet."""
         partition = self._owned.get(partition_of(user_id, self._partitions))
         if partition is None or partition.status.state is None:
             return None
@@ -41,9 +45,9 @@ class GroupDirectory:
         return PartitionView(partition.status.state, partition.feed.lag_ms(), fresh)
 
     def address_of(self, user_id: str) -> str | None:
-        """URL of the other worker that owns the user's partition, by the last assignment.
+        """The URL of the other worker that owns the user's partition, by the group's last assignment.
 
-        None if this worker owns the partition, or no worker does.
+        None if this worker owns the partition, or if the last assignment names no owner.
         """
         url = cast(Assignor, self._app.assignor).addresses.get(partition_of(user_id, self._partitions))
         return None if url == str(self._app.conf.canonical_url) else url
