@@ -28,19 +28,19 @@ from streams.web.responses import body_of, json_response, middleware, plain_erro
 
 
 class Health(Protocol):
-    """What the routes need to know of the worker's state. ``WorkerHealth`` is one."""
+    """What the routes need to know of the worker's state. ``engine.health.WorkerHealth`` implements it."""
 
     def not_ready(self) -> str:
-        """The reason why requests should be sent to other workers for now; "" if there is none."""
+        """Why requests should be sent to other workers for now, as one line; "" if this worker is ready."""
 
     def collect(self) -> None:
-        """Set the gauges to the values of now."""
+        """Set all gauges of the metrics to their present values."""
 
 
 class Api:
     """All routes of a worker as one aiohttp application.
 
-    Its handlers raise RequestRefused for what is wrong with a request; the middleware makes error responses of that.
+    A handler raises RequestRefused for a request that is wrong; the middleware turns the exception into a response.
     """
 
     def __init__(

@@ -18,14 +18,14 @@ from streams.web.replies import Reply
 from streams.web.responses import json_response
 
 COMPRESSED_BYTES_MIN: Final = 1_024
-"""Smaller bodies are not compressed: they fit into one packet, and go out as the vendor's sample does."""
+"""Smaller bodies are not compressed: they fit into one packet, and the vendor's sample is not compressed either."""
 THREAD_BYTES_MIN: Final = 65_536
 """Larger bodies are compressed in a thread: that takes milliseconds, in which other requests are served."""
 CACHED_BYTES_MAX: Final = 16_000_000
-"""All cached compressed bodies together. An unchanged reply is compressed once."""
+"""Limit of all cached compressed bodies together. A body is not compressed again while it is cached."""
 
 CODINGS: Final[dict[str, Callable[[bytes], bytes]]] = {
-    # Middle levels, because a client waits: the highest take 100 times as long for a tenth fewer bytes.
+    # Middle levels, because a client waits: brotli's highest level takes some 50 times as long.
     "br": lambda content: brotli.compress(content, mode=brotli.MODE_TEXT, quality=5),
     "gzip": lambda content: gzip.compress(content, 5, mtime=0),
 }
@@ -40,7 +40,10 @@ class ReplyEncoder:
         self._cached_bytes = 0
 
     async def response(self, request: web.Request, reply: Reply) -> web.Response:
-        """The response to ``request``: 304 without a body, or 200 in the coding that the client likes best."""
+        """The response to ``request``: 304 without a body if the client has the reply, else 200 with the body.
+
+        A body of COMPRESSED_BYTES_MIN or more is sent in the coding that the client likes best.
+        """
         headers, content = dict(reply.headers), reply.body
         compressible = len(content) >= COMPRESSED_BYTES_MIN
         if compressible:
@@ -95,6 +98,6 @@ def _weight(parameter: str) -> float:
 
 
 def _matches(if_none_match: str, etag: str) -> bool:
-    """Whether an If-None-Match header names the ETag. The comparison ignores W/, as RFC 9110 demands."""
+    """Whether an If-None-Match header names the ETag or is ``*``. The comparison ignores W/, as RFC 9110 demands."""
     tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
     return "*" in tags or etag.removeprefix("W/") in tags

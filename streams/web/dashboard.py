@@ -34,7 +34,7 @@ SESSION_S: Final = 30 * 86_400
 CACHED_FOREVER: Final = "public, max-age=31536000, immutable"
 """Cache-Control of files whose path changes with their content."""
 CACHED_IF_UNCHANGED: Final = "no-cache"
-"""Cache-Control of the page: the browser asks each time whether its copy is still good."""
+"""Cache-Control of the page: the browser must check each time whether its copy is still good."""
 
 HEADERS: Final = {
     # The page loads files of this worker only. No inline script or style, no eval, no frames.
@@ -61,7 +61,7 @@ CHARTS: Final = "Chart.bundle.js"
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file in memory, ready to be sent. ``zipped``: its content by gzip. ``etag``: from its content."""
+    """A file in memory, ready to be sent. ``zipped``: the content by gzip. ``etag``: a hash of the content."""
 
     content: bytes
     zipped: bytes
@@ -70,7 +70,7 @@ class File:
 
     @classmethod
     def of(cls, name: str, content: bytes, cache_control: str) -> File:
-        """The file of a name, whose ending gives the Content-Type."""
+        """A file with this content. The ending of ``name`` gives the Content-Type."""
         headers = {
             "Content-Type": CONTENT_TYPES["." + name.rpartition(".")[2]],
             "Cache-Control": cache_control,
@@ -90,10 +90,10 @@ class File:
 
 
 class Dashboard:
-    """The routes below /dashboard. The page's files are read into memory at the start.
+    """The page /dashboard and the routes below it. The page's files are read into memory at the start.
 
-    Routes that change something or give counters check that the request comes from the dashboard's own page, and
-    refuse others with 403 or 415 (see ``_own_body``).
+    The POST routes (log-in, log-out, series) check that the request comes from the dashboard's own page, and refuse
+    other requests with 403 or 415 (see ``_own_body``).
     """
 
     def __init__(self, authorize: Authorize, respond: Respond, sessions: Sessions, accounts: Accounts) -> None:
@@ -127,7 +127,8 @@ class Dashboard:
     async def session(self, request: web.Request) -> web.Response:
         """GET /dashboard/session: the user of the cookie's session and the user's time zone; null without a valid one.
 
-        Raises RequestRefused if that cannot be known: 1010 without Redis, 429 after too many wrong credentials.
+        Raises RequestRefused if the user cannot be known: 1010 if Redis cannot be reached, 429 after too many wrong
+        credentials.
         """
         try:
             return _account_response(await self._authorize(request, Query(ssid=_ssid_of(request))))
@@ -139,8 +140,8 @@ class Dashboard:
     async def login(self, request: web.Request) -> web.Response:
         """POST /dashboard/login: open a session with userId and token, and set the cookie to its ssid.
 
-        Closes the session that the cookie held. Raises RequestRefused: 1002 without userId and token, 1010 without
-        Redis, and as ``Responder.authorize``.
+        Closes the session that the cookie held. Raises RequestRefused: 1002 without userId and token, 1010 if Redis
+        cannot be reached, and as ``_own_body`` and ``Responder.authorize``.
         """
         query = read_request(await _own_body(request))
         if query.ssid or query.token is None:
@@ -153,8 +154,8 @@ class Dashboard:
             raise _no_store(error) from error
         except Stop as stop:  # the user was removed after authorize
             raise RequestRefused(DENIED) from stop
-        # Puts the new ssid into the cache of known credentials, past the throttle: unknown ones are throttled while
-        # somebody else guesses from the same address.
+        # Puts the new ssid into the cache of Sessions, past the throttle. Credentials that are not in the cache are
+        # throttled while somebody else guesses from the same address.
         response = _account_response(await self._sessions.authorize(Query(ssid=ssid)))
         _set_cookie(request, response, ssid, SESSION_S)
         return response
@@ -162,7 +163,7 @@ class Dashboard:
     async def logout(self, request: web.Request) -> web.Response:
         """POST /dashboard/logout: close the cookie's session, if there is one, and remove the cookie.
 
-        Raises RequestRefused: 1010 without Redis.
+        Raises RequestRefused: 1010 if Redis cannot be reached, and as ``_own_body``.
         """
         await _own_body(request)
         await self._close_session(request)
@@ -173,7 +174,7 @@ class Dashboard:
     async def _close_session(self, request: web.Request) -> None:
         """Delete the cookie's session in Redis. It is no error if there is no such session or no cookie.
 
-        Redis is asked in any case, also without a cookie. Raises RequestRefused (1010) if it cannot be reached.
+        Raises RequestRefused (1010) if Redis cannot be reached, also without a cookie.
         """
         try:
             await self._accounts.close_session(request.cookies.get(COOKIE, ""))
@@ -183,7 +184,10 @@ class Dashboard:
             log.debug("a session was over before it was to be closed")
 
     async def series(self, request: web.Request) -> web.Response:
-        """POST /dashboard/series: as POST …/series, but the ssid is the cookie's."""
+        """POST /dashboard/series: the same as POST …/series, but with the cookie's ssid.
+
+        Raises RequestRefused: 1015 without a cookie, and as ``_own_body``, ``read_request`` and ``Responder.respond``.
+        """
         parameters = await _own_body(request)
         response = await self._respond(request, read_request({**parameters, "ssid": _ssid_of(request)}, series=True))
         response.headers.update(HEADERS)
@@ -225,8 +229,9 @@ def _host_of(origin: str) -> str:
 async def _own_body(request: web.Request) -> dict[str, Any]:
     """The JSON object in the body of a request from the dashboard's own page.
 
-    Raises RequestRefused: 403 for a page of another site, by Sec-Fetch-Site, or by Origin in browsers without it; 415
-    for another Content-Type, because a form of another site can send text but not JSON.
+    Raises RequestRefused: 403 for a page of another origin, by Sec-Fetch-Site, or by Origin if there is no
+    Sec-Fetch-Site; 415 for another Content-Type, because a form of another site can send text but not JSON; and as
+    ``body_of`` and ``parse_object``.
     """
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get(hdrs.ORIGIN)
     is_foreign = origin is not None and _host_of(origin) != request.host
@@ -247,7 +252,8 @@ def _account_response(account: Account | None) -> web.Response:
 def _set_cookie(request: web.Request, response: web.Response, ssid: str, lasts_s: int) -> None:
     """Set the session's cookie for ``lasts_s`` seconds; 0 removes it.
 
-    Scripts and other sites cannot use it. It is limited to TLS if the page was loaded by TLS, as a proxy may say.
+    Scripts cannot read the cookie, and requests from other sites do not carry it. It is limited to TLS if the request
+    came by TLS to this worker or, by X-Forwarded-Proto, to a proxy.
     """
     secure = request.secure or request.headers.get("X-Forwarded-Proto", "") == "https"
     response.set_cookie(

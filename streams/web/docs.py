@@ -1,4 +1,4 @@
-"""The API's documents: /openapi.json, /asyncapi.json, and /docs, a page that shows the former with Swagger UI.
+"""The API's documents: /openapi.json, /asyncapi.json, and /docs, a page that shows /openapi.json with Swagger UI.
 
 The page loads nothing from other hosts: Swagger UI's files come from the package flask-swagger-ui.
 """
@@ -17,9 +17,9 @@ from streams.web.paths import ASYNCAPI_PATH, DOCS_PATH, OPENAPI_PATH
 from streams.web.responses import json_response
 
 SWAGGER_UI: Final = Path(str(distribution("flask-swagger-ui").locate_file("flask_swagger_ui/dist")))
-"""A directory of static files. The package itself is never imported, because it needs Flask."""
+"""The directory of Swagger UI's files. The package flask-swagger-ui is not imported, because it needs Flask."""
 PAGES: Final = Path(__file__).parent / "pages"
-"""The directory of this project's own files."""
+"""The directory of this project's own pages and scripts."""
 
 FILES: Final = {
     "swagger-ui.css": SWAGGER_UI,
@@ -27,7 +27,7 @@ FILES: Final = {
     "favicon-32x32.png": SWAGGER_UI,
     "docs.js": PAGES,
 }
-"""The files below /docs/ that the page loads, with the directory that each is in."""
+"""Name of a file below /docs/ that the page loads -> the directory that holds it."""
 
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -38,7 +38,7 @@ PAGE_HEADERS: Final = {"Content-Security-Policy": POLICY, "X-Content-Type-Option
 
 
 class Docs:
-    """The routes of the documents, which are built once. ``topic``: the topic that producers publish events to."""
+    """The routes of the documents. The constructor builds the documents; ``topic``: the topic of events."""
 
     def __init__(self, topic: str) -> None:
         release = version("ecounters")

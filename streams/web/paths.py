@@ -1,5 +1,6 @@
-"""Every path that a worker serves. Routes, API documents, commands and tests take the paths from this file.
+"""The paths that a worker serves. Routes, API documents, commands and tests take the paths from this file.
 
+The modules ``dashboard`` and ``docs`` add what is below DASHBOARD_PATH and DOCS_PATH.
 The counters, the series and the stream are each served at two paths: the vendor's, and the same below ``/deepcall``.
 """
 

@@ -3,10 +3,10 @@
     client ── query ──> worker A ── POST /internal/answer, signed ──> worker B, owner of the partition
            <─ reply ──           <──────────── reply ────────────────
 
-* A has authorized the query; what it sends B holds no credentials, only user id, time zone, time and query.
-* It is signed with a secret that all workers have. The secret itself is never sent, so a stranger who was given a dead
-  worker's address does not learn it.
-* B replies from its own states or with 421; it asks nobody. So there is one hop at most.
+* A has authorized the query. A's request to B holds no credentials, only user id, time zone, time and query.
+* A's request is signed with a secret that all workers have. The secret itself is not in the request, so a stranger who
+  got a dead worker's address does not learn it.
+* B replies from its own states, or refuses with 421. B asks no other worker, so there is one hop at most.
 
 The address of B is in the metadata of the consumer group.
 """
@@ -40,20 +40,23 @@ log = logging.getLogger(__name__)
 SIGNATURE: Final = "X-Ecounters-Signature"
 """The header with the HMAC-SHA-256 of the body, in hex. The key is the workers' secret."""
 HOP_LIMIT_S: Final = 2.0
-"""For one hop, from waiting for a connection to the end of the reply."""
+"""A hop fails after this time. It is counted from the wait for a connection to the end of the reply."""
 CONNECTIONS_MAX: Final = 100
-"""To each other worker. Further hops wait for a free one, within HOP_LIMIT_S."""
+"""A worker opens at most so many connections to each other worker. Further hops wait for one, within HOP_LIMIT_S."""
 SIGNED_FOR_MS: Final = 300_000
-"""How far the clocks of two workers may differ; also how long a copied message could be sent again."""
+"""How far the clocks of two workers may differ. A copy of a request could be sent again until the receiver's clock is
+this far ahead of the request's time."""
 PEER_BODY_BYTES_MAX: Final = 2 * BODY_BYTES_MAX
-"""The body between workers holds a query and an account, and JSON may write numbers longer than the client did."""
+"""Limit of a body between workers. It holds a query and an account, so it is longer than the client's body; also, JSON
+may write a number longer than the client did."""
 REPLY_HEADERS: Final = "X-Ecounters-"
-"""What the names of a reply's headers begin with, except for ETag."""
+"""The prefix of the names of a reply's headers, all except ETag."""
 
 NOT_OWNED: Final = 421
-"""Misdirected Request: the asked worker does not own the partition, or has not restored it yet."""
+"""Misdirected Request: the worker that got the request does not own the partition, or has not restored it yet."""
 NOT_SIGNED: Final = 403
-"""The signature is missing, wrong or too old."""
+"""The signature is missing or wrong, the clocks of the two workers differ by more than SIGNED_FOR_MS, or this worker
+has no secret yet."""
 
 
 class PartitionDirectory(Protocol):
@@ -63,14 +66,14 @@ class PartitionDirectory(Protocol):
         """The user's partition; None unless this worker owns and has restored it."""
 
     def address_of(self, user_id: str) -> str | None:
-        """URL of the other worker that owns the user's partition; None if no other one is known."""
+        """URL of the other worker that owns the user's partition; None if no other worker is known to own it."""
 
 
 class PeerRouter:
     """Gets the reply to a query from this worker or from the partition's owner, and replies to other workers.
 
-    ``secret``: returns the workers' secret; "" until the consumer group has one. Counts the hops in the metrics, by
-    result. ``close`` it at the end.
+    ``secret``: returns the workers' secret; "" until this worker has it. Counts the hops that it makes in the metrics,
+    by result. ``close`` it at the end.
     """
 
     def __init__(
@@ -81,12 +84,13 @@ class PeerRouter:
         self._secret = secret
         self._metrics = metrics
         self._session: aiohttp.ClientSession | None = None
-        self._failing: set[str] = set()  # URLs of workers that a warning was logged of since their last reply
+        self._failing: set[str] = set()  # URLs of the workers of which a warning was logged since their last reply
 
     async def reply(self, account: Account, query: Query, now_ms: int) -> Reply:
         """The reply to a query of an authorized account.
 
-        Raises RequestRefused: 1000 for the query's dates, 1032 with status 503 while no owner can be asked.
+        Raises RequestRefused: on this worker as ``ReplyCache.reply``, on another worker whatever it refuses the query
+        with, and 1032 with status 503 if no owner is known or the hop to it fails.
         """
         if (view := self._partitions.view_of(account.user_id)) is not None:
             return self._replies.reply(view, account, query, now_ms)
@@ -100,9 +104,9 @@ class PeerRouter:
         return await self._hop(url, content, secret)
 
     async def reply_to_peer(self, request: web.Request) -> web.Response:
-        """POST /internal/answer: the reply to another worker's query; without a body NOT_SIGNED or NOT_OWNED.
+        """POST /internal/answer: the reply to another worker's query, or NOT_SIGNED or NOT_OWNED without a body.
 
-        Raises RequestRefused as ``ReplyCache.reply``, for the other worker to pass on.
+        Raises RequestRefused as ``body_of`` and ``ReplyCache.reply``; the other worker passes the refusal on.
         """
         content = await body_of(request.clone(client_max_size=PEER_BODY_BYTES_MAX))
         if not hmac.compare_digest(_signature(self._secret(), content), _signature_of(request)) or not self._secret():
@@ -123,7 +127,11 @@ class PeerRouter:
             await self._session.close()
 
     async def _hop(self, url: str, content: bytes, secret: str) -> Reply:
-        """The reply of the worker at ``url``. Raises its RequestRefused, or a 503 if it has no reply in time."""
+        """The reply of the worker at ``url``. Counts the hop.
+
+        Raises the RequestRefused that the worker sent. Raises 503 if the worker cannot be reached or is too slow, does
+        not have the partition, does not accept the signature, or sends no reply of this release.
+        """
         headers = {SIGNATURE: _signature(secret, content), "Content-Type": "application/json"}
         try:
             async with self._client().post(
@@ -146,14 +154,14 @@ class PeerRouter:
         raise refused
 
     def _succeeded(self, url: str, result: str) -> None:
-        """Count a hop that gave a reply or a refusal. The next failure of this worker is logged again."""
+        """Count a hop that gave a reply or a refusal. The next failure of the worker at ``url`` is logged again."""
         self._metrics.hops.labels(result).inc()
         self._failing.discard(url)
 
     def _failed(self, url: str, result: str, why: str = "") -> RequestRefused:
-        """Count a hop that gave neither, and return the refusal to raise.
+        """Count a hop that gave neither a reply nor a refusal, and return the 503 to raise.
 
-        ``why`` is logged as a warning, unless it was since the worker's last success.
+        ``why`` is logged as a warning, unless one was logged since the worker's last success. "" is never logged.
         """
         self._metrics.hops.labels(result).inc()
         if why and url not in self._failing:
@@ -174,7 +182,7 @@ class PeerRouter:
 
 
 def _moving() -> RequestRefused:
-    """The refusal while no worker has the partition."""
+    """The refusal of a query to which no worker replies for now."""
     return RequestRefused(INTERNAL, "these counters are being moved or restored; try again shortly", http_status=503)
 
 
@@ -202,6 +210,6 @@ def _signature(secret: str, content: bytes) -> str:
 
 
 def _signature_of(request: web.Request) -> str:
-    """The signature in a request's header; "" if it is no ASCII, which compare_digest would raise for."""
+    """The signature in a request's header; "" if there is none, or if it is not ASCII: compare_digest would raise."""
     text = request.headers.get(SIGNATURE, "")
     return text if text.isascii() else ""

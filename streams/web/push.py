@@ -1,7 +1,8 @@
-"""The push: GET …/stream sends one user's counters as Server-Sent Events, each with the body of a POST's reply.
+"""The push: GET …/stream sends one user's counters as Server-Sent Events.
 
-A client gets at once: retry, payload (unless it has that version), status. Then, whenever it changes, the payload,
-and in between the status and comments. ``subject`` says when each of these is sent; ``sse`` says in what bytes.
+A payload is the body of a POST's reply. A client gets at once: retry, payload (unless it has that version), status.
+After that it gets each changed payload with a status, and in between statuses and comments. ``subject`` says when each
+of these is sent; ``sse`` says in what bytes.
 """
 
 from __future__ import annotations
@@ -24,16 +25,16 @@ from streams.web.subject import STUCK_LIMIT_S, Listener, MakeReply, Subject
 from streams.web.url_query import COOKIE, parse_query
 
 AUTHORIZE_S: Final = 30.0
-"""A listener is authorized again after 80 to 100 % of this time, at random. A closed session is served for at most this
-long and ``sessions.FRESH_S``. The look-up is most of what an idle listener costs."""
+"""A listener is authorized again after 80 to 100 % of this time, at random. While Redis replies, a closed session is
+served for about this time and ``sessions.FRESH_S`` at most. The look-up is most of what an idle listener costs."""
 AUTHORIZED_AT_ONCE_MAX: Final = 8
-"""Listeners authorized at the same time. After a pause of the event loop all of them are due at once; with more at a
-time the look-ups would wait for one another in Redis and exceed its limit."""
+"""How many listeners are authorized again at the same time. After a pause of the event loop all listeners are due at
+once. Without this limit their look-ups would wait for one another and exceed ``store.REDIS_LIMIT_S``."""
 SEND_BUFFER_BYTES: Final = 65_536
-"""The kernel's send buffer of one listener. By default the kernel lets it grow to some megabytes."""
+"""Size of the kernel's send buffer for one listener. By default the kernel lets the buffer grow to some megabytes."""
 RETRY_MS: Final = (1_000, 3_000)
-"""A client waits a random time in this range before it connects again: the listeners of a worker that ends do not
-reach the next worker all at once."""
+"""Each client gets a random time in this range, for which it waits before it connects again. So the listeners of a
+worker that ends do not reach the next worker all at once."""
 
 HEADERS: Final = {
     **COMMON_HEADERS,
@@ -47,9 +48,9 @@ HEADERS: Final = {
 class PushStreams:
     """The handler of GET …/stream for all listeners of this worker.
 
-    Keeps one Subject for each account, filter and fields, and deletes it with its last listener. Authorizes each
-    listener again while it is connected. After ``end`` it refuses new streams with 503. Counts listeners in the
-    metrics.
+    Keeps one Subject for each account, filter and fields. When no request uses a subject any more, it cancels the
+    subject's task and deletes the subject. Authorizes each listener again while it is connected. After ``end`` it
+    refuses new streams with 503. Counts listeners in the metrics.
     """
 
     def __init__(self, authorize: Authorize, make_reply: MakeReply, metrics: Metrics) -> None:
@@ -68,10 +69,10 @@ class PushStreams:
                 listener.end(None)
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
-        """GET …/stream: returns when the stream has ended.
+        """GET …/stream: send the stream, and return when it has ended.
 
-        Raises RequestRefused before the stream begins, for the same reasons as a POST; 503 after ``end``. A refusal
-        after that is sent as the SSE event `end`.
+        Raises RequestRefused before the stream begins: for the same reasons as a POST, and 503 after ``end``. A refusal
+        of a stream that has begun is sent as the SSE event `end`.
         """
         if self._ending:
             raise RequestRefused(INTERNAL, "this worker is ending; try again shortly", http_status=503)
@@ -93,7 +94,10 @@ class PushStreams:
                     subject.task.cancel()
 
     async def _serve(self, request: web.Request, query: Query, subject: Subject) -> web.StreamResponse:
-        """Begin the response, add a listener to the subject, and finish the response when the listener ends."""
+        """Begin the response, add a listener to the subject, and finish the response when the listener ends.
+
+        Starts the subject's task if none runs. If bytes are left in the buffer at the end, the connection is aborted.
+        """
         response = web.StreamResponse(headers=HEADERS)
         chunked = request.version >= HttpVersion11
         if not chunked:
@@ -129,10 +133,10 @@ class PushStreams:
     async def _until_ended(
         self, request: web.Request, query: Query, subject: Subject, listener: Listener
     ) -> RequestRefused | None:
-        """Wait until the listener ends, and authorize it again every AUTHORIZE_S.
+        """Wait until the listener ends, or until it is refused when it is authorized again (see AUTHORIZE_S).
 
-        Returns the refusal to send, or None. A changed account ends the stream with None: the client connects again
-        and gets the subject of the new account, which may have another time zone.
+        Returns the refusal to send, or None. If the account has changed, such as its time zone, returns None: the
+        client connects again and gets the subject of the changed account.
         """
         while True:
             await asyncio.wait([listener.ended], timeout=random.uniform(0.8, 1.0) * AUTHORIZE_S)
@@ -148,7 +152,10 @@ class PushStreams:
 
 
 def _limit_socket(transport: asyncio.Transport) -> None:
-    """Limit the kernel's send buffer, and make the kernel close the connection if the network takes no bytes."""
+    """Limit the kernel's send buffer, and make the kernel close a connection that takes no bytes for STUCK_LIMIT_S.
+
+    The latter is done only where the system has TCP_USER_TIMEOUT, as Linux has.
+    """
     sock = transport.get_extra_info("socket")
     if sock is None:
         return

@@ -1,6 +1,6 @@
-"""From an account and a query to the reply, out of the states of this worker. Unchanged replies come from a cache.
+"""Makes the reply to an account's query from the states of this worker. Unchanged bodies come from a cache.
 
-A reply is complete but for its encoding: ``compression`` makes an HTTP response of it, ``subject`` an SSE event.
+``compression`` makes an HTTP response of a reply, ``subject`` makes an SSE event.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from streams.basics.times import utc_text
 from streams.engine.view import PartitionView
 
 CACHED_REPLIES_MAX: Final = 4_096
-"""Cached bodies of different users, ranges, filters and fields; some 1 KB each."""
+"""How many bodies are cached: of different users, ranges, filters, fields and intervals, usually of some 1 KB."""
 CACHED_BYTES_MAX: Final = 64_000_000
-"""All cached bodies together: a long series has up to 1 MB."""
+"""Limit of all cached bodies together, because a long series can have 1 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +38,8 @@ class Reply:
 class _CachedReply:
     """A body and what it was made of.
 
-    ``token``: of the User object, None for an unknown user; the cache must not keep the user itself alive, which has
-    all its calls. ``version``: of the user then; it grows with each change. ``begin``, ``end``: the counted range,
-    [begin, end) in ms.
+    ``token``: ``User.token``, None for an unknown user. (A reference to the User would keep all its calls in memory.)
+    ``version``: ``User.version`` when the body was made. ``begin``, ``end``: the counted range, [begin, end) in ms.
     """
 
     token: object
@@ -54,7 +53,7 @@ class _CachedReply:
 class ReplyCache:
     """Makes replies from the states of this worker, and caches their bodies until the user changes.
 
-    ``keep_ms``: how far back counts are kept; a query for an earlier time is refused.
+    ``keep_ms``: how far back counts are kept, in ms; a query for an earlier time is refused.
     """
 
     def __init__(self, keep_ms: int) -> None:
@@ -65,7 +64,8 @@ class ReplyCache:
     def reply(self, view: PartitionView, account: Account, query: Query, now_ms: int) -> Reply:
         """The reply to a query, which is for a series if it has an interval. ``view``: the account's partition.
 
-        Settles the user's changed calls first. Raises RequestRefused (1000) for a range that cannot be counted.
+        Settles the user's changed calls first. Raises RequestRefused (1000) for a range that cannot be counted, or that
+        cannot be divided into steps of the interval.
         """
         span = time_range(query.dates, account.zone, now_ms, self._keep_ms)
         user = view.state.users.get(account.user_id)
@@ -101,7 +101,7 @@ class ReplyCache:
         return reply
 
     def _headers(self, view: PartitionView, cached: _CachedReply, user: User | None) -> dict[str, str]:
-        """The headers of a reply. All but the range and the ETag are of now, also for a cached body."""
+        """The headers of a reply. Range and ETag belong to the body; the others are of now, also for a cached body."""
         headers = {
             "ETag": cached.etag,
             "X-Ecounters-Lag-Ms": str(view.lag_ms),

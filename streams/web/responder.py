@@ -1,4 +1,4 @@
-"""From a parsed query to its HTTP response: what the API's routes and the dashboard's have in common."""
+"""Authorizes a parsed query and makes its HTTP response: the API's routes and the dashboard's share this."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from streams.web.peers import PeerRouter
 from streams.web.responses import client_address
 
 Authorize = Callable[[web.Request, Query], Awaitable[Account]]
-"""``Responder.authorize``, for those who need nothing else of it."""
+"""``Responder.authorize``, for callers that need no other method of Responder."""
 Respond = Callable[[web.Request, Query], Awaitable[web.Response]]
-"""``Responder.respond``, for those who need nothing else of it."""
+"""``Responder.respond``, for callers that need no other method of Responder."""
 
 
 class Responder:
@@ -40,7 +40,7 @@ class Responder:
         return await self._login.authorize(query, client_address(request, self._proxies))
 
     async def respond(self, request: web.Request, query: Query) -> web.Response:
-        """Authorize ``query`` and give the counters that it asks for, from this worker or another one.
+        """Authorize ``query`` and respond with the counters that it queries, from this worker or another one.
 
         Raises RequestRefused as ``authorize`` and ``PeerRouter.reply`` do.
         """

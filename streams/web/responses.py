@@ -1,6 +1,6 @@
 """What all HTTP responses have in common: their headers, the form of errors, and the middleware that ensures both.
 
-Also what is read of a request before its handler knows it: the body, its coding and the client's address.
+Also reads from a request what does not depend on its route: the body, the body's coding and the client's address.
 """
 
 from __future__ import annotations
@@ -30,11 +30,12 @@ COMMON_HEADERS: Final = {
     "Vary": "Origin",
     "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
 }
-"""The headers of the vendor's sample response."""
+"""Headers of the vendor's sample response. Every response has them, with its own values where its handler set any."""
 
 JSON_TYPE: Final = "application/json; charset=utf-8"
 BODY_LIMIT_S: Final = 30.0
-"""For a whole body to arrive, of at most 64 KiB. A client that sends no more must not hold a connection for ever."""
+"""The whole body of a request must arrive within this time. Without a limit, a client that stops sending would hold its
+connection for ever."""
 
 
 def json_response(content: bytes, headers: dict[str, str] | None = None, status: int = 200) -> web.Response:
@@ -48,7 +49,7 @@ def error_body(refused: RequestRefused) -> bytes:
 
 
 def error_response(refused: RequestRefused, headers: dict[str, str] | None = None) -> web.Response:
-    """The response to a refused request, with its HTTP status. 429 and 503 also say when to try again."""
+    """The response to a refused request, with its HTTP status. 429 and 503 also get Retry-After, in s."""
     content = error_body(refused)
     headers = dict(headers or {})
     if refused.http_status in (429, 503):
@@ -57,15 +58,15 @@ def error_response(refused: RequestRefused, headers: dict[str, str] | None = Non
 
 
 def plain_error(status: int, text: str, headers: dict[str, str] | None = None) -> web.Response:
-    """An error that HTTP itself defines, such as 404. It has the form of the API's errors, with code 1000."""
+    """The response to an error that has an HTTP status but no code of the API, such as 404: it gets code 1000."""
     content = orjson.dumps({"status": "error", "message": text, "code": INVALID_PARAMETER})
     return json_response(content, headers, status)
 
 
 def internal_error(error: BaseException | None) -> web.Response:
-    """The response to an unforeseen exception: 1032 with a random id.
+    """The response to an unforeseen exception: 1032 with a random id, and nothing of the exception itself.
 
-    The exception is logged with the same id; the response must not show anything of the inside.
+    Logs the exception with the same id.
     """
     error_id = secrets.token_hex(6)
     log.error("request failed, error id %s", error_id, exc_info=error)
@@ -83,14 +84,21 @@ def http_error(error: web.HTTPException) -> web.Response:
 
 
 def add_common_headers(response: web.StreamResponse) -> None:
-    """Add the headers of every response, except those that it has. Its headers must not have been sent yet."""
+    """Add COMMON_HEADERS and Server to a response, except those that it has already.
+
+    The response's headers must not have been sent yet.
+    """
     for name, value in COMMON_HEADERS.items():
         response.headers.setdefault(name, value)
     response.headers.setdefault("Server", "ecounters")  # aiohttp would send its version and Python's
 
 
 async def body_of(request: web.Request) -> bytes:
-    """The body of a request. Raises RequestRefused: 408 if it does not come, 413 if it is too large, 400 if broken."""
+    """The body of a request.
+
+    Raises RequestRefused: 408 if the body has not come within BODY_LIMIT_S, 413 if it is larger than the request's
+    ``client_max_size``, 400 if it is not coded as its headers say.
+    """
     try:
         async with asyncio.timeout(BODY_LIMIT_S):
             return await request.read()
@@ -121,8 +129,8 @@ def refuse_encoded(request: web.Request) -> None:
 def client_address(request: web.Request, proxies: int) -> str:
     """The address that a request comes from; "" if it is unknown.
 
-    ``proxies``: how many trusted proxies a request passes. Each adds the address that it got the request from to the
-    end of X-Forwarded-For; the entries before those are the client's own and are not believed.
+    ``proxies``: how many trusted proxies a request passes. Each proxy appends the address that it got the request from
+    to X-Forwarded-For. Earlier entries are the client's own and are not believed.
     """
     addresses = ",".join(request.headers.getall("X-Forwarded-For", [])).split(",")
     first_proxied = addresses[-proxies].strip() if 0 < proxies <= len(addresses) else ""
@@ -133,7 +141,8 @@ def middleware(metrics: Metrics) -> Middleware:
     """The middleware of all routes.
 
     It refuses encoded bodies, turns exceptions of handlers into error responses, adds the common headers, and counts
-    requests by status. Times are measured except for streams, which last as long as their client wants.
+    responses by status in the metrics. It measures times, except for streams, which last as long as their client wants.
+    A ConnectionError is raised on and not counted.
     """
 
     @web.middleware

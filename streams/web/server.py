@@ -1,4 +1,7 @@
-"""aiohttp's server, changed below the handlers: the form of its own errors, time limits, no decompression of bodies."""
+"""aiohttp's server with three changes below the handlers.
+
+Its own errors have the form of the API's errors, connections have time limits, and bodies are not decompressed.
+"""
 
 from __future__ import annotations
 
@@ -15,17 +18,17 @@ from aiohttp.http_exceptions import (
 from streams.web.responses import add_common_headers, http_error, internal_error, plain_error
 
 IDLE_LIMIT_S: Final = 75.0
-"""A connection is closed after this time without the whole head of a request. Proxies keep theirs open for 60 s."""
+"""A connection is closed if the whole head of the next request has not come within this time. Proxies often close idle
+connections after 60 s: they must do so first, or they would send requests into connections that are being closed."""
 LINGER_LIMIT_S: Final = 5.0
-"""After a refusal the rest of the request is read and dropped for at most this time. If the connection were closed at
-once, the client might not see the response."""
+"""After a response that was sent before the whole request had come, such as a refusal, the rest of the request is read
+and dropped for at most this time. If the connection were closed at once, the client might not see the response."""
 
 
 class Connection(web.RequestHandler):
-    """One HTTP connection. It decides what aiohttp leaves to itself for errors outside of the handlers.
+    """One HTTP connection. Errors that occur outside of the handlers get the form of the API's errors here.
 
-    Errors get the form of the API's errors, and after one the connection is closed. Only errors of this side are
-    logged: a client that breaks off or sends broken HTTP is not.
+    Unforeseen exceptions are logged. Broken HTTP and clients that close the connection are not.
     """
 
     __slots__ = ()
@@ -37,9 +40,10 @@ class Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """The response to bytes that are no HTTP (4xx) or to an unforeseen exception (500, which is logged).
+        """The response to bytes that are no HTTP (``status`` 4xx) or to an unforeseen exception (5xx, sent as 500).
 
-        The connection is closed after it. Raises ConnectionError if no response can be sent any more.
+        An unforeseen exception is logged. The connection is closed after the response. Raises ConnectionError if a
+        response has begun already or the client is gone.
         """
         if request.writer.output_size > 0 or isinstance(exc, ConnectionError):
             raise ConnectionError("the response has begun already, or nobody waits for it")
@@ -56,7 +60,10 @@ class Connection(web.RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Send a response. One that aiohttp made before any handler ran, such as 417, gets the form of our errors."""
+        """Send a response. An error that aiohttp raised before the middleware ran, such as 417, gets the API's form.
+
+        Returns what aiohttp's method returns: (the response that was sent, whether the client is gone).
+        """
         if isinstance(resp, web.HTTPException):
             resp = http_error(resp)
             add_common_headers(resp)
@@ -92,7 +99,7 @@ class Runner(web.AppRunner):
             access_log=None,
             keepalive_timeout=IDLE_LIMIT_S,
             lingering_time=LINGER_LIMIT_S,
-            # aiohttp would decompress bodies as they arrive, before the middleware can refuse them: a few bytes of br
+            # aiohttp would decompress bodies as they arrive, before the middleware can refuse them: a small body can
             # become gigabytes, and no other request is served meanwhile.
             auto_decompress=False,
         )

@@ -9,9 +9,9 @@ COMMENT: Final = b":\n\n"
 
 
 class Frame(NamedTuple):
-    """The same bytes for the two kinds of HTTP connections, made once for all listeners.
+    """The same bytes in the two forms in which connections take them, made once for all listeners.
 
-    ``plain``: for HTTP/1.0, where the body ends with the connection. ``chunk``: one chunk of a chunked body.
+    ``plain``: for HTTP/1.0, where the body ends with the connection. ``chunk``: as one chunk of a chunked body.
     """
 
     plain: bytes
@@ -26,8 +26,8 @@ class Frame(NamedTuple):
 def sse_event(data: bytes, name: str = "", version: str = "") -> bytes:
     """One SSE event.
 
-    ``data``: JSON without line breaks. ``name``: its type; "" is the default type, `message`. ``version``: its id,
-    which a client that connects again sends as Last-Event-ID; "" leaves the client's last id as it is.
+    ``data``: JSON without line breaks. ``name``: the event's type; "" is the default type, `message`. ``version``: the
+    event's id. A client that connects again sends the last id as Last-Event-ID; "" leaves that id as it is.
     """
     lines = []
     if name:

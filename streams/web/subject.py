@@ -6,7 +6,7 @@
                      └─ neither:                       nothing
                    a listener whose last write is still in the buffer is skipped, and gets the newest version later
 
-A listener costs a suspended coroutine and one write per change. No write waits for a client.
+A listener costs a suspended coroutine and one write per change. No write of a subject waits for a client.
 """
 
 from __future__ import annotations
@@ -28,28 +28,31 @@ from streams.web.sse import COMMENT, Frame, sse_event
 log = logging.getLogger(__name__)
 
 MakeReply = Callable[[Account, Query, int], Awaitable[Reply]]
-"""``PeerRouter.reply``: the reply to a query at a time in ms. Raises RequestRefused, with 503 while nobody has it."""
+"""``PeerRouter.reply``: (account, query, time now in ms) -> reply. Raises RequestRefused: 503 while no worker can reply
+for the account, another status if the query is wrong."""
 
 REFRESH_S: Final = 1.0
-"""Pause between two refreshes of a subject: the longest that a change stays unseen."""
+"""Pause between two refreshes of a subject, unless its partition is behind: a change is sent after about this time at
+most."""
 STATUS_S: Final = 5.0
-"""A status is sent at least this often. The dashboard takes several missing ones for a lost connection."""
+"""A status is due this long after the last one, and is sent at the next refresh. The dashboard takes the connection for
+lost when two statuses are missing."""
 REFRESH_BEHIND_MAX_S: Final = STATUS_S / 2
-"""The longest pause between two refreshes while the partition is behind. Its numbers are old in any case, and the time
-is better spent on reading events."""
+"""The longest pause between two refreshes while the partition is behind. The counters are old then in any case, and the
+time is better spent on reading events."""
 COMMENT_S: Final = 15.0
-"""A comment is sent this often."""
+"""A comment is due this long after the last one, and is sent at the next refresh."""
 STUCK_LIMIT_S: Final = 30.0
-"""A listener that takes no bytes for this long is disconnected."""
+"""A listener is disconnected if its buffer has not been empty at any refresh for this long."""
 WRITES_PER_TURN: Final = 100
-"""Writes to listeners before other tasks of the event loop, such as reading events, get their turn."""
+"""After so many writes to listeners, other tasks of the event loop run, such as reading events."""
 
 
 class Listener:
     """One SSE connection of one client. Its subject writes to it; its request's handler waits for ``ended``.
 
-    ``version``: the payload that was written last. ``ended``: the future that ends the connection; its result is the
-    refusal to send as the last SSE event, or None.
+    ``version``: the version of the payload that was written last. ``ended``: the future that ends the connection; its
+    result is the refusal to send as the last SSE event, or None.
     """
 
     __slots__ = ("_chunked", "_stuck_since", "_transport", "ended", "version")
@@ -64,8 +67,8 @@ class Listener:
     def offer(self, version: str, payload: Frame, status: Frame | None, now: float) -> bool:
         """Write ``payload`` if the listener has another version, else ``status`` if there is one.
 
-        Writes nothing while earlier bytes are in the buffer, and ends the listener if its connection is closed or
-        stuck. ``now``: of the loop's clock, in s. Returns whether something was written.
+        Writes nothing while earlier bytes are in the buffer. Ends the listener if its connection is closed, or has been
+        stuck for STUCK_LIMIT_S. ``now``: the event loop's clock in s. Returns whether something was written.
         """
         transport = self._transport
         if transport.is_closing():
@@ -86,7 +89,7 @@ class Listener:
         return True
 
     def end(self, refusal: RequestRefused | None) -> None:
-        """Make the handler end the connection. Only the first call counts."""
+        """Set ``ended``, so that the request's handler ends the connection. Only the first call counts."""
         if not self.ended.done():
             self.ended.set_result(refusal)
 
@@ -108,9 +111,10 @@ class Subject:
     listeners   the connections that the payload is written to                     PushStreams
     references  requests that use the subject: those of the listeners, and those   PushStreams
                 that wait for the first payload
-    task        runs ``run`` while there are listeners; None before the first      PushStreams
-    payload     the last reply as an SSE event; empty until there is one           Subject
-    version     of the payload; "" until there is one                              Subject
+    task        runs ``run``, from the first listener until there is no            PushStreams
+                reference any more; None before the first listener
+    payload     the last reply as an SSE event; empty until there is a reply       Subject
+    version     the payload's version; "" until there is a reply                   Subject
     """
 
     def __init__(self, account: Account, query: Query, make_reply: MakeReply) -> None:
@@ -123,17 +127,18 @@ class Subject:
         self._query = query
         self._make_reply = make_reply
         self._refreshing = asyncio.Lock()
-        self._status: dict[str, Any] = {}  # see _status_of; with "why" while there is no reply
+        # See _status_of. After a refresh that was refused with 503, "why" is added and "complete" is False.
+        self._status: dict[str, Any] = {}
 
     @property
     def is_idle(self) -> bool:
-        """Whether no task refreshes the subject: it has not begun, or a refresh has failed."""
+        """Whether no task refreshes the subject: none was started yet, or a refresh has ended it."""
         return self.task is None or self.task.done()
 
     async def wait_for_payload(self) -> None:
-        """Return once there is a payload that is at most one refresh old.
+        """Return when the payload is as of the last refresh. Refreshes now if there is no payload or no running task.
 
-        Raises RequestRefused: 503 while nobody has the partition, else as MakeReply does.
+        Raises RequestRefused as MakeReply does; 503 also if the last refresh was refused with 503.
         """
         async with self._refreshing:
             if self.is_idle or not self.version:
@@ -142,7 +147,10 @@ class Subject:
             raise RequestRefused(INTERNAL, self._status["why"], http_status=503)
 
     async def _refresh(self) -> None:
-        """Get the reply of now. A 503 only changes the status: the old payload stays. Other refusals are raised."""
+        """Get the present reply, and set payload, version and status by it.
+
+        A refusal with 503 changes the status alone: the old payload stays. Raises any other RequestRefused.
+        """
         try:
             reply = await self._make_reply(self.account, self._query, now_ms())
         except RequestRefused as refused:
@@ -160,15 +168,15 @@ class Subject:
         return sse_event(orjson.dumps(self._status), "status")
 
     def _urgent_status(self) -> tuple[object, ...]:
-        """The parts of the status whose change is sent at once, with the lag in whole s; others wait for STATUS_S."""
+        """The values whose change makes a status due at once (the lag in whole s). Other changes wait for STATUS_S."""
         status = self._status
         return status.get("complete"), status.get("range"), status.get("suspected"), status.get("lagMs", 0) // 1000
 
     async def run(self) -> None:
         """Refresh and write to the listeners until cancelled. Ends all listeners when it ends.
 
-        A refusal or an unforeseen error ends it too: the listeners are sent the refusal, or 1032, and clients come
-        again. An unforeseen error is logged.
+        A refusal other than 503 or an unforeseen error ends it too. The listeners are sent the refusal, or 1032 for an
+        unforeseen error, which is logged. Their clients then connect again.
         """
         loop = asyncio.get_running_loop()
         refusal: RequestRefused | None = RequestRefused(INTERNAL)
@@ -198,7 +206,10 @@ class Subject:
                 listener.end(refusal)
 
     def _pause_s(self) -> float:
-        """The pause before the next refresh: as long as the partition is behind, within the limits."""
+        """Seconds until the next refresh: the partition's lag, but REFRESH_S at least and REFRESH_BEHIND_MAX_S at most.
+
+        REFRESH_S if the last refresh was refused with 503.
+        """
         behind_s = 0.0 if "why" in self._status else self._status.get("lagMs", 0) / 1000
         return min(max(REFRESH_S, behind_s), REFRESH_BEHIND_MAX_S)
 

@@ -1,4 +1,4 @@
-"""A URL's query string -> Query, by the same rules as the body of a POST."""
+"""A URL's query string -> Query. The values are checked by the same rules as those in the body of a POST."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from ecounters.query.request import Query, decode_json, read_request
 COOKIE: Final = "ecounters"
 """The name of the cookie that holds the ssid of a dashboard's session."""
 PARAMETERS: Final = ("ssid", "filter", "Field", "fields")
-"""What a query string may hold. ``Field`` and ``fields`` mean the same, as in a POST's body."""
+"""The names that a query string may have. ``Field`` and ``fields`` mean the same, as in a POST's body."""
 SECRET_PARAMETERS: Final = ("userId", "token")
-"""Refused in a URL: browsers, proxies and logs show URLs to others."""
+"""Names that are refused in a URL, because browsers, proxies and logs show URLs to others."""
 
 
 def parse_query(parameters: MultiMapping[str], cookie: str | None) -> Query:
     """The query in a URL's parameters. Raises RequestRefused for anything that is wrong with them.
 
-    ``ssid`` and ``filter`` (as JSON text) may be given once. ``Field`` may be given several times, and each time
-    with several names, separated by commas. ``cookie``: the value of COOKIE, used if there is no ``ssid``.
+    ``ssid`` and ``filter`` (as JSON text) may stand there once. ``Field`` and ``fields`` may be repeated, also both at
+    once (unlike in a POST), each with one or more names, separated by commas. ``cookie``: the value of COOKIE, used if
+    there is no ``ssid``.
     """
-    names = [name for name, _ in parameters.items()]  # keys() leaves out names that are given again
+    names = [name for name, _ in parameters.items()]  # keys() has each name only once
     for name in names:
         if name in SECRET_PARAMETERS:
             raise RequestRefused(
@@ -47,9 +48,9 @@ def parse_query(parameters: MultiMapping[str], cookie: str | None) -> Query:
 
 
 def _decode_filter(text: str) -> Any:
-    """The value of the filter's JSON text. Raises RequestRefused (1000) if it is not JSON."""
+    """The value of the filter's JSON text. Raises RequestRefused (1000) if it is not JSON, or has a name twice."""
     try:
         msgspec.json.decode(text)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         raise RequestRefused(INVALID_PARAMETER, "filter is not JSON") from None
-    return decode_json(text.encode())  # also refuses what a POST's body may not have, such as equal names
+    return decode_json(text.encode())  # refuses an object that has a name twice, as in the body of a POST

@@ -1,8 +1,9 @@
-"""The AsyncAPI 3.0 document: the events that switches publish to Kafka, and the dead letters that come of them.
+"""The AsyncAPI 3.0 document: the events that switches publish to Kafka, and the dead letters of refused events.
 
-It is made from the tables TYPES, FIELDS and REASONS, which ``ecounters.events.parse`` uses. Its JSON schemas accept
-every event that ``parse`` accepts. They accept some more where JSON Schema cannot say the rule: a number that is given
-as text has a pattern, but no range. The schemas are of draft 7, on which those of AsyncAPI are based.
+It is made from TYPES and FIELDS, which ``ecounters.events.parse`` uses, and from REASONS, which describes the reasons
+of every BadEvent (a test compares the names). Its JSON schemas accept every event that ``parse`` accepts. They accept
+some more where JSON Schema cannot say the rule: for example, the schema of a number given as text has a pattern, but no
+range. The schemas are of JSON Schema draft 7, on which AsyncAPI's own schemas are based.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ def _property(field: Field, *, required: bool) -> Schema:
 
 
 def _not_empty(schema: Schema) -> Schema:
-    """The schema, with "" taken from its texts; a text with a pattern cannot be "" anyway."""
+    """The same schema without "" among its texts. A text with a pattern stays as it is: no pattern matches ""."""
     if schema.get("type") == "string" and "pattern" not in schema:
         return {**schema, "minLength": 1}
     if "anyOf" in schema:

@@ -1,6 +1,8 @@
-"""The OpenAPI 3.1 document of a worker's HTTP API, made from the tables and paths that the worker itself uses.
+"""The OpenAPI 3.1 document of a worker's HTTP API.
 
-``document`` puts it together. The JSON schemas of bodies are in ``schemas``. The events on Kafka are in ``asyncapi``.
+Paths, error codes, common headers and bodies are made from the tables that the worker itself uses. Other headers and
+statuses stand in REPLY_HEADERS and SHARED_STATUSES. ``document`` puts the document together. The JSON schemas of bodies
+are in ``schemas``. The events on Kafka are in ``asyncapi``.
 """
 
 from __future__ import annotations
@@ -61,7 +63,7 @@ REPLY_HEADERS: Final[dict[str, tuple[str, Schema, bool]]] = {
     "X-Ecounters-Range": ("What was counted: begin/end in RFC 3339", _like("^[^/]+/[^/]+$"), True),
     "X-Ecounters-Position": ("partition:offset of the next event that is not in it", _like("^[0-9]+:[0-9]+$"), True),
 }
-"""Headers of a reply with counters, which come on top of COMMON_HEADERS: name -> (description, schema, required)."""
+"""Headers of a reply with counters, in addition to COMMON_HEADERS: name -> (description, schema, required)."""
 
 SHARED_STATUSES: Final[dict[int, tuple[str, tuple[int, ...]]]] = {
     408: ("The body did not come in time", (INVALID_PARAMETER,)),
@@ -70,16 +72,16 @@ SHARED_STATUSES: Final[dict[int, tuple[str, tuple[int, ...]]]] = {
     429: ("Wrong credentials too often from this address or for this user", (DENIED,)),
     503: ("The store or the counters cannot be had for now", (INTERNAL,)),
 }
-"""HTTP status -> (description, codes that also come with it). API_ERRORS has the codes whose own status it is.
+"""HTTP status -> (description, codes that can have this status although API_ERRORS has another status for them).
 
-For example, code 1000 has the status 400 of its own, and comes with 408, 413 and 415 in the cases that stand here."""
+For example, API_ERRORS has 400 for code 1000. An error with code 1000 can also have the status 408, 413 or 415."""
 
 
 class Operation(NamedTuple):
     """An operation that is requested by POST.
 
-    name     its operation id in the document
-    summary  what it gives
+    name     its operation id in the document, at the first of its paths
+    summary  what its reply has
     body     the component schema of the request's body
     message  the component schema of the ``message`` in a successful reply
     """
@@ -154,7 +156,7 @@ def _errors(statuses: Iterable[int], common: Mapping[str, Any]) -> dict[str, Any
 
 
 def _operation_id(name: str, path_index: int) -> str:
-    """The id of an operation at the first or second of its two paths: no two ids of a document may be equal."""
+    """The operation id for the first (0) or second (1) path of an operation: each id in a document must be unique."""
     if path_index == 0:
         return name
     return name + "ByOtherPath"

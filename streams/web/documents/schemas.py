@@ -1,7 +1,7 @@
-"""JSON schemas of the bodies of requests and replies, from the tables of counters, errors, parameters and conditions.
+"""JSON schemas of the bodies of requests and replies, from the tables of counters, parameters and conditions.
 
-Each public function returns a new schema, as ``openapi`` puts it among the components of its document. References such
-as "#/components/schemas/Condition" lead to these components.
+Each public function returns a new schema. ``openapi`` puts the schemas, except ``error``, among the components of its
+document. References such as "#/components/schemas/Condition" lead to these components.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ _KINDS: Final[dict[Kind, Schema]] = {
 
 
 def payload(*, live: bool = True) -> Schema:
-    """The ``message`` of a reply: the counters that are always there are required, those of ``Field`` are optional.
+    """The ``message`` of a reply. The counters of every reply are required, those of ``Field`` are optional.
 
-    ``live``: with live calls and balances. A step of a series has neither.
+    ``live``: with live calls and balances; False for a step of a series, which has neither.
     """
     counters = [counter for counter in COUNTERS.values() if live or counter.kind not in LIVE_KINDS]
     return {
