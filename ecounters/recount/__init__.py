@@ -1,7 +1,10 @@
-"""The recount: the counters of a log once more, by brute force, straight from the definitions of the specification.
+"""The recount: a second implementation of the counters, by brute force, from the definitions of the specification.
 
-``ecounters audit`` and the property tests compare its counters with those of a worker. The recount imports nothing of
-the rest of the project, and the workers import nothing of the recount (a test holds both): a mistake in one of them
-then shows as a difference. Files: ``parse`` (messages), ``call`` (what one call counts), ``counters`` (their table and
-values), ``filters`` (the filter of a request) and ``recount`` (the log of a partition).
+``ecounters audit`` and the property tests compare its counters with those of a worker; ``ecounters explain`` finds with
+it which event counted a call. No module here imports the rest of ``ecounters``, and no module of the rest imports the
+recount (``tests/test_tidy.py`` holds both). So a mistake in one implementation shows as a difference. ``streams`` uses
+the recount in these two commands only, and ``settings/narrow`` makes its ``Limits`` of the workers' settings.
+
+Files: ``parse`` (messages), ``call`` (what one call counts), ``counters`` (the table of counters, and their values),
+``filters`` (the filter of a request) and ``recount`` (the log of a partition).
 """

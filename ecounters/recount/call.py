@@ -1,7 +1,10 @@
-"""The recount of one call: its state and counts, computed from the list of its events each time anew.
+"""The recount of one call.
 
-Each function is one definition of the specification, written as code. Times are ms since the Unix epoch. ``clock`` is
-the time now by the log: the watermark, or later if a worker's wall clock has gone on.
+Each function computes its result anew from the list of the call's events, and is one definition of the specification.
+Two facts depend on the order of the log, so ``Recount`` sets them: ``known`` and ``system_end``.
+
+Times are ms since the Unix epoch. ``clock`` is the watermark, or what ``Recount.clock_at`` gives: the watermark plus
+the wall time since the last accepted record arrived.
 """
 
 from __future__ import annotations
@@ -16,19 +19,21 @@ HOUR = 60 * MINUTE
 WINDOW = 15 * MINUTE
 
 REAPED, RESTARTED, SNAPSHOT = -1, -2, -3
-"""Statuses of ends that no call.ended gave: after max_call of silence, by switch.restarted, by switch.snapshot."""
+"""The statuses of ends without a call.ended: by max_call of silence, by switch.restarted, by switch.snapshot."""
 
 
 @dataclass(frozen=True)
 class Limits:
     """The time limits of the specification, in ms.
 
-    linger                 how late an event of an unknown call may be; how long a record is kept after the call's end
-    max_call               silence after which a call is taken for ended (REAPED)
+    linger                 an event that is this far behind the watermark is late if its call has no record; a record
+                           with a call.started and a call.ended is kept for this long after the later of the two
+    max_call               silence after which a call counts as ended (REAPED), and after which a record without a
+                           call.started is dropped
     suspect_after          silence after which a live call is suspected to have ended
-    clock_ahead            how far an event's time may be later than Kafka's timestamp
-    repeat_within          how far apart two starts of one number may be for the later call to be a repeat
-    keep_after_system_end  how long a record is kept after an end that no call.ended gave
+    clock_ahead            an event is refused if its ts is later than Kafka's timestamp by more than this
+    repeat_within          a call is a repeat if the last start with its number is at most this far from its own
+    keep_after_system_end  how long a record is kept after an end that a switch or silence gave
     """
 
     linger: int = 15 * MINUTE
@@ -40,20 +45,24 @@ class Limits:
 
     @property
     def remember_number(self) -> int:
-        """How long a start is remembered for its number. A start may arrive max_call late and still be a repeat."""
+        """How long behind the watermark the start of a number is remembered.
+
+        It is repeat_within plus max_call: a call's record waits for its call.started for max_call of silence, and that
+        start may still be a repeat.
+        """
         return self.repeat_within + self.max_call
 
 
 @dataclass
 class Call:
-    """All events of a call, and the two facts that depend on the order of the log: they are set by Recount, once."""
+    """The events of a call, each one once, and two facts that depend on the order of the log: Recount sets them."""
 
     id: str
     events: list[Event] = field(default_factory=list)
     known: str = ""
-    """ "repeatCall", "freshCall" or "neither" (a start without a number); "" before the first start is read."""
+    """ "repeatCall", "freshCall" or, for a start without a number, "neither"; "" until the first start is read."""
     system_end: tuple[int, int] | None = None
-    """(ts, status) of the end that a switch.restarted or switch.snapshot gave; None: none did."""
+    """(ts, status) of the end that a switch.restarted or switch.snapshot gave; None if none did."""
 
 
 def _of(call: Call, *types: str) -> list[Event]:
@@ -62,12 +71,12 @@ def _of(call: Call, *types: str) -> list[Event]:
 
 
 def start_of(call: Call) -> Event | None:
-    """The call.started with the smallest (ts, id)."""
+    """The call.started with the smallest (ts, id); None if the call has none."""
     return next(iter(_of(call, "call.started")), None)
 
 
 def real_end(call: Call) -> Event | None:
-    """The call.ended with the smallest (ts, id)."""
+    """The call.ended with the smallest (ts, id); None if the call has none."""
     return next(iter(_of(call, "call.ended")), None)
 
 
@@ -77,7 +86,11 @@ def last_of(call: Call) -> int:
 
 
 def end_of(call: Call, clock: int, limits: Limits) -> tuple[int, int] | None:
-    """(ts, status) of the end: by call.ended, else by a switch, else by max_call of silence; None: no end yet."""
+    """(ts, status) of the call's end; None while there is none.
+
+    A call.ended comes first, then the end that a switch gave. Without both, a call that has been silent for max_call at
+    ``clock`` ended with its last event.
+    """
     real = real_end(call)
     if real is not None:
         return real["ts"], real["status"]
@@ -98,7 +111,7 @@ def is_suspected(call: Call, clock: int, limits: Limits) -> bool:
 
 
 def drop_time(call: Call, limits: Limits) -> int:
-    """The watermark at which the record of the call is dropped."""
+    """The watermark from which on the record of the call is dropped."""
     start, end = start_of(call), real_end(call)
     if start is None:
         return last_of(call) + limits.max_call
@@ -114,17 +127,18 @@ def drop_time(call: Call, limits: Limits) -> int:
 
 @dataclass(frozen=True)
 class Leg:
-    """A leg: its largest retry number, and the earliest ts of its ringing, its answer and its end (None: no event)."""
+    """A leg: the largest retry of its events, and the earliest ts of its leg.ringing and leg.answered (None: none)."""
 
     retry: int
     ringing: int | None
     answered: int | None
     over: int | None
-    """The earliest leg.ended or, without one, the end of the call; None: neither."""
+    """The earliest ts of its leg.ended or, without one, the end of the call; None while both are missing."""
 
     @property
     def outcome(self) -> str:
-        """ "answered"; or, without an answer: "open" before its end, then "missed" if it rang and "ghost" if not."""
+        """ "answered" from its answer on. Without an answer: "open" until it is over, then "missed" if it rang, else
+        "ghost"."""
         if self.answered is not None:
             return "answered"
         if self.over is None:
@@ -133,13 +147,16 @@ class Leg:
 
     @property
     def ring_ms(self) -> int | None:
-        """Time from ringing to the answer, or to the end without an answer; None: it did not ring, or rings still."""
+        """The ms from ringing to the answer or, without an answer, to the leg's end; at least 0.
+
+        None if the leg has not rung, or still rings.
+        """
         until = self.over if self.answered is None else self.answered
         return None if self.ringing is None or until is None else max(0, until - self.ringing)
 
 
 def legs_of(call: Call, ended: int | None) -> list[Leg]:
-    """The call's legs, in no order; ``ended``: the call's end. Events without a legId are of leg "1"."""
+    """The call's legs, in no order. ``ended``: ts of the call's end, or None. Events without a legId are of leg "1"."""
     events = _of(call, "leg.dialed", "leg.ringing", "leg.answered", "leg.ended")
     legs = []
     for name in {e.get("legId", "1") for e in events}:
@@ -152,7 +169,11 @@ def legs_of(call: Call, ended: int | None) -> list[Leg]:
 
 
 def holds_of(call: Call, ended: int | None) -> list[int]:
-    """The lengths in ms of the closed intervals on hold. The call's end ``ended`` closes an open one."""
+    """The lengths in ms of the closed intervals on hold. ``ended``: ts of the call's end, or None.
+
+    The first call.held opens an interval, the next call.resumed closes it. The end of the call closes the open interval
+    and shortens one that lasts beyond it; intervals that begin after the end do not count.
+    """
     closed: list[tuple[int, int]] = []
     opened: int | None = None
     for event in _of(call, "call.held", "call.resumed"):
@@ -180,7 +201,7 @@ def current_ivr(call: Call) -> str:
 
 
 def inputs_of(call: Call) -> list[tuple[str, bool, str]]:
-    """(digits, valid, IVR or "") of each DTMF input. Of several events with one id, the smallest counts."""
+    """(digits, valid, IVR or "") of each DTMF input. Of events with one id the smallest (ts, digits, ...) counts."""
     by_id: dict[str, tuple[int, str, bool, str]] = {}
     for event in _of(call, "dtmf.received"):
         entry = event["ts"], event["digits"], event.get("valid", True), event.get("ivrId", "")
@@ -191,12 +212,12 @@ def inputs_of(call: Call) -> list[tuple[str, bool, str]]:
 # ---------------------------------------------------------------------------------------------------- counts
 
 Counts = Iterator[tuple[str, int]]
-"""(counter, amount) or, for an entry of a map, ("COUNTER/entry", amount). "rings", "holds" and "talks" are no counters
-but the divisors of averages."""
+"""Pairs (counter, amount) and, for an entry of a map, ("COUNTER/entry", amount). "rings", "holds" and "talks" stand for
+no counter: they are the divisors of averages. Times are in ms."""
 
 
 def live_counts(call: Call, clock: int, limits: Limits) -> Counts:
-    """What the call adds to the gauges, while it lives."""
+    """Yield what the call adds to the gauges at ``clock``; nothing if it does not live then."""
     start = start_of(call)
     if start is None or not lives(call, clock, limits):
         return
@@ -207,7 +228,7 @@ def live_counts(call: Call, clock: int, limits: Limits) -> Counts:
 
 
 def counts(call: Call, clock: int, limits: Limits) -> Counts:
-    """What the call adds to the counters of the window in which it started; nothing before its start is read."""
+    """Yield what the call adds to the counters of the window in which it started; nothing until its start is read."""
     start = start_of(call)
     if start is None:
         return
@@ -237,7 +258,12 @@ def counts(call: Call, clock: int, limits: Limits) -> Counts:
 
 
 def _outcome(call: Call, ended: int | None) -> Counts:
-    """The outcome of the call (answered, missed, ghost, or none while it lives), its time on hold and its talk time."""
+    """Yield the time on hold, the outcome of the call and its talk time.
+
+    A call is connected (CNC) once a leg is answered; its talk time counts when it has ended. Without an answer, a call
+    that has ended is missed (MC) if it rang or entered an IVR, and a ghost (GHC) otherwise. CHSR counts beside MC: the
+    caller hung up less than 5 s after the first ring.
+    """
     holds, legs, real = holds_of(call, ended), legs_of(call, ended), real_end(call)
     if holds:
         yield "holds", 1
@@ -251,13 +277,19 @@ def _outcome(call: Call, ended: int | None) -> Counts:
             yield "actualTT", max(0, ended - min(answers) - sum(holds))
     elif ended is not None:
         yield "MC" if rings or _of(call, "ivr.entered") else "GHC", 1
-        # Counted also if the end's ts is before the first ring's: clocks of switches differ.
+        # CHSR counts also if the call.ended has a smaller ts than the first ring: clocks of switches differ.
         if real is not None and real.get("endedBy") == "caller" and rings and real["ts"] - min(rings) < 5_000:
             yield "CHSR", 1
 
 
 def _leg_counts(legs: list[Leg]) -> Counts:
-    """The class of the call by all its legs (UC, ...) and by its retry legs (FR_UC, ...); counts of retry legs."""
+    """Yield the ring time, the class of the call by all its legs, the same by its retry legs, and counts of retry legs.
+
+    An open leg is left out. The class is GH_UC if all legs are ghosts. Otherwise the legs that are no ghosts decide: CA
+    if all were answered, CM if all were missed, PM if both occur. UC counts each call with a class. Names with FR_ are
+    of the retry legs (retry above 0): FR_UC_N counts all of them that are not open; FR_CA_N, FR_CM_N and FR_PM_N do so
+    for calls of that class; FR_GH_N counts the ghosts.
+    """
     rang = [leg.ring_ms for leg in legs if leg.ring_ms is not None]
     if rang:
         yield "rings", len(rang)

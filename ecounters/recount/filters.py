@@ -1,4 +1,8 @@
-"""Whether the filter of a request matches a call, judged from its JSON for each call anew. Dates are left out."""
+"""The recount's own judgement whether the filter of a request matches a call.
+
+It interprets the JSON of the filter anew for each call. A condition on the date always holds here: it can stand only
+beside the other conditions, not inside of "not", and the caller gives its dates to ``Recount.answer`` as a range.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 Dims = Mapping[str, Any]
-"""The dimensions of a call: callType, campaignId ("" for none), did ("" for none), status (None while it lives)."""
+"""The dimensions of a call: name -> value of callType, campaignId, did (each "" for none) and status (None: no end)."""
 
 
 def matches(conditions: Sequence[Mapping[str, Any]], dims: Dims) -> bool:
-    """Whether all conditions hold for the dimensions. Conditions on the date are passed over. All must be valid."""
+    """Whether all conditions hold for the dimensions. The conditions must be valid: nothing is checked here."""
     return all(_holds(condition, dims) for condition in conditions)
 
 
@@ -30,7 +34,10 @@ def _holds(condition: Mapping[str, Any], dims: Dims) -> bool:
 
 
 def _is_same(field: str, actual: Any, wanted: Any) -> bool:
-    """Whether a call's value is the value of a condition. Campaigns and statuses that are numbers compare so."""
+    """Whether a call's value equals a condition's. Campaigns and statuses that are whole numbers compare as numbers.
+
+    A call without an end has no status, so it equals none.
+    """
     if isinstance(wanted, float):
         wanted = int(wanted)
     if field == "campaignId" and _number(wanted) == 0:
@@ -41,6 +48,6 @@ def _is_same(field: str, actual: Any, wanted: Any) -> bool:
 
 
 def _number(value: Any) -> Any:
-    """The value as an int if it is a whole number or the digits of one, else as text."""
+    """The value as an int if its text is a whole number in ASCII digits, else its text."""
     text = str(value)
     return int(text) if text.removeprefix("-").isdecimal() and text.isascii() else text

@@ -1,6 +1,7 @@
 """The recount's own parser: the value of a Kafka message -> the fields of an event, or Bad with a reason and a field.
 
-It is written from the tables of the specification alone, and shares no code with ``ecounters.events``.
+It is written from the tables of the specification and shares no code with ``ecounters.events``. The order of the checks
+matters: it decides which of several faults becomes the reason.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 Event = dict[str, Any]
-"""Name -> value of the fields that the message has and the event's type knows. ``id``, ``type``, ``ts`` (ms) are always
-there."""
+"""The fields of an event: name -> value. ``id``, ``type`` and ``ts`` (ms) are always there; an optional field that the
+message leaves out, or whose value means "none", is not."""
 
 BYTES_MAX = 65_536
 ID_MAX, DIGITS_MAX = 128, 64
@@ -42,13 +43,13 @@ TYPES = {
     "switch.snapshot": "userId! switchId! callIds!",
     "switch.restarted": "userId switchId!",
 }
-"""Type -> its fields in the order of the checks. "!" marks a required field."""
+"""Type -> its fields after ``type``, ``id`` and ``ts``, in the order of the checks. "!" marks a required field."""
 
 CALL_TYPES = {"IBD", "OBD", "BRD", "QC", "CTC", "POOL", "MASK", "FLASH"}
 
 
 class Bad(Exception):
-    """A message that cannot be counted: (reason, field)."""
+    """Raised for a message that cannot be counted. ``field``: the event's field that is wrong; "" if it is no field."""
 
     def __init__(self, reason: str, field: str = "") -> None:
         super().__init__(reason, field)
@@ -62,10 +63,10 @@ def parse(value: bytes | None) -> Event:
         raise Bad("empty")
     if len(value) > BYTES_MAX:
         raise Bad("too_large")
-    given = _json(value)
-    if type(given) is not dict:
+    message = _json(value)
+    if type(message) is not dict:
         raise Bad("not_object")
-    kind = given.get("type")
+    kind = message.get("type")
     if kind is None:
         raise Bad("missing", "type")
     if type(kind) is not str:
@@ -73,24 +74,25 @@ def parse(value: bytes | None) -> Event:
     if kind not in TYPES:
         raise Bad("unknown_type", "type")
     event: Event = {"type": kind}
-    _take(event, given, "id!")
-    event["ts"] = _time(given.get("ts"))
+    _take(event, message, "id!")
+    event["ts"] = _time(message.get("ts"))
     for field in TYPES[kind].split():
-        _take(event, given, field)
+        _take(event, message, field)
     return event
 
 
-def _take(event: Event, given: dict[str, Any], field: str) -> None:
-    """Read one field ("name" or "name!") into the event. Raises Bad.
+def _take(event: Event, message: dict[str, Any], field: str) -> None:
+    """Read one field of the message into the event. ``field``: its name, with "!" if it is required. Raises Bad.
 
-    ``null`` means "not given". So does ``""`` in an optional field, if the field is not an id.
+    An optional field that is missing, ``null`` or ``""`` is left out of the event. But ``""`` in ``id``, ``userId``,
+    ``callId`` or ``switchId`` is refused even if the field is optional.
     """
     name, required = field.rstrip("!"), field.endswith("!")
-    if given.get(name) is None:
+    if message.get(name) is None:
         if required:
             raise Bad("missing", name)
         return
-    read = READERS[name](given[name], name)
+    read = READERS[name](message[name], name)
     if read != "":
         event[name] = read
     elif name in ("id", "userId", "callId", "switchId") or (required and name == "ivrId"):
@@ -109,7 +111,7 @@ def _json(value: bytes) -> Any:
     except (ValueError, RecursionError):
         raise Bad("not_json") from None
     if LONE_SURROGATE.search(text.replace("\\\\", "xx")):
-        raise Bad("not_json")  # json.loads accepts it, but it cannot be written as UTF-8 in a reply
+        raise Bad("not_json")  # json.loads accepts half a surrogate pair, but a reply cannot hold it in UTF-8
     return decoded
 
 
@@ -120,7 +122,7 @@ LONE_SURROGATE = re.compile(
 
 
 def _whole(text: str) -> int | float:
-    # int() refuses more than 4300 digits. No known field takes such a number, but an ignored field may hold it.
+    # int() refuses more than 4,300 digits. No known field takes such a number, but a field that is ignored may hold it.
     return int(text) if len(text) <= 4300 else math.inf
 
 
@@ -131,74 +133,74 @@ def _no_number(name: str) -> None:
 # --------------------------------------------------------------------------------------------------- fields
 
 
-def _text(given: Any, name: str) -> str:
-    if type(given) is not str:
+def _text(value: Any, name: str) -> str:
+    if type(value) is not str:
         raise Bad("wrong_type", name)
-    if len(given) > (DIGITS_MAX if name == "digits" else ID_MAX):
+    if len(value) > (DIGITS_MAX if name == "digits" else ID_MAX):
         raise Bad("too_long", name)
-    return given
+    return value
 
 
-def _text_or_number(given: Any, name: str) -> str:
-    if type(given) is int and abs(given) < 10**128:
-        given = str(given)
-    return _text(given, name)
+def _text_or_number(value: Any, name: str) -> str:
+    if type(value) is int and abs(value) < 10**128:
+        value = str(value)
+    return _text(value, name)
 
 
-def _call_type(given: Any, name: str) -> str:
-    text = _text(given, name)
+def _call_type(value: Any, name: str) -> str:
+    text = _text(value, name)
     if text != "" and text not in CALL_TYPES:
         raise Bad("bad_value", name)
     return text
 
 
-def _campaign(given: Any, name: str) -> str:
+def _campaign(value: Any, name: str) -> str:
     """The campaign as text: "07" is "7"; 0, "0" and "" are "", which means "no campaign"."""
-    text = _text_or_number(given, name)
+    text = _text_or_number(value, name)
     if re.fullmatch("-?[0-9]+", text):
         text = str(int(text))
     return "" if text == "0" else text
 
 
 def _integer(low: int, high: int) -> Callable[[Any, str], int]:
-    def read(given: Any, name: str) -> int:
-        if type(given) is str and re.fullmatch("-?[0-9]{1,15}", given):
-            given = int(given)
-        if type(given) is float and given.is_integer():
-            given = int(given)
-        if type(given) is not int:
+    def read(value: Any, name: str) -> int:
+        if type(value) is str and re.fullmatch("-?[0-9]{1,15}", value):
+            value = int(value)
+        if type(value) is float and value.is_integer():
+            value = int(value)
+        if type(value) is not int:
             raise Bad("wrong_type", name)
-        if not low <= given <= high:
+        if not low <= value <= high:
             raise Bad("bad_value", name)
-        return given
+        return value
 
     return read
 
 
-def _amount(given: Any, name: str) -> int | float:
-    number = given
-    if type(given) is str and re.fullmatch(r"-?[0-9]{1,15}(\.[0-9]{1,15})?", given):
-        number = float(given) if "." in given else int(given)
-    if type(number) is not int and type(number) is not float:
+def _amount(value: Any, name: str) -> int | float:
+    amount = value
+    if type(value) is str and re.fullmatch(r"-?[0-9]{1,15}(\.[0-9]{1,15})?", value):
+        amount = float(value) if "." in value else int(value)
+    if type(amount) is not int and type(amount) is not float:
         raise Bad("wrong_type", name)
-    if not -(10**15) <= number <= 10**15:
+    if not -(10**15) <= amount <= 10**15:
         raise Bad("bad_value", name)
-    return number
+    return amount
 
 
-def _boolean(given: Any, name: str) -> bool:
-    if type(given) is not bool:
+def _boolean(value: Any, name: str) -> bool:
+    if type(value) is not bool:
         raise Bad("wrong_type", name)
-    return given
+    return value
 
 
-def _ids(given: Any, name: str) -> list[str]:
-    if type(given) is not list:
+def _ids(value: Any, name: str) -> list[str]:
+    if type(value) is not list:
         raise Bad("wrong_type", name)
-    for call_id in given:
+    for call_id in value:
         if _text(call_id, name) == "":
             raise Bad("empty_id", name)
-    return given
+    return value
 
 
 READERS: dict[str, Callable[[Any, str], Any]] = {
@@ -219,25 +221,25 @@ READERS: dict[str, Callable[[Any, str], Any]] = {
 # ----------------------------------------------------------------------------------------------------- time
 
 
-def _time(given: Any) -> int:
-    if given is None:
+def _time(value: Any) -> int:
+    if value is None:
         raise Bad("missing", "ts")
-    if type(given) is str:
-        given = int(given) if re.fullmatch("[0-9]{1,15}", given) else _rfc3339(given)
-    if type(given) is float and given.is_integer():
-        given = int(given)
-    if type(given) is not int:
+    if type(value) is str:
+        value = int(value) if re.fullmatch("[0-9]{1,15}", value) else _rfc3339(value)
+    if type(value) is float and value.is_integer():
+        value = int(value)
+    if type(value) is not int:
         raise Bad("wrong_type", "ts")
-    if not YEAR_2000_MS <= given < YEAR_2100_MS:
+    if not YEAR_2000_MS <= value < YEAR_2100_MS:
         raise Bad("bad_ts", "ts")
-    return given
+    return value
 
 
 RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d+))?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
 def _rfc3339(text: str) -> int:
-    """ms since the Unix epoch of an RFC 3339 time; digits after the milliseconds are cut off. Raises Bad."""
+    """The ms since the Unix epoch of an RFC 3339 time. Digits after the milliseconds are dropped. Raises Bad."""
     match = RFC3339.fullmatch(text)
     if match is None:
         raise Bad("bad_ts", "ts")
@@ -254,7 +256,7 @@ def _rfc3339(text: str) -> int:
 
 
 def murmur2(key: bytes) -> int:
-    """Kafka's hash of a key as a signed 32-bit integer, as in the vectors of Kafka's own tests."""
+    """Kafka's hash of a key as a signed 32-bit integer, the form in which the vectors of Kafka's own tests have it."""
     m = 0x5BD1E995
     h = 0x9747B28C ^ len(key)
     for at in range(0, len(key) - len(key) % 4, 4):
@@ -272,5 +274,8 @@ def murmur2(key: bytes) -> int:
 
 
 def partition_of(user_id: str, partitions: int) -> int:
-    """The partition of a user's events, of ``partitions``: the hash without its sign bit, modulo their count."""
+    """The number, from 0, of the partition that holds a user's events in a topic of ``partitions`` partitions.
+
+    It is the hash without its sign bit, modulo ``partitions``.
+    """
     return (murmur2(user_id.encode()) & 0x7FFFFFFF) % partitions
