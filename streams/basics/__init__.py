@@ -1,1 +1,1 @@
-"""Small tools of the shell without a subject of their own: time slices, tasks, times, text and terminals."""
+"""Small tools that are not about call events: time slices, tasks, times, text, terminals and addresses."""

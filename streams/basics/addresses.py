@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 _LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-"""A host that listens on all addresses -> the one of them at which this machine reaches it."""
+"""A host name that means "listen on all addresses" -> the address at which this machine reaches such a server."""
 
 
 def host_port(host: str, port: int) -> str:

@@ -1,14 +1,15 @@
-"""Time slices: heavy work of many tasks shares one event loop, without keeping requests waiting.
+"""Time slices: the heavy work of many tasks shares one event loop, and requests still get their turn soon.
 
-Applying events, restoring and flushing take the processor for long. Such work runs in a ``Slice``: one task at a time,
-for about ``length_ms`` in all, and then the event loop is left free for FREE_ITERATIONS::
+Applying events, restoring and flushing take the processor for long. Such work runs in a ``Slice``, one task at a time.
+Once all tasks together have used about ``length_ms``, no heavy work runs for FREE_ITERATIONS of the event loop::
 
     loop iteration     1                       2       3       4
     heavy work         [A: 6 ms] [B: 5 ms]                     [C: 10 ms]      length_ms = 10
     everything else    .                       .       .       .
                        used: 11 ms, used up    free    free    used: 0 again
 
-Without this, each task would work for its own ``length_ms`` in every iteration, and a request would wait for all.
+If each task had a limit of its own instead, all of them could work in the same iteration, and a request would wait for
+all of them.
 """
 
 from __future__ import annotations
@@ -19,27 +20,28 @@ from types import TracebackType
 from typing import Final, Self
 
 FREE_ITERATIONS: Final = 2
-"""Event-loop iterations that are left free after each slice: in the first a waiting request is read, in the second its
-handler runs."""
+"""How many iterations of the event loop are free of heavy work once a slice is used up: in the first of them a waiting
+request is read, in the second its handler runs."""
 
 
 class TimeSlices:
-    """The time slices of one event loop. Tasks use them through ``Slice``, in the order in which they asked.
+    """The time slices of one event loop. Tasks use them through ``Slice``, first come, first served.
 
-    The time used by all tasks is added up, and forgotten after FREE_ITERATIONS iterations of the event loop. Once it
-    reaches ``length_ms``, no task may begin before that.
+    The time that all tasks use is added up. The sum is set to 0 after FREE_ITERATIONS iterations of the event loop,
+    counted from the first task that added to it. When the sum reaches ``length_ms``, the iterations are counted anew,
+    and no task may begin before they have passed.
     """
 
     def __init__(self, length_ms: int) -> None:
         self._length_s = length_ms / 1000
-        self._lock = asyncio.Lock()  # held by the task that works; it is handed on in the order of asking
+        self._lock = asyncio.Lock()  # held by the task that works; the task that has waited longest gets it next
         self._may_begin = asyncio.Event()  # cleared from when a slice is used up until the free iterations have passed
         self._may_begin.set()
         self._used_s = 0.0
         self._free_iterations_left = 0  # above 0: _count_iteration is scheduled
 
     async def begin(self) -> None:
-        """Wait until this task may work. ``end`` must follow."""
+        """Wait until the calling task may work. Call ``end`` after the work."""
         await self._lock.acquire()
         try:
             await self._may_begin.wait()
@@ -48,7 +50,7 @@ class TimeSlices:
             raise
 
     def end(self, used_s: float) -> None:
-        """Let the next task work. ``used_s``: for how long this one has."""
+        """Note that the calling task has worked for ``used_s``, and let the next task work."""
         self._used_s += used_s
         is_counting = self._free_iterations_left > 0
         if self._used_s >= self._length_s:
@@ -60,11 +62,14 @@ class TimeSlices:
         self._lock.release()
 
     def is_used_up(self, used_s: float) -> bool:
-        """Whether the slice is used up, if the task that works now has worked for ``used_s``."""
+        """Whether the slice is used up, if the task that works now has worked for ``used_s`` since ``begin``."""
         return self._used_s + used_s >= self._length_s
 
     def _count_iteration(self) -> None:
-        """Runs once in each iteration of the event loop, until the free ones have passed."""
+        """Count down one iteration of the event loop, and schedule itself for the next one.
+
+        After the last of them, set the time used to 0, and let tasks begin again.
+        """
         self._free_iterations_left -= 1
         if self._free_iterations_left:
             asyncio.get_running_loop().call_soon(self._count_iteration)
@@ -74,10 +79,10 @@ class TimeSlices:
 
 
 class Slice:
-    """Heavy work of one task, as ``async with Slice(slices) as time_slice:``.
+    """A block of heavy work of one task: ``async with Slice(slices) as time_slice:``.
 
     Within the block call ``await time_slice.yield_if_used_up()`` about every 0.5 ms, and await nothing else: all
-    other heavy work waits as long as the block holds its slice.
+    other heavy work waits while the block holds its slice.
     """
 
     __slots__ = ("_began", "_is_held", "_slices")

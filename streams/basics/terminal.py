@@ -1,4 +1,4 @@
-"""Progress of a command: on a terminal one line that is rewritten in place, in a file a new line now and then."""
+"""Shows the progress of a command: a terminal has one line that is rewritten, a file gets a new line now and then."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from typing import Final, TextIO
 
 PROGRESS_TTY_S: Final = 0.5
 PROGRESS_LOG_S: Final = 10.0
-"""How often Progress writes: to a terminal, which rewrites its line, and to a file, which gets a new line each time."""
+"""How often Progress writes at most: to a terminal (TTY), which rewrites its line, and to a file (LOG), which gets new
+lines."""
 LOG_S: Final = 10.0
-"""How often Line writes to a file."""
+"""How often Line writes to a file at most."""
 
 
 class Line:
-    """The status line of ``ecounters run``, at the end of its output.
+    """The status line of ``ecounters run``, at the end of its output, which is ``to`` or stdout.
 
-    Nothing here raises if the output cannot be written to, such as a terminal that was closed or a pipe into `head`:
-    the processes go on without it.
+    The methods suppress OSError if the output cannot be written to, such as a terminal that was closed or a pipe into
+    `head`: the processes go on without a status line.
     """
 
     def __init__(self, to: TextIO | None = None) -> None:
@@ -29,9 +30,9 @@ class Line:
         self._next = 0.0
 
     def show(self, text: str, *, now: bool = False) -> None:
-        """Show ``text`` as the status line. A terminal shows it at once, cut to its width.
+        """Show ``text`` as the status line. A terminal shows it at once, truncated to the terminal's width.
 
-        Elsewhere it is written at most every LOG_S, and dropped in between; ``now``: written in any case.
+        To a file, a text is written only if none was for LOG_S, or with ``now``; otherwise it is dropped.
         """
         if self._tty:
             self._write("\r" + text[: shutil.get_terminal_size().columns - 1] + "\x1b[K")
@@ -41,12 +42,12 @@ class Line:
             self._write(text + "\n")
 
     def say(self, text: str) -> None:
-        """Print a line that stays. It takes the place of the status line, until the next ``show``."""
+        """Print a line that stays. It replaces a terminal's status line, which comes back with the next ``show``."""
         self._write(("\r\x1b[K" if self._open else "") + text + "\n")
         self._open = False
 
     def end(self) -> None:
-        """Let the status line stay, and begin a new line behind it."""
+        """On a terminal: leave the status line as it is, and begin a new line below it."""
         if self._open:
             self._write("\n")
         self._open = False
@@ -60,7 +61,7 @@ class Line:
 class Progress:
     """Writes how much a command has done to stderr, such as "published 12,000 events in 3.1 s, 3,871/s".
 
-    ``verb``: "published"; ``what``: the things that are counted; ``to``: in place of stderr.
+    ``verb`` and ``what`` are words of that line, here "published" and "events". ``to`` is written to instead of stderr.
     """
 
     def __init__(self, verb: str, to: TextIO | None = None, what: str = "events") -> None:
@@ -73,7 +74,7 @@ class Progress:
         self.count = 0
 
     def add(self, count: int) -> None:
-        """Count ``count`` more. Writes a line if PROGRESS_TTY_S or PROGRESS_LOG_S have passed since the last one."""
+        """Add to the count. Writes a line if the last one is PROGRESS_TTY_S ago, or in a file PROGRESS_LOG_S."""
         self.count += count
         now = time.monotonic()
         if now >= self._next:
@@ -82,7 +83,7 @@ class Progress:
             self._to.flush()
 
     def end(self) -> None:
-        """Write the last line, with everything that was counted."""
+        """Write the last line, with the whole count and time."""
         self._to.write(self._line(time.monotonic()) + "\n")
         self._to.flush()
 

@@ -21,9 +21,9 @@ def now_ms() -> int:
 
 
 def moment_ms(text: str) -> int | None:
-    """RFC 3339 with an offset from UTC -> ms since the Unix epoch, rounded down; None for any other text.
+    """An ISO 8601 time with its offset from UTC -> ms since the Unix epoch, rounded down; None for any other text.
 
-    In integers, because floats are a ms off for some moments.
+    Computes in integers, because floats are a ms off for some moments.
     """
     try:
         moment = datetime.fromisoformat(text)
@@ -38,7 +38,7 @@ def epoch_ms(text: str) -> int | None:
 
 
 def local_time(at_ms: int, zone: ZoneInfo) -> datetime:
-    """ms since the Unix epoch -> that moment by the clocks of a time zone."""
+    """ms since the Unix epoch -> that moment as a datetime in a time zone."""
     return datetime.fromtimestamp(at_ms / 1000, UTC).astimezone(zone)
 
 
@@ -57,7 +57,7 @@ def duration_s(text: str) -> int | None:
 
 
 def zone_named(name: str) -> ZoneInfo:
-    """A time zone by its IANA name. Raises ValueError, with a text for people, if this machine knows no such zone."""
+    """A time zone by its IANA name. Raises ValueError, which says what the name must be, if there is no such zone."""
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):

@@ -1,1 +1,1 @@
-"""Everything that talks to Kafka. Only ``internals`` touches private members of aiokafka and Faust."""
+"""Reading from and writing to Kafka. Only ``internals`` touches private members of aiokafka and Faust."""

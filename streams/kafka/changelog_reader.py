@@ -15,20 +15,23 @@ from streams.basics.slices import Slice, TimeSlices
 from streams.kafka import internals
 
 LIMIT_S: Final = 15.0
-"""For the connection, and for each fetch. aiokafka itself would try for ever."""
+"""How long connecting may take, and each fetch. aiokafka itself would try for ever."""
 FETCH_BYTES: Final = 4 * 1_048_576
+"""How much one fetch returns at most, unless a single batch is larger."""
 FETCH_WAIT_MS: Final = 100
+"""How long a broker may hold a fetch request while it has no records."""
 READ_STEP: Final = 1_000
-"""Entries in one list: well below 1 ms of work."""
+"""How many entries a list has at most. To decode them takes well below 1 ms."""
 
 
 async def read_changelog(broker: str, tp: TopicPartition, slices: TimeSlices) -> AsyncGenerator[list[Entry]]:
     """Yield all committed entries of a partition in order, as lists of at most READ_STEP (key, value).
 
-    Take the changelog over first (``ChangelogTakeover``), so that its end stands still. Entries are decoded within
-    ``slices``, and the caller runs inside the same slice: it may not await between two lists.
+    Call ``ChangelogTakeover.open`` first, so that no other worker writes to the partition while it is read. This
+    generator holds a time slice of ``slices`` while it decodes, and still holds the slice while the caller handles a
+    list. So the caller must not await anything between two lists.
 
-    Raises KafkaError or TimeoutError if a broker is away for LIMIT_S.
+    Raises KafkaError if the partition cannot be read, TimeoutError if connecting or a fetch takes LIMIT_S.
     """
     consumer = AIOKafkaConsumer(
         bootstrap_servers=broker,
@@ -53,7 +56,7 @@ async def read_changelog(broker: str, tp: TopicPartition, slices: TimeSlices) ->
                 while entries := list(islice(entries_of_result, READ_STEP)):
                     yield entries
                     await time_slice.yield_if_used_up()
-            # Behind the last entry comes the marker of its transaction. It is no record, but it counts for the end.
+            # ``next_fetch_offset`` counts transaction markers too. The last one is right before ``end``.
             position = source.next_fetch_offset
             internals.set_position(result)
             internals.fetch_again(internals.open_fetcher(consumer), tp)
@@ -62,10 +65,11 @@ async def read_changelog(broker: str, tp: TopicPartition, slices: TimeSlices) ->
 
 
 async def _next_result(consumer: Any, tp: TopicPartition) -> FetchResult:
-    """Wait for the next FetchResult. It stays the partition's current one until ``internals.fetch_again``.
+    """Wait for the partition's next FetchResult. Call ``internals.fetch_again`` once it is read: the partition is not
+    fetched again before that.
 
-    Raises the KafkaError of a partition that cannot be fetched. Replaces ``getmany``, which makes an object of 11
-    fields of every record; that costs as much as to restore the record.
+    Raises KafkaError if the partition cannot be fetched, ConsumerStoppedError if the consumer is stopped. Replaces
+    ``getmany``, which makes an object of 11 fields of every record; that costs as much as to restore the record.
     """
     fetcher = internals.open_fetcher(consumer)
     while True:
@@ -75,12 +79,12 @@ async def _next_result(consumer: Any, tp: TopicPartition) -> FetchResult:
         elif not isinstance(result, FetchResult):
             internals.fetch_again(fetcher, tp)
             result.check_raise()
-        elif not result.check_assignment(tp):  # it was fetched before the seek
+        elif not result.check_assignment(tp):  # it was fetched from another offset, before the seek
             internals.fetch_again(fetcher, tp)
         else:
             return result
 
 
 def _to_entry(_: TopicPartition, record: Any) -> Entry:
-    """An entry of aiokafka's undecoded record."""
+    """(key, value) of a record as aiokafka has decoded it from a batch, before it makes a ConsumerRecord."""
     return record.key, record.value

@@ -1,8 +1,8 @@
-"""Checks the CRC of every batch that a consumer fetches, with the processor's own instruction for it.
+"""Checks the CRC of every batch that a consumer fetches, with the processor's own instruction for CRCs.
 
-aiokafka computes CRCs from a table, which takes three to six times as long, so its own check is switched off. It would
-also raise an exception in the middle of ``getmany``, and the records already taken from other partitions would be lost.
-Here a corrupt batch looks as if the broker had reported error CORRUPT_MESSAGE for its partition::
+aiokafka's own check is switched off. It computes CRCs from a table, which takes three to six times as long. And it
+would raise an exception in the middle of ``getmany``, so that records already taken from other partitions were lost.
+This module changes a fetched partition before aiokafka sees it, as if the broker had noticed the corrupt batch::
 
     a fetched partition               what aiokafka sees
     [ok] [ok] [corrupt] [ok]    ->    [ok] [ok]                  the next fetch begins at the corrupt batch
@@ -30,38 +30,40 @@ log = logging.getLogger(__name__)
 _HEADER: Final = struct.Struct(">qiibI")
 """The start of a record batch: base offset, length, leader epoch, magic (its format), CRC."""
 _LENGTH_END: Final = 12
-"""The length counts the bytes behind itself, which is from byte 12 of the batch."""
+"""Where the length field ends. Its value is the count of bytes from here to the end of the batch."""
 _CRC_FROM: Final = 21
-"""The CRC covers everything behind itself. The broker writes what is before it."""
+"""Where the CRC field ends. The CRC covers the bytes from here to the end of the batch. The broker may change the ones
+before."""
 _MAGIC: Final = 2
-"""The format of Kafka 0.11 and later. Older ones have another kind of checksum, in another position."""
+"""The record format of Kafka 0.11 and later. Older formats have another kind of checksum, at another position."""
 _CORRUPT_MESSAGE: Final = 2
-"""Kafka's error code of that name."""
+"""Kafka's error code CORRUPT_MESSAGE."""
 REFETCH_PAUSE_S: Final = 0.1
-"""The pause before a batch that was corrupt twice is fetched once more: the broker's own copy may be corrupt. The
-records of the other partitions in the same response wait as long."""
+"""The pause after a fetch of a batch that was corrupt before as well: the broker's own copy may be corrupt. The records
+of the other partitions in the same response wait as long."""
 
 _crc32c: Final[Callable[[bytes], int]] = google_crc32c.value if google_crc32c.implementation == "c" else calc_crc32c
-"""google-crc32c without its C extension is Python, and slower than aiokafka's table."""
+"""Computes a CRC. Without its C extension, google-crc32c is written in Python and slower than aiokafka's table."""
 
 
 class CorruptBatch(NamedTuple):
-    """The first batch with a wrong CRC. ``begin``: its first byte in what was fetched; ``offset``: its base offset."""
+    """A batch with a wrong CRC or length. ``begin``: the index of its first byte in the fetched bytes; ``offset``: its
+    base offset."""
 
     begin: int
     offset: int
 
 
 def check_fetched(consumer: Any) -> None:
-    """Let everything that a started AIOKafkaConsumer fetches be checked. Create it with ``check_crcs=False``."""
+    """Check everything that a started consumer fetches. Create the consumer with ``check_crcs=False``."""
     internals.wrap_client_of_fetches(consumer, _CheckingClient)
 
 
 class _CheckingClient:
-    """Wraps aiokafka's client: truncates a fetched partition before its first corrupt batch.
+    """Wraps aiokafka's client, and removes the first corrupt batch and all behind it from a fetched partition.
 
     If that is the partition's first batch, the partition gets error CORRUPT_MESSAGE, and aiokafka fetches it again.
-    Logs an error once per corrupt batch, however often it is fetched.
+    Logs an error once per corrupt batch, however often it is fetched in a row.
     """
 
     def __init__(self, client: Any) -> None:
@@ -72,9 +74,9 @@ class _CheckingClient:
         return getattr(self._client, name)
 
     async def send(self, node_id: int, request: Any, **options: Any) -> Any:
-        """Send a request and return its response; that of a FetchRequest without corrupt batches.
+        """Send a request and return its response. Removes corrupt batches from the response to a FetchRequest.
 
-        Pauses for REFETCH_PAUSE_S if a batch was corrupt before, at the same offset.
+        Pauses for REFETCH_PAUSE_S if the same batch of a partition was corrupt the last time too.
         """
         response = await self._client.send(node_id, request, **options)
         if isinstance(request, FetchRequest):
@@ -91,7 +93,7 @@ class _CheckingClient:
         return response
 
     def _log_once(self, topic: str, partition: int, offset: int) -> bool:
-        """Log a corrupt batch. False if it was the last one logged of this partition, and nothing was logged."""
+        """Log a corrupt batch and return True. If it is the last one logged of this partition, only return False."""
         if self._logged.get((topic, partition)) == offset:
             return False
         self._logged[topic, partition] = offset
@@ -101,10 +103,10 @@ class _CheckingClient:
 
 
 def first_corrupt_batch(fetched: bytes) -> CorruptBatch | None:
-    """The first batch with a wrong CRC or an impossible length; None if all are right.
+    """The first batch with a wrong CRC or an impossible length; None if all batches are right.
 
-    ``fetched``: record batches as a broker sends them. The broker may have cut off the last one, if it is not the
-    only one; a batch that was cut off is not corrupt.
+    ``fetched``: record batches as a broker sends them. The broker may have truncated the last of several batches; that
+    one is not checked and not corrupt. A single batch that is truncated is corrupt.
     """
     begin = 0
     while begin + _HEADER.size <= len(fetched):
@@ -121,9 +123,10 @@ def first_corrupt_batch(fetched: bytes) -> CorruptBatch | None:
 
 
 def _first_corrupt_of_old_format(fetched: bytes, begin: int, offset: int) -> CorruptBatch | None:
-    """Check the batches from byte ``begin`` on, of which the first has an old format, by aiokafka's own means.
+    """Check the batches from byte ``begin`` on with aiokafka's own code. The first of them has an old format.
 
-    If any of them is corrupt, all of them are left out: the result names the first, with its ``offset``.
+    ``offset``: the base offset of the first. If any of them is corrupt, returns the first one as the corrupt batch, so
+    that all of them are removed.
     """
     try:
         records = MemoryRecords(fetched[begin:])

@@ -9,12 +9,12 @@ The way of a batch::
     ConsumerThread._fetch_records  ──► batches ──► Consumer._drain_messages ──► Faust's stream ──► the agent
       takes them from aiokafka's fetcher             makes a message of each      a queue            applies them
 
-Faust's own consumer commits what agents have acknowledged, and seeks to the group's committed offsets. Both could count
-an event twice or never. So this module replaces just these:
+Faust's own consumer commits what agents have acknowledged, and seeks to the group's committed offsets. Either could
+count an event twice or never. So this module does three things in another way:
 
-- Only positions that were flushed are committed (``Positions.to_commit``).
-- A partition is read from the position of its state (``follow``), never from the group's committed offset.
-- A batch tells from which offset on it is complete (``Batch.begin``), so that the state can see a missing one.
+- It commits only offsets that were flushed (``Positions.to_commit``).
+- It reads a partition from the position of the partition's state (``follow``), never from the group's committed offset.
+- A batch says from which offset on it is complete (``Batch.begin``), so that the state notices a missing batch.
 """
 
 from __future__ import annotations
@@ -33,32 +33,36 @@ from streams.kafka.consumer_thread import ConsumerThread
 from streams.kafka.transport_app import TransportApp
 
 NO_PARTITIONS_PAUSE_S: Final = 0.05
-"""How often to look whether there are partitions to read, while there are none."""
+"""The pause between two looks at whether there are partitions to read, while there are none."""
 FETCH_LIMIT_S: Final = 1.0
-"""How long to wait for a batch before looking whether the consumer is to stop."""
+"""How long to wait for a batch before the next look at whether the consumer is to stop."""
 
 
 class Consumer(driver.Consumer):
-    """Faust's consumer, as it is seen from the worker's event loop. It hands on batches in place of records.
+    """Faust's consumer on the worker's event loop. Hands batches on to Faust's streams in place of records.
 
-    What Faust keeps per record (gaps between offsets, acknowledgements, a livelock detector) is switched off: it would
-    be wrong for batches, and nothing depends on it.
+    Faust's records of gaps between offsets and of acknowledged offsets, and its livelock detector, are switched off.
+    They would be wrong for batches, and nothing depends on them.
     """
 
     app: TransportApp
     _thread: ConsumerThread
 
     def _new_consumer_thread(self) -> ConsumerThread:
-        """Let Faust use our thread."""
+        """Make our ConsumerThread, in place of Faust's."""
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     # --------------------------------------------------------------------------------------------- reading
 
     async def _drain_messages(self, fetcher: Any) -> None:
-        """Hand on batches, one message each, until ``fetcher`` (Faust's service that runs this) is to stop.
+        """Hand batches on, one message each, until the consumer or ``fetcher``, Faust's service that runs this, is to
+        stop.
 
-        A message waits until Faust's queues have room. A batch that was fetched before a rebalance and returned after
-        it is dropped, and reported by ``positions.lost``: if no batch follows it, no state would notice the gap.
+        Waits while Faust's queue is full. If a rebalance has begun since a batch was requested, the batch is dropped
+        and reported by ``positions.lost``: if no other batch followed, the state would not notice the gap. A rebalance
+        that begins while a batch waits for the queue drops it too; its end makes all live partitions be followed again.
+
+        Raises the KafkaError of a partition that cannot be fetched.
         """
         while not any((self.should_stop, fetcher.should_stop)):
             if not self.flow_active:
@@ -89,36 +93,39 @@ class Consumer(driver.Consumer):
         )  # fmt: skip
 
     def on_buffer_full(self, tp: TP) -> None:
-        """Do nothing. Faust would pause the partition; here ``_drain_messages`` waits while a queue is full."""
+        """Do nothing. Faust would pause the partition; ``_drain_messages`` waits while the queue is full instead."""
 
     def on_buffer_drop(self, tp: TP) -> None:
         """Do nothing. Faust would resume the partition that ``on_buffer_full`` has paused."""
 
     async def perform_seek(self) -> None:
-        """Do nothing. Faust would seek to the group's committed offsets; here ``follow`` seeks to the states'."""
+        """Do nothing. Faust would seek to the group's committed offsets; ``follow`` seeks to the states' positions."""
 
     async def follow(self, tp: TP, offset: int) -> None:
-        """Read a partition from ``offset`` on. Raises IllegalStateError if it is not assigned to this worker."""
+        """Read a partition from ``offset`` on. Raises IllegalStateError if this worker has not been assigned it."""
         await self._thread.follow(tp, offset)
         self.resume_partitions({tp})
 
     def fetch_state(self, tp: TP) -> tuple[int | None, float | None]:
-        """(the partition's end offset, how many s ago a broker reported it); None for what is not known."""
+        """(the partition's end offset, how many s ago a broker last reported it); None for what is not known."""
         end, reported_s = self._thread.fetch_state(tp)
         return end, None if reported_s is None else max(0.0, time.time() - reported_s)
 
     # ------------------------------------------------------------------------------------------ committing
 
     def ack(self, message: Message) -> bool:
-        """An agent is done with a batch. Commits nothing: only a flush makes events safe."""
+        """Note that an agent is done with a batch, so that Faust does not wait for it. Returns True.
+
+        Commits nothing: the events of a batch are safe only after a flush.
+        """
         self._unacked_messages.discard(message)
         return True
 
     async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
-        """Commit the flushed offsets of the assigned partitions. True if there were any, and the broker took them.
+        """Commit the flushed offsets that changed, of the assigned partitions, and report them to ``positions``.
 
-        Faust calls it every ``broker_commit_interval``, before a rebalance and at the end, with arguments that do not
-        matter here.
+        Returns False if there are none, or the commit failed. Faust calls this method every
+        ``broker_commit_interval``, in a rebalance and at the end. It ignores the arguments.
         """
         assigned = self.assignment()
         offsets = {tp: offset for tp, offset in self.app.positions.to_commit().items() if tp in assigned}
@@ -128,9 +135,9 @@ class Consumer(driver.Consumer):
         return True
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """The start of a rebalance: stop the flow, flush, commit, then go on as Faust does.
+        """At the start of a rebalance: stop the flow of batches, flush, commit, then go on as Faust does.
 
-        Kafka revokes all partitions of the worker in every rebalance, also those that it gets again.
+        Every rebalance revokes all partitions of the worker, even those that the worker keeps.
         """
         self.stop_flow()
         self.app.flow_control.suspend()
@@ -143,7 +150,7 @@ class Consumer(driver.Consumer):
 
 
 class Transport(driver.Transport):
-    """The transport behind ``ecounters://``. Faust finds it by its entry point."""
+    """Faust's transport for broker URLs ``ecounters://host:port``. Faust finds it by its entry point."""
 
     Consumer: ClassVar[type[Consumer]] = Consumer
     driver_version = f"{driver.Transport.driver_version} in batches"

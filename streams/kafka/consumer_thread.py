@@ -1,6 +1,6 @@
 """The thread in which aiokafka's consumer runs, so that fetches and heartbeats go on while the worker is busy.
 
-``streams.kafka.consumer`` is its counterpart on the worker's event loop, and says what this transport is for.
+``streams.kafka.consumer`` is the counterpart on the worker's event loop. Its docstring says what both are for.
 """
 
 from __future__ import annotations
@@ -23,40 +23,41 @@ from streams.kafka.group import Assignor, guard_coordinator
 from streams.kafka.transport_app import TransportApp
 
 EMPTY_FETCH_S: Final = 0.01
-"""A fetch without records lasts at least this long. Not every broker waits for records as it is asked to, and one that
-replies at once would be sent 2,000 requests a second for nothing."""
+"""The least time that a fetch without records takes. A broker may reply at once, although a fetch request lets it wait
+for records. Such a broker would get 2,000 requests a second for nothing."""
 
 Fetch = Callable[..., Awaitable[bool]]
-"""aiokafka's fetch: sends one request, keeps what came back, and returns whether that has records."""
+"""aiokafka's fetch: sends one request, keeps the records and errors of the response, and returns whether it has any."""
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
     """Faust's thread around aiokafka's consumer, with batches in place of records.
 
-    The consumer is started, read, sought, committed and stopped in this thread. ``follow`` and ``fetch_state`` are
-    called from the worker's event loop.
+    Everything that is awaited on aiokafka's consumer runs in this thread. ``follow`` and ``fetch_state`` are called
+    from the worker's event loop.
     """
 
     app: TransportApp
 
     def __post_init__(self) -> None:
-        """Initialize what Faust's constructor does not know."""
+        """Initialize our own attributes. Faust's constructor calls this method at its end."""
         super().__post_init__()
-        # partition -> the end of its last batch: transaction markers between two batches are no gap between them.
+        # partition -> the end of its last batch, at which its next batch begins
         self._batch_ends: dict[TP, int] = {}
         self._rejoin_requested = False
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         """Make aiokafka's consumer as Faust does, but with the worker's own ``fetch_wait_ms``.
 
-        Faust passes a fixed 1.5 s. An event of one partition would wait so long while another partition is idle.
+        Faust passes a fixed 1.5 s. aiokafka sends one fetch request at a time to a broker, without partitions whose
+        records are still being read. While such a request waits for idle partitions, events of the others wait too.
         """
         consumer = super()._create_worker_consumer(transport)
         internals.set_fetch_wait(consumer, self.app.fetch_wait_ms)
         return consumer
 
     async def on_start(self) -> None:
-        """Start aiokafka's consumer in this thread, then put three guards into it.
+        """Start aiokafka's consumer in this thread, then change it in three ways.
 
         1. Its fetched batches are checked for corruption (``check_fetched``).
         2. A fetch without records lasts at least EMPTY_FETCH_S (``at_least``).
@@ -72,24 +73,25 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         guard_coordinator(internals.coordinator_of(consumer), self._crash_app)
 
     def _crash_app(self, error: BaseException) -> None:
-        """End the worker: aiokafka has given up on the group, and without a group it fetches nothing."""
+        """End the worker with an error: aiokafka has given up on the group, and fetches nothing without a group."""
         asyncio.run_coroutine_threadsafe(self.app.crash(error), self.parent_loop)
 
     async def on_thread_stop(self) -> None:
         """Leave the group and stop aiokafka's consumer, in this thread.
 
-        A static member leaves too: aiokafka would let it fall silent, and its partitions would wait for the session
-        timeout.
+        A static member leaves too. aiokafka alone would stop it without leaving, and no other worker would get its
+        partitions before the session timeout.
         """
         if self._consumer is not None:
             internals.forget_instance_id(self._consumer)
         await super().on_thread_stop()
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        """The end of a rebalance: pause all assigned partitions until ``follow`` says from which offset to read each.
+        """At the end of a rebalance: pause all assigned partitions until ``follow`` says where to begin with each.
 
-        Rejoins the group, once, if the group has another address of this worker than its own: a broker gives a static
-        member its old assignment without asking the leader, and the other workers would look for it there.
+        If the assignment has an outdated URL of this worker, rejoin the group, once in the worker's life. A broker
+        gives a restarted static member its old assignment without asking the leader, and the other workers would send
+        their requests to the old URL.
         """
         self._ensure_consumer().pause(*map(driver.ensure_aiokafka_TP, assigned))
         await super().on_partitions_assigned(assigned, generation_id)
@@ -98,7 +100,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             internals.coordinator_of(self._ensure_consumer()).request_rejoin()
 
     async def follow(self, tp: TP, offset: int) -> None:
-        """Fetch a partition's records from ``offset`` on. Raises IllegalStateError if it is not assigned."""
+        """Fetch a partition's records from ``offset`` on. Raises IllegalStateError if the partition is not assigned."""
         await self.call_thread(self._follow, tp, offset)
 
     async def _follow(self, tp: TP, offset: int) -> None:
@@ -114,11 +116,13 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         timeout: float | None = None,  # noqa: ASYNC109
         **_: Any,
     ) -> dict[TP, Batch]:
-        """One batch of each of these partitions that has records; waits up to ``timeout`` s for the first. May be
-        empty.
+        """partition -> a batch, for each active partition of which something was fetched.
 
-        Raises ConsumerStoppedError when the consumer stops. Replaces aiokafka's ``fetched_records``, which makes an
-        object of 11 fields of every record at once, and goes on with the first partition as long as it has more.
+        If there is none, waits once until something is fetched, at most ``timeout`` s, and may still return no batch.
+
+        Raises ConsumerStoppedError if the consumer has been stopped, and the KafkaError of a partition that cannot be
+        fetched. Replaces aiokafka's ``fetched_records``, which makes an object of 11 fields of every record at once,
+        and goes on with the first partition as long as it has more.
         """
         fetcher = internals.open_fetcher(consumer)
         with internals.reading(fetcher):
@@ -129,10 +133,12 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         return batches
 
     def _take_batches(self, fetcher: Any, active: set[TP]) -> dict[TP, Batch]:
-        """Take a batch of each active partition out of what was fetched, none during a rebalance.
+        """Take a batch of each active partition out of what was fetched; none while the flow is stopped or the group
+        rebalances.
 
-        Lets the fetcher go on with the partitions that are read to their end. Raises the KafkaError of a partition
-        that cannot be fetched.
+        Drops what was fetched of partitions that are not assigned any more, or from another offset than ``follow`` has
+        set. Lets the fetcher fetch more of partitions that are read to their end. Raises the KafkaError of an active
+        partition that cannot be fetched.
         """
         batches: dict[TP, Batch] = {}
         if not self.consumer.flow_active or internals.is_rebalancing(fetcher):
@@ -155,7 +161,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         """Commit offsets to the group. Returns False, and logs a warning, if that failed.
 
-        A failure does not end the worker: the group's offsets tell the lag to others, and nobody reads from them.
+        A failure does not end the worker: the group's offsets only show the lag, and no worker reads from them.
         """
         consumer = self._ensure_consumer()
         try:
@@ -166,12 +172,13 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         return True
 
     def close(self) -> None:
-        """Do nothing. Faust calls this from another thread, to close the client; ``on_thread_stop`` closes it."""
+        """Do nothing. Faust would close aiokafka's client from another thread; ``on_thread_stop`` closes it in this."""
 
     def fetch_state(self, tp: TP) -> tuple[int | None, float | None]:
         """(the partition's end offset, when a broker last reported it, in s since the Unix epoch).
 
-        Both are None if the partition is not assigned, or was not fetched yet. May be called from any thread.
+        Both are None if the partition is not assigned, or was not fetched yet. May be called from any thread. Raises
+        ConsumerNotStarted before the consumer is started.
         """
         state = internals.partition_state(self._ensure_consumer(), driver.ensure_aiokafka_TP(tp))
         if state is None:
@@ -180,11 +187,11 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
 
 def at_least(seconds: float) -> Callable[[Fetch], Fetch]:
-    """Wrap a fetch so that one without records lasts at least ``seconds``; what it returns is unchanged.
+    """A function that wraps a fetch: a fetch without records then takes at least ``seconds``. Its result is unchanged.
 
-    A fetch returns whether it got records. If it is cancelled, it returns False: aiokafka's fetcher cancels its fetches
-    when it closes, awaits them, and cannot do with a CancelledError. aiokafka's own fetch returns False if it is
-    cancelled while it waits for the broker, but not while it pauses after an error.
+    A wrapped fetch that is cancelled returns False. aiokafka's fetcher cancels and awaits its fetches when it closes,
+    and must not get a CancelledError from them. aiokafka's own fetch returns False if it is cancelled while it waits
+    for the broker, but raises CancelledError if it is cancelled in its pause after an error.
     """
 
     def wrap(fetch: Fetch) -> Fetch:

@@ -1,4 +1,5 @@
-"""Reads the log of events, each partition exactly up to an offset: for the audit and for ``ecounters explain``."""
+"""Reads the topic of events, each partition exactly up to an offset, for ``ecounters audit`` and ``ecounters
+explain``."""
 
 from __future__ import annotations
 
@@ -15,23 +16,26 @@ from ecounters.errors import Stop
 from streams.kafka.topics import count_partitions
 
 FETCH_WAIT_MS: Final = 500
+"""How long to wait for records before the next look at how long none have come."""
 NO_RECORDS_LIMIT_S: Final = 60.0
-"""A broker that sends nothing for so long, though it reported records, is not waited for any longer."""
+"""How long ``LogReader.up_to`` waits while no records come, though there must be some. Then it raises Stop."""
 
 LogRow = tuple[int, int, bytes | None]
-"""(offset, Kafka's timestamp in ms since the Unix epoch, value)."""
+"""One record: (offset, Kafka's timestamp in ms since the Unix epoch, value)."""
 
 
 class LogReader:
-    """A topic's partitions, each read up to any offset, and later on from there. ``log_reader`` makes one.
+    """Reads each partition of a topic up to any offset, and continues there in the next call. ``log_reader`` makes one.
 
     | field      | meaning                                                                             |
     |------------|-------------------------------------------------------------------------------------|
-    | partitions | how many the topic has                                                              |
+    | partitions | how many partitions the topic has                                                   |
     | begins     | partition -> the offset at which the reading began                                  |
     | ends       | partition -> its end offset when the reading began                                  |
-    | missing    | partition -> how many records Kafka has deleted from its start; only where it has,  |
-    |            | and only if the reading began at the start                                          |
+    | missing    | partition -> its first offset: so many offsets Kafka has deleted. Only of           |
+    |            | partitions where that is above 0, and only if ``begin`` got no time                 |
+
+    ``begin`` fills the last three, with the partitions that are to be read.
     """
 
     def __init__(self, consumer: Any, topic: str, partitions: int) -> None:
@@ -41,13 +45,13 @@ class LogReader:
         self.ends: dict[int, int] = {}
         self._consumer = consumer
         self._tps = {number: TopicPartition(topic, number) for number in range(partitions)}
-        # What was fetched beyond the offset that was asked for.
+        # partition -> rows that were fetched, but are not before the offset that ``up_to`` was called with
         self._buffered: dict[int, deque[LogRow]] = {number: deque() for number in range(partitions)}
 
     async def begin(self, since_ms: int | None, only: int | None) -> None:
-        """Go to the start of all partitions, or to their first record at ``since_ms`` or later.
+        """Go to the start of all partitions, or to their first record with a timestamp of ``since_ms`` or later.
 
-        ``only``: of this partition alone. Call it once, before ``up_to``.
+        ``only``: the one partition to read; None for all of them. Call this method once, before ``up_to``.
         """
         chosen = [tp for number, tp in self._tps.items() if only is None or number == only]
         self._consumer.assign(chosen)
@@ -57,7 +61,7 @@ class LogReader:
         for tp in chosen:
             begin = starts[tp]
             if since_ms is not None:
-                first = times.get(tp)  # None if no record is so late
+                first = times.get(tp)  # None if all records are earlier
                 begin = max(begin, first.offset) if first is not None else ends[tp]
             elif begin:
                 self.missing[tp.partition] = begin
@@ -66,9 +70,11 @@ class LogReader:
             self._consumer.pause(tp)  # a partition is fetched only while it is read
 
     async def up_to(self, partition: int, offset: int) -> AsyncIterator[list[LogRow]]:
-        """Yield the rows from where the partition was left to before ``offset``, in order, some at a time.
+        """Yield the partition's rows with offsets below ``offset``, in order, as lists. Begins behind the rows that
+        earlier calls have yielded.
 
-        All of them must be in the log already. Raises Stop if the broker sends nothing for NO_RECORDS_LIMIT_S.
+        The log must reach to ``offset`` already. Raises Stop if no records come for NO_RECORDS_LIMIT_S, KafkaError if
+        the partition cannot be fetched.
         """
         tp, buffered = self._tps[partition], self._buffered[partition]
         self._consumer.resume(tp)
@@ -102,15 +108,15 @@ class LogReader:
 async def log_reader(
     broker: str, topic: str, since_ms: int | None = None, only: Callable[[int], int] | None = None
 ) -> AsyncIterator[LogReader]:
-    """A LogReader at the start of the log, or at ``since_ms``. It is stopped when the block ends.
+    """A context with a LogReader, which begins at the start of the topic, or at the time ``since_ms``.
 
-    ``only``: given the count of partitions, returns the one to read; None: all. Raises Stop if there is no such topic,
-    KafkaError if the broker cannot be reached.
+    ``only``: a function from the count of partitions to the one partition to read; None to read all of them. Raises
+    Stop if there is no such topic, KafkaError if the broker cannot be reached.
     """
     consumer = AIOKafkaConsumer(bootstrap_servers=broker, enable_auto_commit=False, auto_offset_reset="earliest")
     try:
         await consumer.start()
-        # Not by name: some brokers create a topic when they are asked about one that is missing.
+        # List all topics: some brokers create a topic when they are asked about one that is missing.
         if topic not in await consumer.topics():
             raise Stop(f"there is no topic {topic}; `ecounters topics` makes it")
         reader = LogReader(consumer, topic, await count_partitions(broker, topic))

@@ -20,21 +20,21 @@ class DeadLetter(NamedTuple):
 
 
 class Outbox:
-    """The changelog entries and dead letters of one transaction, as batches of one size at most.
+    """The changelog entries and dead letters of one transaction, encoded into aiokafka's batches of limited size.
 
-    To encode entries takes the processor for long, so it is done in steps: ``add_entries`` until it returns False.
-    ``ChangelogWriter.outbox`` makes one, ``ChangelogWriter.write`` sends it.
+    To encode many entries takes the processor for long, so the caller does it in steps: it calls ``add_entries`` until
+    that returns False. ``ChangelogWriter.outbox`` makes an Outbox, ``ChangelogWriter.write`` sends it.
 
     | field             | meaning                                      |
     |-------------------|----------------------------------------------|
-    | entries           | how many changelog entries it holds          |
-    | last_key          | the key of the last one; None before a first |
+    | entries           | how many changelog entries were added        |
+    | last_key          | the key of the last entry; None if none was  |
     | changelog_batches | the batches for the changelog, in order      |
     | dlq_batches       | the batches for the topic of dead letters    |
     """
 
     def __init__(self, new_batch: Callable[[], Any]) -> None:
-        """``new_batch``: makes an empty batch of aiokafka, such as ``AIOKafkaProducer.create_batch``."""
+        """``new_batch`` makes an empty batch of aiokafka, as ``AIOKafkaProducer.create_batch`` does."""
         self.entries = 0
         self.last_key: bytes | None = None
         self.changelog_batches = [new_batch()]
@@ -42,7 +42,7 @@ class Outbox:
         self._new_batch = new_batch
 
     def add_entries(self, entries: Iterator[Entry], limit: int) -> bool:
-        """Encode the next entries, at most ``limit``. False if the iterator has ended before that."""
+        """Encode the next entries, at most ``limit``. Returns False if the iterator has ended before ``limit``."""
         append, count, key = self.changelog_batches[-1].append, 0, self.last_key
         for key, value in islice(entries, limit):
             count += 1
@@ -63,5 +63,5 @@ class Outbox:
 
     @property
     def has_dead_letters(self) -> bool:
-        """Whether it holds a dead letter."""
+        """Whether at least one dead letter was added."""
         return bool(self.dlq_batches[0].record_count())

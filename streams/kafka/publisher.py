@@ -1,4 +1,4 @@
-"""Publishes events to the topic of events: each to its user's partition, in order, and many batches at a time."""
+"""Publishes messages to the topic of events: each to its user's partition, in order, in large batches."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ from aiokafka import AIOKafkaProducer
 from ecounters.events.partitioner import partition_of
 
 BATCH_BYTES: Final = 262_144
-"""Large batches make a replay fast. Of each partition one batch is being filled while another is being sent."""
+"""The largest size of a batch, unless a single message is larger. Large batches make a replay fast. Each partition has
+one batch that is being filled, and may have another that is being sent."""
 REQUEST_BYTES_MAX: Final = 1_048_576
+"""The largest size of a request to a broker."""
 CACHED_USERS_MAX: Final = 100_000
-"""Users whose partition is remembered: to compute its murmur2 hash costs more than everything else done for an
-event."""
+"""For how many users the partition is remembered. To compute it, a murmur2 hash, costs more than everything else done
+for an event."""
 
 
 class Outgoing(NamedTuple):
     """A message to publish.
 
     ``user_id``: its key; None if it has none. ``everywhere``: publish it once to each partition, without a key.
-    ``due_ms``: its time, in ms since the Unix epoch; None if it has none.
+    ``due_ms``: its time, in ms since the Unix epoch; None if it has none. Publisher ignores it.
     """
 
     value: bytes
@@ -34,17 +36,18 @@ class Outgoing(NamedTuple):
 
 
 class Publisher:
-    """Publishes in order within each partition. ``publisher`` makes one.
+    """Publishes messages, in order within each partition. ``publisher`` makes one.
 
-    A message is appended to its partition's batch; a full batch is sent in the background. ``put`` waits while the
-    batch before it was not sent yet, so a source that is read faster than the broker takes is held back.
+    A message is appended to its partition's batch, and a full batch is sent in the background. If the partition's batch
+    before that was not sent yet, ``put`` waits for it, so the caller cannot read its source faster than the broker
+    takes messages.
 
-    Errors come late: a batch that could not be sent makes the next ``put``, ``send`` or ``finish`` raise its
-    KafkaError.
+    Errors come late: if a batch could not be sent, ``finish`` raises its KafkaError, or an earlier ``put`` or ``send``
+    that has to send a batch.
     """
 
     def __init__(self, producer: Any, topic: str, partitions: int) -> None:
-        """``producer``: a started AIOKafkaProducer. ``partitions``: how many the topic has."""
+        """``producer``: a started AIOKafkaProducer. ``partitions``: how many partitions the topic has."""
         self._producer = producer
         self._topic = topic
         self._partitions = partitions
@@ -55,9 +58,9 @@ class Publisher:
         self._keyless_partitions = itertools.cycle(range(partitions))
 
     async def put(self, message: Outgoing) -> int:
-        """Take over a message; returns how many records are made of it: one, or one for each partition.
+        """Append a message to its batch or batches. Returns how many records it becomes: 1, or one for each partition.
 
-        A message without a user goes to the partitions in turn.
+        Messages without a user go to the partitions in turn.
         """
         if message.everywhere:
             for partition in range(self._partitions):
@@ -70,11 +73,11 @@ class Publisher:
         return 1
 
     async def put_to(self, partition: int, key: bytes | None, value: bytes | None) -> None:
-        """Take over a message for ``partition``, without a look at whose it is."""
+        """Append a message to the batch of ``partition``, whatever its key is."""
         await self._append(partition, key, value)
 
     def _partition_of(self, user_id: str) -> int:
-        """The partition of a user, from the cache if it is there. A full cache is emptied."""
+        """The partition of a user, from the cache if the user is in it. A full cache is emptied first."""
         partition = self._partition_by_user.get(user_id)
         if partition is None:
             if len(self._partition_by_user) >= CACHED_USERS_MAX:
@@ -83,7 +86,7 @@ class Publisher:
         return partition
 
     async def _append(self, partition: int, key: bytes | None, value: bytes | None) -> None:
-        """Append to the partition's batch; a batch without room is sent first."""
+        """Append to the partition's batch. If the batch has no room, send it and begin a new one."""
         batch = self._batches.get(partition)
         if batch is None:
             batch = self._batches[partition] = self._producer.create_batch()
@@ -93,7 +96,10 @@ class Publisher:
             batch.append(key=key, value=value, timestamp=None)  # an empty batch takes a message of any size
 
     async def _send(self, partition: int) -> None:
-        """Hand the partition's batch to the producer. Raises the first failure of an earlier batch, if there is one."""
+        """Hand the partition's batch to the producer, which may have to send an earlier batch first.
+
+        Raises the first failure of an earlier batch, if there is one.
+        """
         if self._failure is not None:
             raise self._failure
         batch = self._batches.pop(partition)
@@ -103,18 +109,21 @@ class Publisher:
         acknowledgement.add_done_callback(self._on_acknowledged)
 
     def _on_acknowledged(self, acknowledgement: asyncio.Future[Any]) -> None:
-        """Forget a batch that was sent; keep the first failure."""
+        """Remove a batch from ``_in_flight``, and keep the first failure of all batches."""
         self._in_flight.discard(acknowledgement)
         if not acknowledgement.cancelled() and acknowledgement.exception() is not None:
             self._failure = self._failure or acknowledgement.exception()
 
     async def send(self) -> None:
-        """Send everything that was taken over, without waiting for acknowledgements."""
+        """Hand all begun batches to the producer, without waiting for their acknowledgements.
+
+        Raises the first failure of an earlier batch, if there is one.
+        """
         for partition in list(self._batches):
             await self._send(partition)
 
     async def finish(self) -> None:
-        """Send everything and wait until all of it is acknowledged. Raises the first failure."""
+        """Send everything and wait until the broker has acknowledged or refused it. Raises the first failure."""
         await self.send()
         if self._in_flight:
             await asyncio.wait(list(self._in_flight))
@@ -125,9 +134,10 @@ class Publisher:
 
 @asynccontextmanager
 async def publisher(broker: str, topic: str) -> AsyncIterator[Publisher]:
-    """A Publisher. When the block ends without an error, everything has been acknowledged.
+    """A context with a Publisher. If it ends without an error, the broker has acknowledged everything.
 
-    Raises KafkaError, on entry or on exit, if the broker cannot be reached or refuses a batch.
+    Raises KafkaError on entry if the broker cannot be reached or has no such topic, and on exit if a batch could not be
+    sent.
     """
     producer = AIOKafkaProducer(
         bootstrap_servers=broker, acks="all", max_batch_size=BATCH_BYTES, max_request_size=REQUEST_BYTES_MAX

@@ -1,4 +1,4 @@
-"""The three topics (events, dead letters, changelog): created with the settings they need, or checked if they exist."""
+"""Creates the three topics (events, dead letters, changelog) with the settings they need, or checks existing ones."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 24 * HOUR_MS
 
 REQUEST_LIMIT_MS: Final = 10_000
-"""For each request to the broker. Creating a topic of many partitions takes seconds on a busy cluster."""
+"""How long each request to the broker may take. Creating a topic of many partitions takes seconds on a busy cluster."""
 
 _TOPIC_ALREADY_EXISTS: Final = 36
-"""Kafka's error code of that name."""
+"""Kafka's error code TOPIC_ALREADY_EXISTS."""
 KNOWN_POLL_S: Final = 0.05
 KNOWN_POLLS: Final = 200
-"""Looks, every KNOWN_POLL_S, whether the brokers know a topic that was created: 10 s in all."""
+"""How many times, every KNOWN_POLL_S, to ask the brokers whether they know a topic that was created: for about 10 s."""
 
 EVENTS_CONFIG: Final = {
-    # The broker's clock. Whether an event is too far ahead of it is then decided alike whenever the log is read.
+    # The broker stamps each record by its clock. An event is then judged as too far ahead of that clock, or not, in
+    # the same way whenever the log is read.
     "message.timestamp.type": "LogAppendTime",
     "retention.ms": str(7 * DAY_MS),
     "max.message.bytes": str(MIB),
@@ -35,30 +36,32 @@ EVENTS_CONFIG: Final = {
 
 DLQ_CONFIG: Final = {
     "retention.ms": str(30 * DAY_MS),
-    # A message of the events' topic must fit in here together with its headers.
+    # A dead letter holds a message of up to 1 MiB from the topic of events, and headers.
     "max.message.bytes": str(2 * MIB),
 }
 
 CHANGELOG_CONFIG: Final = {
     "cleanup.policy": "compact",
-    # By default Kafka compacts when half of the log is outdated entries. A restore reads them all.
+    # By default Kafka compacts a log only once half of it was written since the last compaction. A restore reads all.
     "min.cleanable.dirty.ratio": "0.1",
-    # The newest segment is never compacted. By default it grows to a week or 1 GiB; 16 MiB are read in less than 1 s.
+    # Kafka never compacts the newest segment. By default a segment grows for a week or to 1 GiB. A restore reads 16 MiB
+    # in less than 1 s.
     "segment.bytes": str(16 * MIB),
     "segment.ms": str(HOUR_MS),
-    # Tombstones and transaction markers go in the second compaction that finds them: there must be a second one.
+    # Only the second compaction that comes upon a tombstone or a transaction marker removes it. This limit makes sure
+    # that there is a second one.
     "max.compaction.lag.ms": str(HOUR_MS),
-    # How long a tombstone stays. A restore that takes longer could miss one; Kafka's default of a day would leave a
-    # day of ended calls to read.
+    # How long a tombstone stays at least. A restore that takes longer than this could miss one. With Kafka's default, a
+    # day, a restore would have to read the tombstones of a day's ended calls.
     "delete.retention.ms": str(HOUR_MS),
-    # The batches of a flush are smaller than this.
+    # The batches of a flush must fit (``streams.kafka.changelog_writer.BATCH_BYTES``).
     "max.message.bytes": str(2 * MIB),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class TopicsSpec:
-    """The names of the topics, and the partitions and replicas of those that are still to be created."""
+    """The topics' names, and how many partitions and replicas a topic gets that is still to be created."""
 
     events: str
     dlq: str
@@ -68,7 +71,7 @@ class TopicsSpec:
 
     @classmethod
     def of(cls, settings: Settings) -> TopicsSpec:
-        """The topics that these settings name."""
+        """The names and counts in the settings."""
         return cls(
             settings.topic,
             settings.dlq_topic,
@@ -79,7 +82,10 @@ class TopicsSpec:
 
 
 async def count_partitions(broker: str, topic: str) -> int:
-    """How many partitions an existing topic has. Raises KafkaError if the broker cannot be reached."""
+    """How many partitions an existing topic has. Raises KafkaError if the broker cannot be reached.
+
+    Make sure that the topic exists: some brokers create a topic when they are asked about one that is missing.
+    """
     admin = AIOKafkaAdminClient(bootstrap_servers=broker, request_timeout_ms=REQUEST_LIMIT_MS)
     try:
         await admin.start()
@@ -89,18 +95,22 @@ async def count_partitions(broker: str, topic: str) -> int:
 
 
 class Topics(NamedTuple):
-    """The topics as they are now. ``partitions``: of events and changelog; ``lines``: what was done, for the user."""
+    """The outcome of ``ensure_topics``."""
 
     partitions: int
+    """How many partitions the topic of events has, and so the changelog."""
     lines: list[str]
+    """What exists, what was created, and warnings, as lines for the user."""
 
 
 async def ensure_topics(broker: str, spec: TopicsSpec) -> Topics:
-    """Create the topics that are missing and check the others. Returns when all brokers know all of them.
+    """Create the topics that are missing and check the others. Returns once the brokers report all of them.
 
-    If the topic of events or the changelog exists, missing topics get as many partitions. Raises Stop, which says what
-    to do, if a topic cannot be created or an existing one would lose counters. Raises KafkaError if the broker cannot
-    be reached, TimeoutError if the brokers do not know a new topic after 10 s.
+    If the topic of events or the changelog exists, missing topics get as many partitions as it has.
+
+    Raises Stop if a topic cannot be created, if the configuration of an existing one cannot be read, if the topic of
+    events and the changelog have different counts of partitions, or if the changelog is not compacted. Raises
+    KafkaError if the broker cannot be reached, TimeoutError if a new topic is not known after KNOWN_POLLS requests.
     """
     admin = AIOKafkaAdminClient(bootstrap_servers=broker, request_timeout_ms=REQUEST_LIMIT_MS)
     try:
@@ -111,7 +121,7 @@ async def ensure_topics(broker: str, spec: TopicsSpec) -> Topics:
 
 
 async def _ensure(admin: Any, spec: TopicsSpec) -> Topics:
-    # list_topics first: some brokers create a topic when they are asked about one that is missing.
+    # Ask about listed topics only: some brokers create a topic when they are asked about one that is missing.
     names = {spec.events, spec.dlq, spec.changelog} & set(await admin.list_topics())
     existing = await _partitions(admin, sorted(names))
     events, changelog = existing.get(spec.events), existing.get(spec.changelog)
@@ -137,13 +147,17 @@ async def _ensure(admin: Any, spec: TopicsSpec) -> Topics:
     ]
     created, created_by_others = await _create(admin, missing) if missing else ([], [])
     await _until_known(admin, [spec.events, spec.dlq, spec.changelog])
-    if created_by_others:  # another process was faster: check its topics like all that exist
+    if created_by_others:  # another process has created some in the meantime: check these like all existing topics
         return await _ensure(admin, spec)
     return Topics(partitions, lines + created)
 
 
 async def _until_known(admin: Any, names: list[str]) -> None:
-    """Wait until the brokers know these topics: Kafka acknowledges a creation before all brokers know of it."""
+    """Wait until the brokers report these topics with partitions: Kafka acknowledges a creation before all brokers know
+    of it.
+
+    Raises TimeoutError after KNOWN_POLLS requests.
+    """
     for _ in range(KNOWN_POLLS):
         known = set(await admin.list_topics()) & set(names)
         if len(known) == len(names) and all((await _partitions(admin, names)).values()):
@@ -153,14 +167,14 @@ async def _until_known(admin: Any, names: list[str]) -> None:
 
 
 async def _partitions(admin: Any, names: list[str]) -> dict[str, int]:
-    """Topic -> how many partitions it has."""
+    """topic -> how many partitions it has."""
     if not names:
         return {}
     return {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics(names)}
 
 
 async def _configs(admin: Any, names: list[str]) -> dict[str, dict[str, str]]:
-    """Topic -> its settings, by name. Raises Stop if they cannot be read."""
+    """topic -> {name of a setting: value}. Raises Stop if they cannot be read."""
     if not names:
         return {}
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
@@ -174,7 +188,8 @@ async def _configs(admin: Any, names: list[str]) -> dict[str, dict[str, str]]:
 
 
 def _warnings(name: str, config: dict[str, str], spec: TopicsSpec) -> list[str]:
-    """Warnings about an existing topic. Raises Stop if the changelog would lose counters."""
+    """Warnings about an existing topic, as lines. Raises Stop if it is the changelog and not compacted, and so would
+    lose counters."""
     if name == spec.changelog and config.get("cleanup.policy") != "compact":
         raise Stop(
             f"topic {name} has cleanup.policy={config.get('cleanup.policy')}, which throws away counters with time: "
@@ -190,7 +205,7 @@ def _warnings(name: str, config: dict[str, str], spec: TopicsSpec) -> list[str]:
 
 
 def _unequal_counts(spec: TopicsSpec, events: int, changelog: int) -> str:
-    """What to tell the user if events and changelog have different counts of partitions."""
+    """The message to the user if the topic of events and the changelog have different counts of partitions."""
     return (
         f"topic {spec.events} has {events} partitions and {spec.changelog} has {changelog}, but they must be equal, as "
         "each partition's state belongs to its events. Partitions were added to one of them: go on under new names "
@@ -199,7 +214,10 @@ def _unequal_counts(spec: TopicsSpec, events: int, changelog: int) -> str:
 
 
 async def _create(admin: Any, topics: list[NewTopic]) -> tuple[list[str], list[str]]:
-    """Create topics: (lines on those that were created, names of those that exist by now). Stop if one cannot be."""
+    """Create topics: (lines about those that were created, names of those that another process has created before).
+
+    Raises Stop if a topic cannot be created.
+    """
     response = await admin.create_topics(topics)
     lines, existing = [], []
     for name, code, *text in response.topic_errors:

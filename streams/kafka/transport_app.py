@@ -1,4 +1,5 @@
-"""What the transport needs of the worker. Faust makes the consumer with its app alone, so the app carries it."""
+"""What the transport needs of the worker. Faust gives the consumer nothing but the app, so the app has attributes for
+it."""
 
 from __future__ import annotations
 
@@ -10,24 +11,25 @@ from faust.types import TP
 
 
 class Positions(Protocol):
-    """Which offsets of this worker's partitions may be committed. ``streams.engine.table.StateTable`` is one."""
+    """The flushed and committed offsets of this worker's partitions. ``streams.engine.table.StateTable`` has them."""
 
     def to_commit(self) -> Mapping[TP, int]:
-        """The flushed offset of each partition whose flushed offset has moved since the last commit."""
+        """partition -> flushed offset, for each partition where it differs from the offset committed last."""
 
     def committed(self, offsets: Mapping[TP, int]) -> None:
         """Note that these offsets were committed to the group."""
 
     def lost(self, tp: TP) -> None:
-        """Note that a batch of this partition was dropped. The partition must be followed anew, see ``follow``."""
+        """Note that a batch of this partition was dropped: read the partition again from its state's position."""
 
     async def flush_before_revoke(self) -> None:
-        """A rebalance begins: flush what can be flushed while the partitions are still this worker's."""
+        """At the start of a rebalance: flush what can be flushed while this worker still owns its partitions."""
 
 
 class TransportApp(faust.App):
-    """Faust's app, with what this transport needs of the worker. Both are to be set before the app is started."""
+    """Faust's app, with what this transport needs of the worker. Set both attributes before the app is started."""
 
     fetch_wait_ms: int
-    """How long a broker may wait for more events before it replies to a fetch request."""
+    """How long a broker may hold a fetch request while it has no events."""
     positions: Positions
+    """Knows which offsets may be committed."""
