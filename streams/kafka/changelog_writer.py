@@ -148,13 +148,13 @@ class ChangelogWriter:
         it writes the next dead letters.
         """
         self._unsettled_position = position
-        marked = False
+        markers_written = False
         try:
             async with asyncio.timeout(DEAD_LETTERS_LIMIT_S):
                 while offsets := await self._event_offsets_of_open_dead_letters():
-                    if not marked:
+                    if not markers_written:
                         await self._write_markers(self._dlq, commit=min(offsets) < position)
-                        marked = True
+                        markers_written = True
                     await asyncio.sleep(POLL_S)
         except _NO_KAFKA_ERRORS as error:
             raise KafkaError(f"{self._id}: {type(error).__name__} {error}") from error

@@ -54,9 +54,9 @@ class Outbox:
         self.last_key = key
         return count == limit
 
-    def add_dead_letter(self, letter: DeadLetter) -> None:
+    def add_dead_letter(self, dead_letter: DeadLetter) -> None:
         """Encode a dead letter."""
-        message = letter._asdict()
+        message = dead_letter._asdict()
         if self.dlq_batches[-1].append(timestamp=None, **message) is None:
             self.dlq_batches.append(self._new_batch())
             self.dlq_batches[-1].append(timestamp=None, **message)
