@@ -1,1 +1,1 @@
-"""The metrics of a worker."""
+"""The Prometheus metrics of a worker."""

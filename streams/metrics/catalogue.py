@@ -1,4 +1,4 @@
-"""Every Prometheus metric of a worker, with what to do when it moves."""
+"""``Metrics``: every Prometheus metric of a worker, with advice for the operator."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Final, NamedTuple
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 _BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
-"""Limits of the histograms' buckets, in s."""
+"""Upper limits of the buckets of both histograms, in s."""
 
 
 class Metrics(NamedTuple):
     """The metrics of one worker, on a registry of their own: no metric is global.
 
-    The text below a field says what to do when the metric moves.
+    The text below a field tells the operator how to react when the metric moves.
     """
 
     registry: CollectorRegistry
@@ -68,7 +68,7 @@ class Metrics(NamedTuple):
 
     @classmethod
     def create(cls, registry: CollectorRegistry) -> Metrics:
-        """All metrics, registered in ``registry``."""
+        """Make all metrics and register them in ``registry``."""
         return cls(
             registry=registry,
             accepted=Counter("ecounters_events_accepted", "Events counted", registry=registry),

@@ -1,1 +1,1 @@
-"""The settings: ``table`` lists them, ``load`` reads them, ``narrow`` gives each part of a worker what it needs."""
+"""The settings: ``table`` lists them, ``load`` reads them, ``narrow`` selects those that one class needs."""

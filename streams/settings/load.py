@@ -18,10 +18,11 @@ VALUE_SHOWN_MAX: Final = 80
 
 
 def load(environ: Mapping[str, str]) -> Settings:
-    """The settings in ``environ``; variables that do not begin with ``ECOUNTERS_`` are ignored.
+    """The settings in ``environ``, with defaults for those that are missing.
 
-    Raises SettingsError, with one line that names the variable: for an unknown name, for a value that its parser
-    refuses, and for two values that contradict each other.
+    Variables that do not begin with ``ECOUNTERS_`` are ignored, and so are those of TEST_PREFIX. Raises SettingsError,
+    with one line that names the variable: for an unknown name, for a value that its parser refuses, for two values that
+    contradict each other, and for a missing ECOUNTERS_ADVERTISE if the host is 0.0.0.0 or ``::``.
     """
     rows = {row.env: row for row in SETTINGS}
     values: dict[str, Any] = {}
@@ -43,7 +44,10 @@ def load(environ: Mapping[str, str]) -> Settings:
 
 
 def _consistent(settings: Settings) -> Settings:
-    """The same settings, with ``advertise`` filled in. Raises SettingsError where two of them contradict each other."""
+    """The same settings, with ``advertise`` set to host and port if it is empty.
+
+    Raises SettingsError if two settings contradict each other, or if other workers could not reach that host.
+    """
     if settings.suspect_after_ms > settings.max_call_ms:
         raise SettingsError(
             f"ECOUNTERS_SUSPECT_AFTER_MS {settings.suspect_after_ms} is wrong: it must not be above "

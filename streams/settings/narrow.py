@@ -1,6 +1,6 @@
-"""Parts of the settings, each with what one part of a worker needs. ``of`` and ``..._of`` make them of all settings.
+"""Selections of the settings, each for one or a few classes. ``of`` and ``..._of`` make them from ``Settings``.
 
-A class that takes such a part says in its constructor what it depends on, and tests make the part by hand.
+So a constructor shows which settings its class depends on, and a test can make such a selection by hand.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from streams.settings.table import Settings
 
 
 def policy_of(settings: Settings) -> Policy:
-    """The time limits by which a worker's partitions count."""
+    """The time limits of a worker's partition states."""
     return Policy(
         linger_ms=settings.linger_ms,
         max_call_ms=settings.max_call_ms,
@@ -26,7 +26,7 @@ def policy_of(settings: Settings) -> Policy:
 
 
 def limits_of(settings: Settings) -> Limits:
-    """The same time limits for the recount, which shares no code with the workers."""
+    """The time limits of the recount, which shares no code with the workers: those of ``policy_of`` that it needs."""
     return Limits(
         linger=settings.linger_ms,
         max_call=settings.max_call_ms,
@@ -46,33 +46,36 @@ class ChangelogSettings:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """Take this part out of ``settings``."""
+        """Select these from ``settings``."""
         return cls(settings.broker, settings.app_id, settings.changelog_topic, settings.dlq_topic)
 
     def transactional_id(self, partition: int) -> str:
-        """The id that fences a partition's writers: each partition has one, the same on every worker."""
+        """The transactional id of a partition's writer. All workers use the same one, so a new owner fences the old."""
         return f"{self.app_id}-state-{partition}"
 
 
 @dataclass(frozen=True, slots=True)
 class FlushSettings:
-    """When a partition is flushed: every ``interval_ms``, and sooner when ``bytes_max`` bytes are unsaved."""
+    """When a partition is flushed: every ``interval_ms``, and sooner if more than ``bytes_max`` bytes are unsaved.
+
+    A partition that is far behind is flushed less often: see ``PartitionFlusher.wait_until_due``.
+    """
 
     interval_ms: int
     bytes_max: int
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """Take this part out of ``settings``."""
+        """Select these from ``settings``."""
         return cls(settings.flush_interval_ms, settings.flush_bytes)
 
 
 @dataclass(frozen=True, slots=True)
 class FeedSettings:
-    """How a partition is fed.
+    """How the events of a partition are read.
 
-    ``topic``: of events. ``stale_after_ms``: ms without word from the broker after which the feed counts as broken.
-    ``heartbeat_s``: seconds until this worker's next heartbeat at the latest, whose reply announces a rebalance.
+    ``topic``: the topic of events. ``stale_after_ms``: after so many ms without a reply of the broker, the known end of
+    the log is out of date. ``heartbeat_s``: s between two heartbeats; the reply to a heartbeat announces a rebalance.
     """
 
     topic: str
@@ -81,13 +84,13 @@ class FeedSettings:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """Take this part out of ``settings``."""
+        """Select these from ``settings``."""
         return cls(settings.topic, settings.stale_after_ms, settings.heartbeat_s)
 
 
 @dataclass(frozen=True, slots=True)
 class PartitionSettings:
-    """All that the owned partitions of a worker need. ``partitions``: how many the topic of events has."""
+    """All settings of a worker's owned partitions. ``partitions``: how many the topic of events has."""
 
     partitions: int
     policy: Policy
@@ -97,14 +100,14 @@ class PartitionSettings:
 
     @classmethod
     def of(cls, settings: Settings, partitions: int) -> Self:
-        """Take this part out of ``settings``."""
+        """Select these from ``settings``."""
         changelog, flush = ChangelogSettings.of(settings), FlushSettings.of(settings)
         return cls(partitions, policy_of(settings), changelog, flush, FeedSettings.of(settings))
 
 
 @dataclass(frozen=True, slots=True)
 class AuditSettings:
-    """What an audit must know of the workers' settings to compare their counters with a recount."""
+    """The workers' settings that an audit needs to compare their counters with a recount."""
 
     limits: Limits
     flush_interval_ms: int
@@ -112,5 +115,5 @@ class AuditSettings:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """Take this part out of ``settings``."""
+        """Select these from ``settings``."""
         return cls(limits_of(settings), settings.flush_interval_ms, settings.keep_days_ms)

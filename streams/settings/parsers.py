@@ -1,7 +1,8 @@
-"""Parsers of settings: each takes a variable's text and returns its value, or raises ValueError.
+"""Parsers of settings. A parser takes a variable's text and returns its value, or raises ValueError.
 
-The error's text says what the value must be, in words that follow "it": ``must be host:port``. A new kind of setting
-gets its parser here; a new setting of a known kind needs only a row in ``streams.settings.table``.
+``whole`` and ``matching`` make parsers; all other functions are parsers. The text of a ValueError says what the value
+must be, in words that follow "it": ``must be host:port``. A new kind of setting needs a parser here; a new setting of a
+known kind needs only a row in ``streams.settings.table``.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from urllib.parse import urlsplit
 LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 Parser = Callable[[str], Any]
-"""The text of an environment variable -> its value. ValueError, with what the text must be, if it is not valid."""
+"""Takes the text of an environment variable and returns its value. Raises ValueError if the text is not valid."""
 
 
 def whole(least: int, most: int) -> Parser:
-    """A parser of whole numbers from ``least`` to ``most``, both included; ASCII digits only."""
+    """Make a parser of whole numbers from ``least`` to ``most``, both included, written in at most 18 ASCII digits."""
 
     def parse(text: str) -> int:
         if not re.fullmatch(r"-?[0-9]{1,18}", text) or not least <= int(text) <= most:
@@ -30,7 +31,7 @@ def whole(least: int, most: int) -> Parser:
 
 
 def matching(pattern: str, must: str) -> Parser:
-    """A parser of texts that match all of ``pattern``; ``must`` is the error's text."""
+    """Make a parser of texts that match ``pattern`` as a whole; ``must`` is the error's text."""
 
     def parse(text: str) -> str:
         if not re.fullmatch(pattern, text):
@@ -49,7 +50,7 @@ host = matching(r"[A-Za-z0-9._:-]+", "must be a host name or an address to liste
 
 
 def host_port(text: str) -> str:
-    """``host:port``, IPv6 addresses in brackets."""
+    """Accept ``host:port``, with an IPv6 address in brackets and a port from 1 to 65535. Returns the text."""
     name, _, port = text.rpartition(":")
     if not re.fullmatch(r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+", name) or not re.fullmatch(r"[0-9]{1,5}", port):
         raise ValueError("must be host:port")
@@ -59,12 +60,12 @@ def host_port(text: str) -> str:
 
 
 def optional_host_port(text: str) -> str:
-    """``host:port``, or nothing."""
+    """Accept ``host:port`` or an empty text. Returns the text."""
     return host_port(text) if text else ""
 
 
 def brokers(text: str) -> str:
-    """One or more ``host:port``, separated by commas; spaces around them are removed."""
+    """Accept one or more ``host:port``, separated by commas. Returns the text without spaces around them."""
     try:
         return ",".join(host_port(broker.strip()) for broker in text.split(","))
     except ValueError:
@@ -72,7 +73,7 @@ def brokers(text: str) -> str:
 
 
 def redis_url(text: str) -> str:
-    """The URL of a Redis database, over TCP, TLS or a Unix socket."""
+    """Accept the URL of a Redis database, over TCP, TLS or a Unix socket. Returns the text."""
     must = "must be redis://[user:password@]host:port/database, rediss://… or unix:///path"
     try:
         url = urlsplit(text)
@@ -87,14 +88,14 @@ def redis_url(text: str) -> str:
 
 
 def log_level(text: str) -> str:
-    """One of Python's log levels, in any case; upper case is returned."""
+    """Accept a log level of LOG_LEVELS, in upper or lower case. Returns it in upper case."""
     if text.upper() not in LOG_LEVELS:
         raise ValueError(f"must be one of {', '.join(LOG_LEVELS)}")
     return text.upper()
 
 
 def directory(text: str) -> Path:
-    """A path; whether it exists is not checked."""
+    """Accept any path; it need not exist. An empty text is refused."""
     if not text:
         raise ValueError("must be the path of a directory")
     return Path(text)

@@ -29,7 +29,7 @@ class Setting(NamedTuple):
 
     ``field``: the name in ``Settings``; ``env``: the environment variable. ``default``: the text that gives the
     default, as one would write it in the variable. ``unit`` and ``why`` are shown to people. ``secret``: the value may
-    hold a password, so it is never shown.
+    hold a password, so ``shown`` masks it.
     """
 
     field: str
@@ -42,17 +42,17 @@ class Setting(NamedTuple):
 
 
 def _setting(default: str, unit: str, parse: Parser, why: str, *, secret: bool = False) -> Any:
-    """A field of Settings. Its default is parsed like a given value, so every default passes its own check."""
+    """Declare a field of Settings. Its default passes through ``parse`` like the text of a variable."""
     row = {"default": default, "unit": unit, "parse": parse, "why": why, "secret": secret}
     return dataclasses.field(default=parse(default), metadata=row, repr=not secret)
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All settings of a process, checked one by one. Immutable.
+    """All settings of a process. Immutable.
 
-    ``streams.settings.load.load`` makes it from the environment, checks the settings against each other and fills in
-    ``advertise``. Tests may make one by keyword; nothing is checked then.
+    ``streams.settings.load.load`` makes them from the environment: it checks each value, checks the values against each
+    other and fills in ``advertise``. Tests may call the constructor, which checks nothing.
     """
 
     broker: str = _setting("127.0.0.1:9092", "host:port,…", parsers.brokers, "Kafka, where events come from")
@@ -189,14 +189,14 @@ SETTINGS: Final = tuple(_row(field) for field in dataclasses.fields(Settings))
 
 
 def masked(address: str) -> str:
-    """A valid Redis URL without its user, password and options, so that it can be shown."""
+    """A valid Redis URL without its query and with ``***`` for user and password, so that it can be shown."""
     url = urlsplit(address)
     _, at, location = url.netloc.rpartition("@")
     return f"{url.scheme}://{'***@' if at else ''}{location}{url.path}"
 
 
 def shown(settings: Settings, setting: Setting) -> str:
-    """A setting's value as text for people; secrets are masked."""
+    """A setting's value as text for people. Of a secret only ``***`` is shown, of the Redis URL see ``masked``."""
     text = str(getattr(settings, setting.field))
     if setting.field == "redis":
         return masked(text)
