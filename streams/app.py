@@ -1,4 +1,4 @@
-"""The composition root: ``build`` makes all parts of a worker from its settings. Nothing is global."""
+"""The composition root: ``build`` makes all objects of a worker from its settings and connects them."""
 
 from __future__ import annotations
 
@@ -35,17 +35,18 @@ from streams.web.replies import ReplyCache
 from streams.web.responder import Responder
 
 QUEUED_BATCHES_MAX: Final = 4
-"""Batches that wait for the agent. Faust's default is 4,096 messages, and a message is a batch of up to
-``fetch_bytes`` bytes here."""
+"""So many batches may wait for the agent. Faust's default is 4,096 messages, but a message here is a batch of up to
+``fetch_bytes`` bytes."""
 REQUEST_LIMIT_S: Final = 10.0
-"""For a request to Kafka, beyond the time that the broker may keep it open."""
+"""Timeout of the producer's requests to Kafka. The consumer's requests have the rebalance time in addition, because a
+JoinGroup request stays open for it."""
 REBALANCE_S: Final = 10.0
-"""How long the group waits in a rebalance for a worker to rejoin, at least: its last flush takes up to 5 s."""
+"""In a rebalance the group waits at least so long for a worker to rejoin: its last flush takes up to 5 s."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerParts:
-    """The parts of a worker that its process starts and stops. Nothing is started or connected yet."""
+    """The objects of a worker that its process starts and stops. ``build`` neither starts nor connects them."""
 
     faust: TransportApp
     table: StateTable
@@ -55,7 +56,7 @@ class WorkerParts:
 
 
 def build(settings: Settings, partitions: int) -> WorkerParts:
-    """Put a worker together. ``partitions``: how many the topic of events has. Connects to nothing."""
+    """Make all objects of a worker; none of them connects yet. ``partitions``: how many the topic of events has."""
     app = TransportApp(**_options(settings))
     table: StateTable = app.Table("state", partitions=partitions)  # type: ignore[assignment]
     app.fetch_wait_ms = settings.fetch_wait_ms
@@ -82,7 +83,7 @@ def build(settings: Settings, partitions: int) -> WorkerParts:
 
 
 def _options(settings: Settings) -> dict[str, Any]:
-    """Faust's settings; each value that is not Faust's default has its reason beside it."""
+    """Faust's settings. A comment gives the reason of a value where it is not evident."""
     rebalance_s = max(REBALANCE_S, float(settings.session_timeout_s))
     return {
         "id": settings.app_id,
@@ -91,7 +92,7 @@ def _options(settings: Settings) -> dict[str, Any]:
         "TableManager": StateManager,
         "PartitionAssignor": Assignor,
         "canonical_url": f"http://{settings.advertise}",
-        # streams.web serves HTTP. Faust's server would serve before the tables are restored, without saying so.
+        # streams.web serves HTTP. Faust's server would serve before the partitions are restored, without saying so.
         "web_enabled": False,
         # `ecounters topics` and the start of a worker create the topics.
         "topic_allow_declare": False,
@@ -110,12 +111,13 @@ def _options(settings: Settings) -> dict[str, Any]:
         # The broker keeps a JoinGroup request open until all workers have joined, so the request must last longer.
         "broker_rebalance_timeout": rebalance_s,
         "broker_request_timeout": rebalance_s + REQUEST_LIMIT_S,
-        # aiokafka leaves the group for good after this time without a poll, and nothing is polled during a restore.
+        # aiokafka leaves the group after this time without a poll, and joins again only after a poll. While all
+        # partitions of the worker are being restored, nothing is polled.
         "broker_max_poll_interval": 2_147_483.0,
         "broker_commit_interval": 1.0,
         "consumer_auto_offset_reset": "earliest",
         "consumer_max_fetch_size": settings.fetch_bytes,
-        # streams.kafka.checksums checks them.
+        # streams.kafka.checksums checks the CRCs instead.
         "broker_check_crcs": False,
         # Faust's default of 20 minutes would delay the end of the process while a broker is away.
         "producer_request_timeout": REQUEST_LIMIT_S,

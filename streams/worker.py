@@ -1,4 +1,4 @@
-"""One worker process: its setup, start, signals and end. What runs in it is put together by ``streams.app``."""
+"""One worker process: its setup, start, signals and end. ``streams.app`` builds what runs in it."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from streams.web.server import Runner
 log = logging.getLogger(__name__)
 
 STOP_LIMIT_S: Final = 4.5
-"""For an orderly end: service managers often kill a process 5 s after the signal. Events whose effect was not flushed
-by then are read again."""
+"""How long Faust's app may take to stop; then the process exits at once. Service managers often kill a process 5 s
+after the signal. Events whose effect was not flushed by then are read again."""
 EXIT_CRASHED: Final = 70
 """Exit code after an unexpected error (EX_SOFTWARE of sysexits.h)."""
 BROKER_RETRY_S: Final = 2.0
-"""Pause between two tries to reach Kafka at the start."""
+"""Pause between two attempts to reach Kafka at the start."""
 LISTEN_BACKLOG: Final = 1_024
 """TCP connections that may wait to be accepted: all listeners of a worker that has ended reconnect at once."""
 MMAP_THRESHOLD_BYTES: Final = 131_072
@@ -39,7 +39,7 @@ MMAP_THRESHOLD_BYTES: Final = 131_072
 M_MMAP_THRESHOLD: Final = -3
 """The parameter's number for ``mallopt``, from malloc.h."""
 LOG_REPEAT_S: Final = 30.0
-"""A library's message is logged again after this time at the earliest."""
+"""A library's message is logged once in this time at most."""
 GC_THRESHOLDS: Final = (50_000, 200, 1_000)
 """Thresholds of the three generations. Calls and cells form no cycles, but Python's defaults would traverse all of
 them many times a second. A traversal of 50,000 new objects takes 10 ms; with a lower first threshold, the records of
@@ -47,11 +47,12 @@ a batch that is being applied would be traversed repeatedly."""
 
 
 class RateLimitedLog(logging.Filter):
-    """Passes a library's message at most once in LOG_REPEAT_S; while a broker is away they log 600 lines a minute.
+    """Drops a library's message if the same one was logged within LOG_REPEAT_S.
 
-    Messages of this project pass always. Messages of libraries below WARNING pass only if the level is DEBUG. Two
-    messages are the same if logger and format string are equal. Faust's services log with this project's logger names
-    where they are subclassed here; their messages begin with "[", and count as a library's.
+    While a broker is away, the libraries log 600 lines a minute. Two messages are the same if logger and format string
+    are equal. Messages of libraries below WARNING also need the level DEBUG. Messages of this project always pass.
+    Faust's services log under this project's names where this project subclasses them. These messages begin with "["
+    and are treated as a library's.
     """
 
     def __init__(self) -> None:
@@ -59,7 +60,7 @@ class RateLimitedLog(logging.Filter):
         self._next: dict[tuple[str, str], float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether to log the record."""
+        """Whether to log the record. Notes the time of a library's record that passes."""
         if record.name.startswith("streams.") and not record.msg.startswith("["):
             return True
         if record.levelno < logging.WARNING and not logging.getLogger().isEnabledFor(logging.DEBUG):
@@ -74,8 +75,9 @@ class RateLimitedLog(logging.Filter):
 def run_worker(settings: Settings) -> int:
     """Run until SIGTERM or SIGINT (returns 0) or an unexpected error (returns EXIT_CRASHED).
 
-    Sets up the process: logging, garbage collector, file limit, malloc. If the end takes longer than STOP_LIMIT_S, the
-    process exits from here.
+    Sets up the process first: logging, garbage collector, file limit, malloc. If the app does not stop within
+    STOP_LIMIT_S, the process exits here. Raises Stop if the topics cannot be used, OSError if the port cannot, and any
+    error of the app's start.
     """
     logging.basicConfig(
         level=settings.log_level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -91,7 +93,7 @@ def run_worker(settings: Settings) -> int:
 
 
 def _raise_open_file_limit() -> None:
-    """Raise the soft limit of open files to the hard limit. Each push listener is one; systems often start at 1,024."""
+    """Raise the soft limit of open files, often 1,024, to the hard limit. Each push listener takes one open file."""
     _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):  # macOS refuses an unlimited soft limit
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
@@ -108,7 +110,7 @@ def _pin_malloc_threshold() -> None:
 
 
 async def _run(settings: Settings) -> int:
-    """Wait for the topics, build the worker, serve HTTP and run it; returns the exit code."""
+    """Wait for the topics, build the worker, serve HTTP and run the app. Returns the exit code."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -129,9 +131,9 @@ async def _run(settings: Settings) -> int:
 
 
 async def _wait_for_topics(settings: Settings, stop: asyncio.Event) -> int | None:
-    """Create or check the topics, trying again while Kafka is away; returns how many partitions the events have.
+    """Create or check the topics, again and again while Kafka is away. Returns how many partitions the events have.
 
-    Returns None if ``stop`` was set meanwhile.
+    Returns None if ``stop`` was set meanwhile. Raises Stop if a topic cannot be created or must not be used.
     """
     while not stop.is_set():
         try:
@@ -150,9 +152,9 @@ async def _wait_for_topics(settings: Settings, stop: asyncio.Event) -> int | Non
 
 
 async def _serve(parts: WorkerParts, stop: asyncio.Event) -> int:
-    """Run Faust's app until ``stop`` is set or the app crashes, then stop it; returns the exit code.
+    """Run Faust's app until ``stop`` is set or the app crashes, then stop it and return the exit code.
 
-    The app stops within STOP_LIMIT_S; otherwise the process exits here, without returning.
+    If the app does not stop within STOP_LIMIT_S, the process exits here. Raises the error of a start that fails.
     """
     app: Any = parts.faust
     ended = [asyncio.create_task(stop.wait()), asyncio.create_task(until_crashed(app))]
