@@ -1,4 +1,4 @@
-"""Child processes, for ``ecounters run`` and for the tests: how they are started and ended, and never left behind."""
+"""``Child`` and ``Guard``: child processes of ``ecounters run`` and the tests, which end when their parent dies."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from types import TracebackType
 from typing import Final, Self
 
 GUARD_LIMIT_S: Final = 10
-"""How long a child may take to end after SIGTERM, when a guard ends it. Then it is killed."""
+"""When a guard ends a child: how long the child may take after SIGTERM before it is killed."""
 LINES_SHOWN: Final = 10
-"""``Child.last_lines`` returns so many lines at most."""
+"""``Child.last_lines`` returns at most so many lines."""
 TAIL_BYTES: Final = 16_384
-"""``Child.last_lines`` reads so many bytes of the log at most."""
+"""``Child.last_lines`` reads at most so many bytes of the log."""
 _NOISE: Final = "weak version"
-"""Part of a harmless message of the dynamic loader: libc is older than the one that a binary was built with."""
+"""Words of a harmless message of the dynamic loader: libc is older than the one that a binary was built with."""
 
-# Reads lines of pids. After the last line it ends the processes of that line, one after the other.
+# A shell script. It reads lines of pids until its input ends. Then it ends the processes of the last line, in order.
 _GUARD: Final = f"""
 while read -r line; do pids=$line; done
 for pid in $pids; do
@@ -71,7 +71,10 @@ class Child:
         return self._process.poll()
 
     def last_lines(self) -> list[str]:
-        """The last lines of the child's output, without empty ones."""
+        """The last LINES_SHOWN lines of the child's output, without empty ones and those with _NOISE.
+
+        Raises OSError if the log file is gone.
+        """
         with self.log.open("rb") as output:
             output.seek(max(0, output.seek(0, os.SEEK_END) - TAIL_BYTES))
             lines = output.read().decode(errors="replace").splitlines()
@@ -92,14 +95,14 @@ class Child:
 
 
 class Guard:
-    """Ends the watched children when this process dies, however it dies: SIGKILL, a crash, the OOM killer.
+    """Ends the watched children when this process dies, even by SIGKILL, a crash or the OOM killer.
 
     A guard is a small shell at the reading end of a pipe. Only this process has the writing end, because Python closes
     it in children. So the shell sees the end of the pipe when this process dies, on Linux and on macOS. It then ends
     the children, the last one watched first: SIGTERM, and SIGKILL after GUARD_LIMIT_S.
 
-    Not covered are: a guard that is killed as well, a child that was started but not yet watched, and children of
-    children. As a context manager it ends the children that are left when the block ends.
+    A child stays behind if the guard's shell is killed too, or if this process dies before ``watch``. Children of
+    children are not ended. As a context manager, the guard ends the watched children when the block ends.
     """
 
     def __init__(self) -> None:
@@ -119,17 +122,17 @@ class Guard:
         self.close()
 
     def watch(self, child: Child) -> None:
-        """End this child from now on when this process dies."""
+        """Add a child to those that are ended when this process dies."""
         self._children.insert(0, child)
         self._send_pids()
 
     def release(self, child: Child) -> None:
-        """Forget a child that has ended, because another process may get its pid."""
+        """Forget a child that has ended: another process may get its pid. The child must be watched."""
         self._children.remove(child)
         self._send_pids()
 
     def close(self) -> None:
-        """End the children that are left, then the shell."""
+        """End the children that are still watched, the last one watched first, then the shell. Blocks."""
         for child in list(self._children):
             child.end(GUARD_LIMIT_S)
             self.release(child)
@@ -138,7 +141,7 @@ class Guard:
         self._shell.wait()
 
     def _send_pids(self) -> None:
-        """Send the shell the pids of all children as one line, which replaces the line before it."""
+        """Send the pids of all watched children to the shell, as one line. The shell uses only the last line."""
         if self._shell.stdin is not None and self._shell.poll() is None:
             self._shell.stdin.write(" ".join(str(child.pid) for child in self._children).encode() + b"\n")
             self._shell.stdin.flush()

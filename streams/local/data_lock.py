@@ -13,10 +13,10 @@ from ecounters.errors import Stop
 
 @contextmanager
 def locked(data_dir: Path) -> Iterator[int]:
-    """Create ``data_dir`` if need be and lock its file ``lock``. Yields the file descriptor that holds the lock.
+    """Create ``data_dir`` if it is missing and lock its file ``lock``. Yields the file descriptor that holds the lock.
 
-    A child that inherits the descriptor holds the lock too: it stays locked until all of them have closed it. Raises
-    Stop if another process holds the lock.
+    A child that inherits the descriptor holds the lock too: the file stays locked until this process and all such
+    children have closed the descriptor. Raises Stop if another process holds the lock.
     """
     data_dir.mkdir(parents=True, exist_ok=True)
     path = data_dir / "lock"

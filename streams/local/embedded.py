@@ -32,27 +32,27 @@ from streams.settings.table import Settings
 SERVER: Final = "server"
 """The server's name as a child."""
 START_LIMIT_S: Final = 60.0
-"""How long ``wait`` waits. The server serves when it has read its data, which takes 2 s for 100 MB."""
+"""How long ``wait`` waits by default. A server serves only after it has read its data: about 2 s for 100 MB."""
 STOP_LIMIT_S: Final = 30.0
-"""How long ``stop`` waits until it kills the server, which writes its data before it ends. If it is killed while it
-writes, its data is that of a second before."""
+"""How long ``stop`` waits before it kills the server. The server writes all data before it ends. If it is killed during
+that, the file holds the data of the last complete write, about a second old."""
 REPLY_LIMIT_S: Final = 1.0
-"""Timeout of the requests by which ``wait`` probes the server."""
+"""How long ``wait`` waits for the connection, and for each piece of a reply, when it probes the server."""
 POLL_S: Final = 0.05
 """Pause between two probes."""
 
 EVENTS_KEPT_BYTES: Final = 16 * MIB
-"""The topic of events keeps so many bytes of each partition. The server writes all data once a second, four bytes for
-each byte that is kept: 50 MB of events take half a processor."""
+"""The topic of events keeps so many bytes per partition. The server writes all data once a second, four bytes for each
+byte that it keeps: 50 MB of events take half a processor."""
 
 _API_VERSIONS: Final = struct.pack(">hhih", 18, 0, 1, -1)
 """Kafka's smallest request: ApiVersions, version 0, correlation id 1, no client id."""
 
 
 class Embedded:
-    """A running server. Make one with ``start``, which returns when it serves, or with ``launch``, which does not wait.
+    """A server process. ``start`` makes one and waits until it serves; ``launch`` makes one and does not wait.
 
-    ``child``: its process. ``kafka_port``, ``redis_port``: its TCP ports on 127.0.0.1.
+    ``child``: the process. ``kafka_port``, ``redis_port``: the server's TCP ports on 127.0.0.1.
     """
 
     def __init__(self, child: Child, kafka_port: int, redis_port: int) -> None:
@@ -71,8 +71,8 @@ class Embedded:
     ) -> Self:
         """Start a server on the data in ``data_dir``, if there is any, and return at once.
 
-        Port 0 takes any free one. ``log``: file of its output, by default ``data_dir`` with ".log" behind its name.
-        ``inherited_fds``: as of ``Child``. Raises Stop if the server is not installed.
+        Port 0 stands for any free port. ``log``: the file of the server's output, by default beside ``data_dir``, with
+        ".log" after its name. ``inherited_fds``: see ``Child``. Raises Stop if the server is not installed.
         """
         kafka_port, redis_port = (
             port or free for port, free in zip((kafka_port, redis_port), free_ports(2), strict=True)
@@ -84,7 +84,7 @@ class Embedded:
 
     @classmethod
     def start(cls, data_dir: Path, kafka_port: int = 0, redis_port: int = 0, log: Path | None = None) -> Self:
-        """Start a server and wait until it serves. Raises Stop, with no server left running, if it does not."""
+        """Start a server and wait until it serves. If that fails, raises Stop and leaves no server running."""
         server = cls.launch(data_dir, kafka_port, redis_port, log)
         try:
             server.wait()
@@ -106,7 +106,7 @@ class Embedded:
     def wait(self, limit_s: float = START_LIMIT_S) -> None:
         """Block until the server serves Kafka and Redis.
 
-        Raises Stop, with the last lines of its output, if it ends or takes longer than ``limit_s``.
+        Raises Stop, with the last lines of the server's output, if it ends or takes longer than ``limit_s``.
         """
         deadline = time.monotonic() + limit_s
         while not self._serves():
@@ -127,24 +127,30 @@ class Embedded:
         )
 
     def _last_output(self) -> str:
-        """The last lines that the server printed, as one line; only errors and hints, if there are any."""
+        """The last lines of the server's output, as one line. If errors or hints are among them, only these."""
         lines = self.child.last_lines()
         errors = [line for line in lines if line.startswith(("error", "hint"))]
         return " / ".join(errors or lines) or "it said nothing"
 
     def stop(self) -> int:
-        """End the server in order, which saves all data. Blocks; returns the exit code."""
+        """End the server with SIGTERM, so that it saves all data. Blocks; returns the exit code.
+
+        Kills the server after STOP_LIMIT_S.
+        """
         return self.child.end(STOP_LIMIT_S)
 
     def kill(self) -> int:
-        """End the server with SIGKILL, as a crash would: the last second may be lost. Returns the exit code."""
+        """End the server with SIGKILL, to act like a crash: about the last second of data may be lost.
+
+        Returns the exit code.
+        """
         return self.child.kill()
 
 
 async def limit_event_retention(settings: Settings) -> None:
-    """Let the topic of events keep EVENTS_KEPT_BYTES a partition, because the embedded server has it all in memory.
+    """Let the topic of events keep only EVENTS_KEPT_BYTES per partition: the embedded server has all of it in memory.
 
-    Raises KafkaError.
+    Raises KafkaError if the server cannot be reached.
     """
     limits = {"retention.bytes": str(EVENTS_KEPT_BYTES), "segment.bytes": str(2 * MIB)}
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.broker)
@@ -159,7 +165,8 @@ async def limit_event_retention(settings: Settings) -> None:
 def _reply_to(port: int, request: bytes, count: int) -> bytes:
     """Send a request to a port of this machine.
 
-    Returns the first ``count`` bytes of the reply, or fewer if the connection fails or REPLY_LIMIT_S is over.
+    Returns the first ``count`` bytes of the reply, or fewer if the connection fails, ends, or is silent for
+    REPLY_LIMIT_S.
     """
     reply = b""
     try:
@@ -173,7 +180,10 @@ def _reply_to(port: int, request: bytes, count: int) -> bytes:
 
 
 def _program() -> Path:
-    """The path of the server's binary, made executable, which pip leaves out. Raises Stop if it is not installed."""
+    """Return the path of the server's binary. Set its executable bits if they are missing, because pip does not.
+
+    Raises Stop if the package is not installed.
+    """
     spec = importlib.util.find_spec("noida_db")
     if spec is None or spec.origin is None:
         raise Stop("the embedded broker and store is not installed: pip install 'ecounters[embedded]'")

@@ -11,7 +11,7 @@ from streams.settings.table import Settings
 class RunOptions:
     """The settings of the process and the options of ``ecounters run``.
 
-    ``simulate``: publish simulated calls. ``broker_port``: TCP port of the embedded broker; 0 takes any free one.
+    ``simulate``: publish simulated calls. ``broker_port``: TCP port of the embedded broker; 0 stands for any free port.
     """
 
     settings: Settings

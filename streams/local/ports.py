@@ -1,4 +1,4 @@
-"""TCP ports of this machine: which are free, and a choice of free ones."""
+"""``is_free`` and ``free_ports``: TCP ports of this machine on which no process listens."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Final
 LOCAL: Final = "127.0.0.1"
 
 PORTS: Final = range(20_000, 32_000)
-"""The ports that ``free_ports`` chooses from. No operating system uses them for outgoing connections, so that none of
-those takes a port between the choice and its use, or while a server is restarted."""
+"""The ports that ``free_ports`` chooses from. By default neither Linux nor macOS uses them for outgoing connections. So
+no such connection takes a port between its choice and its use, or while a server is restarted."""
 _first = random.randrange(len(PORTS))
 """Each process starts at a random port, because other processes may choose at the same time."""
 _ports = cycle((*PORTS[_first:], *PORTS[:_first]))
@@ -21,7 +21,7 @@ _ports = cycle((*PORTS[_first:], *PORTS[:_first]))
 def free_ports(count: int) -> list[int]:
     """Choose ports of 127.0.0.1 on which nobody listens now. Raises OSError if there are not enough of them.
 
-    A port is chosen again only after all others of PORTS were.
+    The search begins after the port chosen last and goes round PORTS, so a port is chosen again as late as possible.
     """
     chosen = list(islice(filter(is_free, islice(_ports, len(PORTS))), count))
     if len(chosen) < count:

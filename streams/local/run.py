@@ -39,13 +39,13 @@ from streams.web.paths import COUNTERS_PATHS, READY_PATH
 SIMULATOR: Final = "simulator"
 WORKER: Final = "worker"
 END_LIMITS_S: Final = {SIMULATOR: 3.0, WORKER: 8.0, SERVER: STOP_LIMIT_S}
-"""How long each child may take to end after SIGTERM; then it is killed. A worker saves its counters within 5 s; one
-that is killed before that loses nothing, because its successor reads the events again."""
+"""How long each child may take to end after SIGTERM; then it is killed. A worker needs up to 5 s for its last flush. A
+worker that is killed before loses nothing, because the next worker reads the events again."""
 
 PORTS_TRIED: Final = 100
-"""So many ports from ECOUNTERS_PORT on are tried until a free one is found."""
+"""So many ports from ECOUNTERS_PORT on are tried; the first free one is used."""
 POLL_S: Final = 0.2
-"""Pause between two checks of the children, and between two checks of a worker that starts."""
+"""Pause between two checks of the children, and between two requests to a worker that starts."""
 REQUEST_LIMIT_S: Final = 3.0
 """Timeout of a request to the worker."""
 REFRESH_S: Final = 1.0
@@ -53,17 +53,18 @@ REFRESH_S: Final = 1.0
 
 
 def run_all(options: RunOptions) -> int:
-    """Run everything until it is stopped, and return the exit code.
+    """Run server, worker and simulator until they are stopped, and return the exit code.
 
-    0: stopped by a signal. 1: a child ended by itself; the reason is on stderr. Raises Stop if something cannot be
-    started.
+    Returns 0 after a signal (SIGINT, SIGTERM or SIGHUP), and 1 if a child ended by itself; then the last lines of its
+    log are on stderr. Raises Stop if the data directory is in use, if the server cannot be started, if no port is free,
+    or if the server fails a request of this process.
     """
     with locked(options.settings.data_dir) as lock, Guard() as guard:
         return asyncio.run(_Run(options, lock, guard).until_stopped())
 
 
 class _ChildEnded(Exception):
-    """A child ended without having been told to."""
+    """A child ended by itself."""
 
     def __init__(self, child: Child) -> None:
         super().__init__(child.name)
@@ -85,7 +86,7 @@ class _Run:
         """Start everything, show the counters, and end everything. Returns and raises as ``run_all``."""
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            # nohup lets SIGHUP be ignored: that stays so.
+            # Under nohup SIGHUP is ignored, and must stay ignored.
             if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
                 asyncio.get_running_loop().add_signal_handler(number, stop.set)
         work, watch = asyncio.create_task(self._start_and_show()), asyncio.create_task(self._until_child_ends())
@@ -93,8 +94,8 @@ class _Run:
         try:
             await asyncio.wait([work, watch, stopped], return_when=asyncio.FIRST_COMPLETED)
             if not stop.is_set() and work.done() and not isinstance(work.exception(), Stop):
-                # The failure may be a consequence of a child's end, which explains it better: give ``watch`` the time
-                # to see that.
+                # The failure may be the consequence of a child's end, which explains it better. Give ``watch`` the time
+                # to notice such an end.
                 await asyncio.wait([watch], timeout=2 * POLL_S)
             if not stop.is_set():
                 (watch if watch.done() else work).result()
@@ -111,7 +112,7 @@ class _Run:
             await self._end_children()
 
     async def _until_child_ends(self) -> None:
-        """Check all children every POLL_S. Raises _ChildEnded for the first one that has ended."""
+        """Check all children every POLL_S, and raise _ChildEnded when one has ended."""
         while True:
             for child in self._children:
                 if child.exit_code is not None:
@@ -127,7 +128,7 @@ class _Run:
             print(f"ecounters: the {child.name} {how}. The last of {child.log}:\n{lines}", end="", file=sys.stderr)
 
     async def _end_children(self) -> None:
-        """End the children, the last one started first, and kill those that take too long."""
+        """End the children, the last one started first. Kill a child that takes longer than its END_LIMITS_S."""
         self._line.end()
         for child in reversed(self._children):
             limit_s = END_LIMITS_S[child.name]
@@ -147,7 +148,10 @@ class _Run:
         await self._show_counters(await self._start())
 
     async def _start(self) -> str:
-        """Start everything, print how to use it, and return the token of USER."""
+        """Start server, worker and simulator, print how to use them, and return the token of USER.
+
+        The worker starts when the topics and USER exist, the simulator when the worker is ready.
+        """
         await self._start_server()
         settings = self._settings
         await ensure_topics(settings.broker, TopicsSpec.of(settings))
@@ -164,7 +168,7 @@ class _Run:
     async def _start_server(self) -> None:
         """Start the embedded server, wait until it serves, and put its addresses into the settings.
 
-        Raises Stop if the port of --broker-port is in use.
+        Raises Stop if the port of --broker-port is in use, if the server is not installed, or if it does not serve.
         """
         port, data_dir = self._options.broker_port, self._settings.data_dir
         if port and not is_free(port):
@@ -178,21 +182,27 @@ class _Run:
         self._settings = dataclasses.replace(self._settings, broker=server.broker, redis=server.redis_url)
 
     def _add_child(self, child: Child) -> None:
-        """Let the guard end the child if this process is killed, and ``_end_children`` in any other case."""
+        """Register a child: the guard ends it if this process is killed, ``_end_children`` in any other case."""
         self._guard.watch(child)
         self._children.append(child)
 
     def _start_child(self, name: str, *arguments: str) -> None:
-        """Start ``ecounters`` with these arguments as a child, with the settings of this run."""
+        """Start ``ecounters`` with these arguments as a child, with the settings of this run.
+
+        ``name``: a key of END_LIMITS_S. It is also the name of the log file and the child's instance id.
+        """
         log = self._settings.data_dir / "log" / f"{name}.log"
         command = [sys.executable, "-m", "streams.cli", *arguments]
-        # The embedded broker never removes a worker that died from its group. A worker with the same instance id takes
-        # its place at once.
+        # The embedded broker never removes a dead worker from its group. A new worker with the same instance id
+        # replaces the dead one at once.
         env = environment(self._settings) | {f"{PREFIX}INSTANCE_ID": name}
         self._add_child(Child(name, command, log, env=env))
 
     async def _new_token(self) -> str:
-        """A new token of USER, who is added if need be. The token of an earlier run cannot be read from Redis."""
+        """Make a new token of USER, and add USER if there is none. The token of an earlier run is no longer valid.
+
+        The earlier token cannot be used again, because Redis holds only its hash.
+        """
         accounts = Accounts.connect(self._settings.redis)
         try:
             if USER in [info.user_id for info in await accounts.list_users()]:
@@ -202,7 +212,10 @@ class _Run:
             await accounts.close()
 
     def _with_free_port(self, settings: Settings) -> Settings:
-        """The settings with the first free port from ``settings.port`` on. Raises Stop if PORTS_TRIED are in use."""
+        """The settings with the first free port from ``settings.port`` on. Prints the port if it is another one.
+
+        Raises Stop if PORTS_TRIED ports are in use.
+        """
         wanted = settings.port
         for port in range(wanted, min(wanted + PORTS_TRIED, 65_536)):
             if is_free(port, settings.host):
@@ -212,7 +225,7 @@ class _Run:
         raise Stop(f"port {wanted} and those after it are in use: give another --port")
 
     async def _until_ready(self) -> None:
-        """Wait until the worker is ready, and show why it is not yet."""
+        """Wait until the worker is ready, without a time limit, and show why it is not ready yet."""
         began = time.monotonic()
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=REQUEST_LIMIT_S)) as session:
             while True:
@@ -245,19 +258,19 @@ class _Run:
 def on_port(settings: Settings, port: int) -> Settings:
     """The settings with another port.
 
-    An ``advertise`` that was derived from host and port is emptied, so that the worker derives it again.
+    If ``advertise`` is the old host and port, it is emptied, so that the worker derives it from the new port.
     """
     derived = settings.advertise == host_port(settings.host, settings.port)
     return dataclasses.replace(settings, port=port, advertise="" if derived else settings.advertise)
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """The environment of a child: that of this process, with every setting as a variable."""
+    """The environment of a child: this process's environment, and every setting as a variable, secrets too."""
     return {**os.environ, **{row.env: str(getattr(settings, row.field)) for row in SETTINGS}}
 
 
 async def _why_not_ready(session: aiohttp.ClientSession, url: str) -> str | None:
-    """Why the worker is not ready, by its path ``/readyz`` at ``url``; None if it is ready."""
+    """Request ``url``, the worker's ``/readyz``. Returns why the worker is not ready; None if it is ready."""
     try:
         async with session.get(url) as response:
             if response.status == 200:

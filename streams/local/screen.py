@@ -1,4 +1,4 @@
-"""What ``ecounters run`` prints: how to use what is running, and a line with the counters of now."""
+"""What ``ecounters run`` prints: how to use the running worker, and a line with its present counters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from streams.settings.table import Settings
 from streams.web.paths import COUNTERS_PATHS, DASHBOARD_PATH
 
 BEHIND_SHOWN_MS: Final = 2_000
-"""The line mentions a worker's lag only if it is longer than this."""
+"""``counters_line`` mentions a worker's lag only if it is longer than this."""
 
 
 def welcome(settings: Settings, url: str, token: str, simulate: bool) -> str:
@@ -46,9 +46,9 @@ def welcome(settings: Settings, url: str, token: str, simulate: bool) -> str:
 
 
 def counters_line(reply: dict[str, Any], lag_ms: str) -> str:
-    """A worker's reply as one line. ``lag_ms``: the header X-Ecounters-Lag-Ms.
+    """A worker's reply as one line: counters, or an error message. ``lag_ms``: the header X-Ecounters-Lag-Ms.
 
-    The least important comes last, because a narrow terminal cuts the line off.
+    The least important counters come last, because a narrow terminal truncates the line.
     """
     if reply.get("status") != "success":
         return f"no answer: {reply.get('message')}"

@@ -1,4 +1,4 @@
-"""The simulated switches of ``ecounters run``: for which users, how many calls, and from when on."""
+"""``prepare_simulator``: for which users ``ecounters run`` simulates calls, how many, and from which time on."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ USER: Final = "u1"
 """The first of the simulated users, who has the most calls. ``ecounters run`` shows this user's counters."""
 SIMULATED_USERS: Final = 3
 SIMULATED_RATE: Final = 1.0
-"""Calls per second, in the mean of a day. The embedded broker has to keep all of their events in memory."""
+"""Calls per second, on average over a day. The embedded broker keeps their events in memory."""
 SIMULATED_BEFORE_MS: Final = 3 * 3_600_000
-"""The first run simulates so many ms of the past as well, so that there are counters to show at once."""
+"""The first run also simulates so many ms of the past, so that there are counters to show at once."""
 
 
 async def prepare_simulator(settings: Settings) -> list[str]:
-    """The options of ``ecounters simulate`` for this run.
+    """Return the options of ``ecounters simulate`` for this run; may publish events.
 
-    The first run starts in the past. A later run starts now, because the log must not go back in time; before that, it
-    publishes a restart of all simulated switches, which ends the calls that the last run left. Raises KafkaError.
+    If the topic never had an event, the simulation starts SIMULATED_BEFORE_MS ago. Otherwise it starts now, because the
+    log must not go back in time. Then this function first publishes a restart of all simulated switches, which ends the
+    calls that the last run left. Raises KafkaError.
     """
     at_ms = now_ms()
     start_ms = at_ms - SIMULATED_BEFORE_MS
@@ -39,7 +40,7 @@ async def prepare_simulator(settings: Settings) -> list[str]:
 
 
 async def _has_events(settings: Settings) -> bool:
-    """Whether an event was ever published, even if Kafka has deleted it."""
+    """Whether the topic ever had an event, even if Kafka has deleted it since."""
     count = await count_partitions(settings.broker, settings.topic)
     partitions = [TopicPartition(settings.topic, partition) for partition in range(count)]
     consumer = AIOKafkaConsumer(bootstrap_servers=settings.broker)
