@@ -59,8 +59,9 @@ class Consumer(driver.Consumer):
         stop.
 
         Waits while Faust's queue is full. If a rebalance has begun since a batch was requested, the batch is dropped
-        and reported by ``positions.lost``: if no other batch followed, the state would not notice the gap. A rebalance
-        that begins while a batch waits for the queue drops it too; its end makes all live partitions be followed again.
+        and reported by ``positions.lost``: if no other batch followed, the state would not notice the gap. A batch that
+        waits for the queue when a rebalance begins may be dropped without a report: at the end of the rebalance all
+        live partitions are followed anew.
 
         Raises the KafkaError of a partition that cannot be fetched.
         """
