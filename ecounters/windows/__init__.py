@@ -1,1 +1,3 @@
-"""Time and counts: windows and days (``calendar``), steps of a range (``steps``), cells of counts (``spans``)."""
+"""Time arithmetic: windows and days (``calendar``), steps of a chart (``steps``). And where an account's counts are
+kept: cells (``cell``), the spans that hold them (``spans``), and sums of cells (``sums``).
+"""

@@ -21,7 +21,7 @@ WINDOW_MS: Final = 15 * MINUTE_MS
 
 
 def window_of(ts_ms: int) -> int:
-    """When the window that holds ``ts_ms`` begins."""
+    """The begin, in ms, of the window that holds ``ts_ms``."""
     return ts_ms - ts_ms % WINDOW_MS
 
 
@@ -45,9 +45,9 @@ def midnight(day: date, zone: ZoneInfo) -> int:
 
 
 def day_of(ts_ms: int, zone: ZoneInfo) -> tuple[int, int]:
-    """[begin, end) of the zone's day that holds ``ts_ms``; 23 or 25 hours long on the days on which clocks change.
+    """[begin, end) of the zone's day that holds ``ts_ms``. When clocks change, it can be 23 or 25 hours long.
 
-    Both are rounded down to whole windows, which changes nothing for a zone in use today.
+    ``begin`` and ``end`` are rounded down to bounds of windows, which changes nothing for a zone in use today.
     """
     day = local_date(ts_ms, zone)
     return window_of(midnight(day, zone)), window_of(midnight(day + timedelta(days=1), zone))

@@ -16,9 +16,9 @@ STATUS: Final = 3
 """The indexes of ``Dims``, and of ``Sum.calls``."""
 
 UnitSlots = tuple[str, ...]
-"""The slots to which a call adds 1. Equal ones are one object, see ``contributions``."""
+"""The slots to which a call adds 1. Calls with equal unit slots usually share one tuple, see ``contributions``."""
 Amounts = tuple[Any, ...]
-"""(slot, amount, slot, amount, ...): what a call adds to other slots. Counts, and times in ms."""
+"""(slot, amount, slot, amount, ...): what a call adds to other slots. An amount is a count or a time in ms."""
 
 
 class Cell(Struct, gc=False, eq=False):
@@ -32,9 +32,9 @@ class Cell(Struct, gc=False, eq=False):
     counts       slot -> amount; without zeros                                               Spans        yes
     dirty        the counts have changed since ``Spans.take_changes``                        Spans        no
     saved        the changelog has the cell                                                  Spans        no
-    in_sum       the counts are part of their span's ``cached_sum``                          Span         no
-    expired      out of retention: further changes are not saved                             Spans        no
-    rolled_into  the day's cell that took the counts over; None for a cell that still counts Spans        no
+    in_sum       their span's ``cached_sum`` has the counts as they are                      Span         no
+    expired      out of retention: no reply reads the cell, and its changes are not saved    Spans        no
+    rolled_into  the day's cell that has the counts now; None if the cell is not rolled up   Spans        no
     ===========  ==========================================================================  ===========  =====
 
     A cell can outlive its span: ``Call.cell`` refers to it until the call is counted anew.

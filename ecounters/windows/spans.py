@@ -1,7 +1,8 @@
 """Spans: where the counts of one account are kept, by time and dimensions.
 
 A span is a window of 15 minutes or, after the roll-up, a day of the account's time zone. It has a cell for each
-combination of dimensions that occurs. A call's contribution is in the cell of the window in which the call started:
+combination of dimensions that occurs. A call's contribution is in a cell of the window in which the call started, and
+moves with the cell's counts into the day:
 
     windows   | a | b | c |   roll-up of a day:   day  | a + b + c |
                 ^ call.cell                                  ^
@@ -23,7 +24,7 @@ from ecounters.windows.cell import Amounts, Cell, Dims, UnitSlots
 from ecounters.windows.sums import Sum
 
 FEW: Final = 20
-"""Cells of a span up to which their sum is computed for each reply; a span with more cells keeps its sum."""
+"""A span with at most so many cells adds them up for each reply. A span with more keeps its sum in ``cached_sum``."""
 
 
 class Span(Struct, gc=False, eq=False):
@@ -50,7 +51,7 @@ class Span(Struct, gc=False, eq=False):
     unsummed: list[Cell] = []
 
     def cell(self, dims: Dims) -> Cell:
-        """The cell of these dimensions; a new, empty one if there is none yet."""
+        """The cell of these dimensions. If there is none, a new, empty one is added."""
         cell = self.cells.get(dims)
         if cell is None:
             cell = self.cells[dims] = Cell(self.begin, self.end, dims, {})
@@ -59,7 +60,7 @@ class Span(Struct, gc=False, eq=False):
         return cell
 
     def add_to(self, total: Sum) -> None:
-        """Add the counts of all cells to ``total``; for more than FEW cells through an up-to-date ``cached_sum``."""
+        """Add the counts of all cells to ``total``. For more than FEW cells, it makes and uses ``cached_sum``."""
         if self.cached_sum is None and len(self.cells) <= FEW:
             for dims, cell in self.cells.items():
                 total.add(dims, cell.counts)
@@ -73,7 +74,7 @@ class Span(Struct, gc=False, eq=False):
         total.join(self.cached_sum)
 
     def retract(self, cell: Cell) -> None:
-        """Take a cell that is in ``cached_sum`` out of it, because its counts are about to change."""
+        """Subtract a cell with ``in_sum`` from ``cached_sum``, because its counts are about to change."""
         if self.cached_sum is not None:
             self.cached_sum.add(cell.dims, cell.counts, -1)
             self.unsummed.append(cell)
@@ -83,9 +84,13 @@ class Span(Struct, gc=False, eq=False):
 class Spans:
     """All spans of one account.
 
-    ``windows``: begin -> window. ``days``: the rolled-up days by begin; they never overlap. ``dirty``: the cells that
-    have changed since ``take_changes``. ``gone``: the saved cells that have been rolled up or forgotten since. ``User``
-    adds and takes back contributions; Totals and series read.
+    windows  begin -> span of 15 minutes
+    days     the rolled-up days, sorted by begin; they never overlap
+    dirty    the cells that have changed since ``take_changes``
+    gone     the saved cells that have been rolled up or forgotten since ``take_changes``
+
+    ``User`` adds and takes back contributions, ``PartitionState`` rolls up, ``Timeouts`` forgets. ``totals_of`` and
+    ``Series`` read.
     """
 
     __slots__ = ("days", "dirty", "gone", "windows")
@@ -97,9 +102,10 @@ class Spans:
         self.gone: list[Cell] = []
 
     def cell(self, window: int, dims: Dims) -> Cell:
-        """The cell for calls that started in that window: of the window, or of the day that it was rolled up into.
+        """The cell for calls that started in the window that begins at ``window``.
 
-        Makes the span and the cell if they are not there yet.
+        It is a cell of the window or, if a rolled-up day covers the window, of that day. Adds the window's span and the
+        cell if they are missing.
         """
         span = self.windows.get(window)
         if span is None:
@@ -109,13 +115,14 @@ class Spans:
         return span.cell(dims)
 
     def has(self, window: int) -> bool:
-        """Whether there is a span for that window: itself, or a day."""
+        """Whether there is a span for the window that begins at ``window``: its own, or a rolled-up day's."""
         return window in self.windows or self._day_with(window) is not None
 
     def add(self, cell: Cell, unit_slots: UnitSlots, amounts: Amounts, sign: int) -> None:
         """Add (sign 1) or take back (sign -1) a call's contribution.
 
-        If the cell has been rolled up, the day's cell is changed in its place. The changed cell becomes dirty.
+        If the cell has been rolled up, the day's cell is changed instead. Slots that become 0 are removed from the
+        counts. The changed cell is retracted from its span's ``cached_sum``, and becomes dirty.
         """
         while cell.rolled_into is not None:
             cell = cell.rolled_into
@@ -140,9 +147,10 @@ class Spans:
             self.dirty.append(cell)
 
     def take_changes(self) -> list[tuple[Cell, bool]]:
-        """(cell, True if it must be saved, False if its entry must go) of all changes since the last time.
+        """All changes since the last call, as (cell, True to save it or False to delete its entry).
 
-        Clears ``dirty`` and ``gone``, and sets ``saved`` of each cell. An empty cell is not saved.
+        The cells of ``gone`` come first: a new cell can have the key of one of them. An empty cell is not saved; its
+        entry is deleted if it has one. Clears ``dirty`` and ``gone``, and sets ``saved`` of the cells in ``dirty``.
         """
         changes = [(cell, False) for cell in self.gone]
         for cell in self.dirty:
@@ -160,7 +168,10 @@ class Spans:
         return changes
 
     def restore(self, begin: int, end: int, dims: Dims, counts: dict[str, int] | None) -> None:
-        """Put one saved cell back. ``counts`` None: the cell is gone, so one that was restored before is removed."""
+        """Add one saved cell, or remove it again if ``counts`` is None. Call this before anything else uses the spans.
+
+        No sum is updated, and nothing becomes dirty.
+        """
         if end - begin == WINDOW_MS:
             span = self.windows.get(begin)
         else:
@@ -195,9 +206,11 @@ class Spans:
         return self.days[bisect_right(self.days, begin, key=_end) : bisect_left(self.days, end, key=_begin)]
 
     def roll_up(self, zone: ZoneInfo, keep_from: int) -> None:
-        """Roll up the windows of each day of the zone that is over at ``keep_from`` into that day.
+        """Roll up the windows of each day of the zone that ended by ``keep_from`` (ms) into a span for the day.
 
-        The counts go to the day's cells. Each window's cell refers to its day's cell from then on (``rolled_into``).
+        The counts are added to the day's cells, which become dirty. The windows are removed: their saved cells are put
+        into ``gone``, and ``rolled_into`` of each cell refers to the day's cell. A day is shorter than the zone's where
+        it would overlap an older one.
         """
         for begin in sorted(self.windows):
             day = self._day_with(begin)
@@ -214,7 +227,7 @@ class Spans:
                 self._note_gone(cell)
 
     def forget(self, before: int) -> None:
-        """Drop the spans that were over at ``before``, and mark their cells as expired."""
+        """Remove the spans that ended by ``before`` (ms). Their cells become expired; saved cells go into ``gone``."""
         old = [span for span in self.windows.values() if span.end <= before]
         for span in old:
             del self.windows[span.begin]
@@ -226,14 +239,14 @@ class Spans:
                 self._note_gone(cell)
 
     def _day_with(self, window: int) -> Span | None:
-        """The day that the window lies in, if there is one already."""
+        """The rolled-up day that holds the time ``window``; None if there is none."""
         index = bisect_right(self.days, window, key=_begin) - 1
         return self.days[index] if index >= 0 and window < self.days[index].end else None
 
     def _clear_of_others(self, begin: int, end: int, window: int) -> tuple[int, int]:
-        """[begin, end) of a new day that holds ``window``, shortened where it would overlap the days that exist.
+        """[begin, end) of a new day that holds ``window`` (w), shortened where it would overlap the days that exist.
 
-        The zone may have been another one when those were made:
+        Days can overlap because the account's zone may have been another one when the older days were rolled up:
 
             days that exist   |--------)          |--------)
             [begin, end)           [------w-----------)
@@ -247,14 +260,14 @@ class Spans:
         return begin, end
 
     def _span_of(self, cell: Cell) -> Span | None:
-        """The span that holds the cell; None if the cell has expired."""
+        """The span that holds the cell; None if there is none, because the cell has expired or was rolled up."""
         for span in (self.windows.get(cell.begin), self._day_with(cell.begin)):
             if span is not None and span.cells.get(cell.dims) is cell:
                 return span
         return None
 
     def _note_gone(self, cell: Cell) -> None:
-        """Note that the cell's entry must go, if it has one."""
+        """Add the cell to ``gone`` if the changelog has it: its entry must be deleted."""
         if cell.saved:
             self.gone.append(cell)
 

@@ -1,4 +1,4 @@
-"""Sum: what a number of cells add up to."""
+"""Sum: the counts of several cells, added up."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ from ecounters.windows.cell import Dims
 
 
 class Sum:
-    """The sum of cells. ``counts``: slot -> amount. ``calls``: for each dimension, its value -> number of calls (TC).
+    """The sum of cells.
 
-    What was added and taken back stays as a zero, because a removal would cost time: readers skip zeros.
+    counts  slot -> amount
+    calls   for each dimension, in the order of ``Dims``: its value -> number of calls (the slot TC)
+
+    A slot or value whose cells were all taken back stays with 0, because to remove it would cost time. Readers must
+    skip zeros.
     """
 
     __slots__ = ("calls", "counts")
