@@ -1,9 +1,13 @@
 """What one call contributes to the counters: a function of its record alone.
 
-A contribution is in two parts, for memory: unit slots, to which the call adds 1, and amounts, (slot, amount, slot,
-amount, ...). The second are counts, and times in ms. A slot is a counter's key, "KEY/entry" for an entry of a map, or
-an internal one that an average divides by: "rings", "holds" and "talks". ``User.settle`` adds the contribution to the
-cell of the call's window and dimensions, and takes it back when the call has changed.
+A contribution is two tuples, because they need less memory than a dict:
+
+    unit slots   (slot, slot, ...): the call adds 1 to each
+    amounts      (slot, amount, slot, amount, ...): an amount is a count or a time in ms
+
+A slot is the key of a counter of Kind COUNT or SECONDS, "KEY/entry" for an entry of an INPUT_MAP, or the divisor of an
+average: "rings", "holds" or "talks". ``User.settle`` adds the contribution to the cell of the call's window and
+dimensions. When the call has changed, it takes the old contribution back and adds the new one.
 """
 
 from __future__ import annotations
@@ -15,18 +19,19 @@ from ecounters.calls.record import FORWARDED, FRESH, REPEAT, TRANSFERRED, Call, 
 from ecounters.windows.cell import Amounts, UnitSlots
 
 QUICK_HANG_UP_MS: Final = 5_000
-"""CHSR counts callers who hung up less than this after the first ring."""
+"""CHSR counts unanswered calls whose caller hung up less than this after the first ring."""
 
 _INTERNED: dict[UnitSlots, UnitSlots] = {}
-"""One object for equal unit slots: calls differ in few ways, and each live call refers to its unit slots."""
+"""One tuple for equal unit slots: each call's record refers to its unit slots, and few of them are different."""
 _INTERNED_MAX: Final = 65_536
-"""Entries of the table. It is emptied beyond that; far fewer combinations are possible in practice."""
+"""The table is emptied when it has more entries than this. Only some thousand combinations are possible."""
 
 
 def contributions(call: Call, ended: int) -> tuple[UnitSlots, Amounts]:
-    """What a started call adds to its cell. ``ended``: ``call.ended``, ms, 0 while the call lives.
+    """(unit slots, amounts) that a call with a call.started adds to its cell. ``ended``: ``call.ended``, 0 if it lives.
 
-    Equal unit slots of two results are the same object, unless the table of them was emptied in between.
+    Equal unit slots of two results are the same object, unless _INTERNED was emptied in between. ``User`` compares them
+    by ``is``: other objects cost time, but count right.
     """
     unit_slots = ["TC"]
     amounts: list[Any] = []
@@ -61,7 +66,7 @@ def contributions(call: Call, ended: int) -> tuple[UnitSlots, Amounts]:
 
 
 def _add_dtmfs(dtmfs: dict[str, tuple[int, str, bool, str]], amounts: list[Any]) -> None:
-    """Add each DTMF input to the maps by digits, and to the map by IVR if it was made in one."""
+    """Add each DTMF input to DTMF, to DTMFV or DTMFINV and, if it was made in an IVR, to DTMFI."""
     for _, digits, valid, ivr in dtmfs.values():
         amounts += ("DTMF/" + digits, 1, ("DTMFV/" if valid else "DTMFINV/") + digits, 1)
         if ivr:
@@ -69,7 +74,10 @@ def _add_dtmfs(dtmfs: dict[str, tuple[int, str, bool, str]], amounts: list[Any])
 
 
 def _add_unanswered(call: Call, unit_slots: list[str]) -> None:
-    """Add an ended, unanswered call: ghost if no leg rang and it never was in an IVR, else missed; and CHSR."""
+    """Add GHC or MC, and CHSR, for an ended, unanswered call.
+
+    It is a ghost call (GHC) if no leg rang and it has no ivr.entered, else a missed one (MC).
+    """
     first_ring = min((leg.ringing for leg in call.legs or () if leg.ringing), default=0)
     if not first_ring and not any(entered for _, _, entered, _ in ivr_entries(call)):
         unit_slots.append("GHC")
@@ -80,9 +88,10 @@ def _add_unanswered(call: Call, unit_slots: list[str]) -> None:
 
 
 def _add_legs(legs: tuple[Leg, ...], ended: int, unit_slots: list[str], amounts: list[Any]) -> int:
-    """Add what the legs that are not open give: their class, their ring time, and both for retry legs alone.
+    """Add class and ring time of the legs that are not open, then class and counts of the retry legs among them.
 
-    A leg is open until it is answered or ended, or the call ends. Returns when the first leg was answered, 0 if none.
+    A leg is open until it is answered or ended, or the call ends. Returns when the first leg was answered, in ms; 0 if
+    none was.
     """
     first_answer = outcomes = rings = ring_ms = 0
     retries = retry_outcomes = retry_ghosts = 0
@@ -122,7 +131,7 @@ def _add_legs(legs: tuple[Leg, ...], ended: int, unit_slots: list[str], amounts:
 
 
 _ANSWERED, _MISSED, _GHOST = 1, 2, 4
-"""Bit flags: the outcome of a leg that is not open. Answered; rang, not answered; never rang."""
+"""Bit flags: the outcome of a leg that is not open. _MISSED: it rang and was not answered. _GHOST: neither."""
 _CLASSES: Final = {
     _ANSWERED: "CA",
     _ANSWERED | _GHOST: "CA",
@@ -132,14 +141,14 @@ _CLASSES: Final = {
     _ANSWERED | _MISSED | _GHOST: "PM",
     _GHOST: "GH_UC",
 }
-"""The outcomes of a call's legs, together -> the counter of its class."""
+"""The flags of all outcomes of a call's legs -> the counter of the call's class."""
 
 
 def _held(holds: tuple[tuple[int, str, bool], ...], ended: int) -> tuple[int, int]:
-    """(ms on hold, number of closed intervals).
+    """(ms on hold, number of closed intervals), from the sorted ``Call.holds``.
 
-    A call.held opens an interval if none is open; a call.resumed or the call's end closes it. Later events than the
-    end do not count:
+    A call.held opens an interval if none is open; a call.resumed or the call's end closes it. Events after the end do
+    not count:
 
         held  held  resumed  held  end  resumed
         |--------------|     |------|
@@ -161,5 +170,5 @@ def _held(holds: tuple[tuple[int, str, bool], ...], ended: int) -> tuple[int, in
 
 
 def live_key(call: Call) -> tuple[str, str, str, str]:
-    """(type, campaign, DID, IVR) under which a live call is counted; "" for a part that it does not have."""
+    """(type, campaign, DID, IVR) under which a live call is counted; "" for a value that it does not have."""
     return call.type, call.campaign, call.did, current_ivr(call)

@@ -1,12 +1,12 @@
 """The table of counters: the key, kind and definition of each.
 
-To add a counter, add its row to ``COUNTERS``, add what a call adds to it to ``contributions``, and raise
-``changelog.entries.FORMAT``: cells that were saved before lack the counter. The tables of the README and the texts of
-the OpenAPI document are generated from the rows.
+To add a counter, add its row to ``COUNTERS``, add what a call adds to it to ``contributions`` and, written anew, to
+``recount``, and raise ``changelog.entries.FORMAT``: cells that were saved before lack the counter. CONTRIBUTING.md has
+all steps. The tables of the README and the texts of the OpenAPI document are generated from the rows.
 
-A row does not say how a counter is stored. Calls add to slots, see ``contributions``. The maps by type, campaign, DID
-and status have no slots of their own: there is a cell for each combination of these four, and the map follows from the
-"TC" of the cells.
+A row does not say where a counter's value is stored. Most are sums of slots of cells, see ``contributions``. The maps
+by type, campaign, DID and status have no slots of their own: there is a cell for each combination of these four, and
+the map follows from the "TC" of the cells. Live calls and balances are not in cells, but in ``User``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ from typing import Final
 
 
 class Kind(Enum):
-    """How a counter's value is computed and printed. The texts are in the README and the OpenAPI document."""
+    """How a counter's value is computed and printed: one function for each Kind in ``reports.payload``.
+
+    The README's tables show the texts.
+    """
 
     LIVE_MAP = "map of live calls"
     LIVE_SUM = "number of live calls"
@@ -34,10 +37,13 @@ class Kind(Enum):
 class Counter:
     """One counter.
 
-    ``source``, by kind: of a map, the dimension; of LIVE_SUM, the dimension of the map that it sums up; of SUM, the
-    counters that it adds up; of AVERAGE, the slots (ms, count); of BALANCE, the field of balance.updated. Otherwise
-    the counter's key is its slot, and ``source`` is empty. ``in_payload``: every reply has it; else ``Field`` asks
-    for it.
+    key         its name in a reply
+    definition  what it counts, as the README and the OpenAPI document say it
+    source      LIVE_MAP, CALL_MAP: the dimension. LIVE_SUM: the dimension of the map that it sums up. SUM: the counters
+                that it adds up. AVERAGE: the slots (ms, count). BALANCE: the field of balance.updated. Empty for the
+                other kinds: the key is the slot or, of INPUT_MAP, begins the slots
+    in_payload  True: every reply has it, but a series has no live calls and balances. False: only a reply to a request
+                whose ``Field`` names it
     """
 
     key: str
@@ -105,7 +111,7 @@ COUNTERS: Final[dict[str, Counter]] = {
 }
 
 PAYLOAD: Final = tuple(c for c in COUNTERS.values() if c.in_payload)
-"""The counters of every reply, in the documented order of its keys."""
+"""The counters with ``in_payload``, in the documented order of a reply's keys."""
 
 FIELDS: Final = frozenset(c.key for c in COUNTERS.values() if not c.in_payload) | {"TC", "MC"}
 """What ``Field`` of a request may name. TC and MC may be named although they are in every reply."""
