@@ -1,10 +1,11 @@
 """FIELDS: one row for each field of an event, with its reader and its JSON schema side by side.
 
-``ecounters.events.parse`` reads events with the readers, the AsyncAPI document describes events with the schemas.
-Which type of event has which fields is not in this file: the classes of ``ecounters.events.types`` say so.
+``ecounters.events.parse`` uses the readers for events that msgspec does not accept as they are. The AsyncAPI document
+describes events with the schemas. Which type of event has which fields is not in this file: the classes of
+``ecounters.events.types`` say so.
 
 Every reader takes a decoded JSON value that is not null and the field's name, and returns the value in the form which
-the classes declare. It raises BadEvent(reason, name) for any other value.
+the classes declare. It raises BadEvent(reason, name) for a value that it cannot read. ``parse`` judges a returned "".
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ Schema = dict[str, Any]
 
 UNREADABLE: Final = math.inf
 """Stands for a JSON number that Python cannot hold, such as 1e999. Every reader refuses it: it is no whole number, no
-text, and beyond AMOUNT_MAX."""
+text, no boolean, no array, and beyond AMOUNT_MAX."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +44,11 @@ class Field:
     """One field of events.
 
     name          its name in JSON
-    read          its reader: (JSON value, name) -> value, or BadEvent
-    schema        JSON schema of draft 7 for what the reader takes; null and the rules for "" come on top
-    is_id         "" in a required field is refused: as ``empty_id`` if this is True, else as ``bad_value``
-    may_be_empty  "" in an optional field means "not given"; if this is False, it is refused as ``empty_id``
+    read          its reader: (JSON value, name) -> value; raises BadEvent
+    schema        JSON schema (draft 7) of the values that the reader takes; the AsyncAPI document adds null for an
+                  optional field, and excludes "" from a required one
+    is_id         the reason that "" in a required field is refused with: ``empty_id`` if True, ``bad_value`` if False
+    may_be_empty  True: "" in an optional field means "not given". False: "" is refused as ``empty_id``
     """
 
     name: str
@@ -68,7 +70,7 @@ def _text(value: Any, name: str, length_max: int = TEXT_MAX) -> str:
 
 
 def _text_or_integer(value: Any, name: str, length_max: int = TEXT_MAX) -> str:
-    """A switch may send such a name as a number: its decimal digits are the text."""
+    """The text, or the decimal digits of an integer: a switch may send a DID or the id of a leg as a number."""
     if type(value) is int and abs(value) < 10**TEXT_MAX:
         value = str(value)
     return _text(value, name, length_max)
@@ -111,7 +113,7 @@ _IDS: Final[Schema] = {"type": "array", "items": _ID}
 
 
 def _integer(value: Any, name: str, low: int, high: int) -> int:
-    """A whole number in [low, high], as a JSON number (7 or 7.0) or as the text of at most 15 digits."""
+    """A whole number in [low, high], from a JSON number (7 or 7.0) or from text of at most 15 digits."""
     if type(value) is str and re.fullmatch(r"-?[0-9]{1,15}", value):
         value = int(value)
     if type(value) is float and value.is_integer():
@@ -191,7 +193,10 @@ def _time(value: Any, name: str) -> int:
 
 
 def _time_of_text(text: str, name: str) -> int:
-    """ms since the Unix epoch; digits of a second after the third are cut off."""
+    """ms since the Unix epoch, from digits or RFC 3339. Digits of a fraction after the third are dropped.
+
+    Raises BadEvent "bad_ts" for any other text, also for a second of 60.
+    """
     if _EPOCH_MS.fullmatch(text):
         return int(text)
     match = _RFC3339.fullmatch(text)
@@ -206,7 +211,7 @@ def _time_of_text(text: str, name: str) -> int:
 
 @lru_cache(1_000)
 def _minute(day: str, minute: str, offset: str) -> int:
-    """When that minute begins, in ms since the Unix epoch. Raises ValueError or OverflowError if there is none.
+    """When the minute begins, in ms since the Unix epoch. Raises ValueError or OverflowError if it does not exist.
 
     Cached: a switch that writes RFC 3339 sends many events in each minute, and ``fromisoformat`` is the slow part.
     """
@@ -258,5 +263,5 @@ FIELDS: Final[dict[str, Field]] = {
         Field("callIds", _ids, _IDS),
     )
 }
-"""Every field but ``type``, by its name in JSON. The order is that of the checks: of several bad fields of an event,
-the first one in this table is the one that is named in the dead letter."""
+"""Every field but ``type``, by its name in JSON. Fields are checked in this order, after ``type``: if an event has
+several bad fields, the dead letter names the first one in this table."""

@@ -2,11 +2,12 @@
 
 ``parse`` has two ways to one result:
 
-* quick: msgspec decodes and type-checks in one pass. It accepts what a well-behaved switch sends.
+* quick: msgspec decodes and type-checks in one pass. It accepts an event whose fields have the JSON types that the
+  classes of ``types`` declare, with ``ts`` in ms.
 * careful: ``_parse_carefully`` reads field by field with the readers of FIELDS. It takes over whenever the quick way
-  fails: for numbers given as text, for times in RFC 3339, and for bad events, of which it names the field.
+  fails: for numbers sent as text, for times in RFC 3339, and for bad events, for which it finds the reason and field.
 
-The careful way is the definition. A property test holds the quick way to it.
+The careful way is the definition. A property test checks that the quick way agrees with it.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def _is_utf8(value: bytes) -> bool:
 
 
 def _parse_carefully(value: bytes | None) -> AnyEvent:
-    """The same as ``parse``, field by field in the order of FIELDS; BadEvent names the first bad field."""
+    """The event in a value, read field by field in the order of FIELDS. Raises BadEvent for the first bad field."""
     if not value:
         raise BadEvent("empty", "")
     if len(value) > VALUE_BYTES_MAX:
@@ -67,13 +68,13 @@ def _parse_carefully(value: bytes | None) -> AnyEvent:
             optional = _optional(json_value, field)
             if optional is not None:
                 attributes[attribute_name] = optional
-    # msgspec does not check the attributes again. The readers return what the class declares.
+    # The constructor of a msgspec class does not check values. The readers return what the class declares.
     event: AnyEvent = event_type.cls(**attributes)  # type: ignore[assignment]
     return event
 
 
 def _object(value: bytes) -> dict[str, Any]:
-    """The JSON object in a value, decoded. Raises BadEvent if the value is not JSON or not an object."""
+    """The JSON object in a value, decoded. Raises BadEvent: not_json (also if it is not UTF-8), or not_object."""
     if not _is_utf8(value):
         raise BadEvent("not_json", "")
     try:
@@ -86,10 +87,10 @@ def _object(value: bytes) -> dict[str, Any]:
 
 
 def _object_by_fields(value: bytes) -> dict[str, Any]:
-    """The known fields of a JSON object that cannot be decoded as a whole.
+    """The known fields of a JSON object that cannot be decoded as a whole. Raises BadEvent: not_json or not_object.
 
-    A number that Python cannot hold makes msgspec refuse the whole value. In an unknown field it does not matter. In a
-    known field it becomes UNREADABLE, so that BadEvent can name the field.
+    A number that Python cannot hold makes msgspec refuse the whole value. In an unknown field it does not matter. A
+    known field with such a number becomes UNREADABLE, which its reader refuses, so that BadEvent names the field.
     """
     try:
         fields = _decode_fields(value)
@@ -102,7 +103,7 @@ def _object_by_fields(value: bytes) -> dict[str, Any]:
 
 
 def _value(content: bytes | msgspec.Raw) -> Any:
-    """A JSON value, decoded; UNREADABLE if there is a number in it that Python cannot hold. Raises BadEvent."""
+    """A JSON value, decoded; UNREADABLE if it has a number that Python cannot hold. Raises BadEvent: not_json."""
     try:
         return msgspec.json.decode(content)
     except msgspec.ValidationError:
@@ -135,7 +136,10 @@ def _required(json_value: Any, field: Field) -> Any:
 
 
 def _optional(json_value: Any, field: Field) -> Any:
-    """The value of an optional field that is not null; None for "" where that means "not given". Raises BadEvent."""
+    """The value of an optional field that is not null; None if it is "" and so not given. Raises BadEvent.
+
+    A "" is refused as ``empty_id`` unless the field has ``may_be_empty``.
+    """
     value = field.read(json_value, field.name)
     if value == "":
         if not field.may_be_empty:

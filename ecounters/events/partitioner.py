@@ -1,6 +1,7 @@
-"""The partition of a user's events: Kafka's default partitioner, murmur2 of the record's key, which is the userId.
+"""Which partition a user's events belong to. This is Kafka's default for records with a key: murmur2 of the key.
 
-Every producer and every worker must agree on this function: an event on another partition counts as misrouted.
+The key of an event's record is its userId. Every producer and every worker must use this function: a worker does not
+count a user's event in another partition, but publishes it again to the right one.
 """
 
 from __future__ import annotations
@@ -27,5 +28,5 @@ def murmur2(key: bytes) -> int:
 
 
 def partition_of(user_id: str, partitions: int) -> int:
-    """The partition of a user's events in a topic of ``partitions`` partitions, from 0."""
+    """The number, from 0, of the partition that holds a user's events, in a topic of ``partitions`` partitions."""
     return (murmur2(user_id.encode()) & 0x7FFFFFFF) % partitions

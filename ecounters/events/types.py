@@ -1,10 +1,10 @@
-"""The types of events: one msgspec class for each, which also decodes and checks well-formed events of its type.
+"""The types of events: one msgspec class for each, by which msgspec decodes and checks events of the type.
 
-A field without a default is required. Times are ms since the Unix epoch. The default "" means "not given". The
+A field without a default is required. Times are ms since the Unix epoch. The defaults "" and None mean "not given". The
 docstring of a class is the description of its type in the documentation and in the AsyncAPI document.
 
 To add a type: write its class, add the class to ``AnyEvent``, add new fields to ``ecounters.events.fields.FIELDS``, and
-say in ``ecounters.calls.join.JOIN`` what the event does to a call.
+add to ``ecounters.calls.join.JOIN`` what the event does to a call. CONTRIBUTING.md has all steps.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ TS_MIN_MS: Final = 946_684_800_000
 TS_MAX_MS: Final = 4_102_444_800_000
 """2100-01-01T00:00:00Z, which is itself too late."""
 RETRY_MAX: Final = 1000
-"""The highest number of a failover retry."""
+"""The largest ``retry`` of a leg's event."""
 STATUS_MAX: Final = 2**31 - 1
-"""The highest status of a call's end. The lowest is -2**31: a status is a 32-bit integer."""
+"""The largest status of a call's end. The smallest is -2**31: a status is a 32-bit integer."""
 AMOUNT_MAX: Final = 10**15
 """The largest balance, and with a minus sign the smallest. A double, which most readers
 of JSON use, holds every whole number up to 9 * 10**15."""
@@ -42,7 +42,7 @@ _Amount = Annotated[int, Meta(ge=-AMOUNT_MAX, le=AMOUNT_MAX)] | Annotated[float,
 
 
 def campaign_of(text: str) -> str:
-    """The campaign that a text names: "007" is "7", and "0" is "", which means "no campaign"."""
+    """The campaign that a text names. Whole numbers lose leading zeros: "007" is "7". "0" is "": no campaign."""
     whole = str(int(text)) if re.fullmatch(r"-?[0-9]+", text) else text
     return "" if whole == "0" else whole
 
@@ -71,22 +71,22 @@ class Started(CallEvent, tag="call.started", kw_only=True):
     """The platform took up a call. ``number``: the customer's."""
 
     call_type: CallType
-    # An integer of 64 bits, or text. parse reads longer integers the careful way, as text.
+    # msgspec takes an integer of 64 bits or text. A longer integer is read the careful way of parse, which makes text.
     campaign_id: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | _Text = 0
     did: _Text = ""
     number: _Text = ""
 
     @property
     def campaign(self) -> str:
-        """The campaign as text; "" if the event has 0, "0", "" or no campaign at all."""
-        given = self.campaign_id
-        if type(given) is int:
-            return str(given) if given else ""
-        return campaign_of(str(given))
+        """The campaign as text; "" for no campaign: the event has 0, "0" or "", or no ``campaignId``."""
+        campaign_id = self.campaign_id
+        if type(campaign_id) is int:
+            return str(campaign_id) if campaign_id else ""
+        return campaign_of(str(campaign_id))
 
 
 class LegEvent(CallEvent, kw_only=True):
-    """The fields of every event of a leg. A switch whose calls have a single leg need not name it: it is leg "1"."""
+    """The fields of every event of a leg. An event without a ``legId`` is of leg "1", for calls with a single leg."""
 
     leg_id: _Id = "1"
     retry: Annotated[int, Meta(ge=0, le=RETRY_MAX)] = 0
@@ -196,7 +196,7 @@ AnyEvent = (
 
 @dataclass(frozen=True, slots=True)
 class EventType:
-    """A type of event, as the readers and the documents need it.
+    """A type of event, as ``parse`` and the documents need it.
 
     name      as "call.started"
     cls       the class of its events
