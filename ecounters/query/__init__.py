@@ -1,3 +1,3 @@
 """From the body of a request to a Query: its parameters (``request``), conditions on calls (``conditions``) and on the
-date (``dates``). Nothing here reads counts or knows accounts.
+date (``dates``). Nothing in this package reads counts or knows accounts.
 """

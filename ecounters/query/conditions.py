@@ -1,11 +1,11 @@
 """Conditions of a filter on a call's dimensions: JSON -> a tree of conditions -> one function of Dims.
 
     dates, where = read_filter([{"field": "did", "value": "1800"}, {"field": "date", "value": "today"}])
-    predicate = where.to_predicate()         # None in place of `where`: the filter is on the date alone
+    predicate = where.to_predicate()         # `where` is None if the filter has conditions on the date alone, or none
     predicate(("IBD", "", "1800", 16))       # True: calls with these dimensions count
 
-A live call has no status: "eq" and "in" of a status never hold for it, "ne" and "nin" always do. The campaign or DID ""
-means the calls without one. Conditions on the date are in ``dates``.
+A live call has the status None: "eq" and "in" of a status never hold for it, "ne" and "nin" always do. A call without
+a campaign or DID has "" for it, so the value "" selects these calls. ``dates`` has the conditions on the date.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CONDITIONS_MAX: Final = 32
 VALUES_MAX: Final = 1_000
 """The most values in all conditions of a filter together."""
 DEPTH_MAX: Final = 8
-"""The most "and", "or", "not" around a condition."""
+"""The most "and", "or", "not" around a condition: the conditions are read and evaluated by recursion."""
 
 Predicate = Callable[[Dims], bool]
 
@@ -52,7 +52,7 @@ class OneOf:
 
 @dataclass(frozen=True, slots=True)
 class AllOf:
-    """Each of the conditions holds: "and", and the list of a filter itself."""
+    """All of the conditions hold: "and", or a filter that is a list of several conditions."""
 
     conditions: tuple[Where, ...]
 
@@ -94,10 +94,11 @@ Where = OneOf | AllOf | AnyOf | Not
 
 
 def read_filter(conditions: list[Any]) -> tuple[tuple[DateCondition, ...], Where | None]:
-    """(conditions on the date, all others joined by "and", or None without others) of the ``filter`` of a request.
+    """The ``filter`` of a request -> (its conditions on the date, all its other conditions joined by "and").
 
-    Raises RequestRefused (1000 for a wrong value, 1001 for a wrong JSON type). Its text begins with the path of what is
-    wrong, as "filter[1].or[0].value", or with "filter" where there is too much of something.
+    The second is None if there are no others. Raises RequestRefused: 1000 for a wrong value, 1001 for a wrong JSON
+    type. The detail begins with the path of the error, as "filter[1].or[0].value", or with "filter" for too many
+    conditions.
     """
     reader = _Reader()
     read = [reader.read(condition, f"filter[{index}]", 0) for index, condition in enumerate(conditions)]
@@ -108,7 +109,7 @@ def read_filter(conditions: list[Any]) -> tuple[tuple[DateCondition, ...], Where
 
 
 class _Reader:
-    """Reads the conditions of one filter; collects those on the date, counts conditions and values for the limits."""
+    """Reads the conditions of one filter. Collects those on the date; counts conditions and values for the limits."""
 
     def __init__(self) -> None:
         self.dates: list[DateCondition] = []
@@ -116,9 +117,9 @@ class _Reader:
         self._values = 0
 
     def read(self, condition: Any, path: str, depth: int) -> Where | None:
-        """One condition with those nested in it; None for one on the date, which is added to ``dates``.
+        """Read a condition with those nested in it. A condition on the date is added to ``dates``, and None returned.
 
-        ``depth``: how many "and", "or", "not" are around it. Raises RequestRefused.
+        ``depth``: how many "and", "or", "not" are around the condition. Raises RequestRefused.
         """
         self._conditions += 1
         if self._conditions > CONDITIONS_MAX:
@@ -140,7 +141,7 @@ class _Reader:
         return self._read_leaf(condition, path, depth)
 
     def _read_list(self, word: str, conditions: Any, path: str, depth: int) -> Where:
-        """The conditions in an "and" or "or"."""
+        """Read the list of conditions of an "and" or "or". ``depth``: as in ``read``, with this one."""
         if type(conditions) is not list:
             raise RequestRefused(INVALID_TYPE, f"{path} must be an array")
         if not conditions:
@@ -150,7 +151,7 @@ class _Reader:
         return AllOf(inner) if word == "and" else AnyOf(inner)
 
     def _read_leaf(self, condition: dict[str, Any], path: str, depth: int) -> Where | None:
-        """A condition with a field and a value; None for one on the date."""
+        """Read a condition with ``field`` and ``value``. One on the date is added to ``dates``, and None returned."""
         if "field" not in condition or "value" not in condition:
             raise RequestRefused(INVALID_PARAMETER, f"{path} needs field and value, or one of and, or, not")
         self._values += len(condition["value"]) if type(condition["value"]) is list else 1
@@ -171,7 +172,7 @@ VALUE_OPS: Final = {"eq": False, "ne": True, "in": False, "nin": True}
 
 
 def _one_of(condition: dict[str, Any], path: str) -> OneOf:
-    """The condition on a dimension. Without an op, an array means "in" and a single value "eq"."""
+    """A condition on a dimension. Without an op, an array means "in" and a single value "eq". Raises RequestRefused."""
     field, value = condition["field"], condition["value"]
     row = DIMENSIONS.get(field) if type(field) is str else None
     if row is None:
@@ -198,7 +199,7 @@ def _one_of(condition: dict[str, Any], path: str) -> OneOf:
 
 
 def _text(value: Any, path: str) -> str:
-    """A value in the form that events have after parsing: the number 7 or 7.0 is the text "7"."""
+    """A value as text, which is what parsed events have: the number 7 or 7.0 is "7". Raises RequestRefused."""
     if type(value) is float and value.is_integer():
         value = int(value)
     if type(value) not in (str, int):

@@ -1,7 +1,7 @@
 """Conditions on the date -> the one range of time to count, in ms since the Unix epoch.
 
 ``read_date`` checks the form of a condition while a filter is read. ``time_range`` then gives the range, for which it
-needs the account's time zone and the time now: days, words and times without an offset are those of the zone.
+needs the account's time zone and the time now: days, words as "today", and times without an offset are of the zone.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ Range = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class DateCondition:
-    """One condition on the date, whose values are not looked at yet.
+    """One condition on the date. It is not checked yet whether its values are dates.
 
     op      a key of DATE_OPS
-    values  two dates for "between", else one, as the request has them
+    values  the values of the request: two for "between", one for another op
     path    the condition's path in the request, as "filter[1]", for error messages
     """
 
@@ -38,8 +38,8 @@ class DateCondition:
 def read_date(condition: dict[str, Any], path: str) -> DateCondition:
     """The condition in a JSON object that has the names ``field`` and ``value``.
 
-    Without an op, a pair of dates means "between", a single date "eq". Raises RequestRefused: 1000 for an unknown op,
-    1001 for values of a wrong JSON type or count. Whether the values are dates is checked by ``time_range``.
+    Without an op, an array means "between", a single value "eq". Raises RequestRefused: 1000 for an unknown op, 1001
+    for a wrong JSON type or a wrong number of values. ``time_range`` checks whether the values are dates.
     """
     value = condition["value"]
     op = condition.get("op", "between" if type(value) is list else "eq")
@@ -57,11 +57,11 @@ def read_date(condition: dict[str, Any], path: str) -> DateCondition:
 
 
 def time_range(dates: Sequence[DateCondition], zone: ZoneInfo, now_ms: int, keep_ms: int) -> Range:
-    """The range for which all conditions hold, widened to whole 15-minute windows; without any, today until now.
+    """The range for which all conditions hold, widened to whole 15-minute windows.
 
-    Counts are kept from the midnight (in ``zone``) which follows ``now_ms`` - ``keep_ms``. Raises RequestRefused (1000)
-    for a value that is no date, a range that ends before it begins, a range that begins before counts are kept, and
-    conditions that have no time in common.
+    Without conditions, it is today until now. "gt" and "gte" mean until now. "lt" and "lte" mean from where counts
+    begin: the midnight (in ``zone``) that follows ``now_ms`` - ``keep_ms``. Raises RequestRefused (1000) if a value is
+    no date, a range ends before it begins, a range begins or ends before counts begin, or no time is in all ranges.
     """
     kept = day_of(now_ms - keep_ms, zone)[1], now_ms + 1
     if not dates:
@@ -85,7 +85,7 @@ def time_range(dates: Sequence[DateCondition], zone: ZoneInfo, now_ms: int, keep
 
 
 class NamedRange(NamedTuple):
-    """[begin, end) in ms that one value names: one or more whole days, or a moment, which is 1 ms long."""
+    """[begin, end) in ms that one value names: one or more whole days, or a moment, whose range is 1 ms long."""
 
     begin: int
     end: int
@@ -93,9 +93,10 @@ class NamedRange(NamedTuple):
 
 
 def _between(named: list[NamedRange], kept: Range) -> Range:
-    """A day as the second value counts whole. A moment ends the range: 10:00 to 10:15 is one 15-minute window.
+    """From the begin of the first value until the end of the second, if that is a day or several days.
 
-    Two equal moments are the window that holds them.
+    A moment as the second value is not in the range: 10:00 to 10:15 is one 15-minute window. But two equal moments mean
+    the window that holds them.
     """
     first, last = named
     if last.is_moment and last.begin != first.begin:
@@ -156,7 +157,7 @@ _RFC3339: Final = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9}
 
 
 def _range_named_by(value: str | int, path: str, zone: ZoneInfo, now_ms: int) -> NamedRange:
-    """The range that a value names. Raises RequestRefused (1000) if it is no date or later than LAST_MS."""
+    """The range that a value names. Raises RequestRefused (1000) if the value is no date or ends after LAST_MS."""
     try:
         named = _read_value(value, zone, now_ms)
         if named.end > LAST_MS:
@@ -171,7 +172,7 @@ def _range_named_by(value: str | int, path: str, zone: ZoneInfo, now_ms: int) ->
 
 
 def _read_value(value: str | int, zone: ZoneInfo, now_ms: int) -> NamedRange:
-    """The range that a value names. Raises ValueError, OverflowError or OSError if it is no date of the calendar."""
+    """The range that a value names. Raises ValueError, OverflowError or OSError if the value is no date."""
     if type(value) is int:
         datetime.fromtimestamp(value / 1000, UTC)  # raises for a time outside of the years 1 to 9999
         return NamedRange(value, value + 1, is_moment=True)

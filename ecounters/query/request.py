@@ -1,7 +1,8 @@
 """The body of a request for counters -> a Query.
 
-Nothing in this file knows accounts: whether the sender may ask is checked by ``streams.access``. Every function raises
-RequestRefused for what it cannot read, with the documented code and a text that names the path: "filter[1].op ...".
+Nothing in this file knows accounts: ``streams.access`` checks whether the sender may see the counters. The functions
+raise RequestRefused for what they cannot read, with the documented code and a detail that begins with the path of the
+error, as "filter[1].op ...".
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ from ecounters.text import shown
 from ecounters.windows.steps import INTERVALS
 
 BODY_BYTES_MAX: Final = 65_536
-"""The longest body of a request in bytes. A filter within its own limits is far shorter."""
+"""The longest body of a request in bytes. A filter with as many values as it may have, of 16 characters each, takes
+less than a third of this."""
 FIELDS_MAX: Final = 1_000
-"""The most entries of ``Field``, repeated ones counted. There are fewer different fields."""
+"""The most entries of ``Field``, repeated ones counted. There are far fewer different fields."""
 CREDENTIAL_MAX: Final = 512
-"""The longest ssid, userId or token in characters: none that was given out is longer."""
+"""The longest ssid, userId or token in characters. ``streams.access`` makes no longer ones."""
 
 PARAMETERS: Final = ("ssid", "userId", "token", "filter", "Field", "fields")
 """The names that a body may have. A request for a series may have ``interval`` too."""
@@ -37,7 +39,7 @@ class Query:
     """What a request asks for and with which credentials, read but not authorized.
 
     ssid, user_id, token  credentials as given; None: not given, or ""
-    filter                the filter as JSON text, "" for none: equal texts are equal filters, so it serves as a key
+    filter                the filter as JSON text, "" for none: equal texts are equal filters, so caches use it in keys
     dates                 the filter's conditions on the date
     where                 the filter's other conditions; None: every call counts
     fields                counters to add to the payload, in this order, without repeats
@@ -54,7 +56,7 @@ class Query:
     interval: str | None = None
 
     def forwarded(self) -> dict[str, Any]:
-        """The query as JSON parameters without credentials, to be sent to another worker; see ``parse_forwarded``."""
+        """The query as JSON parameters, without credentials. Another worker reads them by ``parse_forwarded``."""
         parameters: dict[str, Any] = {"Field": list(self.fields)}
         if self.filter:
             parameters["filter"] = msgspec.json.decode(self.filter)
@@ -64,20 +66,20 @@ class Query:
 
 
 def parse_request(content: bytes, *, series: bool = False) -> Query:
-    """The query in a body, whatever its Content-Type is. ``series``: require ``interval``. Raises RequestRefused."""
+    """The query in a body of JSON. ``series``: require ``interval``. Raises RequestRefused."""
     return read_request(parse_object(content), series=series)
 
 
 def parse_forwarded(parameters: dict[str, Any]) -> Query:
-    """The query that ``forwarded`` made the parameters of, without credentials. Raises RequestRefused."""
+    """The query, without credentials, from the parameters that ``forwarded`` returned. Raises RequestRefused."""
     return _query(parameters, {}, series="interval" in parameters)
 
 
 def read_request(parameters: dict[str, Any], *, series: bool = False) -> Query:
-    """The query in parameters that are decoded already, as by ``parse_object``. ``series``: require ``interval``.
+    """The query in parameters that ``parse_object`` or another decoder has decoded.
 
-    Raises RequestRefused: 1000 for an unknown parameter or a wrong value, 1001 for a wrong JSON type, 1002 if there is
-    neither an ssid nor a userId.
+    ``series``: require ``interval``, which is an unknown parameter otherwise. Raises RequestRefused: 1000 for an
+    unknown parameter or a wrong value, 1001 for a wrong JSON type, 1002 if there is neither an ssid nor a userId.
     """
     for name in parameters:
         if name not in PARAMETERS and not (series and name == "interval"):
@@ -146,7 +148,7 @@ def _check_names(pairs: list[tuple[str, Any]], source: str) -> None:
 
 
 def _credential(parameters: dict[str, Any], name: str) -> str:
-    """The text of ssid, userId or token; "" if it is not given."""
+    """The value of ssid, userId or token; "" if the parameter is missing. Raises RequestRefused."""
     value = parameters.get(name, "")
     if type(value) is not str:
         raise RequestRefused(INVALID_TYPE, f"{name} must be a string")
@@ -156,7 +158,7 @@ def _credential(parameters: dict[str, Any], name: str) -> str:
 
 
 def _list(parameters: dict[str, Any], name: str, length_max: int) -> list[Any]:
-    """The array of a parameter; [] if it is not given."""
+    """The array of a parameter; [] if the parameter is missing. Raises RequestRefused."""
     value = parameters.get(name, [])
     if type(value) is not list:
         raise RequestRefused(INVALID_TYPE, f"{name} must be an array")
@@ -166,7 +168,7 @@ def _list(parameters: dict[str, Any], name: str, length_max: int) -> list[Any]:
 
 
 def _fields(parameters: dict[str, Any]) -> tuple[str, ...]:
-    """The counters of ``Field`` or of ``fields``, each once, in the order of their first mention."""
+    """The counters of ``Field`` or ``fields``, without repeats, in the request's order. Raises RequestRefused."""
     if "Field" in parameters and "fields" in parameters:
         raise RequestRefused(INVALID_PARAMETER, "Field and fields are the same parameter: give one of them")
     name = "fields" if "fields" in parameters else "Field"
@@ -180,7 +182,7 @@ def _fields(parameters: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _interval(parameters: dict[str, Any]) -> str:
-    """The interval of a series, a key of INTERVALS; it is required."""
+    """The interval of a series, a key of INTERVALS. Raises RequestRefused if it is missing or wrong."""
     known = ", ".join(INTERVALS)
     if "interval" not in parameters:
         raise RequestRefused(INVALID_PARAMETER, f"interval is missing: one of {known}")
