@@ -1,6 +1,7 @@
 """Totals -> the documented ``message`` of a reply; a message -> the bytes of the reply's body and their ETag.
 
-The same totals give the same bytes on every worker, whatever order the calls came in: so the ETag is a version too.
+The same totals give the same bytes on every worker, whatever order the calls came in. So an equal ETag means that the
+counters have not changed.
 """
 
 from __future__ import annotations
@@ -21,25 +22,26 @@ Value = dict[str, int] | int | float
 """The value of a counter in a message."""
 
 LIVE_KINDS: Final = (Kind.LIVE_MAP, Kind.LIVE_SUM, Kind.BALANCE)
-"""Kinds of counters that are of now, whatever the range: the steps of a series leave them out."""
+"""Kinds of counters whose value is of now, whatever the range is. The steps of a series do not have these counters."""
 
 _PAYLOAD: Final = tuple(counter.key for counter in PAYLOAD)
 _WITHOUT_LIVE: Final = tuple(counter.key for counter in PAYLOAD if counter.kind not in LIVE_KINDS)
 
 NAMES_MAX: Final = 65_536
-"""How many names of DIDs, campaigns and inputs are cached with their sort keys: every reply sorts the same names."""
+"""How many keys of maps (DIDs, campaigns, DTMF inputs, ...) are cached with their sort keys: every reply sorts the same
+ones."""
 
 
 def message(totals: Totals, fields: Iterable[str] = ()) -> dict[str, Value]:
-    """The ``message`` of a reply: the payload's counters in their documented order, then ``fields`` as they come.
+    """The ``message`` of a reply: the counters of PAYLOAD in their order, then those of ``fields`` in theirs.
 
-    ``fields``: keys of COUNTERS. A field that is in the payload, or comes twice, stands at its first place only.
+    ``fields``: keys of COUNTERS. A repeated one, or one that is in PAYLOAD, changes nothing.
     """
     return _values((*_PAYLOAD, *fields), totals)
 
 
 def message_without_live(totals: Totals, fields: Iterable[str] = ()) -> dict[str, Value]:
-    """The ``message`` of one step of a series: like ``message``, without live calls and balances."""
+    """The ``message`` of one step of a series: as ``message``, without the counters of LIVE_KINDS."""
     return _values((*_WITHOUT_LIVE, *fields), totals)
 
 
@@ -60,13 +62,16 @@ def etag(content: bytes) -> str:
 
 
 def in_order(entries: dict[str, int]) -> dict[str, int]:
-    """A map in the order of a reply: keys that are whole numbers first, by value; then the others by code points."""
+    """A map in the order of a reply: first keys that are whole numbers, by value; then the others, by code points."""
     return dict(sorted(entries.items(), key=lambda entry: _rank(entry[0])))
 
 
 @lru_cache(NAMES_MAX)
 def _rank(name: str) -> tuple[bool, int, str]:
-    """The sort key of a name: (whether it is no whole number, its value, the name). "07" and "7" differ in the last."""
+    """The sort key of a map's key: (whether it is no whole number, its value or 0, the key itself).
+
+    The third orders "07" and "7", which have one value.
+    """
     is_whole = re.fullmatch(r"-?[0-9]+", name) is not None
     return not is_whole, int(name) if is_whole else 0, name
 
@@ -77,7 +82,7 @@ def whole(number: float) -> int | float:
 
 
 def seconds(ms: int, divisor: int = 1) -> int | float:
-    """A time in ms as seconds, divided for an average, rounded to 3 decimals. A divisor of 0 gives 0."""
+    """A time in ms -> seconds, divided by ``divisor`` for an average, rounded to 3 decimals; 0 for a divisor of 0."""
     return whole(round(ms / divisor / 1000, 3)) if divisor else 0
 
 

@@ -1,4 +1,4 @@
-"""Series: a user's counters step by step, for charts. Each step is a message over one part of the range.
+"""Series: a user's counters step by step, for charts. Each step has a message with the counters of its time.
 
 Live calls and balances are not in a step: they are of now. ``ecounters.windows.steps`` says where steps begin.
 """
@@ -23,11 +23,12 @@ from ecounters.windows.steps import steps
 class Series:
     """The steps of one user's counters over a range, computed by the constructor.
 
-    begin, end  what the steps cover, in ms since the Unix epoch: the range given, widened to whole steps
+    begin, end  what the steps cover, in ms since the Unix epoch: ``time_range``, widened to whole steps
     message     for each step its "from" and "to" (RFC 3339, in the zone) and its "message", oldest first
 
-    Settles the user. Raises RequestRefused (1000) if there are more than STEPS_MAX steps, or if ``interval`` is shorter
-    than a day and the range reaches back to rolled-up days, of which only sums by day are kept.
+    The constructor settles the user. It raises RequestRefused (1000) if there are more than STEPS_MAX steps, or if
+    ``interval`` is shorter than a day and the range has time of rolled-up days, which have counts by day alone. Without
+    a user (None), all counters are 0.
     """
 
     def __init__(
@@ -52,15 +53,16 @@ class Series:
 
 
 def _with_whole_days(user: User | None, bounds: list[int], interval: str, zone: ZoneInfo) -> list[int]:
-    """The bounds of steps, changed so that no bound lies inside a rolled-up day. Raises RequestRefused; see Series.
+    """The bounds of steps of days, changed so that no bound lies inside a rolled-up day.
 
-    Days were rolled up by the zone that the account had then. In another zone a bound can lie inside such a day:
+    Raises RequestRefused (1000) if the steps are shorter than a day and share time with a rolled-up day. A bound can
+    lie inside a rolled-up day because the account may have had another zone when that day was rolled up:
 
         bounds            |         |         |         |
         rolled-up days         [---------)
         returned          |                   |         |     the day is within one step
 
-    Where a day reaches beyond the first or last bound, that bound moves outward to the end of the day.
+    A first bound inside a day moves back to the day's begin, a last bound inside a day on to the day's end.
     """
     days = user.spans.days_within(bounds[0], bounds[-1]) if user is not None else []
     if user is None or not days:

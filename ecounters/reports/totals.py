@@ -23,13 +23,13 @@ _LIVE_DIMENSION: Final = {"type": TYPE, "campaign": CAMPAIGN, "did": DID, "ivr":
 
 
 class Totals:
-    """Sums over [begin, end), of one user or, after ``merge``, of several. A new one is all zeros.
+    """Sums over [begin, end) of one user or, after ``merge``, of several. A new Totals has zeros and empty maps.
 
-    begin, end             range that is counted, in ms since the Unix epoch
-    sum                    slot -> amount and, by dimension, calls: of the calls that started in the range
-    counts                 the slots and amounts of ``sum`` (the same dict)
-    live                   (type, campaign, DID, IVR) -> calls that live now, whenever they started
-    balance, call_balance  last balances of the accounts, added up; 0 for an account without one
+    begin, end             the range that is counted, in ms since the Unix epoch
+    sum                    the sum of the cells of the range: of the calls that started in it
+    counts                 ``sum.counts``, the same dict: slot -> amount
+    live                   (type, campaign, DID, IVR) -> number of calls that are live now, whenever they started
+    balance, call_balance  the last balances of the accounts, added up; 0 for an account without one
 
     ``totals_of`` fills the fields; ``calls_by``, ``live_by`` and ``inputs`` read the maps of counters from them.
     """
@@ -43,15 +43,15 @@ class Totals:
         self.live: dict[LiveKey, int] = {}
         self.balance: int | float = 0
         self.call_balance: int | float = 0
-        # Computed from `counts` and `live` by the first call of `inputs` and `live_by`; None before it.
+        # Computed from `counts` and `live` at the first call of `inputs` and `live_by`; None before that.
         self._inputs: dict[str, dict[str, int]] | None = None
         self._live_by: tuple[dict[str, int], ...] | None = None
 
     def merge(self, other: Totals) -> None:
-        """Add the totals of another user (or of other users); ``other`` stays as it is.
+        """Add the totals of another user, or of several other users. ``other`` does not change.
 
-        The range becomes the smallest that holds both. Totals that were made for one range have different ones only if
-        a rolled-up day of one of the users widened it.
+        The range becomes the smallest that holds both ranges. These can differ although ``totals_of`` was called with
+        one range for both, because a rolled-up day of one user may have widened it.
         """
         self.begin, self.end = min(self.begin, other.begin), max(self.end, other.end)
         self.sum.join(other.sum)
@@ -90,11 +90,11 @@ class Totals:
 
 
 def totals_of(user: User | None, begin: int, end: int, where: Where | None = None, *, live: bool = True) -> Totals:
-    """The totals of one user over [begin, end) in ms, which are bounds of windows; zeros for None, an unknown user.
+    """The totals of one user over [begin, end) in ms, which must be bounds of windows. User None, unknown, has zeros.
 
-    Settles the user first, so that its cells hold every applied event. ``where``: which calls to count, None for all;
-    balances are not filtered. ``live``: whether to take live calls and balances, which are of now and of no range.
-    The totals' range is wider than the given one if the given one cuts a rolled-up day: such a day counts whole.
+    Settles the user first, so that the cells hold every applied event. ``where``: which calls to count, None for all;
+    balances are not filtered. ``live``: whether to include live calls and balances, which are of now and of no range.
+    If ``begin`` or ``end`` lies inside a rolled-up day, the whole day counts, and the range of the totals is wider.
     """
     totals = Totals(begin, end)
     if user is None:
@@ -118,7 +118,7 @@ def totals_of(user: User | None, begin: int, end: int, where: Where | None = Non
 
 
 def _live_calls(user: User, predicate: Predicate | None) -> dict[LiveKey, int]:
-    """A copy of the user's live calls for which the predicate holds. A live call has no status: None in its Dims."""
+    """A copy of the items of ``user.live`` for which the predicate holds. The status of live calls is None."""
     if predicate is None:
         return dict(user.live)
     return {key: calls for key, calls in user.live.items() if predicate((key[TYPE], key[CAMPAIGN], key[DID], None))}
