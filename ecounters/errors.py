@@ -1,4 +1,4 @@
-"""Every error that this project raises on purpose, by what its catcher does next.
+"""The errors that rooms raise for one another, by what their catcher does next.
 
 * EcountersError
   x BadEvent           dead-letter the message and go on; carries ``reason`` and ``field``
@@ -6,7 +6,8 @@
   x Stop               print it as one line and end the process with ``exit_code`` 1
     + SettingsError    the same for a wrong setting: ``exit_code`` 2
 
-Any other exception is a bug, or an error of a library that its caller handles.
+``partition.records.Misrouted`` is a BadEvent whose message is published again instead. A function that raises something
+else, as ValueError for a damaged changelog or KafkaError, says so in its docstring. Any other exception is a bug.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Final, NamedTuple
 
 
 class EcountersError(Exception):
-    """The base class of all errors that this project raises on purpose."""
+    """The base class of the errors in this file."""
 
 
 REASONS: Final = {
@@ -33,14 +34,14 @@ REASONS: Final = {
     "clock_ahead": "the time is more than 5 minutes later than the broker's clock",
     "late": "of an unknown call, 15 minutes or more behind the newest event of the partition",
 }
-"""Reason -> description of it: why a message cannot be counted. The minutes are those of the default settings."""
+"""Reason of a dead letter -> why the message cannot be counted. The minutes are those of the default settings."""
 
 
 class BadEvent(EcountersError):
     """A message that cannot be counted, and so becomes a dead letter.
 
-    reason  a key of REASONS
-    field   the JSON name of the bad field, or "" if it is about the whole message
+    reason  a key of REASONS (of a Misrouted event, "misrouted")
+    field   the JSON name of the bad field, or "" if the reason is about the whole message
     """
 
     def __init__(self, reason: str, field: str) -> None:
@@ -84,8 +85,8 @@ class RequestRefused(EcountersError):
 
     code           a key of API_ERRORS
     detail         what is wrong, and where in the request; "" if the text of the code says enough
-    http_status    the status of the reply: that of the code, or another one that the raiser gives (as 413, 415, 429)
-    retry_after_s  the value of Retry-After in seconds, which is sent with 429 and 503 only
+    http_status    the status of the reply: that of the code in API_ERRORS, unless the raiser passes another one
+    retry_after_s  the value of the header Retry-After in seconds; only replies with status 429 and 503 have the header
     """
 
     def __init__(self, code: int, detail: str = "", *, http_status: int | None = None, retry_after_s: int = 1) -> None:
@@ -101,7 +102,10 @@ class RequestRefused(EcountersError):
 
 
 class Stop(EcountersError):
-    """The process cannot go on. The text is one line for the terminal: what is wrong and what to do about it."""
+    """The process cannot go on. The text is one line for the terminal: what is wrong and what to do about it.
+
+    ``streams.cli.main`` prints it and returns ``exit_code``. The dashboard catches those of ``streams.access``.
+    """
 
     exit_code = 1
 

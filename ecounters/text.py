@@ -1,4 +1,4 @@
-"""Text of error messages: how a value that somebody sent is shown in one."""
+"""How error messages show a value that somebody sent."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ SHOWN_MAX: Final = 60
 
 
 def shown(value: object) -> str:
-    """A JSON value for a message, at most SHOWN_MAX characters long: its JSON text, with "..." where it was cut.
+    """The JSON text of a value for a message. A text of more than SHOWN_MAX characters is shortened and ends in "...".
 
-    An object is shown as {...} and an array as [...], however deep they are.
+    The content of an object or array is not shown: they are {...} and [...].
     """
     if type(value) is dict:
         return "{...}"
