@@ -113,8 +113,8 @@ async def _run(settings: Settings) -> int:
     """Wait for the topics, build the worker, serve HTTP and run the app. Returns the exit code."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, stop.set)
     partitions = await _wait_for_topics(settings, stop)
     if partitions is None:
         return 0

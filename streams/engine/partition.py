@@ -59,7 +59,7 @@ class OwnedPartition:
         FAILED     batches are ignored; replies are made from the state, which is never flushed again
         release(), at any time: the task ends, ``status.state`` is None, the changelog is closed
 
-    ``status.live`` is True in LIVE only. Any other error than NotWritten and KafkaError ends the worker.
+    ``status.live`` is True in LIVE only. A restore that fails is tried again; an unexpected error ends the worker.
 
     | collaborator | what it does                                                          |
     |--------------|-----------------------------------------------------------------------|
@@ -82,7 +82,7 @@ class OwnedPartition:
         self._flusher = PartitionFlusher(self.status, changelog, self._uncounted, self.feed, context)
         self._task: asyncio.Task[None] | None = None
 
-    # ------------------------------------------------------------------------------------------- from start to release
+    # ------------------------------------------------------------------------------- from start to release
 
     def start(self) -> None:
         """Start the task that restores the partition and then flushes it periodically. Returns at once."""

@@ -32,7 +32,7 @@ REVOKE_FLUSH_S: Final = 5.0
 
 
 class StateTable(Table[Any, Any]):
-    """Holds this worker's partitions in ``owned``, by number. Only ``on_rebalance`` adds and removes them.
+    """This worker's partitions: ``owned`` maps partition -> OwnedPartition. Only ``on_rebalance`` changes ``owned``.
 
     ``app.Table`` makes the table with Faust's arguments; call ``configure`` before the app is started. The callers:
 
@@ -81,12 +81,12 @@ class StateTable(Table[Any, Any]):
         Only ``assigned`` decides. Kafka revokes all partitions in a rebalance; those that come back keep their state.
         """
         mine = {tp.partition for tp in assigned if tp.topic == self._topic}
-        gone = [self.owned.pop(number) for number in list(self.owned) if number not in mine]
-        await asyncio.gather(*(partition.release() for partition in gone))
-        for number in sorted(mine - set(self.owned)):
-            changelog = PartitionChangelog(number, self._context)
-            partition = self.owned[number] = OwnedPartition(number, self._context, changelog)
-            partition.start()
+        gone = [self.owned.pop(partition) for partition in list(self.owned) if partition not in mine]
+        await asyncio.gather(*(owned.release() for owned in gone))
+        for partition in sorted(mine - set(self.owned)):
+            changelog = PartitionChangelog(partition, self._context)
+            owned = self.owned[partition] = OwnedPartition(partition, self._context, changelog)
+            owned.start()
         log.info("generation %s: partitions %s", generation_id, sorted(mine) or "none")
 
     async def flush_before_revoke(self) -> None:
@@ -117,11 +117,11 @@ class StateTable(Table[Any, Any]):
 
     # --------------------------------------------------------------------------------------------- events
 
-    async def apply_batch(self, number: int, batch: Batch) -> None:
-        """Apply a batch to partition ``number``; a batch of a partition that is not owned any more is ignored."""
-        partition = self.owned.get(number)
-        if partition is not None:
-            await partition.apply_batch(batch)
+    async def apply_batch(self, partition: int, batch: Batch) -> None:
+        """Apply a batch to its partition; ignore it if the partition is not owned any more."""
+        owned = self.owned.get(partition)
+        if owned is not None:
+            await owned.apply_batch(batch)
 
     def lost(self, tp: TP) -> None:
         """Note that the consumer has dropped a batch of this partition.

@@ -28,7 +28,7 @@ class PartitionView(NamedTuple):
 class GroupDirectory:
     """Finds a user's partition, here or on another worker of the group.
 
-    ``owned``: this worker's partitions, by number. ``partitions``: how many the topic of events has.
+    ``owned``: partition -> this worker's ``OwnedPartition``. ``partitions``: how many the topic of events has.
     """
 
     def __init__(self, app: Any, owned: Mapping[int, OwnedPartition], partitions: int) -> None:

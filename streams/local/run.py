@@ -85,10 +85,10 @@ class _Run:
     async def until_stopped(self) -> int:
         """Start everything, show the counters, and end everything. Returns and raises as ``run_all``."""
         stop = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             # Under nohup SIGHUP is ignored, and must stay ignored.
-            if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
-                asyncio.get_running_loop().add_signal_handler(number, stop.set)
+            if signum is not signal.SIGHUP or signal.getsignal(signum) is not signal.SIG_IGN:
+                asyncio.get_running_loop().add_signal_handler(signum, stop.set)
         work, watch = asyncio.create_task(self._start_and_show()), asyncio.create_task(self._until_child_ends())
         stopped = asyncio.create_task(stop.wait())
         try:

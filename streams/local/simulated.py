@@ -54,6 +54,6 @@ async def _has_events(settings: Settings) -> bool:
 async def _restart_switches(settings: Settings, at_ms: int) -> None:
     """Publish a switch.restarted event for each simulated switch, at ``at_ms``, to every partition."""
     async with publisher(settings.broker, settings.topic) as publishing:
-        for switch in (f"sw{number}" for number in range(1, SWITCHES_MIN + 1)):
+        for switch in (f"sw{index}" for index in range(1, SWITCHES_MIN + 1)):
             event = {"id": f"up-{switch}-{at_ms}", "type": "switch.restarted", "ts": at_ms, "switchId": switch}
             await publishing.put(Outgoing(orjson.dumps(event), None, True, None))
