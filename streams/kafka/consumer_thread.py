@@ -172,7 +172,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         return True
 
     def close(self) -> None:
-        """Do nothing. Faust would close aiokafka's client from another thread; ``on_thread_stop`` closes it in this."""
+        """Do nothing. Faust would close aiokafka's client from another thread, but ``on_thread_stop`` does that."""
 
     def fetch_state(self, tp: TP) -> tuple[int | None, float | None]:
         """(the partition's end offset, when a broker last reported it, in s since the Unix epoch).

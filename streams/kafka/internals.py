@@ -144,7 +144,8 @@ def reading(fetcher: Fetcher) -> AbstractContextManager[None]:
 
 
 def is_rebalancing(fetcher: Fetcher) -> bool:
-    """Whether a rebalance is going on. What was fetched may not be read then: another worker may own the partition."""
+    """Whether a rebalance is going on, or the first one has not ended. What was fetched may not be read then: another
+    worker may own the partition."""
     return bool(fetcher._subscriptions.reassignment_in_progress)
 
 
