@@ -133,8 +133,8 @@ def _dtmf(call: Call, event: DtmfReceived) -> None:
     if call.dtmfs is None:
         call.dtmfs = {event.id: entry}
         return
-    noted = call.dtmfs.get(event.id)
-    if noted is None or entry < noted:
+    old_entry = call.dtmfs.get(event.id)
+    if old_entry is None or entry < old_entry:
         call.dtmfs[event.id] = entry
 
 

@@ -38,7 +38,7 @@ PARAMETERS: Final = ("ssid", "userId", "token", "filter", "Field", "fields")
 class Query:
     """What a request asks for and with which credentials, read but not authorized.
 
-    ssid, user_id, token  credentials as given; None: not given, or ""
+    ssid, user_id, token  the credentials of the request; None if missing or ""
     filter                the filter as JSON text, "" for none: equal texts are equal filters, so caches use it in keys
     dates                 the filter's conditions on the date
     where                 the filter's other conditions; None: every call counts

@@ -1,4 +1,4 @@
-"""Windows and days: arithmetic on times, which are ms since the Unix epoch. Nothing here reads a clock.
+"""Windows and days: arithmetic on times, which are ms since the Unix epoch. This module reads no clock.
 
 00:00     00:15     00:30
   [---------)[--------)        a window holds its begin and not its end

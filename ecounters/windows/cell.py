@@ -32,7 +32,7 @@ class Cell(Struct, gc=False, eq=False):
     counts       slot -> amount; without zeros                                               Spans        yes
     dirty        the counts have changed since ``Spans.take_changes``                        Spans        no
     saved        the changelog has the cell                                                  Spans        no
-    in_sum       their span's ``cached_sum`` has the counts as they are                      Span         no
+    in_sum       the span's ``cached_sum`` has the cell's counts as they are                 Span         no
     expired      out of retention: no reply reads the cell, and its changes are not saved    Spans        no
     rolled_into  the day's cell that has the counts now; None if the cell is not rolled up   Spans        no
     ===========  ==========================================================================  ===========  =====

@@ -24,7 +24,7 @@ from ecounters.windows.cell import Amounts, Cell, Dims, UnitSlots
 from ecounters.windows.sums import Sum
 
 FEW: Final = 20
-"""A span with at most so many cells adds them up for each reply. A span with more keeps its sum in ``cached_sum``."""
+"""A span with at most this many cells adds them up for each reply. A span with more keeps its sum in ``cached_sum``."""
 
 
 class Span(Struct, gc=False, eq=False):
@@ -147,7 +147,7 @@ class Spans:
             self.dirty.append(cell)
 
     def take_changes(self) -> list[tuple[Cell, bool]]:
-        """All changes since the last call, as (cell, True to save it or False to delete its entry).
+        """All changes since the last ``take_changes``, as (cell, True to save it or False to delete its entry).
 
         The cells of ``gone`` come first: a new cell can have the key of one of them. An empty cell is not saved; its
         entry is deleted if it has one. Clears ``dirty`` and ``gone``, and sets ``saved`` of the cells in ``dirty``.
