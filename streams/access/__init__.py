@@ -1,1 +1,1 @@
-"""Who may ask for which user's counters: authorization of requests, a throttle against guessing, users and sessions."""
+"""Who may query which user's counters: authorization of requests, a throttle against guessing, users and sessions."""

@@ -1,6 +1,6 @@
-"""Administration of users and sessions in Redis: for commands, and for the dashboard's log-in and log-out.
+"""Adds, changes and removes users and sessions in Redis: for commands, and for the dashboard's log-in and log-out.
 
-``sessions`` decides what they permit; ``store`` says how they are stored.
+``sessions`` decides what a user or a session permits; ``store`` says how both are stored.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from streams.access.store import (
 from streams.basics.times import zone_named
 
 TEXT_MAX: Final = 128
-"""Characters of a user id, as in events, and of an agent's name."""
+"""The most characters of a user id, as in events, and of an agent's name."""
 
 SSID_BYTES: Final = 24
 """Random bytes in an ssid: 192 bits cannot be guessed."""
 TOKEN_BYTES: Final = 24
-"""Random bytes in a generated token, as in an ssid."""
+"""Random bytes in a generated token, as many as in an ssid."""
 
 
 class UserInfo(NamedTuple):
-    """A user as ``list_users`` returns it. ``zone``: an IANA name; ``deny``: the permissions that the user lacks."""
+    """A user as ``list_users`` returns it. ``zone``: an IANA name; ``deny``: permissions that the user is denied."""
 
     user_id: str
     zone: str
@@ -46,8 +46,8 @@ class UserInfo(NamedTuple):
 class Accounts:
     """Adds, lists, changes and removes users, and opens and closes sessions.
 
-    Every method raises redis.RedisError if Redis fails; nothing is retried or cached. Workers notice a change within
-    ``sessions.FRESH_S``.
+    Every method that uses Redis raises redis.RedisError if Redis fails. Nothing is cached. A worker that can reach
+    Redis notices a change within about ``sessions.FRESH_S``.
     """
 
     def __init__(self, redis: Redis) -> None:
@@ -65,7 +65,7 @@ class Accounts:
     # ------------------------------------------------------------------------------------ users
 
     async def add_user(self, user_id: str, zone: str, token: str | None = None, deny: tuple[str, ...] = ()) -> str:
-        """Add a user and return its token, which is generated unless ``token`` is given.
+        """Add a user and return its token: ``token``, or a random one if that is None.
 
         Raises Stop if there is such a user already, or if an argument is wrong.
         """
@@ -79,9 +79,9 @@ class Accounts:
         return token
 
     async def new_token(self, user_id: str, token: str | None = None) -> str:
-        """Replace a user's token and return the new one, which is generated unless ``token`` is given.
+        """Replace a user's token and return the new one: ``token``, or a random one if that is None.
 
-        The user's sessions stay open. Raises Stop if there is no such user.
+        The user's sessions stay open. Raises Stop if there is no such user, or if the token has a wrong length.
         """
         token = _secret("t", TOKEN_BYTES) if token is None else token
         if not await self._write_user(user_id, token_fields(token), if_exists=True):
@@ -89,9 +89,9 @@ class Accounts:
         return token
 
     async def _write_user(self, user_id: str, fields: Mapping[str, str], *, if_exists: bool) -> bool:
-        """Write fields of a user in one transaction, only if the user exists, or only if it does not.
+        """Write fields of a user in one transaction. Returns whether the fields were written.
 
-        Returns whether the fields were written.
+        ``if_exists``: write only if the user exists (True), or only if it does not (False).
         """
         key = user_key(user_id)
         while True:
@@ -109,7 +109,7 @@ class Accounts:
                 return True
 
     async def list_users(self) -> list[UserInfo]:
-        """All users, sorted by id."""
+        """All users, sorted by id. A user that is removed while the list is read is left out."""
         ids = await cast(Awaitable[set[bytes]], self._redis.smembers(USERS_KEY))
         users = []
         for user_id in sorted(map(decode, ids)):
@@ -132,8 +132,9 @@ class Accounts:
     async def open_session(self, user_id: str, ttl_s: int, agent: str = "", *, logged_in: bool = True) -> str:
         """Open a session of a user for ``ttl_s`` seconds and return its ssid.
 
-        ``agent`` makes it the session of that agent, who is refused with 1043 unless ``logged_in``. Raises Stop if
-        there is no such user, or if an argument is wrong.
+        ``agent``: the name of the agent whose session it is; "" for a session of the user's own. ``logged_in``: False
+        only for an agent, whose requests are then refused with 1043. Raises Stop if there is no such user, or if an
+        argument is wrong.
         """
         if agent:
             _check_text("agent's name", agent)
@@ -159,7 +160,9 @@ class Accounts:
 
 
 def _secret(letter: str, count: int) -> str:
-    """``count`` random bytes as text. The leading ``letter`` keeps a command from reading "-..." as an option."""
+    """``letter`` and ``count`` random bytes as text. Without the letter, a text that begins with "-" would be taken for
+    an option of a command.
+    """
     return letter + secrets.token_urlsafe(count)
 
 

@@ -1,7 +1,7 @@
-"""Who may ask: the account that the credentials of a request open, looked up in Redis and cached for a short time.
+"""Authorization: the account that the credentials of a request open, looked up in Redis and cached for a short time.
 
-Every request and every push connection comes through here. Users and sessions are changed in ``accounts``; ``store``
-says how they are stored.
+Every request for counters and every push connection is authorized by ``Sessions``. ``accounts`` changes users and
+sessions; ``store`` says how they are stored.
 """
 
 from __future__ import annotations
@@ -36,19 +36,20 @@ from streams.basics.times import zone_named
 log = logging.getLogger(__name__)
 
 RETRY_AFTER_S: Final = 1.0
-"""Pause after a failure of Redis, in which no look-up is tried: each would make a request wait for REDIS_LIMIT_S."""
+"""For this time after a failure of Redis no look-up is tried: each would make a request wait for REDIS_LIMIT_S."""
 
 FRESH_S: Final = 2.0
-"""A cached account this young is used without asking Redis. A closed session stays usable for at most this long."""
+"""After a look-up, the cached account is used for this time without another look-up. So a session that is closed stays
+usable for at most this long, or for ``cache_s`` of ``Sessions`` while Redis cannot be reached."""
 
 CACHED_MAX: Final = 10_000
-"""Cached accounts; some 500 bytes each."""
+"""How many accounts are cached, of some 500 bytes each. Beyond this, those looked up longest ago are dropped."""
 
 T = TypeVar("T")
 
 
 class Credentials(Protocol):
-    """How a request says who sends it: by an ssid, or by a user id and a token. None: not given."""
+    """How a request says who sends it: by an ssid, or by a user id and a token. None: not in the request."""
 
     @property
     def ssid(self) -> str | None: ...
@@ -67,9 +68,9 @@ class Account:
 
 
 class _CachedAccount(NamedTuple):
-    """An account that some credentials opened. Times are seconds of the clock that ``Sessions`` has.
+    """An account that some credentials opened. Times are in s, by the clock of ``Sessions``.
 
-    ``confirmed_at``: when the last look-up began that confirmed the credentials. ``ends_at``: when the session expires;
+    ``confirmed_at``: when the last successful look-up of the credentials began. ``ends_at``: when the session expires;
     infinity for a token.
     """
 
@@ -81,9 +82,9 @@ class _CachedAccount(NamedTuple):
 class Sessions:
     """Authorizes requests by the users and sessions in Redis.
 
-    ``cache_s``: how long cached accounts are good while Redis cannot be reached. ``clock``: monotonic seconds.
-    Each method returns or raises within about REDIS_LIMIT_S, whatever Redis does. When Redis fails, and when it works
-    again, one warning goes to the log.
+    ``cache_s``: how long after its last look-up a cached account is used while Redis cannot be reached. ``clock``:
+    monotonic seconds. ``authorize`` and ``zone_of`` end within about REDIS_LIMIT_S, whatever Redis does. One warning is
+    logged when Redis fails, and one when it works again.
     """
 
     def __init__(self, redis: Redis, cache_s: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -104,11 +105,12 @@ class Sessions:
         await self._redis.aclose()
 
     async def authorize(self, credentials: Credentials) -> Account:
-        """The account that the credentials open; it is cached from then on.
+        """The account that the credentials open, from the cache (see FRESH_S) or looked up and cached now.
 
-        Raises RequestRefused: 1002 without ssid and user id; 1015 for wrong credentials or a denied permission, always
-        with the same text; 1043 for the session of an agent who is not logged in; 1010 if Redis cannot be reached and
-        did not confirm these credentials within the last ``cache_s`` seconds.
+        Raises RequestRefused: 1002 if there is neither an ssid nor a user id; 1015 for wrong credentials or a denied
+        permission, always with the same text; 1043 for the session of an agent who is not logged in; 1010 if Redis
+        cannot be reached, and either it did not confirm these credentials within the last ``cache_s`` seconds or their
+        session has expired. Credentials that are refused with 1015 or 1043 are removed from the cache.
         """
         if not credentials.ssid and not credentials.user_id:
             raise RequestRefused(NO_USER, "give ssid, or userId and token")
@@ -133,7 +135,10 @@ class Sessions:
         return account
 
     def knows(self, credentials: Credentials) -> bool:
-        """Whether the last look-up of these credentials succeeded, however long ago, and is still in the cache."""
+        """Whether the account of these credentials is in the cache, however old.
+
+        Then Redis confirmed the credentials when it last replied to a look-up of them.
+        """
         return _cache_key(credentials) in self._cache
 
     async def zone_of(self, user_id: str) -> ZoneInfo | None:
@@ -145,7 +150,10 @@ class Sessions:
         return zone_named(user["zone"]) if user else None
 
     async def _look_up(self, credentials: Credentials) -> tuple[Account, float]:
-        """The account, and the time at which the session expires (infinity for a token); or RequestRefused."""
+        """(the account, when its session expires by the clock of ``Sessions``; infinity for a token), from Redis.
+
+        Raises RequestRefused (1015, 1043), and errors of Redis.
+        """
         user_id, session, ends_at = credentials.user_id, None, float("inf")
         if credentials.ssid:
             session, left_ms = await self._session(credentials.ssid)
@@ -163,7 +171,7 @@ class Sessions:
         return Account(user_id or "", zone_named(user["zone"])), ends_at
 
     async def _session(self, ssid: str) -> tuple[dict[str, str], int]:
-        """The hash of a session and the ms until it expires; ({}, -2) if there is no such session."""
+        """(the hash of a session, ms until the session expires); ({}, -2) if there is no such session."""
         key = session_key(ssid)
         async with self._redis.pipeline(transaction=True) as pipe:
             pipe.hgetall(key)
@@ -174,7 +182,8 @@ class Sessions:
     async def _bounded(self, look_up: Coroutine[Any, Any, T]) -> T:
         """The result of a look-up in Redis. Raises what the look-up raises, but _Unreachable for errors of Redis.
 
-        The limit is REDIS_LIMIT_S. For RETRY_AFTER_S after a failure, _Unreachable is raised without asking Redis.
+        Raises _Unreachable also for a look-up that takes longer than REDIS_LIMIT_S, and for every look-up within
+        RETRY_AFTER_S after a failure, which is not begun. Logs the first failure and the first reply after it.
         """
         if self._clock() < self._retry_at:
             look_up.close()
@@ -202,7 +211,7 @@ class Sessions:
 
 
 class _Unreachable(Exception):
-    """Redis failed or did not reply in time, or failed less than RETRY_AFTER_S ago."""
+    """Redis failed, did not reply within REDIS_LIMIT_S, or has done either within the last RETRY_AFTER_S."""
 
 
 def _cache_key(credentials: Credentials) -> bytes:

@@ -8,12 +8,12 @@ Redis is the source of truth. ``sessions`` reads it to authorize requests; ``acc
     ecounters:session:<SHA-256 of ssid>  hash: user, born, agent, logged_in; Redis deletes it when the session expires
 
 * ``born``: random, drawn when the user is added. A session has a copy and is valid only while both are equal. So
-  removing a user ends all its sessions at once, and adding the same user id again does not revive them.
+  removing a user makes all its sessions invalid, and adding the same user id again does not revive them.
 * ``zone``: the IANA name of the user's time zone. ``deny``: names of PERMISSIONS, separated by spaces.
 * ``token``: HMAC-SHA-256 of the user's token with the key ``salt``, in hex.
 * ``agent``: an agent's name, "" if the session is not an agent's. ``logged_in``: "1" or "0".
 
-An ssid or a token is never stored and never logged in clear text.
+No ssid and no token is stored or logged in clear text.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ from redis.backoff import NoBackoff
 from ecounters.errors import Stop
 
 REDIS_LIMIT_S: Final = 1.0
-"""For one look-up in Redis, from connecting to the reply. A request waits for the look-up, so it must be short."""
+"""A look-up of ``sessions`` fails after this time, connecting included. A request waits for its look-up, so the time
+must be short. For ``accounts`` it limits each single wait for a connection or for a reply."""
 POOL_MAX: Final = 50
-"""Connections of one process. The pool has no queue: with all of them busy, a further command fails at once."""
+"""The most connections of one client. Its pool has no queue: while all are busy, a further command fails at once."""
 
 OVERALL_COUNT: Final = "overallCount"
 """The permission to query the counters."""
@@ -41,13 +42,13 @@ PERMISSIONS: Final = (OVERALL_COUNT,)
 """All permissions that a user can be denied."""
 
 TOKEN_MAX: Final = 512
-"""Characters of a token; the API accepts no longer ones."""
+"""The most characters of a token. The API refuses longer tokens."""
 
 USERS_KEY: Final = "ecounters:users"
 
 
 def connect(redis_url: str) -> Redis:
-    """A client with a pool of its own, which connects when the first command needs it. ``aclose`` it at the end."""
+    """A Redis client with a pool of its own. It connects at its first command. ``aclose`` it at the end."""
     return Redis.from_url(
         redis_url,
         socket_timeout=REDIS_LIMIT_S,
@@ -74,7 +75,7 @@ def session_key(ssid: str) -> bytes:
 
 
 def token_fields(token: str) -> dict[str, str]:
-    """The fields ``salt`` and ``token`` of a user's hash, with a new salt. Raises Stop for a wrong length."""
+    """The fields ``salt`` and ``token`` of a user's hash, with a new salt. Raises Stop for a token of wrong length."""
     if not 1 <= len(token) <= TOKEN_MAX:
         raise Stop(f"a token must have 1 to {TOKEN_MAX} characters")
     salt = secrets.token_hex(16)
@@ -82,9 +83,9 @@ def token_fields(token: str) -> dict[str, str]:
 
 
 def token_matches(user: Mapping[str, str], token: str | None) -> bool:
-    """Whether ``token`` is the token of the user with this hash.
+    """Whether ``token`` is the token of the user with this hash, which is {} if there is no such user.
 
-    It takes the same time for a wrong token, for no token and for no user ({}), so that the time reveals nothing.
+    A token is hashed also if there is no user or no token, so that the time does not reveal which user ids exist.
     """
     matches = hmac.compare_digest(_token_hash(user.get("salt", ""), token or ""), user.get("token", ""))
     return matches and token is not None
@@ -95,15 +96,15 @@ def _token_hash(salt: str, token: str) -> str:
 
 
 def encode(text: str) -> bytes:
-    """UTF-8 that accepts lone surrogates, which JSON can contain: such an id matches nothing and must not raise."""
+    """``text`` in UTF-8. Lone surrogates, which JSON can contain, do not raise: an id with one just matches nothing."""
     return text.encode(errors="surrogatepass")
 
 
 def decode(content: bytes) -> str:
-    """The text that ``encode`` made ``content`` of."""
+    """The text that ``encode`` turned into ``content``."""
     return content.decode(errors="surrogatepass")
 
 
 def decoded(fields: Mapping[bytes, bytes]) -> dict[str, str]:
-    """A hash as text."""
+    """A hash of Redis with its names and values as text."""
     return {decode(name): decode(value) for name, value in fields.items()}

@@ -1,8 +1,8 @@
-"""Against guessing: too many wrong credentials within a minute, and further ones are refused with 429.
+"""A throttle against guessing: after too many wrong credentials within a minute, further credentials get a 429.
 
-Wrong credentials are counted for the client's address and, separately, for the user id. Credentials that are in the
-cache of ``Sessions`` are not throttled: a stranger who guesses, even behind the same proxy, locks out nobody who is
-working.
+Wrong credentials are counted for the client's address and, separately, for the user id. The 429 is for right and wrong
+credentials, but not for those in the cache of ``Sessions``. So a stranger who guesses, even behind the same proxy, does
+not lock out people who are working already.
 """
 
 from __future__ import annotations
@@ -20,14 +20,17 @@ from streams.access.sessions import Account, Credentials, Sessions
 
 MINUTE_S: Final = 60.0
 COUNTED_MAX: Final = 10_000
-"""Addresses and user ids with a count, of 1 KB each at most. Beyond this the oldest counts are forgotten."""
+"""How many addresses and user ids have a count, of some 1 KB each. Beyond this the oldest counts are dropped."""
 
 _WITH_PORT: Final = re.compile(r"\[(?P<v6>[^\]]+)\](:\d+)?|(?P<v4>[\d.]+):\d+")
-"""An address as some proxies write it: [v6], [v6]:port or v4:port. The port differs with each connection."""
+"""An address as some proxies write it: [v6], [v6]:port or v4:port. Each connection has another port."""
 
 
 class _Count(NamedTuple):
-    """Wrong credentials of one address or user id in the minute from ``begun_at``, in s of the throttle's clock."""
+    """The wrong credentials of an address or user id within a minute.
+
+    ``begun_at``: the begin of the minute, in s of the throttle's clock. ``wrong``: how many there were.
+    """
 
     begun_at: float
     wrong: int
@@ -36,7 +39,8 @@ class _Count(NamedTuple):
 class Throttle:
     """Counts wrong credentials by address and by user id.
 
-    ``per_min``: how many wrong ones are allowed in a minute, which begins with the first. ``clock``: monotonic seconds.
+    ``per_min``: how many wrong credentials are allowed in a minute. The minute of an address or user id begins with its
+    first wrong credentials. ``clock``: monotonic seconds.
     """
 
     def __init__(self, per_min: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -45,7 +49,7 @@ class Throttle:
         self._counts: OrderedDict[tuple[str, str], _Count] = OrderedDict()  # key: see _keys
 
     def check(self, address: str, user_id: str | None) -> None:
-        """Raise RequestRefused (429) if the address or the user id has had ``per_min`` wrong credentials."""
+        """Raise RequestRefused (429) if the address or the user id had ``per_min`` wrong credentials in its minute."""
         now = self._clock()
         counts = [self._counts.get(key) for key in _keys(address, user_id)]
         waits_s = [
@@ -57,7 +61,7 @@ class Throttle:
             raise RequestRefused(DENIED, why, http_status=429, retry_after_s=wait_s)
 
     def count(self, address: str, user_id: str | None) -> None:
-        """Count one wrong attempt for the address, and for the user id if there is one."""
+        """Count wrong credentials once for the address, and once for the user id if there is one."""
         now = self._clock()
         for key in _keys(address, user_id):
             count = self._counts.get(key)
@@ -77,9 +81,10 @@ class ThrottledLogin:
         self._throttle = throttle
 
     async def authorize(self, credentials: Credentials, address: str) -> Account:
-        """The account that the credentials open. Counts wrong ones for ``address`` and for their user id.
+        """The account that the credentials open. Credentials in the cache of ``Sessions`` are not throttled.
 
-        Raises RequestRefused as ``Sessions.authorize``, and 429 for unknown credentials after too many wrong ones.
+        Counts other credentials that are refused with 1015 for ``address`` and for their user id. Raises RequestRefused
+        as ``Sessions.authorize``, and 429 as ``Throttle.check``, also for right credentials.
         """
         if self._sessions.knows(credentials):
             return await self._sessions.authorize(credentials)
@@ -91,14 +96,14 @@ class ThrottledLogin:
                 self._throttle.check(address, credentials.user_id)
                 self._throttle.count(address, credentials.user_id)
             raise
-        # Check again: guesses that were sent at once have all passed the first check. Without this one, all of them
-        # would learn whether they are right, instead of ``per_min``.
+        # Check again: guesses that were sent at the same time have all passed the first check. Without the second check
+        # the sender would learn of all of them whether they are right, and not of ``per_min`` alone.
         self._throttle.check(address, credentials.user_id)
         return account
 
 
 def _keys(address: str, user_id: str | None) -> list[tuple[str, str]]:
-    """What wrong credentials are counted for: ("address", network) and, if there is a user id, ("user", id)."""
+    """The keys of the counts: ("address", network) and, if there is a user id, ("user", user id)."""
     keys = [("address", _network(address))]
     if user_id:
         keys.append(("user", user_id))
@@ -108,8 +113,8 @@ def _keys(address: str, user_id: str | None) -> list[tuple[str, str]]:
 def _network(address: str) -> str:
     """The part of an address that one client cannot change at will: an IPv4 address, or the /64 of an IPv6 address.
 
-    An IPv4 address inside of an IPv6 address counts as the former: all of these are in one /64. Text that is no
-    address is returned as it is.
+    An IPv6 address that contains an IPv4 address counts as the IPv4 address, because all such IPv6 addresses are in one
+    /64. Text that is no address is returned as it is.
     """
     match = _WITH_PORT.fullmatch(address)
     address = (match["v6"] or match["v4"]) if match else address
