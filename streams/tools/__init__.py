@@ -1,1 +1,1 @@
-"""The work of the commands, without click, so that tests and other programs can call it."""
+"""What the commands do, without click: so tests and other programs can call it too."""

@@ -1,7 +1,7 @@
 """The work of ``ecounters audit``: compares the workers' counters with a recount of the log, user by user.
 
-Each comparison is made at one log position. A worker's reply names the position that it holds for, and the recount of
-that partition reads on exactly to there. So an audit is exact while events keep coming.
+Each comparison is made at one log position. A worker's reply names the position that its counters hold for, and the
+recount of that partition reads on to exactly this position. So an audit is exact also while events keep coming.
 """
 
 from __future__ import annotations
@@ -39,13 +39,14 @@ NEED_WHOLE_LOG: Final = CURRENT | {"repeatCall", "freshCall"}
 """Counters that depend on events before the compared windows. A recount of a part of the log cannot give them."""
 
 SESSION_S: Final = 600
-"""Lifetime of a session that the audit opens. The audit closes it after use; this limit is for an audit that dies."""
+"""Lifetime of a session that the audit opens. The audit closes the session after use. The limit is for an audit that is
+killed before."""
 EARLIER_MS: Final = 900_000
-"""With ``since_ms``, reading starts earlier by this and by ``clock_ahead_ms``: an event's ``ts`` may be ahead of the
-broker's clock, and an event may stand in the log before the event of its call that it follows."""
+"""With ``since_ms``, reading starts at ``since_ms`` - ``clock_ahead_ms`` - EARLIER_MS. An event's ``ts`` may be ahead
+of the broker's clock, and the events of a call may stand in the log out of order."""
 PASSES: Final = 3
-"""How often a user is compared until it counts as different. A worker's clock stands still between two flushes and
-while it restores, so a first difference may be one of time alone."""
+"""A user that differs in so many passes counts as different. A worker's clock stands still between two flushes and
+while the worker restores, so a difference in the first pass may come from the clock alone."""
 
 Values = tuple[object, object]
 """(the worker's value, the recount's value)."""
@@ -55,8 +56,8 @@ Values = tuple[object, object]
 class _Comparison:
     """One reply compared with the recount at the same position.
 
-    ``clock``: the clock in ms at which the recount was taken. ``compared``: how many counters were compared.
-    ``differing``: key -> both values.
+    ``clock``: the recount's time now, in ms. ``compared``: how many counters were compared. ``differing``: key -> both
+    values; see ``_differing``.
     """
 
     reply: CountersReply
@@ -65,7 +66,7 @@ class _Comparison:
     differing: dict[str, Values]
 
     def windowed(self) -> dict[str, Values]:
-        """What differs in some window: all that differs, without the counters of CURRENT."""
+        """The differing counters that belong to windows: all but those of CURRENT, whose values are as of now."""
         return {key: values for key, values in self.differing.items() if key.partition("/")[0] not in CURRENT}
 
     @property
@@ -75,7 +76,10 @@ class _Comparison:
 
 
 async def run_audit(settings: Settings, urls: Sequence[str], options: Options) -> Outcome:
-    """Audit the workers at ``urls``, with connections of its own. Raises what ``Audit.run`` raises."""
+    """Audit the workers at ``urls``, with connections of its own to Kafka, Redis and the workers.
+
+    Raises what ``Audit.run`` raises, and Stop if there is no topic of events.
+    """
     earlier = None if options.since_ms is None else options.since_ms - settings.clock_ahead_ms - EARLIER_MS
     accounts = Accounts.connect(settings.redis)
     try:
@@ -90,7 +94,10 @@ async def run_audit(settings: Settings, urls: Sequence[str], options: Options) -
 
 
 def warn_of(missing: dict[int, int]) -> None:
-    """Print a line on stderr for each partition whose first records the broker has deleted: LogReader.missing."""
+    """Print a warning on stderr for each partition whose first records the broker has deleted.
+
+    ``missing``: partition -> the first offset that is left, as in ``LogReader.missing``.
+    """
     for partition, first_offset in missing.items():
         sys.stderr.write(
             f"partition {partition}: the broker has deleted what was before offset {first_offset}; the recount knows "
@@ -101,8 +108,8 @@ def warn_of(missing: dict[int, int]) -> None:
 class Audit:
     """Recounts the log that ``reader`` reads and compares it with the replies of ``workers``.
 
-    The queries use sessions that the audit opens through ``accounts`` and closes again. Progress goes to stderr. After
-    ``run``, another ``run`` compares again, and reads only what has come to the log since.
+    The queries use sessions that the audit opens through ``accounts`` and closes again. Progress goes to stderr. A
+    second ``run`` compares all users again. It reads on from where the first one stopped, up to the replies' positions.
     """
 
     def __init__(
@@ -112,7 +119,7 @@ class Audit:
         self._workers = workers
         self._accounts = accounts
         self._options = options
-        # A worker's clock can be behind by so much: it advances once per flush interval, and flushing takes time.
+        # How far a worker's clock can be behind: it advances once per flush interval, and flushing takes time.
         self._slack_ms = 2 * settings.flush_interval_ms + 1_000
         self._keep_ms = settings.keep_days_ms
         self._recounts = {at: Recount(at, reader.partitions, settings.limits) for at in range(reader.partitions)}
@@ -120,10 +127,10 @@ class Audit:
         self._progress = Progress("read")
 
     async def run(self) -> Outcome:
-        """Read and recount the log, then compare every user that can be queried.
+        """Read and recount the log, then compare every user of the log or of Redis that can be queried.
 
         A user that differs is compared again in the next pass, PASSES times in all. Raises KafkaError, RedisError, or
-        Stop if the log cannot be read or a worker cannot be queried.
+        Stop: the log cannot be read, a worker cannot be queried, or a user was removed meanwhile.
         """
         for partition, end in self._reader.ends.items():
             await self._read_to(partition, end)
@@ -151,7 +158,7 @@ class Audit:
         return partition_of(user_id, self._reader.partitions)
 
     async def _read_to(self, partition: int, offset: int) -> None:
-        """Continue the recount of a partition up to ``offset``, unless it has been read so far already."""
+        """Continue the recount of a partition to before ``offset``, unless the recount has come so far already."""
         if offset <= self._read[partition]:
             return
         async for rows in self._reader.up_to(partition, offset):
@@ -162,9 +169,10 @@ class Audit:
     # ------------------------------------------------------------------------------------------- one user
 
     async def _audit_user(self, user_id: str, outcome: Outcome, last: bool, progress: Progress) -> bool:
-        """Compare one user. Returns False if it differs and is to be compared again in another pass.
+        """Compare one user. Returns False if the user differs and has to be compared again in another pass.
 
-        Otherwise the result goes into ``outcome``. ``last``: this is the last pass.
+        Otherwise adds the result to ``outcome`` and returns True, as always in the ``last`` pass. Differences are
+        narrowed down to windows in the last pass only, or in every pass with ``every_window``.
         """
         zone, every = outcome.zones[user_id], self._options.every_window
         async with self._session(user_id) as ssid:
@@ -189,7 +197,7 @@ class Audit:
 
     @asynccontextmanager
     async def _session(self, user_id: str) -> AsyncIterator[str]:
-        """A session of the user, by its ssid, until the block ends."""
+        """Yield the ssid of a new session of the user. The session is closed when the block ends."""
         ssid = await self._accounts.open_session(user_id, SESSION_S)
         try:
             yield ssid
@@ -198,7 +206,7 @@ class Audit:
                 await self._accounts.close_session(ssid)
 
     async def _compare_all(self, user_id: str, ssid: str, zone: ZoneInfo) -> _Comparison:
-        """Compare the sum of all windows that are kept or, with ``since_ms``, of those that begin there or later."""
+        """Compare the sum of all windows that are kept or, with ``since_ms``, of those that begin then or later."""
         end, begin = now_ms() + HOUR_MS, self._options.since_ms
         if begin is None:
             return await self._compare(user_id, ssid, {"op": "lte", "value": end})
@@ -206,11 +214,16 @@ class Audit:
             comparison = await self._compare_range(user_id, ssid, begin, end)
             if comparison.reply.begin >= begin:
                 return comparison
-            # The worker has merged the windows of that day, so it replies for the whole day: start at the next one.
+            # The worker has merged the windows of the day of ``begin``, so it replies for the whole day: start at the
+            # next day.
             begin = day_of(begin, zone)[1]
 
     async def _locate(self, user_id: str, ssid: str, spans: list[Range]) -> AsyncIterator[Difference]:
-        """Find the windows that differ, by halving a list of days. A day that is merged is the smallest span."""
+        """Yield the differences of the smallest spans that differ, by halving ``spans``, a list of days or windows.
+
+        A day that differs is divided into its windows, unless the worker has merged them. With ``every_window``, spans
+        whose sums are equal are divided too, except those without a call.
+        """
         comparison = await self._compare_range(user_id, ssid, spans[0][0], spans[-1][1])
         if comparison.empty or not (comparison.windowed() or self._options.every_window):
             return
@@ -229,7 +242,7 @@ class Audit:
                 yield difference
 
     async def _is_rolled_up(self, user_id: str, ssid: str, window: int) -> bool:
-        """Whether the worker has merged the window at ``window`` ms into its day: its reply then covers the day."""
+        """Whether the worker has merged the window at ``window`` ms into its day: then a reply covers the whole day."""
         comparison = await self._compare_range(user_id, ssid, window, window + WINDOW_MS)
         return comparison.reply.end > window + WINDOW_MS
 
@@ -241,8 +254,10 @@ class Audit:
     async def _compare(self, user_id: str, ssid: str, dates: dict[str, Any]) -> _Comparison:
         """Query the counters of a range and compare them with the recount at the reply's position.
 
-        Live and silent calls depend on the worker's clock, which the reply does not name. It lies between that of the
-        last flush and that of the reply's arrival, so the recount is tried at both; the first one that agrees counts.
+        Live and silent calls depend on the worker's clock, which the reply does not name. The clock lies between the
+        time of the worker's last flush and the arrival of the reply. So the recount is made at both times and, if the
+        worker had not read the whole log, at the watermark. Returns the first comparison without a difference, else
+        the one at the arrival.
         """
         partition = self._partition(user_id)
         body = {"ssid": ssid, "Field": FIELDS, "filter": [{"field": "date", **dates}]}
@@ -263,7 +278,7 @@ class Audit:
         return comparisons[0]
 
     def _differences(self, user_id: str, comparison: _Comparison, differing: dict[str, Values]) -> Iterator[Difference]:
-        """The differences of these keys, each with the calls behind the recount's value."""
+        """A Difference for each key of ``differing``, with the ids of the calls behind the recount's value."""
         recount, span = self._recounts[self._partition(user_id)], (comparison.reply.begin, comparison.reply.end)
         known = [key for key in differing if key.partition("/")[0] in KEYS]
         calls = recount.calls_behind_each(user_id, known, *span, comparison.clock) if known else {}
@@ -274,17 +289,17 @@ class Audit:
 
 
 def _why_not_queried(info: UserInfo | None) -> str:
-    """Why a user's counters cannot be queried; "" if they can. None: the log has the user, but Redis does not."""
+    """Why a user's counters cannot be queried; "" if they can. ``info``: None if only the log has the user."""
     if info is None:
         return "no account"
     return f"{OVERALL_COUNT} is denied" if OVERALL_COUNT in info.deny else ""
 
 
 def _differing(replied: dict[str, Any], recounted: dict[str, Any], keys: Iterable[str]) -> dict[str, Values]:
-    """Compare ``keys`` of a reply and a recount. Returns key -> both values where they are not equal.
+    """Compare ``keys`` of a reply and a recount. Returns key -> (the reply's value, the recount's) where they differ.
 
-    An entry of a map has the key COUNTER/ENTRY, and a missing entry is 0. The order of a map's entries counts too: if
-    nothing but the order differs, both maps are returned whole. If reply and recount do not have the same counters in
+    An entry of a map has the key COUNTER/ENTRY, and a missing entry is 0. The order of a map's entries is compared too:
+    if only the order differs, the map's key has both whole maps. If reply and recount do not have the same counters in
     the same order, the only key is "(keys)", with both lists of names.
     """
     if list(replied) != list(recounted):
@@ -304,7 +319,7 @@ def _differing(replied: dict[str, Any], recounted: dict[str, Any], keys: Iterabl
 
 
 def _days(begin: int, end: int, zone: ZoneInfo) -> Iterator[Range]:
-    """The days of a time zone from ``begin`` to ``end``; the first and the last one may be a part of a day."""
+    """The days of a time zone in [``begin``, ``end``) ms. The first and the last one may be less than a whole day."""
     while begin < end:
         after = min(day_of(begin, zone)[1], end)
         yield begin, after

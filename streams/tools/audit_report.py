@@ -1,4 +1,4 @@
-"""What an audit is to compare, what it finds, and the lines that ``ecounters audit`` prints of that."""
+"""An audit's options, its outcome, whether it succeeded, and the lines that ``ecounters audit`` prints."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ecounters.windows.calendar import DAY_MS, day_of
 from streams.basics.times import local_time
 
 CALLS_SHOWN: Final = 20
-"""A line of a difference names so many calls at most; further calls are an ellipsis."""
+"""The line of a difference names so many calls at most. An ellipsis stands for further calls."""
 
 Range = tuple[int, int]
 """[begin, end) in ms."""
@@ -35,8 +35,8 @@ class Options:
 class Difference:
     """A counter, or an entry of a map such as CST/16, for which worker and recount have different values.
 
-    ``span``: the smallest range that the difference was narrowed down to; None for a value as of now, such as live
-    calls. ``calls``: the ids of the calls that make up the recount's value.
+    ``span``: the smallest range to which the difference was narrowed down; None for a value as of now, such as live
+    calls. ``key``: the counter or entry. ``calls``: the ids of the calls that make up the recount's value.
     """
 
     user_id: str
@@ -51,8 +51,9 @@ class Difference:
 class Outcome:
     """The result of an audit.
 
-    ``users``, ``counters``: how many were compared. ``not_queried``: user -> why it cannot be queried. ``zones``: user
-    -> time zone. ``positions``: partition -> the lowest and the highest log position at which users were compared.
+    ``users``, ``counters``: how many were compared; each user has all counters. ``not_queried``: user -> why the user
+    cannot be queried. ``zones``: user -> time zone. ``positions``: partition -> the lowest and the highest log position
+    at which users were compared.
     """
 
     users: int = 0
@@ -83,16 +84,16 @@ def lines_of(outcome: Outcome, options: Options) -> Iterator[str]:
 
 
 def is_equal(outcome: Outcome, options: Options) -> bool:
-    """Whether the audit succeeded: users were compared, all of them are equal, and none was left out.
+    """Whether the audit succeeded: at least one user was compared, nothing differs, and all users could be queried.
 
-    With ``skip_unknown``, users that could not be queried may be left out.
+    With ``skip_unknown``, users that cannot be queried are no failure.
     """
     complete = options.skip_unknown or not outcome.not_queried
     return not outcome.differences and complete and outcome.users > 0
 
 
 def _difference_line(difference: Difference, zone: ZoneInfo) -> str:
-    """user, span, counter, both values and the calls, separated by tabs."""
+    """One line: user, span, counter, both values and the calls, separated by tabs."""
     count = len(difference.calls)
     calls = f"{count} calls"
     if count:

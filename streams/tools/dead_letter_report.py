@@ -13,14 +13,15 @@ from typing import Any, Final, NamedTuple
 from streams.basics.times import utc_text
 
 SHOWN_BYTES: Final = 200
-"""A sample shows the first bytes of a message, so many at most."""
+"""How many of the first bytes of a message a sample shows at most."""
 
 
 class StoredDeadLetter(NamedTuple):
     """A dead letter as it was read from its topic.
 
-    ``reason``, ``field``: why the event was refused. ``topic``, ``partition``, ``offset``: where the event stood in the
-    log. ``at_ms``: when it was refused. ``key``, ``value``: those of the event.
+    ``reason``, ``field``: why the event was refused. ``topic``, ``partition``, ``offset``: where the event stands in
+    the log. ``at_ms``: Kafka's timestamp of the dead letter, about when the event was refused. ``key``, ``value``: the
+    event's; a worker truncates very large ones (see ``engine.dead_letters``).
     """
 
     reason: str
@@ -36,7 +37,8 @@ class StoredDeadLetter(NamedTuple):
     def of(cls, record: Any) -> StoredDeadLetter:
         """Read an aiokafka record. Other programs can write to the topic too, so any header may be missing or wrong.
 
-        A missing reason, topic or offset becomes "?". Without a valid partition, the record's own partition is taken.
+        A missing reason, topic or offset becomes "?", a missing field "". A missing or wrong partition becomes the
+        partition of the record itself.
         """
         headers = {name: value.decode("utf-8", "replace") for name, value in record.headers if value is not None}
         text = headers.get("partition", "")
@@ -50,7 +52,8 @@ class StoredDeadLetter(NamedTuple):
 class Sample(NamedTuple):
     """A dead letter that is kept to be shown. Samples sort by time, and by the order of reading within one ms.
 
-    ``value``: the beginning of the message, of which ``size`` bytes there are in all.
+    ``order``: of reading within its group. ``origin``: topic/partition/offset of the event. ``value``: the first
+    SHOWN_BYTES of the message; ``size``: how many bytes the whole message in the dead letter has.
     """
 
     at_ms: int
@@ -70,12 +73,12 @@ class Sample(NamedTuple):
             return "(empty)"
         if self.size <= SHOWN_BYTES:
             return printable(self.value)
-        return f"{printable(self.value[:SHOWN_BYTES], cut=True)}… ({self.size:,} bytes)"
+        return f"{printable(self.value[:SHOWN_BYTES], truncated=True)}… ({self.size:,} bytes)"
 
 
 @dataclass(slots=True)
 class Group:
-    """The dead letters of one reason and field: their number, their first and last time, and the newest as samples.
+    """The dead letters of one reason and field: how many, their first and last time, and the newest as samples.
 
     ``samples`` is a heap, with the oldest sample first.
     """
@@ -86,7 +89,7 @@ class Group:
     samples: list[Sample] = field(default_factory=list)
 
     def add(self, dead_letter: StoredDeadLetter, samples_max: int) -> None:
-        """Count a dead letter. Keep the beginning of its message if it is among the newest ``samples_max``."""
+        """Count a dead letter, and keep it as a sample if it is among the newest ``samples_max`` of the group."""
         self.first_ms = min(self.first_ms, dead_letter.at_ms) if self.count else dead_letter.at_ms
         self.last_ms = max(self.last_ms, dead_letter.at_ms)
         self.count += 1
@@ -141,12 +144,13 @@ def _largest_first(groups: Groups) -> list[tuple[tuple[str, str], Group]]:
     return sorted(groups.items(), key=lambda item: (-item[1].count, item[0]))
 
 
-def printable(data: bytes, *, cut: bool = False) -> str:
-    """Bytes of unknown origin as one line that cannot control a terminal: what is not printable becomes an escape.
+def printable(data: bytes, *, truncated: bool = False) -> str:
+    """Bytes of unknown origin as one line that cannot control a terminal.
 
-    ``cut``: the bytes end where a text was cut, so that an incomplete last character is left out.
+    What is no UTF-8, not printable or not in the encoding of stdout becomes an escape. ``truncated``: the bytes are the
+    beginning of a text, so that an incomplete last character is left out.
     """
-    text = codecs.getincrementaldecoder("utf-8")("backslashreplace").decode(data, final=not cut)
+    text = codecs.getincrementaldecoder("utf-8")("backslashreplace").decode(data, final=not truncated)
     escaped = "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
     )

@@ -28,16 +28,17 @@ Span = dict[Any, tuple[int, int]]
 READ_WAIT_MS: Final = 500
 """How long one call of aiokafka waits for records."""
 STALLED_S: Final = 30.0
-"""Reading gives up after so long without progress: aiokafka itself raises nothing while a broker is unreachable."""
+"""Reading gives up after this time without progress: aiokafka itself raises nothing while a broker is unreachable."""
 REPLAY_BYTES_MAX: Final = 1_000_000
-"""Largest sum of key and value that is published again. The topic of events takes 1 MiB, and the publisher does not
-compress; a message that is larger than that was compressed when it first came."""
+"""Largest sum of key and value that is published again, because the topic of events takes 1 MiB and the publisher does
+not compress. Dead letters of workers are smaller (``engine.dead_letters``); those of other programs may be larger."""
 
 
 class Selection(NamedTuple):
     """Which dead letters to read. A field that is None selects all.
 
-    ``partition``: of the dead-letter topic, which is that of the event. ``since_ms``: refused at that time or later.
+    ``partition``: the event's own partition. A worker writes a dead letter into the partition of the same number of the
+    dead-letter topic. ``since_ms``: the dead letter was written at this time or later.
     """
 
     reason: str | None = None
@@ -45,7 +46,7 @@ class Selection(NamedTuple):
     since_ms: int | None = None
 
     def includes(self, dead_letter: StoredDeadLetter) -> bool:
-        """Whether a dead letter meets all conditions."""
+        """Whether a dead letter matches every field that is not None."""
         return (
             (self.reason is None or dead_letter.reason == self.reason)
             and (self.partition is None or dead_letter.partition == self.partition)
@@ -58,7 +59,7 @@ class Selection(NamedTuple):
 
 @asynccontextmanager
 async def _consumer(settings: Settings) -> AsyncIterator[Any]:
-    """A consumer without a group, which reads committed dead letters only."""
+    """Yield a started consumer without a group that reads committed dead letters only. It is stopped at the end."""
     consumer = AIOKafkaConsumer(
         bootstrap_servers=settings.broker,
         isolation_level="read_committed",
@@ -73,9 +74,9 @@ async def _consumer(settings: Settings) -> AsyncIterator[Any]:
 
 
 async def find_span(settings: Settings, selection: Selection) -> Span:
-    """The offsets of the dead-letter topic to read, up to its present end. Partitions without any are left out.
+    """The offsets of the dead-letter topic to read, up to its present end, without partitions that have none to read.
 
-    Dead letters that come later, so also those that a replay causes, are not in it. Raises Stop if there is no such
+    Dead letters that come later, also those that a replay causes, are not in the span. Raises Stop if there is no such
     topic or partition, KafkaError if Kafka cannot be reached.
     """
     topic = settings.dlq_topic
@@ -86,7 +87,7 @@ async def find_span(settings: Settings, selection: Selection) -> Span:
         count = await count_partitions(settings.broker, topic)
         if selection.partition is not None and selection.partition >= count:
             raise Stop(f"there is no partition {selection.partition}: {topic} has 0 to {count - 1}")
-        # A worker writes a dead letter into the partition with the number of the event's own partition.
+        # See Selection: the dead letters of a partition of events are in the partition of the same number.
         numbers = range(count) if selection.partition is None else [selection.partition]
         partitions = [TopicPartition(topic, number) for number in numbers]
         consumer.assign(partitions)
@@ -102,8 +103,8 @@ async def read(
 ) -> AsyncIterator[StoredDeadLetter]:
     """The selected dead letters of a span, in the order of each partition.
 
-    ``progress`` counts all dead letters that are read, selected or not. Raises KafkaError, and Stop if nothing comes
-    for STALLED_S.
+    ``progress`` counts all dead letters that are read, selected or not. Raises KafkaError, and Stop if there is no
+    progress for STALLED_S.
     """
     if not span:
         return
@@ -118,8 +119,8 @@ async def read(
                 for record in records:
                     if record.offset < span[tp][1] and selection.includes(dead_letter := StoredDeadLetter.of(record)):
                         yield dead_letter
-            # The consumer's position says when a partition is done: its last offset may be a transaction marker,
-            # which is no record.
+            # A partition is read when the consumer's position has reached its end. Records do not tell: the last offset
+            # may be a transaction marker, of which no record comes.
             now = {tp: (await consumer.position(tp), end) for tp, (_, end) in left.items()}
             if now != left:
                 left = {tp: (position, end) for tp, (position, end) in now.items() if position < end}
@@ -134,8 +135,9 @@ async def read(
 class Survey:
     """The result of ``survey``.
 
-    ``span``: what was read. ``groups``: the selected dead letters, by reason and field. ``reasons``: all reasons that
-    occur, also those that are not selected. ``unwritten``: messages left out of the file.
+    ``span``: the offsets that were read. ``groups``: the selected dead letters, by reason and field. ``reasons``: all
+    reasons in the selected partition and time, also those that are not selected. ``unwritten``: how many messages were
+    left out of the file.
     """
 
     span: Span
@@ -149,7 +151,7 @@ class Survey:
         return sum(group.count for group in self.groups.values())
 
     def write(self, value: bytes | None, out: BinaryIO) -> None:
-        """Write a message as a line. One that is empty or has line breaks cannot be a line: it is counted instead."""
+        """Write a message as a line. A message that is empty or has line breaks is counted in ``unwritten`` instead."""
         if value and b"\n" not in value and b"\r" not in value:
             out.write(value + b"\n")
         else:
@@ -159,8 +161,8 @@ class Survey:
 async def survey(settings: Settings, selection: Selection, samples_max: int, out: BinaryIO | None) -> Survey:
     """Read the dead-letter topic up to its present end, and group the selected dead letters by reason and field.
 
-    Keeps the newest ``samples_max`` of each group. Writes the messages to ``out`` too, if given. Prints progress on
-    stderr. Raises what ``find_span`` and ``read`` raise.
+    Keeps the newest ``samples_max`` of each group as samples. Writes the messages to ``out`` too, unless it is None.
+    Prints progress on stderr. Raises what ``find_span`` and ``read`` raise.
     """
     result = Survey(await find_span(settings, selection))
     progress = Progress("read", what="dead letters")
@@ -175,7 +177,7 @@ async def survey(settings: Settings, selection: Selection, samples_max: int, out
 
 
 def nothing_selected(topic: str, result: Survey, selection: Selection) -> str:
-    """The line to print where no dead letter is selected. For an unknown reason it lists those that occur."""
+    """The line to print if no dead letter is selected. If a reason was selected, the line lists the other reasons."""
     if selection.reason is not None and result.reasons:
         reasons = ", ".join(sorted(printable(reason.encode()) for reason in result.reasons))
         return f"Nothing in {topic} was refused as {selection.reason}; there is: {reasons}."
@@ -205,8 +207,8 @@ def destination(dead_letter: StoredDeadLetter, partitions: int) -> int:
 async def replay(settings: Settings, span: Span, selection: Selection) -> tuple[int, int]:
     """Publish the selected dead letters of a span to the topic of events again, with their keys.
 
-    Returns (published, left out as larger than REPLAY_BYTES_MAX). Nothing is removed from the dead-letter topic. Prints
-    progress on stderr. Raises KafkaError, and Stop as ``read`` does.
+    Returns (how many were published, how many were left out as larger than REPLAY_BYTES_MAX). Removes nothing from the
+    dead-letter topic. Prints progress on stderr. Raises KafkaError, and Stop as ``read`` does.
     """
     partitions = await count_partitions(settings.broker, settings.topic)
     published = too_large = 0

@@ -1,8 +1,8 @@
 """The work of ``ecounters explain``: lists the calls behind a counter, and the event that counted each of them.
 
 It works by brute force. The user's partition is recounted event by event. After each event, the recount says whether
-the event's call is among those behind the counter. An event counted a call if the call is among them from that event
-on until the end of the log.
+the event's call is among the calls behind the counter. The event that counted a call is the one from which on the call
+is among these calls until the end of the log.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class LoggedEvent(NamedTuple):
 class CountedCall(NamedTuple):
     """A call behind the counter.
 
-    ``counted_by``: the event that counted the call. If ``silent``, none did: the call was silent for the limit
-    max_call_ms, and ``counted_by`` is its last event before that.
+    ``counted_by``: the event that counted the call. If ``silent``, no event did: the call was silent for the limit
+    max_call_ms, and ``counted_by`` is its last event in the log.
     """
 
     call_id: str
@@ -57,7 +57,10 @@ class CountedCall(NamedTuple):
 
 
 class Explanation:
-    """Recounts a partition record by record with ``read``, and remembers which event counted each call."""
+    """Recounts a partition record by record with ``read``, and remembers which event counted each of the user's calls.
+
+    ``value`` and ``calls`` give the result, for the records that were read.
+    """
 
     def __init__(self, recount: Recount, question: Question) -> None:
         self.recount = recount
@@ -67,7 +70,10 @@ class Explanation:
         self._starts: dict[str, int] = {}
 
     def read(self, row: LogRow) -> None:
-        """Recount the next record of the log. Records that are refused or misrouted count nothing."""
+        """Recount the next record of the log, and update which event counted the calls that the record can change.
+
+        Records that are refused, misrouted or of other users are recounted without such an update.
+        """
         recount, user_id = self.recount, self._question.user_id
         uncounted = len(recount.refused) + len(recount.misrouted)
         recount.read([row])
@@ -88,7 +94,9 @@ class Explanation:
                 self._update(call_id, logged)
 
     def _update(self, call_id: str, logged: LoggedEvent) -> None:
-        """Note that the event counted the call if it is behind the counter now and was not before."""
+        """Remember the event as the one that counted the call, if the call is behind the counter now and no event is
+        remembered for it. If the call is not behind the counter now, forget its event.
+        """
         question = self._question
         if self.recount.is_behind(question.user_id, question.key, call_id, question.begin, question.end):
             self._counted_by.setdefault(call_id, logged)
@@ -114,7 +122,10 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """The reply to a question: the counter's value and its calls, by ``partition`` up to the offset ``end_offset``."""
+    """The reply to a question: the counter's value and calls, by the records of ``partition`` before ``end_offset``.
+
+    ``lines`` and ``total`` are the texts to print.
+    """
 
     question: Question
     calls: list[CountedCall]
@@ -123,7 +134,9 @@ class Explained:
     end_offset: int
 
     def lines(self, zone: ZoneInfo) -> Iterator[str]:
-        """A line for each call: id, start, and type, time, id and offset of its event. Times are of ``zone``."""
+        """A line for each call: id, start, and type, time, id and offset of the event that counted it. Times are of
+        ``zone``.
+        """
         for call in self.calls:
             event = call.counted_by.event
             kind = f"silence after {event['type']}" if call.silent else event["type"]
@@ -150,9 +163,11 @@ async def zone_of(settings: Settings, user_id: str) -> ZoneInfo | None:
 
 
 async def run_explain(settings: Settings, question: Question) -> Explained:
-    """Read the user's partition from its start to its present end, and explain the counter as of now.
+    """Read the user's partition from its start to the end that it has when the reading begins, and explain the counter.
 
-    Prints progress on stderr. Raises KafkaError, or Stop if the topic is missing or the broker stops sending.
+    The counter is explained at the present clock: a call that has been silent for too long by now counts as ended.
+    Prints progress on stderr, and a warning if the broker has deleted the first records. Raises KafkaError, or Stop if
+    the topic is missing or the broker stops sending.
     """
 
     def partition_in(partitions: int) -> int:

@@ -19,7 +19,7 @@ async def publish(
     """Publish messages in order, each when it is due, and return when Kafka has acknowledged all of them.
 
     ``wait_s``: a message's time in ms -> seconds to wait; 0 or less publishes at once. A message without a time is
-    published at once too. Raises KafkaError.
+    published at once too. ``progress`` counts the records. Raises KafkaError.
     """
     async with publisher(broker, topic) as publishing:
         for message in messages:
@@ -32,7 +32,8 @@ async def publish(
 def read_log(lines: Iterable[bytes]) -> Iterator[Outgoing]:
     """The lines of a log as messages, one event a line. Empty lines are skipped.
 
-    A line that is no event is published as it is, and becomes a dead letter at a worker.
+    A switch.restarted without a userId becomes a message for all partitions. A line that is no event becomes a message
+    too: workers make a dead letter of it.
     """
     for line in lines:
         value = line.strip()
@@ -62,7 +63,8 @@ def _due_ms(ts: object) -> int | None:
 def at_speed(speed: float, clock: Callable[[], float] = time.monotonic) -> Callable[[int], float]:
     """The pace of a log, as ``wait_s`` of ``publish``. 1: as it was recorded; 2: twice as fast; 0: never wait.
 
-    The first message sets the start. A message whose time lies before the time reached already is not waited for.
+    The first message's time is the start. A message whose time has passed already is published at once. ``clock``:
+    monotonic seconds.
     """
     start: tuple[int, float] | None = None  # (the first message's time in ms, the clock then in s)
 

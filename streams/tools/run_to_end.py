@@ -21,7 +21,7 @@ def run_to_end(settings: Settings, work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine in an event loop of its own and return its result.
 
     A KafkaError or RedisError of ``work`` is raised as Stop, with one line that names the server's address. Silences
-    aiokafka's own log in this process: its lines about an unreachable broker would precede that line.
+    aiokafka's log in this process from now on: its lines about an unreachable broker would precede the line of Stop.
     """
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:

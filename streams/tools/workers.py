@@ -22,9 +22,9 @@ from streams.basics.times import moment_ms, now_ms
 from streams.web.paths import COUNTERS_PATHS
 
 REPLY_LIMIT_S: Final = 10.0
-"""Timeout of one HTTP request to a worker. The owner of the HTTP client sets it."""
+"""Timeout of one HTTP request to a worker. Whoever makes the HTTP client for ``Workers`` must set it there."""
 NO_PROGRESS_LIMIT_S: Final = 60.0
-"""``Workers.query`` gives up when no worker has reported a higher position for so long. No reply is no progress."""
+"""``Workers.query`` gives up when no reply has had a higher position than the replies before for this time."""
 RETRY_PAUSE_S: Final = 0.2
 """Pause after all workers have been tried without success."""
 NOTICE_AFTER_S: Final = 5.0
@@ -36,9 +36,9 @@ class CountersReply:
     """A worker's reply with the counters of one account.
 
     ``message``: counter -> value. ``begin``, ``end``: the range [begin, end) in ms that the counters cover.
-    ``position``: the worker has applied every offset of the account's partition below it. ``at_end``: that was the end
-    of the log, so that the worker's clock runs on with the wall clock. ``sent_ms``, ``received_ms``: this machine's
-    wall clock when the request was sent and when the reply was there.
+    ``position``: the worker has applied every offset of the account's partition below it. ``at_end``: the position was
+    the end of the partition, so that the worker's clock ran on with the wall clock. ``sent_ms``, ``received_ms``: this
+    machine's wall clock when the request was sent and when the reply was there.
     """
 
     message: dict[str, Any]
@@ -60,7 +60,8 @@ class Workers:
     async def query(self, partition: int, min_position: int, body: dict[str, Any]) -> CountersReply:
         """Query an account of ``partition`` until a reply holds for ``min_position`` or a later position.
 
-        Tries the workers in turn. Raises Stop after NO_PROGRESS_LIMIT_S without progress, and at once for a reply that
+        Tries the workers one after the other, beginning with the last one that had such a reply. Prints a notice on
+        stderr if this takes long. Raises Stop after NO_PROGRESS_LIMIT_S without progress, and at once for a reply that
         repeating cannot change, such as 403.
         """
         content = orjson.dumps(body)
@@ -85,15 +86,19 @@ class Workers:
         raise Stop(f"no answer that can be compared in {NO_PROGRESS_LIMIT_S:.0f} s: {why}")
 
     def _prefer(self, url: str) -> None:
-        """Try this worker first from now on. An audit goes partition by partition, so the next user is likely its."""
+        """Try the worker at ``url`` first from now on.
+
+        An audit goes partition by partition, so this worker probably owns the next user's partition too.
+        """
         if self._urls[0] != url:
             self._urls.remove(url)
             self._urls.insert(0, url)
 
     async def _try(self, url: str, content: bytes, partition: int) -> CountersReply | str:
-        """Query one worker. Returns its reply, or the reason why another try may succeed.
+        """Query one worker. Returns its reply, or why there was none if another try may succeed.
 
-        Raises Stop where it cannot: the request is refused, the account's partition is another, or it is no worker.
+        Raises Stop if another try cannot succeed: the worker refused the request, it has the account on another
+        partition than ``partition``, or no worker of this release is at ``url``.
         """
         sent_ms = now_ms()
         try:

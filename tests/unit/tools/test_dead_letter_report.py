@@ -106,4 +106,4 @@ def test_a_sample_is_the_beginning_of_a_message(value: bytes | None, shown: str)
 )
 def test_printable_text(data: bytes, shown: str) -> None:
     """Letters stay, all else is an escape; a character that was cut in two is left out."""
-    assert printable(data, cut=True) == shown
+    assert printable(data, truncated=True) == shown
