@@ -1,7 +1,8 @@
 """The command line: the table of commands, and how a process ends.
 
 A command's module is imported when the command is run or its own help is shown. So ``ecounters --help`` loads neither
-the clients of Kafka and Redis nor the engine. A new command is a file in ``streams/commands`` and a row in COMMANDS.
+the clients of Kafka and Redis nor the engine. To add a command, add a file to ``streams/commands`` and a row to
+COMMANDS.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from ecounters.errors import Stop
 
 
 class Row(NamedTuple):
-    """A row of COMMANDS. ``target``: where the command is, as "module:attribute"; ``line``: its line in the help."""
+    """A row of COMMANDS. ``target``: the command's "module:attribute"; ``line``: the command's line in the help."""
 
     target: str
     line: str
@@ -53,7 +54,7 @@ COMMANDS: Final = {
 class LazyGroup(click.Group):
     """A click group of the commands in COMMANDS.
 
-    It imports the module of a command when the command is run or when its own help is shown, not before.
+    The group imports the module of a command when the command is run or when its own help is shown, not before.
     """
 
     def list_commands(self, context: click.Context) -> list[str]:
@@ -70,7 +71,7 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list of commands into the help from COMMANDS alone, in click's own form."""
+        """Write the list of commands into the help, in click's own form. Imports no command: COMMANDS has the lines."""
         names = self.list_commands(context)
         width = formatter.width - 6 - max(map(len, names))
         lines = [click.Command(name, help=COMMANDS[name].line).get_short_help_str(width) for name in names]
@@ -103,8 +104,9 @@ def cli() -> None:
 def main(args: list[str] | None = None) -> int:
     """Run the command line ``args`` (None: that of the process) and return the exit code.
 
-    0: done. 1: it failed, with one line on stderr; ``ecounters audit`` also returns 1 for a difference. 2: an option or
-    a setting is wrong. 130: stopped by Ctrl-C or by a no to a question.
+    0: the command is done; also after Ctrl-C, if this is how the command ends. 1: the command failed, with one line on
+    stderr; ``ecounters audit`` also returns 1 for a difference. 2: an option or a setting is wrong. 70: a worker
+    crashed (``worker.EXIT_CRASHED``). 130: Ctrl-C stopped another command, or the reply to its question was no.
     """
     try:
         result = cli.main(args=args, prog_name="ecounters", standalone_mode=False)

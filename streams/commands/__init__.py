@@ -1,4 +1,4 @@
-"""The commands, by click: options, help and exit codes. Their work is in ``streams.tools``.
+"""The commands, made with click: options, help and exit codes. Most of their work is in ``streams.tools``.
 
-A command is a file here and a row of ``COMMANDS`` in ``streams.cli``, which imports the file when the command is run.
+Each command has a row of ``COMMANDS`` in ``streams.cli``, which imports the command's file when the command is run.
 """

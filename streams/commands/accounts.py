@@ -18,7 +18,10 @@ T = TypeVar("T")
 
 
 def _with_accounts(use: Callable[[Accounts], Awaitable[T]], settings: Settings | None = None) -> T:
-    """Connect to the users and sessions in Redis, call ``use`` and return its result. Raises Stop on failure."""
+    """Call ``use`` with Accounts that are closed afterwards, and return its result.
+
+    ``settings``: None for those of the environment. Raises Stop, also if Redis fails.
+    """
     settings = settings or settings_with()
 
     async def work() -> T:
@@ -32,7 +35,7 @@ def _with_accounts(use: Callable[[Accounts], Awaitable[T]], settings: Settings |
 
 
 def _duration(context: click.Context, option: click.Parameter, text: str) -> int:
-    """click callback: 90s, 30m, 12h or 7d -> seconds."""
+    """click callback: a text such as 90s, 30m, 12h or 7d -> seconds."""
     seconds = duration_s(text)
     if seconds is None:
         raise click.BadParameter(f"{text!r} is no time such as 90s, 30m, 12h or 7d")

@@ -23,8 +23,8 @@ from streams.tools.run_to_end import run_to_end
 def _range(option: str, op: str, text: str, zone: ZoneInfo, settings: Settings) -> tuple[int, int]:
     """The range [begin, end) in ms, widened to whole windows, that the text of a date option names.
 
-    ``op`` is an operator of the API's date filter. ``text`` is a date as in the API, or A..B if ``op`` is "eq". Raises
-    click.BadParameter.
+    ``op`` is an operator of the API's date filter. ``text`` is a date as in the API or, if ``op`` is "eq", also a range
+    A..B. Dates without an offset are of ``zone``. Raises click.BadParameter, which names ``option``.
     """
     values = tuple(value if (ms := epoch_ms(value)) is None else ms for value in text.split(".."))
     if len(values) > 2 or (len(values) == 2 and op != "eq"):
@@ -37,7 +37,7 @@ def _range(option: str, op: str, text: str, zone: ZoneInfo, settings: Settings) 
 
 
 def _addresses(context: click.Context, option: click.Parameter, urls: tuple[str, ...]) -> tuple[str, ...]:
-    """click callback: refuse what is no http or https URL with a host."""
+    """click callback: refuse a text that is not the URL of an HTTP or HTTPS server."""
     for url in urls:
         try:
             parts = urlsplit(url)
@@ -103,7 +103,7 @@ def audit(workers: tuple[str, ...], since: str | None, windows: bool, skip_unkno
 
 
 def _known_key(context: click.Context, option: click.Parameter, key: str) -> str:
-    """click callback: refuse what is no counter and no entry of a map."""
+    """click callback: refuse a key that is neither a counter nor an entry of a map."""
     try:
         Recount().calls_behind("", key, 0, 0)
     except ValueError as error:

@@ -9,8 +9,9 @@ from streams.settings.table import PREFIX, Settings
 
 
 def settings_with(**options: object) -> Settings:
-    """The settings of the environment. An option that is not None replaces the variable of its name: port=8081 is
-    ECOUNTERS_PORT=8081. Raises SettingsError.
+    """The settings of the environment. An option that is not None replaces the variable of its name.
+
+    For example, ``port=8081`` has the same effect as ECOUNTERS_PORT=8081. Raises SettingsError.
     """
     variables = {PREFIX + name.upper(): str(value) for name, value in options.items() if value is not None}
     return load({**os.environ, **variables})

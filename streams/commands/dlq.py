@@ -15,7 +15,7 @@ from streams.tools.run_to_end import run_to_end
 
 
 def _since(context: click.Context, option: click.Parameter, text: str | None) -> int | None:
-    """click callback: 90s, 30m, 2h or 1d ago, or RFC 3339 with an offset -> ms since 1970."""
+    """click callback: a time ago such as 90s, 30m, 2h or 1d, or RFC 3339 with an offset -> ms since 1970."""
     if text is None:
         return None
     if (ago_s := duration_s(text)) is not None:
@@ -80,7 +80,7 @@ def dlq(
     result = run_to_end(settings, survey(settings, selection, samples, out))
     lines = [*table_lines(result.groups), *sample_lines(result.groups)]
     for line in lines or [nothing_selected(settings.dlq_topic, result, selection)]:
-        # The messages have standard output for themselves, if they go there.
+        # If the messages go to standard output, the report goes to standard error.
         click.echo(line, err=out is not None and out.name in ("-", "<stdout>"))
     if result.unwritten:
         click.echo(f"{result.unwritten:,} messages are empty or have line breaks and were not written.", err=True)
@@ -89,7 +89,10 @@ def dlq(
 
 
 def _replay(settings: Settings, result: Survey, selection: Selection, *, confirmed: bool) -> None:
-    """Publish the surveyed dead letters again, unless the person says no. Raises click.Abort for a no."""
+    """Publish the surveyed dead letters again and print how many on stderr.
+
+    Asks the person first unless ``confirmed``; raises click.Abort if the reply is no.
+    """
     if not confirmed:
         click.confirm(f"Publish these {result.count:,} messages to {settings.topic} again?", abort=True, err=True)
     published, too_large = run_to_end(settings, replay(settings, result.span, selection))

@@ -106,7 +106,7 @@ def simulate(
     try:
         run_to_end(settings, publishing.publish(messages, settings.broker, settings.topic, pace, progress))
     except KeyboardInterrupt:
-        click.echo("", err=True)  # the usual end: behind the ^C of the terminal, the total has a line of its own
+        click.echo("", err=True)  # Ctrl-C is the usual end: a new line keeps the total apart from the terminal's ^C
     progress.end()
 
 

@@ -1,4 +1,4 @@
-"""``ecounters worker``. Only this command imports the engine, which takes about a second to load."""
+"""``ecounters worker``. No other command imports the engine, which takes about a second to load."""
 
 from __future__ import annotations
 
