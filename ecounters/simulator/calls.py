@@ -1,8 +1,8 @@
 """Simulated calls: ``CallMaker`` writes all events of one call, from call.started to call.ended.
 
 A call is written as a whole when it starts. Times are ms since the Unix epoch. All chance comes from
-``random.Random.random()``, because Python promises the same numbers of it in later versions. The order of the draws
-is part of the result: a draw that is added or moved changes all calls after it.
+``random.Random.random()``, because Python promises that it returns the same numbers in later versions. The order of the
+draws is part of the result: a draw that is added or moved changes all calls after it.
 """
 
 from __future__ import annotations
@@ -35,25 +35,25 @@ TALK_S: Final = (
 """(share of all talks, shortest, longest length in s). The mean is about 3 minutes; 2 of 1,000 exceed 2 hours."""
 
 GHOSTS: Final = 0.025
-"""Share of calls that ring nowhere."""
+"""Share of the calls of switches that end without any ringing. Further calls ring nowhere because of UNREACHED."""
 OLD_FASHIONED: Final = 0.015
-"""Share of calls whose switch writes times as text and numbers as strings."""
+"""Share of calls whose switch writes times as text, numbers as strings, and ids of legs as numbers."""
 SIMPLE: Final = 0.15
-"""Share of outbound calls by a gateway that sends neither a switchId nor a legId."""
+"""Share of outbound calls (OBD and QC) that come from a gateway, which sends neither a switchId nor a legId."""
 UNREACHED: Final = (0.06, 0.35, 0.35)
-"""Share of legs that never ring: of first tries, of first retries, of second retries."""
+"""Share of legs that never ring: of first tries, of first retries, of second retries. There is no third retry."""
 IMPATIENT: Final = 0.07
-"""Share of callers who hang up less than 5 s after the first ring."""
+"""Share of callers who wait less than 5 s from the first ring on, and hang up if nobody answers before."""
 
 
 @dataclass(slots=True)
 class Account:
     """One simulated user.
 
-    ``dids``, ``campaigns``, ``ivrs``: ids that its calls have. ``agents``: how many there are. ``first_number`` and the
-    ``customers`` numbers from it on: telephone numbers of its customers, of whom a few call often and most hardly ever.
-    ``balance_cents``, ``call_minutes``: the prepaid balance and minutes, which the simulation reduces.
-    ``top_up_cents``: what is added when the balance is low.
+    ``dids``, ``campaigns``, ``ivrs``: ids that its calls have. ``agents``: how many agents it has. ``customers``: how
+    many customers it has; their telephone numbers are ``first_number`` and those that follow it. A few customers call
+    often and most hardly ever. ``balance_cents``, ``call_minutes``: the prepaid balance and minutes; the simulation
+    changes both. ``top_up_cents``: what it adds to a low balance.
     """
 
     id: str
@@ -71,8 +71,8 @@ class Account:
 class CallMaker:
     """Writes calls.
 
-    ``random``: returns numbers of [0, 1), the only source of chance. ``ids``: numbers of which event ids are made.
-    ``nodes``: how many media nodes there are.
+    ``random``: returns numbers of [0, 1), the only source of chance. ``ids``: the next number becomes the next event's
+    id. ``nodes``: how many media nodes there are.
     """
 
     def __init__(self, random: Callable[[], float], ids: Iterator[int], nodes: int) -> None:
@@ -95,7 +95,11 @@ class CallMaker:
         }
 
     def make(self, at: int, account: Account, switch: str, skew_ms: int = 0) -> Script:
-        """Write one call of ``account`` that starts at ``at``. ``skew_ms``: how far the switch's clock is ahead."""
+        """Write one call of ``account`` on ``switch`` that starts at ``at``, up to its end.
+
+        ``skew_ms``: how far the clock of the switch is ahead. Some calls come from a gateway instead of ``switch``: see
+        SIMPLE.
+        """
         random = self._random
         kind = self._kinds[bisect(self._kind_bounds, random())]
         simple = kind in ("OBD", "QC") and random() < SIMPLE
@@ -113,7 +117,10 @@ class CallMaker:
         return script
 
     def _start_fields(self, script: Script, kind: str, account: Account) -> str:
-        """The fields of call.started: callType, campaignId, did and number, some of which may be missing."""
+        """The JSON fields callType, campaignId, did and number of call.started, each with a comma before it.
+
+        campaignId and number are missing in some calls.
+        """
         random = self._random
         more = f',"callType":"{kind}"'
         chance = random()
@@ -163,7 +170,7 @@ class CallMaker:
         script.end(at, ending)
 
     def _pool(self, script: Script, at: int, account: Account) -> None:
-        """Two to four agents ring at once. The first one to answer gets the call."""
+        """Dial two to four agents. All that are reached ring together; mostly one of them answers and gets the call."""
         ringing = []
         for _ in range(2 + int(self._random() * 3)):
             at, leg, retry = self._reach(script, at + 40, account)
@@ -180,7 +187,7 @@ class CallMaker:
         self._talk(script, at, account)
 
     def _flash(self, script: Script, at: int, account: Account) -> None:
-        """Ring for 1 to 3.5 s, so that the callee sees the number, and end."""
+        """Ring for 1 to 3.5 s, so that the callee sees the number, and end. End at once if no leg rings."""
         at, leg, retry = self._reach(script, at + 60, account)
         if leg:
             at += self._between(1_000, 3_500)
@@ -188,13 +195,13 @@ class CallMaker:
         script.end(at, PLAYED if leg else NO_ROUTE)
 
     def _ghost(self, script: Script, at: int, account: Account) -> None:
-        """End without any ringing, with or without a leg."""
+        """End the call within 4 s without any ringing, with or without a dialed leg."""
         if self._random() < 0.4:
             script.dial(at + 90, 0, self._node(), self._agent(account))
         script.end(at + self._between(150, 4_000), NO_ROUTE)
 
     def _simple(self, script: Script, at: int) -> None:
-        """A call by a gateway: one leg, which has no legId."""
+        """A call by a gateway: one leg, which has no legId, no leg.dialed and no leg.ended."""
         at += self._between(800, 3_000)
         script.add(at, "leg.ringing")
         if self._random() < 0.55:
@@ -207,7 +214,7 @@ class CallMaker:
     # ------------------------------------------------------------------------------------ sections of a call
 
     def _connect(self, script: Script, at: int, agents: int, account: Account) -> None:
-        """Ring up to ``agents`` agents until one answers, talk, and end the call in any case."""
+        """Ring up to ``agents`` agents, one after the other; if one answers, talk. End the call in any case."""
         impatient = self._random() < IMPATIENT
         patience = self._between(400, 4_900) if impatient else self._between(20_000, 140_000)
         at, ending = self._hunt(script, at, agents, patience, account)
@@ -221,8 +228,8 @@ class CallMaker:
     ) -> tuple[int, Ending | None]:
         """Ring up to ``agents`` agents, one after the other, until one answers.
 
-        Returns the time and None if one answered, else the time and the ending of the call, which is not written yet.
-        ``patience_ms``: how long the caller waits from the first ring on.
+        ``patience_ms``: how long the caller waits from the first ring on. Returns (time, None) if an agent answered.
+        Else returns (time, ending): the caller of this method must write that end of the call.
         """
         random = self._random
         gives_up = 0
@@ -246,9 +253,9 @@ class CallMaker:
         return at, BUSY if random() < 0.3 else NO_ANSWER
 
     def _reach(self, script: Script, at: int, account: Account) -> tuple[int, int, int]:
-        """Dial an agent until a leg rings, over another node at each retry.
+        """Dial an agent until a leg rings, at most three times, each time with a new leg over the next media node.
 
-        Returns (time, leg, retry), with leg 0 if no leg rang.
+        Returns (time, leg, retry) of the leg that rings, or (time, 0, 0) if none does.
         """
         node, agent = self._node(), self._agent(account)
         for retry, unreached in enumerate(UNREACHED):
@@ -264,7 +271,11 @@ class CallMaker:
         return at, 0, 0
 
     def _ivr(self, script: Script, at: int, account: Account) -> tuple[int, bool]:
-        """Pass an IVR, or one and a second one inside it. Returns the time and whether the caller hung up in there."""
+        """Pass an IVR, or one and a second one inside it, with some DTMF inputs.
+
+        Returns (time, whether the caller hung up inside). After a hang-up, the IVRs have no ivr.left and the caller of
+        this method must end the call.
+        """
         random = self._random
         first = int(random() * len(account.ivrs))
         inside = []
@@ -285,14 +296,14 @@ class CallMaker:
         return at, False
 
     def _digits(self) -> str:
-        """What the caller keys in: mostly a choice of a menu, sometimes an extension, # or *."""
+        """The digits that the caller keys in: mostly a choice of a menu, sometimes an extension, # or *."""
         chance = self._random()
         if chance < 0.9:
             return str(int(chance**2 * 7) + 1)
         return str(int(chance * 10_000)) if chance < 0.96 else "#" if chance < 0.98 else "*"
 
     def _talk(self, script: Script, at: int, account: Account) -> None:
-        """Talk from ``at`` on, perhaps with a hold or a transfer, and end the call."""
+        """Talk from ``at`` on, perhaps with a hold, a transfer or both, and end the call."""
         random = self._random
         end = at + self._talk_ms()
         if end - at > 20_000 and random() < 0.14:
@@ -306,7 +317,7 @@ class CallMaker:
         script.end(max(end, script.events[-1][0]), self._goodbye())
 
     def _hold(self, script: Script, at: int, end: int) -> None:
-        """Hold the call at ``at``, and resume it unless it ends at ``end`` before that."""
+        """Hold the call at ``at``, and resume it 3 to 90 s later if that is before the end of the talk, ``end``."""
         script.add(at, "call.held")
         resumed = at + self._between(3_000, 90_000)
         if resumed < end:
@@ -317,7 +328,7 @@ class CallMaker:
         return HUNG_UP if self._random() < 0.6 else PUT_DOWN
 
     def _talk_ms(self) -> int:
-        """A random length of a talk, distributed as TALK_S says."""
+        """A random length of a talk in ms, distributed as TALK_S says."""
         _, shortest, longest = TALK_S[bisect(self._talk_bounds, self._random())]
         return self._between(shortest * SECOND_MS, longest * SECOND_MS)
 

@@ -1,7 +1,8 @@
-"""Faults between a switch and the log, added to simulated events by ``Chaos``.
+"""Faults between a switch and the log: ``Chaos`` adds them to simulated events.
 
-There are two kinds of faults. Disorder, delays up to ``lateness_ms``, duplicates, losses and a clock that is a little
-ahead are tolerated: workers refuse no event because of them. Broken, late and far-ahead messages are refused.
+There are two kinds of faults. A worker with the default limits refuses no event because of disorder, delays up to
+``lateness_ms``, duplicates, losses and a clock that is a little ahead. It refuses broken and far-ahead messages, and
+late ones of calls that have no record.
 """
 
 from __future__ import annotations
@@ -18,20 +19,20 @@ from ecounters.simulator.script import Timed
 from ecounters.windows.calendar import DAY_MS, HOUR_MS, MINUTE_MS
 
 LINGER_MS: Final = 15 * MINUTE_MS
-"""How far behind the watermark an event may be, by default, before a worker refuses it as late. Delay and skew together
-stay below it, so that only the fault ``late`` makes an event late."""
+"""By default, a worker refuses an event of a call without a record as late if it is this far behind the watermark.
+Delay and skew together stay below this, so that only the fault ``late`` makes an event late."""
 LATENESS_MAX_MS: Final = LINGER_MS - MINUTE_MS
 """The largest ``lateness_ms``."""
 SKEW_MAX_MS: Final = 4 * MINUTE_MS
-"""How far a clock is ahead at most, below the 5 minutes that a worker accepts by default."""
+"""How far the clock of a switch is ahead at most. It is below the 5 minutes that a worker accepts by default."""
 FAR_AHEAD_MS: Final = (20 * 365 * DAY_MS, 40 * 365 * DAY_MS)
-"""(least, most) that a far-ahead event is ahead: 20 to 40 years. So the event is refused also when the log is replayed
-years later; if it were accepted, it would move the watermark far ahead."""
+"""(least, most) ms that a far-ahead event is ahead: 20 to 40 years, but not beyond FAR_AHEAD_END_MS. So a worker also
+refuses the event if it reads the log years later. If it accepted the event, the watermark would move far ahead."""
 FAR_AHEAD_END_MS: Final = 4_102_444_799_999
-"""The last ms before the year 2100. A later ``ts`` would be refused as bad_ts, not as clock_ahead."""
+"""The last ms before the year 2100. A later ``ts`` would be refused as bad_ts instead of clock_ahead."""
 
 JITTER_MS: Final = 5_000
-"""Jitter delays an event by up to so many ms, mostly by few."""
+"""The longest jitter, if ``lateness_ms`` is not smaller. Most events are delayed by much less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,27 +40,31 @@ class ChaosShares:
     """How often each fault occurs, from 0 (never) to 1 (always).
 
     ``lost_end`` and ``skewed`` are shares of calls, all others of events. An event has at most one of the first six
-    faults. Raises ValueError for impossible shares.
+    faults; only an event without one of them can have ``lost_end`` or ``jitter``. Raises ValueError for impossible
+    shares.
     """
 
     delayed: float = 0.04
     """The event is published up to ``lateness_ms`` after its time."""
     duplicated: float = 0.02
-    """The same bytes are published again, up to ``lateness_ms`` after their time."""
+    """The event is published at its time, and the same bytes again up to ``lateness_ms`` later."""
     lost: float = 0.001
     """The event is never published."""
     broken: float = 0.001
-    """A broken copy of the event is published as well."""
+    """The event is published, and a broken copy of it up to JITTER_MS later."""
     late: float = 0.0005
-    """The event is published 16 to 60 minutes after its time. It is refused unless its call still has a record."""
+    """The event is published 16 to 60 minutes after its time. An event of a call is refused unless the call still has a
+    record; a worker takes other events however late."""
     far_ahead: float = 0.0005
     """The event has a ``ts`` that is years ahead, and is refused."""
     lost_end: float = 0.01
-    """Share of calls whose call.ended is never published."""
+    """Share of calls whose call.ended is never published, beside those that ``lost`` takes."""
     skewed: float = 0.005
-    """Share of calls whose switch's clock is ahead by up to 4 minutes."""
+    """Share of calls whose events have a ``ts`` that is up to SKEW_MAX_MS ahead. Each call draws its own skew, even on
+    the same switch. A ``lateness_ms`` of 11 minutes or more lowers the bound: both together stay below LINGER_MS."""
     jitter: float = 1.0
-    """Share of the events without another fault that are delayed by up to JITTER_MS."""
+    """Share of the events without one of the first six faults that are delayed by up to JITTER_MS, at most by
+    ``lateness_ms``. Events of skewed calls are among them."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for a share outside of [0, 1], and if the first six add up to more than 1."""
@@ -69,9 +74,10 @@ class ChaosShares:
 
 
 class Chaos:
-    """Adds faults to the events of calls.
+    """Adds faults to the events of calls, balances and switches.
 
-    ``random``: returns numbers of [0, 1). ``lateness_ms``: the longest delay, from 0 to LATENESS_MAX_MS.
+    ``random``: returns numbers of [0, 1), the only source of chance. ``lateness_ms``: the longest delay that all faults
+    but ``late`` give an event, from 0 to LATENESS_MAX_MS.
     """
 
     def __init__(self, random: Callable[[], float], lateness_ms: int, shares: ChaosShares) -> None:
@@ -92,11 +98,11 @@ class Chaos:
         self._faults = [fault for _, fault in faults]
 
     def skew_ms(self) -> int:
-        """By how many ms the clock of a new call's switch is ahead; mostly 0."""
+        """Draw the skew of a new call: by how many ms the ``ts`` of its events is ahead. It is mostly 0."""
         return self._up_to(self._skew_max_ms) if self._random() < self._shares.skewed else 0
 
     def disturb(self, events: list[Timed]) -> list[Timed]:
-        """Add faults to events that are sorted by time. Returns what is published, sorted by time."""
+        """Add faults to events. Returns the messages to publish, sorted by time: some events may be lost or doubled."""
         random, jitter, faulty = self._random, self._jitter_ms, self._bounds[-1]
         jittered, lost_end = self._shares.jitter, self._shares.lost_end
         out: list[Timed] = []
@@ -142,7 +148,7 @@ class Chaos:
 
 
 def _with_fields(**fields: Any) -> Callable[[bytes], bytes]:
-    """A function that sets fields of an event's JSON."""
+    """A function that sets these fields in an event's JSON."""
     return lambda value: orjson.dumps({**orjson.loads(value), **fields})
 
 
@@ -161,5 +167,5 @@ BREAKS: Final[tuple[Callable[[bytes], bytes], ...]] = (
     _with_fields(ts=True),
     _with_fields(ts=1_790_000_000),  # seconds
 )
-"""Functions that break an event, so that it is refused. None of them makes an empty message or a line break, because a
-log in a file could not hold those."""
+"""Functions that break the JSON of an event, so that workers refuse it. None of them makes an empty message or a line
+break, because a log in a file, with one message a line, could not hold those."""

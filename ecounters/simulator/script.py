@@ -18,7 +18,7 @@ Ending = tuple[int, str, str]
 """(status, endedBy, cause) of a call.ended event. ``status`` is a Q.850 cause, or a SIP status where Q.850 has none."""
 
 HEARTBEAT_MS: Final = 5 * MINUTE_MS
-"""A switch sends call.heartbeat for each call so often."""
+"""Time between two call.heartbeat events of a call, the first one being due this long after its start."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ZONES: Final = (UTC, timezone(timedelta(hours=5, minutes=30)), timezone(timedelta(hours=-7)))
@@ -28,11 +28,11 @@ class Script:
     """The events of one call, collected while the call is written.
 
     ========================  ============================================================================
-    ``call_id``, ``switch``   ids of the call and its switch; "" for a switch that sends no id
+    ``call_id``, ``switch``   ids of the call and its switch; the switch is "" if it sends no switchId
     ``started``               when the call starts
-    ``events``                the events so far; ``end`` sorts them by time
+    ``events``                the events so far, in the order of ``add``; ``end`` sorts them by time
     ``legs``                  number of legs so far, which is also the id of the last one
-    ``answered``              (leg, retry) of the legs that were answered and are up until the call's end
+    ``answered``              (leg, retry) of the legs that were answered: ``end`` ends them
     ``old_fashioned``         the switch writes times as text and numbers as strings
     ========================  ============================================================================
     """
@@ -65,16 +65,19 @@ class Script:
 
     @property
     def ended(self) -> int:
-        """When the last event is published. After ``end`` that is the call's end."""
+        """The time of the last entry of ``events``: the call's end after ``end``, maybe earlier after ``drop_from``."""
         return self.events[-1][0]
 
     def set_switch(self, *, old_fashioned: bool, skew_ms: int) -> None:
-        """Set how the switch writes, and by how many ms its clock is ahead. Call it before the first event."""
+        """Set how the switch writes, and by how many ms its clock is ahead. It holds for the events added later."""
         self.old_fashioned = old_fashioned
         self._skew_ms = skew_ms
 
     def add(self, at: int, kind: str, more: str = "") -> None:
-        """Add an event of type ``kind`` that happens at ``at``. ``more``: further JSON fields, each behind a comma."""
+        """Add an event of type ``kind`` that happens and is published at ``at``; its ``ts`` is that plus the skew.
+
+        ``more``: further JSON fields, each with a comma before it.
+        """
         ts = at + self._skew_ms
         stamp = f'"{rfc3339(ts)}"' if self.old_fashioned else ts
         line = f'{{"id":"e{next(self._ids):x}","type":"{kind}","ts":{stamp},{self._head}{more}}}'
@@ -85,7 +88,7 @@ class Script:
         return f'"{value}"' if self.old_fashioned else str(value)
 
     def dial(self, at: int, retry: int, node: int, agent: int) -> int:
-        """Add the next leg with its leg.dialed event. Returns the leg's id."""
+        """Add leg.dialed of a new leg, to agent ``agent`` over media node ``node``. Returns the leg's id."""
         self.legs += 1
         self.leg(at, "leg.dialed", self.legs, retry, f',"nodeId":"n{node}","agentId":"a{agent}"')
         return self.legs
@@ -97,12 +100,12 @@ class Script:
         self.add(at, kind, f',"legId":{leg_id}{retry_field}{more}')
 
     def answer(self, at: int, leg: int, retry: int) -> None:
-        """Add leg.answered. The leg stays up until the call's end."""
+        """Add leg.answered. ``end`` will add the leg.ended, at the call's end."""
         self.leg(at, "leg.answered", leg, retry)
         self.answered.append((leg, retry))
 
     def end(self, at: int, ending: Ending) -> None:
-        """End the call and the legs that are up, add the heartbeats, and sort all events by time."""
+        """Add the heartbeats before ``at``, leg.ended of the answered legs and call.ended; sort all events by time."""
         for beat in range(self.started + HEARTBEAT_MS, at, HEARTBEAT_MS):
             self.add(beat, "call.heartbeat")
         for leg, retry in self.answered:
@@ -112,11 +115,11 @@ class Script:
         self.events.sort(key=itemgetter(0))
 
     def drop_from(self, at: int) -> None:
-        """Drop the events at and after ``at``, because the switch restarts then."""
+        """Drop the events at and after ``at``, when the switch restarts."""
         self.events = [event for event in self.events if event[0] < at]
 
 
 def rfc3339(ms: int) -> str:
-    """A time as RFC 3339 text, in one of three time zones."""
+    """A time as RFC 3339 text with ms, in one of three time zones that the time itself determines."""
     moment = (_EPOCH + timedelta(milliseconds=ms)).astimezone(_ZONES[ms % len(_ZONES)])
     return moment.isoformat(timespec="milliseconds")

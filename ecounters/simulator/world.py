@@ -8,7 +8,7 @@ is written as a whole when it starts, because the next restart of its switch is 
 until they are due. So memory depends on the number of live calls, not on the number of events. Without chaos, an event
 is published at its ``ts``, and no worker refuses any.
 
-Times are ms since the Unix epoch. All telephone numbers begin with +1555, an area code that is not in use.
+Times are ms since the Unix epoch. All telephone numbers and DIDs are in the area code 555 of +1, which is not in use.
 """
 
 from __future__ import annotations
@@ -36,16 +36,17 @@ DAY_SHAPE: Final = (
 """The relative rate of calls at each full hour of the day, in UTC. Between two hours it changes linearly."""
 
 BALANCES_MS: Final = 20 * SECOND_MS
-"""How often balance.updated is sent for each user that had calls since the last one."""
+"""Time between two rounds of balance.updated. A round has one for each user with a call that started since the last."""
 SNAPSHOTS_MS: Final = 20 * MINUTE_MS
-"""How often a switch sends switch.snapshot for each user that has live calls on it."""
+"""Time between two rounds of switch.snapshot by a switch. A round has one for each user that had live calls on the
+switch since the last round; it lists the calls that still live."""
 RESTARTS_MS: Final = 4 * HOUR_MS
-"""Mean time between two restarts of a switch. A time is from a quarter to seven quarters of it."""
+"""Mean time between two restarts of a switch. Each time is drawn from a quarter to seven quarters of this."""
 SWITCHES_MIN: Final = 4
 CALLS_PER_SWITCH_AND_S: Final = 25
-"""There is one switch for each 25 calls per second, but SWITCHES_MIN at least."""
+"""There is one switch for each 25 calls per second, but at least SWITCHES_MIN."""
 NODES: Final = 9
-"""Media nodes by which legs are dialed."""
+"""Number of media nodes over which legs are dialed."""
 COST_CENTS_A_MINUTE: Final = 2
 TOP_UP_BELOW_CENTS: Final = 10_000
 """A balance is topped up when it is lower than this."""
@@ -53,7 +54,7 @@ TOP_UP_BELOW_CENTS: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to simulate. Equal plans give equal bytes. Raises ValueError for a field that cannot be."""
+    """What to simulate. Equal plans give equal messages, byte by byte. Raises ValueError for a field out of range."""
 
     start_ms: int
     """No call starts before this time."""
@@ -65,9 +66,10 @@ class Plan:
     day_shape: bool = True
     """Whether there are busy and quiet hours; otherwise the rate is the same all day."""
     chaos: bool = False
-    """Whether faults are added to the events of calls."""
+    """Whether ``Chaos`` adds faults to the events."""
     lateness_ms: int = 600_000
-    """With chaos: the longest delay of an event, below the 15 minutes of linger."""
+    """With chaos: the longest delay that ``delayed``, ``duplicated`` and jitter give an event, from 0 to
+    LATENESS_MAX_MS. That is below the linger, so these faults make no event late. The fault ``late`` delays longer."""
     restarts: bool = True
     """Whether switches send switch.restarted and switch.snapshot."""
     shares: ChaosShares = field(default_factory=ChaosShares)
@@ -87,10 +89,10 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A message of a simulated switch.
+    """A simulated message.
 
-    ``at_ms``: when the switch publishes it. ``user_id``: its key; None for switch.restarted, which has no key and goes
-    to every partition. ``value``: the event as JSON.
+    ``at_ms``: when it is published. ``user_id``: its key; None for switch.restarted, which has no key and must be sent
+    to every partition. ``value``: the event as JSON, or with chaos a broken copy of one.
     """
 
     at_ms: int
@@ -99,20 +101,21 @@ class Published:
 
 
 def simulate(plan: Plan) -> Iterator[Published]:
-    """The endless messages of a plan, sorted by ``at_ms``."""
+    """Yield the messages of a plan without end, sorted by ``at_ms``."""
     return _World(plan).messages()
 
 
 _Action = Callable[[int], int]
-"""An entry of the agenda: does what is due at a time, and returns when it is due next, not before that time."""
+"""An entry of the agenda: called with the time at which it is due, it acts, and returns when it is due next, which is
+not earlier."""
 
 
 class _World:
     """The state of a simulation: users, switches, live calls, and the events that are written and not yet due.
 
-    ``_heap`` has an entry for each list of events that ``_publish`` was given, such as those of a call: (when the next
-    event is due, tie-break, the events, the user's id). The latest event comes first, so that the next one is taken off
-    the list's end.
+    ``_heap`` has an entry for each list of events that was passed to ``_publish``, such as those of a call: (when the
+    next event is due, tie-break, the events, the user's id). The list has the latest event first, so that the next one
+    is popped off its end.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -154,7 +157,7 @@ class _World:
             heapreplace(agenda, (action(due), order, action))
 
     def _agenda(self) -> list[tuple[int, int, _Action]]:
-        """A heap of (due, order, action). ``order`` decides between actions that are due at the same time."""
+        """A heap of (due, order, action). Of actions due at the same time, the smallest ``order`` comes first."""
         start = self._plan.start_ms
         first: list[tuple[int, _Action]] = []
         if self._plan.restarts:
@@ -182,9 +185,10 @@ class _World:
     # ------------------------------------------------------------------------------------- what happens
 
     def _next_start(self) -> int:
-        """When the next call starts.
+        """Move ``_clock`` on to the start of the next call, and return that time.
 
-        Candidates come at the rate of the busiest hour. At other times only a part of them is accepted.
+        Candidates come at the rate of the busiest hour. At other times only a share of them is accepted, as DAY_SHAPE
+        says.
         """
         while True:
             self._clock -= log1p(-self._random()) * self._peak_gap_ms
@@ -192,7 +196,10 @@ class _World:
                 return int(self._clock)
 
     def _start_call(self, now: int) -> int:
-        """Write a call of a random user on a random switch, up to the next restart of that switch."""
+        """Write a call of a random user on a random switch, and return when the next call starts.
+
+        The next restart of the switch ends the call: its later events are dropped. A call without a switchId goes on.
+        """
         random = self._random
         index = bisect(self._weight_sums, random() * self._weight_sums[-1], hi=len(self._weight_sums) - 1)
         account = self._accounts[index]
@@ -210,7 +217,10 @@ class _World:
         return self._next_start()
 
     def _publish_balances(self, now: int) -> int:
-        """Charge the calls that started since the last time, and publish the balances. A low balance is topped up."""
+        """Charge the users whose calls started since the last time, and publish their balances.
+
+        A balance that is low is topped up before. Each balance.updated is due at a random time of the next BALANCES_MS.
+        """
         for index, minutes in self._unbilled_minutes.items():
             account = self._accounts[index]
             if account.balance_cents < TOP_UP_BELOW_CENTS:
@@ -241,7 +251,10 @@ class _World:
         return restart
 
     def _snapshot_action(self, switch: str) -> _Action:
-        """The action that publishes a snapshot of the switch for each user with live calls on it."""
+        """The action that publishes a snapshot of the switch for each user in ``_live``, and removes ended calls there.
+
+        A snapshot that would be too large for a worker is left out.
+        """
 
         def send_snapshots(now: int) -> int:
             live = self._live[switch]
@@ -252,7 +265,7 @@ class _World:
                 value = self._event(
                     "switch.snapshot", now, f'"userId":"{user_id}","switchId":"{switch}","callIds":[{ids}]'
                 )
-                # A worker refuses a larger message. A part of the list would end the calls that are not in it.
+                # A worker refuses a larger message. A shorter list of calls would end those that are left out.
                 if len(value) <= VALUE_BYTES_MAX:
                     self._publish([(now, value)], user_id)
                 if not live[index]:
