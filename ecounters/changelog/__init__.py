@@ -1,1 +1,1 @@
-"""How a partition's state is saved: the entries of its changelog topic (``entries``), and a call's (``saved_call``)."""
+"""How a partition's state is saved: ``entries`` has the entries of its changelog, ``saved_call`` a call's value."""

@@ -1,22 +1,22 @@
 """The entries of a changelog: how a partition's state is written to its changelog topic, and read back.
 
-An entry is a Kafka record's (key, value). There is one for each call, cell, telephone number and account, and one for
-the position. Its key is a letter and the msgpack of what identifies the thing; its value is msgpack, or None if the
-thing is gone (a tombstone). Entries are absolute: the last entry of a key is all that counts, so Kafka's compaction
-by key loses nothing.
+An entry is a Kafka record's (key, value). There is one for each call with a record, each cell that is not empty, each
+telephone number, each account with a balance, and one for the position. The key is one byte for the kind and the
+msgpack of what identifies the thing; the value is msgpack, or None if the thing is gone (a tombstone). Entries are
+absolute: only the last entry of a key counts, so Kafka's compaction by key loses nothing.
 
 ======  ===========================================  =====================================================
-letter  key                                          value
+byte    rest of the key                              value
 ======  ===========================================  =====================================================
 c       (user, call)                                 the array of ``saved_call.saved_form``
 w       (user, begin, end, dims) of a cell           {slot: amount}
-n       (user, telephone number)                     ``ts`` of the last call.started with that number
+n       (user, telephone number)                     largest ``ts`` of a call.started with that number
 u       user                                         (balance, callBalance), each a ``Balance`` or None
 p       nothing                                      ``Position``
 ======  ===========================================  =====================================================
 
-This module knows bytes and no state: ``partition.changes`` says which entries to write, ``partition.restoring`` makes
-a state of them, and ``streams/kafka`` writes and reads the topic.
+This module only encodes and decodes. ``partition.changes`` decides which entries to write, ``partition.restoring``
+makes a state of them, and ``streams/kafka`` writes and reads the topic.
 """
 
 from __future__ import annotations
@@ -31,15 +31,17 @@ from ecounters.changelog.saved_call import SavedCall, saved_form
 from ecounters.windows.cell import Cell, Dims
 
 Entry = tuple[bytes, bytes | None]
+"""(key, value); the value None is a tombstone."""
 
 Balance = tuple[int, str, int | float]
-"""(ts, event id, amount) of a balance.updated. The one with the largest (ts, id) counts, not the last to arrive."""
+"""(ts, event id, amount) of a balance.updated. The event with the largest (ts, id) counts, whichever arrives last."""
 
 FORMAT: Final = 1
-"""The version of all of this. A worker that finds another one in a changelog stops: to guess would spoil counters."""
+"""The version of these keys and values. A position with another one cannot be read, and the worker stops: a guess would
+spoil counters."""
 
 ENTRY_BYTES: Final = 350
-"""What one changed call adds to a flush, about: its own entry, and its share of its cell's and its number's."""
+"""About how many bytes a changed call adds to a flush: its own entry, and its share of its cell's and its number's."""
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -47,10 +49,10 @@ CALL, CELL, NUMBER, USER, POSITION = b"c", b"w", b"n", b"u", b"p"
 
 
 class Position(msgspec.Struct, array_like=True, frozen=True):
-    """How much of the events topic the entries before this one hold.
+    """How much of the events topic the entries of a changelog hold. Times are ms since the Unix epoch.
 
-    ``position``: the next offset to apply. ``watermark``: the largest ``ts`` applied. ``arrival``: Kafka's timestamp
-    of the last record accepted. Times are ms since the Unix epoch.
+    ``format``: FORMAT of the writer. ``position``: the next offset to apply; all records below it are in the entries.
+    ``watermark``: the largest ``ts`` of the accepted events. ``arrival``: Kafka's timestamp of the last of them.
     """
 
     format: int
@@ -70,17 +72,17 @@ def cell_entry(user_id: str, cell: Cell, *, gone: bool = False) -> Entry:
 
 
 def number_entry(user_id: str, number: str, last_start: int | None) -> Entry:
-    """The entry of a telephone number: when the last call with it started; None: forgotten, a tombstone."""
+    """The entry of a telephone number. ``last_start``: when the last call with it started, ms; None: its tombstone."""
     return NUMBER + _encode((user_id, number)), None if last_start is None else _encode(last_start)
 
 
 def user_entry(user_id: str, balance: Balance | None, call_balance: Balance | None) -> Entry:
-    """The entry of an account: its two balances, None before the first."""
+    """The entry of an account: its two balances, each None before the first event with it. There is no tombstone."""
     return USER + _encode(user_id), _encode((balance, call_balance))
 
 
 def position_entry(position: Position) -> Entry:
-    """The entry of the position: the last one of each flush."""
+    """The entry of the position. It must be the last one of each flush."""
     return POSITION, _encode(position)
 
 
@@ -93,7 +95,8 @@ _user_key = msgspec.msgpack.Decoder(str).decode
 _user_value = msgspec.msgpack.Decoder(tuple[Balance | None, Balance | None]).decode
 _position = msgspec.msgpack.Decoder(Position).decode
 
-# The readers raise msgspec.DecodeError, which is a ValueError, for bytes of another shape.
+# The read functions raise msgspec.DecodeError, which is a ValueError, for bytes of another shape. They skip the first
+# byte of a key.
 
 
 def read_call(key: bytes, value: bytes) -> tuple[str, str, SavedCall]:
@@ -102,12 +105,12 @@ def read_call(key: bytes, value: bytes) -> tuple[str, str, SavedCall]:
 
 
 def read_cell(key: bytes, value: bytes) -> tuple[str, int, int, Dims, dict[str, int]]:
-    """(user, begin, end, dims, counts)."""
+    """(user, begin, end, dims, counts) of a cell: begin and end in ms, counts slot -> amount."""
     return *_cell_key(key[1:]), _cell_value(value)
 
 
 def read_number(key: bytes, value: bytes) -> tuple[str, str, int]:
-    """(user, telephone number, ts of the last start)."""
+    """(user, telephone number, when the last call with it started, ms)."""
     return *_pair_key(key[1:]), _number_value(value)
 
 
@@ -117,7 +120,7 @@ def read_user(key: bytes, value: bytes) -> tuple[str, Balance | None, Balance | 
 
 
 def read_position(value: bytes) -> Position:
-    """The position. Raises ValueError if its format is not FORMAT."""
+    """The position. Raises ValueError if the value is damaged or its format is not FORMAT."""
     position = _position(value)
     if position.format != FORMAT:
         raise ValueError(f"the changelog has format {position.format}; this version reads format {FORMAT}")
@@ -125,9 +128,9 @@ def read_position(value: bytes) -> Position:
 
 
 def keep_last(last: dict[bytes, bytes], entries: Iterable[Entry]) -> None:
-    """Add entries, in the log's order, to ``last``: the last value of each key, without keys that are gone.
+    """Update ``last`` (key -> last value) with the next entries of a changelog, in order. A tombstone removes its key.
 
-    This is what compaction does. Values stay undecoded: one that is replaced or removed later costs no decoding.
+    Kafka's compaction does the same. Values stay encoded here, so that only those that remain cost their decoding.
     """
     for key, value in entries:
         if value is None:

@@ -1,7 +1,7 @@
 """The saved form of a call: an array of the fields of ``Call`` that the changelog keeps.
 
-``saved_form`` writes the array and ``SavedCall`` reads it. Both list the same fields in the same order; another order
-or another set of fields is another ``entries.FORMAT``.
+``saved_form`` writes the array and ``SavedCall`` reads it. Both must list the same fields in the same order. A change
+of the order or of the fields needs another ``entries.FORMAT``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ecounters.calls.texts import forget_texts, same
 
 
 class SavedCall(Struct, array_like=True, gc=False):
-    """A decoded array of ``saved_form``. It is typed, so that the decoder raises an error for a damaged entry."""
+    """A decoded array of ``saved_form``. The fields have types, so that the decoder refuses a damaged entry."""
 
     last_ts: int
     start: int
@@ -41,7 +41,8 @@ class SavedCall(Struct, array_like=True, gc=False):
     def call(self, call_id: str, user: CallOwner) -> Call:
         """The record that was saved, without flags, in no timer wheel and counted nowhere yet.
 
-        Interns its texts, see ``calls.texts``. The arguments of ``Call`` go by position: that is faster.
+        Its type, campaign, DID and switch are interned, see ``calls.texts``. The arguments of ``Call`` are positional,
+        because that is faster: they must be in the order of its fields.
         """
         forget_texts()
         call_type, campaign, did, switch = self.type, self.campaign, self.did, self.switch
