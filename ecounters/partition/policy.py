@@ -9,19 +9,21 @@ from ecounters.windows.calendar import DAY_MS, HOUR_MS, MINUTE_MS
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """All limits are in ms. The worker makes one of its settings; all partitions share it.
+    """The limits, all in ms. The worker makes one Policy from its settings; all its partitions share it.
 
     ===================  ==================================================================================
-    linger_ms            an event of an unknown call is late if its ``ts`` is this far behind the watermark;
-                         the record of an ended call is kept for this long after the end
-    max_call_ms          a call without events for this long is REAPED; a record without a call.started is
-                         dropped
+    linger_ms            an event of a call without a record is late if its ``ts`` is this far behind the
+                         watermark; a record with a call.ended is kept for this long after its start and end
+    max_call_ms          a live call without events for this long is REAPED; a record without a
+                         call.started and without events for this long is dropped
     suspect_after_ms     a live call without events for this long is SUSPECTED
-    clock_ahead_ms       an event is refused if its ``ts`` is further ahead of Kafka's or the wall clock
-    keep_windows_ms      windows of 15 minutes are kept for this long, then rolled up into days
-    keep_days_ms         counters are kept for this long
-    after_system_end_ms  a record that silence or a switch's restart or snapshot ended is kept for this long
-    repeat_within_ms     a call is a repeat if its number's last call started at most this far away
+    clock_ahead_ms       an event is refused if its ``ts`` is further than this ahead of Kafka's timestamp
+                         of the record, or of the wall clock
+    keep_windows_ms      windows of 15 minutes are kept for at least this long, then rolled up into days
+    keep_days_ms         counters are kept for at least this long, then forgotten
+    after_system_end_ms  a record is kept for this long after a switch's restart or snapshot ended it, or
+                         after ``max_call_ms`` of silence
+    repeat_within_ms     a call is a repeat if the last call with its number started at most this far from it
     ===================  ==================================================================================
     """
 
@@ -36,8 +38,9 @@ class Policy:
 
     @property
     def remember_number_ms(self) -> int:
-        """How long a telephone number is remembered, by the watermark.
+        """How far behind the watermark the last start of a telephone number may be before it is forgotten.
 
-        A call.started may come ``max_call_ms`` after its call's first event and may still be a repeat.
+        It is ``repeat_within_ms`` plus ``max_call_ms``: a record waits for its call.started for ``max_call_ms`` of
+        silence, and that start may still be a repeat.
         """
         return self.repeat_within_ms + self.max_call_ms

@@ -1,4 +1,4 @@
-"""The values that cross the border of a partition's state: records in, uncounted records and a tally out."""
+"""The values that go into and out of a partition's state: records in, uncounted records and a tally out."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Final, NamedTuple, Protocol
 from ecounters.errors import BadEvent
 
 MISROUTED: Final = "misrouted"
-"""The reason of a record that another partition counts. ``errors.REASONS`` does not have it: the event is right."""
+"""The reason of a record that another partition must count. It is not in ``errors.REASONS``: the event is valid."""
 
 
 class Misrouted(BadEvent):
-    """Raised for an event of an account that belongs to another partition. ``user_id``: the account."""
+    """Raised for an event of an account that belongs to another partition. ``user_id``: the id of the account."""
 
     def __init__(self, user_id: str) -> None:
         super().__init__(MISROUTED, "")
@@ -43,10 +43,10 @@ class Uncounted(NamedTuple):
 
 @dataclass(slots=True)
 class Tally:
-    """Counts since this process took the partition over; not saved. The worker's metrics show them.
+    """Counts since this state was made, which is at each restore; they are not saved. The worker's metrics show them.
 
-    ``accepted``: events applied. ``reaped``: calls that became REAPED. ``orphaned``: records dropped without a
-    call.started.
+    ``accepted``: events applied. ``reaped``: how often a call became REAPED; a call that was heard of again may do so a
+    second time. ``orphaned``: records that were dropped without a call.started.
     """
 
     accepted: int = 0

@@ -1,13 +1,13 @@
-"""Restoring: making a partition's state of the entries of its changelog.
+"""Restoring: making a partition's state out of the entries of its changelog.
 
     last: dict[bytes, bytes] = {}
     for entries in ...:                  # as the changelog is read
-        keep_last(last, entries)
+        keep_last(last, entries)         # of changelog.entries
     for _ in restore(state, last):       # state: a new PartitionState
         ...                              # pause, if there is other work
 
-The order matters: the position first, because it tells the format; then everything else; the calls last of all, because
-a call's contribution refers to its cell.
+The order matters. The position comes first, because it has the format and the watermark by which silence is judged. All
+calls come after all cells, because a call's contribution refers to its cell.
 """
 
 from __future__ import annotations
@@ -32,15 +32,17 @@ from ecounters.partition.state import PartitionState
 from ecounters.partition.user import User
 
 STEP: Final = 100
-"""Entries, or calls, of one step of ``restore``: less than 1 ms."""
+"""How many entries, or calls, one step of ``restore`` handles. A step takes less than 1 ms."""
 
 
 def restore(state: PartitionState, last: dict[bytes, bytes]) -> Iterator[None]:
-    """Make a new state what it was when the entries were written, in steps; yield after each step.
+    """Put the entries into a new state, in steps; yield after each step. Without entries the state remains new.
 
     ``last`` is the last value of each key, see ``keep_last``. It is emptied on the way, so that the bytes of an entry
     are freed as soon as the entry is decoded. Use the state after the last step only. Raises ValueError for an entry
-    that is damaged, of an unknown kind or of another format.
+    that is damaged or of an unknown kind, and for a position of another format.
+
+    The silence of calls is judged anew by the saved watermark, since the clock's wall time is not saved.
     """
     position_value = last.pop(POSITION, None)
     if position_value is not None:
@@ -63,7 +65,10 @@ def restore(state: PartitionState, last: dict[bytes, bytes]) -> Iterator[None]:
 
 
 def _make(state: PartitionState, key: bytes, value: bytes) -> Call | None:
-    """Put the content of one entry into the state; only a call is returned instead, and is counted nowhere yet."""
+    """Put the content of one entry into the state and return None; but only decode a call, and return it.
+
+    Adds the entry's account to the state if it is new. Raises ValueError as ``restore`` does.
+    """
     kind = key[:1]
     if kind == CALL:
         user_id, call_id, saved = read_call(key, value)
@@ -84,7 +89,7 @@ def _make(state: PartitionState, key: bytes, value: bytes) -> Call | None:
 
 
 def _user(state: PartitionState, user_id: str) -> User:
-    """The account, made if the state does not have it yet."""
+    """The account with this id; a new one is added to the state if there is none."""
     user = state.users.get(user_id)
     if user is None:
         user = state.users[user_id] = User(user_id)

@@ -1,15 +1,15 @@
-"""PartitionState: all that a worker knows of one partition of the events topic.
+"""PartitionState: the counters, calls and accounts of one partition of the events topic.
 
     records, in the log's order --> apply           joins each event to its call's record, see calls/join.py
     time                        --> advance         Timeouts suspects, reaps and drops calls, forgets accounts
     replies                     <-- users           User.settle counts the calls that have changed
     changelog entries           <-- take_changes    all that Changes has noted since the last flush
 
-The state is a function of its inputs: the log's records, and the times that are passed to it. Applying a record twice
-changes nothing: records below ``position`` are skipped, and the join is idempotent. All entries of ``take_changes``
-together give the same state again, see ``restoring``.
+The state depends on its inputs alone: the log's records, and the times and zones that are passed to it. A record below
+``position`` is skipped. An event that comes again at a later offset changes no counter, because the join is idempotent.
+All entries of ``take_changes`` together give the saved fields again, see ``restoring``.
 
-An event costs its join alone; counting waits for the next reply or flush.
+An event changes the call's record and perhaps its timer. To count the call waits for the next reply or flush.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from ecounters.windows.calendar import DAY_MS
 
 
 class PartitionState:
-    """The state of one partition. For one thread; no method awaits.
+    """The state of one partition. Use it in one thread; no method awaits.
 
     =================  =====================================================================  ================  =====
     field              meaning                                                                written by        saved
@@ -51,15 +51,16 @@ class PartitionState:
     partition,         the number of this partition, and how many the events topic has        --                no
     partitions
     policy             the time limits                                                        --                no
-    position           the next offset to apply: all records below it are in the state        apply, skip_to,   yes
-                                                                                              the worker
+    position           the next offset to apply: all records below it are in the state. The   apply, skip_to,   yes
+                       worker's feed sets it back if the topic was made anew                  restore, feed
     watermark          largest ``ts`` of the events accepted, ms                              apply             yes
     arrival            Kafka's timestamp of the record accepted last, ms                      apply             yes
-    clock              the watermark plus the wall clock's share, ms: see ``timeouts``        advance           no
+    clock              the watermark, plus at the log's end the wall time since ``arrival``,  advance           no
+                       ms: see ``timeouts``
     tally              counts for metrics                                                     apply, Timeouts   no
-    users              ``userId`` -> account; an account is there once an event of it was     apply, Timeouts   yes
-                       accepted, until nothing of it is left
-    timeouts           the time limits of the calls; for this package's use only              itself            no
+    users              ``userId`` -> account, from its first accepted call or balance event   apply, Timeouts   yes
+                       until nothing of it is left
+    timeouts           the timers of the calls; only this package may use it                  itself            no
     =================  =====================================================================  ================  =====
     """
 
@@ -78,22 +79,23 @@ class PartitionState:
 
     @property
     def clock(self) -> int:
-        """The time by which calls are suspected and reaped, in ms."""
+        """The time of the last ``advance`` by which calls are suspected and reaped, in ms."""
         return self.timeouts.clock
 
     @property
     def _in_steps(self) -> bool:
-        """Whether a generator that goes through the state is between two steps, so that nothing else may change it."""
+        """Whether ``take_changes`` or ``advancing`` has begun and is not at its end: no record may be applied then."""
         return self._changes.in_steps or self.timeouts.in_steps
 
     # ------------------------------------------------------------------------------------------ events
 
     def apply(self, records: Sequence[Record], wall_ms: int) -> list[Uncounted]:
-        """Apply records that follow one another in the log, without those below ``position``.
+        """Apply records in the order of the log, without those below ``position``; set ``position`` after the last.
 
-        ``wall_ms``: the wall clock; an event that is further ahead of it than the policy allows is refused. Returns
-        the records that are not counted here. They are lost unless they are published elsewhere before the next flush
-        is acknowledged.
+        ``wall_ms``: the wall clock; an event that is further ahead of it, or of Kafka's timestamp, than the policy
+        allows is refused. Returns the records that are not counted here. They are lost unless they are published
+        elsewhere before the next flush is acknowledged. Fails an assertion between two steps of ``advancing`` or
+        ``take_changes``.
         """
         assert not self._in_steps, "take_changes or advancing has not been taken to its end"
         if records and records[0].offset < self.position:
@@ -108,10 +110,10 @@ class PartitionState:
     def _apply(self, records: Sequence[Record], wall_ms: int) -> list[Uncounted]:
         """Apply records, and return those that are not counted here.
 
-        One loop holds what nearly every event needs, for speed: each further function call would be paid per event.
+        What nearly every event needs stands in this one loop, because a function call more would cost time per event.
         """
         uncounted: list[Uncounted] = []
-        users: Any = self.users  # ``get`` is called with None too: Any allows it
+        users: Any = self.users  # Any, because ``get`` is also called with the user_id None of some switch events
         max_call_ms, arrival, watermark = self._max_call_ms, self.arrival, self.watermark
         ahead = self.policy.clock_ahead_ms
         latest = wall_ms + ahead
@@ -153,11 +155,14 @@ class PartitionState:
         return uncounted
 
     def skip_to(self, offset: int) -> None:
-        """Raise ``position`` to ``offset``: the offsets between hold no event, but transaction markers, say."""
+        """Raise ``position`` to ``offset``, if it is smaller.
+
+        Call this if no event can be read at the offsets in between: transaction markers, records that Kafka deleted.
+        """
         self.position = max(self.position, offset)
 
     def _new_user(self, user_id: str) -> User:
-        """An account for an event of an unknown one; it joins ``users`` only once the event is accepted.
+        """A new account for an event whose account is not in ``users``; it is added there once the event is accepted.
 
         Raises Misrouted if the account belongs to another partition.
         """
@@ -166,10 +171,11 @@ class PartitionState:
         return User(user_id)
 
     def _record_for(self, event: Any, user: User, call: Call | None) -> Call:
-        """The record that a call's event is joined to, where that is not a live call's: ``call`` or a new one.
+        """The record to join the event to, if the call is new, waits to be dropped, or has been silent for max_call.
 
-        Drops ``call`` if its drop time has passed by the watermark, as ``Timeouts`` does up to a minute later. Raises
-        BadEvent "late" if a new record is needed and the event is too far behind the watermark.
+        ``call``: its present record, if any. Drops that if it is due by the watermark: so the result does not depend on
+        when ``advance`` runs. Makes a new record, and adds the account to ``users``, if there is none now; raises
+        BadEvent "late" instead if the event is too far behind the watermark.
         """
         watermark = self.watermark
         if (
@@ -185,13 +191,14 @@ class PartitionState:
             call = user.calls[event.call_id] = Call(event.call_id, user)
             self.users.setdefault(user.id, user)
         elif call.cell is None and not call.flags & TOUCHED:
-            user.rebuild_contribution(call)  # a restored ended call: its contribution was not computed so far
+            user.rebuild_contribution(call)  # of a restored call that has ended: ``restore_call`` did not compute it
         return call
 
     def _classify_caller(self, user: User, call: Call, event: Started) -> None:
-        """Set ``call.caller_class``, once for all, and note when the call's number was seen.
+        """Set ``call.caller_class`` for good, and remember the start for the call's number if it is the latest.
 
-        The first call.started in the log's order decides, by the watermark before it.
+        Call this for the first call.started of the call in the log, before its ``ts`` moves the watermark: by the
+        watermark before it, the last start of the number may be due to be forgotten.
         """
         number, ts = event.number, event.ts
         if not number:
@@ -199,7 +206,7 @@ class PartitionState:
             return
         last_start = user.numbers.get(number)
         if last_start is not None and self.watermark > last_start + self.policy.remember_number_ms:
-            last_start = None  # it is due to be forgotten
+            last_start = None  # due to be forgotten: Timeouts does that once an hour
         is_repeat = last_start is not None and abs(ts - last_start) <= self.policy.repeat_within_ms
         call.caller_class = REPEAT if is_repeat else FRESH
         if last_start is None or ts > last_start:
@@ -207,10 +214,11 @@ class PartitionState:
             self._changes.add_user(user)
 
     def _apply_to_account_or_switch(self, event: AnyEvent, user: User | None) -> None:
-        """Apply an event that belongs to no call.
+        """Apply an event that belongs to no call, and move the watermark on to its ``ts``.
 
-        A balance.updated changes the account. A switch.restarted ends the switch's live calls of the account, or of
-        all accounts if it names none; a switch.snapshot ends those that it does not list.
+        A balance.updated changes the account. A switch.restarted ends the live calls of its switch that started no
+        later than the event, of the account or, if it names none, of all accounts. A switch.snapshot does so for its
+        account, but spares the calls that it lists.
         """
         self.watermark = max(self.watermark, event.ts)
         if type(event) is BalanceUpdated and user is not None:
@@ -228,7 +236,7 @@ class PartitionState:
                     self._changes.touch(call)
 
     def _lives(self, call: Call, at: int) -> bool:
-        """Whether the call started at or before ``at`` and has not ended, by the watermark (not by the clock)."""
+        """Whether the call started at or before ``at`` and has no end. Silence is judged by the watermark here."""
         if not call.start or call.start > at or call.end or call.system_end is not None:
             return False
         return call.last_ts + self.policy.max_call_ms > self.watermark
@@ -236,7 +244,7 @@ class PartitionState:
     # -------------------------------------------------------------------------------------------- time
 
     def advance(self, wall_ms: int, *, at_end: bool) -> None:
-        """Let time pass, in one go: see ``advancing``."""
+        """Let time pass to ``wall_ms`` at once: all steps of ``advancing``."""
         for _ in self.advancing(wall_ms, at_end=at_end):
             pass
 
@@ -244,9 +252,9 @@ class PartitionState:
         """Let time pass to ``wall_ms`` in steps: suspect, reap, drop and forget what is due.
 
         Yields after each call and account: after a long silence all calls can be due at once, so the caller may pause
-        at a yield. ``at_end``: the log has been read to its end, so the wall clock's time since the last event counts
-        too. Do not apply records between two steps: an assertion of ``apply`` fails. Closing the generator early
-        finishes the work.
+        at a yield. ``at_end``: the log has been read to its end, so the wall time since the last accepted record
+        arrived counts too. Do not apply records between two steps: an assertion of ``apply`` fails. To close the
+        generator after its first step does the rest of the work at once.
         """
         clock = self.watermark
         if at_end and self.arrival:
@@ -254,15 +262,19 @@ class PartitionState:
         return self.timeouts.advance(self.watermark, clock)
 
     def due_for_roll_up(self, user_id: str) -> bool:
-        """Whether the account's oldest window began more than a day before the windows that are kept."""
+        """Whether the account's oldest window began more than a day before the windows that are kept.
+
+        False for an unknown account.
+        """
         user = self.users.get(user_id)
         limit = self.watermark - self.policy.keep_windows_ms - DAY_MS
         return user is not None and min(user.spans.windows, default=limit) < limit
 
     def roll_up(self, user_id: str, zone: ZoneInfo) -> None:
-        """Roll up the account's windows that are no longer kept into days of ``zone``.
+        """Roll up the account's windows into days of ``zone``: those days that lie wholly before the windows to keep.
 
         No counter changes. But a reply's range that begins or ends inside such a day counts the whole day from now on.
+        Raises KeyError for an unknown account.
         """
         assert not self._in_steps, "take_changes or advancing has not been taken to its end"
         user = self.users[user_id]
@@ -275,19 +287,19 @@ class PartitionState:
 
     @property
     def changed(self) -> bool:
-        """Whether ``take_changes`` has more to yield than the position."""
+        """Whether ``take_changes`` may have more to yield than the position."""
         return bool(self._changes)
 
     @property
     def dirty_bytes(self) -> int:
-        """About how large the entries of ``take_changes`` are."""
+        """About how many bytes the entries of ``take_changes`` have."""
         return self._changes.bytes
 
     def take_changes(self) -> Generator[Entry]:
         """Yield all that has changed since the last time as changelog entries, the position last.
 
-        Take the generator to its end, or give the state up: entries that were not taken are lost. Until then no record
-        may be applied (an assertion of ``apply`` fails) and no time may pass; replies may be given.
+        Run the generator to its end, or discard the state: entries that were not yielded are lost. Until then apply no
+        record (an assertion of ``apply`` fails) and do not advance the time; replies may be made.
         """
         return self._changes.take(Position(FORMAT, self.position, self.watermark, self.arrival))
 

@@ -1,15 +1,18 @@
 """Timeouts: what happens to calls and accounts because time passes.
 
-Two times decide. The watermark is the largest ``ts`` of the partition's events. The clock is the watermark plus, while
-the log is read to its end, the wall-clock time since the last event arrived. A started call, by default:
+Two times decide. The watermark is the largest ``ts`` of the partition's accepted events. The clock is the watermark
+plus, if the log has been read to its end, the wall time since the last accepted record arrived. A call that has started
+and gets no more events, with the default limits:
 
     last event       + 2 h                + 4 h               + 28 h
     |----- LIVE -----|----- SUSPECTED ----|----- REAPED ------|  record dropped
                    by the clock         by the clock        by the watermark
 
-A call that ended is dropped 15 minutes after its end, by the watermark. ``Policy`` has all limits. The clock judges
-silence, so that a call ends although no more events come. The watermark decides what is dropped and forgotten, so that
-every reading of the log drops and forgets the same.
+The record of a call is dropped 15 minutes after its call.ended, 24 h after the end that a switch's restart or snapshot
+gave, and, without a call.started, 4 h after the last event: all by the watermark. ``Policy`` has all limits.
+
+The clock judges silence, so that a call ends although no more events come. The watermark decides what is dropped and
+forgotten, so that every reading of the log drops and forgets the same.
 """
 
 from __future__ import annotations
@@ -26,11 +29,12 @@ from ecounters.windows.calendar import HOUR_MS, MINUTE_MS
 
 
 class Timeouts:
-    """The time limits of one partition.
+    """The timers of one partition's calls, and what is done when a time limit passes.
 
-    Each call is in one of two timer wheels: in the silence wheel while it is LIVE or SUSPECTED after its start, in the
-    drop wheel otherwise. ``place`` must be called when a call starts, ends or is heard of while it is silent. A later
-    ``last_ts`` alone needs no ``place``: the call is judged anew when its old minute is taken.
+    Each call is in one of two timer wheels: in the silence wheel from its start until it ends or is REAPED, and in the
+    drop wheel before and after. Call ``place`` for a new record, when a call starts or ends, and for each event of a
+    call that is SUSPECTED or REAPED. A later ``last_ts`` of another call needs no ``place``: the call is judged anew
+    when its old minute is taken.
 
     Changes calls, ``users`` (drops records, forgets accounts) and ``tally``, and notes in ``changes`` what the next
     flush must write.
@@ -39,7 +43,7 @@ class Timeouts:
     def __init__(self, policy: Policy, users: dict[str, User], changes: Changes, tally: Tally) -> None:
         self.clock = 0
         self.in_steps = False
-        """Whether an ``advance`` is between two steps."""
+        """True while an ``advance`` has begun and is not at its end: no record may be applied then."""
         self._policy = policy
         self._users = users
         self._changes = changes
@@ -47,20 +51,23 @@ class Timeouts:
         self._silence_timers = TimerWheel(SILENCE)
         self._drop_timers = TimerWheel(DROP)
         self._silent: dict[Call, None] = {}  # calls that are SUSPECTED or REAPED
-        self._purged_at = 0
+        self._purged_at = 0  # the watermark of the last ``_forget_old``
 
     def begin_at(self, watermark: int) -> None:
-        """Start a restored state with that watermark."""
+        """Set the clock of a restored state to its watermark, and forget old numbers and counters an hour later."""
         self.clock = self._purged_at = watermark
 
     def restore(self, call: Call) -> None:
-        """Take in a restored call."""
+        """Put a restored call into its timer wheel. Its account must have it: its silence may change here."""
         if call.silence:
             self._silent[call] = None
         self.place(call)
 
     def place(self, call: Call) -> None:
-        """Judge the call's silence by the clock, and put the call into the timer wheel for its next time limit."""
+        """Judge the call's silence by the clock, and move the call to the timer wheel and minute of its next limit.
+
+        If the call becomes REAPED, or ceases to be, its counters change: it is touched.
+        """
         if call.timer_slot:
             (self._silence_timers if call.timer_slot > 0 else self._drop_timers).remove(call)
         policy = self._policy
@@ -81,7 +88,7 @@ class Timeouts:
             self._drop_timers.put(call, self.drop_time(call))
 
     def drop_time(self, call: Call) -> int:
-        """The watermark from which on the record is dropped."""
+        """The watermark, in ms, from which on the call's record is dropped."""
         policy = self._policy
         if not call.start:
             return call.last_ts + policy.max_call_ms
@@ -92,14 +99,18 @@ class Timeouts:
         return call.last_ts + policy.max_call_ms + policy.after_system_end_ms
 
     def drop(self, call: Call) -> None:
-        """Forget the record. What the call was counted with stays counted."""
+        """Forget the call's record: in its account and timer wheel and, at the next flush, in the changelog.
+
+        A started call without an end becomes REAPED first. The call is counted a last time if it is touched, and stays
+        counted.
+        """
         user = call.user
         if call.timer_slot:
             (self._silence_timers if call.timer_slot > 0 else self._drop_timers).remove(call)
         if not call.start:
             self._tally.orphaned += 1
         elif not call.end and call.system_end is None and call.silence != REAPED:
-            self._set_silence(call, REAPED)  # the watermark passed both limits in one step
+            self._set_silence(call, REAPED)  # the watermark passed the limits for REAPED and for the drop in one step
         if call.flags & TOUCHED:
             user.settle()
             self._changes.add_user(user)
@@ -110,8 +121,8 @@ class Timeouts:
     def advance(self, watermark: int, clock: int) -> Generator[None]:
         """Set the clock and do everything that is due by it and by the watermark; yield after each call and account.
 
-        Do not apply events in between. Closing the generator early finishes the work: calls that were taken out of
-        a timer wheel must be placed again.
+        Do not apply events in between. To close the generator after its first step does the rest of the work at once,
+        because calls that were taken out of a timer wheel must be put into one again.
         """
         went_back = clock < self.clock
         self.clock = clock
@@ -127,7 +138,8 @@ class Timeouts:
 
     def _due(self, watermark: int, went_back: bool) -> Iterator[None]:
         if went_back:
-            # New events have replaced the wall clock's share. By the later clock calls seemed silent that may not be.
+            # New events have moved the watermark by less than the wall time that no longer counts. Some calls that were
+            # silent by the later clock may not be silent by this one.
             for call in list(self._silent):
                 self.place(call)
                 yield
@@ -145,6 +157,7 @@ class Timeouts:
             yield from self._forget_old(watermark)
 
     def _set_silence(self, call: Call, silence: int) -> None:
+        """Change the call's silence. Touches the call if that changes its counters; counts a reaping in ``tally``."""
         if call.user.set_silence(call, silence):
             self._changes.touch(call)
         if silence == REAPED:
@@ -155,7 +168,10 @@ class Timeouts:
             self._silent[call] = None
 
     def _forget_old(self, watermark: int) -> Iterator[None]:
-        """Forget numbers, spans and accounts that are out of retention; yield after each account."""
+        """Forget numbers and spans that are out of retention, and accounts of which nothing is left.
+
+        Yields after each account. Runs once per hour of the watermark.
+        """
         numbers_before = watermark - self._policy.remember_number_ms
         spans_before = watermark - self._policy.keep_days_ms
         for user in list(self._users.values()):

@@ -1,15 +1,15 @@
 """TimerWheel: calls in buckets of one minute, by the minute in which their next time limit falls.
 
-A partition has two wheels, and a call is in at most one of them. Both use the one field ``call.timer_slot``, which
-holds the minute with the wheel's sign; 0 is in no wheel:
+A partition has two wheels, and a call is in at most one of them. Both use the field ``call.timer_slot``: it holds the
+minute, in minutes since the Unix epoch, with the sign of the wheel, or 0 if the call is in no wheel:
 
     timer_slot   -(minute) ............. 0 ............. +(minute)
                  drop wheel          in no wheel      silence wheel
                  all other calls                      live calls
 
 Removing a call only clears ``call.timer_slot``. The bucket keeps a stale entry, which is skipped when the bucket is
-taken. A bucket that is more than half stale is compacted, so that a limit of 4 hours does not keep an ended call in
-memory for 4 hours.
+taken. A bucket is compacted when more than half of it is stale: otherwise a call with a limit of 4 hours would stay in
+memory for 4 hours, though it ended after minutes.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from ecounters.windows.calendar import MINUTE_MS
 
 SILENCE: Final = 1
 DROP: Final = -1
-"""The signs of the two wheels. Minutes are positive (since the Unix epoch), so a slot names its wheel by its sign."""
+"""The signs of the two wheels. Minutes since the Unix epoch are positive, so the sign of a slot tells its wheel."""
 
 
 class _Bucket:
-    """The calls that were put into one minute, in that order; some entries may be stale.
+    """The calls that were put into one minute, in the order of ``put``; some entries may be stale.
 
-    ``slot`` is the ``timer_slot`` of all calls that are still in it: one int object for all of them saves memory.
-    ``stale`` counts the removals since the bucket was compacted last. A call that was removed and put back into the
-    same minute stands in ``calls`` twice until then.
+    ``slot`` is the ``timer_slot`` of all calls that are still in the bucket: one int object for all calls saves memory.
+    ``stale`` counts the removals since the bucket was last compacted. A call that was removed and put back into the
+    same minute stands in ``calls`` twice until the bucket is compacted.
     """
 
     __slots__ = ("calls", "slot", "stale")
@@ -42,9 +42,9 @@ class _Bucket:
 
 
 class TimerWheel:
-    """The calls that have a time limit of one sort. ``sign``: SILENCE or DROP.
+    """The calls of a partition that wait for a time limit of one kind: ``sign`` is SILENCE or DROP.
 
-    The wheels are the only writers of ``call.timer_slot``.
+    Only the wheels change ``call.timer_slot``.
     """
 
     __slots__ = ("_buckets", "_minutes", "_sign")
@@ -59,7 +59,7 @@ class TimerWheel:
         return sum(len(bucket.calls) - bucket.stale for bucket in self._buckets.values())
 
     def put(self, call: Call, due_ms: int) -> None:
-        """Put a call into the minute of that time. The call must be in no wheel."""
+        """Put a call into the minute of ``due_ms`` (ms since the Unix epoch). The call must be in no wheel."""
         minute = due_ms // MINUTE_MS
         bucket = self._buckets.get(minute)
         if bucket is None:
@@ -69,7 +69,7 @@ class TimerWheel:
         call.timer_slot = bucket.slot
 
     def remove(self, call: Call) -> None:
-        """Take a call out. The call must be in this wheel."""
+        """Take a call out. The call must be in this wheel. Compacts its bucket if more than half of it is stale."""
         slot = call.timer_slot
         call.timer_slot = 0
         bucket = self._buckets.get(self._sign * slot)
@@ -80,7 +80,10 @@ class TimerWheel:
                 bucket.stale = 0
 
     def take(self, before_minute: int) -> list[Call]:
-        """Take out and return all calls of the minutes before ``before_minute``, the earliest minute first."""
+        """Take out and return all calls of the minutes before ``before_minute``, the earliest minute first.
+
+        Minutes are counted from the Unix epoch.
+        """
         taken: list[Call] = []
         while self._minutes and self._minutes[0] < before_minute:
             minute = heapq.heappop(self._minutes)

@@ -12,7 +12,7 @@ from ecounters.windows.calendar import window_of
 from ecounters.windows.spans import Spans
 
 LiveKey = tuple[str, str, str, str]
-"""(type, campaign, DID, IVR); "" for a part that the call does not have."""
+"""(type, campaign, DID, IVR) of a live call; "" for what the call does not have."""
 
 
 class User:
@@ -24,24 +24,28 @@ class User:
     id             ``userId``                                                            --                    key
     calls          call id -> record, until the record is dropped                        PartitionState,       yes
                                                                                          Timeouts
-    touched        calls that have changed since they were counted                       Changes, ``settle``   no
+    touched        calls that have changed since they were counted, and some that        Changes, ``settle``   no
+                   ``settle_one`` has counted: the flag TOUCHED decides
     spans          the counters, by time and dimensions                                  ``settle``,           yes
                                                                                          Timeouts, roll-up
     live           live key -> how many live calls                                       ``settle``            no
-    suspected      how many live calls are SUSPECTED                                     ``set_silence``       no
+    suspected      how many calls are SUSPECTED                                          ``set_silence``       no
     numbers        telephone number -> ``ts`` of the last call.started with it           PartitionState,       yes
                                                                                          Timeouts
-    new_numbers    the changes of ``numbers`` since the last flush; None: forgotten      as ``numbers``        no
+    new_numbers    the changes of ``numbers`` since the last flush; the value None is    as ``numbers``,       no
+                   a number that was forgotten                                           ``take_changes``
     balance,       the balances; None before the first                                   ``update_balance``    yes
     call_balance
     dirty          the balances have changed since the last flush                        ``update_balance``    no
-    token          an object of this User's own: a later User of the same id, as after   --                    no
+    token          an object of this User alone: a later User of the same id, as after   --                    no
                    a restore, has another. A cache can keep it without keeping the User
-    version        grows with each change that a reply can show                          all of them           no
+    version        grows with each change that a reply can show                          the methods here,     no
+                                                                                         roll-up
     =============  ====================================================================  ====================  =====
 
-    A call is not counted when an event changes it, but at the next ``settle``: before a reply and before a flush. A
-    call that five events have changed in between is counted once.
+    A call is not counted when an event changes it, but at the next ``settle``: before a reply, a flush, a roll-up, and
+    before the call is dropped. A call that five events have changed in between is counted once. ``restore_call`` writes
+    the fields of a restored call.
     """
 
     __slots__ = (
@@ -66,7 +70,7 @@ class User:
         self.version = 0
 
     def settle(self) -> None:
-        """Count all touched calls: correct cells and live calls by the difference to what each was counted with."""
+        """Count all touched calls: replace what each was counted with, in its cell and in ``live``."""
         touched = self.touched
         if not touched:
             return
@@ -78,19 +82,20 @@ class User:
                 self._recount(call)
 
     def settle_one(self, call: Call) -> None:
-        """Count one call if it is touched. It stays in ``touched``, without its flag."""
+        """Count one call if it is touched. The call stays in ``touched``, but its flag TOUCHED is cleared."""
         if call.flags & TOUCHED:
             call.flags &= ~TOUCHED
             self.version += 1
             self._recount(call)
 
     def _recount(self, call: Call) -> None:
+        """Replace the contribution that the call was counted with, if it has changed, and its live key."""
         ended = call.ended
         if call.start:
             unit_slots, amounts = contributions(call, ended)
             dims = (call.type, call.campaign, call.did, call.end_status if ended else None)
             cell, old_cell = self.spans.cell(window_of(call.start), dims), call.cell
-            # Equal unit slots are one object.
+            # Equal unit slots are one object, so "is not" is a fast comparison.
             if cell is not old_cell or unit_slots is not call.unit_slots or amounts != call.amounts:
                 if old_cell is not None:
                     self.spans.add(old_cell, call.unit_slots, call.amounts, -1)
@@ -99,7 +104,7 @@ class User:
         self._recount_live(call, ended)
 
     def _recount_live(self, call: Call, ended: int) -> None:
-        """Count the call under its present live key, or under none if it has not started or has ended."""
+        """Count the call in ``live`` under its present live key, or under none if it has not started or has ended."""
         old_key, key = call.live_key, live_key(call) if call.start and not ended else None
         if old_key != key:
             if old_key is not None:
@@ -119,13 +124,16 @@ class User:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing is known of the account any more, so that it can be forgotten."""
+        """Whether the account has no calls, numbers, counters and balances any more, so that it can be forgotten."""
         spans = self.spans
         kept = self.calls or self.numbers or spans.windows or spans.days
         return not kept and self.balance is None and self.call_balance is None
 
     def take_changes(self) -> Iterator[Entry]:
-        """Settle, then yield the entries of the cells, balances and numbers that have changed since the last time."""
+        """Settle, then yield the entries of the cells, balances and numbers that have changed since the last time.
+
+        ``Changes.take`` yields those of the calls.
+        """
         self.settle()
         for cell, exists in self.spans.take_changes():
             yield cell_entry(self.id, cell, gone=not exists)
@@ -137,9 +145,9 @@ class User:
             yield number_entry(self.id, number, last_start)
 
     def restore_call(self, call: Call) -> None:
-        """Take in a call of the changelog. All cells must have been restored: they hold its contribution already.
+        """Add a call of the changelog. All cells must have been restored: they hold the call's contribution already.
 
-        A call.ended call seldom changes again, so its contribution is not computed before an event of it comes.
+        A call with a call.ended seldom changes again. Its contribution is not computed until an event of it comes.
         """
         self.calls[call.id] = call
         if call.end and not call.silence:
@@ -150,9 +158,10 @@ class User:
             self.suspected += 1
 
     def rebuild_contribution(self, call: Call) -> None:
-        """Compute what a restored call was counted with, before the call changes: the next ``settle`` subtracts it.
+        """Compute what a restored call was counted with, so that the next ``settle`` can subtract that.
 
-        A call whose window is out of retention gets no contribution, because its cell is gone.
+        Call this before the call changes. A call that has not started, or whose window is out of retention and has no
+        cell any more, gets no contribution.
         """
         window = window_of(call.start)
         if call.start and self.spans.has(window):
@@ -175,7 +184,10 @@ class User:
         return REAPED in (old, silence)
 
     def update_balance(self, event: BalanceUpdated) -> None:
-        """Take the event's balances if they are the newest: of each balance the largest (ts, event id) counts."""
+        """Take over each balance of the event that is the newest one: the event with the largest (ts, id) counts.
+
+        An event without a callBalance leaves that as it is.
+        """
         if self.balance is None or (event.ts, event.id) > self.balance[:2]:
             self.balance = (event.ts, event.id, event.balance)
         if event.call_balance is not None and (
