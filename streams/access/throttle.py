@@ -113,8 +113,8 @@ def _keys(address: str, user_id: str | None) -> list[tuple[str, str]]:
 def _network(address: str) -> str:
     """The part of an address that one client cannot change at will: an IPv4 address, or the /64 of an IPv6 address.
 
-    An IPv6 address that contains an IPv4 address counts as the IPv4 address, because all such IPv6 addresses are in one
-    /64. Text that is no address is returned as it is.
+    An IPv4-mapped IPv6 address (::ffff:192.0.2.1) counts as the IPv4 address, because all of those are in one /64. A
+    port is left out. Text that is no address is returned without further changes.
     """
     match = _WITH_PORT.fullmatch(address)
     address = (match["v6"] or match["v4"]) if match else address

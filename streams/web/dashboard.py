@@ -125,7 +125,7 @@ class Dashboard:
         return file.response(request)
 
     async def session(self, request: web.Request) -> web.Response:
-        """GET /dashboard/session: the user of the cookie's session and the user's time zone; null without a valid one.
+        """GET /dashboard/session: user and time zone of the cookie's session; null if there is no valid session.
 
         Raises RequestRefused if the user cannot be known: 1010 if Redis cannot be reached, 429 after too many wrong
         credentials.

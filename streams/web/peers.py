@@ -60,7 +60,10 @@ has no secret yet."""
 
 
 class PartitionDirectory(Protocol):
-    """Where the states of partitions are, on this worker and on others. ``engine.view.GroupDirectory`` is one."""
+    """Finds the state of a partition on this worker, or the worker that owns the partition.
+
+    ``engine.view.GroupDirectory`` implements it.
+    """
 
     def view_of(self, user_id: str) -> PartitionView | None:
         """The user's partition; None unless this worker owns and has restored it."""
@@ -170,7 +173,7 @@ class PeerRouter:
         return _moving()
 
     def _client(self) -> aiohttp.ClientSession:
-        """The client for all hops, made by the first one."""
+        """The HTTP client of all hops. The first hop makes it."""
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 timeout=aiohttp.ClientTimeout(total=HOP_LIMIT_S),

@@ -36,7 +36,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class _CachedReply:
-    """A body and what it was made of.
+    """A body, and the state of the user from which it was made.
 
     ``token``: ``User.token``, None for an unknown user. (A reference to the User would keep all its calls in memory.)
     ``version``: ``User.version`` when the body was made. ``begin``, ``end``: the counted range, [begin, end) in ms.

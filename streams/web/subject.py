@@ -132,7 +132,7 @@ class Subject:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no task refreshes the subject: none was started yet, or a refresh has ended it."""
+        """Whether no task refreshes the subject: no task was started yet, or the task has ended."""
         return self.task is None or self.task.done()
 
     async def wait_for_payload(self) -> None:
