@@ -13,7 +13,7 @@ class Policy:
 
     ===================  ==================================================================================
     linger_ms            an event of a call without a record is late if its ``ts`` is this far behind the
-                         watermark; a record with a call.ended is kept for this long after its start and end
+                         watermark; a record with call.started and call.ended is kept for this long after both
     max_call_ms          a live call without events for this long is REAPED; a record without a
                          call.started and without events for this long is dropped
     suspect_after_ms     a live call without events for this long is SUSPECTED

@@ -9,7 +9,7 @@ The state depends on its inputs alone: the log's records, and the times and zone
 ``position`` is skipped. An event that comes again at a later offset changes no counter, because the join is idempotent.
 All entries of ``take_changes`` together give the saved fields again, see ``restoring``.
 
-An event changes the call's record and perhaps its timer. To count the call waits for the next reply or flush.
+An event changes its call's record and perhaps the call's timer. The call is counted later: by the next reply or flush.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class PartitionState:
         """Apply records in the order of the log, without those below ``position``; set ``position`` after the last.
 
         ``wall_ms``: the wall clock; an event that is further ahead of it, or of Kafka's timestamp, than the policy
-        allows is refused. Returns the records that are not counted here. They are lost unless they are published
+        allows is refused. Returns the records that this state does not count. They are lost unless they are published
         elsewhere before the next flush is acknowledged. Fails an assertion between two steps of ``advancing`` or
         ``take_changes``.
         """
@@ -108,7 +108,7 @@ class PartitionState:
         return uncounted
 
     def _apply(self, records: Sequence[Record], wall_ms: int) -> list[Uncounted]:
-        """Apply records, and return those that are not counted here.
+        """Apply records, and return those that this state does not count.
 
         What nearly every event needs stands in this one loop, because a function call more would cost time per event.
         """

@@ -54,11 +54,11 @@ class Timeouts:
         self._purged_at = 0  # the watermark of the last ``_forget_old``
 
     def begin_at(self, watermark: int) -> None:
-        """Set the clock of a restored state to its watermark, and forget old numbers and counters an hour later."""
+        """Set the clock of a restored state to its watermark; ``_forget_old`` is due an hour of the watermark later."""
         self.clock = self._purged_at = watermark
 
     def restore(self, call: Call) -> None:
-        """Put a restored call into its timer wheel. Its account must have it: its silence may change here."""
+        """Put a restored call into a timer wheel, see ``place``. The call must be in its account already."""
         if call.silence:
             self._silent[call] = None
         self.place(call)

@@ -39,8 +39,8 @@ class User:
     dirty          the balances have changed since the last flush                        ``update_balance``    no
     token          an object of this User alone: a later User of the same id, as after   --                    no
                    a restore, has another. A cache can keep it without keeping the User
-    version        grows with each change that a reply can show                          the methods here,     no
-                                                                                         roll-up
+    version        grows with each change that a reply can show                          this class, roll-up,  no
+                                                                                         restore
     =============  ====================================================================  ====================  =====
 
     A call is not counted when an event changes it, but at the next ``settle``: before a reply, a flush, a roll-up, and
