@@ -52,14 +52,14 @@ class PartitionState:
     partitions
     policy             the time limits                                                        --                no
     position           the next offset to apply: all records below it are in the state. The   apply, skip_to,   yes
-                       worker's feed sets it back if the topic was made anew                  restore, feed
-    watermark          largest ``ts`` of the events accepted, ms                              apply             yes
-    arrival            Kafka's timestamp of the record accepted last, ms                      apply             yes
+                       worker's feed sets it back if the topic was made anew                  restoring, feed
+    watermark          largest ``ts`` of the events accepted, ms                              apply, restoring  yes
+    arrival            Kafka's timestamp of the record accepted last, ms                      apply, restoring  yes
     clock              the watermark, plus at the log's end the wall time since ``arrival``,  advance           no
                        ms: see ``timeouts``
     tally              counts for metrics                                                     apply, Timeouts   no
-    users              ``userId`` -> account, from its first accepted call or balance event   apply, Timeouts   yes
-                       until nothing of it is left
+    users              ``userId`` -> account, from its first accepted call or balance event   apply, Timeouts,  yes
+                       until nothing of it is left                                            restoring
     timeouts           the timers of the calls; only this package may use it                  itself            no
     =================  =====================================================================  ================  =====
     """

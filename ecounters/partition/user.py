@@ -28,8 +28,10 @@ class User:
                    ``settle_one`` has counted: the flag TOUCHED decides
     spans          the counters, by time and dimensions                                  ``settle``,           yes
                                                                                          Timeouts, roll-up
-    live           live key -> how many live calls                                       ``settle``            no
-    suspected      how many calls are SUSPECTED                                          ``set_silence``       no
+    live           live key -> how many live calls                                       ``settle``,           no
+                                                                                         ``restore_call``
+    suspected      how many calls are SUSPECTED                                          ``set_silence``,      no
+                                                                                         ``restore_call``
     numbers        telephone number -> ``ts`` of the last call.started with it           PartitionState,       yes
                                                                                          Timeouts
     new_numbers    the changes of ``numbers`` since the last flush; the value None is    as ``numbers``,       no

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -123,25 +122,24 @@ def parse_object(content: bytes) -> dict[str, Any]:
     return value
 
 
-def decode_json(content: bytes, source: str = "the body") -> Any:
+def decode_json(content: bytes) -> Any:
     """The value of a JSON text. Raises RequestRefused (1000) if it is not JSON, or has a name twice in one object.
 
-    ``source``: how the messages name the text.
+    The messages call the text "the body", which is where nearly all of it comes from.
     """
     try:
         value = msgspec.json.decode(content)
-        check = partial(_check_names, source=source)
-        json.loads(content.decode(), object_pairs_hook=check)  # msgspec would take the last of equal names
+        json.loads(content.decode(), object_pairs_hook=_check_names)  # msgspec would take the last of equal names
     except (msgspec.MsgspecError, ValueError, RecursionError):
-        raise RequestRefused(INVALID_PARAMETER, f"{source} is not JSON") from None
+        raise RequestRefused(INVALID_PARAMETER, "the body is not JSON") from None
     return value
 
 
-def _check_names(pairs: list[tuple[str, Any]], source: str) -> None:
+def _check_names(pairs: list[tuple[str, Any]]) -> None:
     """Raise RequestRefused if a name stands twice in the object that these (name, value) pairs make."""
     if len(dict(pairs)) != len(pairs):
         name, _ = Counter(name for name, _ in pairs).most_common(1)[0]
-        raise RequestRefused(INVALID_PARAMETER, f"{source} has {shown(name)} twice in one object")
+        raise RequestRefused(INVALID_PARAMETER, f"the body has {shown(name)} twice in one object")
 
 
 # ---------------------------------------------------------------------------------------------- parameters

@@ -108,8 +108,8 @@ class PartitionFlusher:
 
         Returns True if all changes made before the call are saved.
         Returns False if the partition is not live, or if the flush failed with NotWritten or KafkaError; after such a
-        failure the partition restores itself. Any other error, and a cancellation, is raised. After every failure
-        ``status.live`` is False.
+        failure the partition restores itself. Any other error, and a cancellation, is raised. ``status.live`` is False
+        after every failure of a flush that had begun.
 
         ``always``: write the position even if nothing has changed, to find out whether another worker has taken the
         changelog over.
@@ -125,7 +125,7 @@ class PartitionFlusher:
                 if status.live:
                     log.warning("partition %s could not be flushed, restoring it: %s", status.partition, error)
                 status.live = False
-                self._requested.set()  # ends wait_until_due, so that the restore begins at once
+                self._requested.set()  # ends wait_until_due; the restore begins after the pause that _run makes first
                 return False
             except BaseException:
                 status.live = False

@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaError
 from ecounters.partition.state import PartitionState
 from streams.basics.slices import Slice
 from streams.basics.tasks import end_tasks
-from streams.basics.text import one_line
+from streams.basics.text import named
 from streams.basics.times import now_ms
 from streams.engine.context import WorkerContext
 from streams.engine.dead_letters import UncountedBuffer
@@ -128,8 +128,8 @@ class OwnedPartition:
             except (NotWritten, OSError, KafkaError) as error:  # TimeoutError is an OSError
                 pause = RESTORE_PAUSES_S[min(attempt, len(RESTORE_PAUSES_S) - 1)]
                 log.warning(
-                    "partition %s cannot be restored now, again in %s s: %s %s",
-                    self.status.partition, pause, type(error).__name__, one_line(error),
+                    "partition %s cannot be restored now, again in %s s: %s",
+                    self.status.partition, pause, named(error),
                 )  # fmt: skip
                 await asyncio.sleep(pause)
 
@@ -212,7 +212,7 @@ class OwnedPartition:
     async def _apply(self, state: PartitionState, batch: Batch) -> None:
         """Apply a batch in steps of EVENTS_PER_STEP, then advance the clock. Hold ``state_lock``.
 
-        Stops without the rest of the batch if the partition is released meanwhile.
+        Stops without the rest of the batch if the partition is released, or if a restore replaces the state.
         """
         status = self.status
         records = batch.records

@@ -13,7 +13,7 @@ from ecounters.changelog.entries import keep_last
 from ecounters.partition.restoring import restore
 from ecounters.partition.state import PartitionState
 from streams.basics.slices import Slice
-from streams.basics.text import one_line
+from streams.basics.text import named
 from streams.engine.context import WorkerContext
 from streams.kafka.changelog_reader import read_changelog
 from streams.kafka.changelog_writer import ChangelogTakeover, ChangelogWriter
@@ -125,6 +125,6 @@ class PartitionChangelog:
             await writer.settle_dead_letters(position)
         except (OSError, KafkaError) as error:  # a partition can count without them
             log.warning(
-                "partition %s: open transactions of dead letters are settled when the next ones are written: %s %s",
-                self._partition, type(error).__name__, one_line(error),
+                "partition %s: open transactions of dead letters are settled when the next ones are written: %s",
+                self._partition, named(error),
             )  # fmt: skip

@@ -29,7 +29,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import IllegalOperation, KafkaError
 
 from streams.basics.tasks import end_tasks
-from streams.basics.text import one_line
+from streams.basics.text import named
 from streams.kafka import internals
 from streams.kafka.open_transactions import POLL_S, open_records, open_transactions, until_no_open_transaction
 from streams.kafka.outbox import Outbox
@@ -88,11 +88,11 @@ class ChangelogTakeover:
                 await self._producer.start()
                 await writer.abort_open_transaction()
         except _NO_KAFKA_ERRORS as error:  # the cluster is starting and knows no broker, or another worker took the id
-            raise KafkaError(f"{self._id}: {type(error).__name__} {error}") from error
+            raise KafkaError(f"{self._id}: {named(error)}") from error
         return writer
 
     async def close(self) -> None:
-        """Close the connection. Raises no error.
+        """Close the connection. Raises no error of the broker.
 
         The next owner aborts a transaction that was not committed, or the broker does after TRANSACTION_LIMIT_MS.
 
@@ -157,7 +157,7 @@ class ChangelogWriter:
                         markers_written = True
                     await asyncio.sleep(POLL_S)
         except _NO_KAFKA_ERRORS as error:
-            raise KafkaError(f"{self._id}: {type(error).__name__} {error}") from error
+            raise KafkaError(f"{self._id}: {named(error)}") from error
         self._unsettled_position = None
 
     def outbox(self) -> Outbox:
@@ -178,7 +178,7 @@ class ChangelogWriter:
                 await self._send(self._dlq, outbox.dlq_batches)
                 await self._producer.commit_transaction()
         except (KafkaError, TimeoutError, *_NO_KAFKA_ERRORS) as error:
-            raise NotWritten(f"{self._id}: {type(error).__name__} {one_line(error)}") from error
+            raise NotWritten(f"{self._id}: {named(error)}") from error
         self._last_had_dead_letters = outbox.has_dead_letters
 
     async def _settle_before(self, outbox: Outbox) -> None:
