@@ -183,7 +183,7 @@ def current_ivr(call: Call) -> str:
     """The IVR that the call is in: the one that it entered last and has not left since; "" if there is none."""
     if call.ivrs is None:
         return ""
-    if call.ivrs[-2]:  # the last of these events is an ivr.entered, as for most calls in an IVR
+    if call.ivrs[-2]:  # the last entry, by (ts, id), is an ivr.entered, as for most calls in an IVR
         return str(call.ivrs[-1])
     inside: list[str] = []
     for _, _, entered, ivr in ivr_entries(call):

@@ -88,10 +88,11 @@ def _add_unanswered(call: Call, unit_slots: list[str]) -> None:
 
 
 def _add_legs(legs: tuple[Leg, ...], ended: int, unit_slots: list[str], amounts: list[Any]) -> int:
-    """Add class and ring time of the legs that are not open, then class and counts of the retry legs among them.
+    """Add the call's class (see ``_CLASSES``) and its ring time, by its legs that are not open; then the class and the
+    counts of legs for FR_..., by the retry legs among them.
 
-    A leg is open until it is answered or ended, or the call ends. Returns when the first leg was answered, in ms; 0 if
-    none was.
+    A leg is open until it is answered or ended, or the call ends. Returns the time of the earliest answer, in ms; 0 if
+    no leg was answered.
     """
     first_answer = outcomes = rings = ring_ms = 0
     retries = retry_outcomes = retry_ghosts = 0

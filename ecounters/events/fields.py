@@ -5,7 +5,8 @@ describes events with the schemas. Which type of event has which fields is not i
 ``ecounters.events.types`` say so.
 
 Every reader takes a decoded JSON value that is not null and the field's name, and returns the value in the form which
-the classes declare. It raises BadEvent(reason, name) for a value that it cannot read. ``parse`` judges a returned "".
+the classes declare. It raises BadEvent(reason, name) for a value that it cannot read. A reader may return "": ``parse``
+decides whether the field may be empty. For an event that msgspec accepts, the readers must give the same values.
 """
 
 from __future__ import annotations

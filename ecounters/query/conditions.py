@@ -151,7 +151,10 @@ class _Reader:
         return AllOf(inner) if word == "and" else AnyOf(inner)
 
     def _read_leaf(self, condition: dict[str, Any], path: str, depth: int) -> Where | None:
-        """Read a condition with ``field`` and ``value``. One on the date is added to ``dates``, and None returned."""
+        """Read a condition with ``field`` and ``value``. One on the date is added to ``dates``, and None returned.
+
+        Raises RequestRefused, among others for a date inside of and, or, not (``depth`` above 0).
+        """
         if "field" not in condition or "value" not in condition:
             raise RequestRefused(INVALID_PARAMETER, f"{path} needs field and value, or one of and, or, not")
         self._values += len(condition["value"]) if type(condition["value"]) is list else 1

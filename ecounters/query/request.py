@@ -156,7 +156,7 @@ def _credential(parameters: dict[str, Any], name: str) -> str:
 
 
 def _list(parameters: dict[str, Any], name: str, length_max: int) -> list[Any]:
-    """The array of a parameter; [] if the parameter is missing. Raises RequestRefused."""
+    """The array of a parameter, of at most ``length_max`` entries; [] if it is missing. Raises RequestRefused."""
     value = parameters.get(name, [])
     if type(value) is not list:
         raise RequestRefused(INVALID_TYPE, f"{name} must be an array")

@@ -119,6 +119,10 @@ LONE_SURROGATE = re.compile(
     r"\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])"  # the first half of a pair without the second
     r"|(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F]"  # the second half without the first
 )
+"""Finds an escaped half of a surrogate pair in a JSON text.
+
+Replace escaped backslashes before the search: the "u" after one begins no escape.
+"""
 
 
 def _whole(text: str) -> int | float:

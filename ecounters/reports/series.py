@@ -1,6 +1,8 @@
-"""Series: a user's counters step by step, for charts. Each step has a message with the counters of its time.
+"""Series: a user's counters step by step, for charts.
 
-Live calls and balances are not in a step: they are of now. ``ecounters.windows.steps`` says where steps begin.
+Each step has a message as a reply has it, with the counters of the calls that started in the step. Live calls and
+balances are left out, because they are known for now only. Steps begin where ``ecounters.windows.steps`` says, but
+never inside a rolled-up day.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ class Script:
     ``call_id``, ``switch``   ids of the call and its switch; the switch is "" if it sends no switchId
     ``started``               when the call starts
     ``events``                the events so far, in the order of ``add``; ``end`` sorts them by time
-    ``legs``                  number of legs so far, which is also the id of the last one
+    ``legs``                  number of legs dialed so far, which is also the id of the last one
     ``answered``              (leg, retry) of the legs that were answered: ``end`` ends them
     ``old_fashioned``         the switch writes times as text and numbers as strings
     ========================  ============================================================================

@@ -1,4 +1,4 @@
-"""``ecounters topics``."""
+"""``ecounters topics``: creates the topics that are missing, and checks those that exist."""
 
 from __future__ import annotations
 

@@ -94,8 +94,8 @@ class PartitionFeed:
     async def _go_back(self, state: PartitionState, counted: int, end: int, offset: int) -> None:
         """Set the position back to ``offset``, because the topic ends before ``counted``. Logs an error.
 
-        ``offset`` is 0 if the topic still has its first event, else its end. The topic is not the one that was counted:
-        it was made anew or truncated.
+        ``offset`` is 0 if the topic still has its first event: then it was made anew, and all of it is new. Else it is
+        the topic's end: then the topic was cut off there, and what is left of it was counted.
         """
         log.error(
             "partition %s: the topic ends at offset %s, though events up to %s were counted: it was made anew, "

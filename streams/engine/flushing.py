@@ -29,7 +29,8 @@ ENTRIES_PER_STEP: Final = 100
 FAR_BEHIND_INTERVALS: Final = 5
 """A partition that is far behind is flushed only every fifth interval, or when it has ``bytes_max`` unsaved bytes."""
 UNSAVED_FLUSHES_MAX: Final = 4
-"""Above so many times ``bytes_max`` unsaved bytes, applying events waits for a flush. This bounds the memory."""
+"""If a partition has more unsaved bytes than so many times ``bytes_max``, applying a batch flushes and waits for the
+end of the flush. This bounds the memory."""
 
 
 class PartitionFlusher:
@@ -69,12 +70,13 @@ class PartitionFlusher:
     # ------------------------------------------------------------------------------------------------ when
 
     async def wait_until_due(self) -> bool:
-        """Wait until the next flush is due. Returns False if the partition is not live when an interval begins.
+        """Wait until the next flush is due, and return True; return False if the partition is not live when an interval
+        begins.
 
-        True does not promise that the partition is live: a failed flush also ends the wait. The wait takes one
-        ``interval_ms``, and ends at once when a flush is requested. A followed partition that is far behind the log's
-        end waits up to FAR_BEHIND_INTERVALS intervals: the same calls change again soon, so fewer and larger flushes
-        write less.
+        After True the partition may have ceased to be live: a failed flush also ends the wait. The wait takes one
+        ``interval_ms``, and ends at once when a flush is requested. While the partition is far behind the log's end, it
+        takes up to FAR_BEHIND_INTERVALS intervals: the same calls change again soon, so fewer and larger flushes write
+        less. It does so only while ``status.following`` is True: else ``feed.follow`` is due before the next flush.
         """
         intervals = 0
         while self._status.live:

@@ -37,7 +37,10 @@ CREATE_TIME: Final = 0
 NO_WALL_CLOCK_MS: Final = 2**62
 """Passed to the state in place of this worker's clock where the clock must not matter: no event is later than this."""
 HEARTBEAT_REPLY_S: Final = 0.5
-"""The reply to a heartbeat is taken to arrive within this time."""
+"""After a failed flush the restore waits for one heartbeat interval and this long for its reply.
+
+The reply announces a rebalance if another worker owns the partition now. A shorter wait could let the restore take the
+changelog away from that owner."""
 TRANSACTION_MARKERS_MAX: Final = 100
 """So many offsets in a row without an event are taken for transaction markers. More are logged as an error."""
 RESTORE_PAUSES_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0)

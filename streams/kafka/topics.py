@@ -51,8 +51,8 @@ CHANGELOG_CONFIG: Final = {
     # Only the second compaction that comes upon a tombstone or a transaction marker removes it. This limit makes sure
     # that there is a second one.
     "max.compaction.lag.ms": str(HOUR_MS),
-    # How long a tombstone stays at least. A restore that takes longer than this could miss one. With Kafka's default, a
-    # day, a restore would have to read the tombstones of a day's ended calls.
+    # How long a tombstone stays at least. A restore that takes longer than this could miss one, and keep an entry that
+    # was deleted. With Kafka's default, a day, a restore would have to read the tombstones of a day's ended calls.
     "delete.retention.ms": str(HOUR_MS),
     # The batches of a flush must fit (``streams.kafka.changelog_writer.BATCH_BYTES``).
     "max.message.bytes": str(2 * MIB),
@@ -174,7 +174,10 @@ async def _partitions(admin: Any, names: list[str]) -> dict[str, int]:
 
 
 async def _configs(admin: Any, names: list[str]) -> dict[str, dict[str, str]]:
-    """topic -> {name of a setting: value}. Raises Stop if they cannot be read."""
+    """topic -> {name of a setting: value}.
+
+    Raises Stop if the broker refuses to tell those of a topic, KafkaError if it cannot be reached.
+    """
     if not names:
         return {}
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]

@@ -120,7 +120,7 @@ class _Run:
             await asyncio.sleep(POLL_S)
 
     def _print_end_of(self, child: Child) -> None:
-        """Print on stderr how a child ended, with the last lines of its log."""
+        """Print on stderr how a child ended, with the last lines of its log; nothing if the log cannot be read."""
         code = child.exit_code or 0
         how = f"was killed by signal {-code}" if code < 0 else f"ended by itself with exit code {code}"
         with suppress(OSError):

@@ -13,7 +13,8 @@ _BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.
 class Metrics(NamedTuple):
     """The metrics of one worker, on a registry of their own: no metric is global.
 
-    The text below a field tells the operator how to react when the metric moves.
+    The text below a field tells the operator how to react when the metric moves. deploy/README.md gives this advice in
+    words of its own: change both. Its table of metrics is generated from the descriptions in ``create``.
     """
 
     registry: CollectorRegistry
@@ -33,9 +34,10 @@ class Metrics(NamedTuple):
     before they were counted; set the topic's retention longer than the longest outage."""
     reaped: Gauge
     """Rises: switches lose call.ended events, or long calls send no heartbeats. Calls end for silence after
-    ECOUNTERS_MAX_CALL_MS. A gauge: it falls when a partition moves to another worker."""
+    ECOUNTERS_MAX_CALL_MS. A gauge, because it can fall: a partition begins at 0 at each restore, and is taken out when
+    it moves to another worker."""
     orphaned: Gauge
-    """Rises: switches lose call.started events. A gauge for the same reason."""
+    """Rises: switches lose call.started events. A gauge, as ecounters_calls_reaped."""
     live_calls: Gauge
     """For capacity planning; an alert on 0 in business hours notices a switch that went silent."""
     suspected_calls: Gauge

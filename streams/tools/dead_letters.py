@@ -161,8 +161,9 @@ class Survey:
 async def survey(settings: Settings, selection: Selection, samples_max: int, out: BinaryIO | None) -> Survey:
     """Read the dead-letter topic up to its present end, and group the selected dead letters by reason and field.
 
-    Keeps the newest ``samples_max`` of each group as samples. Writes the messages to ``out`` too, unless it is None.
-    Prints progress on stderr. Raises what ``find_span`` and ``read`` raise.
+    Reads those of other reasons too, for ``Survey.reasons``. Keeps the newest ``samples_max`` of each group as samples.
+    Writes the messages of the selected ones to ``out`` too (see ``Survey.write``), unless it is None. Prints progress
+    on stderr. Raises what ``find_span`` and ``read`` raise.
     """
     result = Survey(await find_span(settings, selection))
     progress = Progress("read", what="dead letters")

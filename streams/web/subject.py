@@ -1,12 +1,17 @@
 """What push listeners share: a subject refreshes one reply and writes it to all of its listeners.
 
-    REFRESH_S      Subject.run: get the reply; its version is its ETag
-                     ├─ version is new to a listener:  payload and status
-                     ├─ status is due or has changed:  status
-                     └─ neither:                       nothing
-                   a listener whose last write is still in the buffer is skipped, and gets the newest version later
+``Subject.run`` gets the reply every REFRESH_S, more rarely while the partition is behind. The reply's ETag is its
+version. Then each listener gets
 
-A listener costs a suspended coroutine and one write per change. No write of a subject waits for a client.
+    ├─ payload and status, if this version is new to it;
+    ├─ else the status, if it is due or has changed, and a comment if one is due;
+    └─ else nothing.
+
+A listener whose last write is still in the buffer is skipped. It gets the newest version later, or is disconnected
+after STUCK_LIMIT_S.
+
+A listener costs a suspended coroutine, and one write for each change, status or comment. No write of a subject waits
+for a client.
 """
 
 from __future__ import annotations
@@ -147,7 +152,7 @@ class Subject:
             raise RequestRefused(INTERNAL, self._status["why"], http_status=503)
 
     async def _refresh(self) -> None:
-        """Get the present reply, and set payload, version and status by it.
+        """Get the present reply, and set payload, version and status by it. Hold ``_refreshing``.
 
         A refusal with 503 changes the status alone: the old payload stays. Raises any other RequestRefused.
         """
