@@ -128,7 +128,11 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         with internals.reading(fetcher):
             batches = self._take_batches(fetcher, active_partitions)
             if not batches:
-                await asyncio.wait([internals.until_fetched(fetcher)], timeout=timeout)
+                waiter = internals.until_fetched(fetcher)
+                try:
+                    await asyncio.wait([waiter], timeout=timeout)
+                finally:
+                    waiter.cancel()  # or the fetcher would keep it until something is fetched
                 batches = self._take_batches(fetcher, active_partitions)
         return batches
 

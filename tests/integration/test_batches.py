@@ -1,15 +1,17 @@
-"""The memory of fetched batches."""
+"""The memory of fetched batches, and of waiting for them."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
 import weakref
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streams.kafka.batches import next_batch
+from streams.kafka.consumer_thread import ConsumerThread
 from tests.support.topics import filled_topic
 
 RECORDS = 2_000
@@ -53,3 +55,23 @@ def test_read_batches_are_freed_without_the_garbage_collector(broker: str) -> No
         assert [source() for source in sources if source() is not None] == []
     finally:
         gc.enable()
+
+
+def test_a_worker_without_events_does_not_gather_waiters(broker: str) -> None:
+    """Each wait that ends without records takes its waiter back: an idle worker makes one every second."""
+
+    async def waiters_left() -> int:
+        topic = await filled_topic(broker, 1, [])
+        consumer: Any = AIOKafkaConsumer(bootstrap_servers=broker, enable_auto_commit=False)
+        await consumer.start()
+        try:
+            consumer.assign([TopicPartition(topic, 0)])
+            nothing_fetched = cast(Any, SimpleNamespace(_take_batches=lambda fetcher, active: {}))
+            for _ in range(3):
+                assert await ConsumerThread._fetch_records(nothing_fetched, consumer, set(), timeout=0.01) == {}
+            await asyncio.sleep(0)  # cancelled waiters leave the fetcher in the loop's next iteration
+            return len(consumer._fetcher._fetch_waiters)
+        finally:
+            await consumer.stop()
+
+    assert asyncio.run(waiters_left()) == 0
