@@ -66,6 +66,7 @@ def imported(tree: ast.AST) -> Iterator[str]:
         if isinstance(node, ast.Import):
             names = [name.name for name in node.names]
         elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute: a relative one would not be seen by these tests"
             inner = [f"{node.module}.{name.name}" for name in node.names]
             names = [name if name in MODULES else str(node.module) for name in inner]
         else:
@@ -167,5 +168,7 @@ def test_the_checks_find_what_they_are_for() -> None:
     assert hidden(ast.parse("def f():\n    import json\n")) == ["import json"]
     assert hidden(ast.parse("if TYPE_CHECKING:\n    from x import y\n")) == ["TYPE_CHECKING", "from x import y"]
     assert not hidden(ast.parse("import json\nfrom x import y\n"))
+    with pytest.raises(AssertionError, match="absolute"):
+        list(imported(ast.parse("from ..engine import status")))
     with pytest.raises(CycleError):
         TopologicalSorter({"a": {"b"}, "b": {"c"}, "c": {"a"}}).prepare()
