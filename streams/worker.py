@@ -28,6 +28,13 @@ log = logging.getLogger(__name__)
 STOP_LIMIT_S: Final = 4.5
 """How long Faust's app may take to stop; then the process exits at once. Service managers often kill a process 5 s
 after the signal. Events whose effect was not flushed by then are read again."""
+REBALANCE_END_LIMIT_S: Final = 2.0
+"""How long of STOP_LIMIT_S a worker that is told to stop waits for the end of a rebalance that is under way.
+
+If it stops amid a rebalance, Faust cancels the commit of the revoke, and the worker ends with a traceback and without
+leaving the group: its partitions then wait for the session timeout.
+"""
+POLL_S: Final = 0.05
 EXIT_CRASHED: Final = 70
 """Exit code after an unexpected error (EX_SOFTWARE of sysexits.h)."""
 BROKER_RETRY_S: Final = 2.0
@@ -171,6 +178,8 @@ async def _serve(parts: WorkerParts, stop: asyncio.Event) -> int:
         log.error("ending: %r", app.crash_reason)
     try:
         async with asyncio.timeout(STOP_LIMIT_S):
+            if not crashed:
+                await _until_no_rebalance(app)
             await app.stop()
     except TimeoutError:
         # Safe at any moment: a transaction that is not committed has no effect, and its events are read again.
@@ -178,3 +187,11 @@ async def _serve(parts: WorkerParts, stop: asyncio.Event) -> int:
         logging.shutdown()
         os._exit(EXIT_CRASHED if crashed else 0)
     return EXIT_CRASHED if crashed else 0
+
+
+async def _until_no_rebalance(app: Any) -> None:
+    """Wait for the end of a rebalance, if one is under way, but no longer than REBALANCE_END_LIMIT_S."""
+    for _ in range(int(REBALANCE_END_LIMIT_S / POLL_S)):
+        if not app.rebalancing:
+            return
+        await asyncio.sleep(POLL_S)

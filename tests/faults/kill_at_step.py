@@ -1,8 +1,8 @@
 """Starts ``ecounters worker`` so that it signals itself at a chosen step of its work.
 
 ``python -m tests.faults.kill_at_step --at sent --nth 3 [--signal STOP] [--clock-ahead 3600] worker`` runs the worker in
-this process. The third time that it passes the point "sent", it sends itself SIGKILL (or SIGSTOP). The product has no
-code for this: methods are wrapped before the worker starts.
+this process. The third time that it passes the point "sent", it sends itself SIGKILL (or SIGSTOP, or SIGTERM). The
+product has no code for this: methods are wrapped before the worker starts.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def main(args: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.kill_at_step")
     parser.add_argument("--at", choices=POINTS)
     parser.add_argument("--nth", type=int, default=1)
-    parser.add_argument("--signal", choices=("KILL", "STOP"), default="KILL")
+    parser.add_argument("--signal", choices=("KILL", "STOP", "TERM"), default="KILL")
     parser.add_argument("--clock-ahead", type=int, default=0, metavar="SECONDS")
     parser.add_argument("command", nargs="+")
     options = parser.parse_args(args)

@@ -79,6 +79,17 @@ def test_a_kill_at_any_step_of_a_rebalance_changes_no_counter(deployment: Deploy
     assert_recounted(deployment, [first.wait_ready()])
 
 
+@pytest.mark.parametrize("point", ["revoke", "let-go"])
+def test_a_worker_that_is_told_to_stop_amid_a_rebalance_leaves_in_order(deployment: Deployment, point: str) -> None:
+    """SIGTERM at the begin of a revoke, or after its flush: the worker exits with 0 and without an error."""
+    publisher = start_publisher(deployment, 28)
+    leaving = Worker(deployment, launcher=launcher_at(point, 2, how="TERM")).wait_ready()
+    with Worker(deployment) as staying:
+        leaving.wait_ended_in_order()
+        publisher.stop()
+        assert_recounted(deployment, [staying.wait_ready()])
+
+
 def test_redelivery_future_events_and_a_wrong_clock_change_no_counter(deployment: Deployment) -> None:
     """After shuffled redelivery, future events and a clock 5 hours ahead, the counters equal the recount."""
     add_users(deployment, (f"u{n + 1}" for n in range(USERS)))

@@ -140,11 +140,15 @@ class Worker:
         """Send SIGTERM and wait. Returns the seconds until the end; AssertionError if the end was not orderly."""
         began = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(END_LIMIT_S)
+        self.wait_ended_in_order(END_LIMIT_S)
+        return time.monotonic() - began
+
+    def wait_ended_in_order(self, limit_s: float = READY_LIMIT_S) -> None:
+        """Wait for the process's end. AssertionError if the end was not orderly; TimeoutExpired after the limit."""
+        code = self.process.wait(limit_s)
         said = self.log.read_text(errors="replace")
         cut_short = "Exception in thread" in said or "ending without it" in said
         assert code == 0 and not cut_short, self.log_tail()
-        return time.monotonic() - began
 
     def wait_stopped(self, limit_s: float = READY_LIMIT_S) -> bool:
         """Wait until SIGSTOP has stopped the process. False after ``limit_s``."""
