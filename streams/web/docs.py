@@ -5,6 +5,7 @@ The page loads nothing from other hosts: Swagger UI's files come from the packag
 
 from __future__ import annotations
 
+import re
 from importlib.metadata import distribution, version
 from pathlib import Path
 from typing import Final
@@ -51,7 +52,7 @@ class Docs:
         app.router.add_get(OPENAPI_PATH, self.openapi)
         app.router.add_get(ASYNCAPI_PATH, self.asyncapi)
         app.router.add_get(DOCS_PATH, self.page)
-        app.router.add_get(f"{DOCS_PATH}/{{name:{'|'.join(FILES)}}}", self.file)
+        app.router.add_get(f"{DOCS_PATH}/{{name:{'|'.join(map(re.escape, FILES))}}}", self.file)
 
     async def openapi(self, request: web.Request) -> web.Response:
         """GET /openapi.json: the HTTP API."""

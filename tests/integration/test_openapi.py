@@ -133,3 +133,4 @@ def test_asyncapi_and_docs_page_are_served(worker: Worker) -> None:
     for path in loaded:
         assert worker.request("GET", f"/{path}").status == 200
     assert worker.request("GET", "/docs/LICENSE").status == 404
+    assert worker.request("GET", "/docs/docsXjs").status == 404
