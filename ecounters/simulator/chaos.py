@@ -2,7 +2,7 @@
 
 There are two kinds of faults. A worker with the default limits refuses no event because of disorder, delays up to
 ``lateness_ms``, duplicates, losses and a clock that is a little ahead. It refuses broken and far-ahead messages, and
-late ones of calls that have no record.
+late ones of calls that have no record, and a call.started with the id of a call that is over.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ JITTER_MS: Final = 5_000
 class ChaosShares:
     """How often each fault occurs, from 0 (never) to 1 (always).
 
-    ``lost_end`` and ``skewed`` are shares of calls, all others of events. An event has at most one of the first six
-    faults; only an event without one of them can have ``lost_end`` or ``jitter``. Raises ValueError for impossible
-    shares.
+    ``lost_end``, ``skewed``, ``reused`` and ``erased`` are shares of calls, all others of events. An event has at most
+    one of the first six faults; only an event without one of them can have ``lost_end`` or ``jitter``. Raises
+    ValueError for impossible shares.
     """
 
     delayed: float = 0.04
@@ -62,6 +62,11 @@ class ChaosShares:
     skewed: float = 0.005
     """Share of calls whose events have a ``ts`` that is up to SKEW_MAX_MS ahead. Each call draws its own skew, even on
     the same switch. A ``lateness_ms`` of 11 minutes or more lowers the bound: both together stay below LINGER_MS."""
+    reused: float = 0.002
+    """Share of calls that have the id of an earlier call of their user. If that is over and has a record, a worker
+    refuses the call.started as call_id_reused."""
+    erased: float = 0.003
+    """Share of the calls of the last of several users that an account.erased of this user follows at once."""
     jitter: float = 1.0
     """Share of the events without one of the first six faults that are delayed by up to JITTER_MS, at most by
     ``lateness_ms``. Events of skewed calls are among them."""
@@ -100,6 +105,14 @@ class Chaos:
     def skew_ms(self) -> int:
         """Draw the skew of a new call: by how many ms the ``ts`` of its events is ahead. It is mostly 0."""
         return self._up_to(self._skew_max_ms) if self._random() < self._shares.skewed else 0
+
+    def reuses_id(self) -> bool:
+        """Draw whether a new call has the id of an earlier one."""
+        return self._random() < self._shares.reused
+
+    def erases(self) -> bool:
+        """Draw whether the account of a new call is erased right after the call's start."""
+        return self._random() < self._shares.erased
 
     def disturb(self, events: list[Timed]) -> list[Timed]:
         """Add faults to events. Returns the messages to publish, sorted by time: some events may be lost or doubled."""

@@ -31,6 +31,7 @@ class Script:
     ``call_id``, ``switch``   ids of the call and its switch; the switch is "" if it sends no switchId
     ``started``               when the call starts
     ``events``                the events so far, in the order of ``add``; ``end`` sorts them by time
+    ``ended``                 when call.ended is published, after ``end``
     ``legs``                  number of legs dialed so far, which is also the id of the last one
     ``answered``              (leg, retry) of the legs that were answered: ``end`` ends them
     ``old_fashioned``         the switch writes times as text and numbers as strings
@@ -38,11 +39,13 @@ class Script:
     """
 
     __slots__ = (
+        "_crossing",
         "_head",
         "_ids",
         "_skew_ms",
         "answered",
         "call_id",
+        "ended",
         "events",
         "legs",
         "old_fashioned",
@@ -55,18 +58,15 @@ class Script:
         self.switch = switch
         self.started = started
         self.events: list[Timed] = []
+        self.ended = 0
         self.legs = 0
         self.answered: list[tuple[int, int]] = []
         self.old_fashioned = False
         self._ids = ids
         self._skew_ms = 0
+        self._crossing: tuple[int, int, int] | None = None
         switch_field = f',"switchId":"{switch}"' if switch else ""
         self._head = f'"userId":"{user_id}","callId":"{call_id}"{switch_field}'
-
-    @property
-    def ended(self) -> int:
-        """The time of the last entry of ``events``: the call's end after ``end``, maybe earlier after ``drop_from``."""
-        return self.events[-1][0]
 
     def set_switch(self, *, old_fashioned: bool, skew_ms: int) -> None:
         """Set how the switch writes, and by how many ms its clock is ahead. It holds for the events added later."""
@@ -104,14 +104,23 @@ class Script:
         self.leg(at, "leg.answered", leg, retry)
         self.answered.append((leg, retry))
 
+    def cross(self, delay_ms: int, leg: int, retry: int) -> None:
+        """Have ``end`` add a leg.answered ``delay_ms`` after the call's end, and the leg.ended some ms later."""
+        self._crossing = (delay_ms, leg, retry)
+
     def end(self, at: int, ending: Ending) -> None:
         """Add the heartbeats before ``at``, leg.ended of the answered legs and call.ended; sort all events by time."""
+        self.ended = at
         for beat in range(self.started + HEARTBEAT_MS, at, HEARTBEAT_MS):
             self.add(beat, "call.heartbeat")
         for leg, retry in self.answered:
             self.leg(at, "leg.ended", leg, retry)
         status, by, cause = ending
         self.add(at, "call.ended", f',"status":{self.number(status)},"endedBy":"{by}","cause":"{cause}"')
+        if self._crossing is not None:
+            delay_ms, leg, retry = self._crossing
+            self.leg(at + delay_ms, "leg.answered", leg, retry)
+            self.leg(at + delay_ms + 15, "leg.ended", leg, retry)
         self.events.sort(key=itemgetter(0))
 
     def drop_from(self, at: int) -> None:

@@ -24,7 +24,8 @@ from typing import Final
 
 from ecounters.events.parse import VALUE_BYTES_MAX
 from ecounters.events.types import TS_MAX_MS, TS_MIN_MS
-from ecounters.simulator.calls import Account, CallMaker
+from ecounters.simulator.accounts import COST_CENTS_A_MINUTE, TOP_UP_BELOW_CENTS, account_of
+from ecounters.simulator.calls import CallMaker
 from ecounters.simulator.chaos import LATENESS_MAX_MS, Chaos, ChaosShares
 from ecounters.simulator.script import Timed
 from ecounters.windows.calendar import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
@@ -40,16 +41,18 @@ BALANCES_MS: Final = 20 * SECOND_MS
 SNAPSHOTS_MS: Final = 20 * MINUTE_MS
 """Time between two rounds of switch.snapshot by a switch. A round has one for each user that had live calls on the
 switch since the last round; it lists the calls that still live."""
+SNAPSHOT_TAKES_MS: Final = 3_000
+"""A snapshot lacks the calls that started less than this before it: the switch has looked for its calls before them.
+Such a call counts as ended by the snapshot until its next event."""
 RESTARTS_MS: Final = 4 * HOUR_MS
 """Mean time between two restarts of a switch. Each time is drawn from a quarter to seven quarters of this."""
 SWITCHES_MIN: Final = 4
 CALLS_PER_SWITCH_AND_S: Final = 25
 """There is one switch for each 25 calls per second, but at least SWITCHES_MIN."""
+REUSED_WITHIN_MS: Final = 20 * MINUTE_MS
+"""With chaos, a call may have the id of an earlier one of its user that ended at most about this long before."""
 NODES: Final = 9
 """Number of media nodes over which legs are dialed."""
-COST_CENTS_A_MINUTE: Final = 2
-TOP_UP_BELOW_CENTS: Final = 10_000
-"""A balance is topped up when it is lower than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,14 +130,15 @@ class _World:
         weights = [1 / (n + 1) for n in range(plan.users)]
         self._weight_sums = list(accumulate(weights))
         calls_a_day = plan.rate_per_s * 86_400 / self._weight_sums[-1]
-        self._accounts = [_account(n, weight, calls_a_day * weight) for n, weight in enumerate(weights)]
+        self._accounts = [account_of(n, weight, calls_a_day * weight) for n, weight in enumerate(weights)]
         self._calls = CallMaker(self._random, self._ids, NODES)
         self._chaos = Chaos(self._random, plan.lateness_ms, plan.shares) if plan.chaos else None
         self._heap: list[tuple[int, int, list[Timed], str | None]] = []
         self._order = count()
         self._unbilled_minutes: dict[int, int] = {}  # by the index of the user
-        # switch -> index of the user -> call id -> when the call ends
-        self._live: dict[str, dict[int, dict[str, int]]] = {switch: {} for switch in self._switches}
+        # switch -> index of the user -> call id -> when the call starts and ends
+        self._live: dict[str, dict[int, dict[str, tuple[int, int]]]] = {switch: {} for switch in self._switches}
+        self._reusable: dict[int, tuple[str, int]] = {}  # index of the user -> a call's id, and when the call ends
         self._restarts_at: dict[str, int] = {}
         # fsum, because the result of sum() over floats differs between versions of Python.
         peak = max(DAY_SHAPE) / (fsum(DAY_SHAPE) / 24) if plan.day_shape else 1.0
@@ -204,17 +208,38 @@ class _World:
         index = bisect(self._weight_sums, random() * self._weight_sums[-1], hi=len(self._weight_sums) - 1)
         account = self._accounts[index]
         switch = self._switches[int(random() * len(self._switches))]
-        call = self._calls.make(now, account, switch, self._chaos.skew_ms() if self._chaos else 0)
+        skew_ms, call_id = 0, ""
+        if self._chaos is not None:
+            skew_ms = self._chaos.skew_ms()
+            call_id = self._used_id(index, now)
+        call = self._calls.make(now, account, switch, skew_ms, call_id)
         ended = call.ended
         if call.switch and self._plan.restarts:
             restart = self._restarts_at[switch]
-            if restart <= ended:
+            if restart <= call.events[-1][0]:
                 call.drop_from(restart)
-                ended = restart
-            self._live[switch].setdefault(index, {})[call.call_id] = ended
+                ended = min(ended, restart)
+            self._live[switch].setdefault(index, {})[call.call_id] = (now, ended)
         self._unbilled_minutes[index] = self._unbilled_minutes.get(index, 0) + (ended - now) // MINUTE_MS + 1
         self._publish(call.events, account.id)
+        if self._chaos is not None:
+            self._note_for_chaos(index, call.call_id, now, ended)
         return self._next_start()
+
+    def _used_id(self, index: int, now: int) -> str:
+        """The id of a call of the user that is over, for a new call with chaos; mostly "": the call gets a new one."""
+        assert self._chaos is not None
+        call_id, ended = self._reusable.get(index, ("", 0))
+        return call_id if self._chaos.reuses_id() and ended < now else ""
+
+    def _note_for_chaos(self, index: int, call_id: str, now: int, ended: int) -> None:
+        """Note a call whose id a later one may use, and erase the account of the last of several users now and then."""
+        assert self._chaos is not None
+        if self._reusable.get(index, ("", 0))[1] < now - REUSED_WITHIN_MS:
+            self._reusable[index] = (call_id, ended)
+        if 0 < index == len(self._accounts) - 1 and self._chaos.erases():
+            user_id = self._accounts[index].id
+            self._publish([(now, self._event("account.erased", now, f'"userId":"{user_id}"'))], user_id)
 
     def _publish_balances(self, now: int) -> int:
         """Charge the users whose calls started since the last time, and publish their balances.
@@ -259,8 +284,9 @@ class _World:
         def send_snapshots(now: int) -> int:
             live = self._live[switch]
             for index, calls in list(live.items()):
-                live[index] = {call_id: ended for call_id, ended in calls.items() if ended > now}
-                ids = ",".join(f'"{call_id}"' for call_id in live[index])
+                live[index] = {call_id: times for call_id, times in calls.items() if times[1] > now}
+                seen = (call_id for call_id, times in live[index].items() if times[0] <= now - SNAPSHOT_TAKES_MS)
+                ids = ",".join(f'"{call_id}"' for call_id in seen)
                 user_id = self._accounts[index].id
                 value = self._event(
                     "switch.snapshot", now, f'"userId":"{user_id}","switchId":"{switch}","callIds":[{ids}]'
@@ -283,22 +309,3 @@ def _shape(at_ms: float) -> float:
     hour, fraction = divmod(at_ms % DAY_MS / HOUR_MS, 1.0)
     first, then = DAY_SHAPE[int(hour) % 24], DAY_SHAPE[(int(hour) + 1) % 24]
     return first + (then - first) * fraction
-
-
-def _account(n: int, weight: float, calls_a_day: float) -> Account:
-    """The user with index ``n``. ``weight``: its calls relative to those of the first user. Nothing is random."""
-    customers = min(2_000_000, max(40, int(calls_a_day / 2)))
-    top_up = TOP_UP_BELOW_CENTS + int(calls_a_day * 3 * COST_CENTS_A_MINUTE)
-    return Account(
-        id=f"u{n + 1}",
-        dids=tuple(f"1555{n % 1000 * 1000 + k:07d}" for k in range(2 + int(12 * weight))),
-        campaigns=tuple(100 + n * 10 + k for k in range(3 + int(6 * weight))),
-        ivrs=tuple(str(500 + n * 10 + k) for k in range(1 + int(4 * weight))),
-        agents=5 + int(200 * weight),
-        # Customers have numbers from +1555 1 000 000 on. Smaller numbers are DIDs.
-        first_number=15_551_000_000 + n * 7_919 % 6_900_000,
-        customers=customers,
-        balance_cents=top_up,
-        call_minutes=int(calls_a_day * 30),
-        top_up_cents=top_up,
-    )

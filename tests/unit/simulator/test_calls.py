@@ -71,19 +71,82 @@ def test_balances_go_down(log: list[Seen]) -> None:
 
 
 def test_a_leg_goes_from_dialed_to_ended(undisturbed: list[Seen]) -> None:
-    """The events of a leg come in their order, each once, and none after the call's end."""
+    """The events of a leg come in their order, each once, and none after the call's end but for a crossing answer."""
     order = ["leg.dialed", "leg.ringing", "leg.answered", "leg.ended"]
     legs: dict[tuple[str, str], list[int]] = {}
-    over = set()
-    for _, raw, _ in undisturbed:
+    over: dict[str | None, int] = {}
+    crossed = set()
+    for _, raw, ts in undisturbed:
         call_id = raw.get("callId")
-        assert call_id not in over
+        if call_id in over:
+            assert raw["type"] in order[2:] and ts - over[call_id] < 110
+            crossed.add(call_id)
         if raw["type"].startswith("leg."):
             legs.setdefault((raw["callId"], str(raw.get("legId"))), []).append(order.index(raw["type"]))
         elif raw["type"] == "call.ended":
-            over.add(call_id)
+            over[call_id] = ts
     wrong = {leg: seen for leg, seen in legs.items() if seen != sorted(set(seen))}
     assert not wrong and len(legs) > 10_000
+    assert 0.001 < len(crossed) / len(over) < 0.03
+
+
+def by_call(log: list[Seen]) -> dict[str, list[tuple[int, dict[str, Any]]]]:
+    """(ts, event) of each event, by call."""
+    found: dict[str, list[tuple[int, dict[str, Any]]]] = {}
+    for _, raw, ts in log:
+        if "callId" in raw:
+            found.setdefault(raw["callId"], []).append((ts, raw))
+    return found
+
+
+def test_only_a_hang_up_of_the_caller_crosses_an_answer(undisturbed: list[Seen]) -> None:
+    """A leg that is answered after the call's end was ringing when the caller hung up, and no leg was answered."""
+    crossed = 0
+    for events in by_call(undisturbed).values():
+        ended = [(ts, raw) for ts, raw in events if raw["type"] == "call.ended"]
+        answered = [ts for ts, raw in events if raw["type"] == "leg.answered"]
+        if ended and any(ts > ended[0][0] for ts in answered):
+            crossed += 1
+            assert ended[0][1]["endedBy"] == "caller" and ended[0][1]["status"] in (487, "487")
+    assert crossed > 20
+
+
+def test_groups_ring_at_once_and_one_leg_is_answered(undisturbed: list[Seen]) -> None:
+    """Where legs end elsewhere, one leg was answered up to 100 ms before, and all others rang or could not."""
+    groups = 0
+    for events in by_call(undisturbed).values():
+        elsewhere = [(ts, raw["legId"]) for ts, raw in events if raw.get("outcome") == "elsewhere"]
+        if elsewhere:
+            groups += 1
+            answer = next(ts for ts, raw in events if raw["type"] == "leg.answered")
+            assert all(5 <= ts - answer < 100 for ts, _ in elsewhere)
+            ringing = {raw["legId"] for ts, raw in events if raw["type"] == "leg.ringing" and ts < answer}
+            assert {leg for _, leg in elsewhere} < ringing
+    calls = sum(one.raw["type"] == "call.started" for one in undisturbed)
+    assert 0.04 < groups / calls < 0.15
+
+
+def test_some_callers_wait_on_hold_before_an_agent_rings(undisturbed: list[Seen]) -> None:
+    """They are resumed before they are answered, or hang up on hold."""
+    queued = gone = 0
+    for events in by_call(undisturbed).values():
+        kinds = [raw["type"] for _, raw in events]
+        if "call.held" in kinds and "leg.dialed" not in kinds[: kinds.index("call.held")]:
+            queued += 1
+            if "call.resumed" not in kinds:
+                gone += 1
+                assert "leg.dialed" not in kinds
+            elif "leg.dialed" in kinds:
+                assert kinds.index("call.resumed") < kinds.index("leg.dialed")
+    assert queued > 200 and 0.03 < gone / queued < 0.15
+
+
+def test_some_inputs_are_long(undisturbed: list[Seen]) -> None:
+    """Most inputs are choices of a menu; a few are made-up account numbers of 5 to 16 digits."""
+    inputs = [one.raw["digits"] for one in undisturbed if one.raw["type"] == "dtmf.received"]
+    lengths = {len(digits) for digits in inputs if len(digits) > 4}
+    assert lengths == set(range(5, 17))
+    assert 0.02 < sum(len(digits) > 4 for digits in inputs) / len(inputs) < 0.1
 
 
 def test_talks_are_short_and_long(undisturbed: list[Seen]) -> None:

@@ -30,7 +30,7 @@ from tests.support.builders import T0_MS, LogRecord
 
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
 NONE = ChaosShares(**dict.fromkeys((field.name for field in fields(ChaosShares)), 0.0))
-HARMLESS = replace(ChaosShares(), broken=0, late=0, far_ahead=0)
+HARMLESS = replace(ChaosShares(), broken=0, late=0, far_ahead=0, reused=0, erased=0)
 
 
 def made(shares: ChaosShares, events: int = 40_000, *, lateness_ms: int = 600_000, rate: float = 2) -> list[Published]:
@@ -87,7 +87,7 @@ def test_messages_come_in_order_however_bad_they_are() -> None:
 def test_all_that_is_bad_is_refused_by_its_reason() -> None:
     """By default, every reason that a switch can give is given, seldom."""
     reasons = refusals(made(ChaosShares(), 100_000))
-    assert set(reasons) == {
+    assert set(reasons) - {"call_id_reused"} == {
         "not_json", "not_object", "unknown_type", "missing", "wrong_type", "empty_id", "bad_ts", "clock_ahead", "late",
     }  # fmt: skip
     assert 0.0005 < reasons.total() / 100_000 < 0.005
@@ -135,6 +135,33 @@ def test_ends_are_lost(share: float) -> None:
         elif event.type == "call.ended":
             ended.add(event.call_id)
     assert 0.6 * share < len(early - ended) / len(early) < 1.4 * share
+
+
+def test_ids_of_calls_are_used_again() -> None:
+    """About that share of the calls have the id of a call of their user that is over."""
+    starts: dict[tuple[str, str], list[int]] = {}
+    over: dict[tuple[str, str], int] = {}
+    for one in made(replace(NONE, reused=0.05), 100_000):
+        event: Any = parse(one.value)
+        if event.type == "call.started":
+            key = event.user_id, event.call_id
+            starts.setdefault(key, []).append(event.ts)
+            assert len(starts[key]) == 1 or over[key] < event.ts
+        elif event.type == "call.ended":
+            over[event.user_id, event.call_id] = event.ts
+    calls = sum(map(len, starts.values()))
+    assert 0.01 < (calls - len(starts)) / calls < 0.06
+
+
+def test_the_last_account_is_erased() -> None:
+    """Its calls are followed by erasures, about that share; no other account is erased, nor a single one."""
+    shares = replace(NONE, erased=0.1)
+    events = [orjson.loads(one.value) for one in made(shares, 60_000)]
+    erased = [raw["userId"] for raw in events if raw["type"] == "account.erased"]
+    calls = sum(raw["type"] == "call.started" and raw["userId"] == "u3" for raw in events)
+    assert set(erased) == {"u3"} and 0.06 < len(erased) / calls < 0.14
+    alone = Plan(start_ms=T0_MS, users=1, chaos=True, shares=shares)
+    assert not any(b"account.erased" in one.value for one in islice(simulate(alone), 10_000))
 
 
 def test_events_are_lost() -> None:
@@ -202,8 +229,9 @@ def _is_refused(value: bytes) -> bool:
 
 def test_each_way_to_break_breaks_every_type_of_event() -> None:
     """Whatever event it is made of, the result is refused, is one line, and is not empty."""
-    kinds = {orjson.loads(one.value)["type"]: one.value for one in made(NONE, 100_000, rate=0.5)}
-    assert len(kinds) == 17
+    messages = made(replace(NONE, erased=0.05), 100_000, rate=0.5)
+    kinds = {orjson.loads(one.value)["type"]: one.value for one in messages}
+    assert len(kinds) == 18
     for value in kinds.values():
         for at, make in enumerate(BREAKS):
             broken = make(value)
