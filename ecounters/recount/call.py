@@ -1,4 +1,4 @@
-"""The recount of one call.
+"""The record that the recount keeps of one call: its events, and what follows from them about its end.
 
 Each function computes its result anew from the list of the call's events, and is one definition of the specification.
 Two facts depend on the order of the log, so ``Recount`` sets them: ``known`` and ``system_end``.
@@ -9,7 +9,6 @@ the wall time since the last accepted record arrived.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ecounters.recount.parse import Event
@@ -65,19 +64,19 @@ class Call:
     """(ts, status) of the end that a switch.restarted or switch.snapshot gave; None if none did."""
 
 
-def _of(call: Call, *types: str) -> list[Event]:
+def of_types(call: Call, *types: str) -> list[Event]:
     """The call's events of these types, sorted by (ts, id)."""
     return sorted((e for e in call.events if e["type"] in types), key=lambda e: (e["ts"], e["id"]))
 
 
 def start_of(call: Call) -> Event | None:
     """The call.started with the smallest (ts, id); None if the call has none."""
-    return next(iter(_of(call, "call.started")), None)
+    return next(iter(of_types(call, "call.started")), None)
 
 
 def real_end(call: Call) -> Event | None:
     """The call.ended with the smallest (ts, id); None if the call has none."""
-    return next(iter(_of(call, "call.ended")), None)
+    return next(iter(of_types(call, "call.ended")), None)
 
 
 def last_of(call: Call) -> int:
@@ -120,191 +119,3 @@ def drop_time(call: Call, limits: Limits) -> int:
     if call.system_end is not None:
         return call.system_end[0] + limits.keep_after_system_end
     return last_of(call) + limits.max_call + limits.keep_after_system_end
-
-
-# ---------------------------------------------------------------------------------- legs, holds, IVRs, inputs
-
-
-@dataclass(frozen=True)
-class Leg:
-    """A leg: the largest retry of its events, and the earliest ts of its leg.ringing and leg.answered (None: none)."""
-
-    retry: int
-    ringing: int | None
-    answered: int | None
-    over: int | None
-    """The earliest ts of its leg.ended or, without one, the end of the call; None while both are missing."""
-
-    @property
-    def outcome(self) -> str:
-        """ "answered" from its answer on. Without an answer: "open" until it is over, then "missed" if it rang, else
-        "ghost"."""
-        if self.answered is not None:
-            return "answered"
-        if self.over is None:
-            return "open"
-        return "ghost" if self.ringing is None else "missed"
-
-    @property
-    def ring_ms(self) -> int | None:
-        """The ms from ringing to the answer or, without an answer, to the leg's end; at least 0.
-
-        None if the leg has not rung, or still rings.
-        """
-        until = self.over if self.answered is None else self.answered
-        return None if self.ringing is None or until is None else max(0, until - self.ringing)
-
-
-def legs_of(call: Call, ended: int | None) -> list[Leg]:
-    """The call's legs, in no order. ``ended``: ts of the call's end, or None. Events without a legId are of leg "1"."""
-    events = _of(call, "leg.dialed", "leg.ringing", "leg.answered", "leg.ended")
-    legs = []
-    for name in {e.get("legId", "1") for e in events}:
-        own = [e for e in events if e.get("legId", "1") == name]
-        first = {e["type"]: e["ts"] for e in reversed(own)}
-        retry = max(e.get("retry", 0) for e in own)
-        over = first.get("leg.ended", ended)
-        legs.append(Leg(retry, first.get("leg.ringing"), first.get("leg.answered"), over))
-    return legs
-
-
-def holds_of(call: Call, ended: int | None) -> list[int]:
-    """The lengths in ms of the closed intervals on hold. ``ended``: ts of the call's end, or None.
-
-    The first call.held opens an interval, the next call.resumed closes it. The end of the call closes the open interval
-    and shortens one that lasts beyond it; intervals that begin after the end do not count.
-    """
-    closed: list[tuple[int, int]] = []
-    opened: int | None = None
-    for event in _of(call, "call.held", "call.resumed"):
-        if event["type"] == "call.held":
-            opened = event["ts"] if opened is None else opened
-        elif opened is not None:
-            closed.append((opened, event["ts"]))
-            opened = None
-    if ended is None:
-        return [end - begin for begin, end in closed]
-    if opened is not None:
-        closed.append((opened, ended))
-    return [min(end, ended) - begin for begin, end in closed if begin <= ended]
-
-
-def current_ivr(call: Call) -> str:
-    """The IVR that the caller entered last and has not left since; "" for none."""
-    left: set[str] = set()
-    for event in reversed(_of(call, "ivr.entered", "ivr.left")):
-        if event["type"] == "ivr.left":
-            left.add(event["ivrId"])
-        elif event["ivrId"] not in left:
-            return str(event["ivrId"])
-    return ""
-
-
-def inputs_of(call: Call) -> list[tuple[str, bool, str]]:
-    """(digits, valid, IVR or "") of each DTMF input. Of events with one id the smallest (ts, digits, ...) counts."""
-    by_id: dict[str, tuple[int, str, bool, str]] = {}
-    for event in _of(call, "dtmf.received"):
-        entry = event["ts"], event["digits"], event.get("valid", True), event.get("ivrId", "")
-        by_id[event["id"]] = min(entry, by_id.get(event["id"], entry))
-    return [entry[1:] for entry in by_id.values()]
-
-
-# ---------------------------------------------------------------------------------------------------- counts
-
-Counts = Iterator[tuple[str, int]]
-"""Pairs (counter, amount) and, for an entry of a map, ("COUNTER/entry", amount). "rings", "holds" and "talks" stand for
-no counter: they are the divisors of averages. Times are in ms."""
-
-
-def live_counts(call: Call, clock: int, limits: Limits) -> Counts:
-    """Yield what the call adds to the gauges at ``clock``; nothing if it does not live then."""
-    start = start_of(call)
-    if start is None or not lives(call, clock, limits):
-        return
-    yield "LCT/" + start["callType"], 1
-    for key, name in (("RCMPID", start.get("campaignId")), ("LIVR", current_ivr(call)), ("LDID", start.get("did"))):
-        if name:
-            yield f"{key}/{name}", 1
-
-
-def counts(call: Call, clock: int, limits: Limits) -> Counts:
-    """Yield what the call adds to the counters of the window in which it started; nothing until its start is read."""
-    start = start_of(call)
-    if start is None:
-        return
-    end = end_of(call, clock, limits)
-    yield "TC", 1
-    yield "CT/" + start["callType"], 1
-    if start.get("campaignId"):
-        yield "CMPID/" + start["campaignId"], 1
-    if start.get("did"):
-        yield "DID/" + start["did"], 1
-    if end is not None:
-        yield f"CST/{end[1]}", 1
-    if call.known in ("repeatCall", "freshCall"):
-        yield call.known, 1
-    if _of(call, "call.transferred"):
-        yield "TRSC", 1
-    if _of(call, "call.forwarded"):
-        yield "FWC", 1
-    for digits, valid, ivr in inputs_of(call):
-        yield "DTMF/" + digits, 1
-        yield ("DTMFV/" if valid else "DTMFINV/") + digits, 1
-        if ivr:
-            yield "DTMFI/" + ivr, 1
-    ended = end[0] if end is not None else None
-    yield from _outcome(call, ended)
-    yield from _leg_counts(legs_of(call, ended))
-
-
-def _outcome(call: Call, ended: int | None) -> Counts:
-    """Yield the time on hold, the outcome of the call and its talk time.
-
-    A call is connected (CNC) once a leg is answered; its talk time counts when it has ended. Without an answer, a call
-    that has ended is missed (MC) if it rang or entered an IVR, and a ghost (GHC) otherwise. CHSR counts beside MC: the
-    caller hung up less than 5 s after the first ring.
-    """
-    holds, legs, real = holds_of(call, ended), legs_of(call, ended), real_end(call)
-    if holds:
-        yield "holds", 1
-        yield "holdTime", sum(holds)
-    answers = [leg.answered for leg in legs if leg.answered is not None]
-    rings = [leg.ringing for leg in legs if leg.ringing is not None]
-    if answers:
-        yield "CNC", 1
-        if ended is not None:
-            yield "talks", 1
-            yield "actualTT", max(0, ended - min(answers) - sum(holds))
-    elif ended is not None:
-        yield "MC" if rings or _of(call, "ivr.entered") else "GHC", 1
-        # CHSR counts also if the call.ended has a smaller ts than the first ring: clocks of switches differ.
-        if real is not None and real.get("endedBy") == "caller" and rings and real["ts"] - min(rings) < 5_000:
-            yield "CHSR", 1
-
-
-def _leg_counts(legs: list[Leg]) -> Counts:
-    """Yield the ring time, the class of the call by all its legs, the same by its retry legs, and counts of retry legs.
-
-    An open leg is left out. The class is GH_UC if all legs are ghosts. Otherwise the legs that are no ghosts decide: CA
-    if all were answered, CM if all were missed, PM if both occur. UC counts each call with a class. Names with FR_ are
-    of the retry legs (retry above 0): FR_UC_N counts all of them that are not open; FR_CA_N, FR_CM_N and FR_PM_N do so
-    for calls of that class; FR_GH_N counts the ghosts.
-    """
-    rang = [leg.ring_ms for leg in legs if leg.ring_ms is not None]
-    if rang:
-        yield "rings", len(rang)
-        yield "ringTime", sum(rang)
-    for prefix, looked_at in (("", legs), ("FR_", [leg for leg in legs if leg.retry > 0])):
-        outcomes = [leg.outcome for leg in looked_at if leg.outcome != "open"]
-        if not outcomes:
-            continue
-        real = set(outcomes) - {"ghost"}
-        class_ = "PM" if len(real) == 2 else "CA" if "answered" in real else "CM" if "missed" in real else "GH_UC"
-        yield prefix + "UC", 1
-        yield prefix + class_, 1
-        if prefix:
-            yield "FR_UC_N", len(outcomes)
-            if class_ != "GH_UC":
-                yield f"FR_{class_}_N", len(outcomes)
-            if "ghost" in outcomes:
-                yield "FR_GH_N", outcomes.count("ghost")

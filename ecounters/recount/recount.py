@@ -25,14 +25,13 @@ from ecounters.recount.call import (
     WINDOW,
     Call,
     Limits,
-    counts,
     drop_time,
     is_suspected,
-    live_counts,
     lives,
     start_of,
 )
 from ecounters.recount.counters import AVERAGES, KEYS, MAPS, PAYLOAD, SUMS, value_of
+from ecounters.recount.counts import counts, live_counts
 from ecounters.recount.filters import matches
 from ecounters.recount.parse import Bad, Event, parse, partition_of
 
