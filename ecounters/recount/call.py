@@ -1,7 +1,7 @@
 """The record that the recount keeps of one call: its events, and what follows from them about its end.
 
-Each function computes its result anew from the list of the call's events, and is one definition of the specification.
-Two facts depend on the order of the log, so ``Recount`` sets them: ``known`` and ``system_end``.
+Each function computes its result anew from the call's events, and is one definition of the specification. Three facts
+depend on the order of the log, so ``Recount`` sets them: ``known``, ``system_end`` and what snapshots add to ``heard``.
 
 Times are ms since the Unix epoch. ``clock`` is the watermark, or what ``Recount.clock_at`` gives: the watermark plus
 the wall time since the last accepted record arrived.
@@ -9,12 +9,15 @@ the wall time since the last accepted record arrived.
 
 from __future__ import annotations
 
+from bisect import insort
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 from ecounters.recount.parse import Event
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE
+DAY = 24 * HOUR
 WINDOW = 15 * MINUTE
 
 REAPED, RESTARTED, SNAPSHOT = -1, -2, -3
@@ -23,7 +26,7 @@ REAPED, RESTARTED, SNAPSHOT = -1, -2, -3
 
 @dataclass(frozen=True)
 class Limits:
-    """The time limits of the specification, in ms.
+    """The limits of the specification. Times are in ms.
 
     linger                 an event that is this far behind the watermark is late if its call has no record; a record
                            with a call.started and a call.ended is kept for this long after the later of the two
@@ -33,6 +36,12 @@ class Limits:
     clock_ahead            an event is refused if its ts is later than Kafka's timestamp by more than this
     repeat_within          a call is a repeat if the last start with its number is at most this far from its own
     keep_after_system_end  how long a record is kept after an end that a switch or silence gave
+    keep_days              how long balances are kept of an account of which nothing else is kept
+    dtmf_digits            a DTMF input of more characters than this counts under "<n> digits"
+    legs                   how many legs one call may have
+    inputs                 how many DTMF inputs one call may have
+    holds                  how many call.held and call.resumed one call may have, together
+    ivr_entries            how many ivr.entered and ivr.left one call may have, together
     """
 
     linger: int = 15 * MINUTE
@@ -41,6 +50,12 @@ class Limits:
     clock_ahead: int = 5 * MINUTE
     repeat_within: int = 24 * HOUR
     keep_after_system_end: int = 24 * HOUR
+    keep_days: int = 400 * DAY
+    dtmf_digits: int = 4
+    legs: int = 200
+    inputs: int = 1000
+    holds: int = 1000
+    ivr_entries: int = 1000
 
     @property
     def remember_number(self) -> int:
@@ -54,49 +69,84 @@ class Limits:
 
 @dataclass
 class Call:
-    """The events of a call, each one once, and two facts that depend on the order of the log: Recount sets them."""
+    """The events of a call, each one once, and three facts that depend on the order of the log: Recount sets them."""
 
     id: str
-    events: list[Event] = field(default_factory=list)
+    events: dict[str, list[Event]] = field(default_factory=dict)
+    """Type -> the events of the type, in the order of ``order``. ``add`` fills it."""
+    parts: dict[str, set[Hashable]] = field(default_factory=dict)
+    """"legs", "inputs", "holds" or "ivr_entries" -> what the call has of them, as ``part_of`` names them."""
+    heard: int = 0
+    """The largest ts of the call's events and of the snapshots that name the call."""
     known: str = ""
-    """ "repeatCall", "freshCall" or, for a start without a number, "neither"; "" until the first start is read."""
+    """"repeatCall", "freshCall" or, for a start without a number, "neither"; "" until the first start is read."""
     system_end: tuple[int, int] | None = None
-    """(ts, status) of the end that a switch.restarted or switch.snapshot gave; None if none did."""
+    """(ts, status) of the end that a switch.restarted or switch.snapshot gave last; None if none did. Later events may
+    have lifted the end: see ``standing_end``."""
+    _seen: set[Hashable] = field(default_factory=set)
+
+    def add(self, event: Event) -> None:
+        """Add an event. One that is there already changes nothing.
+
+        Two unequal events with one id are both kept: no switch sends such events, and the specification does not say
+        which is right. (``inputs_of`` counts one DTMF input for each id.)
+        """
+        self.heard = max(self.heard, event["ts"])
+        fields = frozenset(event.items())
+        if fields in self._seen:
+            return
+        self._seen.add(fields)
+        insort(self.events.setdefault(event["type"], []), event, key=order)
+        part = part_of(event)
+        if part is not None:
+            self.parts.setdefault(part[0], set()).add(part[1])
+
+
+def order(event: Event) -> tuple[int, str, str, str]:
+    """By what the events of a call are sorted: ts, id, name of the type, IVR."""
+    return event["ts"], event["id"], event["type"], event.get("ivrId", "")
 
 
 def of_types(call: Call, *types: str) -> list[Event]:
-    """The call's events of these types, sorted by (ts, id)."""
-    return sorted((e for e in call.events if e["type"] in types), key=lambda e: (e["ts"], e["id"]))
+    """The call's events of these types, sorted by ``order``."""
+    return sorted((event for kind in types for event in call.events.get(kind, ())), key=order)
+
+
+# ------------------------------------------------------------------------------------------------------ ends
+
+
+def _first(call: Call, kind: str) -> Event | None:
+    """The call's event of a type with the smallest (ts, id); None if the call has none."""
+    return next(iter(call.events.get(kind, ())), None)
 
 
 def start_of(call: Call) -> Event | None:
     """The call.started with the smallest (ts, id); None if the call has none."""
-    return next(iter(of_types(call, "call.started")), None)
+    return _first(call, "call.started")
 
 
 def real_end(call: Call) -> Event | None:
     """The call.ended with the smallest (ts, id); None if the call has none."""
-    return next(iter(of_types(call, "call.ended")), None)
+    return _first(call, "call.ended")
 
 
-def last_of(call: Call) -> int:
-    """The largest ts of the call's events."""
-    return int(max(event["ts"] for event in call.events))
+def standing_end(call: Call) -> tuple[int, int] | None:
+    """(ts, status) of the end that a switch gave, while nothing was heard of the call after it; None otherwise."""
+    return call.system_end if call.system_end is not None and call.heard <= call.system_end[0] else None
 
 
 def end_of(call: Call, clock: int, limits: Limits) -> tuple[int, int] | None:
     """(ts, status) of the call's end; None while there is none.
 
-    A call.ended comes first, then the end that a switch gave. Without both, a call that has been silent for max_call at
-    ``clock`` ended with its last event.
+    A call.ended comes first, then the end that a switch gave, while it stands. Without both, a call that has been
+    silent for max_call at ``clock`` ended when it was last heard of.
     """
-    real = real_end(call)
+    real, standing = real_end(call), standing_end(call)
     if real is not None:
         return real["ts"], real["status"]
-    if call.system_end is not None:
-        return call.system_end
-    last = last_of(call)
-    return (last, REAPED) if clock - last >= limits.max_call else None
+    if standing is not None:
+        return standing
+    return (call.heard, REAPED) if clock - call.heard >= limits.max_call else None
 
 
 def lives(call: Call, clock: int, limits: Limits) -> bool:
@@ -106,16 +156,77 @@ def lives(call: Call, clock: int, limits: Limits) -> bool:
 
 def is_suspected(call: Call, clock: int, limits: Limits) -> bool:
     """Whether the call lives and has been silent for suspect_after."""
-    return lives(call, clock, limits) and clock - last_of(call) >= limits.suspect_after
+    return lives(call, clock, limits) and clock - call.heard >= limits.suspect_after
 
 
 def drop_time(call: Call, limits: Limits) -> int:
     """The watermark from which on the record of the call is dropped."""
-    start, end = start_of(call), real_end(call)
+    start, end, standing = start_of(call), real_end(call), standing_end(call)
     if start is None:
-        return last_of(call) + limits.max_call
+        return call.heard + limits.max_call
     if end is not None:
         return int(max(start["ts"], end["ts"])) + limits.linger
-    if call.system_end is not None:
-        return call.system_end[0] + limits.keep_after_system_end
-    return last_of(call) + limits.max_call + limits.keep_after_system_end
+    if standing is not None:
+        return standing[0] + limits.keep_after_system_end
+    return call.heard + limits.max_call + limits.keep_after_system_end
+
+
+def is_ended_by(call: Call, event: Event, watermark: int, limits: Limits) -> bool:
+    """Whether a switch.restarted, or a switch.snapshot that does not name the call, ends it.
+
+    It does so if the call is of its switch, started no later than the event, was not heard of after it, and lives at
+    ``watermark``: the one after the event.
+    """
+    start = start_of(call)
+    return (
+        start is not None
+        and start.get("switchId") == event["switchId"]
+        and start["ts"] <= event["ts"]
+        and call.heard <= event["ts"]
+        and lives(call, watermark, limits)
+    )
+
+
+# --------------------------------------------------------------------------------------- events that are refused
+
+
+def reuses_id(call: Call, event: Event, watermark: int, limits: Limits) -> bool:
+    """Whether the event starts another call under the id of one that has ended.
+
+    It is a call.started with another id than the call's start, and with a ts after the call's end. ``watermark`` is
+    the one before the event; the event's own ts may be what shows that the call has been silent for max_call.
+    """
+    start = start_of(call)
+    if event["type"] != "call.started" or start is None or start["id"] == event["id"]:
+        return False
+    end = end_of(call, max(watermark, event["ts"]), limits)
+    return end is not None and event["ts"] > end[0]
+
+
+def part_of(event: Event) -> tuple[str, Hashable] | None:
+    """What an event adds to its call, of which a call may have a limited number: (name of the limit, which one).
+
+    Legs are told apart by legId and DTMF inputs by id, the events of holds by (ts, id, type), those of IVRs by these
+    and the ivrId. None for all other events.
+    """
+    kind = event["type"]
+    if kind.startswith("leg."):
+        return "legs", event.get("legId", "1")
+    if kind == "dtmf.received":
+        return "inputs", event["id"]
+    if kind in ("call.held", "call.resumed"):
+        return "holds", (event["ts"], event["id"], kind)
+    if kind in ("ivr.entered", "ivr.left"):
+        return "ivr_entries", (event["ts"], event["id"], kind, event["ivrId"])
+    return None
+
+
+def is_one_too_many(call: Call, event: Event, limits: Limits) -> bool:
+    """Whether the event would add one more leg, input, hold or IVR entry than a call may have."""
+    part = part_of(event)
+    if part is None:
+        return False
+    name, which = part
+    most = {"legs": limits.legs, "inputs": limits.inputs, "holds": limits.holds, "ivr_entries": limits.ivr_entries}
+    has = call.parts.get(name, set[Hashable]())
+    return which not in has and len(has) >= most[name]

@@ -10,6 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ecounters.recount.call import Call, Limits, end_of, lives, of_types, real_end, start_of
+from ecounters.recount.parse import Event
+
+CHSR_MS = 5_000
+"""A caller that hangs up less than this after the first ring counts in CHSR."""
 
 # ---------------------------------------------------------------------------------- legs, holds, IVRs, inputs
 
@@ -21,11 +25,12 @@ class Leg:
     retry: int
     ringing: int | None
     answered: int | None
+    """None also if the leg was answered after the real end of its call: that is no answer."""
     over: int | None
     """The earliest ts of its leg.ended or, without one, the end of the call; None while both are missing."""
 
     @property
-    def outcome(self) -> str:
+    def leg_class(self) -> str:
         """ "answered" from its answer on. Without an answer: "open" until it is over, then "missed" if it rang, else
         "ghost"."""
         if self.answered is not None:
@@ -45,20 +50,29 @@ class Leg:
 
 
 def legs_of(call: Call, ended: int | None) -> list[Leg]:
-    """The call's legs, in no order. ``ended``: ts of the call's end, or None. Events without a legId are of leg "1"."""
-    events = of_types(call, "leg.dialed", "leg.ringing", "leg.answered", "leg.ended")
+    """The legs of the call that count. ``ended``: ts of the call's end, or None. No legId means leg "1".
+
+    A leg with a leg.ended whose outcome is "elsewhere" does not count: another leg of its ring group was answered.
+    """
+    events: dict[str, list[Event]] = {}
+    for event in of_types(call, "leg.dialed", "leg.ringing", "leg.answered", "leg.ended"):
+        events.setdefault(event.get("legId", "1"), []).append(event)
+    real = real_end(call)
     legs = []
-    for name in {e.get("legId", "1") for e in events}:
-        own = [e for e in events if e.get("legId", "1") == name]
-        first = {e["type"]: e["ts"] for e in reversed(own)}
-        retry = max(e.get("retry", 0) for e in own)
-        over = first.get("leg.ended", ended)
-        legs.append(Leg(retry, first.get("leg.ringing"), first.get("leg.answered"), over))
+    for own in events.values():
+        if any(event.get("outcome") == "elsewhere" for event in own):
+            continue
+        first = {event["type"]: event["ts"] for event in reversed(own)}
+        answered = first.get("leg.answered")
+        if answered is not None and real is not None and answered > real["ts"]:
+            answered = None
+        retry = max(event.get("retry", 0) for event in own)
+        legs.append(Leg(retry, first.get("leg.ringing"), answered, first.get("leg.ended", ended)))
     return legs
 
 
-def holds_of(call: Call, ended: int | None) -> list[int]:
-    """The lengths in ms of the closed intervals on hold. ``ended``: ts of the call's end, or None.
+def holds_of(call: Call, ended: int | None) -> list[tuple[int, int]]:
+    """The closed intervals on hold: (begin, end). ``ended``: ts of the call's end, or None.
 
     The first call.held opens an interval, the next call.resumed closes it. The end of the call closes the open interval
     and shortens one that lasts beyond it; intervals that begin after the end do not count.
@@ -72,10 +86,10 @@ def holds_of(call: Call, ended: int | None) -> list[int]:
             closed.append((opened, event["ts"]))
             opened = None
     if ended is None:
-        return [end - begin for begin, end in closed]
+        return closed
     if opened is not None:
         closed.append((opened, ended))
-    return [min(end, ended) - begin for begin, end in closed if begin <= ended]
+    return [(begin, min(end, ended)) for begin, end in closed if begin <= ended]
 
 
 def current_ivr(call: Call) -> str:
@@ -142,58 +156,68 @@ def counts(call: Call, clock: int, limits: Limits) -> Counts:
         if ivr:
             yield "DTMFI/" + ivr, 1
     ended = end[0] if end is not None else None
-    yield from _outcome(call, ended)
-    yield from _leg_counts(legs_of(call, ended))
+    legs, holds = legs_of(call, ended), holds_of(call, ended)
+    yield from _outcome(call, ended, legs)
+    yield from _times(ended, legs, holds)
+    yield from _classes(legs)
 
 
-def _outcome(call: Call, ended: int | None) -> Counts:
-    """Yield the time on hold, the outcome of the call and its talk time.
+def _outcome(call: Call, ended: int | None, legs: list[Leg]) -> Counts:
+    """Yield the outcome of the call: connected (CNC), missed (MC), ghost (GHC) or, while it is open, none.
 
-    A call is connected (CNC) once a leg is answered; its talk time counts when it has ended. Without an answer, a call
-    that has ended is missed (MC) if it rang or entered an IVR, and a ghost (GHC) otherwise. CHSR counts beside MC: the
-    caller hung up less than 5 s after the first ring.
+    A call is connected once a leg is answered. Without an answer, a call that has ended is missed if it rang or entered
+    an IVR, and a ghost otherwise. CHSR counts beside MC: the caller hung up less than 5 s after the first ring, and
+    not before it.
     """
-    holds, legs, real = holds_of(call, ended), legs_of(call, ended), real_end(call)
-    if holds:
-        yield "holds", 1
-        yield "holdTime", sum(holds)
-    answers = [leg.answered for leg in legs if leg.answered is not None]
     rings = [leg.ringing for leg in legs if leg.ringing is not None]
-    if answers:
+    if any(leg.answered is not None for leg in legs):
         yield "CNC", 1
-        if ended is not None:
-            yield "talks", 1
-            yield "actualTT", max(0, ended - min(answers) - sum(holds))
     elif ended is not None:
         yield "MC" if rings or of_types(call, "ivr.entered") else "GHC", 1
-        # CHSR counts also if the call.ended has a smaller ts than the first ring: clocks of switches differ.
-        if real is not None and real.get("endedBy") == "caller" and rings and real["ts"] - min(rings) < 5_000:
+        real = real_end(call)
+        if real is not None and real.get("endedBy") == "caller" and rings and 0 <= real["ts"] - min(rings) < CHSR_MS:
             yield "CHSR", 1
 
 
-def _leg_counts(legs: list[Leg]) -> Counts:
-    """Yield the ring time, the class of the call by all its legs, the same by its retry legs, and counts of retry legs.
+def _times(ended: int | None, legs: list[Leg], holds: list[tuple[int, int]]) -> Counts:
+    """Yield the times that legs rang, that the call was on hold, and that people talked, each with its divisor.
+
+    People talk from the first answer to the end of the call, but for the times on hold after the first answer.
+    """
+    rang = [leg.ring_ms for leg in legs if leg.ring_ms is not None]
+    if rang:
+        yield "rings", len(rang)
+        yield "ringTime", sum(rang)
+    if holds:
+        yield "holds", 1
+        yield "holdTime", sum(end - begin for begin, end in holds)
+    answers = [leg.answered for leg in legs if leg.answered is not None]
+    if answers and ended is not None:
+        answer = min(answers)
+        held = sum(max(0, end - max(begin, answer)) for begin, end in holds)
+        yield "talks", 1
+        yield "actualTT", max(0, ended - answer - held)
+
+
+def _classes(legs: list[Leg]) -> Counts:
+    """Yield the class of the call by all its legs, the same by its retry legs, and counts of retry legs.
 
     An open leg is left out. The class is GH_UC if all legs are ghosts. Otherwise the legs that are no ghosts decide: CA
     if all were answered, CM if all were missed, PM if both occur. UC counts each call with a class. Names with FR_ are
     of the retry legs (retry above 0): FR_UC_N counts all of them that are not open; FR_CA_N, FR_CM_N and FR_PM_N do so
     for calls of that class; FR_GH_N counts the ghosts.
     """
-    rang = [leg.ring_ms for leg in legs if leg.ring_ms is not None]
-    if rang:
-        yield "rings", len(rang)
-        yield "ringTime", sum(rang)
     for prefix, looked_at in (("", legs), ("FR_", [leg for leg in legs if leg.retry > 0])):
-        outcomes = [leg.outcome for leg in looked_at if leg.outcome != "open"]
-        if not outcomes:
+        closed = [leg.leg_class for leg in looked_at if leg.leg_class != "open"]
+        if not closed:
             continue
-        real = set(outcomes) - {"ghost"}
+        real = set(closed) - {"ghost"}
         class_ = "PM" if len(real) == 2 else "CA" if "answered" in real else "CM" if "missed" in real else "GH_UC"
         yield prefix + "UC", 1
         yield prefix + class_, 1
         if prefix:
-            yield "FR_UC_N", len(outcomes)
+            yield "FR_UC_N", len(closed)
             if class_ != "GH_UC":
-                yield f"FR_{class_}_N", len(outcomes)
-            if "ghost" in outcomes:
-                yield "FR_GH_N", outcomes.count("ghost")
+                yield f"FR_{class_}_N", len(closed)
+            if "ghost" in closed:
+                yield "FR_GH_N", closed.count("ghost")

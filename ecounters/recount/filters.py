@@ -6,11 +6,22 @@ beside the other conditions, not inside of "not", and the caller gives its dates
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 Dims = Mapping[str, Any]
 """The dimensions of a call: name -> value of callType, campaignId, did (each "" for none) and status (None: no end)."""
+
+
+def dims_of(adds: Iterable[tuple[str, int]]) -> dict[str, Any]:
+    """The dimensions of a call read back from what ``call.counts`` gave for it."""
+    entries = dict(name.split("/", 1) for name, _ in adds if "/" in name and not name.startswith("DTMF"))
+    return {
+        "callType": entries.get("CT", ""),
+        "campaignId": entries.get("CMPID", ""),
+        "did": entries.get("DID", ""),
+        "status": entries.get("CST"),
+    }
 
 
 def matches(conditions: Sequence[Mapping[str, Any]], dims: Dims) -> bool:

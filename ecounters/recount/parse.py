@@ -13,12 +13,15 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from ecounters.recount.texts import spelled
+
 Event = dict[str, Any]
 """The fields of an event: name -> value. ``id``, ``type`` and ``ts`` (ms) are always there; an optional field that the
 message leaves out, or whose value means "none", is not."""
 
-BYTES_MAX = 65_536
-ID_MAX, DIGITS_MAX = 128, 64
+BYTES_MAX, SNAPSHOT_BYTES_MAX = 65_536, 1_048_576
+TEXT_MAX = 128
+"""Longer ids are refused; other texts are cut to so many characters. DTMF digits are neither."""
 YEAR_2000_MS, YEAR_2100_MS = 946_684_800_000, 4_102_444_800_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -26,24 +29,28 @@ CALL = "userId! callId! switchId "
 LEG = CALL + "legId retry "
 TYPES = {
     "call.started": CALL + "callType! campaignId did number",
-    "leg.dialed": LEG + "nodeId agentId",
+    "leg.dialed": LEG,
     "leg.ringing": LEG,
     "leg.answered": LEG,
-    "leg.ended": LEG,
+    "leg.ended": LEG + "outcome",
     "ivr.entered": CALL + "ivrId!",
     "ivr.left": CALL + "ivrId!",
-    "dtmf.received": CALL + "ivrId digits! valid",
+    "dtmf.received": CALL + "ivrId~ digits! valid",
     "call.held": CALL,
     "call.resumed": CALL,
-    "call.transferred": CALL + "to",
-    "call.forwarded": CALL + "to",
+    "call.transferred": CALL,
+    "call.forwarded": CALL,
     "call.heartbeat": CALL,
-    "call.ended": CALL + "status! endedBy cause",
+    "call.ended": CALL + "status! endedBy",
     "balance.updated": "userId! switchId balance! callBalance",
     "switch.snapshot": "userId! switchId! callIds!",
     "switch.restarted": "userId switchId!",
+    "account.erased": "userId! switchId",
 }
-"""Type -> its fields after ``type``, ``id`` and ``ts``, in the order of the checks. "!" marks a required field."""
+"""Type -> its fields after ``type``, ``id`` and ``ts``, in the order of the checks. All other fields are ignored.
+
+"!" marks a required field. "~" marks an ivrId that is cut if it is long: it names no flow that the call is in.
+"""
 
 CALL_TYPES = {"IBD", "OBD", "BRD", "QC", "CTC", "POOL", "MASK", "FLASH"}
 
@@ -61,7 +68,7 @@ def parse(value: bytes | None) -> Event:
     """The event in the value of a message. Raises Bad."""
     if not value:
         raise Bad("empty")
-    if len(value) > BYTES_MAX:
+    if len(value) > SNAPSHOT_BYTES_MAX or (len(value) > BYTES_MAX and not _is_snapshot(value)):
         raise Bad("too_large")
     message = _json(value)
     if type(message) is not dict:
@@ -81,18 +88,27 @@ def parse(value: bytes | None) -> Event:
     return event
 
 
+def _is_snapshot(value: bytes) -> bool:
+    """Whether the value is a JSON object whose type is switch.snapshot."""
+    try:
+        message = _json(value)
+    except Bad:
+        return False
+    return type(message) is dict and message.get("type") == "switch.snapshot"
+
+
 def _take(event: Event, message: dict[str, Any], field: str) -> None:
-    """Read one field of the message into the event. ``field``: its name, with "!" if it is required. Raises Bad.
+    """Read one field of the message into the event. ``field``: its name with its mark, as in TYPES. Raises Bad.
 
     An optional field that is missing, ``null`` or ``""`` is left out of the event. But ``""`` in ``id``, ``userId``,
     ``callId`` or ``switchId`` is refused even if the field is optional.
     """
-    name, required = field.rstrip("!"), field.endswith("!")
+    name, required = field.rstrip("!~"), field.endswith("!")
     if message.get(name) is None:
         if required:
             raise Bad("missing", name)
         return
-    read = READERS[name](message[name], name)
+    read = (_cut if field.endswith("~") else READERS[name])(message[name], name)
     if read != "":
         event[name] = read
     elif name in ("id", "userId", "callId", "switchId") or (required and name == "ivrId"):
@@ -137,16 +153,38 @@ def _no_number(name: str) -> None:
 # --------------------------------------------------------------------------------------------------- fields
 
 
-def _text(value: Any, name: str) -> str:
+def _plain(value: Any, name: str) -> str:
+    """A text of any length."""
     if type(value) is not str:
         raise Bad("wrong_type", name)
-    if len(value) > (DIGITS_MAX if name == "digits" else ID_MAX):
-        raise Bad("too_long", name)
     return value
 
 
+def _digits(value: Any, name: str) -> str:
+    """A text of any length, or the digits of an integer."""
+    return _plain(str(value) if type(value) is int else value, name)
+
+
+def _cut_plain(value: Any, name: str) -> str:
+    """The first TEXT_MAX characters of a text."""
+    return _plain(value, name)[:TEXT_MAX]
+
+
+def _cut(value: Any, name: str) -> str:
+    """The first TEXT_MAX characters of a text or of the digits of an integer."""
+    return _digits(value, name)[:TEXT_MAX]
+
+
+def _text(value: Any, name: str) -> str:
+    """A text of up to TEXT_MAX characters."""
+    if len(_plain(value, name)) > TEXT_MAX:
+        raise Bad("too_long", name)
+    return str(value)
+
+
 def _text_or_number(value: Any, name: str) -> str:
-    if type(value) is int and abs(value) < 10**128:
+    """A text of up to TEXT_MAX characters, or the digits of an integer of up to TEXT_MAX digits."""
+    if type(value) is int and abs(value) < 10**TEXT_MAX:
         value = str(value)
     return _text(value, name)
 
@@ -160,10 +198,14 @@ def _call_type(value: Any, name: str) -> str:
 
 def _campaign(value: Any, name: str) -> str:
     """The campaign as text: "07" is "7"; 0, "0" and "" are "", which means "no campaign"."""
-    text = _text_or_number(value, name)
+    text = _cut(value, name)
     if re.fullmatch("-?[0-9]+", text):
         text = str(int(text))
     return "" if text == "0" else text
+
+
+def _number(value: Any, name: str) -> str:
+    return spelled(_digits(value, name))[:TEXT_MAX]
 
 
 def _integer(low: int, high: int) -> Callable[[Any, str], int]:
@@ -208,8 +250,12 @@ def _ids(value: Any, name: str) -> list[str]:
 
 
 READERS: dict[str, Callable[[Any, str], Any]] = {
-    **dict.fromkeys(("id", "userId", "callId", "switchId", "to", "endedBy", "cause"), _text),
-    **dict.fromkeys(("did", "number", "legId", "nodeId", "agentId", "ivrId", "digits"), _text_or_number),
+    **dict.fromkeys(("id", "userId", "callId", "switchId"), _text),
+    **dict.fromkeys(("legId", "ivrId"), _text_or_number),
+    **dict.fromkeys(("outcome", "endedBy"), _cut_plain),
+    "did": _cut,
+    "number": _number,
+    "digits": _digits,
     "callType": _call_type,
     "campaignId": _campaign,
     "retry": _integer(0, 1000),

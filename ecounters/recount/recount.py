@@ -26,17 +26,21 @@ from ecounters.recount.call import (
     Call,
     Limits,
     drop_time,
+    is_ended_by,
+    is_one_too_many,
     is_suspected,
-    lives,
+    reuses_id,
     start_of,
 )
 from ecounters.recount.counters import AVERAGES, KEYS, MAPS, PAYLOAD, SUMS, value_of
 from ecounters.recount.counts import counts, live_counts
-from ecounters.recount.filters import matches
+from ecounters.recount.filters import dims_of, matches
 from ecounters.recount.parse import Bad, Event, parse, partition_of
+from ecounters.recount.texts import shown
 
 LogRow = tuple[int, int, bytes | None]
-"""(offset, Kafka's timestamp in ms, value)."""
+"""(offset, Kafka's timestamp in ms, value). The timestamp is 0 if the broker did not stamp the record, because the
+topic keeps the producers' times (CreateTime)."""
 Where = Sequence[Mapping[str, Any]]
 """The ``filter`` of a request as JSON values. Its conditions on the date have no effect."""
 Answer = dict[str, dict[str, int] | int | float]
@@ -54,12 +58,12 @@ class Dropped:
 
 @dataclass
 class User:
-    """One account: its calls with a record, its calls whose record was dropped, the starts of its numbers, balances."""
+    """One account: its calls with a record, its calls whose record was dropped, its numbers, its balances."""
 
     calls: dict[str, Call] = field(default_factory=dict)
     dropped: list[Dropped] = field(default_factory=list)
-    starts: dict[str, list[int]] = field(default_factory=dict)
-    """Telephone number -> the ts of the first call.started that was read of each call with it, in the log's order."""
+    last_starts: dict[str, int] = field(default_factory=dict)
+    """Telephone number -> the largest ts of the starts with it. Of each call, the start that was read first counts."""
     balances: list[Event] = field(default_factory=list)
 
 
@@ -67,7 +71,8 @@ class Recount:
     """The recount of one partition. ``read`` takes in the log; the other methods are queries.
 
     watermark  largest ts of the accepted events, in ms; 0 before the first
-    arrival    Kafka's timestamp of the record accepted last, in ms; 0 before the first
+    arrival    Kafka's timestamp of the record accepted last, in ms; 0 before the first. The watermark after that
+               record if the broker did not stamp it
     refused    (offset, reason, field) of the records that a worker must send to the dead letters
     misrouted  offsets of the records that belong to other partitions, which are not counted
     """
@@ -94,35 +99,43 @@ class Recount:
             self._next = offset + 1
             try:
                 event = parse(value)
+                if "digits" in event:
+                    event["digits"] = shown(event["digits"], self.limits.dtmf_digits)
                 if "userId" in event and partition_of(event["userId"], self.partitions) != self.partition:
                     self.misrouted.append(offset)
                     continue
-                # A worker may also refuse an event that is ahead of the worker's own clock. The log does not show that.
-                if event["ts"] > timestamp + self.limits.clock_ahead:
+                # A worker may also refuse an event that is ahead of the worker's own clock. The log does not show that,
+                # so of records without a stamp of the broker none is refused here.
+                if timestamp and event["ts"] > timestamp + self.limits.clock_ahead:
                     raise Bad("clock_ahead", "ts")
                 self._accept(event)
             except Bad as bad:
                 self.refused.append((offset, bad.reason, bad.field))
             else:
-                self.arrival = timestamp
+                self.arrival = timestamp or self.watermark
             if self.watermark >= self._swept + self.limits.linger:
                 self._drop_what_is_due()
 
     def _accept(self, event: Event) -> None:
-        """Apply an event that belongs to this partition, and move the watermark on to its ts. Raises Bad ("late")."""
+        """Apply an event that belongs to this partition, and move the watermark on to its ts.
+
+        Raises Bad for an event that its call or the lack of a record refuses; then nothing is changed.
+        """
         kind = event["type"]
+        if "userId" in event:
+            self._forget_balances(self._users.get(event["userId"], User()))
         if kind.startswith("switch."):
-            self.watermark = max(self.watermark, event["ts"])
-            self._end_calls(event)
+            self._apply_switch(event)
         elif kind == "balance.updated":
-            self.watermark = max(self.watermark, event["ts"])
             self._users.setdefault(event["userId"], User()).balances.append(event)
+        elif kind == "account.erased":
+            self._users.pop(event["userId"], None)
         else:
             self._add_to_call(event)
-            self.watermark = max(self.watermark, event["ts"])
+        self.watermark = max(self.watermark, event["ts"])
 
     def _add_to_call(self, event: Event) -> None:
-        """Add an event to its call, whose record is dropped first if it is due. Raises Bad ("late").
+        """Add an event to its call, whose record is dropped first if it is due. Raises Bad if the event is refused.
 
         The watermark must be the one before this event: by it the record is due, the event late, the number remembered.
         """
@@ -134,47 +147,60 @@ class Recount:
         if call is None:
             if event["ts"] <= self.watermark - self.limits.linger:
                 raise Bad("late", "ts")
-            call = user.calls[event["callId"]] = Call(event["callId"])
-        # An event that comes again counts once. Two unequal events with one id are both kept: no switch sends such
-        # events, and the specification does not say which is right. (``inputs_of`` counts one DTMF input for each id.)
-        if event not in call.events:
-            call.events.append(event)
+            call = Call(event["callId"])
+        if reuses_id(call, event, self.watermark, self.limits):
+            raise Bad("call_id_reused", "callId")
+        if is_one_too_many(call, event, self.limits):
+            raise Bad("call_too_large", "legId" if event["type"].startswith("leg.") else "callId")
+        self._users[event["userId"]] = user
+        user.calls[call.id] = call
+        call.add(event)
         if event["type"] == "call.started" and not call.known:
             call.known = self._known(user, event)
-        self._users[event["userId"]] = user
 
     def _known(self, user: User, start: Event) -> str:
         """The class of a call by ``start``, its first call.started in the log: "repeatCall", "freshCall" or "neither".
 
         The call is a repeat if, of the starts of its number that are remembered at the watermark, the one with the
-        largest ts is at most repeat_within away. Adds ``start`` to the number's starts.
+        largest ts is at most repeat_within away. ``start`` is remembered for its number.
         """
         if "number" not in start:
             return "neither"
-        starts = user.starts.setdefault(start["number"], [])
-        remembered = [ts for ts in starts if ts >= self.watermark - self.limits.remember_number]
-        starts.append(start["ts"])
-        repeat = bool(remembered) and abs(start["ts"] - max(remembered)) <= self.limits.repeat_within
-        return "repeatCall" if repeat else "freshCall"
+        last = user.last_starts.get(start["number"])
+        user.last_starts[start["number"]] = max(start["ts"], last or 0)
+        if last is None or last < self.watermark - self.limits.remember_number:
+            return "freshCall"
+        return "repeatCall" if abs(start["ts"] - last) <= self.limits.repeat_within else "freshCall"
 
-    def _end_calls(self, event: Event) -> None:
-        """Apply a switch.snapshot or switch.restarted: set ``system_end`` of the live calls that it says are over.
+    def _apply_switch(self, event: Event) -> None:
+        """Apply a switch.snapshot or switch.restarted to the calls of its user or, without one, of all users.
 
-        It ends the calls of its switch, and of its user if it names one, that started no later than the event; a
-        snapshot spares the calls of its callIds. The watermark must be the one after the event: by it a call lives.
+        A snapshot is a heartbeat for the calls that it names and that have a record by the watermark before it. The
+        other calls may be over: see ``is_ended_by``.
         """
+        before, after = self.watermark, max(self.watermark, event["ts"])
         status = SNAPSHOT if event["type"] == "switch.snapshot" else RESTARTED
+        named = set(event.get("callIds", ()))
         for user_id in [event["userId"]] if "userId" in event else list(self._users):
             for call in self._users.get(user_id, User()).calls.values():
-                start = start_of(call)
-                if (
-                    start is not None
-                    and start.get("switchId") == event["switchId"]
-                    and start["ts"] <= event["ts"]
-                    and call.id not in event.get("callIds", ())
-                    and lives(call, self.watermark, self.limits)
-                ):
+                if call.id in named:
+                    if drop_time(call, self.limits) > before:
+                        call.heard = max(call.heard, event["ts"])
+                elif is_ended_by(call, event, after, self.limits):
                     call.system_end = event["ts"], status
+
+    def _forget_balances(self, user: User) -> None:
+        """Forget the user's balances if they are older than keep_days, by the watermark, and nothing else is left.
+
+        Left is a call with a record, or a window with calls that ended within keep_days. A worker that has merged the
+        windows of a day goes by the end of the day: it may keep the balances for up to a day longer than the recount.
+        """
+        since = self.watermark - self.limits.keep_days
+        if not user.balances or any(event["ts"] >= since for event in user.balances):
+            return
+        self._drop_due_of(user)
+        if not user.calls and all(gone.start // WINDOW * WINDOW + WINDOW < since for gone in user.dropped):
+            user.balances.clear()
 
     def _drop_what_is_due(self) -> None:
         """Drop all records that are due, to free memory.
@@ -243,8 +269,9 @@ class Recount:
         for _, adds in self._counted(user_id, begin_ms, end_ms, clock_ms, where):
             for name, amount in adds:
                 totals[name] += amount
-        balances = self._users.get(user_id, User()).balances
-        return {key: value_of(key, totals, balances) for key in dict.fromkeys((*PAYLOAD, *fields))}
+        user = self._users.get(user_id, User())
+        self._forget_balances(user)
+        return {key: value_of(key, totals, user.balances) for key in dict.fromkeys((*PAYLOAD, *fields))}
 
     def calls_behind(
         self, user_id: str, key: str, begin_ms: int, end_ms: int, clock_ms: int | None = None
@@ -284,10 +311,10 @@ class Recount:
         user = self._users.get(user_id, User())
         self._drop_due_of(user)
         for gone in user.dropped:
-            if _is_inside(gone.start, begin_ms, end_ms) and matches(where, _dims(gone.counts)):
+            if _is_inside(gone.start, begin_ms, end_ms) and matches(where, dims_of(gone.counts)):
                 yield gone.id, list(gone.counts)
         for call in user.calls.values():
-            if not where or matches(where, _dims(counts(call, clock, self.limits))):
+            if not where or matches(where, dims_of(counts(call, clock, self.limits))):
                 yield call.id, self._adds(call, begin_ms, end_ms, clock)
 
     def _adds(self, call: Call, begin_ms: int, end_ms: int, clock: int) -> list[tuple[str, int]]:
@@ -301,17 +328,6 @@ class Recount:
 def _is_inside(start: int, begin_ms: int, end_ms: int) -> bool:
     """Whether the ts of a start lies in [begin_ms, end_ms), widened to whole windows."""
     return begin_ms // WINDOW * WINDOW <= start < -(-end_ms // WINDOW) * WINDOW
-
-
-def _dims(adds: Iterable[tuple[str, int]]) -> dict[str, Any]:
-    """The dimensions of a call as ``filters.Dims``, read back from what ``call.counts`` gave for it."""
-    entries = dict(name.split("/", 1) for name, _ in adds if "/" in name and not name.startswith("DTMF"))
-    return {
-        "callType": entries.get("CT", ""),
-        "campaignId": entries.get("CMPID", ""),
-        "did": entries.get("DID", ""),
-        "status": entries.get("CST"),
-    }
 
 
 def _names_behind(key: str) -> tuple[str, ...]:

@@ -26,12 +26,13 @@ def policy_of(settings: Settings) -> Policy:
 
 
 def limits_of(settings: Settings) -> Limits:
-    """The time limits of the recount, which shares no code with the workers: those of ``policy_of`` that it needs."""
+    """The limits of the recount, which shares no code with the workers: those of ``policy_of`` that it needs."""
     return Limits(
         linger=settings.linger_ms,
         max_call=settings.max_call_ms,
         suspect_after=settings.suspect_after_ms,
         clock_ahead=settings.clock_ahead_ms,
+        keep_days=settings.keep_days_ms,
     )
 
 

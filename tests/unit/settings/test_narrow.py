@@ -24,6 +24,7 @@ def test_every_limit_is_taken_from_the_settings() -> None:
     assert (policy.linger_ms, policy.max_call_ms, policy.suspect_after_ms, policy.clock_ahead_ms) == (1, 2, 3, 4)
     assert (policy.keep_windows_ms, policy.keep_days_ms) == (5 * 3_600_000, 6 * 86_400_000)
     assert dataclasses.astuple(limits)[:4] == (1, 2, 3, 4)
+    assert limits.keep_days == 6 * 86_400_000
 
 
 def test_each_partition_has_its_own_transactional_id() -> None:
