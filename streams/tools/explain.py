@@ -89,9 +89,16 @@ class Explanation:
             if event["type"] == "call.started":
                 self._starts[call_id] = min(event["ts"], self._starts.get(call_id, event["ts"]))
             self._update(call_id, logged)
-        elif event["type"].startswith("switch."):  # it can end any call of the user
+        elif event["type"].startswith("switch."):  # it can end any call of the user, or be a heartbeat of it
+            named = set(event.get("callIds", ()))
             for call_id in recount.kept(user_id):
+                if call_id in named:
+                    self._last_event[call_id] = logged
                 self._update(call_id, logged)
+        elif event["type"] == "account.erased":
+            self._counted_by.clear()
+            self._last_event.clear()
+            self._starts.clear()
 
     def _update(self, call_id: str, logged: LoggedEvent) -> None:
         """Remember the event as the one that counted the call, if the call is behind the counter now and no event is

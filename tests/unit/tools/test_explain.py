@@ -61,6 +61,24 @@ def test_a_silent_call_has_its_last_event() -> None:
     assert explained(call("a", USER).started(0).ringing(1), clock_s=5 * 3_600) == [("a", "leg.ringing", 1, True)]
 
 
+def test_a_call_that_a_snapshot_named_was_silent_from_then_on() -> None:
+    """The snapshot is the call's last sign of life, so the call was reaped at its time."""
+    snapshot = event("switch.snapshot", 3_600, USER, switchId="s1", callIds=["a"])
+    log = call("a", USER).started(0, switchId="s1").ringing(1)
+    assert explained(log, snapshot, clock_s=4 * 3_600) == []
+    assert explained(log, snapshot, clock_s=5 * 3_600) == [("a", "switch.snapshot", 2, True)]
+
+
+def test_an_erased_account_has_no_calls() -> None:
+    """A later call with the id of an erased one has its own start and its own event."""
+    erased = event("account.erased", 10, USER)
+    before = call("a", USER).started(0).ringing(1).ended(2)
+    assert explained(before, erased) == []
+    explanation = read(before, erased, call("a", USER).started(20).ringing(21).ended(22))
+    (found,) = calls(explanation, T0_MS)
+    assert (found.start_ms, found.counted_by.offset) == (T0_MS + 20_000, 6)
+
+
 def test_what_is_refused_counts_nothing() -> None:
     """A record that is no event is not looked at; events of others neither."""
     explanation = read(call("x", "u2").started(0).ringing(1).ended(2))
