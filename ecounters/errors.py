@@ -21,18 +21,20 @@ class EcountersError(Exception):
 
 REASONS: Final = {
     "empty": "the message has no value",
-    "too_large": "more than 64 KiB",
+    "too_large": "more than 64 KiB, or 1 MiB for a switch.snapshot",
     "not_json": "not JSON in UTF-8",
     "not_object": "JSON, but no object",
     "missing": "a field that this type needs is not there, or null",
     "wrong_type": "a field is of another type of JSON than it must be",
     "empty_id": "an id is the empty text",
-    "too_long": "a text has too many characters",
+    "too_long": "an id has more than 128 characters",
     "bad_value": "a field's value is none of those allowed",
     "bad_ts": "the time is not in the years 2000 to 2099, or has no offset",
     "unknown_type": "no such type of event",
     "clock_ahead": "the time is more than 5 minutes later than the broker's clock",
     "late": "of an unknown call, 15 minutes or more behind the newest event of the partition",
+    "call_id_reused": "a second call.started of a call id, later than the end of the call that has this id",
+    "call_too_large": "one more leg, input, hold or IVR entry than is kept of a call: 200 legs, 1,000 of each other",
 }
 """Reason of a dead letter -> why the message cannot be counted. The minutes are those of the default settings."""
 
@@ -43,6 +45,9 @@ class BadEvent(EcountersError):
     reason  a key of REASONS (of a Misrouted event, "misrouted")
     field   the JSON name of the bad field, or "" if the reason is about the whole message
     """
+
+    user_id = ""
+    """The account whose partition must count the message: of a Misrouted event alone."""
 
     def __init__(self, reason: str, field: str) -> None:
         super().__init__(reason, field)

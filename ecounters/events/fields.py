@@ -23,7 +23,6 @@ from ecounters.errors import BadEvent
 from ecounters.events.types import (
     AMOUNT_MAX,
     CALL_TYPES,
-    DIGITS_MAX,
     RETRY_MAX,
     STATUS_MAX,
     TEXT_MAX,
@@ -48,7 +47,8 @@ class Field:
     read          its reader: (JSON value, name) -> value; raises BadEvent
     schema        JSON schema (draft 7) of the values that the reader takes; the AsyncAPI document adds null for an
                   optional field, and excludes "" from a required one
-    is_id         the reason that "" in a required field is refused with: ``empty_id`` if True, ``bad_value`` if False
+    is_id         True: where the field is required, "" is refused as ``empty_id``, and more than TEXT_MAX characters
+                  as ``too_long``. False: "" is refused as ``bad_value``, and a text may be long
     may_be_empty  True: "" in an optional field means "not given". False: "" is refused as ``empty_id``
     """
 
@@ -62,27 +62,32 @@ class Field:
 # ------------------------------------------------------------------------------------------------- texts
 
 
-def _text(value: Any, name: str, length_max: int = TEXT_MAX) -> str:
+def _text(value: Any, name: str) -> str:
     if type(value) is not str:
         raise BadEvent("wrong_type", name)
-    if len(value) > length_max:
-        raise BadEvent("too_long", name)
     return value
 
 
-def _text_or_integer(value: Any, name: str, length_max: int = TEXT_MAX) -> str:
+def _text_or_integer(value: Any, name: str) -> str:
     """The text, or the decimal digits of an integer: a switch may send a DID or the id of a leg as a number."""
     if type(value) is int and abs(value) < 10**TEXT_MAX:
         value = str(value)
-    return _text(value, name, length_max)
+    return _text(value, name)
 
 
-def _digits(value: Any, name: str) -> str:
-    return _text_or_integer(value, name, DIGITS_MAX)
+def _id(value: Any, name: str) -> str:
+    text = _text(value, name)
+    if len(text) > TEXT_MAX:
+        raise BadEvent("too_long", name)
+    return text
+
+
+def _id_or_integer(value: Any, name: str) -> str:
+    return _id(_text_or_integer(value, name), name)
 
 
 def _campaign(value: Any, name: str) -> str:
-    return campaign_of(_text_or_integer(value, name))
+    return campaign_of(_text_or_integer(value, name)[:TEXT_MAX])
 
 
 def _call_type(value: Any, name: str) -> str:
@@ -96,15 +101,15 @@ def _ids(value: Any, name: str) -> list[str]:
     if type(value) is not list:
         raise BadEvent("wrong_type", name)
     for call_id in value:
-        if not _text(call_id, name):
+        if not _id(call_id, name):
             raise BadEvent("empty_id", name)
     return value
 
 
-_TEXT: Final[Schema] = {"type": "string", "maxLength": TEXT_MAX}
+_TEXT: Final[Schema] = {"type": "string"}
 _ID: Final[Schema] = {"type": "string", "minLength": 1, "maxLength": TEXT_MAX}
 _TEXT_OR_INTEGER: Final[Schema] = {"anyOf": [_TEXT, {"type": "integer"}]}
-_DIGITS: Final[Schema] = {"anyOf": [{**_TEXT, "maxLength": DIGITS_MAX}, {"type": "integer"}]}
+_ID_OR_INTEGER: Final[Schema] = {"anyOf": [{**_TEXT, "maxLength": TEXT_MAX}, {"type": "integer"}]}
 _CAMPAIGN: Final[Schema] = {"anyOf": [_TEXT, {"type": "integer"}], "description": 'none: 0, "0", "" or not given'}
 _CALL_TYPE: Final[Schema] = {"enum": list(CALL_TYPES)}
 _IDS: Final[Schema] = {"type": "array", "items": _ID}
@@ -239,26 +244,23 @@ _TIME: Final[Schema] = {
 FIELDS: Final[dict[str, Field]] = {
     field.name: field
     for field in (
-        Field("id", _text, _ID, is_id=True, may_be_empty=False),
+        Field("id", _id, _ID, is_id=True, may_be_empty=False),
         Field("ts", _time, _TIME),
-        Field("userId", _text, _ID, is_id=True, may_be_empty=False),
-        Field("callId", _text, _ID, is_id=True, may_be_empty=False),
-        Field("switchId", _text, _ID, is_id=True, may_be_empty=False),
+        Field("userId", _id, _ID, is_id=True, may_be_empty=False),
+        Field("callId", _id, _ID, is_id=True, may_be_empty=False),
+        Field("switchId", _id, _ID, is_id=True, may_be_empty=False),
         Field("callType", _call_type, _CALL_TYPE),
         Field("campaignId", _campaign, _CAMPAIGN),
         Field("did", _text_or_integer, _TEXT_OR_INTEGER),
         Field("number", _text_or_integer, _TEXT_OR_INTEGER),
-        Field("legId", _text_or_integer, _TEXT_OR_INTEGER),
+        Field("legId", _id_or_integer, _ID_OR_INTEGER),
         Field("retry", _retry, _RETRY),
-        Field("nodeId", _text_or_integer, _TEXT_OR_INTEGER),
-        Field("agentId", _text_or_integer, _TEXT_OR_INTEGER),
+        Field("outcome", _text, _TEXT),
         Field("ivrId", _text_or_integer, _TEXT_OR_INTEGER, is_id=True),
-        Field("digits", _digits, _DIGITS),
+        Field("digits", _text_or_integer, _TEXT_OR_INTEGER),
         Field("valid", _boolean, _BOOLEAN),
-        Field("to", _text, _TEXT),
         Field("status", _status, _STATUS),
         Field("endedBy", _text, _TEXT),
-        Field("cause", _text, _TEXT),
         Field("balance", _amount, _AMOUNT),
         Field("callBalance", _amount, _AMOUNT),
         Field("callIds", _ids, _IDS),

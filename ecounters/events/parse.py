@@ -18,11 +18,14 @@ import msgspec
 
 from ecounters.errors import BadEvent
 from ecounters.events.fields import FIELDS, UNREADABLE, Field
-from ecounters.events.types import TYPES, AnyEvent, EventType, attribute
+from ecounters.events.types import TEXT_MAX, TYPES, AnyEvent, EventType, SwitchSnapshot, attribute
 
 VALUE_BYTES_MAX: Final = 65_536
-"""The longest value in bytes. A longer one is dead-lettered: no event of a call comes near this length, and the time to
-read one message must be bounded."""
+"""The longest value in bytes, but for a switch.snapshot. A longer one is dead-lettered: no event of a call comes near
+this length, and the time to read one message must be bounded."""
+SNAPSHOT_BYTES_MAX: Final = 1_048_576
+"""The longest value of a switch.snapshot in bytes: about 27,000 call ids that are UUIDs."""
+_SNAPSHOT: Final = SwitchSnapshot.__struct_config__.tag
 
 _decode = msgspec.json.Decoder(AnyEvent).decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -31,13 +34,35 @@ _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 def parse(value: Any) -> AnyEvent:
     """The event in the value of a Kafka message, which is bytes or None. Raises BadEvent and nothing else."""
     try:
+        if len(value) > VALUE_BYTES_MAX:
+            _check_large(value)
         event: AnyEvent = _decode(value)
     except (msgspec.MsgspecError, ValueError, RecursionError, TypeError):
         return _parse_carefully(value)
     # msgspec checks the UTF-8 of the fields that it decodes, but not of the unknown fields that it skips.
-    if len(value) <= VALUE_BYTES_MAX and (value.isascii() or _is_utf8(value)):
+    if value.isascii() or _is_utf8(value):
         return event
     return _parse_carefully(value)
+
+
+class _Typed(msgspec.Struct):
+    """The type of an event alone: msgspec skips all other fields of a long value without making objects of them."""
+
+    type: str
+
+
+_decode_type = msgspec.json.Decoder(_Typed).decode
+
+
+def _check_large(value: bytes) -> None:
+    """Raise BadEvent "too_large" for a value over VALUE_BYTES_MAX, unless it is a switch.snapshot within its bound."""
+    if len(value) <= SNAPSHOT_BYTES_MAX:
+        try:
+            if _decode_type(value).type == _SNAPSHOT:
+                return
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            pass  # what is wrong with the value is not looked for: it is too large for all that it could be
+    raise BadEvent("too_large", "")
 
 
 def _is_utf8(value: bytes) -> bool:
@@ -55,8 +80,6 @@ def _parse_carefully(value: bytes | None) -> AnyEvent:
     """The event in a value, read field by field in the order of FIELDS. Raises BadEvent for the first bad field."""
     if not value:
         raise BadEvent("empty", "")
-    if len(value) > VALUE_BYTES_MAX:
-        raise BadEvent("too_large", "")
     raw = _object(value)
     event_type = _event_type(raw)
     attributes: dict[str, Any] = {}
@@ -132,6 +155,8 @@ def _required(json_value: Any, field: Field) -> Any:
     value = field.read(json_value, field.name)
     if value == "":
         raise BadEvent("empty_id" if field.is_id else "bad_value", field.name)
+    if field.is_id and len(value) > TEXT_MAX:
+        raise BadEvent("too_long", field.name)
     return value
 
 

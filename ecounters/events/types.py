@@ -17,9 +17,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 TEXT_MAX: Final = 128
-"""The most characters of an id, a name or another text."""
-DIGITS_MAX: Final = 64
-"""The most characters of the digits of one DTMF input."""
+"""The most characters of an id. Another text that a counter reads may be longer; it is cut to this length there."""
 TS_MIN_MS: Final = 946_684_800_000
 """2000-01-01T00:00:00Z, the earliest time. An earlier one is nearly always a number of seconds in place of ms."""
 TS_MAX_MS: Final = 4_102_444_800_000
@@ -37,7 +35,6 @@ CALL_TYPES: Final = get_args(CallType)
 """The documented types of calls, in their documented order."""
 
 _Id = Annotated[str, Meta(min_length=1, max_length=TEXT_MAX)]
-_Text = Annotated[str, Meta(max_length=TEXT_MAX)]
 _Amount = Annotated[int, Meta(ge=-AMOUNT_MAX, le=AMOUNT_MAX)] | Annotated[float, Meta(ge=-AMOUNT_MAX, le=AMOUNT_MAX)]
 
 
@@ -72,9 +69,9 @@ class Started(CallEvent, tag="call.started", kw_only=True):
 
     call_type: CallType
     # msgspec takes an integer of 64 bits or text. A longer integer is read the careful way of parse, which makes text.
-    campaign_id: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | _Text = 0
-    did: _Text = ""
-    number: _Text = ""
+    campaign_id: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | str = 0
+    did: str = ""
+    number: str = ""
 
     @property
     def campaign(self) -> str:
@@ -82,7 +79,7 @@ class Started(CallEvent, tag="call.started", kw_only=True):
         campaign_id = self.campaign_id
         if type(campaign_id) is int:
             return str(campaign_id) if campaign_id else ""
-        return campaign_of(str(campaign_id))
+        return campaign_of(str(campaign_id)[:TEXT_MAX])
 
 
 class LegEvent(CallEvent, kw_only=True):
@@ -95,9 +92,6 @@ class LegEvent(CallEvent, kw_only=True):
 class Dialed(LegEvent, tag="leg.dialed", kw_only=True):
     """A leg to a called party was set up; retry > 0: a failover retry."""
 
-    node_id: _Text = ""
-    agent_id: _Text = ""
-
 
 class Ringing(LegEvent, tag="leg.ringing", kw_only=True):
     """The leg rings."""
@@ -108,7 +102,9 @@ class Answered(LegEvent, tag="leg.answered", kw_only=True):
 
 
 class LegEnded(LegEvent, tag="leg.ended", kw_only=True):
-    """The leg is over."""
+    """The leg is over; outcome "elsewhere": another leg of its ring group was answered, so no counter counts it."""
+
+    outcome: str = ""
 
 
 class IvrEvent(CallEvent, kw_only=True):
@@ -128,9 +124,9 @@ class IvrLeft(IvrEvent, tag="ivr.left", kw_only=True):
 class DtmfReceived(CallEvent, tag="dtmf.received", kw_only=True):
     """The caller pressed something."""
 
-    digits: Annotated[str, Meta(min_length=1, max_length=DIGITS_MAX)]
+    digits: Annotated[str, Meta(min_length=1)]
     valid: bool = True
-    ivr_id: _Text = ""
+    ivr_id: str = ""
 
 
 class Held(CallEvent, tag="call.held", kw_only=True):
@@ -144,13 +140,9 @@ class Resumed(CallEvent, tag="call.resumed", kw_only=True):
 class Transferred(CallEvent, tag="call.transferred", kw_only=True):
     """The call was transferred."""
 
-    to: _Text = ""
-
 
 class Forwarded(CallEvent, tag="call.forwarded", kw_only=True):
     """The call was forwarded."""
-
-    to: _Text = ""
 
 
 class Heartbeat(CallEvent, tag="call.heartbeat", kw_only=True):
@@ -161,8 +153,7 @@ class Ended(CallEvent, tag="call.ended", kw_only=True):
     """The call is over, ended by caller, callee or system."""
 
     status: Annotated[int, Meta(ge=-STATUS_MAX - 1, le=STATUS_MAX)]
-    ended_by: _Text = ""
-    cause: _Text = ""
+    ended_by: str = ""
 
 
 class BalanceUpdated(Event, tag="balance.updated", kw_only=True):
@@ -171,6 +162,12 @@ class BalanceUpdated(Event, tag="balance.updated", kw_only=True):
     user_id: _Id
     balance: _Amount
     call_balance: _Amount | None = None
+
+
+class AccountErased(Event, tag="account.erased", kw_only=True):
+    """Everything that is kept of this user up to this event is forgotten; what comes later counts anew."""
+
+    user_id: _Id
 
 
 class SwitchSnapshot(Event, tag="switch.snapshot", kw_only=True):
@@ -190,7 +187,7 @@ class SwitchRestarted(Event, tag="switch.restarted", kw_only=True):
 
 AnyEvent = (
     Started | Dialed | Ringing | Answered | LegEnded | IvrEntered | IvrLeft | DtmfReceived | Held | Resumed
-    | Transferred | Forwarded | Heartbeat | Ended | BalanceUpdated | SwitchSnapshot | SwitchRestarted
+    | Transferred | Forwarded | Heartbeat | Ended | BalanceUpdated | AccountErased | SwitchSnapshot | SwitchRestarted
 )  # fmt: skip
 
 

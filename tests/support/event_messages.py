@@ -27,6 +27,7 @@ OWN: dict[str, dict[str, Any]] = {
     "call.heartbeat": {},
     "call.ended": {"status": 16},
     "balance.updated": {"balance": 10},
+    "account.erased": {},
     "switch.snapshot": {"switchId": "s1", "callIds": []},
     "switch.restarted": {"switchId": "s1"},
 }
@@ -38,7 +39,7 @@ def least(kind: str) -> dict[str, Any]:
     made: dict[str, Any] = {"id": "e1", "type": kind, "ts": TS}
     if kind != "switch.restarted":
         made["userId"] = "u1"
-    if not kind.startswith(("switch.", "balance.")):
+    if not kind.startswith(("switch.", "balance.", "account.")):
         made["callId"] = "c1"
     return made | OWN[kind]
 

@@ -1,0 +1,34 @@
+"""The telephone number that an event names: many spellings of a number are one number, and hidden callers have none."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from ecounters.events.types import TEXT_MAX
+
+_PLAIN: Final = re.compile(r"\+?[1-9][0-9]{0,126}", re.ASCII)
+_SCHEME: Final = re.compile(r"(?:sips?|tel):", re.IGNORECASE)
+_FILLERS: Final = re.compile(r"[\s.()\[\]{}\-\u2010-\u2015\u2212]+")
+"""White space, dots, brackets and dashes: they stand between the digits for people."""
+HIDDEN: Final = frozenset(("", "anonymous", "unknown", "restricted", "private", "unavailable", "withheld", "blocked"))
+"""What switches send in place of a number that the caller hides, in lower case."""
+
+
+def number_of(text: str) -> str:
+    """The number in the field ``number`` of an event; "" if the caller is hidden or the text has no number.
+
+    Of a SIP or tel URI, the part before the first "@" or ";" counts. Fillers go, and "00" at the front becomes "+":
+    "tel:+44-20-7946-0018", "0044 20 7946 0018" and "sip:+442079460018@pbx.example;user=phone" are one number. The
+    result has at most TEXT_MAX characters.
+    """
+    if _PLAIN.fullmatch(text):  # as nearly always; what follows would not change it
+        return text
+    text = text.strip()
+    scheme = _SCHEME.match(text)
+    if scheme is not None:
+        text = text[scheme.end() :]
+    text = _FILLERS.sub("", text.split("@", 1)[0].split(";", 1)[0])
+    if text.startswith("00"):
+        text = "+" + text[2:]
+    return "" if text.removeprefix("+").lower() in HIDDEN else text[:TEXT_MAX]
