@@ -4,18 +4,25 @@ A join function changes the record in place and returns nothing. What it writes 
 events alone: events may be joined in any order and any number of times. Only the order of the entries of ``legs`` and
 ``dtmfs`` depends on the order of events, and no counter depends on it. An event id is taken to name one event.
 
+An event that would add one more leg, hold, IVR entry or DTMF input than a call keeps is refused: its join function
+raises BadEvent "call_too_large" and has changed nothing.
+
 ``partition.state`` sets ``last_ts``, ``caller_class`` and ``system_end``. The last two depend on the log's order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import Any, Final
 
-from ecounters.calls.record import FORWARDED, TRANSFERRED, Call, Leg
+from ecounters.calls.items import Dtmf, Hold, IvrEntry, Leg
+from ecounters.calls.large import LargeCall
+from ecounters.calls.record import FORWARDED, TRANSFERRED, Call
 from ecounters.calls.texts import forget_texts, same
+from ecounters.events.numbers import number_of
 from ecounters.events.types import (
+    TEXT_MAX,
     Answered,
     Dialed,
     DtmfReceived,
@@ -35,12 +42,22 @@ from ecounters.events.types import (
     Transferred,
 )
 
+SMALL_MAX: Final = 16
+"""The most legs of a call that is not large; and the most holds, IVR entries and DTMF inputs, each."""
+
+Join = Callable[[Call, Any], None]
+
 
 def _leg(call: Call, event: LegEvent) -> Leg:
-    """Return the event's leg; add it to the call if it is new. A larger ``retry`` of the event replaces the leg's."""
+    """Return the event's leg; add it to the call if it is new. A larger ``retry`` of the event replaces the leg's.
+
+    Raises BadEvent if the call can have no further leg.
+    """
     leg_id, retry = event.leg_id, event.retry
     legs = call.legs
     if legs is None:
+        if call.large is not None:
+            return call.large.leg(leg_id, retry)
         leg = Leg(same(leg_id, leg_id), retry)
         call.legs = (leg,)
         return leg
@@ -49,6 +66,8 @@ def _leg(call: Call, event: LegEvent) -> Leg:
             if retry > leg.retry:
                 leg.retry = retry
             return leg
+    if len(legs) == SMALL_MAX:
+        return enlarge(call).leg(leg_id, retry)
     leg = Leg(same(leg_id, leg_id), retry)
     call.legs = (*legs, leg)
     return leg
@@ -60,13 +79,13 @@ def _started(call: Call, event: Started) -> None:
     if call.start and (ts, event.id) >= (call.start, call.start_id):
         return
     forget_texts()
-    campaign = event.campaign
+    campaign, did = event.campaign, event.did[:TEXT_MAX]
     call.start = ts
     call.start_id = event.id
     call.type = event.call_type
     call.campaign = same(campaign, campaign)
-    call.did = same(event.did, event.did)
-    call.number = event.number
+    call.did = same(did, did)
+    call.number = number_of(event.number)
     switch = event.switch_id or ""
     call.switch = same(switch, switch)
 
@@ -91,51 +110,86 @@ def _leg_ended(call: Call, event: LegEnded) -> None:
     leg = _leg(call, event)
     if not leg.ended or event.ts < leg.ended:
         leg.ended = event.ts
+    if event.outcome == ELSEWHERE:
+        leg.elsewhere = True
 
 
 def _ended(call: Call, event: Ended) -> None:
     """Set all fields of the end, unless the record has them from a call.ended with a smaller (ts, id)."""
     if call.end and (event.ts, event.id) >= (call.end, call.end_id):
         return
+    ended_by = event.ended_by[:TEXT_MAX]
     call.end = event.ts
     call.end_id = event.id
     call.status = event.status
-    call.ended_by = same(event.ended_by, event.ended_by)
+    call.ended_by = same(ended_by, ended_by)
 
 
 def _hold(call: Call, event: Held | Resumed) -> None:
-    """Add (ts, event id, True if call.held) to ``call.holds``, which stays sorted and without duplicates."""
-    entry = (event.ts, event.id, type(event) is Held)
-    if call.holds is None:
-        call.holds = (entry,)
-    elif entry not in call.holds:
-        call.holds = tuple(sorted((*call.holds, entry)))
+    """Add a Hold to ``call.holds``, which stays sorted and without duplicates."""
+    hold = (event.ts, event.id, type(event) is Resumed)
+    if call.large is not None:
+        call.large.add_hold(hold)
+    elif call.holds is None:
+        call.holds = (hold,)
+    elif hold not in call.holds:
+        if len(call.holds) == SMALL_MAX:
+            enlarge(call).add_hold(hold)
+        else:
+            call.holds = tuple(sorted((*call.holds, hold)))
 
 
 def _ivr(call: Call, event: IvrEvent) -> None:
-    """Add the event's 4 values to ``call.ivrs``: see ``ivr_entries``. They stay sorted and without duplicates."""
-    entry = (event.ts, event.id, type(event) is IvrEntered, same(event.ivr_id, event.ivr_id))
-    if call.ivrs is None:
-        call.ivrs = entry
-        return
-    if event.ts > call.ivrs[-4]:  # later than the last entry, as nearly always
-        call.ivrs += entry
-        return
-    entries = list(ivr_entries(call))
-    if entry not in entries:
-        call.ivrs = tuple(chain.from_iterable(sorted([*entries, entry])))
+    """Add the 4 values of an IvrEntry to ``call.ivrs``. Its entries stay sorted and without duplicates."""
+    entry = (event.ts, event.id, type(event) is IvrLeft, same(event.ivr_id, event.ivr_id))
+    ivrs = call.ivrs
+    if ivrs is None:
+        if call.large is not None:
+            call.large.add_ivr(entry)
+        else:
+            call.ivrs = entry
+    elif len(ivrs) < 4 * SMALL_MAX and event.ts > ivrs[-4]:  # later than the last entry, as nearly always
+        call.ivrs = ivrs + entry
+    else:
+        entries = list(ivr_entries(call))
+        if entry in entries:
+            return
+        if len(entries) == SMALL_MAX:
+            enlarge(call).add_ivr(entry)
+        else:
+            call.ivrs = tuple(chain.from_iterable(sorted([*entries, entry])))
 
 
-def _dtmf(call: Call, event: DtmfReceived) -> None:
-    """Set ``call.dtmfs[event id]``. Of different inputs with one event id, the smallest (ts, digits, ...) counts."""
-    forget_texts()
-    entry = (event.ts, same(event.digits, event.digits), event.valid, same(event.ivr_id, event.ivr_id))
-    if call.dtmfs is None:
-        call.dtmfs = {event.id: entry}
-        return
-    old_entry = call.dtmfs.get(event.id)
-    if old_entry is None or entry < old_entry:
-        call.dtmfs[event.id] = entry
+def _dtmf_join(digits_max: int) -> Callable[[Call, DtmfReceived], None]:
+    """The join function of DTMF inputs, which keeps no digits of an input with more than ``digits_max`` characters.
+
+    Such an input is no menu choice but an account number, a PIN or a card. "<n> digits" replaces what was pressed.
+    """
+
+    def dtmf(call: Call, event: DtmfReceived) -> None:
+        """Set ``call.dtmfs[event id]``. Of different inputs with one event id the smallest (ts, digits, ...) counts."""
+        forget_texts()
+        digits, ivr = shown_digits(event.digits, digits_max), event.ivr_id[:TEXT_MAX]
+        entry = (event.ts, same(digits, digits), event.valid, same(ivr, ivr))
+        dtmfs = call.dtmfs
+        if dtmfs is None:
+            if call.large is not None:
+                call.large.set_dtmf(event.id, entry)
+            else:
+                call.dtmfs = {event.id: entry}
+            return
+        old_entry = dtmfs.get(event.id)
+        if old_entry is None and len(dtmfs) == SMALL_MAX:
+            enlarge(call).set_dtmf(event.id, entry)
+        elif old_entry is None or entry < old_entry:
+            dtmfs[event.id] = entry
+
+    return dtmf
+
+
+def shown_digits(digits: str, digits_max: int) -> str:
+    """What is kept of the digits of a DTMF input: "<n> digits" in place of more than ``digits_max`` characters."""
+    return digits if len(digits) <= digits_max else f"{len(digits)} digits"
 
 
 def _transferred(call: Call, event: Transferred) -> None:
@@ -150,30 +204,72 @@ def _heartbeat(call: Call, event: Heartbeat) -> None:
     """Do nothing: ``partition.state`` sets ``last_ts`` for every event of a call."""
 
 
-JOIN: Final[dict[type[Event], Callable[[Call, Any], None]]] = {
-    Started: _started,
-    Dialed: _dialed,
-    Ringing: _ringing,
-    Answered: _answered,
-    LegEnded: _leg_ended,
-    IvrEntered: _ivr,
-    IvrLeft: _ivr,
-    DtmfReceived: _dtmf,
-    Held: _hold,
-    Resumed: _hold,
-    Transferred: _transferred,
-    Forwarded: _forwarded,
-    Heartbeat: _heartbeat,
-    Ended: _ended,
-}
-"""The class of each event that belongs to a call -> its join function."""
+ELSEWHERE: Final = "elsewhere"
+"""The ``outcome`` of a leg that stopped ringing because another leg of its ring group was answered."""
 
 
-def ivr_entries(call: Call) -> Iterator[tuple[int, str, bool, str]]:
-    """Yield (ts, event id, True if ivr.entered, IVR) of each ivr.entered and ivr.left of the call, by (ts, id).
+def joins(dtmf_digits: int) -> dict[type[Event], Join]:
+    """The class of each event that belongs to a call -> its join function. ``dtmf_digits``: see ``Policy``."""
+    return {
+        Started: _started,
+        Dialed: _dialed,
+        Ringing: _ringing,
+        Answered: _answered,
+        LegEnded: _leg_ended,
+        IvrEntered: _ivr,
+        IvrLeft: _ivr,
+        DtmfReceived: _dtmf_join(dtmf_digits),
+        Held: _hold,
+        Resumed: _hold,
+        Transferred: _transferred,
+        Forwarded: _forwarded,
+        Heartbeat: _heartbeat,
+        Ended: _ended,
+    }
 
-    ``call.ivrs`` is one flat tuple of these 4 values for each event: a tuple for each event would cost memory.
+
+def enlarge(call: Call) -> LargeCall:
+    """Move the legs, holds, IVR entries and inputs of a call into a new ``call.large``, all of them as unsaved items.
+
+    The inputs are uncounted then: what the call was counted with so far has them in ``Call.amounts``.
     """
+    large = LargeCall()
+    large.legs = {leg.id: leg for leg in call.legs or ()}
+    large.holds = list(call.holds or ())
+    large.ivrs = list(ivr_entries(call))
+    large.dtmfs = dict(call.dtmfs or {})
+    large.unsaved = dict.fromkeys(large.items())
+    large.uncounted = [(dtmf, 1) for dtmf in large.dtmfs.values()]
+    call.legs = call.holds = call.ivrs = call.dtmfs = None
+    call.large = large
+    return large
+
+
+# ------------------------------------------------------------------------- reading what a call has several of
+
+
+def legs_of(call: Call) -> Iterable[Leg]:
+    """The legs of a call."""
+    return call.legs or () if call.large is None else call.large.legs.values()
+
+
+def holds_of(call: Call) -> Iterable[Hold]:
+    """The Holds of a call, sorted."""
+    return call.holds or () if call.large is None else call.large.holds
+
+
+def dtmfs_of(call: Call) -> dict[str, Dtmf]:
+    """Event id -> input, of a call."""
+    return call.dtmfs or {} if call.large is None else call.large.dtmfs
+
+
+def ivr_entries(call: Call) -> Iterator[IvrEntry]:
+    """Yield the IvrEntry of each ivr.entered and ivr.left of the call, sorted.
+
+    ``call.ivrs`` is one flat tuple of their values: a tuple for each event would cost memory.
+    """
+    if call.large is not None:
+        yield from call.large.ivrs
     values = call.ivrs or ()
     for begin in range(0, len(values), 4):
         yield values[begin : begin + 4]
@@ -181,14 +277,20 @@ def ivr_entries(call: Call) -> Iterator[tuple[int, str, bool, str]]:
 
 def current_ivr(call: Call) -> str:
     """The IVR that the call is in: the one that it entered last and has not left since; "" if there is none."""
+    if call.large is not None:
+        return _current(call.large.ivrs)
     if call.ivrs is None:
         return ""
-    if call.ivrs[-2]:  # the last entry, by (ts, id), is an ivr.entered, as for most calls in an IVR
+    if not call.ivrs[-2]:  # the last entry is an ivr.entered, as for most calls in an IVR
         return str(call.ivrs[-1])
-    inside: list[str] = []
-    for _, _, entered, ivr in ivr_entries(call):
-        if ivr in inside:
-            inside.remove(ivr)
-        if entered:
-            inside.append(ivr)
-    return inside[-1] if inside else ""
+    return _current(list(ivr_entries(call)))
+
+
+def _current(entries: list[IvrEntry]) -> str:
+    left: set[str] = set()
+    for _, _, is_left, ivr in reversed(entries):
+        if is_left:
+            left.add(ivr)
+        elif ivr not in left:
+            return ivr
+    return ""

@@ -1,4 +1,4 @@
-"""Call: the record of one call, with its legs. ``calls.join`` has what the call's events do to it.
+"""Call: the record of one call. ``calls.join`` has what the call's events do to it, ``calls.items`` what a leg is.
 
 Times are ms since the Unix epoch. A time of 0 means that no such event has come: no valid event has the time 0.
 """
@@ -10,6 +10,8 @@ from typing import Any, Final, Protocol
 
 from msgspec import Struct
 
+from ecounters.calls.items import Dtmf, Hold, Leg
+from ecounters.calls.large import LargeCall
 from ecounters.windows.cell import Cell
 
 NEITHER, FRESH, REPEAT = 1, 2, 3
@@ -45,6 +47,10 @@ class CallOwner(Protocol):
     id: str
     calls: dict[str, Call]
     touched: list[Call]
+    erased: bool
+
+    def rebuild_contribution(self, call: Call) -> None:
+        """Compute what a restored call was counted with. Call this before the call changes."""
 
     def settle(self) -> None:
         """Count all calls of ``touched`` that still have the flag TOUCHED. Clears their flags and the list."""
@@ -62,20 +68,6 @@ class CallOwner(Protocol):
         """Settle, then yield the entries of the account's cells, balances and numbers that have changed."""
 
 
-class Leg(Struct, array_like=True, gc=False):
-    """One leg of a call, to one called party. Saved as an array, so the order of the fields is part of the format.
-
-    ``retry`` is the largest one of the leg's events; above 0 the leg is a failover retry. The three times are the
-    smallest ``ts`` of the leg's leg.ringing, leg.answered and leg.ended events.
-    """
-
-    id: str
-    retry: int = 0
-    ringing: int = 0
-    answered: int = 0
-    ended: int = 0
-
-
 class Call(Struct, gc=False, eq=False):
     """The record of one call, from its first event until the record is dropped.
 
@@ -85,7 +77,7 @@ class Call(Struct, gc=False, eq=False):
     field           meaning                                                                written by          saved
     ==============  =====================================================================  ==================  =====
     id, user        ``callId``, and the account that the call belongs to                   PartitionState      key
-    last_ts         largest ``ts`` of the call's events                                    PartitionState      yes
+    last_ts         largest ``ts`` of the call's events and of snapshots that name it      PartitionState      yes
     timer_slot      the minute in a timer wheel; the sign tells which, 0 is none           TimerWheel          no
     caller_class    NEITHER, FRESH or REPEAT; 0 before the first call.started              PartitionState      yes
     silence         LIVE, SUSPECTED or REAPED                                              User, for Timeouts  yes
@@ -96,11 +88,14 @@ class Call(Struct, gc=False, eq=False):
     switch          campaign, DID, number and switch; "" for a field that it has not
     end, ...,       the call.ended with the smallest (ts, id): ``ts``, ``id``,             join                yes
     ended_by        status and who hung up
-    system_end      (``ts``, status) of the end that a switch's restart or snapshot gave   PartitionState      yes
+    system_end      (``ts``, status) of the end that a switch's restart or snapshot gave,  PartitionState      yes
+                    while nothing later is heard of the call
     redirects       TRANSFERRED, FORWARDED                                                 join                yes
-    holds           (``ts``, event id, True if call.held) of held and resumed, sorted      join                yes
-    ivrs            flat, 4 values for each event: see ``join.ivr_entries``                join                yes
-    dtmfs           event id -> (``ts``, digits, valid, IVR or "")                         join                yes
+    holds           the Holds, sorted                                                      join                yes
+    ivrs            flat, the 4 values of each IvrEntry: see ``join.ivr_entries``          join                yes
+    dtmfs           event id -> Dtmf                                                       join                yes
+    large           the legs, holds, IVR entries and inputs of a call with many of them;   join, restoring,    yes
+                    ``legs``, ``holds``, ``ivrs`` and ``dtmfs`` are None then              Changes, User
     cell,           the contribution: the cell in which the call is counted now, the       User                no
     unit_slots,     slots that it adds 1 to, and (slot, amount, slot, amount, ...)
     amounts         for the others. ``cell`` is None before the call is counted, and for
@@ -134,9 +129,10 @@ class Call(Struct, gc=False, eq=False):
     ended_by: str = ""
     system_end: tuple[int, int] | None = None
     redirects: int = 0
-    holds: tuple[tuple[int, str, bool], ...] | None = None
+    holds: tuple[Hold, ...] | None = None
     ivrs: tuple[Any, ...] | None = None
-    dtmfs: dict[str, tuple[int, str, bool, str]] | None = None
+    dtmfs: dict[str, Dtmf] | None = None
+    large: LargeCall | None = None
 
     cell: Cell | None = None
     unit_slots: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ absolute: only the last entry of a key counts, so Kafka's compaction by key lose
 byte    rest of the key                              value
 ======  ===========================================  =====================================================
 c       (user, call)                                 the array of ``saved_call.saved_form``
+i       (user, call, kind and name of an item)       what ``LargeCall.value_of`` gives for it
 w       (user, begin, end, dims) of a cell           {slot: amount}
 n       (user, telephone number)                     largest ``ts`` of a call.started with that number
 u       user                                         (balance, callBalance), each a ``Balance`` or None
@@ -21,11 +22,12 @@ makes a state of them, and ``streams/kafka`` writes and reads the topic.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
 
 import msgspec
 
+from ecounters.calls.items import DTMF, HOLD, IVR, LEG, Dtmf, Hold, Item, IvrEntry, Leg
 from ecounters.calls.record import Call
 from ecounters.changelog.saved_call import SavedCall, saved_form
 from ecounters.windows.cell import Cell, Dims
@@ -36,16 +38,22 @@ Entry = tuple[bytes, bytes | None]
 Balance = tuple[int, str, int | float]
 """(ts, event id, amount) of a balance.updated. The event with the largest (ts, id) counts, whichever arrives last."""
 
-FORMAT: Final = 1
-"""The version of these keys and values. A position with another one cannot be read, and the worker stops: a guess would
-spoil counters."""
+FORMAT: Final = 2
+"""The version of these keys and values. A position with a later one cannot be read, and the worker stops: a guess would
+spoil counters.
+
+2  a call with many legs, holds, IVR entries or inputs has entries of its own for them; holds and IVR entries say
+   whether they are an end, not whether they are a begin; legs may be ``elsewhere``. ``partition.format_1`` reads 1.
+"""
+FORMATS: Final = (1, FORMAT)
+"""The formats that can be read."""
 
 ENTRY_BYTES: Final = 350
 """About how many bytes a changed call adds to a flush: its own entry, and its share of its cell's and its number's."""
 
 _encode = msgspec.msgpack.Encoder().encode
 
-CALL, CELL, NUMBER, USER, POSITION = b"c", b"w", b"n", b"u", b"p"
+CALL, ITEM, CELL, NUMBER, USER, POSITION = b"c", b"i", b"w", b"n", b"u", b"p"
 
 
 class Position(msgspec.Struct, array_like=True, frozen=True):
@@ -61,9 +69,18 @@ class Position(msgspec.Struct, array_like=True, frozen=True):
     arrival: int
 
 
-def call_entry(user_id: str, call: Call, *, gone: bool = False) -> Entry:
-    """The entry of a call; its tombstone if the record was dropped."""
-    return CALL + _encode((user_id, call.id)), None if gone else _encode(saved_form(call))
+def call_entries(user_id: str, call: Call, *, gone: bool = False) -> Iterator[Entry]:
+    """The entry of a call and, of a large one, those of its unsaved items, which become saved.
+
+    ``gone``: the tombstones of the call and of all its items instead.
+    """
+    yield CALL + _encode((user_id, call.id)), None if gone else _encode(saved_form(call))
+    large = call.large
+    if large is not None:
+        items = large.items() if gone else iter(large.unsaved)
+        large.unsaved = {}
+        for item in items:
+            yield ITEM + _encode((user_id, call.id, item)), None if gone else _encode(large.value_of(item))
 
 
 def cell_entry(user_id: str, cell: Cell, *, gone: bool = False) -> Entry:
@@ -77,8 +94,9 @@ def number_entry(user_id: str, number: str, last_start: int | None) -> Entry:
 
 
 def user_entry(user_id: str, balance: Balance | None, call_balance: Balance | None) -> Entry:
-    """The entry of an account: its two balances, each None before the first event with it. There is no tombstone."""
-    return USER + _encode(user_id), _encode((balance, call_balance))
+    """The entry of an account: its two balances, None before the first event with one; a tombstone without any."""
+    value = None if balance is None and call_balance is None else _encode((balance, call_balance))
+    return USER + _encode(user_id), value
 
 
 def position_entry(position: Position) -> Entry:
@@ -88,6 +106,9 @@ def position_entry(position: Position) -> Entry:
 
 _pair_key = msgspec.msgpack.Decoder(tuple[str, str]).decode
 _call_value = msgspec.msgpack.Decoder(SavedCall).decode
+_item_key = msgspec.msgpack.Decoder(tuple[str, str, tuple[int, Any]]).decode
+_leg_value = msgspec.msgpack.Decoder(Leg).decode
+_dtmf_value = msgspec.msgpack.Decoder(Dtmf).decode
 _cell_key = msgspec.msgpack.Decoder(tuple[str, int, int, Dims]).decode
 _cell_value = msgspec.msgpack.Decoder(dict[str, int]).decode
 _number_value = msgspec.msgpack.Decoder(int).decode
@@ -102,6 +123,18 @@ _position = msgspec.msgpack.Decoder(Position).decode
 def read_call(key: bytes, value: bytes) -> tuple[str, str, SavedCall]:
     """(user, call id, the saved call)."""
     return *_pair_key(key[1:]), _call_value(value)
+
+
+def read_item(key: bytes, value: bytes) -> tuple[str, str, Item, Leg | Dtmf | None]:
+    """(user, call id, item, its value) of a large call."""
+    user_id, call_id, (kind, name) = _item_key(key[1:])
+    if kind == LEG:
+        return user_id, call_id, Item(LEG, msgspec.convert(name, str)), _leg_value(value)
+    if kind == DTMF:
+        return user_id, call_id, Item(DTMF, msgspec.convert(name, str)), _dtmf_value(value)
+    if kind == HOLD:
+        return user_id, call_id, Item(HOLD, msgspec.convert(name, Hold)), None
+    return user_id, call_id, Item(IVR, msgspec.convert(name, IvrEntry)), None
 
 
 def read_cell(key: bytes, value: bytes) -> tuple[str, int, int, Dims, dict[str, int]]:
@@ -120,10 +153,10 @@ def read_user(key: bytes, value: bytes) -> tuple[str, Balance | None, Balance | 
 
 
 def read_position(value: bytes) -> Position:
-    """The position. Raises ValueError if the value is damaged or its format is not FORMAT."""
+    """The position. Raises ValueError if the value is damaged or its format is none of FORMATS."""
     position = _position(value)
-    if position.format != FORMAT:
-        raise ValueError(f"the changelog has format {position.format}; this version reads format {FORMAT}")
+    if position.format not in FORMATS:
+        raise ValueError(f"the changelog has format {position.format}; this version reads formats 1 to {FORMAT}")
     return position
 
 

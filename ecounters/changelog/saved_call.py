@@ -10,7 +10,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from ecounters.calls.record import Call, CallOwner, Leg
+from ecounters.calls.items import Dtmf, Hold, Leg
+from ecounters.calls.record import Call, CallOwner
 from ecounters.calls.texts import forget_texts, same
 
 
@@ -33,9 +34,9 @@ class SavedCall(Struct, array_like=True, gc=False):
     caller_class: int
     redirects: int
     legs: tuple[Leg, ...] | None
-    holds: tuple[tuple[int, str, bool], ...] | None
+    holds: tuple[Hold, ...] | None
     ivrs: tuple[Any, ...] | None
-    dtmfs: dict[str, tuple[int, str, bool, str]] | None
+    dtmfs: dict[str, Dtmf] | None
     silence: int
 
     def call(self, call_id: str, user: CallOwner) -> Call:

@@ -5,28 +5,31 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from ecounters.calls.record import CHANGED, DIRTY, SAVED, TOUCHED, Call, CallOwner
-from ecounters.changelog.entries import ENTRY_BYTES, Entry, Position, call_entry, position_entry
+from ecounters.changelog.entries import ENTRY_BYTES, Entry, Position, call_entries, position_entry
+from ecounters.partition.user import User
 
 
 class Changes:
-    """What has changed in one partition since the last ``take``: calls, accounts, and saved calls that were dropped.
+    """What has changed in one partition since the last ``take``: calls, accounts, saved calls that were dropped, and
+    accounts that were erased.
 
     PartitionState and Timeouts note changes; ``take`` turns all of them into entries and begins anew. A call is noted
     once for each flush, however often it changes: its flag DIRTY says that it is noted.
     """
 
-    __slots__ = ("_calls", "_dropped", "_users", "in_steps")
+    __slots__ = ("_calls", "_dropped", "_erased", "_users", "in_steps")
 
     def __init__(self) -> None:
         self.in_steps = False
         """True while a ``take`` has begun and is not at its end: nothing else may change the state then."""
         self._calls: list[Call] = []
         self._dropped: list[Call] = []
+        self._erased: list[User] = []
         self._users: dict[CallOwner, None] = {}  # whose cells, numbers or balances may have changed
 
     def __bool__(self) -> bool:
         """Whether the next flush may have more to write than the position."""
-        return bool(self._users or self._dropped)
+        return bool(self._users or self._dropped or self._erased)
 
     @property
     def bytes(self) -> int:
@@ -56,25 +59,36 @@ class Changes:
             self._dropped.append(call)
         call.flags &= ~DIRTY
 
+    def add_erased(self, user: User) -> None:
+        """Note that an account was erased: the next flush writes tombstones for all that the changelog has of it.
+
+        Sets ``user.erased``. The account must be in no partition state any more, and nothing may change it.
+        """
+        user.erased = True
+        self._users.pop(user, None)
+        self._erased.append(user)
+
     def take(self, position: Position) -> Generator[Entry]:
         """Yield the entries of all changes and forget these; the entry of the position comes last.
 
-        Tombstones come first, because a new record may have the id of a dropped one. Each call is counted before its
-        entry is yielded. The cells follow, so they hold the contributions of all calls that this flush saves.
+        Tombstones come first, because a new record or account may have the id of an old one. Each call is counted
+        before its entry is yielded. The cells follow, so they hold the contributions of all calls that the flush saves.
         """
-        dropped, calls, users = self._dropped, self._calls, self._users
-        self._dropped, self._calls, self._users = [], [], {}
+        dropped, erased, calls, users = self._dropped, self._erased, self._calls, self._users
+        self._dropped, self._erased, self._calls, self._users = [], [], [], {}
         self.in_steps = True
         try:
             for call in dropped:
-                yield call_entry(call.user.id, call, gone=True)
+                yield from call_entries(call.user.id, call, gone=True)
+            for user in erased:
+                yield from user.tombstones()
             for call in calls:
-                if call.flags & DIRTY:  # else it was dropped since
+                if call.flags & DIRTY and not call.user.erased:  # else it was dropped or erased since
                     call.flags = call.flags & ~DIRTY | SAVED
                     call.user.settle_one(call)  # not all of the account at once, which can be a long step
-                    yield call_entry(call.user.id, call)
-            for user in users:
-                yield from user.take_changes()
+                    yield from call_entries(call.user.id, call)
+            for owner in users:
+                yield from owner.take_changes()
             yield position_entry(position)
         finally:
             self.in_steps = False

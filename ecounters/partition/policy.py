@@ -1,4 +1,4 @@
-"""Policy: the time limits by which a partition's state judges events and calls."""
+"""Policy: the limits by which a partition's state judges events and calls."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ecounters.windows.calendar import DAY_MS, HOUR_MS, MINUTE_MS
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The limits, all in ms. The worker makes one Policy from its settings; all its partitions share it.
+    """The limits. The worker makes one Policy from its settings; all its partitions share it.
 
     ===================  ==================================================================================
     linger_ms            an event of a call without a record is late if its ``ts`` is this far behind the
@@ -24,6 +24,7 @@ class Policy:
     after_system_end_ms  a record is kept for this long after a switch's restart or snapshot ended it, or
                          after ``max_call_ms`` of silence
     repeat_within_ms     a call is a repeat if the last call with its number started at most this far from it
+    dtmf_digits          of a DTMF input with more characters, only their number is kept
     ===================  ==================================================================================
     """
 
@@ -35,6 +36,7 @@ class Policy:
     keep_days_ms: int = 400 * DAY_MS
     after_system_end_ms: int = DAY_MS
     repeat_within_ms: int = DAY_MS
+    dtmf_digits: int = 4
 
     @property
     def remember_number_ms(self) -> int:

@@ -20,7 +20,10 @@ class Misrouted(BadEvent):
 
 
 class Record(Protocol):
-    """A record of the events topic; aiokafka's ConsumerRecord is one. ``timestamp``: Kafka's, in ms."""
+    """A record of the events topic; aiokafka's ConsumerRecord is one.
+
+    ``timestamp``: when the broker appended the record, in ms; 0 if the topic keeps the producers' times instead.
+    """
 
     offset: int
     timestamp: int

@@ -15,19 +15,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from ecounters.calls.large import LargeCall
 from ecounters.calls.record import SAVED, Call
 from ecounters.changelog.entries import (
     CALL,
     CELL,
+    ITEM,
     NUMBER,
     POSITION,
     USER,
     read_call,
     read_cell,
+    read_item,
     read_number,
     read_position,
     read_user,
 )
+from ecounters.partition.format_1 import convert_call, convert_users
 from ecounters.partition.state import PartitionState
 from ecounters.partition.user import User
 
@@ -45,27 +49,47 @@ def restore(state: PartitionState, last: dict[bytes, bytes]) -> Iterator[None]:
     The silence of calls is judged anew by the saved watermark, since the clock's wall time is not saved.
     """
     position_value = last.pop(POSITION, None)
+    is_format_1 = False
     if position_value is not None:
         position = read_position(position_value)
+        is_format_1 = position.format == 1
         state.position, state.watermark, state.arrival = position.position, position.watermark, position.arrival
         state.timeouts.begin_at(position.watermark)
     calls: list[Call] = []
+    large: LargeCalls = {}
     while last:
         for _ in range(min(STEP, len(last))):
-            call = _make(state, *last.popitem())
+            call = _make(state, large, *last.popitem())
             if call is not None:
                 calls.append(call)
         yield
+    changes, dtmf_digits = state.changes, state.policy.dtmf_digits
+    if is_format_1:
+        for index, _ in enumerate(convert_users(state.users.values(), changes, dtmf_digits)):
+            if index % STEP == 0:
+                yield
     for begin in range(0, len(calls), STEP):
         for call in calls[begin : begin + STEP]:
-            call.user.restore_call(call)
             call.flags |= SAVED
+            if large and (items := large.pop((call.user.id, call.id), None)) is not None:
+                items.sort()
+                call.large = items
+            if is_format_1:
+                convert_call(state.users[call.user.id], call, changes, dtmf_digits)
+            else:
+                call.user.restore_call(call)
             state.timeouts.restore(call)
         yield
+    if large:
+        raise ValueError(f"the changelog has items of {len(large)} calls that it has not")
 
 
-def _make(state: PartitionState, key: bytes, value: bytes) -> Call | None:
-    """Put the content of one entry into the state and return None; but only decode a call, and return it.
+LargeCalls = dict[tuple[str, str], LargeCall]
+"""(user, call id) -> the items of a large call, in no particular order."""
+
+
+def _make(state: PartitionState, large: LargeCalls, key: bytes, value: bytes) -> Call | None:
+    """Put the content of one entry into the state or ``large`` and return None; but only decode a call, and return it.
 
     Adds the entry's account to the state if it is new. Raises ValueError as ``restore`` does.
     """
@@ -73,7 +97,10 @@ def _make(state: PartitionState, key: bytes, value: bytes) -> Call | None:
     if kind == CALL:
         user_id, call_id, saved = read_call(key, value)
         return saved.call(call_id, _user(state, user_id))
-    if kind == NUMBER:
+    if kind == ITEM:
+        user_id, call_id, item, content = read_item(key, value)
+        large.setdefault((user_id, call_id), LargeCall()).restore(item, content)
+    elif kind == NUMBER:
         user_id, number, last_start = read_number(key, value)
         _user(state, user_id).numbers[number] = last_start
     elif kind == CELL:

@@ -14,32 +14,38 @@ An event changes its call's record and perhaps the call's timer. The call is cou
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from ecounters.calls.join import JOIN
-from ecounters.calls.record import (
-    CHANGED,
-    FRESH,
-    NEITHER,
-    REPEAT,
-    STATUS_RESTARTED,
-    STATUS_SNAPSHOT,
-    TOUCHED,
-    Call,
-)
+from ecounters.calls.join import Join, joins
+from ecounters.calls.record import CHANGED, TOUCHED, Call
 from ecounters.changelog.entries import FORMAT, Entry, Position
 from ecounters.errors import BadEvent
 from ecounters.events.parse import parse
 from ecounters.events.partitioner import partition_of
-from ecounters.events.types import TYPES, AnyEvent, BalanceUpdated, Ended, Started, SwitchSnapshot
+from ecounters.events.types import (
+    TYPES,
+    AccountErased,
+    AnyEvent,
+    BalanceUpdated,
+    Ended,
+    Event,
+    Started,
+    SwitchRestarted,
+    SwitchSnapshot,
+)
 from ecounters.partition.changes import Changes
 from ecounters.partition.policy import Policy
 from ecounters.partition.records import Misrouted, Record, Tally, Uncounted
+from ecounters.partition.starts import Starts
+from ecounters.partition.switches import SwitchEvents
 from ecounters.partition.timeouts import Timeouts
 from ecounters.partition.user import User
 from ecounters.windows.calendar import DAY_MS
+
+LONG_BYTES: Final = 4096
+"""After a record that is refused and has more bytes than these, ``applying`` yields: a long value is read twice."""
 
 
 class PartitionState:
@@ -54,13 +60,15 @@ class PartitionState:
     position           the next offset to apply: all records below it are in the state. The   apply, skip_to,   yes
                        worker's feed sets it back if the topic was made anew                  restoring, feed
     watermark          largest ``ts`` of the events accepted, ms                              apply, restoring  yes
-    arrival            Kafka's timestamp of the record accepted last, ms                      apply, restoring  yes
+    arrival            when the broker appended the record accepted last, ms; the watermark   apply, restoring  yes
+                       then, if the topic keeps the producers' times
     clock              the watermark, plus at the log's end the wall time since ``arrival``,  advance           no
                        ms: see ``timeouts``
     tally              counts for metrics                                                     apply, Timeouts   no
     users              ``userId`` -> account, from its first accepted call or balance event   apply, Timeouts,  yes
                        until nothing of it is left                                            restoring
-    timeouts           the timers of the calls; only this package may use it                  itself            no
+    timeouts, changes  the timers of the calls, and what the next flush must write; only      themselves        no
+                       this package may use them
     =================  =====================================================================  ================  =====
     """
 
@@ -73,9 +81,13 @@ class PartitionState:
         self.arrival = 0
         self.tally = Tally()
         self.users: dict[str, User] = {}
-        self._changes = Changes()
-        self.timeouts = Timeouts(policy, self.users, self._changes, self.tally)
+        self.changes = Changes()
+        self.timeouts = Timeouts(policy, self.users, self.changes, self.tally)
         self._linger_ms, self._max_call_ms = policy.linger_ms, policy.max_call_ms
+        self._starts = Starts(policy, self.changes)
+        self._switch_events = SwitchEvents(policy, self.timeouts, self.changes)
+        self._joins = _joins(policy.dtmf_digits)
+        self._applying = False
 
     @property
     def clock(self) -> int:
@@ -84,40 +96,54 @@ class PartitionState:
 
     @property
     def _in_steps(self) -> bool:
-        """Whether ``take_changes`` or ``advancing`` has begun and is not at its end: no record may be applied then."""
-        return self._changes.in_steps or self.timeouts.in_steps
+        """Whether ``applying``, ``advancing`` or ``take_changes`` has begun and is not at its end."""
+        return self._applying or self.changes.in_steps or self.timeouts.in_steps
 
     # ------------------------------------------------------------------------------------------ events
 
     def apply(self, records: Sequence[Record], wall_ms: int) -> list[Uncounted]:
+        """Apply records at once, in all steps of ``applying``; return those that this state does not count."""
+        uncounted: list[Uncounted] = []
+        for _ in self.applying(records, wall_ms, uncounted):
+            pass
+        return uncounted
+
+    def applying(self, records: Sequence[Record], wall_ms: int, uncounted: list[Uncounted]) -> Generator[None]:
         """Apply records in the order of the log, without those below ``position``; set ``position`` after the last.
 
-        ``wall_ms``: the wall clock; an event that is further ahead of it, or of Kafka's timestamp, than the policy
-        allows is refused. Returns the records that this state does not count. They are lost unless they are published
-        elsewhere before the next flush is acknowledged. Fails an assertion between two steps of ``advancing`` or
+        Yields after each record that can take long, and amid one that ends or names many calls; the caller may pause
+        there and make replies. ``wall_ms``: the wall clock; an event that is further ahead of it, or of the record's
+        timestamp, than the policy allows is refused. Adds the records that this state does not count to ``uncounted``.
+        They are lost unless they are published elsewhere before the next flush is acknowledged. Run the generator to
+        its end, or discard the state. Fails an assertion between two steps of ``applying``, ``advancing`` or
         ``take_changes``.
         """
-        assert not self._in_steps, "take_changes or advancing has not been taken to its end"
+        assert not self._in_steps, "applying, take_changes or advancing has not been taken to its end"
         if records and records[0].offset < self.position:
             records = [record for record in records if record.offset >= self.position]
         if not records:
-            return []
-        uncounted = self._apply(records, wall_ms)
+            return
+        self._applying = True
+        refused_before = len(uncounted)
+        rest = iter(records)
+        while (long_step := self._apply(rest, wall_ms, uncounted)) is not None:
+            yield
+            yield from long_step
+        self._applying = False
         self.position = records[-1].offset + 1
-        self.tally.accepted += len(records) - len(uncounted)
-        return uncounted
+        self.tally.accepted += len(records) - len(uncounted) + refused_before
 
-    def _apply(self, records: Sequence[Record], wall_ms: int) -> list[Uncounted]:
-        """Apply records, and return those that this state does not count.
+    def _apply(self, records: Iterator[Record], wall_ms: int, uncounted: list[Uncounted]) -> Iterator[None] | None:
+        """Apply records up to the first that can take long, and return its steps; None after the last record.
 
-        What nearly every event needs stands in this one loop, because a function call more would cost time per event.
+        Adds those that this state does not count to ``uncounted``. What nearly every event needs stands in this one
+        loop, because a function call more would cost time per event.
         """
-        uncounted: list[Uncounted] = []
         users: Any = self.users  # Any, because ``get`` is also called with the user_id None of some switch events
         max_call_ms, arrival, watermark = self._max_call_ms, self.arrival, self.watermark
-        ahead = self.policy.clock_ahead_ms
-        latest = wall_ms + ahead
-        joins, place, touch = _JOINS, self.timeouts.place, self._changes.touch
+        ahead, latest = self.policy.clock_ahead_ms, wall_ms + self.policy.clock_ahead_ms
+        joins, place, touch = self._joins, self.timeouts.place, self.changes.touch
+        long_step: Iterator[None] | None = None
         for record in records:
             try:
                 event: Any = parse(record.value)
@@ -125,34 +151,38 @@ class PartitionState:
                 if user is None and event.user_id is not None:
                     user = self._new_user(event.user_id)
                 ts, timestamp = event.ts, record.timestamp
-                if ts > latest or (ts > timestamp and ts > timestamp + ahead):
+                if ts > latest or (ts > timestamp and timestamp and ts > timestamp + ahead):
                     raise BadEvent("clock_ahead", "ts")
                 join, is_bound = joins[type(event)]
                 if join is None:
-                    self._apply_to_account_or_switch(event, user)
+                    long_step = self._apply_to_account_or_switch(event, user)
                     watermark = self.watermark
                 else:
                     call = user.calls.get(event.call_id)
                     if call is None or call.timer_slot <= 0 or call.last_ts + max_call_ms <= watermark:
                         call = self._record_for(event, user, call)
-                    if is_bound and not call.caller_class and type(event) is Started:
-                        self._classify_caller(user, call, event)
+                    if is_bound and type(event) is Started:
+                        self._starts.prepare(user, call, event, watermark)
+                        self.timeouts.live_by_switch.discard(call)  # ``place`` adds it, perhaps under another switch
+                    join(call, event)
                     if ts > call.last_ts:
                         call.last_ts = ts
                         if ts > watermark:
                             self.watermark = watermark = ts
-                    join(call, event)
-                    if is_bound or call.silence or not call.timer_slot:
+                    if is_bound or call.silence or not call.timer_slot or call.system_end is not None:
                         place(call)
                     if call.flags & CHANGED != CHANGED:
                         touch(call)
-                arrival = timestamp
-            except Misrouted as bad:
-                uncounted.append(Uncounted(record, bad.reason, bad.field, bad.user_id))
+                arrival = timestamp or watermark
+                if long_step is not None:
+                    break
             except BadEvent as bad:
-                uncounted.append(Uncounted(record, bad.reason, bad.field))
+                uncounted.append(Uncounted(record, bad.reason, bad.field, bad.user_id))
+                if record.value is not None and len(record.value) > LONG_BYTES:
+                    long_step = iter(())  # to read what is wrong with a long value takes long
+                    break
         self.arrival = arrival
-        return uncounted
+        return long_step
 
     def skip_to(self, offset: int) -> None:
         """Raise ``position`` to ``offset``, if it is smaller.
@@ -194,52 +224,24 @@ class PartitionState:
             user.rebuild_contribution(call)  # of a restored call that has ended: ``restore_call`` did not compute it
         return call
 
-    def _classify_caller(self, user: User, call: Call, event: Started) -> None:
-        """Set ``call.caller_class`` for good, and remember the start for the call's number if it is the latest.
-
-        Call this for the first call.started of the call in the log, before its ``ts`` moves the watermark: by the
-        watermark before it, the last start of the number may be due to be forgotten.
-        """
-        number, ts = event.number, event.ts
-        if not number:
-            call.caller_class = NEITHER
-            return
-        last_start = user.numbers.get(number)
-        if last_start is not None and self.watermark > last_start + self.policy.remember_number_ms:
-            last_start = None  # due to be forgotten: Timeouts does that once an hour
-        is_repeat = last_start is not None and abs(ts - last_start) <= self.policy.repeat_within_ms
-        call.caller_class = REPEAT if is_repeat else FRESH
-        if last_start is None or ts > last_start:
-            user.numbers[number] = user.new_numbers[number] = ts
-            self._changes.add_user(user)
-
-    def _apply_to_account_or_switch(self, event: AnyEvent, user: User | None) -> None:
+    def _apply_to_account_or_switch(self, event: AnyEvent, user: User | None) -> Iterator[None] | None:
         """Apply an event that belongs to no call, and move the watermark on to its ``ts``.
 
-        A balance.updated changes the account. A switch.restarted ends the live calls of its switch that started no
-        later than the event, of the account or, if it names none, of all accounts. A switch.snapshot does so for its
-        account, but spares the calls that it lists.
+        Returns the steps of an event of a switch, which the caller must take; the events of accounts need none.
         """
-        self.watermark = max(self.watermark, event.ts)
-        if type(event) is BalanceUpdated and user is not None:
+        before = self.watermark
+        self.watermark = max(before, event.ts)
+        if isinstance(event, SwitchRestarted | SwitchSnapshot):
+            return self._switch_events.applying(event, user, before)
+        assert user is not None  # the type requires a userId
+        if isinstance(event, BalanceUpdated):
             self.users.setdefault(user.id, user).update_balance(event)
-            self._changes.add_user(user)
-            return
-        listed, status = frozenset[str](), STATUS_RESTARTED
-        if type(event) is SwitchSnapshot:
-            listed, status = frozenset(event.call_ids), STATUS_SNAPSHOT
-        for owner in [user] if user is not None else self.users.values():
-            for call in list(owner.calls.values()):
-                if call.switch == event.switch_id and call.id not in listed and self._lives(call, event.ts):
-                    call.system_end = event.ts, status
-                    self.timeouts.place(call)
-                    self._changes.touch(call)
-
-    def _lives(self, call: Call, at: int) -> bool:
-        """Whether the call started at or before ``at`` and has no end. Silence is judged by the watermark here."""
-        if not call.start or call.start > at or call.end or call.system_end is not None:
-            return False
-        return call.last_ts + self.policy.max_call_ms > self.watermark
+            self.changes.add_user(user)
+        elif isinstance(event, AccountErased) and user.id in self.users:
+            del self.users[user.id]
+            self.changes.add_erased(user)
+            self.timeouts.add_erased(user)
+        return None
 
     # -------------------------------------------------------------------------------------------- time
 
@@ -276,24 +278,24 @@ class PartitionState:
         No counter changes. But a reply's range that begins or ends inside such a day counts the whole day from now on.
         Raises KeyError for an unknown account.
         """
-        assert not self._in_steps, "take_changes or advancing has not been taken to its end"
+        assert not self._in_steps, "applying, take_changes or advancing has not been taken to its end"
         user = self.users[user_id]
         user.settle()
         user.spans.roll_up(zone, self.watermark - self.policy.keep_windows_ms)
         user.version += 1
-        self._changes.add_user(user)
+        self.changes.add_user(user)
 
     # ------------------------------------------------------------------------------------------ saving
 
     @property
     def changed(self) -> bool:
         """Whether ``take_changes`` may have more to yield than the position."""
-        return bool(self._changes)
+        return bool(self.changes)
 
     @property
     def dirty_bytes(self) -> int:
         """About how many bytes the entries of ``take_changes`` have."""
-        return self._changes.bytes
+        return self.changes.bytes
 
     def take_changes(self) -> Generator[Entry]:
         """Yield all that has changed since the last time as changelog entries, the position last.
@@ -301,11 +303,11 @@ class PartitionState:
         Run the generator to its end, or discard the state: entries that were not yielded are lost. Until then apply no
         record (an assertion of ``apply`` fails) and do not advance the time; replies may be made.
         """
-        return self._changes.take(Position(FORMAT, self.position, self.watermark, self.arrival))
+        return self.changes.take(Position(FORMAT, self.position, self.watermark, self.arrival))
 
 
-_JOINS: Final = {
-    declared.cls: (JOIN.get(declared.cls), declared.cls in (Started, Ended)) for declared in TYPES.values()
-}
-"""event class -> (its join function, or None for balance and switch events; whether the event starts or ends a call and
-so changes its time limits)."""
+def _joins(dtmf_digits: int) -> dict[type[Event], tuple[Join | None, bool]]:
+    """Event class -> (its join function, or None for balance, account and switch events; whether the event starts or
+    ends a call and so changes its time limits)."""
+    of_calls = joins(dtmf_digits)
+    return {row.cls: (of_calls.get(row.cls), row.cls in (Started, Ended)) for row in TYPES.values()}

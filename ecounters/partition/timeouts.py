@@ -21,6 +21,7 @@ from collections.abc import Generator, Iterator
 
 from ecounters.calls.record import LIVE, REAPED, SUSPECTED, TOUCHED, Call
 from ecounters.partition.changes import Changes
+from ecounters.partition.live_by_switch import LiveBySwitch
 from ecounters.partition.policy import Policy
 from ecounters.partition.records import Tally
 from ecounters.partition.timer_wheel import DROP, SILENCE, TimerWheel
@@ -48,9 +49,11 @@ class Timeouts:
         self._users = users
         self._changes = changes
         self._tally = tally
+        self.live_by_switch = LiveBySwitch()
         self._silence_timers = TimerWheel(SILENCE)
         self._drop_timers = TimerWheel(DROP)
         self._silent: dict[Call, None] = {}  # calls that are SUSPECTED or REAPED
+        self._erased: list[User] = []  # accounts whose calls have timers still
         self._purged_at = 0  # the watermark of the last ``_forget_old``
 
     def begin_at(self, watermark: int) -> None:
@@ -66,13 +69,19 @@ class Timeouts:
     def place(self, call: Call) -> None:
         """Judge the call's silence by the clock, and move the call to the timer wheel and minute of its next limit.
 
-        If the call becomes REAPED, or ceases to be, its counters change: it is touched.
+        Lifts a system end that is older than ``last_ts``. If that is lifted, or if the call becomes REAPED or ceases to
+        be, its counters change: it is touched.
         """
         if call.timer_slot:
             (self._silence_timers if call.timer_slot > 0 else self._drop_timers).remove(call)
+        if call.system_end is not None and call.last_ts > call.system_end[0]:
+            call.system_end = None
+            self._changes.touch(call)
         policy = self._policy
         silence, limit = LIVE, 0
-        if call.start and not call.end and call.system_end is None:
+        is_open = call.start and not call.end and call.system_end is None
+        (self.live_by_switch.add if is_open else self.live_by_switch.discard)(call)
+        if is_open:
             quiet_for = self.clock - call.last_ts
             if quiet_for < policy.suspect_after_ms:
                 limit = policy.suspect_after_ms
@@ -112,11 +121,30 @@ class Timeouts:
         elif not call.end and call.system_end is None and call.silence != REAPED:
             self._set_silence(call, REAPED)  # the watermark passed the limits for REAPED and for the drop in one step
         if call.flags & TOUCHED:
-            user.settle()
+            user.settle_one(call)
             self._changes.add_user(user)
+        self.live_by_switch.discard(call)
         self._silent.pop(call, None)
         del user.calls[call.id]
         self._changes.add_dropped(call)
+
+    def add_erased(self, user: User) -> None:
+        """Note an erased account: the next ``advance`` takes its calls out of the timer wheels."""
+        self._erased.append(user)
+
+    def _forget_erased(self) -> Iterator[None]:
+        """Forget the calls of erased accounts: in the timer wheels, by switch, and as silent ones. Yields after each.
+
+        Their counters need nothing: they went with the account.
+        """
+        erased, self._erased = self._erased, []
+        for user in erased:
+            for call in user.calls.values():
+                if call.timer_slot:
+                    (self._silence_timers if call.timer_slot > 0 else self._drop_timers).remove(call)
+                self.live_by_switch.discard(call)
+                self._silent.pop(call, None)
+                yield
 
     def advance(self, watermark: int, clock: int) -> Generator[None]:
         """Set the clock and do everything that is due by it and by the watermark; yield after each call and account.
@@ -137,6 +165,7 @@ class Timeouts:
             self.in_steps = False
 
     def _due(self, watermark: int, went_back: bool) -> Iterator[None]:
+        yield from self._forget_erased()
         if went_back:
             # New events have moved the watermark by less than the wall time that no longer counts. Some calls that were
             # silent by the later clock may not be silent by this one.

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
-from ecounters.calls.record import REAPED, SUSPECTED, TOUCHED, Call
-from ecounters.changelog.entries import Balance, Entry, cell_entry, number_entry, user_entry
-from ecounters.counters.contributions import contributions, live_key
+from ecounters.calls.large import LargeCall
+from ecounters.calls.record import REAPED, SAVED, SUSPECTED, TOUCHED, Call
+from ecounters.changelog.entries import Balance, Entry, call_entries, cell_entry, number_entry, user_entry
+from ecounters.counters.contributions import contributions, input_amounts, live_key
 from ecounters.events.types import BalanceUpdated
 from ecounters.windows.calendar import window_of
+from ecounters.windows.cell import Cell
 from ecounters.windows.spans import Spans
+
+FOR_EVER_MS: Final = 2**62
 
 LiveKey = tuple[str, str, str, str]
 """(type, campaign, DID, IVR) of a live call; "" for what the call does not have."""
@@ -39,6 +44,8 @@ class User:
     balance,       the balances; None before the first                                   ``update_balance``    yes
     call_balance
     dirty          the balances have changed since the last flush                        ``update_balance``    no
+    erased         an account.erased has removed the account; its calls may be in timers      Changes               no
+                   and lists still, where they are skipped
     token          an object of this User alone: a later User of the same id, as after   --                    no
                    a restore, has another. A cache can keep it without keeping the User
     version        grows with each change that a reply can show                          this class, roll-up,  no
@@ -51,8 +58,8 @@ class User:
     """
 
     __slots__ = (
-        "_live_keys", "balance", "call_balance", "calls", "dirty", "id", "live", "new_numbers", "numbers", "spans",
-        "suspected", "token", "touched", "version",
+        "_live_keys", "balance", "call_balance", "calls", "dirty", "erased", "id", "live", "new_numbers", "numbers",
+        "spans", "suspected", "token", "touched", "version",
     )  # fmt: skip
 
     def __init__(self, user_id: str) -> None:
@@ -68,6 +75,7 @@ class User:
         self.balance: Balance | None = None
         self.call_balance: Balance | None = None
         self.dirty = False
+        self.erased = False
         self.token = object()
         self.version = 0
 
@@ -103,7 +111,24 @@ class User:
                     self.spans.add(old_cell, call.unit_slots, call.amounts, -1)
                 self.spans.add(cell, unit_slots, amounts, 1)
                 call.cell, call.unit_slots, call.amounts = cell, unit_slots, amounts
+            if call.large is not None:
+                self._recount_inputs(call.large, old_cell, cell)
         self._recount_live(call, ended)
+
+    def _recount_inputs(self, large: LargeCall, old_cell: Cell | None, cell: Cell) -> None:
+        """Add the inputs of a large call to ``cell``: the uncounted ones, or all of them if the call was in another.
+
+        The old cell has ``large.dtmfs`` without ``large.uncounted``.
+        """
+        uncounted, large.uncounted = large.uncounted, []
+        if old_cell is not cell:
+            everything = tuple(input_amounts(large.dtmfs.values()))
+            if old_cell is not None:
+                self.spans.add(old_cell, (), everything, -1)
+            self.spans.add(cell, (), everything, 1)
+        if old_cell is not None:
+            for dtmf, sign in uncounted:
+                self.spans.add(old_cell, (), tuple(input_amounts((dtmf,))), sign)
 
     def _recount_live(self, call: Call, ended: int) -> None:
         """Count the call in ``live`` under its present live key, or under none if it has not started or has ended."""
@@ -145,6 +170,20 @@ class User:
         numbers, self.new_numbers = self.new_numbers, {}
         for number, last_start in numbers.items():
             yield number_entry(self.id, number, last_start)
+
+    def tombstones(self) -> Iterator[Entry]:
+        """Yield a tombstone for each entry of the account that the changelog may have. The account is erased."""
+        for call in self.calls.values():
+            if call.flags & SAVED:
+                yield from call_entries(self.id, call, gone=True)
+        self.spans.forget(FOR_EVER_MS)
+        for cell, exists in self.spans.take_changes():
+            if not exists:
+                yield cell_entry(self.id, cell, gone=True)
+        for number in self.numbers | self.new_numbers:
+            yield number_entry(self.id, number, None)
+        if self.balance is not None or self.call_balance is not None:
+            yield user_entry(self.id, None, None)
 
     def restore_call(self, call: Call) -> None:
         """Add a call of the changelog. All cells must have been restored: they hold the call's contribution already.

@@ -188,6 +188,17 @@ class Spans:
                 insort(self.days, span, key=_begin)
         span.cells[dims] = Cell(begin, end, dims, counts, saved=True)
 
+    def cells(self) -> Iterator[Cell]:
+        """All cells, in no particular order."""
+        for span in chain(self.windows.values(), self.days):
+            yield from span.cells.values()
+
+    def mark_dirty(self, cell: Cell) -> None:
+        """Note that a cell's counts have changed without ``add``: the next ``take_changes`` has it."""
+        if not cell.dirty:
+            cell.dirty = True
+            self.dirty.append(cell)
+
     def within(self, begin: int, end: int) -> Iterator[Span]:
         """Yield the spans that share time with [begin, end): the days, oldest first, then the windows in any order."""
         yield from self.days_within(begin, end)

@@ -12,6 +12,7 @@ from typing import Final
 
 from aiokafka.errors import KafkaError
 
+from ecounters.partition.records import Uncounted
 from ecounters.partition.state import PartitionState
 from streams.basics.slices import Slice
 from streams.basics.tasks import end_tasks
@@ -225,7 +226,11 @@ class OwnedPartition:
                 # A producer's clock may be wrong, so events with its timestamp are compared with this worker's clock
                 # too. A timestamp of the broker is trusted: else a worker with a wrong clock would refuse good events.
                 wall_ms = now_ms() if step[0].timestamp_type == CREATE_TIME else NO_WALL_CLOCK_MS
-                uncounted = state.apply(step, wall_ms)
+                uncounted: list[Uncounted] = []
+                for _ in state.applying(step, wall_ms, uncounted):
+                    await time_slice.yield_if_used_up()
+                    if status.state is not state:
+                        return
                 if uncounted:
                     self._uncounted.add(uncounted)
                 status.last_record_ms = step[-1].timestamp

@@ -14,7 +14,7 @@ from streams.settings.table import Settings
 
 
 def policy_of(settings: Settings) -> Policy:
-    """The time limits of a worker's partition states."""
+    """The limits of a worker's partition states."""
     return Policy(
         linger_ms=settings.linger_ms,
         max_call_ms=settings.max_call_ms,
@@ -22,6 +22,7 @@ def policy_of(settings: Settings) -> Policy:
         clock_ahead_ms=settings.clock_ahead_ms,
         keep_windows_ms=settings.keep_windows_ms,
         keep_days_ms=settings.keep_days_ms,
+        dtmf_digits=settings.dtmf_digits,
     )
 
 

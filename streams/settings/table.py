@@ -122,6 +122,12 @@ class Settings:
         whole(0, 86_400_000),
         "events further in the future are refused: one wrong clock would make all others late",
     )
+    dtmf_digits: int = _setting(
+        "4",
+        "characters",
+        whole(0, 32),
+        "of longer DTMF inputs only the length is kept: they are PINs, accounts, cards",
+    )
     keep_windows_h: int = _setting(
         "48", "hours", whole(24, 720), "how long counts are kept in windows of 15 minutes; after that, in days"
     )

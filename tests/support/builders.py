@@ -87,9 +87,11 @@ class CallScript:
         """Add leg.answered."""
         return self.add("leg.answered", at, legId=leg, retry=retry)
 
-    def leg_ended(self, at: float, leg: str | None = None, retry: int | None = None) -> Self:
+    def leg_ended(
+        self, at: float, leg: str | None = None, retry: int | None = None, outcome: str | None = None
+    ) -> Self:
         """Add leg.ended."""
-        return self.add("leg.ended", at, legId=leg, retry=retry)
+        return self.add("leg.ended", at, legId=leg, retry=retry, outcome=outcome)
 
     def entered(self, at: float, ivr: str) -> Self:
         """Add ivr.entered."""

@@ -6,12 +6,14 @@ from itertools import permutations
 
 import pytest
 
-from ecounters.calls.join import JOIN, current_ivr, ivr_entries
+from ecounters.calls.join import current_ivr, ivr_entries, joins
 from ecounters.calls.record import FORWARDED, STATUS_REAPED, STATUS_RESTARTED, TRANSFERRED, Call
 from ecounters.events.parse import parse
 from ecounters.events.types import TYPES
 from ecounters.partition.user import User
 from tests.support.builders import CallScript, call, encoded, event, ms
+
+JOINS = joins(4)
 
 
 def joined(*events: dict[str, object]) -> Call:
@@ -19,7 +21,7 @@ def joined(*events: dict[str, object]) -> Call:
     made = Call("c1", User("u1"))
     for value in events:
         read = parse(encoded(value))
-        JOIN[type(read)](made, read)
+        JOINS[type(read)](made, read)
     return made
 
 
@@ -30,7 +32,7 @@ def of(script: CallScript) -> Call:
 
 def test_every_type_of_a_call_has_a_join() -> None:
     """No event of a call is left aside."""
-    assert set(JOIN) == {kind.cls for kind in TYPES.values() if "callId" in kind.required}
+    assert set(JOINS) == {kind.cls for kind in TYPES.values() if "callId" in kind.required}
 
 
 def test_the_smallest_start_gives_everything_of_a_start() -> None:

@@ -11,7 +11,7 @@ from ecounters.changelog.entries import POSITION
 from tests.support.builders import Feed, answer_of, event, restored
 
 
-@pytest.mark.parametrize("value", [(2, 0, 0, 0), (0, 0, 0, 0)])
+@pytest.mark.parametrize("value", [(3, 0, 0, 0), (0, 0, 0, 0)])
 def test_another_format_is_not_guessed_at(value: tuple[int, ...]) -> None:
     """A worker that would misread its state stops instead."""
     with pytest.raises(ValueError, match="format"):

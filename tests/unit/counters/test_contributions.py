@@ -120,7 +120,10 @@ def test_transferred_and_forwarded_calls() -> None:
         (call().started(0).dialed(1).ended(5, by="caller"), False),
         (call().started(0).ringing(1, "1").ringing(8, "2").ended(9, by="caller"), False),
         (call().started(0).ringing(8, "2").ringing(5, "1").ended(9.999, by="caller"), True),
-        (call().started(0).ringing(3).ended(2, by="caller"), True),
+        (call().started(0).ringing(3).ended(3, by="caller"), True),
+        (call().started(0).ringing(3).ended(2, by="caller"), False),
+        (call().started(0).ringing(1, "1").leg_ended(2, "1", outcome="elsewhere").ended(3, by="caller"), False),
+        (call().started(0).ringing(1).ended(5, by="caller").answered(5.05), True),
     ],
 )
 def test_calls_hung_up_soon_after_the_first_ring(script: CallScript, counts: bool) -> None:
@@ -258,8 +261,11 @@ def test_the_average_hold_is_over_calls_that_were_on_hold() -> None:
         (call().started(0).answered(5, "1").answered(4, "2").ended(65), 61),
         (call().started(0).answered(5).held(10).resumed(20.25).ended(65), 49.75),
         (call().started(0).answered(5).held(60).ended(65), 55),
-        (call().started(0).answered(5).held(1).resumed(64).ended(65), 0),
+        (call().started(0).answered(5).held(1).resumed(64).ended(65), 1),
+        (call().started(0).held(1).resumed(61).answered(66).ended(96), 30),
+        (call().started(0).held(1).resumed(61).answered(66).held(70).ended(96), 4),
         (call().started(0).answered(5).ended(3), 0),
+        (call().started(0).answered(5).held(10).ended(20).resumed(40), 5),
         (call().started(0).ringing(1).ended(65), 0),
     ],
 )

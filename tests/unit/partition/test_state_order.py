@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.support.builders import CallScript, Feed, call, event, kept, picked
+from tests.support.builders import CallScript, Feed, call, event, kept, ms, picked
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
-LINGER, MAX_CALL = 15 * MINUTE, 4 * HOUR
+LINGER, SUSPECT, MAX_CALL = 15 * MINUTE, 2 * HOUR, 4 * HOUR
 A_MS = 0.001
 LATE = [("late", "ts")]
 
@@ -67,8 +67,8 @@ def test_the_starts_own_switch_counts() -> None:
 
 
 def test_a_system_end_stands_until_a_real_one_comes() -> None:
-    """A later event does not revive the call; a real end replaces it, also one that is earlier."""
-    feed = Feed().take(call().started(0, switchId="s").answered(5), restart(60), call().heartbeat(70))
+    """An event of its own time or before does not lift it; a real end replaces it, also one that is earlier."""
+    feed = Feed().take(call().started(0, switchId="s").answered(5), restart(60), call().heartbeat(60))
     assert picked(feed, "CST", "actualTT", "LCT") == ({"-2": 1}, 55, {})
     feed.take(snapshot(80))
     assert picked(feed, "CST", "actualTT") == ({"-2": 1}, 55)
@@ -76,6 +76,65 @@ def test_a_system_end_stands_until_a_real_one_comes() -> None:
     assert picked(feed, "CST", "actualTT") == ({"16": 1}, 85)
     feed.take(call().ended(50, 3))
     assert picked(feed, "CST", "actualTT") == ({"3": 1}, 45)
+
+
+def test_a_system_end_is_lifted_by_what_is_heard_later() -> None:
+    """By an event of the call, or by a snapshot that names it; then silence and later snapshots judge it anew."""
+    for heard in (call().heartbeat(70).events[0], snapshot(70, "c1")):
+        feed = Feed().take(call().started(0, switchId="s").answered(5), restart(60), heard)
+        assert picked(feed, "CST", "actualTT", "LCT") == ({}, 0, {"CTC": 1})
+        assert picked(feed.clock(70 + MAX_CALL), "CST", "LCT") == ({"-1": 1}, {})
+    feed.take(call().heartbeat(80), restart(75))
+    assert picked(feed.pass_time(), "CST", "LCT") == ({}, {"CTC": 1})
+
+
+def test_a_restart_that_comes_late_ends_no_call_that_was_heard_of_after_it() -> None:
+    """The switch restarted before that event."""
+    feed = Feed().take(call().started(0, switchId="s").heartbeat(100), restart(60), snapshot(70))
+    assert picked(feed, "CST", "LCT") == ({}, {"CTC": 1})
+    assert picked(feed.take(restart(100)), "CST", "LCT") == ({"-2": 1}, {})
+
+
+def test_a_snapshot_amid_a_calls_start_hides_it_for_seconds() -> None:
+    """The table's row 6: the call was not in the switch's list yet."""
+    feed = Feed().take(call().started(59.999, switchId="s"), snapshot(60))
+    assert picked(feed, "LCT", "CST") == ({}, {"-3": 1})
+    feed.take(call().answered(66))
+    assert picked(feed, "LCT", "CST") == ({"CTC": 1}, {})
+    feed.take(call().heartbeat(120), snapshot(180, "c1"))
+    assert picked(feed, "LCT", "CST") == ({"CTC": 1}, {})
+
+
+def test_a_snapshot_is_a_heartbeat_for_the_calls_that_it_names() -> None:
+    """On whatever switch they are; it makes no record of a call that is unknown."""
+    feed = Feed().take(call("c1").started(0, switchId="s"), call("c2").started(0, switchId="other"))
+    feed.take(call("c3").ringing(0), snapshot(SUSPECT - 1, "c1", "c2", "c3", "c4"))
+    assert picked(feed.clock(SUSPECT + 1), "LCT") == ({"CTC": 2},)
+    assert feed.state.users["u1"].suspected == 0
+    assert sorted(feed.state.users["u1"].calls) == ["c1", "c2", "c3"]
+    assert {record.last_ts for record in feed.state.users["u1"].calls.values()} == {ms(SUSPECT - 1)}
+
+
+def test_a_call_id_that_is_used_again_is_refused() -> None:
+    """Another call.started after the end of the call of this id: a real, a system's or a reaped end."""
+    reused = [("call_id_reused", "callId")]
+    again = call().started(70, campaignId=9)
+    feed = Feed().take(call().started(0, switchId="s"), restart(60))
+    assert feed.refused(again) == reused
+    assert picked(feed, "TC", "CST", "CMPID") == (1, {"-2": 1}, {})
+    feed = Feed().take(call().started(0).ended(60))
+    assert feed.refused(again) == reused
+    assert feed.refused(call().started(60 + A_MS)) == reused
+    feed = Feed().take(call().started(0), call("c2").started(MAX_CALL))
+    assert feed.refused(call().started(1)) == reused
+    assert Feed().take(call().started(0)).refused(call().started(MAX_CALL)) == reused
+
+
+def test_other_starts_of_a_call_are_no_second_call() -> None:
+    """The same event again, one that is not after the end, one of a call that lives, one whose end came first."""
+    feed = Feed().take(call().started(0).ended(60), call().started(0), call().started(60, campaignId=1))
+    feed.take(call("c2").started(0), call("c2").started(9), call("c3").ended(5), call("c3").started(9))
+    assert picked(feed, "TC", "CMPID", "CST") == (3, {}, {"16": 2})
 
 
 def test_a_call_that_starts_after_the_restart_was_read_is_not_ended_by_it() -> None:
@@ -98,7 +157,7 @@ def test_a_call_that_is_silent_too_long_is_not_ended_by_a_switch() -> None:
 
 def test_a_call_ended_by_the_system_is_dropped_a_day_after_that_end() -> None:
     """An old restart gives an old end: the day counts from the end, not from when it was read."""
-    feed = Feed().take(call().started(0, switchId="s").heartbeat(HOUR), restart(60)).clock(60 + DAY - A_MS)
+    feed = Feed().take(call().started(0, switchId="s"), call("c2").heartbeat(HOUR), restart(60)).clock(60 + DAY - A_MS)
     assert kept(feed) == ["c1"]
     assert feed.clock(60 + DAY).refused(call().ended(61)) == LATE
     assert picked(feed, "CST") == ({"-2": 1},)

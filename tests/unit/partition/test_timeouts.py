@@ -69,8 +69,8 @@ def test_a_dropped_call_stays_counted_and_leaves_nothing_else() -> None:
         user.live,
         user.touched,
         state.timeouts._silent,
-        state._changes._calls,
-        state._changes._dropped,
+        state.changes._calls,
+        state.changes._dropped,
         user.new_numbers,
     )
     assert left == ({}, {}, {}, [], {}, [], [], {})

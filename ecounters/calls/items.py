@@ -1,0 +1,52 @@
+"""What a call can have several of: legs, holds, IVR entries and DTMF inputs, and how an item is named in the changelog.
+
+Times are ms since the Unix epoch. A time of 0 means that no such event has come: no valid event has the time 0.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+from msgspec import Struct
+
+LEGS_MAX: Final = 200
+"""The most legs of a call. An event that would add one more is refused as ``call_too_large``."""
+ENTRIES_MAX: Final = 1000
+"""The most holds of a call, the most IVR entries, and the most DTMF inputs; as LEGS_MAX."""
+
+
+class Leg(Struct, array_like=True, gc=False):
+    """One leg of a call, to one called party. Saved as an array, so the order of the fields is part of the format.
+
+    ``retry`` is the largest one of the leg's events; above 0 the leg is a failover retry. The three times are the
+    smallest ``ts`` of the leg's leg.ringing, leg.answered and leg.ended events. ``elsewhere``: a leg.ended said that
+    another leg of the ring group was answered; no counter counts the leg.
+    """
+
+    id: str
+    retry: int = 0
+    ringing: int = 0
+    answered: int = 0
+    ended: int = 0
+    elsewhere: bool = False
+
+
+Hold = tuple[int, str, bool]
+"""(``ts``, event id, True if it is a call.resumed), so that holds sort by (ts, id, name of the type)."""
+IvrEntry = tuple[int, str, bool, str]
+"""(``ts``, event id, True if it is an ivr.left, IVR): sorts as a Hold."""
+Dtmf = tuple[int, str, bool, str]
+"""(``ts``, digits, whether they are valid, IVR or "") of a DTMF input. Many digits are replaced: see ``join``."""
+
+LEG, HOLD, IVR, DTMF = 0, 1, 2, 3
+"""The kinds of ``Item``. Saved."""
+
+
+class Item(NamedTuple):
+    """What names one leg, hold, IVR entry or input within its call, as a part of a changelog key.
+
+    ``name``: the leg's id, the event id of an input, or of the other kinds the whole Hold or IvrEntry.
+    """
+
+    kind: int
+    name: Any

@@ -1,0 +1,90 @@
+"""Format 1: what restoring does with a changelog that an earlier release wrote, to make it one of format 2.
+
+Three things were kept otherwise: holds and IVR entries said whether they are a begin (now: an end), the digits of all
+DTMF inputs were kept (now: of short ones alone), and telephone numbers as they were spelled. And calls were counted by
+other definitions. So each call that has a record is taken back from its cell as it was counted, and counted anew. What
+was counted of calls without a record stays as it is.
+
+Everything that the conversion changes becomes dirty, so that the first flush writes it in format 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import chain
+
+from ecounters.calls.join import SMALL_MAX, enlarge, ivr_entries, shown_digits
+from ecounters.calls.record import Call
+from ecounters.counters.contributions import contributions
+from ecounters.events.numbers import number_of
+from ecounters.partition.changes import Changes
+from ecounters.partition.user import User
+
+
+def convert_users(users: Iterable[User], changes: Changes, dtmf_digits: int) -> Iterator[None]:
+    """Convert the cells and telephone numbers of all accounts. Yields after each cell and number."""
+    for user in users:
+        for cell in user.spans.cells():
+            if _convert_counts(cell.counts, dtmf_digits):
+                user.spans.mark_dirty(cell)
+                changes.add_user(user)
+            yield
+        for spelled, last_start in list(user.numbers.items()):
+            number = number_of(spelled)
+            if number != spelled:
+                changes.add_user(user)
+                del user.numbers[spelled]
+                user.new_numbers[spelled] = None
+                if number:
+                    latest = max(last_start, user.numbers.get(number, 0))
+                    user.numbers[number] = user.new_numbers[number] = latest
+            yield
+
+
+def convert_call(user: User, call: Call, changes: Changes, dtmf_digits: int) -> None:
+    """Convert a call's record, and count the call by the definitions of today. Its account and cells are converted.
+
+    Call this in place of ``User.restore_call``.
+    """
+    changed = False
+    if call.holds is not None:
+        call.holds = tuple(sorted((ts, event_id, not held) for ts, event_id, held in call.holds))
+        changed = True
+    if call.ivrs is not None:
+        entries = sorted((ts, event_id, not entered, ivr) for ts, event_id, entered, ivr in ivr_entries(call))
+        call.ivrs = tuple(chain.from_iterable(entries))
+        changed = True
+    if call.dtmfs is not None:
+        call.dtmfs = {
+            event_id: (ts, shown_digits(digits, dtmf_digits), valid, ivr)
+            for event_id, (ts, digits, valid, ivr) in call.dtmfs.items()
+        }
+        changed = True
+    if max(len(call.legs or ()), len(call.holds or ()), len(call.ivrs or ()) // 4, len(call.dtmfs or ())) > SMALL_MAX:
+        enlarge(call).uncounted.clear()  # the cell has the inputs
+        changed = True
+    call.number = number_of(call.number)
+    user.restore_call(call)
+    if call.cell is None:
+        user.rebuild_contribution(call)
+    if call.cell is not None:
+        old_slots, old_amounts = contributions(call, call.ended, version=1)
+        if old_slots != call.unit_slots or old_amounts != call.amounts:
+            user.spans.add(call.cell, old_slots, old_amounts, -1)
+            user.spans.add(call.cell, call.unit_slots, call.amounts, 1)
+            changes.add_user(user)
+    if changed:
+        changes.touch(call)
+
+
+def _convert_counts(counts: dict[str, int], dtmf_digits: int) -> bool:
+    """Rename the slots of long DTMF inputs in the counts of a cell; return whether there were any."""
+    renamed = {slot: new_slot for slot in counts if (new_slot := _slot(slot, dtmf_digits)) != slot}
+    for slot, new_slot in renamed.items():
+        counts[new_slot] = counts.get(new_slot, 0) + counts.pop(slot)
+    return bool(renamed)
+
+
+def _slot(slot: str, dtmf_digits: int) -> str:
+    counter, slash, digits = slot.partition("/")
+    return f"{counter}/{shown_digits(digits, dtmf_digits)}" if slash and counter != "DTMFI" else slot

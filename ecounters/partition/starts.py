@@ -1,0 +1,57 @@
+"""Starts: what is decided once when a call.started comes: whether it may start its call, and who calls."""
+
+from __future__ import annotations
+
+from ecounters.calls.record import FRESH, NEITHER, REPEAT, Call
+from ecounters.errors import BadEvent
+from ecounters.events.numbers import number_of
+from ecounters.events.types import Started
+from ecounters.partition.changes import Changes
+from ecounters.partition.policy import Policy
+from ecounters.partition.user import User
+
+
+class Starts:
+    """Looks at each call.started before it is joined. Both decisions depend on the log's order.
+
+    ``watermark`` is the one before the event: by it, the last start of a number may be due to be forgotten.
+    """
+
+    def __init__(self, policy: Policy, changes: Changes) -> None:
+        self._policy = policy
+        self._changes = changes
+
+    def prepare(self, user: User, call: Call, event: Started, watermark: int) -> None:
+        """Refuse a call.started whose call id is used again; set ``call.caller_class`` by the first one.
+
+        Raises BadEvent "call_id_reused", and changes nothing, if the call has a call.started of another id, and ended
+        before this one.
+        """
+        if call.start and event.id != call.start_id and 0 < self._end_by(call, max(watermark, event.ts)) < event.ts:
+            raise BadEvent("call_id_reused", "callId")
+        if not call.caller_class:
+            self._classify_caller(user, call, event, watermark)
+
+    def _end_by(self, call: Call, now: int) -> int:
+        """When a call ended, in ms; 0 if it lives. It is judged by ``now`` whether the call is silent for too long.
+
+        Not by the clock, so that every reading of the log refuses the same events.
+        """
+        if call.end or call.system_end is not None:
+            return call.ended
+        return call.last_ts if call.last_ts + self._policy.max_call_ms <= now else 0
+
+    def _classify_caller(self, user: User, call: Call, event: Started, watermark: int) -> None:
+        """Set ``call.caller_class`` for good, and remember the start for the call's number if it is the latest."""
+        number, ts = number_of(event.number), event.ts
+        if not number:
+            call.caller_class = NEITHER
+            return
+        last_start = user.numbers.get(number)
+        if last_start is not None and watermark > last_start + self._policy.remember_number_ms:
+            last_start = None  # due to be forgotten: Timeouts does that once an hour
+        is_repeat = last_start is not None and abs(ts - last_start) <= self._policy.repeat_within_ms
+        call.caller_class = REPEAT if is_repeat else FRESH
+        if last_start is None or ts > last_start:
+            user.numbers[number] = user.new_numbers[number] = ts
+            self._changes.add_user(user)

@@ -1,0 +1,53 @@
+"""Switch events are applied in steps, by an index: their work does not grow with other switches' calls."""
+
+from __future__ import annotations
+
+import pytest
+
+from ecounters.partition.policy import Policy
+from ecounters.partition.records import Uncounted
+from ecounters.partition.state import PartitionState
+from tests.support.builders import Feed, LogRecord, call, encoded, event, ms, picked
+
+
+def records(*events: dict[str, object]) -> list[LogRecord]:
+    """The events as a log."""
+    return [LogRecord(offset, ms(99), encoded(one)) for offset, one in enumerate(events)]
+
+
+def test_a_switch_event_ends_many_calls_in_steps() -> None:
+    """No step is long, and between two steps the state takes no other record."""
+    starts = [call(f"c{n}").started(0, switchId="s").events[0] for n in range(1200)]
+    log = records(*starts, event("switch.restarted", 60, None, switchId="s"), *call("d").started(61).events)
+    state, uncounted = PartitionState(0, 1, Policy()), list[Uncounted]()
+    steps = state.applying(log, ms(99), uncounted)
+    for _ in range(2):
+        next(steps)
+    with pytest.raises(AssertionError, match="to its end"):
+        state.apply(log, ms(99))
+    assert len(list(steps)) == 1
+    feed = Feed()
+    feed.state = state
+    assert (picked(feed, "CST", "LCT"), state.position, uncounted) == (({"-2": 1200}, {"CTC": 1}), 1202, [])
+
+
+def test_a_long_refused_value_is_a_step_of_its_own() -> None:
+    """It is read twice, to find out what is wrong with it."""
+    log = records(*call().started(0).events)
+    log += [LogRecord(offset, ms(99), b"[" + b" " * 60_000 + b"]") for offset in range(1, 4)]
+    state, uncounted = PartitionState(0, 1, Policy()), list[Uncounted]()
+    assert len(list(state.applying(log, ms(99), uncounted))) == 3
+    assert ([one.reason for one in uncounted], state.tally.accepted) == (["not_object"] * 3, 1)
+
+
+def test_a_call_is_found_by_the_switch_of_its_present_start() -> None:
+    """Wherever the call was before; one that ended, was dropped or erased is not found."""
+    feed = Feed().take(call("c1").started(9, switchId="a"), call("c1").started(8, switchId="b"))
+    index = feed.state.timeouts.live_by_switch
+    assert [[found.id for found in index.calls(switch, None)] for switch in "ab"] == [[], ["c1"]]
+    feed.take(call("c1").ended(10), call("c2").started(9, switchId="b"))
+    assert [found.id for found in index.calls("b", "u1")] == ["c2"]
+    feed.take(event("account.erased", 11))
+    assert index.calls("b", None) == []
+    feed.pass_time()
+    assert index._calls == {}
