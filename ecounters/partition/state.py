@@ -184,6 +184,17 @@ class PartitionState:
         self.arrival = arrival
         return long_step
 
+    def account(self, user_id: str) -> User | None:
+        """The account for a reply, without balances that are due to be forgotten; None for an unknown account."""
+        user = self.users.get(user_id)
+        if user is not None:
+            self._forget_balances(user)
+        return user
+
+    def _forget_balances(self, user: User) -> None:
+        if user.forget_balances(self.watermark - self.policy.keep_days_ms):
+            self.changes.add_user(user)
+
     def skip_to(self, offset: int) -> None:
         """Raise ``position`` to ``offset``, if it is smaller.
 
@@ -218,6 +229,7 @@ class PartitionState:
         if call is None:
             if event.ts <= watermark - self._linger_ms:
                 raise BadEvent("late", "ts")
+            self._forget_balances(user)
             call = user.calls[event.call_id] = Call(event.call_id, user)
             self.users.setdefault(user.id, user)
         elif call.cell is None and not call.flags & TOUCHED:
@@ -230,6 +242,8 @@ class PartitionState:
         Returns the steps of an event of a switch, which the caller must take; the events of accounts need none.
         """
         before = self.watermark
+        if user is not None:
+            self._forget_balances(user)
         self.watermark = max(before, event.ts)
         if isinstance(event, SwitchRestarted | SwitchSnapshot):
             return self._switch_events.applying(event, user, before)

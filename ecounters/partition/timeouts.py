@@ -209,6 +209,7 @@ class Timeouts:
                 del user.numbers[number]
                 user.new_numbers[number] = None
             user.spans.forget(spans_before)
+            user.forget_balances(spans_before)
             self._changes.add_user(user)
             if user.empty:
                 del self._users[user.id]

@@ -224,6 +224,21 @@ class User:
         self.version += 1
         return REAPED in (old, silence)
 
+    def forget_balances(self, before: int) -> bool:
+        """Forget the balances if both were told before ``before`` (ms) and nothing else of the account is kept.
+
+        Kept is a call's record, or a span that ended at ``before`` or later. Returns whether balances were forgotten.
+        """
+        newest = max(
+            (balance[0] for balance in (self.balance, self.call_balance) if balance is not None), default=before
+        )
+        if newest >= before or self.calls or any(span.end >= before for span in self.spans.all_spans()):
+            return False
+        self.balance = self.call_balance = None
+        self.version += 1
+        self.dirty = True
+        return True
+
     def update_balance(self, event: BalanceUpdated) -> None:
         """Take over each balance of the event that is the newest one: the event with the largest (ts, id) counts.
 

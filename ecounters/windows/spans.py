@@ -190,8 +190,12 @@ class Spans:
 
     def cells(self) -> Iterator[Cell]:
         """All cells, in no particular order."""
-        for span in chain(self.windows.values(), self.days):
+        for span in self.all_spans():
             yield from span.cells.values()
+
+    def all_spans(self) -> Iterator[Span]:
+        """All spans: the windows, then the days."""
+        return chain(self.windows.values(), self.days)
 
     def mark_dirty(self, cell: Cell) -> None:
         """Note that a cell's counts have changed without ``add``: the next ``take_changes`` has it."""

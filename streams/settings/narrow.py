@@ -34,6 +34,7 @@ def limits_of(settings: Settings) -> Limits:
         suspect_after=settings.suspect_after_ms,
         clock_ahead=settings.clock_ahead_ms,
         keep_days=settings.keep_days_ms,
+        dtmf_digits=settings.dtmf_digits,
     )
 
 

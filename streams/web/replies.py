@@ -68,7 +68,7 @@ class ReplyCache:
         cannot be divided into steps of the interval.
         """
         span = time_range(query.dates, account.zone, now_ms, self._keep_ms)
-        user = view.state.users.get(account.user_id)
+        user = view.state.account(account.user_id)
         cached = self._up_to_date(user, account, span, query)
         return Reply(cached.body, cached.etag, self._headers(view, cached, user))
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from ecounters.partition.policy import Policy
-from tests.support.builders import CallScript, Feed, call, event, kept, ms, picked
+from tests.support.builders import CallScript, Feed, call, event, kept, ms, picked, restored
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
+KEEP_DAYS = 400 * DAY
 LINGER, MAX_CALL, SUSPECT = 15 * MINUTE, 4 * HOUR, 2 * HOUR
 A_MS = 0.001
 LATE = [("late", "ts")]
@@ -189,3 +190,22 @@ def test_an_account_of_which_nothing_is_left_is_forgotten() -> None:
     entries.update(feed.state.take_changes())
     assert [key for key, value in entries.items() if value is not None and b"u1" in key] == []
     assert picked(feed.take(call("c2").started(7 * DAY)), "TC") == (1,)
+
+
+def test_balances_are_forgotten_when_nothing_else_is_kept() -> None:
+    """Older than keep_days, of an account without calls and counters: in replies at once, in memory within an hour."""
+    feed = Feed().take(event("balance.updated", 0, balance=5), event("balance.updated", 60, balance=7, callBalance=1))
+    feed.take(call(user="u2").started(0).ended(9), event("balance.updated", 0, "u2", balance=3))
+    entries = list(feed.state.take_changes())
+    feed.clock(60 + KEEP_DAYS)
+    assert feed.answer()["ucBl"] == 7
+    feed.clock(60 + KEEP_DAYS + 0.001)
+    assert (feed.state.account("u1"), picked(feed, "ucBl", "cBl"), picked(feed, "ucBl", user="u2")) == (
+        feed.state.users["u1"],
+        (0, 0),
+        (3,),
+    )
+    feed.clock(2 * DAY + KEEP_DAYS)
+    assert list(feed.state.users) == ["ticker"]
+    entries += feed.state.take_changes()
+    assert list(restored(entries).users) == ["ticker"]
