@@ -78,7 +78,7 @@ class Call(Struct, gc=False, eq=False):
     ==============  =====================================================================  ==================  =====
     id, user        ``callId``, and the account that the call belongs to                   PartitionState      key
     last_ts         largest ``ts`` of the call's events and of snapshots that name it      PartitionState      yes
-    timer_slot      the minute in a timer wheel; the sign tells which, 0 is none           TimerWheel          no
+    timer_slot      the bucket in a timer wheel; the sign tells which, 0 is none           TimerWheel          no
     caller_class    NEITHER, FRESH or REPEAT; 0 before the first call.started              PartitionState      yes
     silence         LIVE, SUSPECTED or REAPED                                              User, for Timeouts  yes
     flags           SAVED, TOUCHED, DIRTY                                                  Changes, User,      no

@@ -1,20 +1,22 @@
 """TimerWheel: calls in buckets of one minute, by the minute in which their next time limit falls.
 
 A partition has two wheels, and a call is in at most one of them. Both use the field ``call.timer_slot``: it holds the
-minute, in minutes since the Unix epoch, with the sign of the wheel, or 0 if the call is in no wheel:
+number of the call's bucket, with the sign of the wheel, or 0 if the call is in no wheel:
 
-    timer_slot   -(minute) ............. 0 ............. +(minute)
+    timer_slot   -(bucket) ............. 0 ............. +(bucket)
                  drop wheel          in no wheel      silence wheel
                  all other calls                      live calls
 
 Removing a call only clears ``call.timer_slot``. The bucket keeps a stale entry, which is skipped when the bucket is
 taken. A bucket is compacted when more than half of it is stale: otherwise a call with a limit of 4 hours would stay in
-memory for 4 hours, though it ended after minutes.
+memory for 4 hours, though it ended after minutes. A minute has as many buckets as its calls need, each of at most
+BUCKET_MAX calls, so that compacting is never a long step.
 """
 
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterator
 from typing import Final
 
 from ecounters.calls.record import Call
@@ -22,15 +24,17 @@ from ecounters.windows.calendar import MINUTE_MS
 
 SILENCE: Final = 1
 DROP: Final = -1
-"""The signs of the two wheels. Minutes since the Unix epoch are positive, so the sign of a slot tells its wheel."""
+"""The signs of the two wheels. Numbers of buckets are positive, so the sign of a slot tells its wheel."""
+BUCKET_MAX: Final = 1000
+"""The most entries of a bucket. Compacting as many takes about 0.1 ms."""
 
 
 class _Bucket:
-    """The calls that were put into one minute, in the order of ``put``; some entries may be stale.
+    """Some of the calls that were put into one minute, in the order of ``put``; some entries may be stale.
 
     ``slot`` is the ``timer_slot`` of all calls that are still in the bucket: one int object for all calls saves memory.
     ``stale`` counts the removals since the bucket was last compacted. A call that was removed and put back into the
-    same minute stands in ``calls`` twice until the bucket is compacted.
+    same bucket stands in ``calls`` twice until the bucket is compacted.
     """
 
     __slots__ = ("calls", "slot", "stale")
@@ -44,15 +48,18 @@ class _Bucket:
 class TimerWheel:
     """The calls of a partition that wait for a time limit of one kind: ``sign`` is SILENCE or DROP.
 
-    Only the wheels change ``call.timer_slot``.
+    Only the wheels change ``call.timer_slot``. The number of a bucket is used once, so a slot that is stale never
+    names another bucket.
     """
 
-    __slots__ = ("_buckets", "_minutes", "_sign")
+    __slots__ = ("_buckets", "_by_minute", "_minutes", "_numbers", "_sign")
 
     def __init__(self, sign: int) -> None:
         self._sign = sign
-        self._buckets: dict[int, _Bucket] = {}
-        self._minutes: list[int] = []  # a heap of the keys of _buckets
+        self._numbers = 0
+        self._buckets: dict[int, _Bucket] = {}  # slot -> bucket
+        self._by_minute: dict[int, list[_Bucket]] = {}  # the last one of a minute takes further calls
+        self._minutes: list[int] = []  # a heap of the keys of _by_minute
 
     def __len__(self) -> int:
         """How many calls are in the wheel, without stale entries."""
@@ -61,35 +68,50 @@ class TimerWheel:
     def put(self, call: Call, due_ms: int) -> None:
         """Put a call into the minute of ``due_ms`` (ms since the Unix epoch). The call must be in no wheel."""
         minute = due_ms // MINUTE_MS
-        bucket = self._buckets.get(minute)
-        if bucket is None:
-            bucket = self._buckets[minute] = _Bucket(self._sign * minute)
+        buckets = self._by_minute.get(minute)
+        if buckets is None:
+            buckets = self._by_minute[minute] = [self._new_bucket()]
             heapq.heappush(self._minutes, minute)
+        bucket = buckets[-1]
+        if len(bucket.calls) >= BUCKET_MAX:
+            bucket = self._new_bucket()
+            buckets.append(bucket)
         bucket.calls.append(call)
         call.timer_slot = bucket.slot
+
+    def _new_bucket(self) -> _Bucket:
+        self._numbers += 1
+        bucket = _Bucket(self._sign * self._numbers)
+        self._buckets[bucket.slot] = bucket
+        return bucket
 
     def remove(self, call: Call) -> None:
         """Take a call out. The call must be in this wheel. Compacts its bucket if more than half of it is stale."""
         slot = call.timer_slot
         call.timer_slot = 0
-        bucket = self._buckets.get(self._sign * slot)
+        bucket = self._buckets.get(slot)
         if bucket is not None:
             bucket.stale += 1
             if bucket.stale * 2 > len(bucket.calls):
                 bucket.calls = [member for member in dict.fromkeys(bucket.calls) if member.timer_slot == slot]
                 bucket.stale = 0
 
-    def take(self, before_minute: int) -> list[Call]:
-        """Take out and return all calls of the minutes before ``before_minute``, the earliest minute first.
+    def take(self, before_minute: int) -> Iterator[Call]:
+        """Take out all calls of the minutes before ``before_minute``, and yield them, the earliest minute first.
 
-        Minutes are counted from the Unix epoch.
+        Minutes are counted from the Unix epoch. A call that is put back meanwhile is not taken again, whatever its
+        minute. Run the iterator to its end: a call that was not yielded is in no wheel any more.
         """
-        taken: list[Call] = []
+        taken: list[_Bucket] = []
         while self._minutes and self._minutes[0] < before_minute:
-            minute = heapq.heappop(self._minutes)
-            slot = self._sign * minute
-            for call in self._buckets.pop(minute).calls:
-                if call.timer_slot == slot:
+            taken += self._by_minute.pop(heapq.heappop(self._minutes))
+        for bucket in taken:
+            del self._buckets[bucket.slot]
+        return self._calls_of(taken)
+
+    def _calls_of(self, buckets: list[_Bucket]) -> Iterator[Call]:
+        for bucket in buckets:
+            for call in bucket.calls:
+                if call.timer_slot == bucket.slot:
                     call.timer_slot = 0
-                    taken.append(call)
-        return taken
+                    yield call

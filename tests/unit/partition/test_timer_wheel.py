@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ecounters.calls.record import Call
-from ecounters.partition.timer_wheel import DROP, SILENCE, TimerWheel
+from ecounters.partition.timer_wheel import BUCKET_MAX, DROP, SILENCE, TimerWheel
 from ecounters.partition.user import User
 from ecounters.windows.calendar import MINUTE_MS
 
@@ -26,18 +26,18 @@ def test_calls_are_taken_in_whole_minutes_the_earliest_first() -> None:
     wheel.put(second, 3 * MINUTE_MS)
     wheel.put(first, 2 * MINUTE_MS + 59_999)
     wheel.put(third, 4 * MINUTE_MS)
-    assert wheel.take(2) == []
-    assert wheel.take(3) == [first]
-    assert wheel.take(9) == [second, third]
+    assert list(wheel.take(2)) == []
+    assert list(wheel.take(3)) == [first]
+    assert list(wheel.take(9)) == [second, third]
     assert [len(wheel), first.timer_slot, second.timer_slot, third.timer_slot] == [0, 0, 0, 0]
 
 
 def test_the_sign_of_the_slot_names_the_wheel() -> None:
-    """The minute with the wheel's sign: so a call knows which of the two it is in."""
+    """The bucket's number with the wheel's sign: so a call knows which of the two it is in."""
     silent, ended = calls(2)
     TimerWheel(SILENCE).put(silent, 7 * MINUTE_MS)
     TimerWheel(DROP).put(ended, 7 * MINUTE_MS)
-    assert (silent.timer_slot, ended.timer_slot) == (7, -7)
+    assert (silent.timer_slot, ended.timer_slot) == (1, -1)
 
 
 def test_a_bucket_that_is_more_than_half_stale_is_compacted() -> None:
@@ -49,9 +49,24 @@ def test_a_bucket_that_is_more_than_half_stale_is_compacted() -> None:
     in_memory = []
     for call in others:
         wheel.remove(call)
-        in_memory.append(len(wheel._buckets[9].calls))
+        in_memory.append(len(wheel._by_minute[9][0].calls))
     assert in_memory == [3, 1]
-    assert wheel.take(10) == [stays]
+    assert list(wheel.take(10)) == [stays]
+
+
+def test_a_minute_with_many_calls_has_many_buckets() -> None:
+    """No bucket is large, so no step is long; all of them are taken, each call once, also one that is put back."""
+    wheel, many = TimerWheel(SILENCE), calls(2 * BUCKET_MAX + 1)
+    for call in many:
+        wheel.put(call, 9 * MINUTE_MS)
+    assert [len(bucket.calls) for bucket in wheel._by_minute[9]] == [BUCKET_MAX, BUCKET_MAX, 1]
+    wheel.remove(many[0])
+    taken = []
+    for call in wheel.take(10):
+        wheel.put(call, 9 * MINUTE_MS)
+        taken.append(call)
+    assert taken == many[1:]
+    assert len(wheel) == 2 * BUCKET_MAX
 
 
 @given(SIGNS, st.lists(st.tuples(st.sampled_from("pmt"), st.integers(0, 5), st.integers(1, 4)), max_size=60))
@@ -72,5 +87,5 @@ def test_a_wheel_is_a_table_of_minutes(sign: int, steps: list[tuple[str, int, in
             if step == "p":
                 wheel.put(call, minute * MINUTE_MS)
                 minute_of[call.id] = minute
-        assert {member.id: sign * member.timer_slot for member in members if member.timer_slot} == minute_of
+        assert {member.id for member in members if member.timer_slot * sign > 0} == set(minute_of)
         assert len(wheel) == len(minute_of)
