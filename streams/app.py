@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
 from streams.access.accounts import Accounts
+from streams.access.look_ups import LookUps
 from streams.access.sessions import Sessions
 from streams.access.store import connect
 from streams.access.throttle import Throttle, ThrottledLogin
@@ -63,7 +64,7 @@ def build(settings: Settings, partitions: int) -> WorkerParts:
     app.positions = table
     metrics = Metrics.create(CollectorRegistry())
     redis = connect(settings.redis)
-    sessions = Sessions(redis, settings.session_cache_s)
+    sessions = Sessions(LookUps(redis), settings.session_cache_s)
     events = EventsTopic(app, settings.topic, partitions)
     slices = TimeSlices(settings.slice_ms)
     context = WorkerContext(PartitionSettings.of(settings, partitions), metrics, events, app.crash, slices)

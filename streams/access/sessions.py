@@ -6,37 +6,18 @@ sessions; ``store`` says how they are stored.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, Protocol, Self, TypeVar
+from typing import Final, NamedTuple, Protocol, Self
 from zoneinfo import ZoneInfo
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
-
 from ecounters.errors import DENIED, LOGGED_OUT, NO_STORE, NO_USER, RequestRefused
-from streams.access.store import (
-    OVERALL_COUNT,
-    REDIS_LIMIT_S,
-    connect,
-    decoded,
-    encode,
-    read_hash,
-    session_key,
-    token_matches,
-    user_key,
-)
+from streams.access.look_ups import Crowded, LookUps, Unreachable
+from streams.access.store import OVERALL_COUNT, connect, decoded, encode, session_key, token_matches, user_key
 from streams.basics.times import zone_named
-
-log = logging.getLogger(__name__)
-
-RETRY_AFTER_S: Final = 1.0
-"""For this time after a failure of Redis no look-up is tried: each would make a request wait for REDIS_LIMIT_S."""
 
 FRESH_S: Final = 2.0
 """After a look-up, the cached account is used for this time without another look-up. So a session that is closed stays
@@ -44,8 +25,6 @@ usable for at most this long, or for ``cache_s`` of ``Sessions`` while Redis can
 
 CACHED_MAX: Final = 10_000
 """How many accounts are cached, of some 500 bytes each. Beyond this, those looked up longest ago are dropped."""
-
-T = TypeVar("T")
 
 
 class Credentials(Protocol):
@@ -83,34 +62,33 @@ class Sessions:
     """Authorizes requests by the users and sessions in Redis.
 
     ``cache_s``: how long after its last look-up a cached account is used while Redis cannot be reached. ``clock``:
-    monotonic seconds. ``authorize`` and ``zone_of`` end within about REDIS_LIMIT_S, whatever Redis does. One warning is
-    logged when Redis fails, and one when it works again.
+    monotonic seconds. ``authorize`` and ``zone_of`` end within some seconds, whatever Redis does: each of their two
+    look-ups takes WAIT_LIMIT_S at most. A refusal is not cached: it could outlive the opening of a session.
     """
 
-    def __init__(self, redis: Redis, cache_s: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._redis = redis
+    def __init__(self, look_ups: LookUps, cache_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._look_ups = look_ups
         self._cache_s = cache_s
         self._clock = clock
         self._cache: OrderedDict[bytes, _CachedAccount] = OrderedDict()  # key: see _cache_key
-        self._retry_at = 0.0
-        self._reachable = True
 
     @classmethod
     def connect(cls, redis_url: str, cache_s: float) -> Self:
         """Sessions with a Redis client of their own. ``close`` them at the end."""
-        return cls(connect(redis_url), cache_s)
+        return cls(LookUps(connect(redis_url)), cache_s)
 
     async def close(self) -> None:
         """Close the connections to Redis."""
-        await self._redis.aclose()
+        await self._look_ups.close()
 
     async def authorize(self, credentials: Credentials) -> Account:
         """The account that the credentials open, from the cache (see FRESH_S) or looked up and cached now.
 
         Raises RequestRefused: 1002 if there is neither an ssid nor a user id; 1015 for wrong credentials or a denied
         permission, always with the same text; 1043 for the session of an agent who is not logged in; 1010 if Redis
-        cannot be reached, and either it did not confirm these credentials within the last ``cache_s`` seconds or their
-        session has expired. Credentials that are refused with 1015 or 1043 are removed from the cache.
+        cannot be reached or too many requests wait for it, and either it did not confirm these credentials within the
+        last ``cache_s`` seconds or their session has expired. Credentials that are refused with 1015 or 1043 are
+        removed from the cache.
         """
         if not credentials.ssid and not credentials.user_id:
             raise RequestRefused(NO_USER, "give ssid, or userId and token")
@@ -120,11 +98,11 @@ class Sessions:
         if cached is not None and now < min(cached.confirmed_at + FRESH_S, cached.ends_at):
             return cached.account
         try:
-            account, ends_at = await self._bounded(self._look_up(credentials))
-        except _Unreachable:
+            account, ends_at = await self._look_up(credentials)
+        except (Unreachable, Crowded) as why:
             if cached is not None and now < min(cached.confirmed_at + self._cache_s, cached.ends_at):
                 return cached.account
-            raise RequestRefused(NO_STORE, "the session store cannot be reached; try again shortly") from None
+            raise no_store(why) from None
         except RequestRefused:
             self._cache.pop(key, None)
             raise
@@ -144,22 +122,22 @@ class Sessions:
     async def zone_of(self, user_id: str) -> ZoneInfo | None:
         """A user's time zone; None if there is no such user or Redis cannot be reached."""
         try:
-            user = await self._bounded(read_hash(self._redis, user_key(user_id)))
-        except _Unreachable:
+            user = await self._user(user_id)
+        except (Unreachable, Crowded):
             return None
         return zone_named(user["zone"]) if user else None
 
     async def _look_up(self, credentials: Credentials) -> tuple[Account, float]:
         """(the account, when its session expires by the clock of ``Sessions``; infinity for a token), from Redis.
 
-        Raises RequestRefused (1015, 1043), and errors of Redis.
+        Raises RequestRefused (1015, 1043), Unreachable and Crowded.
         """
         user_id, session, ends_at = credentials.user_id, None, float("inf")
         if credentials.ssid:
             session, left_ms = await self._session(credentials.ssid)
             user_id = session.get("user", "")
             ends_at = self._clock() + left_ms / 1000
-        user = await read_hash(self._redis, user_key(user_id or ""))
+        user = await self._user(user_id or "")
         allowed = token_matches(user, credentials.token)
         if session is not None:
             agree = credentials.user_id in (None, user_id) and (credentials.token is None or allowed)
@@ -173,47 +151,22 @@ class Sessions:
     async def _session(self, ssid: str) -> tuple[dict[str, str], int]:
         """(the hash of a session, ms until the session expires); ({}, -2) if there is no such session."""
         key = session_key(ssid)
-        async with self._redis.pipeline(transaction=True) as pipe:
-            pipe.hgetall(key)
-            pipe.pttl(key)
-            fields, left_ms = await pipe.execute()
+        fields, left_ms = await self._look_ups.ask(("HGETALL", key), ("PTTL", key))
         return decoded(fields), left_ms
 
-    async def _bounded(self, look_up: Coroutine[Any, Any, T]) -> T:
-        """The result of a look-up in Redis. Raises what the look-up raises, but _Unreachable for errors of Redis.
-
-        Raises _Unreachable also for a look-up that takes longer than REDIS_LIMIT_S, and for every look-up within
-        RETRY_AFTER_S after a failure, which is not begun. Logs the first failure and the first reply after it.
-        """
-        if self._clock() < self._retry_at:
-            look_up.close()
-            raise _Unreachable
-        try:
-            async with asyncio.timeout(REDIS_LIMIT_S):
-                result = await look_up
-        except (RedisError, OSError) as error:  # TimeoutError is an OSError
-            self._retry_at = self._clock() + RETRY_AFTER_S
-            if self._reachable:
-                log.warning("Redis cannot be used, log-ins stop: %s %s", type(error).__name__, error)
-            self._reachable = False
-            raise _Unreachable from error
-        except RequestRefused:
-            self._note_reachable()
-            raise
-        self._note_reachable()
-        return result
-
-    def _note_reachable(self) -> None:
-        """Note that Redis replied; log it after an outage."""
-        if not self._reachable:
-            log.warning("Redis can be used again")
-        self._reachable = True
-
-
-class _Unreachable(Exception):
-    """Redis failed, did not reply within REDIS_LIMIT_S, or has done either within the last RETRY_AFTER_S."""
+    async def _user(self, user_id: str) -> dict[str, str]:
+        """The hash of a user; {} if there is no such user."""
+        [fields] = await self._look_ups.ask(("HGETALL", user_key(user_id)))
+        return decoded(fields)
 
 
 def _cache_key(credentials: Credentials) -> bytes:
     """A hash of the credentials, so that the cache holds no secret in clear text."""
     return hashlib.sha256(encode(repr((credentials.ssid, credentials.user_id, credentials.token)))).digest()
+
+
+def no_store(why: Unreachable | Crowded) -> RequestRefused:
+    """The refusal (1010) of a request whose look-up failed. Its text says whether Redis cannot be reached."""
+    if isinstance(why, Crowded):
+        return RequestRefused(NO_STORE, "too many requests wait for the session store; try again shortly")
+    return RequestRefused(NO_STORE, "the session store cannot be reached; try again shortly")

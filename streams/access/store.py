@@ -24,17 +24,19 @@ import secrets
 from collections.abc import Awaitable, Mapping
 from typing import Final, cast
 
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from ecounters.errors import Stop
 
-REDIS_LIMIT_S: Final = 1.0
-"""A look-up of ``sessions`` fails after this time, connecting included. A request waits for its look-up, so the time
-must be short. For ``accounts`` it limits each single wait for a connection or for a reply."""
+REDIS_LIMIT_S: Final = 5.0
+"""How long a single wait for Redis takes at most: for a connection to be accepted, or for a reply. ``look_ups`` has a
+shorter limit of its own, because requests wait for it."""
 POOL_MAX: Final = 50
-"""The most connections of one client. Its pool has no queue: while all are busy, a further command fails at once."""
+"""The most connections of one client."""
+POOL_WAIT_S: Final = 5.0
+"""How long a command waits for a connection while all POOL_MAX are busy. Then it fails, as if Redis were away."""
 
 OVERALL_COUNT: Final = "overallCount"
 """The permission to query the counters."""
@@ -49,14 +51,16 @@ USERS_KEY: Final = "ecounters:users"
 
 def connect(redis_url: str) -> Redis:
     """A Redis client with a pool of its own. It connects at its first command. ``aclose`` it at the end."""
-    return Redis.from_url(
+    pool = BlockingConnectionPool.from_url(
         redis_url,
+        timeout=POOL_WAIT_S,
+        max_connections=POOL_MAX,
         socket_timeout=REDIS_LIMIT_S,
         socket_connect_timeout=REDIS_LIMIT_S,
-        max_connections=POOL_MAX,
         # One retry: a connection that the server closed while it was idle fails only at its next use.
         retry=Retry(NoBackoff(), 1),
     )
+    return Redis.from_pool(pool)
 
 
 async def read_hash(redis: Redis, key: bytes) -> dict[str, str]:

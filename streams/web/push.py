@@ -29,7 +29,7 @@ AUTHORIZE_S: Final = 30.0
 served for about this time and ``sessions.FRESH_S`` at most. The look-up is most of what an idle listener costs."""
 AUTHORIZED_AT_ONCE_MAX: Final = 8
 """How many listeners are authorized again at the same time. After a pause of the event loop all listeners are due at
-once. Without this limit their look-ups would wait for one another and exceed ``store.REDIS_LIMIT_S``."""
+once. Without this limit the look-ups of new requests would wait for all of theirs."""
 SEND_BUFFER_BYTES: Final = 65_536
 """Size of the kernel's send buffer for one listener. By default the kernel lets the buffer grow to some megabytes."""
 RETRY_MS: Final = (1_000, 3_000)

@@ -115,7 +115,8 @@ def test_a_session_expires_in_cache_and_redis(redis_url: str) -> None:
         ssid = await accounts.open_session(user, 1)
         assert await refusal_code(sessions, Query(ssid=ssid)) == 0
         key = "ecounters:session:" + hashlib.sha256(ssid.encode()).hexdigest()
-        assert 0 < await sessions._redis.pttl(key) <= 1000
+        with PlainRedis.from_url(redis_url) as redis:
+            assert 0 < redis.pttl(key) <= 1000
         await accounts.close_session(ssid)
         clock.now += 1.1  # less than FRESH_S, so that Redis is not asked
         assert await refusal_code(sessions, Query(ssid=ssid)) == 1015

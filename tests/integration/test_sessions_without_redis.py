@@ -7,7 +7,7 @@ import time
 import pytest
 
 from ecounters.query.request import Query
-from streams.access import sessions as module
+from streams.access import look_ups as module
 from streams.access.accounts import Accounts
 from streams.access.sessions import Sessions
 from tests.support.sessions import Clock, refusal, refusal_code, run_through_relay
@@ -59,13 +59,13 @@ def test_an_outage_does_not_prolong_a_session(redis_url: str) -> None:
 
 
 def test_a_redis_that_hangs_delays_one_request_only(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One request waits REDIS_LIMIT_S; the next ones get 1010 at once."""
+    """One request waits BATCH_LIMIT_S; the next ones get 1010 at once."""
     clock = Clock()
 
     async def test(sessions: Sessions, accounts: Accounts, relay: TcpRelay, user: str) -> None:
         token = await accounts.add_user(user, "UTC")
         monkeypatch.setattr(
-            module, "REDIS_LIMIT_S", 0.3
+            module, "BATCH_LIMIT_S", 0.3
         )  # after the connections were opened, so that this limit is the shorter one
         relay.hang()
         began = time.monotonic()

@@ -13,7 +13,9 @@ import pytest
 from ecounters.errors import RequestRefused
 from ecounters.query.request import Query
 from streams.access.accounts import Accounts
+from streams.access.look_ups import LookUps
 from streams.access.sessions import Sessions
+from streams.access.store import connect
 from streams.settings.table import Settings
 from tests.support.tcp_relay import TcpRelay
 
@@ -29,11 +31,11 @@ class Clock:
         return self.now
 
 
-def connected(url: str, clock: Callable[[], float]) -> Sessions:
-    """Sessions with the default cache time and a clock of the test's."""
-    sessions = Sessions.connect(url, Settings().session_cache_s)
-    sessions._clock = clock
-    return sessions
+def connected(url: str, clock: Callable[[], float]) -> tuple[Sessions, Accounts]:
+    """Sessions with the default cache time and a clock of the test's, and Accounts. Both use one client of Redis."""
+    redis, settings = connect(url), Settings()
+    sessions = Sessions(LookUps(redis, clock), settings.session_cache_s, clock)
+    return sessions, Accounts(redis)
 
 
 def run_with_sessions(
@@ -42,9 +44,9 @@ def run_with_sessions(
     """Run ``test`` with Sessions, Accounts and a new user id, and close the connections afterwards."""
 
     async def work() -> None:
-        sessions = connected(url, clock or time.monotonic)
+        sessions, accounts = connected(url, clock or time.monotonic)
         try:
-            await test(sessions, Accounts(sessions._redis), f"user-{secrets.token_hex(4)}")
+            await test(sessions, accounts, f"user-{secrets.token_hex(4)}")
         finally:
             await sessions.close()
 
@@ -75,9 +77,9 @@ def run_through_relay(
     async def work() -> None:
         parts = urlsplit(url)
         async with TcpRelay(parts.hostname or "", parts.port or 0) as relay:
-            sessions = connected(f"redis://127.0.0.1:{relay.port}/0", clock)
+            sessions, accounts = connected(f"redis://127.0.0.1:{relay.port}/0", clock)
             try:
-                await test(sessions, Accounts(sessions._redis), relay, f"user-{secrets.token_hex(4)}")
+                await test(sessions, accounts, relay, f"user-{secrets.token_hex(4)}")
             finally:
                 await sessions.close()
 

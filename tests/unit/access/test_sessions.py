@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import cast
+from typing import Any, cast
 
 import pytest
-from redis.asyncio import Redis
-from redis.exceptions import ConnectionError as NoRedis
 
 from ecounters.errors import RequestRefused
 from ecounters.query.request import Query
-from streams.access.sessions import FRESH_S, RETRY_AFTER_S, Account, Sessions
+from streams.access.look_ups import Command, Crowded, LookUps, Unreachable
+from streams.access.sessions import FRESH_S, Account, Sessions
 from streams.access.store import encode, token_fields, user_key
 from streams.basics.times import zone_named
 
@@ -21,20 +20,20 @@ GOOD = Query(user_id="u1", token="secret")
 
 
 class Store:
-    """A Redis with one user. ``away``: it fails. ``look_ups``: how often it was asked."""
+    """Look-ups of a Redis with one user. ``failure``: every look-up ends with it. ``look_ups``: how many there were."""
 
     def __init__(self) -> None:
         self.user = {"zone": "Asia/Kolkata", "born": "b", "deny": "", **token_fields("secret")}
-        self.away = False
+        self.failure: type[Exception] | None = None
         self.look_ups = 0
 
-    async def hgetall(self, key: bytes) -> dict[bytes, bytes]:
+    async def ask(self, *commands: Command) -> list[Any]:
         """The user's hash, or nothing."""
         self.look_ups += 1
-        if self.away:
-            raise NoRedis
-        fields = self.user if key == user_key("u1") else {}
-        return {encode(name): encode(value) for name, value in fields.items()}
+        if self.failure is not None:
+            raise self.failure
+        fields = self.user if commands == (("HGETALL", user_key("u1")),) else {}
+        return [{encode(name): encode(value) for name, value in fields.items()}]
 
 
 class Case:
@@ -43,7 +42,7 @@ class Case:
     def __init__(self) -> None:
         self.now = 1_000.0
         self.store = Store()
-        self.sessions = Sessions(cast(Redis, self.store), CACHE_S, lambda: self.now)
+        self.sessions = Sessions(cast(LookUps, self.store), CACHE_S, lambda: self.now)
 
     async def code(self, query: Query = GOOD) -> int:
         """The code that a query is refused with; 0: it is authorized."""
@@ -81,12 +80,13 @@ def test_good_credentials_are_looked_up_again_when_they_are_not_fresh() -> None:
     run(test)
 
 
-def test_known_credentials_are_good_for_a_while_without_redis() -> None:
+@pytest.mark.parametrize("failure", [Unreachable, Crowded])
+def test_known_credentials_are_good_for_a_while_without_redis(failure: type[Exception]) -> None:
     """For CACHE_S after the last look-up that confirmed them; unknown ones are 1010."""
 
     async def test(case: Case) -> None:
         assert await case.code() == 0
-        case.store.away = True
+        case.store.failure = failure
         case.now += CACHE_S - 1
         assert await case.code() == 0
         assert await case.code(Query(user_id="u2", token="t")) == 1010
@@ -97,17 +97,15 @@ def test_known_credentials_are_good_for_a_while_without_redis() -> None:
     run(test)
 
 
-def test_a_redis_that_failed_is_left_alone_for_a_moment() -> None:
-    """No look-up for RETRY_AFTER_S; then one, which finds that it is there again."""
+@pytest.mark.parametrize(("failure", "words"), [(Unreachable, "cannot be reached"), (Crowded, "too many requests")])
+def test_a_refusal_says_whether_redis_cannot_be_reached(failure: type[Exception], words: str) -> None:
+    """1010 in both cases; only the text of Unreachable says that Redis cannot be reached."""
 
     async def test(case: Case) -> None:
-        case.store.away = True
-        assert [await case.code(), await case.code()] == [1010, 1010]
-        assert case.store.look_ups == 1
-        case.store.away = False
-        case.now += RETRY_AFTER_S
-        assert await case.code() == 0
-        assert case.store.look_ups == 2
+        case.store.failure = failure
+        with pytest.raises(RequestRefused, match=words) as refused:
+            await case.sessions.authorize(GOOD)
+        assert (refused.value.code, refused.value.http_status) == (1010, 503)
 
     run(test)
 
