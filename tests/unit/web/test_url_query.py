@@ -49,7 +49,7 @@ def test_a_filter_is_that_of_a_body() -> None:
         ([("filter", "[")], 1000, "filter is not JSON"),
         ([("filter", "[" * 5_000)], 1000, "filter is not JSON"),
         ([("filter", "{}")], 1001, "filter must be an array"),
-        ([("filter", '[{"field":"did","op":"eq","op":"eq"}]')], 1000, 'the body has "op" twice in one object'),
+        ([("filter", '[{"field":"did","op":"eq","op":"eq"}]')], 1000, 'filter has "op" twice in one object'),
         ([("Field", "nothing")], 1000, 'Field[0] "nothing" is no field that can be asked for'),
         ([("ssid", "s" * 513)], 1000, "ssid is longer than any that was given out"),
     ],
