@@ -33,7 +33,7 @@ from streams.engine.view import PartitionView
 from streams.metrics.catalogue import Metrics
 from streams.web.paths import PEER_PATH
 from streams.web.replies import Reply, ReplyCache
-from streams.web.responses import body_of
+from streams.web.responses import body_as_sent
 
 log = logging.getLogger(__name__)
 
@@ -109,9 +109,9 @@ class PeerRouter:
     async def reply_to_peer(self, request: web.Request) -> web.Response:
         """POST /internal/answer: the reply to another worker's query, or NOT_SIGNED or NOT_OWNED without a body.
 
-        Raises RequestRefused as ``body_of`` and ``ReplyCache.reply``; the other worker passes the refusal on.
+        Raises RequestRefused as ``body_as_sent`` and ``ReplyCache.reply``; the other worker passes the refusal on.
         """
-        content = await body_of(request.clone(client_max_size=PEER_BODY_BYTES_MAX))
+        content = await body_as_sent(request.clone(client_max_size=PEER_BODY_BYTES_MAX))
         if not hmac.compare_digest(_signature(self._secret(), content), _signature_of(request)) or not self._secret():
             return web.Response(status=NOT_SIGNED)
         forwarded = msgspec.json.decode(content)

@@ -1,6 +1,6 @@
 """What all HTTP responses have in common: their headers, the form of errors, and the middleware that ensures both.
 
-Also reads from a request what does not depend on its route: the body, the body's coding and the client's address.
+Also reads from a request what does not depend on its route: the body and the client's address.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
 
 from ecounters.errors import INTERNAL, INVALID_PARAMETER, RequestRefused
-from ecounters.text import shown
+from ecounters.query.request import BODY_BYTES_MAX
 from streams.metrics.catalogue import Metrics
+from streams.web.decompression import decoder_of
 
 log = logging.getLogger(__name__)
 
@@ -94,10 +95,20 @@ def add_common_headers(response: web.StreamResponse) -> None:
 
 
 async def body_of(request: web.Request) -> bytes:
-    """The body of a request.
+    """The body of a request, decompressed if it has a Content-Encoding. No larger than BODY_BYTES_MAX.
+
+    Raises RequestRefused: 415 for a coding that is not taken, before the body is read; 413 if the body is too large, as
+    it is sent or decompressed; 400 if it is not coded as its headers say; 408 as ``body_as_sent``.
+    """
+    decode = decoder_of(request.headers.getall(hdrs.CONTENT_ENCODING, []))
+    return await decode(await body_as_sent(request), BODY_BYTES_MAX)
+
+
+async def body_as_sent(request: web.Request) -> bytes:
+    """The body of a request, with its Content-Encoding if it has one.
 
     Raises RequestRefused: 408 if the body has not come within BODY_LIMIT_S, 413 if it is larger than the request's
-    ``client_max_size``, 400 if it is not coded as its headers say.
+    ``client_max_size``, 400 if it is not coded as its other headers say.
     """
     try:
         async with asyncio.timeout(BODY_LIMIT_S):
@@ -110,20 +121,6 @@ async def body_of(request: web.Request) -> bytes:
         raise RequestRefused(INVALID_PARAMETER, "the body is larger than 64 KiB", http_status=413) from None
     except (web.RequestPayloadError, HttpProcessingError):
         raise RequestRefused(INVALID_PARAMETER, "the body is not coded as its headers say") from None
-
-
-def refuse_encoded(request: web.Request) -> None:
-    """Raise RequestRefused (415) for a body with a Content-Encoding.
-
-    Nothing decompresses request bodies: a small one can expand to gigabytes and hold the worker up.
-    """
-    codings = ",".join(request.headers.getall(hdrs.CONTENT_ENCODING, []))
-    for coding in map(str.strip, codings.split(",")):
-        if coding.lower() not in ("", "identity"):
-            name = shown(coding.encode("ascii", "replace").decode())  # a header may hold bytes that are no text
-            raise RequestRefused(
-                INVALID_PARAMETER, f"Content-Encoding {name} is not taken: send the body as it is", http_status=415
-            )
 
 
 def client_address(request: web.Request, proxies: int) -> str:
@@ -140,8 +137,8 @@ def client_address(request: web.Request, proxies: int) -> str:
 def middleware(metrics: Metrics) -> Middleware:
     """The middleware of all routes.
 
-    It refuses encoded bodies, turns exceptions of handlers into error responses, adds the common headers, and counts
-    responses by status in the metrics. It measures times, except for streams, which last as long as their client wants.
+    It turns exceptions of handlers into error responses, adds the common headers, and counts responses by status in the
+    metrics. It measures times, except for streams, which last as long as their client wants.
     A ConnectionError is raised on and not counted.
     """
 
@@ -149,12 +146,14 @@ def middleware(metrics: Metrics) -> Middleware:
     async def respond(request: web.Request, handler: Handler) -> web.StreamResponse:
         began = time.perf_counter()
         try:
-            refuse_encoded(request)
             response = await handler(request)
         except RequestRefused as refused:
             response = error_response(refused)
         except web.HTTPException as error:
             response = http_error(error)
+            # aiohttp's 404 and 405 are in a cycle with the frames that raised them: thousands of them would make the
+            # garbage collector traverse all that is new in one step.
+            error.__traceback__ = None
         except ConnectionError:
             raise  # the client is gone: nobody to respond to
         except Exception as error:

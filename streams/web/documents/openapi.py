@@ -67,8 +67,8 @@ REPLY_HEADERS: Final[dict[str, tuple[str, Schema, bool]]] = {
 
 SHARED_STATUSES: Final[dict[int, tuple[str, tuple[int, ...]]]] = {
     408: ("The body did not come in time", (INVALID_PARAMETER,)),
-    413: ("The body is larger than 64 KiB", (INVALID_PARAMETER,)),
-    415: ("The body has a Content-Encoding", (INVALID_PARAMETER,)),
+    413: ("The body is larger than 64 KiB, as it is sent or unpacked", (INVALID_PARAMETER,)),
+    415: ("The body's Content-Encoding is none of gzip, deflate, br", (INVALID_PARAMETER,)),
     429: ("Wrong credentials too often from this address or for this user", (DENIED,)),
     503: ("The store or the counters cannot be had for now", (INTERNAL,)),
 }
@@ -179,7 +179,8 @@ def _post(operation: Operation, common: Mapping[str, Any], path_index: int) -> d
         "operationId": _operation_id(operation.name, path_index),
         "tags": ["counters"],
         "summary": operation.summary,
-        "description": "The body is JSON, whatever its Content-Type says, and has no Content-Encoding.",
+        "description": "The body is JSON, whatever its Content-Type says. It may come compressed: "
+        "Content-Encoding gzip, deflate or br.",
         "parameters": [{"name": "If-None-Match", "in": "header", "schema": {"type": "string"}}],
         "requestBody": {"required": True, "content": _content({"$ref": f"#/components/schemas/{operation.body}"})},
         "responses": {

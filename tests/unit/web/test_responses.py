@@ -15,7 +15,6 @@ from streams.web.responses import (
     error_response,
     http_error,
     plain_error,
-    refuse_encoded,
 )
 
 
@@ -75,19 +74,3 @@ def test_an_address_is_what_the_first_trusted_proxy_saw(forwarded: list[str], pr
         headers.add("X-Forwarded-For", value)
     request = request.clone(headers=headers, remote="peer")
     assert client_address(request, proxies) == address
-
-
-@pytest.mark.parametrize(
-    ("coding", "name"),
-    [("", None), ("identity", None), ("Identity, ", None), ("br", '"br"'), ("identity,GZIP", '"GZIP"')],
-)
-def test_an_encoded_body_is_refused(coding: str, name: str | None) -> None:
-    """415 with the coding's name; identity is none."""
-    request = make_mocked_request("POST", "/", headers={"Content-Encoding": coding})
-    if name is None:
-        refuse_encoded(request)
-        return
-    with pytest.raises(RequestRefused) as caught:
-        refuse_encoded(request)
-    assert (caught.value.http_status, caught.value.code) == (415, INVALID_PARAMETER)
-    assert caught.value.detail == f"Content-Encoding {name} is not taken: send the body as it is"
