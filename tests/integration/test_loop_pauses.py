@@ -1,0 +1,48 @@
+"""No request keeps a worker's event loop busy for long, whatever is in it."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+from tests.support.accounts import add_users
+from tests.support.loop_pauses import LAUNCHER, longest_step
+from tests.support.replies import CREDENTIALS
+from tests.support.request_attacks import attacks
+from tests.support.workers import Deployment, Worker
+
+BUSY_MS_MAX = 50
+
+
+def send(port: int, content: bytes) -> bytes:
+    """Send bytes over a new connection and return the first 100 of the reply; reads all of it."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        begin = b""
+        try:
+            connection.sendall(content)
+            while more := connection.recv(65_536):
+                begin = (begin + more)[:100]
+        except ConnectionError:  # the rest of a refused request is not read
+            pass
+        return begin
+
+
+def test_no_request_keeps_the_loop_busy_for_50_ms(deployment: Deployment) -> None:
+    """Bombs, deep and wide JSON, large heads, tiny chunks, many requests in one connection: each step within 50 ms."""
+    add_users(deployment, ["u1"])
+    settings = deployment.with_settings(THROTTLE_PER_MIN=1_000_000)
+    with Worker(settings, launcher=LAUNCHER).wait_ready() as worker:
+        worker.ask(CREDENTIALS)
+        time.sleep(1)
+        longest_step(worker)
+        slow = {}
+        for name, content in attacks():
+            begin = send(worker.port, content)
+            step = longest_step(worker)
+            print(f"{step.busy_ms:6.1f} ms  {len(content):9,} bytes  {name}  {begin[:40]!r}")
+            if step.busy_ms > BUSY_MS_MAX:
+                slow[name] = step
+            assert not begin.startswith((b"HTTP/1.1 5", b"HTTP/1.0 5")), (name, begin)
+        assert not slow
+        assert worker.ask(CREDENTIALS).status == 200
+        assert "Traceback" not in worker.log.read_text()
