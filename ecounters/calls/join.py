@@ -12,11 +12,11 @@ raises BadEvent "call_too_large" and has changed nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any, Final
 
-from ecounters.calls.items import Dtmf, Hold, IvrEntry, Leg
+from ecounters.calls.items import IvrEntry, Leg
 from ecounters.calls.large import LargeCall
 from ecounters.calls.record import FORWARDED, TRANSFERRED, Call
 from ecounters.calls.texts import forget_texts, same
@@ -246,21 +246,6 @@ def enlarge(call: Call) -> LargeCall:
 
 
 # ------------------------------------------------------------------------- reading what a call has several of
-
-
-def legs_of(call: Call) -> Iterable[Leg]:
-    """The legs of a call."""
-    return call.legs or () if call.large is None else call.large.legs.values()
-
-
-def holds_of(call: Call) -> Iterable[Hold]:
-    """The Holds of a call, sorted."""
-    return call.holds or () if call.large is None else call.large.holds
-
-
-def dtmfs_of(call: Call) -> dict[str, Dtmf]:
-    """Event id -> input, of a call."""
-    return call.dtmfs or {} if call.large is None else call.large.dtmfs
 
 
 def ivr_entries(call: Call) -> Iterator[IvrEntry]:

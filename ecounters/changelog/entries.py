@@ -28,6 +28,7 @@ from typing import Any, Final
 import msgspec
 
 from ecounters.calls.items import DTMF, HOLD, IVR, LEG, Dtmf, Hold, Item, IvrEntry, Leg
+from ecounters.calls.large import LargeCall
 from ecounters.calls.record import Call
 from ecounters.changelog.saved_call import SavedCall, saved_form
 from ecounters.windows.cell import Cell, Dims
@@ -69,18 +70,17 @@ class Position(msgspec.Struct, array_like=True, frozen=True):
     arrival: int
 
 
-def call_entries(user_id: str, call: Call, *, gone: bool = False) -> Iterator[Entry]:
-    """The entry of a call and, of a large one, those of its unsaved items, which become saved.
+def call_entry(user_id: str, call: Call, *, gone: bool = False) -> Entry:
+    """The entry of a call, without its items if it is large; its tombstone if the record was dropped."""
+    return CALL + _encode((user_id, call.id)), None if gone else _encode(saved_form(call))
 
-    ``gone``: the tombstones of the call and of all its items instead.
-    """
-    yield CALL + _encode((user_id, call.id)), None if gone else _encode(saved_form(call))
-    large = call.large
-    if large is not None:
-        items = large.items() if gone else iter(large.unsaved)
-        large.unsaved = {}
-        for item in items:
-            yield ITEM + _encode((user_id, call.id, item)), None if gone else _encode(large.value_of(item))
+
+def item_entries(user_id: str, call_id: str, large: LargeCall, *, gone: bool = False) -> Iterator[Entry]:
+    """The entries of the unsaved items of a large call, which become saved. ``gone``: tombstones of all its items."""
+    items = large.items() if gone else iter(large.unsaved)
+    large.unsaved = {}
+    for item in items:
+        yield ITEM + _encode((user_id, call_id, item)), None if gone else _encode(large.value_of(item))
 
 
 def cell_entry(user_id: str, cell: Cell, *, gone: bool = False) -> Entry:

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from ecounters.calls.items import Dtmf, Hold, Leg
-from ecounters.calls.join import current_ivr, holds_of, ivr_entries, legs_of
+from ecounters.calls.join import current_ivr, ivr_entries
 from ecounters.calls.record import FORWARDED, FRESH, REPEAT, TRANSFERRED, Call
 from ecounters.windows.cell import Amounts, UnitSlots
 
@@ -63,11 +63,15 @@ def contributions(call: Call, ended: int, version: int = 2) -> tuple[UnitSlots, 
 def _add_outcome(call: Call, ended: int, version: int, unit_slots: list[str], amounts: list[Any]) -> None:
     """Add what a call's legs and holds count, the call's outcome, and the time talked."""
     answered_at = first_ring = held_ms = 0
-    if call.legs is not None or call.large is not None:
+    legs: Iterable[Leg] | None = call.legs
+    holds: Iterable[Hold] | None = call.holds
+    if call.large is not None:
+        legs, holds = call.large.legs.values(), call.large.holds
+    if legs is not None:
         last_answer = call.end if call.end and version > 1 else _NO_LIMIT_MS
-        answered_at, first_ring = _add_legs(legs_of(call), ended, last_answer, unit_slots, amounts)
-    if call.holds is not None or call.large is not None:
-        held_ms = _add_holds(holds_of(call), ended, answered_at if version > 1 else 0, unit_slots, amounts)
+        answered_at, first_ring = _add_legs(legs, ended, last_answer, unit_slots, amounts)
+    if holds is not None:
+        held_ms = _add_holds(holds, ended, answered_at if version > 1 else 0, unit_slots, amounts)
     if answered_at:
         unit_slots.append("CNC")
         if ended:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from ecounters.calls.record import CHANGED, DIRTY, SAVED, TOUCHED, Call, CallOwner
-from ecounters.changelog.entries import ENTRY_BYTES, Entry, Position, call_entries, position_entry
+from ecounters.changelog.entries import ENTRY_BYTES, Entry, Position, call_entry, item_entries, position_entry
 from ecounters.partition.user import User
 
 
@@ -79,14 +79,18 @@ class Changes:
         self.in_steps = True
         try:
             for call in dropped:
-                yield from call_entries(call.user.id, call, gone=True)
+                yield call_entry(call.user.id, call, gone=True)
+                if call.large is not None:
+                    yield from item_entries(call.user.id, call.id, call.large, gone=True)
             for user in erased:
                 yield from user.tombstones()
             for call in calls:
                 if call.flags & DIRTY and not call.user.erased:  # else it was dropped or erased since
                     call.flags = call.flags & ~DIRTY | SAVED
                     call.user.settle_one(call)  # not all of the account at once, which can be a long step
-                    yield from call_entries(call.user.id, call)
+                    yield call_entry(call.user.id, call)
+                    if call.large is not None:
+                        yield from item_entries(call.user.id, call.id, call.large)
             for owner in users:
                 yield from owner.take_changes()
             yield position_entry(position)

@@ -12,30 +12,38 @@ class LiveBySwitch:
     Calls of an erased account stay until ``Timeouts`` discards them; ``calls`` leaves them out.
     """
 
-    __slots__ = ("_calls",)
+    __slots__ = ("_calls", "_users")
 
     def __init__(self) -> None:
-        self._calls: dict[str, dict[str, dict[Call, None]]] = {}
+        self._calls: dict[tuple[str, str], dict[Call, None]] = {}  # (switch, user id) -> calls
+        self._users: dict[str, dict[str, None]] = {}  # switch -> the user ids with which it is in _calls
 
     def add(self, call: Call) -> None:
         """Add a call under its present switch."""
-        if call.switch:
-            self._calls.setdefault(call.switch, {}).setdefault(call.user.id, {})[call] = None
+        key = call.switch, call.user.id
+        calls = self._calls.get(key)
+        if calls is None:
+            if not call.switch:
+                return
+            calls = self._calls[key] = {}
+            self._users.setdefault(call.switch, {})[call.user.id] = None
+        calls[call] = None
 
     def discard(self, call: Call) -> None:
         """Remove a call from its present switch, if it is there. Call this before the call's switch changes."""
-        users = self._calls.get(call.switch)
-        calls = users.get(call.user.id) if users is not None else None
-        if users is None or calls is None or call not in calls:
+        key = call.switch, call.user.id
+        calls = self._calls.get(key)
+        if calls is None:
             return
-        del calls[call]
+        calls.pop(call, None)
         if not calls:
+            del self._calls[key]
+            users = self._users[call.switch]
             del users[call.user.id]
             if not users:
-                del self._calls[call.switch]
+                del self._users[call.switch]
 
     def calls(self, switch: str, user_id: str | None) -> list[Call]:
         """The calls of a switch: of one account, or of all accounts for None."""
-        users = self._calls.get(switch, {})
-        chosen = users.values() if user_id is None else [users.get(user_id, {})]
-        return [call for calls in chosen for call in calls if not call.user.erased]
+        user_ids = self._users.get(switch, {}) if user_id is None else [user_id]
+        return [call for each in user_ids for call in self._calls.get((switch, each), {}) if not call.user.erased]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ecounters.calls.record import FRESH, NEITHER, REPEAT, Call
 from ecounters.errors import BadEvent
-from ecounters.events.numbers import number_of
 from ecounters.events.types import Started
 from ecounters.partition.changes import Changes
 from ecounters.partition.policy import Policy
@@ -12,7 +11,7 @@ from ecounters.partition.user import User
 
 
 class Starts:
-    """Looks at each call.started before it is joined. Both decisions depend on the log's order.
+    """Looks at each call.started. Both decisions depend on the log's order.
 
     ``watermark`` is the one before the event: by it, the last start of a number may be due to be forgotten.
     """
@@ -21,16 +20,13 @@ class Starts:
         self._policy = policy
         self._changes = changes
 
-    def prepare(self, user: User, call: Call, event: Started, watermark: int) -> None:
-        """Refuse a call.started whose call id is used again; set ``call.caller_class`` by the first one.
+    def check(self, call: Call, event: Started, watermark: int) -> None:
+        """Refuse a further call.started of a call if it is the start of another one. Call this before it is joined.
 
-        Raises BadEvent "call_id_reused", and changes nothing, if the call has a call.started of another id, and ended
-        before this one.
+        Raises BadEvent "call_id_reused" if it has another id than the call's own start, and came after the call's end.
         """
-        if call.start and event.id != call.start_id and 0 < self._end_by(call, max(watermark, event.ts)) < event.ts:
+        if event.id != call.start_id and 0 < self._end_by(call, max(watermark, event.ts)) < event.ts:
             raise BadEvent("call_id_reused", "callId")
-        if not call.caller_class:
-            self._classify_caller(user, call, event, watermark)
 
     def _end_by(self, call: Call, now: int) -> int:
         """When a call ended, in ms; 0 if it lives. It is judged by ``now`` whether the call is silent for too long.
@@ -41,9 +37,12 @@ class Starts:
             return call.ended
         return call.last_ts if call.last_ts + self._policy.max_call_ms <= now else 0
 
-    def _classify_caller(self, user: User, call: Call, event: Started, watermark: int) -> None:
-        """Set ``call.caller_class`` for good, and remember the start for the call's number if it is the latest."""
-        number, ts = number_of(event.number), event.ts
+    def classify_caller(self, user: User, call: Call, watermark: int) -> None:
+        """Set ``call.caller_class`` for good, and remember the start for the call's number if it is the latest.
+
+        Call this when the call's first call.started in the log has been joined.
+        """
+        number, ts = call.number, call.start
         if not number:
             call.caller_class = NEITHER
             return

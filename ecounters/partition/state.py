@@ -161,10 +161,12 @@ class PartitionState:
                     call = user.calls.get(event.call_id)
                     if call is None or call.timer_slot <= 0 or call.last_ts + max_call_ms <= watermark:
                         call = self._record_for(event, user, call)
-                    if is_bound and type(event) is Started:
-                        self._starts.prepare(user, call, event, watermark)
+                    if is_bound and call.start and type(event) is Started:
+                        self._starts.check(call, event, watermark)
                         self.timeouts.live_by_switch.discard(call)  # ``place`` adds it, perhaps under another switch
                     join(call, event)
+                    if is_bound and call.start and not call.caller_class:
+                        self._starts.classify_caller(user, call, watermark)
                     if ts > call.last_ts:
                         call.last_ts = ts
                         if ts > watermark:
@@ -229,7 +231,8 @@ class PartitionState:
         if call is None:
             if event.ts <= watermark - self._linger_ms:
                 raise BadEvent("late", "ts")
-            self._forget_balances(user)
+            if not user.calls:
+                self._forget_balances(user)
             call = user.calls[event.call_id] = Call(event.call_id, user)
             self.users.setdefault(user.id, user)
         elif call.cell is None and not call.flags & TOUCHED:

@@ -79,9 +79,8 @@ class Timeouts:
             self._changes.touch(call)
         policy = self._policy
         silence, limit = LIVE, 0
-        is_open = call.start and not call.end and call.system_end is None
-        (self.live_by_switch.add if is_open else self.live_by_switch.discard)(call)
-        if is_open:
+        if call.start and not call.end and call.system_end is None:
+            self.live_by_switch.add(call)
             quiet_for = self.clock - call.last_ts
             if quiet_for < policy.suspect_after_ms:
                 limit = policy.suspect_after_ms
@@ -89,6 +88,8 @@ class Timeouts:
                 silence, limit = SUSPECTED, policy.max_call_ms
             else:
                 silence = REAPED
+        elif call.switch:
+            self.live_by_switch.discard(call)
         if silence != call.silence:
             self._set_silence(call, silence)
         if limit:
@@ -123,7 +124,8 @@ class Timeouts:
         if call.flags & TOUCHED:
             user.settle_one(call)
             self._changes.add_user(user)
-        self.live_by_switch.discard(call)
+        if call.switch:
+            self.live_by_switch.discard(call)
         self._silent.pop(call, None)
         del user.calls[call.id]
         self._changes.add_dropped(call)

@@ -7,7 +7,7 @@ from typing import Final
 
 from ecounters.calls.large import LargeCall
 from ecounters.calls.record import REAPED, SAVED, SUSPECTED, TOUCHED, Call
-from ecounters.changelog.entries import Balance, Entry, call_entries, cell_entry, number_entry, user_entry
+from ecounters.changelog.entries import Balance, Entry, call_entry, cell_entry, item_entries, number_entry, user_entry
 from ecounters.counters.contributions import contributions, input_amounts, live_key
 from ecounters.events.types import BalanceUpdated
 from ecounters.windows.calendar import window_of
@@ -175,7 +175,9 @@ class User:
         """Yield a tombstone for each entry of the account that the changelog may have. The account is erased."""
         for call in self.calls.values():
             if call.flags & SAVED:
-                yield from call_entries(self.id, call, gone=True)
+                yield call_entry(self.id, call, gone=True)
+                if call.large is not None:
+                    yield from item_entries(self.id, call.id, call.large, gone=True)
         self.spans.forget(FOR_EVER_MS)
         for cell, exists in self.spans.take_changes():
             if not exists:

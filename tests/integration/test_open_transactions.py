@@ -15,7 +15,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import InvalidTxnState, KafkaError
 
 from ecounters.calls.record import Call
-from ecounters.changelog.entries import FORMAT, Position, call_entries, position_entry
+from ecounters.changelog.entries import FORMAT, Position, call_entry, position_entry
 from ecounters.events.partitioner import partition_of
 from ecounters.partition.user import User
 from streams.kafka.changelog_writer import ChangelogTakeover, ChangelogWriter
@@ -113,7 +113,7 @@ async def written(
     letter = DeadLetter(b"u1", b"no event", [(name, text.encode()) for name, text in head.items()])
     now = int(time.time() * 1000)
     entries = [
-        *call_entries("u1", Call("c1", User("u1")), gone=True),
+        call_entry("u1", Call("c1", User("u1")), gone=True),
         position_entry(Position(FORMAT, offset + 1, now - 60_000, now)),
     ]
     async with asyncio.timeout(20):
