@@ -73,7 +73,7 @@ def _leg(call: Call, event: LegEvent) -> Leg:
     return leg
 
 
-def _started(call: Call, event: Started) -> None:
+def join_start(call: Call, event: Started) -> None:
     """Set all fields of the start, unless the record has them from a call.started with a smaller (ts, id)."""
     ts = event.ts
     if call.start and (ts, event.id) >= (call.start, call.start_id):
@@ -211,7 +211,7 @@ ELSEWHERE: Final = "elsewhere"
 def joins(dtmf_digits: int) -> dict[type[Event], Join]:
     """The class of each event that belongs to a call -> its join function. ``dtmf_digits``: see ``Policy``."""
     return {
-        Started: _started,
+        Started: join_start,
         Dialed: _dialed,
         Ringing: _ringing,
         Answered: _answered,

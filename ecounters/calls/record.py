@@ -47,6 +47,8 @@ class CallOwner(Protocol):
     id: str
     calls: dict[str, Call]
     touched: list[Call]
+    numbers: dict[str, int]
+    new_numbers: dict[str, int | None]
     erased: bool
 
     def rebuild_contribution(self, call: Call) -> None:

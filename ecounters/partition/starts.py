@@ -7,7 +7,6 @@ from ecounters.errors import BadEvent
 from ecounters.events.types import Started
 from ecounters.partition.changes import Changes
 from ecounters.partition.policy import Policy
-from ecounters.partition.user import User
 
 
 class Starts:
@@ -37,12 +36,12 @@ class Starts:
             return call.ended
         return call.last_ts if call.last_ts + self._policy.max_call_ms <= now else 0
 
-    def classify_caller(self, user: User, call: Call, watermark: int) -> None:
+    def classify_caller(self, call: Call, watermark: int) -> None:
         """Set ``call.caller_class`` for good, and remember the start for the call's number if it is the latest.
 
         Call this when the call's first call.started in the log has been joined.
         """
-        number, ts = call.number, call.start
+        user, number, ts = call.user, call.number, call.start
         if not number:
             call.caller_class = NEITHER
             return

@@ -18,7 +18,7 @@ from collections.abc import Generator, Iterator, Sequence
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from ecounters.calls.join import Join, joins
+from ecounters.calls.join import Join, join_start, joins
 from ecounters.calls.record import CHANGED, TOUCHED, Call
 from ecounters.changelog.entries import FORMAT, Entry, Position
 from ecounters.errors import BadEvent
@@ -86,7 +86,7 @@ class PartitionState:
         self._linger_ms, self._max_call_ms = policy.linger_ms, policy.max_call_ms
         self._starts = Starts(policy, self.changes)
         self._switch_events = SwitchEvents(policy, self.timeouts, self.changes)
-        self._joins = _joins(policy.dtmf_digits)
+        self._joins = _joins({**joins(policy.dtmf_digits), Started: self._join_start})
         self._applying = False
 
     @property
@@ -161,12 +161,7 @@ class PartitionState:
                     call = user.calls.get(event.call_id)
                     if call is None or call.timer_slot <= 0 or call.last_ts + max_call_ms <= watermark:
                         call = self._record_for(event, user, call)
-                    if is_bound and call.start and type(event) is Started:
-                        self._starts.check(call, event, watermark)
-                        self.timeouts.live_by_switch.discard(call)  # ``place`` adds it, perhaps under another switch
                     join(call, event)
-                    if is_bound and call.start and not call.caller_class:
-                        self._starts.classify_caller(user, call, watermark)
                     if ts > call.last_ts:
                         call.last_ts = ts
                         if ts > watermark:
@@ -196,6 +191,15 @@ class PartitionState:
     def _forget_balances(self, user: User) -> None:
         if user.forget_balances(self.watermark - self.policy.keep_days_ms):
             self.changes.add_user(user)
+
+    def _join_start(self, call: Call, event: Started) -> None:
+        """Join a call.started; the first of a call classifies the caller. Raises BadEvent if the call id is reused."""
+        if call.start:
+            self._starts.check(call, event, self.watermark)
+            self.timeouts.live_by_switch.discard(call)  # ``place`` adds the call again, perhaps under another switch
+        join_start(call, event)
+        if not call.caller_class:
+            self._starts.classify_caller(call, self.watermark)
 
     def skip_to(self, offset: int) -> None:
         """Raise ``position`` to ``offset``, if it is smaller.
@@ -323,8 +327,7 @@ class PartitionState:
         return self.changes.take(Position(FORMAT, self.position, self.watermark, self.arrival))
 
 
-def _joins(dtmf_digits: int) -> dict[type[Event], tuple[Join | None, bool]]:
+def _joins(of_calls: dict[type[Event], Join]) -> dict[type[Event], tuple[Join | None, bool]]:
     """Event class -> (its join function, or None for balance, account and switch events; whether the event starts or
     ends a call and so changes its time limits)."""
-    of_calls = joins(dtmf_digits)
     return {row.cls: (of_calls.get(row.cls), row.cls in (Started, Ended)) for row in TYPES.values()}
