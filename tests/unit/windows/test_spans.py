@@ -13,7 +13,8 @@ from ecounters.partition.user import User
 from ecounters.reports.totals import totals_of
 from ecounters.windows.calendar import DAY_MS, WINDOW_MS, day_of
 from ecounters.windows.cell import Dims
-from ecounters.windows.spans import FEW, Spans
+from ecounters.windows.span import FEW
+from ecounters.windows.spans import Spans
 from tests.support.builders import T0_MS
 
 DIMS = ("IBD", "", "", None)

@@ -1,0 +1,67 @@
+"""Span: a window or a day of one account, and its cells. ``spans`` has all spans of an account."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import Struct
+
+from ecounters.windows.cell import Cell, Dims
+from ecounters.windows.sums import Sum
+
+FEW: Final = 20
+"""A span with at most this many cells adds them up for each reply. A span with more keeps its sum in ``cached_sum``."""
+
+
+class Span(Struct, gc=False, eq=False):
+    """[begin, end), ms since the Unix epoch, and its cells.
+
+    ==========  ================================================================================  ===========  =====
+    field       meaning                                                                           written by   saved
+    ==========  ================================================================================  ===========  =====
+    begin, end  the span                                                                          --           key
+    cells       dimensions -> cell                                                                Spans, Span  yes
+    cached_sum  the sum of all cells but those in ``unsummed``; None until ``add_to`` first meets Span         no
+                more than FEW cells
+    unsummed    the cells that are new or have changed since ``add_to`` added them to cached_sum  Span         no
+    ==========  ================================================================================  ===========  =====
+
+    Invariant: ``cell.in_sum`` is True exactly while ``cached_sum`` holds the cell's counts as they are. So a cell must
+    be retracted before its counts change.
+    """
+
+    begin: int
+    end: int
+    cells: dict[Dims, Cell]
+    cached_sum: Sum | None = None
+    unsummed: list[Cell] = []
+
+    def cell(self, dims: Dims) -> Cell:
+        """The cell of these dimensions. If there is none, a new, empty one is added."""
+        cell = self.cells.get(dims)
+        if cell is None:
+            cell = self.cells[dims] = Cell(self.begin, self.end, dims, {})
+            if self.cached_sum is not None:
+                self.unsummed.append(cell)
+        return cell
+
+    def add_to(self, total: Sum) -> None:
+        """Add the counts of all cells to ``total``. For more than FEW cells, it makes and uses ``cached_sum``."""
+        if self.cached_sum is None and len(self.cells) <= FEW:
+            for dims, cell in self.cells.items():
+                total.add(dims, cell.counts)
+            return
+        if self.cached_sum is None:
+            self.cached_sum, self.unsummed = Sum(), list(self.cells.values())
+        for cell in self.unsummed:
+            self.cached_sum.add(cell.dims, cell.counts)
+            cell.in_sum = True
+        self.unsummed = []
+        total.join(self.cached_sum)
+
+    def retract(self, cell: Cell) -> None:
+        """Subtract a cell with ``in_sum`` from ``cached_sum``, because its counts are about to change."""
+        if self.cached_sum is not None:
+            self.cached_sum.add(cell.dims, cell.counts, -1)
+            self.unsummed.append(cell)
+        cell.in_sum = False
