@@ -1,16 +1,18 @@
 """The entries of a changelog: how a partition's state is written to its changelog topic, and read back.
 
 An entry is a Kafka record's (key, value). There is one for each call with a record, each cell that is not empty, each
-telephone number, each account with a balance, and one for the position. The key is one byte for the kind and the
-msgpack of what identifies the thing; the value is msgpack, or None if the thing is gone (a tombstone). Entries are
-absolute: only the last entry of a key counts, so Kafka's compaction by key loses nothing.
+input slot of a split cell (see ``windows.cell``), each telephone number, each account with a balance, and one for the
+position. The key is one byte for the kind and the msgpack of what identifies the thing; the value is msgpack, or None
+if the thing is gone (a tombstone). Entries are absolute: only the last entry of a key counts, so Kafka's compaction by
+key loses nothing.
 
 ======  ===========================================  =====================================================
 byte    rest of the key                              value
 ======  ===========================================  =====================================================
 c       (user, call)                                 the array of ``saved_call.saved_form``
 i       (user, call, kind and name of an item)       what ``LargeCall.value_of`` gives for it
-w       (user, begin, end, dims) of a cell           {slot: amount}
+w       (user, begin, end, dims) of a cell           {slot: amount}; of a split cell without its input slots
+s       (user, begin, end, dims, input slot)         amount of the slot, of a split cell
 n       (user, telephone number)                     largest ``ts`` of a call.started with that number
 u       user                                         (balance, callBalance), each a ``Balance`` or None
 p       nothing                                      ``Position``
@@ -54,7 +56,7 @@ ENTRY_BYTES: Final = 350
 
 _encode = msgspec.msgpack.Encoder().encode
 
-CALL, ITEM, CELL, NUMBER, USER, POSITION = b"c", b"i", b"w", b"n", b"u", b"p"
+CALL, ITEM, CELL, SLOT, NUMBER, USER, POSITION = b"c", b"i", b"w", b"s", b"n", b"u", b"p"
 
 
 class Position(msgspec.Struct, array_like=True, frozen=True):
@@ -84,8 +86,17 @@ def item_entries(user_id: str, call_id: str, large: LargeCall, *, gone: bool = F
 
 
 def cell_entry(user_id: str, cell: Cell, *, gone: bool = False) -> Entry:
-    """The entry of a cell; its tombstone if the cell is empty, rolled up or out of retention."""
+    """The entry of a cell; its tombstone if the cell is empty, rolled up or out of retention.
+
+    It has all slots of a whole cell. Those that ``cell.inputs`` has are in entries of their own: see ``slot_entry``.
+    """
     return CELL + _encode((user_id, cell.begin, cell.end, cell.dims)), None if gone else _encode(cell.counts)
+
+
+def slot_entry(user_id: str, cell: Cell, slot: str, *, gone: bool = False) -> Entry:
+    """The entry of an input slot of a split cell; its tombstone if the slot's amount is 0 or the cell is gone."""
+    key = SLOT + _encode((user_id, cell.begin, cell.end, cell.dims, slot))
+    return key, None if gone or cell.inputs is None else _encode(cell.inputs.counts[slot])
 
 
 def number_entry(user_id: str, number: str, last_start: int | None) -> Entry:
@@ -111,6 +122,8 @@ _leg_value = msgspec.msgpack.Decoder(Leg).decode
 _dtmf_value = msgspec.msgpack.Decoder(Dtmf).decode
 _cell_key = msgspec.msgpack.Decoder(tuple[str, int, int, Dims]).decode
 _cell_value = msgspec.msgpack.Decoder(dict[str, int]).decode
+_slot_key = msgspec.msgpack.Decoder(tuple[str, int, int, Dims, str]).decode
+_slot_value = msgspec.msgpack.Decoder(int).decode
 _number_value = msgspec.msgpack.Decoder(int).decode
 _user_key = msgspec.msgpack.Decoder(str).decode
 _user_value = msgspec.msgpack.Decoder(tuple[Balance | None, Balance | None]).decode
@@ -140,6 +153,11 @@ def read_item(key: bytes, value: bytes) -> tuple[str, str, Item, Leg | Dtmf | No
 def read_cell(key: bytes, value: bytes) -> tuple[str, int, int, Dims, dict[str, int]]:
     """(user, begin, end, dims, counts) of a cell: begin and end in ms, counts slot -> amount."""
     return *_cell_key(key[1:]), _cell_value(value)
+
+
+def read_slot(key: bytes, value: bytes) -> tuple[str, int, int, Dims, str, int]:
+    """(user, begin, end, dims, slot, amount) of an input slot of a split cell: begin and end in ms."""
+    return *_slot_key(key[1:]), _slot_value(value)
 
 
 def read_number(key: bytes, value: bytes) -> tuple[str, str, int]:

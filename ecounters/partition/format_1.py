@@ -22,13 +22,19 @@ from ecounters.partition.user import User
 
 
 def convert_users(users: Iterable[User], changes: Changes, dtmf_digits: int) -> Iterator[None]:
-    """Convert the cells and telephone numbers of all accounts. Yields after each cell and number."""
+    """Convert the cells and telephone numbers of all accounts. Yields after each slot of a cell and each number."""
     for user in users:
         for cell in user.spans.cells():
-            if _convert_counts(cell.counts, dtmf_digits):
+            changed = False
+            for slot in list(cell.counts if cell.inputs is None else cell.inputs.counts):
+                new_slot = _slot(slot, dtmf_digits)
+                if new_slot != slot:
+                    cell.rename(slot, new_slot)
+                    changed = True
+                yield
+            if changed:
                 user.spans.mark_dirty(cell)
                 changes.add_user(user)
-            yield
         for spelled, last_start in list(user.numbers.items()):
             number = number_of(spelled)
             if number != spelled:
@@ -75,14 +81,6 @@ def convert_call(user: User, call: Call, changes: Changes, dtmf_digits: int) -> 
             changes.add_user(user)
     if changed:
         changes.touch(call)
-
-
-def _convert_counts(counts: dict[str, int], dtmf_digits: int) -> bool:
-    """Rename the slots of long DTMF inputs in the counts of a cell; return whether there were any."""
-    renamed = {slot: new_slot for slot in counts if (new_slot := _slot(slot, dtmf_digits)) != slot}
-    for slot, new_slot in renamed.items():
-        counts[new_slot] = counts.get(new_slot, 0) + counts.pop(slot)
-    return bool(renamed)
 
 
 def _slot(slot: str, dtmf_digits: int) -> str:

@@ -23,17 +23,20 @@ from ecounters.changelog.entries import (
     ITEM,
     NUMBER,
     POSITION,
+    SLOT,
     USER,
     read_call,
     read_cell,
     read_item,
     read_number,
     read_position,
+    read_slot,
     read_user,
 )
 from ecounters.partition.format_1 import convert_call, convert_users
 from ecounters.partition.state import PartitionState
 from ecounters.partition.user import User
+from ecounters.windows.restoring import restore_cell, restore_slot
 
 STEP: Final = 100
 """How many entries, or calls, one step of ``restore`` handles. A step takes less than 1 ms."""
@@ -105,7 +108,10 @@ def _make(state: PartitionState, large: LargeCalls, key: bytes, value: bytes) ->
         _user(state, user_id).numbers[number] = last_start
     elif kind == CELL:
         user_id, begin, end, dims, counts = read_cell(key, value)
-        _user(state, user_id).spans.restore(begin, end, dims, counts)
+        restore_cell(_user(state, user_id).spans, begin, end, dims, counts)
+    elif kind == SLOT:
+        user_id, begin, end, dims, slot, amount = read_slot(key, value)
+        restore_slot(_user(state, user_id).spans, begin, end, dims, slot, amount)
     elif kind == USER:
         user_id, balance, call_balance = read_user(key, value)
         user = _user(state, user_id)

@@ -47,6 +47,8 @@ from ecounters.windows.calendar import DAY_MS
 LONG_BYTES: Final = 4096
 """After a record that is refused and has more bytes than these, ``applying`` yields: a long value is read twice."""
 
+IN_STEPS: Final = "applying, advancing, rolling_up or take_changes has not been taken to its end"
+
 
 class PartitionState:
     """The state of one partition. Use it in one thread; no method awaits.
@@ -82,6 +84,7 @@ class PartitionState:
         self.tally = Tally()
         self.users: dict[str, User] = {}
         self.changes = Changes()
+        self._rolls_up = False
         self.timeouts = Timeouts(policy, self.users, self.changes, self.tally)
         self._linger_ms, self._max_call_ms = policy.linger_ms, policy.max_call_ms
         self._starts = Starts(policy, self.changes)
@@ -96,8 +99,8 @@ class PartitionState:
 
     @property
     def _in_steps(self) -> bool:
-        """Whether ``applying``, ``advancing`` or ``take_changes`` has begun and is not at its end."""
-        return self._applying or self.changes.in_steps or self.timeouts.in_steps
+        """Whether ``applying``, ``advancing``, ``rolling_up`` or ``take_changes`` has begun and is not at its end."""
+        return self._applying or self._rolls_up or self.changes.in_steps or self.timeouts.in_steps
 
     # ------------------------------------------------------------------------------------------ events
 
@@ -115,10 +118,10 @@ class PartitionState:
         there and make replies. ``wall_ms``: the wall clock; an event that is further ahead of it, or of the record's
         timestamp, than the policy allows is refused. Adds the records that this state does not count to ``uncounted``.
         They are lost unless they are published elsewhere before the next flush is acknowledged. Run the generator to
-        its end, or discard the state. Fails an assertion between two steps of ``applying``, ``advancing`` or
-        ``take_changes``.
+        its end, or discard the state. Fails an assertion between two steps of ``applying``, ``advancing``,
+        ``rolling_up`` or ``take_changes``.
         """
-        assert not self._in_steps, "applying, take_changes or advancing has not been taken to its end"
+        assert not self._in_steps, IN_STEPS
         if records and records[0].offset < self.position:
             records = [record for record in records if record.offset >= self.position]
         if not records:
@@ -294,17 +297,29 @@ class PartitionState:
         return user is not None and min(user.spans.windows, default=limit) < limit
 
     def roll_up(self, user_id: str, zone: ZoneInfo) -> None:
+        """Roll up the account's windows at once: all steps of ``rolling_up``."""
+        for _ in self.rolling_up(user_id, zone):
+            pass
+
+    def rolling_up(self, user_id: str, zone: ZoneInfo) -> Generator[None]:
         """Roll up the account's windows into days of ``zone``: those days that lie wholly before the windows to keep.
 
-        No counter changes. But a reply's range that begins or ends inside such a day counts the whole day from now on.
-        Raises KeyError for an unknown account.
+        Yields after each step of about 0.1 ms. No counter changes, also between two steps. But a reply's range that
+        begins or ends inside such a day counts the whole day from then on. Between two steps apply no record, do not
+        advance the time and take no changes. The generator may be closed early. Raises KeyError for an unknown account.
         """
-        assert not self._in_steps, "applying, take_changes or advancing has not been taken to its end"
-        user = self.users[user_id]
-        user.settle()
-        user.spans.roll_up(zone, self.watermark - self.policy.keep_windows_ms)
-        user.version += 1
+        assert not self._in_steps, IN_STEPS
+        return self._rolling_up(self.users[user_id], zone)
+
+    def _rolling_up(self, user: User, zone: ZoneInfo) -> Generator[None]:
+        self._rolls_up = True
         self.changes.add_user(user)
+        try:
+            yield from user.settling()
+            yield from user.spans.roll_up(zone, self.watermark - self.policy.keep_windows_ms)
+        finally:
+            user.version += 1
+            self._rolls_up = False
 
     # ------------------------------------------------------------------------------------------ saving
 

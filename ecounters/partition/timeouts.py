@@ -18,6 +18,7 @@ forgotten, so that every reading of the log drops and forgets the same.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from typing import Final
 
 from ecounters.calls.record import LIVE, REAPED, SUSPECTED, TOUCHED, Call
 from ecounters.partition.changes import Changes
@@ -27,6 +28,9 @@ from ecounters.partition.records import Tally
 from ecounters.partition.timer_wheel import DROP, SILENCE, TimerWheel
 from ecounters.partition.user import User
 from ecounters.windows.calendar import HOUR_MS, MINUTE_MS
+
+NUMBERS_STEP: Final = 20
+"""How many numbers of an account one step of ``Timeouts.advance`` looks at: it takes as long as a call does."""
 
 
 class Timeouts:
@@ -201,18 +205,31 @@ class Timeouts:
     def _forget_old(self, watermark: int) -> Iterator[None]:
         """Forget numbers and spans that are out of retention, and accounts of which nothing is left.
 
-        Yields after each account. Runs once per hour of the watermark.
+        Yields after each account, and within an account after each step. Runs once per hour of the watermark.
         """
         numbers_before = watermark - self._policy.remember_number_ms
         spans_before = watermark - self._policy.keep_days_ms
         for user in list(self._users.values()):
-            old = [number for number, last_start in user.numbers.items() if last_start < numbers_before]
-            for number in old:
-                del user.numbers[number]
-                user.new_numbers[number] = None
-            user.spans.forget(spans_before)
+            yield from _forget_numbers(user, numbers_before)
+            yield from user.spans.forget(spans_before)
             user.forget_balances(spans_before)
             self._changes.add_user(user)
             if user.empty:
                 del self._users[user.id]
             yield
+
+
+def _forget_numbers(user: User, before: int) -> Iterator[None]:
+    """Forget the account's numbers whose last start is before ``before`` (ms), in steps of at most NUMBERS_STEP."""
+    old = []
+    for index, (number, last_start) in enumerate(user.numbers.items()):
+        if last_start < before:
+            old.append(number)
+        if index % NUMBERS_STEP == NUMBERS_STEP - 1:
+            yield
+    while old:
+        for number in old[-NUMBERS_STEP:]:
+            del user.numbers[number]
+            user.new_numbers[number] = None
+        del old[-NUMBERS_STEP:]
+        yield

@@ -7,14 +7,24 @@ from typing import Final
 
 from ecounters.calls.large import LargeCall
 from ecounters.calls.record import REAPED, SAVED, SUSPECTED, TOUCHED, Call
-from ecounters.changelog.entries import Balance, Entry, call_entry, cell_entry, item_entries, number_entry, user_entry
+from ecounters.changelog.entries import (
+    Balance,
+    Entry,
+    call_entry,
+    cell_entry,
+    item_entries,
+    number_entry,
+    slot_entry,
+    user_entry,
+)
 from ecounters.counters.contributions import contributions, input_amounts, live_key
 from ecounters.events.types import BalanceUpdated
 from ecounters.windows.calendar import window_of
 from ecounters.windows.cell import Cell
 from ecounters.windows.spans import Spans
 
-FOR_EVER_MS: Final = 2**62
+SETTLE_STEP: Final = 200
+"""About how many slots one step of ``User.settling`` counts, in some 0.1 ms."""
 
 LiveKey = tuple[str, str, str, str]
 """(type, campaign, DID, IVR) of a live call; "" for what the call does not have."""
@@ -91,6 +101,24 @@ class User:
                 call.flags &= ~TOUCHED
                 self._recount(call)
 
+    def settling(self) -> Iterator[None]:
+        """``settle`` in steps, with a yield after each.
+
+        If ``settle`` is called between two steps, it counts the calls that are left. Calls that are touched between
+        two steps are counted as well.
+        """
+        while self.touched:
+            self.version += 1
+            slots = 0
+            while self.touched and slots < SETTLE_STEP:
+                call = self.touched.pop()
+                slots += 1
+                if call.flags & TOUCHED:
+                    call.flags &= ~TOUCHED
+                    self._recount(call)
+                    slots += len(call.unit_slots) + len(call.amounts)
+            yield
+
     def settle_one(self, call: Call) -> None:
         """Count one call if it is touched. The call stays in ``touched``, but its flag TOUCHED is cleared."""
         if call.flags & TOUCHED:
@@ -162,13 +190,17 @@ class User:
         ``Changes.take`` yields those of the calls.
         """
         self.settle()
-        for cell, exists in self.spans.take_changes():
-            yield cell_entry(self.id, cell, gone=not exists)
+        for cell, slot, exists in self.spans.take_changes():
+            if slot:
+                yield slot_entry(self.id, cell, slot, gone=not exists)
+            else:
+                yield cell_entry(self.id, cell, gone=not exists)
         if self.dirty:
             self.dirty = False
             yield user_entry(self.id, self.balance, self.call_balance)
         numbers, self.new_numbers = self.new_numbers, {}
-        for number, last_start in numbers.items():
+        while numbers:  # so that the memory of each is freed at once, and not of all in one step
+            number, last_start = numbers.popitem()
             yield number_entry(self.id, number, last_start)
 
     def tombstones(self) -> Iterator[Entry]:
@@ -178,10 +210,8 @@ class User:
                 yield call_entry(self.id, call, gone=True)
                 if call.large is not None:
                     yield from item_entries(self.id, call.id, call.large, gone=True)
-        self.spans.forget(FOR_EVER_MS)
-        for cell, exists in self.spans.take_changes():
-            if not exists:
-                yield cell_entry(self.id, cell, gone=True)
+        for cell, slot in self.spans.saved():
+            yield slot_entry(self.id, cell, slot, gone=True) if slot else cell_entry(self.id, cell, gone=True)
         for number in self.numbers | self.new_numbers:
             yield number_entry(self.id, number, None)
         if self.balance is not None or self.call_balance is not None:

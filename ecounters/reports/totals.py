@@ -113,7 +113,7 @@ def totals_of(user: User | None, begin: int, end: int, where: Where | None = Non
             continue
         for dims, cell in span.cells.items():
             if predicate(dims):
-                totals.sum.add(dims, cell.counts)
+                totals.sum.add_cell(cell)
     return totals
 
 

@@ -1,7 +1,18 @@
-"""Cell: the counts of one span of time and one combination of dimensions. Data alone: ``spans`` has the behaviour."""
+"""Cell: the counts of one span of time and one combination of dimensions. Data alone: ``spans`` has the behaviour.
+
+A cell is whole or split. An input slot, such as "DTMF/12", has a "/" in its name; switches decide how many there are.
+
+    whole    counts = all slots                        the changelog has one entry for the cell
+    split    counts = the slots without "/"            one entry for these, and one for each input slot
+             inputs.counts = the input slots
+
+A cell with more than INPUTS_MAX input slots is split by the next flush. So no entry grows without limit, and a key that
+a caller presses writes the entries of a few slots and not all of them. A split cell stays split.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 from msgspec import Struct
@@ -21,6 +32,39 @@ Amounts = tuple[Any, ...]
 """(slot, amount, slot, amount, ...): what a call adds to other slots. An amount is a count or a time in ms."""
 
 
+INPUTS_MAX: Final = 64
+"""How many input slots a cell that is saved as one entry has at most: this keeps the entry below some 30 KB."""
+
+
+class Inputs(Struct, gc=False, eq=False):
+    """The input slots of a split cell.
+
+    ``counts``: slot -> amount; without zeros. ``saved``: of the slots that have changed since ``Spans.take_changes``,
+    slot -> the amount in the changelog, 0 for a slot without an entry.
+    """
+
+    counts: dict[str, int]
+    saved: dict[str, int]
+
+    def saved_slots(self) -> Iterator[str]:
+        """Yield the slots that have an entry in the changelog, if the cell has one."""
+        counts, saved = self.counts, self.saved
+        for slot in counts:
+            if saved.get(slot, 1):
+                yield slot
+        for slot, amount in saved.items():
+            if amount and slot not in counts:
+                yield slot
+
+    def take_changes(self) -> Iterator[tuple[str, bool]]:
+        """Yield (slot, whether it exists) of those whose amount is not the one in the changelog. Empties ``saved``."""
+        while self.saved:
+            slot, saved_amount = self.saved.popitem()
+            amount = self.counts.get(slot, 0)
+            if amount != saved_amount:
+                yield slot, amount != 0
+
+
 class Cell(Struct, gc=False, eq=False):
     """The counts of one span and one combination of dimensions.
 
@@ -29,7 +73,8 @@ class Cell(Struct, gc=False, eq=False):
     ===========  ==========================================================================  ===========  =====
     begin, end   the span [begin, end), ms since the Unix epoch                              --           key
     dims         the dimensions                                                              --           key
-    counts       slot -> amount; without zeros                                               Spans        yes
+    counts       slot -> amount; without zeros. A split cell has its input slots in inputs   Spans        yes
+    inputs       the input slots of a split cell; None while the cell is whole               Spans        yes
     dirty        the counts have changed since ``Spans.take_changes``                        Spans        no
     saved        the changelog has the cell                                                  Spans        no
     in_sum       the span's ``cached_sum`` has the cell's counts as they are                 Span         no
@@ -49,3 +94,38 @@ class Cell(Struct, gc=False, eq=False):
     in_sum: bool = False
     expired: bool = False
     rolled_into: Cell | None = None
+    inputs: Inputs | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether the cell has no counts."""
+        return not self.counts and (self.inputs is None or not self.inputs.counts)
+
+    def rename(self, slot: str, new_slot: str) -> None:
+        """Give the amount of an input slot to another input slot. No sum may hold the cell's counts yet."""
+        counts = self.counts
+        if self.inputs is not None:
+            counts = self.inputs.counts
+            for changed in (slot, new_slot):
+                self.inputs.saved.setdefault(changed, counts.get(changed, 0))
+        counts[new_slot] = counts.get(new_slot, 0) + counts.pop(slot)
+
+
+def has_many_inputs(cell: Cell) -> bool:
+    """Whether a whole cell has more than INPUTS_MAX input slots. The time is bounded: few slots have no "/"."""
+    if len(cell.counts) <= INPUTS_MAX:
+        return False
+    inputs = 0
+    for slot in cell.counts:
+        inputs += "/" in slot
+        if inputs > INPUTS_MAX:
+            return True
+    return False
+
+
+def split(cell: Cell) -> None:
+    """Split a whole cell: move its input slots from ``counts`` to ``inputs``. None of them has an entry yet."""
+    counts = cell.counts
+    inputs = {slot: amount for slot, amount in counts.items() if "/" in slot}
+    cell.counts = {slot: amount for slot, amount in counts.items() if "/" not in slot}
+    cell.inputs = Inputs(inputs, dict.fromkeys(inputs, 0))

@@ -21,13 +21,14 @@ class Span(Struct, gc=False, eq=False):
     ==========  ================================================================================  ===========  =====
     begin, end  the span                                                                          --           key
     cells       dimensions -> cell                                                                Spans, Span  yes
-    cached_sum  the sum of all cells but those in ``unsummed``; None until ``add_to`` first meets Span         no
-                more than FEW cells
+    cached_sum  the sum of all cells but those in ``unsummed``, without the ``inputs`` of cells;  Span         no
+                None until ``add_to`` first meets more than FEW cells
     unsummed    the cells that are new or have changed since ``add_to`` added them to cached_sum  Span         no
+    split       the split cells among those in cached_sum                                         Span         no
     ==========  ================================================================================  ===========  =====
 
-    Invariant: ``cell.in_sum`` is True exactly while ``cached_sum`` holds the cell's counts as they are. So a cell must
-    be retracted before its counts change.
+    Invariant: ``cell.in_sum`` is True exactly while ``cached_sum`` holds the cell's ``counts`` as they are. So a cell
+    must be retracted before its counts change and before it is split.
     """
 
     begin: int
@@ -35,6 +36,7 @@ class Span(Struct, gc=False, eq=False):
     cells: dict[Dims, Cell]
     cached_sum: Sum | None = None
     unsummed: list[Cell] = []
+    split: dict[Cell, None] = {}
 
     def cell(self, dims: Dims) -> Cell:
         """The cell of these dimensions. If there is none, a new, empty one is added."""
@@ -48,16 +50,21 @@ class Span(Struct, gc=False, eq=False):
     def add_to(self, total: Sum) -> None:
         """Add the counts of all cells to ``total``. For more than FEW cells, it makes and uses ``cached_sum``."""
         if self.cached_sum is None and len(self.cells) <= FEW:
-            for dims, cell in self.cells.items():
-                total.add(dims, cell.counts)
+            for cell in self.cells.values():
+                total.add_cell(cell)
             return
         if self.cached_sum is None:
             self.cached_sum, self.unsummed = Sum(), list(self.cells.values())
         for cell in self.unsummed:
             self.cached_sum.add(cell.dims, cell.counts)
             cell.in_sum = True
+            if cell.inputs is not None:
+                self.split[cell] = None
         self.unsummed = []
         total.join(self.cached_sum)
+        for cell in self.split:
+            if cell.inputs is not None:
+                total.add_slots(cell.inputs.counts)
 
     def retract(self, cell: Cell) -> None:
         """Subtract a cell with ``in_sum`` from ``cached_sum``, because its counts are about to change."""

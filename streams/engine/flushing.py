@@ -24,8 +24,9 @@ from streams.kafka.outbox import Outbox
 
 log = logging.getLogger(__name__)
 
-ENTRIES_PER_STEP: Final = 100
-"""So many changelog entries are encoded between two checks of the time slice: about 0.5 ms of work."""
+ENTRIES_PER_STEP: Final = 5
+"""So many changelog entries are made between two checks of the time slice: about 0.05 ms of work, but some 10 ms if
+each is of a call with 1,000 DTMF inputs."""
 FAR_BEHIND_INTERVALS: Final = 5
 """A partition that is far behind is flushed only every fifth interval, or when it has ``bytes_max`` unsaved bytes."""
 UNSAVED_FLUSHES_MAX: Final = 4

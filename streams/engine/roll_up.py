@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import closing
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -61,9 +62,11 @@ async def roll_up(status: PartitionStatus, zone_of: ZoneOf, slices: TimeSlices) 
         async with status.state_lock:
             if status.state is not state or not status.live:
                 return
-            async with Slice(slices):
+            async with Slice(slices) as time_slice:
                 if user_id in state.users:
-                    state.roll_up(user_id, zone)
+                    with closing(state.rolling_up(user_id, zone)) as steps:
+                        for _ in steps:
+                            await time_slice.yield_if_used_up()
 
 
 async def _users_due(state: PartitionState, slices: TimeSlices) -> list[str]:

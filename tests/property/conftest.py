@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-from ecounters.windows import spans as cells
+from ecounters.windows import cell, span, spans
 
 _SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
@@ -20,8 +20,13 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _sums_are_kept() -> Iterator[None]:
-    """Let a span cache its sum from the second cell on: drawn logs rarely have spans of many cells."""
+def _little_is_much() -> Iterator[None]:
+    """Let a span cache its sum from the second cell on, a cell be split from the second input slot on, and steps be
+    small: drawn logs rarely have many of these."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cells, "FEW", 1)
+        patch.setattr(span, "FEW", 1)
+        patch.setattr(cell, "INPUTS_MAX", 1)
+        patch.setattr(spans, "WHOLE_SLOTS_MAX", 9)
+        patch.setattr(spans, "STEP", 1)
+        patch.setattr(spans, "SLOTS_STEP", 2)
         yield

@@ -26,6 +26,8 @@ def test_another_format_is_not_guessed_at(value: tuple[int, ...]) -> None:
         (b"c", b"x"),
         (b"c" + msgspec.msgpack.encode(("u", "c")), msgspec.msgpack.encode([1, 2])),
         (b"w" + msgspec.msgpack.encode(("u", 0, 1, ("IBD", "", "", None))), msgspec.msgpack.encode({"TC": "1"})),
+        (b"s" + msgspec.msgpack.encode(("u", 0, 1, ("IBD", "", "", None), "DTMF/1")), msgspec.msgpack.encode("1")),
+        (b"s" + msgspec.msgpack.encode(("u", 0, 1, ("IBD", "", "", None))), msgspec.msgpack.encode(1)),
         (b"n" + msgspec.msgpack.encode(("u", "n")), msgspec.msgpack.encode("1")),
         (b"u" + msgspec.msgpack.encode("u"), msgspec.msgpack.encode(7)),
         (b"p", msgspec.msgpack.encode("p")),

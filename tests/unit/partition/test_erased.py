@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ecounters.changelog.entries import POSITION, Entry
+from ecounters.changelog.entries import POSITION, SLOT, Entry
 from tests.support.builders import Feed, answer_of, busy_feed, call, event, picked, restored
 
 NOTHING = Feed().answer()
@@ -23,7 +23,9 @@ def test_the_changelog_has_nothing_of_the_user_any_more() -> None:
     large = call("c8").started(0, number="+15550003333")
     for number in range(40):
         large.dtmf(1 + number, str(number % 10))
-    entries: list[Entry] = list(feed.take(large).state.take_changes())
+    of_one_did = (call(f"i{n}").started(n, did="55").dtmf(n, f"{n:04}").ended(n + 1) for n in range(100))
+    entries: list[Entry] = list(feed.take(large, *of_one_did).state.take_changes())
+    assert [key[:1] for key, _ in entries].count(SLOT) >= 200
     feed.take(call("c7").started(150, did="99", number="+15550004444"), event("account.erased", 200))
     entries += feed.state.take_changes()
     left = {key: value for key, value in dict(entries).items() if value is not None}

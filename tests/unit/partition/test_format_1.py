@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from ecounters.changelog.entries import CALL, CELL, NUMBER, POSITION, Entry
+from ecounters.changelog.entries import CALL, CELL, NUMBER, POSITION, SLOT, Entry
 from tests.support.builders import T0_MS, LogRecord, answer_of, call, encoded, restored
 
 ENCODE = msgspec.msgpack.encode
@@ -60,6 +60,18 @@ def test_its_long_inputs_are_kept_no_longer() -> None:
     assert answer_of(state)["DTMFI"] == {"menu": 1}
     written = dict([*entries, *state.take_changes()])
     assert b"4815162342" not in b"".join(value or b"" for value in written.values())
+    assert answer_of(restored(list(written.items()))) == answer_of(state)
+
+
+def test_its_cells_with_many_inputs_are_split() -> None:
+    """An entry may hold all inputs of a day; long ones are kept no longer, and short ones get entries of their own."""
+    inputs = {f"DTMF/{n}": 1 for n in range(9_900, 10_100)}
+    entries = [cell({"TC": 200, **inputs}), position()]
+    state = restored(entries)
+    assert answer_of(state)["DTMF"] == {**{str(n): 1 for n in range(9_900, 10_000)}, "5 digits": 100}
+    written = dict([*entries, *state.take_changes()])
+    assert [key[:1] for key in written].count(SLOT) == 101
+    assert b"10099" not in b"".join(value or b"" for value in written.values()) + b"".join(written)
     assert answer_of(restored(list(written.items()))) == answer_of(state)
 
 

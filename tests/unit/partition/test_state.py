@@ -143,12 +143,13 @@ def test_the_version_goes_up_with_every_change_that_can_be_seen() -> None:
 # ------------------------------------------------------------------------------------------ between two steps
 
 
-def test_nothing_is_applied_while_changes_are_taken_or_time_passes() -> None:
+def test_nothing_is_applied_while_changes_are_taken_time_passes_or_windows_are_rolled_up() -> None:
     """The entries would be of two positions, and calls that are due are in no timer wheel: it is an error of ours."""
     feed = Feed().take(
         *(call(f"c{n}").started(n) for n in range(3)), event("balance.updated", SUSPECT, "u2", balance=0)
     )
-    for begun in (feed.state.advancing(0, at_end=False), feed.state.take_changes()):
+    state = feed.state
+    for begun in (state.rolling_up("u1", ZoneInfo("UTC")), state.advancing(0, at_end=False), state.take_changes()):
         next(begun)
         with pytest.raises(AssertionError, match="to its end"):
             feed.take(call().heartbeat(SUSPECT))

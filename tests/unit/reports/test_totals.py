@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from ecounters.changelog.entries import SLOT
 from ecounters.query.conditions import Where, read_filter
 from ecounters.reports.payload import message, message_without_live
 from ecounters.reports.totals import Totals, totals_of
@@ -124,3 +125,13 @@ def test_a_smaller_start_moves_the_call_to_its_window() -> None:
     before, after = (T0_MS, T0_MS + WINDOW_MS), (T0_MS + WINDOW_MS, T0_MS + 2 * WINDOW_MS)
     assert [feed.answer(span=before)[key] for key in ("TC", "CT", "CNC", "DID")] == [1, {"OBD": 1}, 1, {}]
     assert [feed.answer(span=after)[key] for key in ("TC", "CT", "CNC", "DID")] == [0, {}, 0, {}]
+
+
+def test_the_inputs_of_split_cells_count_with_and_without_a_filter() -> None:
+    """A cell with many input slots keeps them apart once a flush has split it."""
+    feed = Feed().take(*(call(f"c{n}", "a").started(n, "IBD", did="7").dtmf(n + 1, f"{n:04}") for n in range(100)))
+    everything = read_filter([{"field": "callType", "value": "IBD"}])[1]
+    before = [of_user(feed, "a", where=where).inputs("DTMF") for where in (None, everything)]
+    assert any(key[:1] == SLOT for key, _ in feed.state.take_changes())
+    assert [of_user(feed, "a", where=where).inputs("DTMF") for where in (None, everything)] == before
+    assert before == [{f"{n:04}": 1 for n in range(100)}] * 2

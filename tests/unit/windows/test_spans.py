@@ -13,6 +13,7 @@ from ecounters.partition.user import User
 from ecounters.reports.totals import totals_of
 from ecounters.windows.calendar import DAY_MS, WINDOW_MS, day_of
 from ecounters.windows.cell import Dims
+from ecounters.windows.restoring import restore_cell
 from ecounters.windows.span import FEW
 from ecounters.windows.spans import Spans
 from tests.support.builders import T0_MS
@@ -42,8 +43,24 @@ def calls_in(spans: Spans, begin: int, end: int) -> int:
 
 
 def changes(spans: Spans) -> list[tuple[int, int, object, bool]]:
-    """What is to be saved: (begin, end, counts, whether it is still there)."""
-    return [(cell.begin, cell.end, dict(cell.counts) if there else None, there) for cell, there in spans.take_changes()]
+    """What is to be saved of whole cells: (begin, end, counts, whether it is still there)."""
+    return [
+        (cell.begin, cell.end, dict(cell.counts) if there else None, there)
+        for cell, slot, there in spans.take_changes()
+        if not slot
+    ]
+
+
+def roll_up(spans: Spans, zone: ZoneInfo, keep_from: int) -> None:
+    """All steps of a roll-up."""
+    for _ in spans.roll_up(zone, keep_from):
+        pass
+
+
+def forget(spans: Spans, before: int) -> None:
+    """All steps of forgetting."""
+    for _ in spans.forget(before):
+        pass
 
 
 def test_counts_hold_no_zeros_and_cells_that_empty_are_gone() -> None:
@@ -89,7 +106,7 @@ def test_windows_become_days_of_the_zone(zone: str, month: str) -> None:
     begin, end = day_of(at(month + "-01T12:00"), here)[0], day_of(at(month + "-28T12:00"), here)[1]
     windows = range(begin, end, WINDOW_MS)
     spans = spans_with(*windows)
-    spans.roll_up(here, end)
+    roll_up(spans, here, end)
     assert spans.windows == {}
     day_begin = begin
     for day in spans.days:
@@ -105,7 +122,7 @@ def test_only_days_that_are_over_are_rolled_up() -> None:
     begin, end = at("2026-03-01T00:00"), at("2026-03-02T00:00")
     for keep_from, days in ((end - 1, 0), (end, 1)):
         spans = spans_with(begin, end - WINDOW_MS, end, end + DAY_MS)
-        spans.roll_up(UTC_ZONE, keep_from)
+        roll_up(spans, UTC_ZONE, keep_from)
         assert (len(spans.days), len(spans.windows)) == (days, 4 - 2 * days)
         assert calls_in(spans, begin, end + 2 * DAY_MS) == 4
 
@@ -115,7 +132,7 @@ def test_the_changelog_follows_a_roll_up() -> None:
     spans = spans_with(0)
     changes(spans)
     spans.add(spans.cell(WINDOW_MS, DIMS), ("TC",), (), 1)
-    spans.roll_up(UTC_ZONE, DAY_MS)
+    roll_up(spans, UTC_ZONE, DAY_MS)
     assert changes(spans) == [(0, WINDOW_MS, None, False), (0, DAY_MS, {"TC": 2}, True)]
 
 
@@ -123,7 +140,7 @@ def test_a_call_of_a_rolled_up_window_is_corrected_in_its_day() -> None:
     """Both by the cell that it was counted in and by the cell that it is counted in from now on."""
     spans = spans_with(0)
     old = spans.cell(0, DIMS)
-    spans.roll_up(UTC_ZONE, DAY_MS)
+    roll_up(spans, UTC_ZONE, DAY_MS)
     day = spans.cell(0, DIMS)
     assert day is not old and (day.begin, day.end) == (0, DAY_MS)
     spans.add(old, ("TC",), (), -1)
@@ -134,11 +151,11 @@ def test_a_call_of_a_rolled_up_window_is_corrected_in_its_day() -> None:
 def test_a_late_window_of_a_day_goes_into_the_day() -> None:
     """A window that comes up before the first day or between two days waits for its own roll-up."""
     spans = spans_with(DAY_MS, 3 * DAY_MS)
-    spans.roll_up(UTC_ZONE, 9 * DAY_MS)
+    roll_up(spans, UTC_ZONE, 9 * DAY_MS)
     for window in (DAY_MS + WINDOW_MS, 2 * DAY_MS, 0):
         spans.add(spans.cell(window, DIMS), ("TC",), (), 1)
     assert sorted(spans.windows) == [0, 2 * DAY_MS]
-    spans.roll_up(UTC_ZONE, 9 * DAY_MS)
+    roll_up(spans, UTC_ZONE, 9 * DAY_MS)
     assert [(day.begin // DAY_MS, day.end // DAY_MS) for day in spans.days] == [(0, 1), (1, 2), (2, 3), (3, 4)]
     assert calls_in(spans, 0, 9 * DAY_MS) == 5
 
@@ -149,8 +166,8 @@ def test_a_change_of_zone_leaves_no_gap_and_no_overlap(first: str, then: str) ->
     begin = at("2026-03-01T00:00")
     windows = range(begin, begin + 6 * DAY_MS, WINDOW_MS)
     spans = spans_with(*windows)
-    spans.roll_up(ZoneInfo(first), begin + 3 * DAY_MS)
-    spans.roll_up(ZoneInfo(then), begin + 9 * DAY_MS)
+    roll_up(spans, ZoneInfo(first), begin + 3 * DAY_MS)
+    roll_up(spans, ZoneInfo(then), begin + 9 * DAY_MS)
     assert calls_in(spans, begin - DAY_MS, begin + 9 * DAY_MS) == len(windows)
     for before, after in zip(spans.days, spans.days[1:], strict=False):
         assert before.begin < before.end == after.begin < after.end
@@ -165,15 +182,15 @@ def test_a_rest_of_a_day_as_long_as_a_window_survives_a_restart(first: str, then
     spans = spans_with(*windows)
     log: list[tuple[int, int, Dims, dict[str, int] | None]] = []
     for zone, keep_from in ((first, 3), (then, 4), (first, 5), (then, 9)):
-        spans.roll_up(ZoneInfo(zone), begin + keep_from * DAY_MS)
+        roll_up(spans, ZoneInfo(zone), begin + keep_from * DAY_MS)
         log += [
             (cell.begin, cell.end, cell.dims, dict(cell.counts) if there else None)
-            for cell, there in spans.take_changes()
+            for cell, _, there in spans.take_changes()
         ]
         for entries in (log, list({entry[:3]: entry for entry in log}.values())):
             spans = Spans()
             for entry_begin, end, dims, counts in entries:
-                spans.restore(entry_begin, end, dims, counts and dict(counts))
+                restore_cell(spans, entry_begin, end, dims, counts and dict(counts))
             assert calls_in(spans, begin - DAY_MS, begin + 9 * DAY_MS) == len(windows)
     assert WINDOW_MS in {entry[1] - entry[0] for entry in log if entry[3] is not None}
 
@@ -183,15 +200,15 @@ def test_what_is_out_of_retention_is_forgotten() -> None:
     spans = spans_with(0, WINDOW_MS, 3 * DAY_MS)
     old = spans.cell(0, DIMS)
     changes(spans)
-    spans.forget(WINDOW_MS)
+    forget(spans, WINDOW_MS)
     assert sorted(spans.windows) == [WINDOW_MS, 3 * DAY_MS]
     assert changes(spans) == [(0, WINDOW_MS, None, False)]
     spans.add(old, ("TC",), (), -1)
     assert changes(spans) == []
-    spans.roll_up(UTC_ZONE, 3 * DAY_MS)
-    spans.forget(DAY_MS - 1)
+    roll_up(spans, UTC_ZONE, 3 * DAY_MS)
+    forget(spans, DAY_MS - 1)
     assert len(spans.days) == 1
-    spans.forget(DAY_MS)
+    forget(spans, DAY_MS)
     assert (spans.days, calls_in(spans, 0, 9 * DAY_MS)) == ([], 1)
 
 
@@ -226,14 +243,14 @@ def test_the_cached_sum_of_a_span_follows_its_cells() -> None:
     spans.add(spans.cell(window, ("OBD", "9", "", None)), ("TC",), (), 1)
     check()
     assert sums()[2] == {"0": 8, "1": 8, "2": 8, "3": 10, "4": 7, "9": 1}
-    spans.roll_up(UTC_ZONE, window + DAY_MS)
+    roll_up(spans, UTC_ZONE, window + DAY_MS)
     check()
     spans.add(cells[3], ("TC", "MC"), (), -1)
     spans.add(cells[5], ("TC",), (), 1)
     check()
     (day,) = spans.days
     assert day.cached_sum is not None
-    spans.forget(window + DAY_MS)
+    forget(spans, window + DAY_MS)
     spans.add(cells[5], ("TC",), (), 1)
     assert sums()[0] == {}
 

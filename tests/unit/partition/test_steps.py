@@ -1,0 +1,94 @@
+"""Bounded steps: what is long in all is done in steps that hold up the event loop for a short time only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from ecounters.changelog.entries import Entry
+from ecounters.partition.state import PartitionState
+from ecounters.partition.user import User
+from ecounters.windows.calendar import WINDOW_MS, window_of
+from streams.engine.flushing import ENTRIES_PER_STEP
+from streams.engine.partition import CALLS_PER_STEP
+from tests.support.builders import T0_MS, Feed, call, event, ms
+from tests.support.steps import longest_step_ms
+
+STEP_MS: Final = 15.0
+"""No step may take so long. Most take less than 1 ms; in the longest a dict of 100,000 keys grows.
+
+The longest steps are those in which a dict of 200,000 keys grows.
+"""
+MANY: Final = 100_000
+DAY: Final = 86_400.0
+
+
+def aged(state: PartitionState, days: float) -> None:
+    """Move the watermark on by an event of another account."""
+    record = event("balance.updated", days * DAY, "ticker", balance=0)
+    Feed.take(_around(state), record)
+
+
+def _around(state: PartitionState) -> Feed:
+    feed = Feed()
+    feed.state = state
+    state.position = 0
+    return feed
+
+
+def account(*, cells: int = 0, slots: int = 0, numbers: int = 0) -> tuple[PartitionState, User]:
+    """A state whose account u1 has counted cells, one of them with many input slots, and telephone numbers."""
+    feed = Feed().take(call().started(0).ended(60))
+    state, user = feed.state, feed.state.users["u1"]
+    spans, window = user.spans, window_of(T0_MS)
+    for n in range(cells):
+        spans.add(spans.cell(window + n % 20 * WINDOW_MS, ("IBD", "", str(n), 16)), ("TC", "MC"), ("ringTime", 9), 1)
+    for n in range(slots):
+        spans.add(spans.cell(window, ("IBD", "", "", 3)), ("TC",), (f"DTMF/{n}", 1), 1)
+    user.numbers |= {f"+1555{n}": ms(0) for n in range(numbers)}
+    return state, user
+
+
+@pytest.mark.parametrize("what", ["cells", "slots"])
+def test_no_step_of_a_roll_up_and_its_flush_is_long(what: str) -> None:
+    """100,000 cells, or as many input slots of one cell: rolled up, and written in the flush after that."""
+    state, user = account(**{what: MANY})
+    assert longest_step_ms(state.take_changes(), ENTRIES_PER_STEP) < STEP_MS
+    aged(state, 4)
+    assert longest_step_ms(state.rolling_up("u1", ZoneInfo("UTC"))) < STEP_MS
+    assert not user.spans.windows and len(user.spans.days) <= 2
+    assert longest_step_ms(state.take_changes(), ENTRIES_PER_STEP) < STEP_MS
+
+
+@pytest.mark.parametrize("what", ["cells", "slots", "numbers"])
+def test_no_step_of_forgetting_and_its_flush_is_long(what: str) -> None:
+    """200,000 numbers or 100,000 cells that are due at once, and their tombstones."""
+    state, user = account(**{what: 2 * MANY if what == "numbers" else MANY})
+    list(state.take_changes())
+    aged(state, 401)
+    assert longest_step_ms(state.advancing(0, at_end=False), CALLS_PER_STEP) < STEP_MS
+    assert not (user.spans.windows or user.numbers)
+    entries = 0
+
+    def counted() -> Iterator[Entry]:
+        nonlocal entries
+        for entry in state.take_changes():
+            entries += 1
+            yield entry
+
+    assert longest_step_ms(counted(), ENTRIES_PER_STEP) < STEP_MS
+    assert entries > MANY
+
+
+def test_no_step_of_settling_is_long() -> None:
+    """Calls with as many DTMF inputs as the limit allows: each takes a hundred times as long as another call."""
+    feed = Feed()
+    for n in range(100):
+        feed.take(call(f"c{n}").started(0).dtmf(1, "1"))
+    for found in feed.state.users["u1"].calls.values():
+        found.dtmfs = {str(n): (ms(1), str(n), True, "menu") for n in range(1_000)}
+    assert longest_step_ms(feed.state.users["u1"].settling()) < STEP_MS
+    assert feed.answer()["DTMF"] == {str(n): 100 for n in range(1_000)}
