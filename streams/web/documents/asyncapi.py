@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from ecounters.errors import REASONS
 from ecounters.events.fields import FIELDS, Field, Schema
-from ecounters.events.parse import VALUE_BYTES_MAX
-from ecounters.events.types import TYPES, EventType
+from ecounters.events.parse import SNAPSHOT_BYTES_MAX, VALUE_BYTES_MAX
+from ecounters.events.types import TEXT_MAX, TYPES, EventType
 
 _NULL: Final[Schema] = {"type": "null"}
 
@@ -57,9 +57,10 @@ def _events_channel(topic: str) -> dict[str, Any]:
         "address": topic,
         "title": "Events of calls",
         "description": (
-            f"One message is one event: a JSON object in UTF-8 of at most {VALUE_BYTES_MAX:,} bytes. The key is the "
-            "userId, the partitioner murmur2, so that all events of one user are on one partition, in order. "
-            "switch.restarted without a userId goes to every partition. Unknown fields are ignored."
+            f"One message is one event: a JSON object in UTF-8 of at most {VALUE_BYTES_MAX:,} bytes, or "
+            f"{SNAPSHOT_BYTES_MAX:,} for a switch.snapshot. The key is the userId, the partitioner murmur2, so that all "
+            "events of one user are on one partition, in order. switch.restarted without a userId goes to every "
+            "partition. Unknown fields are ignored."
         ),
         "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in TYPES},
     }
@@ -92,18 +93,21 @@ def event_schema(row: EventType) -> Schema:
 
 
 def _property(field: Field, *, required: bool) -> Schema:
-    """The schema of a field in an event: a required field is neither null nor "", an optional one may be null."""
+    """The schema of a field in an event: a required field is neither null nor "", an optional one may be null.
+
+    A required id has at most TEXT_MAX characters.
+    """
     if required:
-        return _not_empty(field.schema)
+        return _with_texts(field.schema, {"minLength": 1, **({"maxLength": TEXT_MAX} if field.is_id else {})})
     return {"anyOf": [field.schema, _NULL]}
 
 
-def _not_empty(schema: Schema) -> Schema:
-    """The same schema without "" among its texts. A text with a pattern stays as it is: no pattern matches ""."""
+def _with_texts(schema: Schema, limits: Schema) -> Schema:
+    """The same schema with ``limits`` on its texts. A text with a pattern stays as it is: no pattern matches ""."""
     if schema.get("type") == "string" and "pattern" not in schema:
-        return {**schema, "minLength": 1}
+        return {**schema, **limits}
     if "anyOf" in schema:
-        return {**schema, "anyOf": [_not_empty(option) for option in schema["anyOf"]]}
+        return {**schema, "anyOf": [_with_texts(option, limits) for option in schema["anyOf"]]}
     return schema
 
 
