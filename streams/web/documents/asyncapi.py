@@ -58,8 +58,8 @@ def _events_channel(topic: str) -> dict[str, Any]:
         "title": "Events of calls",
         "description": (
             f"One message is one event: a JSON object in UTF-8 of at most {VALUE_BYTES_MAX:,} bytes, or "
-            f"{SNAPSHOT_BYTES_MAX:,} for a switch.snapshot. The key is the userId, the partitioner murmur2, so that all "
-            "events of one user are on one partition, in order. switch.restarted without a userId goes to every "
+            f"{SNAPSHOT_BYTES_MAX:,} for a switch.snapshot. The key is the userId, the partitioner murmur2, so that "
+            "all events of one user are on one partition, in order. switch.restarted without a userId goes to every "
             "partition. Unknown fields are ignored."
         ),
         "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in TYPES},
