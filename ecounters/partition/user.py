@@ -117,6 +117,8 @@ class User:
                     call.flags &= ~TOUCHED
                     self._recount(call)
                     slots += len(call.unit_slots) + len(call.amounts)
+                    if call.large is not None:
+                        slots += len(call.large.holds) + len(call.large.dtmfs)
             yield
 
     def settle_one(self, call: Call) -> None:
