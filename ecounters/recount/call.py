@@ -174,17 +174,11 @@ def drop_time(call: Call, limits: Limits) -> int:
 def is_ended_by(call: Call, event: Event, watermark: int, limits: Limits) -> bool:
     """Whether a switch.restarted, or a switch.snapshot that does not name the call, ends it.
 
-    It does so if the call is of its switch, started no later than the event, was not heard of after it, and lives at
-    ``watermark``: the one after the event.
+    It does so if the call is of its switch and lives at ``watermark``: the one after the event. Whether the end counts
+    says ``standing_end``: not for a call that started after the event, or of which anything else was heard after it.
     """
     start = start_of(call)
-    return (
-        start is not None
-        and start.get("switchId") == event["switchId"]
-        and start["ts"] <= event["ts"]
-        and call.heard <= event["ts"]
-        and lives(call, watermark, limits)
-    )
+    return start is not None and start.get("switchId") == event["switchId"] and lives(call, watermark, limits)
 
 
 # --------------------------------------------------------------------------------------- events that are refused

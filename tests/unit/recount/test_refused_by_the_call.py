@@ -124,6 +124,16 @@ def test_what_is_one_more() -> None:
     assert log.refused(call("c2").ringing(2, "2")) == []
 
 
+def test_events_of_one_time_and_id_are_told_apart_by_type_and_ivr() -> None:
+    """A held and a resumed, an entered and a left, and two IVRs that were entered, are two each."""
+    too_large, limits = [("call_too_large", "callId")], Limits(holds=1, ivr_entries=1)
+    held, resumed = ({**one, "id": "x"} for one in call().held(1).resumed(1).events)
+    assert recounted(started(), held, held, limits=limits).refused(resumed) == too_large
+    entered, left, other = ({**one, "id": "x"} for one in call().entered(1, "a").left(1, "a").entered(1, "b").events)
+    log = recounted(started(), entered, entered, limits=limits)
+    assert (log.refused(left), log.refused(other)) == (too_large, too_large)
+
+
 def test_45_000_inputs_of_one_call_are_read_in_seconds() -> None:
     """Row 15: from the 1,001st on each is refused, and the other calls count on."""
     log = Recounted()
