@@ -53,7 +53,7 @@ class SwitchEvents:
             if index % STEP == STEP - 1:
                 yield
             named = user.calls.get(call_id) if user is not None else None
-            if named is not None and event.ts > named.last_ts and not named.end:
+            if named is not None and event.ts > named.last_ts and not (named.start and named.end):
                 self._hear_of(named, event.ts, watermark_before)
 
     def _lives(self, call: Call, ts: int, watermark: int) -> bool:
@@ -66,7 +66,10 @@ class SwitchEvents:
         return call.last_ts + self._policy.max_call_ms > watermark
 
     def _hear_of(self, call: Call, ts: int, watermark_before: int) -> None:
-        """Move ``last_ts`` of a call without a call.ended on to ``ts``, unless its record is due to be dropped."""
+        """Move ``last_ts`` of a call on to ``ts``, unless its record is due to be dropped.
+
+        Not for a call that has both a start and an end: then nothing goes by ``last_ts``.
+        """
         if call.timer_slot <= 0 or call.last_ts + self._policy.max_call_ms <= watermark_before:
             if self._timeouts.drop_time(call) <= watermark_before:
                 return

@@ -115,6 +115,13 @@ def test_a_snapshot_is_a_heartbeat_for_the_calls_that_it_names() -> None:
     assert {record.last_ts for record in feed.state.users["u1"].calls.values()} == {ms(SUSPECT - 1)}
 
 
+def test_a_snapshot_keeps_the_record_that_has_an_end_and_waits_for_its_start() -> None:
+    """It is a heartbeat whether or not the call has started, so the record waits from the snapshot on."""
+    feed = Feed().take(call().ended(0), snapshot(MAX_CALL - 1, "c1")).clock(MAX_CALL + 2 * MINUTE)
+    assert kept(feed) == ["c1"]
+    assert kept(feed.clock(2 * MAX_CALL + 2 * MINUTE)) == []
+
+
 def test_a_call_id_that_is_used_again_is_refused() -> None:
     """Another call.started after the end of the call of this id: a real, a system's or a reaped end."""
     reused = [("call_id_reused", "callId")]
