@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
 from streams.access.accounts import Accounts
+from streams.access.known_networks import KnownNetworks
 from streams.access.look_ups import LookUps
 from streams.access.sessions import Sessions
 from streams.access.store import connect
@@ -64,7 +65,8 @@ def build(settings: Settings, partitions: int) -> WorkerParts:
     app.positions = table
     metrics = Metrics.create(CollectorRegistry())
     redis = connect(settings.redis)
-    sessions = Sessions(LookUps(redis), settings.session_cache_s)
+    look_ups = LookUps(redis)
+    sessions = Sessions(look_ups, settings.session_cache_s)
     events = EventsTopic(app, settings.topic, partitions)
     slices = TimeSlices(settings.slice_ms)
     context = WorkerContext(PartitionSettings.of(settings, partitions), metrics, events, app.crash, slices)
@@ -73,7 +75,8 @@ def build(settings: Settings, partitions: int) -> WorkerParts:
     directory = GroupDirectory(app, table.owned, partitions)
     cache = ReplyCache(settings.keep_days_ms)
     router = PeerRouter(cache, directory, lambda: settings.secret or cast(Assignor, app.assignor).secret, metrics)
-    login = ThrottledLogin(sessions, Throttle(settings.throttle_per_min))
+    known = KnownNetworks(look_ups, settings.secret)
+    login = ThrottledLogin(sessions, Throttle(settings.throttle_per_min), known)
     health = WorkerHealth(app, table, settings.ready_lag_ms, metrics)
     docs = Docs(settings.topic)
     responder = Responder(login, router, settings.proxies)

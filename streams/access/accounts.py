@@ -19,6 +19,7 @@ from streams.access.store import (
     connect,
     decode,
     encode,
+    networks_key,
     read_hash,
     session_key,
     token_fields,
@@ -119,11 +120,12 @@ class Accounts:
         return users
 
     async def remove_user(self, user_id: str) -> None:
-        """Remove a user, which also ends all its sessions. Raises Stop if there is no such user."""
+        """Remove a user, its sessions and its known networks. Raises Stop if there is no such user."""
         async with self._redis.pipeline(transaction=True) as pipe:
             pipe.delete(user_key(user_id))
+            pipe.delete(networks_key(user_id))
             pipe.srem(USERS_KEY, encode(user_id))
-            removed, _ = await pipe.execute()
+            removed, _, _ = await pipe.execute()
         if not removed:
             raise _no_user(user_id)
 

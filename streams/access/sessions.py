@@ -10,7 +10,7 @@ import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol, Self
 from zoneinfo import ZoneInfo
 
@@ -40,10 +40,14 @@ class Credentials(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The user whose counters a request may see, and the time zone in which this user's days begin."""
+    """The user whose counters a request may see, and the time zone in which this user's days begin.
+
+    ``born``: as in ``store``. It makes no difference to whether two accounts are equal.
+    """
 
     user_id: str
     zone: ZoneInfo
+    born: str = field(default="", compare=False)
 
 
 class _CachedAccount(NamedTuple):
@@ -119,6 +123,20 @@ class Sessions:
         """
         return _cache_key(credentials) in self._cache
 
+    async def claimed_user(self, credentials: Credentials) -> tuple[str, str]:
+        """(the user whose counters the credentials are for, its ``born``), whether or not the credentials are right.
+
+        ("", "") if no such user is known. Raises RequestRefused (1010) if Redis cannot be reached.
+        """
+        try:
+            if not credentials.ssid:
+                user_id = credentials.user_id or ""
+                return user_id, (await self._user(user_id)).get("born", "")
+            session, _ = await self._session(credentials.ssid)
+            return session.get("user", ""), session.get("born", "")
+        except (Unreachable, Crowded) as why:
+            raise no_store(why) from None
+
     async def zone_of(self, user_id: str) -> ZoneInfo | None:
         """A user's time zone; None if there is no such user or Redis cannot be reached."""
         try:
@@ -146,7 +164,7 @@ class Sessions:
             raise RequestRefused(DENIED)
         if session is not None and session["agent"] and session["logged_in"] != "1":
             raise RequestRefused(LOGGED_OUT)
-        return Account(user_id or "", zone_named(user["zone"])), ends_at
+        return Account(user_id or "", zone_named(user["zone"]), user["born"]), ends_at
 
     async def _session(self, ssid: str) -> tuple[dict[str, str], int]:
         """(the hash of a session, ms until the session expires); ({}, -2) if there is no such session."""

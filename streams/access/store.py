@@ -6,6 +6,7 @@ Redis is the source of truth. ``sessions`` reads it to authorize requests; ``acc
     ecounters:users                      set: all user ids
     ecounters:user:<user id>             hash: born, zone, deny, salt, token
     ecounters:session:<SHA-256 of ssid>  hash: user, born, agent, logged_in; Redis deletes it when the session expires
+    ecounters:networks:<user id>         sorted set: hashes of networks, by the time in s of the last log-in from there
 
 * ``born``: random, drawn when the user is added. A session has a copy and is valid only while both are equal. So
   removing a user makes all its sessions invalid, and adding the same user id again does not revive them.
@@ -76,6 +77,11 @@ def user_key(user_id: str) -> bytes:
 def session_key(ssid: str) -> bytes:
     """The key of a session's hash. It holds the SHA-256 of the ssid, so that no reader of Redis can use the session."""
     return b"ecounters:session:" + hashlib.sha256(encode(ssid)).hexdigest().encode()
+
+
+def networks_key(user_id: str) -> bytes:
+    """The key of the sorted set of the networks from which a user has logged in."""
+    return b"ecounters:networks:" + encode(user_id)
 
 
 def token_fields(token: str) -> dict[str, str]:

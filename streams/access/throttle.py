@@ -1,29 +1,29 @@
 """A throttle against guessing: after too many wrong credentials within a minute, further credentials get a 429.
 
-Wrong credentials are counted for the client's address and, separately, for the user id. The 429 is for right and wrong
-credentials, but not for those in the cache of ``Sessions``. So a stranger who guesses, even behind the same proxy, does
-not lock out people who are working already.
+Wrong credentials are counted for the client's network and, separately, for the user id. The 429 is for right and wrong
+credentials, with two exceptions, so that a stranger who guesses, even behind the same proxy, locks nobody out:
+
+* Credentials in the cache of ``Sessions`` are not throttled.
+* From a network from which the user has logged in before, right credentials are always accepted. Wrong ones get the
+  429. So who shares a network with a user can guess on: the length of tokens and ssids must protect from that.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import math
-import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from ecounters.errors import DENIED, RequestRefused
-from streams.access.sessions import Account, Credentials, Sessions
+from streams.access.known_networks import KnownNetworks, network_of
+from streams.access.look_ups import Crowded, Unreachable
+from streams.access.sessions import Account, Credentials, Sessions, no_store
 
 MINUTE_S: Final = 60.0
 COUNTED_MAX: Final = 10_000
 """How many addresses and user ids have a count, of some 1 KB each. Beyond this the oldest counts are dropped."""
-
-_WITH_PORT: Final = re.compile(r"\[(?P<v6>[^\]]+)\](:\d+)?|(?P<v4>[\d.]+):\d+")
-"""An address as some proxies write it: [v6], [v6]:port or v4:port. Each connection has another port."""
 
 
 class _Count(NamedTuple):
@@ -76,19 +76,32 @@ class Throttle:
 class ThrottledLogin:
     """``Sessions.authorize`` behind a Throttle."""
 
-    def __init__(self, sessions: Sessions, throttle: Throttle) -> None:
+    def __init__(self, sessions: Sessions, throttle: Throttle, known: KnownNetworks) -> None:
         self._sessions = sessions
         self._throttle = throttle
+        self._known = known
 
     async def authorize(self, credentials: Credentials, address: str) -> Account:
-        """The account that the credentials open. Credentials in the cache of ``Sessions`` are not throttled.
+        """The account that the credentials open. Notes that its user has logged in from the network of ``address``.
 
-        Counts other credentials that are refused with 1015 for ``address`` and for their user id. Raises RequestRefused
-        as ``Sessions.authorize``, and 429 as ``Throttle.check``, also for right credentials.
+        Counts credentials that are refused with 1015 for ``address`` and for their user id, unless they are in the
+        cache of ``Sessions``. Raises RequestRefused as ``Sessions.authorize``, and 429 as ``Throttle.check``.
         """
         if self._sessions.knows(credentials):
-            return await self._sessions.authorize(credentials)
-        self._throttle.check(address, credentials.user_id)
+            account = await self._sessions.authorize(credentials)
+        else:
+            account = await self._authorize_throttled(credentials, address)
+        await self._known.note(account, network_of(address))
+        return account
+
+    async def _authorize_throttled(self, credentials: Credentials, address: str) -> Account:
+        """``authorize`` for credentials that are not in the cache."""
+        try:
+            self._throttle.check(address, credentials.user_id)
+        except RequestRefused:
+            # Whether the credentials are right is not looked up for unknown networks: the time must not reveal it.
+            if not await self._is_known(*await self._sessions.claimed_user(credentials), address):
+                raise
         try:
             account = await self._sessions.authorize(credentials)
         except RequestRefused as refused:
@@ -96,34 +109,26 @@ class ThrottledLogin:
                 self._throttle.check(address, credentials.user_id)
                 self._throttle.count(address, credentials.user_id)
             raise
-        # Check again: guesses that were sent at the same time have all passed the first check. Without the second check
-        # the sender would learn of all of them whether they are right, and not of ``per_min`` alone.
-        self._throttle.check(address, credentials.user_id)
+        try:
+            # Check again: guesses that were sent at the same time have all passed the first check. Without the second
+            # check the sender would learn of all of them whether they are right, and not of ``per_min`` alone.
+            self._throttle.check(address, credentials.user_id)
+        except RequestRefused:
+            if not await self._is_known(account.user_id, account.born, address):
+                raise
         return account
+
+    async def _is_known(self, user_id: str, born: str, address: str) -> bool:
+        """``KnownNetworks.has``, but raises RequestRefused (1010) if Redis cannot be reached."""
+        try:
+            return await self._known.has(user_id, born, network_of(address))
+        except (Unreachable, Crowded) as why:
+            raise no_store(why) from None
 
 
 def _keys(address: str, user_id: str | None) -> list[tuple[str, str]]:
     """The keys of the counts: ("address", network) and, if there is a user id, ("user", user id)."""
-    keys = [("address", _network(address))]
+    keys = [("address", network_of(address))]
     if user_id:
         keys.append(("user", user_id))
     return keys
-
-
-def _network(address: str) -> str:
-    """The part of an address that one client cannot change at will: an IPv4 address, or the /64 of an IPv6 address.
-
-    An IPv4-mapped IPv6 address (::ffff:192.0.2.1) counts as the IPv4 address, because all of those are in one /64. A
-    port is left out. Text that is no address is returned without further changes.
-    """
-    match = _WITH_PORT.fullmatch(address)
-    address = (match["v6"] or match["v4"]) if match else address
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if ip.version == 6:
-        ip = ip.ipv4_mapped or ip
-    if ip.version == 4:
-        return str(ip)
-    return str(ipaddress.ip_network((int(ip) >> 64 << 64, 64)))

@@ -6,15 +6,18 @@ import asyncio
 from collections import Counter
 
 import pytest
-from redis import Redis
 
 from ecounters.errors import RequestRefused
 from ecounters.query.request import Query
+from streams.access.known_networks import KnownNetworks
+from streams.access.look_ups import LookUps
 from streams.access.sessions import Sessions
+from streams.access.store import connect
 from streams.access.throttle import Throttle, ThrottledLogin
 from streams.settings.table import Settings
 from tests.support.accounts import TOKEN, add_users, open_session
 from tests.support.replies import CREDENTIALS, assert_error
+from tests.support.sessions import kept_in_redis
 from tests.support.workers import Deployment, Reply, Worker
 
 LIMIT = 5
@@ -26,8 +29,9 @@ def test_parallel_guesses_learn_no_more_than_serial_ones(deployment: Deployment)
     add_users(deployment, ["guessed"])
 
     async def work() -> tuple[list[int], int]:
-        sessions = Sessions.connect(deployment.redis_url, Settings().session_cache_s)
-        door = ThrottledLogin(sessions, Throttle(LIMIT))
+        look_ups = LookUps(connect(deployment.redis_url))
+        sessions = Sessions(look_ups, Settings().session_cache_s)
+        door = ThrottledLogin(sessions, Throttle(LIMIT), KnownNetworks(look_ups, ""))
 
         async def told(token: str) -> int:
             try:
@@ -69,10 +73,33 @@ def test_guessing_gets_429_and_locks_nobody_out(deployment: Deployment) -> None:
         assert ask({"userId": "u2", "token": TOKEN}, "10.0.0.3").status == 200
         assert ask(CREDENTIALS, "10.0.0.2").status == 200
         assert ask({"ssid": open_session(deployment)}, "10.0.0.3").status == 200
-        assert ask({"ssid": open_session(deployment)}, "10.0.0.2").status == 429
+        assert ask({"ssid": open_session(deployment)}, "10.0.0.4").status == 200
         for at in range(3):  # directly, without the proxy
             assert worker.ask({"userId": f"nobody{at}", "token": "guess"}).status == 403
         assert worker.ask({"userId": "nobody", "token": "guess"}, {"X-Forwarded-For": "127.0.0.1"}).status == 429
+
+
+def test_strangers_cannot_lock_out_a_user_from_a_known_address(deployment: Deployment) -> None:
+    """After a restart of the worker, 25 wrong tokens, from elsewhere and from the same address, refuse no right one.
+
+    A right token and a right ssid are accepted from where the user was before, and throttled from elsewhere.
+    """
+    add_users(deployment, ["u1", "u2"])
+    home, elsewhere = {"X-Forwarded-For": "192.0.2.7"}, {"X-Forwarded-For": "198.51.100.9"}
+    guess = {"userId": "u1", "token": "a wrong token of theirs"}
+    here = deployment.with_settings(PROXIES=1)
+    with Worker(here).wait_ready() as before:
+        assert before.ask(CREDENTIALS, home).status == 200
+    with Worker(here, replaces=before).wait_ready() as worker:
+        strangers = [worker.ask(guess, {"X-Forwarded-For": f"203.0.113.{at}"}).status for at in range(25)]
+        assert strangers == [403] * 20 + [429] * 5
+        for at in range(25):
+            worker.ask({"userId": f"nobody{at}", "token": "a wrong token of theirs"}, home)
+        assert worker.ask(CREDENTIALS, elsewhere).status == 429
+        assert worker.ask(guess, home).status == 429
+        assert worker.ask({"userId": "u2", "token": TOKEN}, home).status == 429
+        assert worker.ask(CREDENTIALS, home).status == 200
+        assert worker.ask({"ssid": open_session(deployment)}, home).status == 200
 
 
 def test_tokens_are_compared_in_constant_time(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,9 +123,7 @@ def test_tokens_are_compared_in_constant_time(deployment: Deployment, monkeypatc
     monkeypatch.setattr("streams.access.store.hmac.compare_digest", compare)
     asyncio.run(ask())
     assert compared == [(64, 64), (64, 64), (64, 0)]
-    with Redis.from_url(deployment.redis_url) as redis:
-        kept = repr([redis.hgetall(key) for key in redis.keys("ecounters:*") if redis.type(key) == b"hash"])
-    assert TOKEN not in kept
+    assert TOKEN not in kept_in_redis(deployment.redis_url)
 
 
 class _Given:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
 import pytest
+from redis import Redis as PlainRedis
 
 from ecounters.errors import RequestRefused
 from ecounters.query.request import Query
@@ -51,6 +52,13 @@ def run_with_sessions(
             await sessions.close()
 
     asyncio.run(work())
+
+
+def kept_in_redis(url: str) -> str:
+    """All keys of the project in Redis with their values, as text."""
+    with PlainRedis.from_url(url) as redis:
+        read = {b"hash": redis.hgetall, b"set": redis.smembers, b"zset": lambda key: redis.zrange(key, 0, -1)}
+        return repr([(key, read[redis.type(key)](key)) for key in redis.scan_iter("ecounters:*")])
 
 
 async def refusal(sessions: Sessions, request: Query) -> RequestRefused:
