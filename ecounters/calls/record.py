@@ -31,7 +31,7 @@ SAVED, TOUCHED, DIRTY = 1, 2, 4
 """Bit flags of ``Call.flags``. SAVED: the changelog has the call. TOUCHED: the call has changed since it was counted.
 DIRTY: it has changed since a flush took it."""
 CHANGED: Final = TOUCHED | DIRTY
-"""The flags that ``Changes.touch`` sets."""
+"""The flags that ``Changes.touch`` sets. SAVED is the smallest flag, so flags below CHANGED lack one of these two."""
 
 STATUS_REAPED, STATUS_RESTARTED, STATUS_SNAPSHOT = -1, -2, -3
 """``Call.end_status`` of a call that ended without a call.ended: by silence (REAPED), by a switch.restarted, by a

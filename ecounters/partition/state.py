@@ -171,7 +171,7 @@ class PartitionState:
                             self.watermark = watermark = ts
                     if is_bound or call.silence or not call.timer_slot or call.system_end is not None:
                         place(call)
-                    if call.flags & CHANGED != CHANGED:
+                    if call.flags < CHANGED:  # TOUCHED or DIRTY is missing
                         touch(call)
                 arrival = timestamp or watermark
                 if long_step is not None:

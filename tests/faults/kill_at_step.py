@@ -53,7 +53,7 @@ _WRITER: Final = "streams.kafka.changelog_writer:ChangelogWriter"
 _TAKEOVER: Final = "streams.kafka.changelog_writer:ChangelogTakeover"
 
 POINTS: Final = {
-    "apply": Point(f"{_STATE}.apply", True, 20, "events applied, the batch not finished"),
+    "apply": Point(f"{_STATE}._apply", True, 20, "events applied, the batch not finished"),
     "cut": Point(f"{_FLUSHER}._collect_changes", True, 20, "changes collected for a flush, nothing sent of them"),
     "begin": Point("aiokafka:AIOKafkaProducer.begin_transaction", True, 20, "a transaction begun, nothing sent in it"),
     "sent": Point(_SEND, True, 20, "a flush sent, its acknowledgement not waited for", _request("ProduceRequest")),

@@ -134,7 +134,7 @@ def test_bad_messages_become_dead_letters_and_change_no_counter(deployment: Depl
         event(ts=now + 600_000): ("clock_ahead", "ts"),
         event(ts=now - 3_600_000): ("late", "ts"),
         event(did="x" * 66_000): ("too_large", ""),
-        event(did="x" * 200): ("too_long", "did"),
+        event(switchId="x" * 200): ("too_long", "switchId"),
     }
     publish_values(deployment, "u1", *bad)
     wait_until_flushed(deployment)
