@@ -59,8 +59,8 @@ class Metrics(NamedTuple):
     hops: Counter
     """By result, of requests that another worker must answer. "unreachable": that worker is down, or its
     ECOUNTERS_ADVERTISE does not lead to it. "not_trusted": ECOUNTERS_SECRET or the clocks of the two differ.
-    "not_ours": something else listens at that address, or a worker of another release. "not_mine" is normal in a
-    rebalance."""
+    "not_ours": something else listens at that address, or a worker of another release, such as 0.2.0, which signs no
+    replies. "not_mine" is normal in a rebalance."""
     requests: Counter
     """By HTTP status. 5xx: the log has the cause, under the id that the response's body gives."""
     request_seconds: Histogram

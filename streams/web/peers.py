@@ -1,11 +1,11 @@
 """Any worker replies for any user: from its own states, or by asking the owner of the user's partition once.
 
     client ── query ──> worker A ── POST /internal/answer, signed ──> worker B, owner of the partition
-           <─ reply ──           <──────────── reply ────────────────
+           <─ reply ──           <──────── reply, signed ────────────
 
 * A has authorized the query. A's request to B holds no credentials, only user id, time zone, time and query.
-* A's request is signed with a secret that all workers have. The secret itself is not in the request, so a stranger who
-  got a dead worker's address does not learn it.
+* Request and reply are signed with a secret that all workers have (``signing``). The secret itself is in neither. So a
+  stranger who got a dead worker's address does not learn it, and A does not believe the stranger.
 * B replies from its own states, or refuses with 421. B asks no other worker, so there is one hop at most.
 
 The address of B is in the metadata of the consumer group.
@@ -13,18 +13,16 @@ The address of B is in the metadata of the consumer group.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import logging
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import aiohttp
 import msgspec
 import orjson
 from aiohttp import web
 
-from ecounters.errors import API_ERRORS, INTERNAL, RequestRefused
+from ecounters.errors import API_ERRORS, INTERNAL, INVALID_PARAMETER, RequestRefused
 from ecounters.query.request import BODY_BYTES_MAX, Query, parse_forwarded
 from streams.access.sessions import Account
 from streams.basics.times import now_ms as wall_clock_ms
@@ -33,12 +31,19 @@ from streams.engine.view import PartitionView
 from streams.metrics.catalogue import Metrics
 from streams.web.paths import PEER_PATH
 from streams.web.replies import Reply, ReplyCache
-from streams.web.responses import body_as_sent
+from streams.web.responses import body_as_sent, error_response, internal_error
+from streams.web.signing import (
+    REPLY_HEADERS,
+    REQUEST_SIGNATURE,
+    is_signed_request,
+    new_nonce,
+    request_signature,
+    sign_reply,
+    signed_body,
+)
 
 log = logging.getLogger(__name__)
 
-SIGNATURE: Final = "X-Ecounters-Signature"
-"""The header with the HMAC-SHA-256 of the body, in hex. The key is the workers' secret."""
 HOP_LIMIT_S: Final = 2.0
 """A hop fails after this time. It is counted from the wait for a connection to the end of the reply."""
 CONNECTIONS_MAX: Final = 100
@@ -49,14 +54,26 @@ this far ahead of the request's time."""
 PEER_BODY_BYTES_MAX: Final = 2 * BODY_BYTES_MAX
 """Limit of a body between workers. It holds a query and an account, so it is longer than the client's body; also, JSON
 may write a number longer than the client did."""
-REPLY_HEADERS: Final = "X-Ecounters-"
-"""The prefix of the names of a reply's headers, all except ETag."""
 
 NOT_OWNED: Final = 421
 """Misdirected Request: the worker that got the request does not own the partition, or has not restored it yet."""
 NOT_SIGNED: Final = 403
 """The signature is missing or wrong, the clocks of the two workers differ by more than SIGNED_FOR_MS, or this worker
 has no secret yet."""
+
+
+class Forwarded(msgspec.Struct):
+    """The body of a request between workers.
+
+    ``userId``, ``zone``: the account. ``at``: the sender's wall clock in ms. ``asked``: ``Query.forwarded``. ``nonce``
+    makes the signature unlike that of any other request; requests of release 0.2.0 have none.
+    """
+
+    userId: str
+    zone: str
+    at: int
+    asked: dict[str, Any]
+    nonce: str = ""
 
 
 class PartitionDirectory(Protocol):
@@ -101,27 +118,46 @@ class PeerRouter:
         secret = self._secret()
         if url is None or not secret:
             raise _moving()
-        content = msgspec.json.encode(
-            {"userId": account.user_id, "zone": str(account.zone), "at": now_ms, "asked": query.forwarded()}
-        )
-        return await self._hop(url, content, secret)
+        forwarded = Forwarded(account.user_id, str(account.zone), now_ms, query.forwarded(), new_nonce())
+        return await self._hop(url, msgspec.json.encode(forwarded), secret)
 
     async def reply_to_peer(self, request: web.Request) -> web.Response:
-        """POST /internal/answer: the reply to another worker's query, or NOT_SIGNED or NOT_OWNED without a body.
+        """POST /internal/answer: the signed reply to another worker's query, its refusal, or NOT_OWNED without a body.
 
-        Raises RequestRefused as ``body_as_sent`` and ``ReplyCache.reply``; the other worker passes the refusal on.
+        For a request that is not signed as it must be: NOT_SIGNED without a body, which is not signed either.
+        Raises RequestRefused as ``body_as_sent``.
         """
         content = await body_as_sent(request.clone(client_max_size=PEER_BODY_BYTES_MAX))
-        if not hmac.compare_digest(_signature(self._secret(), content), _signature_of(request)) or not self._secret():
+        secret, signature = self._secret(), request.headers.get(REQUEST_SIGNATURE, "")
+        if not is_signed_request(secret, content, signature):
             return web.Response(status=NOT_SIGNED)
-        forwarded = msgspec.json.decode(content)
+        try:
+            response = self._response_to_peer(content)
+        except RequestRefused as refused:
+            response = error_response(refused)
+        except Exception as error:
+            response = internal_error(error)
+        if response.status != NOT_SIGNED:
+            await sign_reply(secret, signature, response)
+        return response
+
+    def _response_to_peer(self, content: bytes) -> web.Response:
+        """The response to a signed request with this body: a reply, NOT_SIGNED if it is too old, or NOT_OWNED.
+
+        Raises RequestRefused: 1000 for a body that is none of a worker's, and as ``ReplyCache.reply``.
+        """
+        try:
+            forwarded = msgspec.json.decode(content, type=Forwarded)
+            zone = zone_named(forwarded.zone)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            raise RequestRefused(INVALID_PARAMETER, "the body is no request of a worker") from None
         now_ms = wall_clock_ms()
-        if abs(now_ms - forwarded["at"]) > SIGNED_FOR_MS:
+        if abs(now_ms - forwarded.at) > SIGNED_FOR_MS:
             return web.Response(status=NOT_SIGNED)
-        account = Account(forwarded["userId"], zone_named(forwarded["zone"]))
+        account = Account(forwarded.userId, zone)
         if (view := self._partitions.view_of(account.user_id)) is None:
             return web.Response(status=NOT_OWNED)
-        reply = self._replies.reply(view, account, parse_forwarded(forwarded["asked"]), now_ms)
+        reply = self._replies.reply(view, account, parse_forwarded(forwarded.asked), now_ms)
         return web.Response(body=reply.body, headers=reply.headers)
 
     async def close(self) -> None:
@@ -133,20 +169,26 @@ class PeerRouter:
         """The reply of the worker at ``url``. Counts the hop.
 
         Raises the RequestRefused that the worker sent. Raises 503 if the worker cannot be reached or is too slow, does
-        not have the partition, does not accept the signature, or sends no reply of this release.
+        not have the partition, does not accept the signature, or sends no signed reply of this release.
         """
-        headers = {SIGNATURE: _signature(secret, content), "Content-Type": "application/json"}
+        signature = request_signature(secret, content)
+        headers = {REQUEST_SIGNATURE: signature, "Content-Type": "application/json"}
         try:
             async with self._client().post(
                 url + PEER_PATH, data=content, headers=headers, allow_redirects=False
             ) as response:
-                body = await response.read()
+                body = await signed_body(secret, signature, response)
         except (aiohttp.ClientError, OSError) as error:
             raise self._failed(url, "unreachable", f"gives no answer: {type(error).__name__}") from error
+        if body is None and response.status == NOT_SIGNED:
+            raise self._failed(url, "not_trusted", "does not trust this one: ECOUNTERS_SECRET or the clocks differ")
+        if body is None:
+            why = (
+                f"answers HTTP {response.status} without the right signature: it is of another release, or none of ours"
+            )
+            raise self._failed(url, "not_ours", why)
         if response.status == NOT_OWNED:
             raise self._failed(url, "not_mine")
-        if response.status == NOT_SIGNED:
-            raise self._failed(url, "not_trusted", "does not trust this one: ECOUNTERS_SECRET or the clocks differ")
         if response.status == 200 and REPLY_HEADERS + "Position" in response.headers:
             self._succeeded(url, "answered")
             return Reply(body, response.headers["ETag"], _headers_of(response))
@@ -180,6 +222,7 @@ class PeerRouter:
                 connector=aiohttp.TCPConnector(limit=0, limit_per_host=CONNECTIONS_MAX),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"Accept-Encoding": "identity"},
+                auto_decompress=False,  # a stranger's small reply could become gigabytes
             )
         return self._session
 
@@ -206,13 +249,3 @@ def _headers_of(response: aiohttp.ClientResponse) -> dict[str, str]:
     """The headers of the reply in a response. ETag is looked up by name: aiohttp spells it "Etag"."""
     ours = {name: value for name, value in response.headers.items() if name.startswith(REPLY_HEADERS)}
     return {"ETag": response.headers["ETag"], **ours}
-
-
-def _signature(secret: str, content: bytes) -> str:
-    return hmac.new(secret.encode(), content, hashlib.sha256).hexdigest()
-
-
-def _signature_of(request: web.Request) -> str:
-    """The signature in a request's header; "" if there is none, or if it is not ASCII: compare_digest would raise."""
-    text = request.headers.get(SIGNATURE, "")
-    return text if text.isascii() else ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 import itertools
 import json
 import signal
@@ -11,24 +10,17 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import aiohttp
 import pytest
 
 from ecounters.events.partitioner import partition_of
-from ecounters.simulator.world import Published
 from streams.web.paths import PEER_PATH
-from tests.support.accounts import TOKEN, add_users
-from tests.support.builders import CallScript, encoded
-from tests.support.log_publisher import publish_messages
+from tests.support.peers import SECRET, USERS, counters_request, fill, right_replies, signed
 from tests.support.topics import wait_until_flushed
 from tests.support.workers import PATH, Deployment, Worker
 
-USERS = tuple(f"u{at}" for at in range(8))
-TAKEN_OVER_LIMIT_S = 60.0
 CLIENTS = 8
-SECRET = "a-secret-of-the-workers"
 REPLY_HEADERS = (
     "ETag",
     "X-Ecounters-As-Of",
@@ -38,40 +30,6 @@ REPLY_HEADERS = (
     "X-Ecounters-Range",
     "X-Ecounters-Position",
 )
-
-
-def fill(deployment: Deployment) -> None:
-    """Publish a different number of calls for each user."""
-    add_users(deployment, USERS)
-    messages = []
-    now_ms = int(time.time() * 1000)
-    for at, user in enumerate(USERS):
-        for call in range(at + 1):
-            script = CallScript(f"c{call}", user).started(0, "IBD", did=f"1555{at}").ringing(1).answered(2)
-            shift = now_ms - 60_000 - script.events[0]["ts"]
-            for event in script.events:
-                value = encoded({**event, "ts": event["ts"] + shift, "id": f"{user}{event['id']}"})
-                messages.append(Published(0, user, value))
-    asyncio.run(publish_messages(deployment, messages, 0))
-
-
-def counters_request(user: str) -> dict[str, Any]:
-    """The body of a request for a user's counters."""
-    return {"userId": user, "token": TOKEN}
-
-
-def right_replies(workers: Sequence[Worker], limit_s: float = TAKEN_OVER_LIMIT_S) -> dict[str, bytes]:
-    """Each user's answer, as soon as all workers give the right one; they must in time."""
-    deadline = time.monotonic() + limit_s
-    while True:
-        replies = {user: [worker.ask(counters_request(user)) for worker in workers] for user in USERS}
-        bodies = {user: {(reply.status, reply.body) for reply in some} for user, some in replies.items()}
-        if all({status for status, _ in some} == {200} for some in bodies.values()):
-            counted = {user: [json.loads(body)["message"]["CNC"] for _, body in some] for user, some in bodies.items()}
-            if counted == {user: [at + 1] for at, user in enumerate(USERS)}:
-                return {user: body for user, ((_, body),) in bodies.items()}
-        assert time.monotonic() < deadline, (bodies, [worker.log_tail() for worker in workers])
-        time.sleep(0.05)
 
 
 def partitions_owned(workers: Sequence[Worker]) -> list[float]:
@@ -228,12 +186,6 @@ def test_a_peer_that_hangs_gives_503_after_2_s(workers: list[Worker]) -> None:
     assert 503 in statuses
     assert right_replies(workers) == expected
     assert "gives no answer: TimeoutError" in workers[1].log.read_text()
-
-
-def signed(secret: str, at_ms: int, user: str = "u0") -> tuple[bytes, dict[str, str]]:
-    """A request as a worker with that secret would send it at that time."""
-    content = json.dumps({"userId": user, "zone": "UTC", "at": at_ms, "asked": {}}).encode()
-    return content, {"X-Ecounters-Signature": hmac.new(secret.encode(), content, "sha256").hexdigest()}
 
 
 def test_the_peer_route_accepts_only_fresh_signed_requests(deployment: Deployment) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ecounters.errors import RequestRefused
-from streams.web.peers import _refusal, _signature
+from streams.web.peers import _refusal
 from streams.web.responses import error_body
 
 
@@ -39,10 +39,3 @@ def test_a_refusal_arrives_as_it_was(refused: RequestRefused) -> None:
 def test_what_is_no_refusal_of_this_release_is_none(status: int, body: bytes) -> None:
     """Other bodies, unknown codes, and a 404 of a worker that has no such path."""
     assert _refusal(status, body) is None
-
-
-def test_a_signature_depends_on_secret_and_content() -> None:
-    """HMAC-SHA-256 in hex."""
-    assert _signature("secret", b"a") == _signature("secret", b"a")
-    assert len({_signature("secret", b"a"), _signature("secret", b"b"), _signature("other", b"a")}) == 3
-    assert len(_signature("secret", b"a")) == 64
