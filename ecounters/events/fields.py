@@ -70,9 +70,7 @@ def _text(value: Any, name: str) -> str:
 
 def _text_or_integer(value: Any, name: str) -> str:
     """The text, or the decimal digits of an integer: a switch may send a DID or the id of a leg as a number."""
-    if type(value) is int and abs(value) < 10**TEXT_MAX:
-        value = str(value)
-    return _text(value, name)
+    return _text(str(value) if type(value) is int else value, name)
 
 
 def _id(value: Any, name: str) -> str:

@@ -8,7 +8,7 @@ from typing import Final
 from ecounters.events.types import TEXT_MAX
 
 _PLAIN: Final = re.compile(r"\+?[1-9][0-9]{0,126}", re.ASCII)
-_SCHEME: Final = re.compile(r"(?:sips?|tel):", re.IGNORECASE)
+_SCHEME: Final = re.compile(r"(?:sips?|tel):", re.IGNORECASE | re.ASCII)
 _FILLERS: Final = re.compile(r"[\s.()\[\]{}\-\u2010-\u2015\u2212]+")
 """White space, dots, brackets and dashes: they stand between the digits for people."""
 HIDDEN: Final = frozenset(("", "anonymous", "unknown", "restricted", "private", "unavailable", "withheld", "blocked"))

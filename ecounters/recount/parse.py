@@ -183,14 +183,12 @@ def _text(value: Any, name: str) -> str:
 
 
 def _text_or_number(value: Any, name: str) -> str:
-    """A text of up to TEXT_MAX characters, or the digits of an integer of up to TEXT_MAX digits."""
-    if type(value) is int and abs(value) < 10**TEXT_MAX:
-        value = str(value)
-    return _text(value, name)
+    """A text of up to TEXT_MAX characters, or the digits of an integer of up to as many."""
+    return _text(_digits(value, name), name)
 
 
 def _call_type(value: Any, name: str) -> str:
-    text = _text(value, name)
+    text = _plain(value, name)
     if text != "" and text not in CALL_TYPES:
         raise Bad("bad_value", name)
     return text

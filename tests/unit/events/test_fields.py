@@ -99,11 +99,20 @@ def test_campaigns(value: object, expected: str) -> None:
 
 
 def test_campaigns_that_are_none() -> None:
-    """A campaign is text or a whole number of at most 128 characters."""
+    """A campaign is text or a whole number, of up to the 4,300 digits that Python reads."""
     assert refusal(least("call.started") | {"campaignId": 1.5}) == ("wrong_type", "campaignId")
     assert refusal(least("call.started") | {"campaignId": False}) == ("wrong_type", "campaignId")
-    assert refusal(raw("call.started", campaignId="9" * 129))[1] == "campaignId"
     assert refusal(raw("call.started", campaignId="9" * 5_000))[1] == "campaignId"
+
+
+@pytest.mark.parametrize("digits", ["9" * 129, "9" * 4_300])
+def test_a_long_integer_means_what_its_digits_mean_as_text(digits: str) -> None:
+    """Texts that a counter reads are cut, DTMF inputs count by their length, ids are too long."""
+    assert read(least("call.started") | {"campaignId": int(digits)}).campaign == "9" * 128
+    assert read(least("call.started") | {"did": int(digits)}).did == digits
+    assert read(least("dtmf.received") | {"digits": int(digits)}).digits == digits
+    assert refusal(raw("leg.ringing", legId=digits)) == ("too_long", "legId")
+    assert refusal(raw("ivr.entered", ivrId=digits)) == ("too_long", "ivrId")
 
 
 @pytest.mark.parametrize("kind", CALL_TYPES)

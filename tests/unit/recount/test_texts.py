@@ -97,6 +97,8 @@ def test_long_ids_are_refused(kind: str, name: str) -> None:
     """A cut id would be another one."""
     assert read(kind, **{name: "x" * 128})[name] == "x" * 128
     assert Recounted().refused(encoded({**read(kind), name: LONG})) == [("too_long", name)]
+    if name in ("legId", "ivrId"):
+        assert Recounted().refused(encoded({**read(kind), name: int("7" * 129)})) == [("too_long", name)]
 
 
 @pytest.mark.parametrize("kind", ["call.transferred", "call.forwarded", "call.ended", "leg.dialed", "call.started"])
