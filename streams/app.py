@@ -81,7 +81,7 @@ def build(settings: Settings, partitions: int) -> WorkerParts:
     docs = Docs(settings.topic)
     responder = Responder(login, router, settings.proxies)
     streams = PushStreams(responder.authorize, router.reply, metrics)
-    dashboard = Dashboard(responder.authorize, responder.respond, sessions, Accounts(redis))
+    dashboard = Dashboard(responder.authorize, responder.respond, sessions, Accounts(redis, settings.sessions_per_user))
     api = Api(responder.respond, router, streams, dashboard, docs, health, metrics)
     return WorkerParts(app, table, redis, api, streams)
 

@@ -32,8 +32,8 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
 
 @pytest.fixture(scope="session")
 def redis_url(embedded: Embedded) -> str:
-    """The URL of a Redis for tests: the embedded store."""
-    return embedded.redis_url
+    """The URL of a Redis for tests: ECOUNTERS_TEST_REDIS, or else the embedded store."""
+    return os.environ.get("ECOUNTERS_TEST_REDIS") or embedded.redis_url
 
 
 @pytest.fixture(scope="session")

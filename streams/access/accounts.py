@@ -6,15 +6,17 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Self, cast
 from zoneinfo import ZoneInfo
 
 from redis.asyncio import Redis, WatchError
 
 from ecounters.errors import Stop
+from streams.access.scripts import CLOSE_SESSION, OPEN_SESSION, REMOVE_USER
 from streams.access.store import (
     PERMISSIONS,
+    SESSIONS_PREFIX,
     USERS_KEY,
     connect,
     decode,
@@ -22,10 +24,12 @@ from streams.access.store import (
     networks_key,
     read_hash,
     session_key,
+    sessions_key,
     token_fields,
     user_key,
 )
 from streams.basics.times import zone_named
+from streams.settings.table import Settings
 
 TEXT_MAX: Final = 128
 """The most characters of a user id, as in events, and of an agent's name."""
@@ -47,17 +51,18 @@ class UserInfo(NamedTuple):
 class Accounts:
     """Adds, lists, changes and removes users, and opens and closes sessions.
 
-    Every method that uses Redis raises redis.RedisError if Redis fails. Nothing is cached. A worker that can reach
-    Redis notices a change within about ``sessions.FRESH_S``.
+    ``sessions_max``: how many open sessions a user has at most. Every method that uses Redis raises redis.RedisError if
+    Redis fails. Nothing is cached. A worker that can reach Redis notices a change within about ``sessions.FRESH_S``.
     """
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, sessions_max: int) -> None:
         self._redis = redis
+        self._sessions_max = sessions_max
 
     @classmethod
-    def connect(cls, redis_url: str) -> Self:
+    def connect(cls, settings: Settings) -> Self:
         """Accounts with a Redis client of their own. ``close`` them at the end."""
-        return cls(connect(redis_url))
+        return cls(connect(settings.redis), settings.sessions_per_user)
 
     async def close(self) -> None:
         """Close the connections to Redis."""
@@ -121,22 +126,24 @@ class Accounts:
 
     async def remove_user(self, user_id: str) -> None:
         """Remove a user, its sessions and its known networks. Raises Stop if there is no such user."""
-        async with self._redis.pipeline(transaction=True) as pipe:
-            pipe.delete(user_key(user_id))
-            pipe.delete(networks_key(user_id))
-            pipe.srem(USERS_KEY, encode(user_id))
-            removed, _, _ = await pipe.execute()
+        keys = user_key(user_id), USERS_KEY, sessions_key(user_id), networks_key(user_id)
+        removed, _ = await self._run(REMOVE_USER, keys, encode(user_id))
         if not removed:
             raise _no_user(user_id)
 
     # ------------------------------------------------------------------------------------ sessions
 
-    async def open_session(self, user_id: str, ttl_s: int, agent: str = "", *, logged_in: bool = True) -> str:
+    async def open_session(
+        self, user_id: str, ttl_s: int, agent: str = "", *, logged_in: bool = True, bounded: bool = True
+    ) -> str:
         """Open a session of a user for ``ttl_s`` seconds and return its ssid.
 
+        If the user then has more than ``sessions_max`` open sessions, those that were opened first are ended.
+
         ``agent``: the name of the agent whose session it is; "" for a session of the user's own. ``logged_in``: False
-        only for an agent, whose requests are then refused with 1043. Raises Stop if there is no such user, or if an
-        argument is wrong.
+        only for an agent, whose requests are then refused with 1043. ``bounded``: False for a session that does not
+        count among those of the user, and so ends none of them. Raises Stop if there is no such user, or if an argument
+        is wrong.
         """
         if agent:
             _check_text("agent's name", agent)
@@ -144,21 +151,24 @@ class Accounts:
             raise Stop("only an agent can be not logged in: name one with --agent")
         if ttl_s < 1:
             raise Stop("a session must last a second at least")
-        user = await read_hash(self._redis, user_key(user_id))
-        if not user:
-            raise _no_user(user_id)
         ssid = _secret("s", SSID_BYTES)
-        fields = {"user": user_id, "born": user["born"], "agent": agent, "logged_in": "1" if logged_in else "0"}
-        async with self._redis.pipeline(transaction=True) as pipe:
-            pipe.hset(session_key(ssid), mapping=cast(Any, fields))
-            pipe.expire(session_key(ssid), ttl_s)
-            await pipe.execute()
+        keys = user_key(user_id), sessions_key(user_id), session_key(ssid)
+        bound = self._sessions_max if bounded else 0
+        opened = await self._run(
+            OPEN_SESSION, keys, encode(user_id), encode(agent), "1" if logged_in else "0", ttl_s, bound
+        )
+        if not opened:
+            raise _no_user(user_id)
         return ssid
 
     async def close_session(self, ssid: str) -> None:
         """End a session. Raises Stop if there is no such session."""
-        if not await self._redis.delete(session_key(ssid)):
+        if not await self._run(CLOSE_SESSION, (session_key(ssid),), SESSIONS_PREFIX):
             raise Stop("there is no such session: it has ended, or the ssid is mistyped")
+
+    async def _run(self, script: str, keys: Sequence[bytes | str], *arguments: bytes | str | int) -> Any:
+        """Run a script of ``scripts`` and return its result."""
+        return await self._redis.eval(script, len(keys), *keys, *arguments)
 
 
 def _secret(letter: str, count: int) -> str:

@@ -6,12 +6,15 @@ Redis is the source of truth. ``sessions`` reads it to authorize requests; ``acc
     ecounters:users                      set: all user ids
     ecounters:user:<user id>             hash: born, zone, deny, salt, token
     ecounters:session:<SHA-256 of ssid>  hash: user, born, agent, logged_in; Redis deletes it when the session expires
+    ecounters:sessions:<user id>         sorted set: keys of the user's sessions, by the time of their opening
     ecounters:networks:<user id>         sorted set: hashes of networks, by the time in s of the last log-in from there
 
 * ``born``: random, drawn when the user is added. A session has a copy and is valid only while both are equal. So
   removing a user makes all its sessions invalid, and adding the same user id again does not revive them.
 * ``zone``: the IANA name of the user's time zone. ``deny``: names of PERMISSIONS, separated by spaces.
 * ``token``: HMAC-SHA-256 of the user's token with the key ``salt``, in hex.
+* The sorted set of sessions can hold keys of sessions that have ended. Sessions of versions before 0.3 are in no sorted
+  set: they work until they expire.
 * ``agent``: an agent's name, "" if the session is not an agent's. ``logged_in``: "1" or "0".
 
 No ssid and no token is stored or logged in clear text.
@@ -48,6 +51,7 @@ TOKEN_MAX: Final = 512
 """The most characters of a token. The API refuses longer tokens."""
 
 USERS_KEY: Final = "ecounters:users"
+SESSIONS_PREFIX: Final = b"ecounters:sessions:"
 
 
 def connect(redis_url: str) -> Redis:
@@ -77,6 +81,11 @@ def user_key(user_id: str) -> bytes:
 def session_key(ssid: str) -> bytes:
     """The key of a session's hash. It holds the SHA-256 of the ssid, so that no reader of Redis can use the session."""
     return b"ecounters:session:" + hashlib.sha256(encode(ssid)).hexdigest().encode()
+
+
+def sessions_key(user_id: str) -> bytes:
+    """The key of the sorted set of a user's sessions."""
+    return SESSIONS_PREFIX + encode(user_id)
 
 
 def networks_key(user_id: str) -> bytes:

@@ -25,7 +25,7 @@ def _with_accounts(use: Callable[[Accounts], Awaitable[T]], settings: Settings |
     settings = settings or settings_with()
 
     async def work() -> T:
-        accounts = Accounts.connect(settings.redis)
+        accounts = Accounts.connect(settings)
         try:
             return await use(accounts)
         finally:

@@ -203,7 +203,7 @@ class _Run:
 
         The earlier token cannot be used again, because Redis holds only its hash.
         """
-        accounts = Accounts.connect(self._settings.redis)
+        accounts = Accounts.connect(self._settings)
         try:
             if USER in [info.user_id for info in await accounts.list_users()]:
                 return await accounts.new_token(USER)

@@ -135,6 +135,9 @@ class Settings:
     session_cache_s: int = _setting(
         "60", "s", whole(0, 3_600), "how long a session known to be good is used while Redis cannot be reached"
     )
+    sessions_per_user: int = _setting(
+        "100", "sessions", whole(1, 1_000), "most open sessions of a user; one more ends the one that was opened first"
+    )
     session_timeout_s: int = _setting(
         "10", "s", whole(2, 300), "a worker that Kafka has not heard of for so long loses its partitions"
     )

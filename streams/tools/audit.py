@@ -81,7 +81,7 @@ async def run_audit(settings: Settings, urls: Sequence[str], options: Options) -
     Raises what ``Audit.run`` raises, and Stop if there is no topic of events.
     """
     earlier = None if options.since_ms is None else options.since_ms - settings.clock_ahead_ms - EARLIER_MS
-    accounts = Accounts.connect(settings.redis)
+    accounts = Accounts.connect(settings)
     try:
         async with (
             log_reader(settings.broker, settings.topic, earlier) as reader,
@@ -197,8 +197,8 @@ class Audit:
 
     @asynccontextmanager
     async def _session(self, user_id: str) -> AsyncIterator[str]:
-        """Yield the ssid of a new session of the user. The session is closed when the block ends."""
-        ssid = await self._accounts.open_session(user_id, SESSION_S)
+        """Yield the ssid of a new session of the user, which ends none of the user's own. It is closed at the end."""
+        ssid = await self._accounts.open_session(user_id, SESSION_S, bounded=False)
         try:
             yield ssid
         finally:

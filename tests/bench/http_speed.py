@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from streams.access.accounts import Accounts
 from streams.kafka.publisher import publisher
+from streams.settings.table import Settings
 from tests.bench.events import simulated
 from tests.bench.http_client import CONNECTIONS, HttpLoad
 from tests.bench.latency import RATE, Load
@@ -87,7 +88,7 @@ async def _beside(worker: Worker, seconds: float, body: str, table: Table) -> No
 
 
 async def _token(redis_url: str) -> str:
-    accounts = Accounts.connect(redis_url)
+    accounts = Accounts.connect(Settings(redis=redis_url))
     try:
         return await accounts.add_user(USER, "UTC")
     finally:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from ecounters.errors import Stop
 from streams.access.accounts import Accounts
 from streams.kafka.publisher import Publisher, publisher
+from streams.settings.table import Settings
 from tests.bench.events import Rounds, Switch
 from tests.bench.measure import run_helper
 from tests.bench.probe import USER, ProbeJob
@@ -66,7 +67,7 @@ def latency(testbed: Testbed, seconds: float) -> Table:
 
 
 async def _token(redis_url: str) -> str:
-    accounts = Accounts.connect(redis_url)
+    accounts = Accounts.connect(Settings(redis=redis_url))
     try:
         return await accounts.add_user(USER, "UTC")
     finally:

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple, cast
 
 from ecounters.errors import Stop
 from streams.access.accounts import Accounts
+from streams.settings.table import Settings
 from tests.bench.events import SIMULATED, simulated
 from tests.bench.measure import cpu_s, machine_cpu_s, rss_bytes, until_accepted, until_committed
 from tests.bench.report import Table, median, say
@@ -77,7 +78,7 @@ def stream(testbed: Testbed, events: int) -> Table:
 
 
 async def _open_sessions(redis_url: str) -> list[str]:
-    accounts = Accounts.connect(redis_url)
+    accounts = Accounts.connect(Settings(redis=redis_url, sessions_per_user=LISTENERS))
     try:
         users = [f"u{at + 1}" for at in range(SIMULATED.users)]
         for user in users:

@@ -73,7 +73,7 @@ def audit_round(deployment: Deployment, workers: Sequence[Worker], fresh: Callab
 
 async def _audit_round(deployment: Deployment, workers: Sequence[Worker], fresh: Callable[[], Worker]) -> RoundResult:
     settings = deployment.loaded()
-    accounts = Accounts.connect(settings.redis)
+    accounts = Accounts.connect(settings)
     timeout = aiohttp.ClientTimeout(total=REPLY_LIMIT_S)
     result = RoundResult()
     try:

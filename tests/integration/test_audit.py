@@ -20,6 +20,7 @@ from ecounters.recount.counters import BALANCES, GAUGES
 from ecounters.simulator.world import Plan, Published, simulate
 from streams.access.accounts import Accounts
 from streams.kafka.log_reader import log_reader
+from streams.settings.table import Settings
 from tests.support.accounts import add_users
 from tests.support.builders import T0_MS, CallScript, Event, call, encoded, event
 from tests.support.log_publisher import LogPublisher, first_messages, publish_messages, yesterday_ms
@@ -37,7 +38,7 @@ def no_users(redis_url: str) -> Iterator[None]:
     """Remove all users: an audit asks for every account in Redis, and other tests leave some there."""
 
     async def remove() -> None:
-        accounts = Accounts.connect(redis_url)
+        accounts = Accounts.connect(Settings(redis=redis_url))
         for user in await accounts.list_users():
             await accounts.remove_user(user.user_id)
         await accounts.close()

@@ -26,7 +26,7 @@ class Case:
 
     def __init__(self, url: str) -> None:
         self.redis = connect(url)
-        self.accounts = Accounts(self.redis)
+        self.accounts = Accounts(self.redis, 100)
         self.clock = Clock()
         self.first, self.second = self.worker(), self.worker()
         self.user_id = f"user-{secrets.token_hex(4)}"

@@ -101,7 +101,7 @@ def test_a_flood_over_http_gets_no_good_client_a_503(deployment: Deployment) -> 
 
 async def _flood(deployment: Deployment, worker: Worker) -> dict[str, Counter[int]]:
     """The statuses of GOOD good requests and of the wrong ones beside them."""
-    accounts = Accounts.connect(deployment.redis_url)
+    accounts = Accounts.connect(deployment.loaded())
     try:
         ssids = await open_sessions(accounts, deployment.name)
     finally:

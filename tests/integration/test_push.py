@@ -33,7 +33,7 @@ def in_store(deployment: Deployment, do: Callable[[Accounts], Coroutine[Any, Any
     """Change something in the session store."""
 
     async def go() -> None:
-        accounts = Accounts.connect(deployment.redis_url)
+        accounts = Accounts.connect(deployment.loaded())
         try:
             await do(accounts)
         finally:

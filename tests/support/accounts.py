@@ -23,7 +23,7 @@ def add_users(deployment: Deployment, users: Iterable[str]) -> None:
     """Create users with TOKEN and a zone where it is noon. Users that exist get TOKEN as their new token."""
 
     async def add() -> None:
-        accounts = Accounts.connect(deployment.redis_url)
+        accounts = Accounts.connect(deployment.loaded())
         try:
             known = {one.user_id for one in await accounts.list_users()}
             for user in users:
@@ -41,7 +41,7 @@ def open_session(deployment: Deployment, **options: Any) -> str:
     """Open a session of u1 for 600 s and return its ssid. ``options``: of Accounts.open_session."""
 
     async def open_() -> str:
-        accounts = Accounts.connect(deployment.redis_url)
+        accounts = Accounts.connect(deployment.loaded())
         try:
             return await accounts.open_session("u1", 600, **options)
         finally:

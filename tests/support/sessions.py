@@ -36,7 +36,7 @@ def connected(url: str, clock: Callable[[], float]) -> tuple[Sessions, Accounts]
     """Sessions with the default cache time and a clock of the test's, and Accounts. Both use one client of Redis."""
     redis, settings = connect(url), Settings()
     sessions = Sessions(LookUps(redis, clock), settings.session_cache_s, clock)
-    return sessions, Accounts(redis)
+    return sessions, Accounts(redis, settings.sessions_per_user)
 
 
 def run_with_sessions(

@@ -32,7 +32,7 @@ def test_a_wrong_argument_is_refused(attempt: Callable[[Accounts], Awaitable[obj
     """Stop with the reason; there is no Redis in this test, so nothing was asked of it."""
 
     async def work() -> None:
-        await attempt(Accounts(cast(Redis, object())))
+        await attempt(Accounts(cast(Redis, object()), 100))
 
     with pytest.raises(Stop, match=words):
         asyncio.run(work())
