@@ -135,12 +135,14 @@ def answer_of(
     where: Where | None = None,
 ) -> dict[str, Value]:
     """The message for a user over ``span``, with ``fields``, of the calls that match ``where``."""
-    return message(totals_of(state.users.get(user), *span, where), fields)
+    return message(totals_of(state.account(user), *span, where), fields)
 
 
-def restored(entries: Iterable[Entry], partition: int = 0, partitions: int = 1) -> PartitionState:
+def restored(
+    entries: Iterable[Entry], partition: int = 0, partitions: int = 1, policy: Policy | None = None
+) -> PartitionState:
     """The state that a worker restores from changelog entries."""
-    state, last = PartitionState(partition, partitions, Policy()), dict[bytes, bytes]()
+    state, last = PartitionState(partition, partitions, policy or Policy()), dict[bytes, bytes]()
     keep_last(last, entries)
     for _ in restore(state, last):
         pass

@@ -21,8 +21,10 @@ KINDS: Final = (
     "call.started", "call.started", "call.started", "leg.dialed", "leg.ringing", "leg.ringing", "leg.answered",
     "leg.answered", "leg.ended", "ivr.entered", "ivr.entered", "ivr.left", "dtmf.received", "call.held", "call.resumed",
     "call.transferred", "call.forwarded", "call.heartbeat", "call.ended", "call.ended", "balance.updated",
-    "switch.snapshot", "switch.restarted",
+    "switch.snapshot", "switch.restarted", "account.erased",
 )  # fmt: skip
+OF_NO_CALL: Final = ("account.", "balance.", "switch.")
+"""How the names of types begin whose events belong to no call."""
 
 _MINUTE: Final = 60_000
 _HOUR: Final = 60 * _MINUTE
@@ -44,12 +46,28 @@ _POOLS: Final[dict[str, dict[str, tuple[Any, ...]]]] = {
         "callType": ("IBD", "OBD", "CTC"),
         "campaignId": (None, 0, "7", 7, -1, "spring"),
         "did": (None, "", "1800", 1801),
-        "number": (None, "+15550001111", "+15550002222", 15550003333),
+        "number": (
+            None,
+            "+15550001111",
+            "+15550002222",
+            15550003333,
+            "sip:+1-555-000-1111@pbx;user=phone",
+            "0015550002222",
+            "Anonymous",
+        ),
         "switchId": (None, "s1", "s2"),
     },
-    "leg": {"legId": (None, "1", 2, "2", "3"), "retry": (None, None, 0, 1, "2")},
+    "leg": {
+        "legId": (None, "1", 2, "2", "3"),
+        "retry": (None, None, 0, 1, "2"),
+        "outcome": (None, None, None, "elsewhere", "busy"),
+    },
     "ivr": {"ivrId": ("menu", "5", 5, "queue")},
-    "dtmf": {"digits": ("1", 1, "2#", "*"), "valid": (None, True, False), "ivrId": (None, "", "menu", 5)},
+    "dtmf": {
+        "digits": ("1", 1, "2#", "*", "12345", 54321),
+        "valid": (None, True, False),
+        "ivrId": (None, "", "menu", 5),
+    },
     "call.ended": {"status": (16, "16", 3, 0, -1), "endedBy": (None, "caller", "callee")},
     "balance.updated": {"balance": (0, 1, 2.5, "-3"), "callBalance": (None, 7, "0.25")},
     "switch.restarted": {"switchId": ("s1", "s2")},
@@ -75,7 +93,7 @@ class Step:
 def made_event(kind: str, call: int, user: int, ts: int, pick: int, event_id: str) -> Event:
     """An event of a type, with a call and user chosen by index; ``pick`` chooses the values of its own fields."""
     made: Event = {"type": kind, "id": event_id, "ts": ts, "userId": USERS[user]}
-    if not kind.startswith(("balance.", "switch.")):
+    if not kind.startswith(OF_NO_CALL):
         made["callId"] = f"c{call}"
     pool = _POOLS.get(kind) or _POOLS.get(kind.split(".")[0]) or {}
     for name, values in pool.items():
@@ -99,12 +117,16 @@ _drawn = st.tuples(
 
 
 @st.composite
-def chaotic(draw: st.DrawFn, most: int = 60) -> list[Step]:
-    """A log of four users on two partitions, with duplicates, misrouted and broken messages and all other steps."""
+def chaotic(draw: st.DrawFn, most: int = 60, *, stamped: bool = True) -> list[Step]:
+    """A log of four users on two partitions, with duplicates, misrouted and broken messages and all other steps.
+
+    Each record has the timestamp of the broker; without ``stamped`` those of some logs have none.
+    """
     steps: list[Step] = []
     values: list[tuple[bytes | None, int | None]] = []
     offsets = [0] * PARTITIONS
     now = T0_MS
+    stamped = stamped or draw(st.booleans())
     size = draw(st.integers(1, most))  # drawn first: hypothesis draws short lists if no length is given
     for at, (kind, call, user, step, back, pick, oddity) in enumerate(
         draw(st.lists(_drawn, min_size=size, max_size=size))
@@ -121,7 +143,7 @@ def chaotic(draw: st.DrawFn, most: int = 60) -> list[Step]:
             home = 1 - home
         values.append((value, home))
         for partition in range(PARTITIONS) if home is None else (home,):
-            steps.append(Step("event", partition, LogRecord(offsets[partition], now, value)))
+            steps.append(Step("event", partition, LogRecord(offsets[partition], now if stamped else 0, value)))
             offsets[partition] += 1 + (oddity == 5)
         if oddity in range(6, 18):
             what = ("look", "cut", "pass", "pass", "roll", "look")[oddity % 6]
@@ -131,14 +153,22 @@ def chaotic(draw: st.DrawFn, most: int = 60) -> list[Step]:
 
 @st.composite
 def harmless(draw: st.DrawFn) -> list[Event]:
-    """Events of calls within 14 minutes, sorted by time. In any order none of them is late."""
+    """Events of calls within 14 minutes, sorted by time. In any order none of them is late or starts another call."""
     events: list[Event] = []
     now = T0_MS
-    kinds = st.sampled_from([kind for kind in KINDS if not kind.startswith("switch.")])
+    kinds = st.sampled_from([kind for kind in KINDS if not kind.startswith(("switch.", "account."))])
     short = st.sampled_from(SHORT_MS)
     one = st.tuples(kinds, st.integers(0, 2), st.integers(0, 1), short, st.integers(0, 10**6))
     size = draw(st.integers(1, 40))
     for at, (kind, call, user, step, pick) in enumerate(draw(st.lists(one, min_size=size, max_size=size))):
         now += step
         events.append(made_event(kind, call, user, now, pick, f"{pick % 9}-{at}"))
-    return events
+    ends: dict[tuple[str, str], int] = {}
+    for event in reversed(events):
+        if event["type"] == "call.ended":
+            ends[event["userId"], event["callId"]] = event["ts"]
+    return [
+        event
+        for event in events
+        if event["type"] != "call.started" or event["ts"] <= ends.get((event["userId"], event["callId"]), event["ts"])
+    ]

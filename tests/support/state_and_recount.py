@@ -8,11 +8,14 @@ from ecounters.partition.policy import Policy
 from ecounters.partition.records import MISROUTED
 from ecounters.partition.state import PartitionState
 from ecounters.partition.user import User
+from ecounters.recount.call import Limits
 from ecounters.recount.recount import Recount
 from tests.support.builders import ALL_FIELDS, LogRecord, answer_of, restored
 from tests.support.log_strategies import USERS
 
 EVERYTHING: Final = (0, 4_000_000_000_000)
+LATER_MS: Final = 4_000_000_000_000
+"""The wall clock of a worker that reads records which no broker stamped. None is ahead of it, as for the recount."""
 
 
 Span = tuple[int, int]
@@ -25,9 +28,9 @@ class StateAndRecount:
     changelog, as far as it was saved.
     """
 
-    def __init__(self, partition: int = 0, partitions: int = 1) -> None:
-        self.state = PartitionState(partition, partitions, Policy())
-        self.recount = Recount(partition, partitions)
+    def __init__(self, partition: int = 0, partitions: int = 1, keep_days_ms: int = Policy().keep_days_ms) -> None:
+        self.state = PartitionState(partition, partitions, Policy(keep_days_ms=keep_days_ms))
+        self.recount = Recount(partition, partitions, Limits(keep_days=keep_days_ms))
         self.log: list[LogRecord] = []
         self.refused: list[tuple[int, str, str]] = []
         self.entries: list[tuple[bytes, bytes | None]] = []
@@ -37,13 +40,13 @@ class StateAndRecount:
         begin = len(self.log)
         self.log += records
         self.recount.read((one.offset, one.timestamp, one.value) for one in self.log[max(0, begin - 3) :])
-        found = self.state.apply(records, records[-1].timestamp)
+        found = self.state.apply(records, records[-1].timestamp or LATER_MS)
         self.refused += [(one.record.offset, one.reason, one.field) for one in found]
 
     def crash(self) -> None:
         """Save the state's changes and restore the state from all saved entries."""
         self.entries += self.state.take_changes()
-        self.state = restored(self.entries, self.state.partition, self.state.partitions)
+        self.state = restored(self.entries, self.state.partition, self.state.partitions, self.state.policy)
 
     def differences(self, *spans: Span, users: tuple[str, ...] = USERS, wall_ms: int | None = None) -> list[str]:
         """Lines that say where both disagree after time has passed.
