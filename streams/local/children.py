@@ -9,6 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from streams.local.data_lock import PRIVATE_DIR, PRIVATE_FILE
+
 GUARD_LIMIT_S: Final = 10
 """When a guard ends a child: how long the child may take after SIGTERM before it is killed."""
 LINES_SHOWN: Final = 10
@@ -33,6 +35,7 @@ done
 class Child:
     """A child process, started by the constructor. Its stdout and stderr go to the file ``log``, which is emptied.
 
+    Only this process's user can use ``log``, and the files and directories that the child makes, whatever the umask.
     The child is in a session of its own. So Ctrl-C on the terminal reaches the parent alone, which can then end its
     children in order. ``env``: its environment; None: that of this process. ``inherited_fds``: file descriptors that
     stay open in the child.
@@ -48,8 +51,9 @@ class Child:
     ) -> None:
         self.name = name
         self.log = log
-        log.parent.mkdir(parents=True, exist_ok=True)
+        log.parent.mkdir(PRIVATE_DIR, parents=True, exist_ok=True)
         with log.open("wb") as output:
+            os.fchmod(output.fileno(), PRIVATE_FILE)
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -58,6 +62,7 @@ class Child:
                 env=env,
                 pass_fds=inherited_fds,
                 start_new_session=True,
+                umask=0o077,
             )
 
     @property

@@ -86,6 +86,7 @@ class Running:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                umask=0o022,
             )
 
     @property
@@ -171,6 +172,9 @@ def test_run_prints_a_line_that_works_and_keeps_its_data(run: Callable[..., Runn
     # The second run's switches report a restart, which ends the calls of the first run.
     assert until(lambda: (seen := counters())["CST"].get("-2", 0) > 0 and seen)
     assert second.end() == 0
+    modes = {path: path.stat().st_mode & 0o777 for path in (tmp_path / "data", *(tmp_path / "data").rglob("*"))}
+    assert {mode for path, mode in modes.items() if path.is_dir()} == {0o700}
+    assert {mode for path, mode in modes.items() if path.is_file()} == {0o600}
 
 
 def pasted(command: str) -> str:
