@@ -61,6 +61,18 @@ class UncountedBuffer:
         for reason, count in counts.items():
             self._metrics.refused.labels(reason).inc(count)
 
+    def add_unreadable(self, first: int, last: int, sent: memoryview) -> None:
+        """Keep the records at the offsets ``first`` to ``last``, which cannot be read, as one dead letter.
+
+        ``sent``: the record batch as the broker has sent it. It becomes the value, if it is not too large for it.
+        """
+        value = bytes(sent) if len(sent) <= DEAD_LETTER_VALUE_MAX else None
+        headers = self._headers("unreadable", "", first)
+        headers += [("last_offset", b"%d" % last), ("size", b"%d" % len(sent))]
+        self.dead_letters.append(DeadLetter(None, value, headers))
+        self.bytes += DEAD_LETTER_BYTES + len(value or b"")
+        self._metrics.refused.labels("unreadable").inc()
+
     def drain(self) -> tuple[list[DeadLetter], list[Uncounted]]:
         """Return (dead letters, misrouted events) since the last ``drain``, and empty the buffer."""
         drained = self.dead_letters, self.misrouted
@@ -70,13 +82,17 @@ class UncountedBuffer:
     def _dead_letter(self, uncounted: Uncounted) -> DeadLetter:
         """Make the dead letter of a refused record: its key and value, truncated, and headers that say why."""
         record: Any = uncounted.record
-        why = uncounted.reason, uncounted.field
-        shared = self._shared_headers.get(why)
-        if shared is None:
-            values = zip(DEAD_LETTER_HEADERS, (*why, *self._origin), strict=True)
-            shared = self._shared_headers[why] = [(name, value.encode()) for name, value in values]
-        key, value, headers = record.key, record.value, [*shared, ("offset", b"%d" % record.offset)]
+        key, value, headers = record.key, record.value, self._headers(uncounted.reason, uncounted.field, record.offset)
         if value and len(value) > DEAD_LETTER_VALUE_MAX:
             value = value[:DEAD_LETTER_VALUE_MAX]
             headers.append(("size", b"%d" % len(record.value)))
         return DeadLetter(key and key[:DEAD_LETTER_KEY_MAX], value, headers)
+
+    def _headers(self, reason: str, field: str, offset: int) -> Headers:
+        """The headers that say why, and where the records were read."""
+        why = reason, field
+        shared = self._shared_headers.get(why)
+        if shared is None:
+            values = zip(DEAD_LETTER_HEADERS, (*why, *self._origin), strict=True)
+            shared = self._shared_headers[why] = [(name, value.encode()) for name, value in values]
+        return [*shared, ("offset", b"%d" % offset)]

@@ -31,22 +31,24 @@ class EventsTopic:
         return bool(self._app.rebalancing)
 
     async def offsets(self, partition: int) -> tuple[int, int]:
-        """(the first offset that Kafka still has, the offset after the last event), by a request to the broker.
+        """(the first offset that Kafka still has, the offset after the last event), by requests to the broker.
+
+        Events of open transactions are among these: they have offsets, and a state may have counted some before it
+        was restored by this version.
 
         Raises KafkaError, IllegalStateError or TimeoutError if they are not available.
         """
         tp = TP(self._topic, partition)
         consumer = self._consumer
         earliest = (await consumer.earliest_offsets(tp))[tp]
-        end = (await consumer.highwaters(tp))[tp]
-        return earliest, end
+        return earliest, await consumer.log_end(tp)
 
     async def follow(self, partition: int, offset: int) -> None:
         """Read a partition's events from ``offset`` on. Raises IllegalStateError if the partition is not assigned."""
         await self._consumer.follow(TP(self._topic, partition), offset)
 
     def end_of(self, partition: int) -> tuple[int | None, float | None]:
-        """(the offset after the last event, seconds since a broker reported it), without a request; None: not known."""
+        """(the last stable offset, seconds since a broker reported it), without a request; None: not known."""
         return self._consumer.fetch_state(TP(self._topic, partition))
 
     async def republish(self, misrouted: list[Uncounted]) -> None:

@@ -38,8 +38,9 @@ class EventsSource(Protocol):
         """Read a partition's events from ``offset`` on. Raises IllegalStateError if the partition is not assigned."""
 
     def end_of(self, partition: int) -> tuple[int | None, float | None]:
-        """(the offset after the last event, seconds since a broker reported it), without a request.
+        """(the last stable offset, seconds since a broker reported it), without a request.
 
+        Events from this offset on belong to open transactions, or are behind some: nobody can read them yet.
         (None, None) if the partition is not assigned or was not fetched yet.
         """
 
@@ -121,7 +122,10 @@ class PartitionFeed:
     # ------------------------------------------------------------------------------------ how far behind
 
     def at_end(self) -> bool:
-        """Whether the state has reached the log's end, which a broker has reported within ``stale_after_ms``."""
+        """Whether the state has reached the last stable offset, which a broker has reported within ``stale_after_ms``.
+
+        Whoever waits for an open transaction is at the end: nobody can read further.
+        """
         end, age_s = self._events.end_of(self._status.partition)
         state = self._status.state
         return state is not None and end is not None and self._is_recent(age_s) and state.position >= end

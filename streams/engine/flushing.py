@@ -98,11 +98,17 @@ class PartitionFlusher:
 
         Above UNSAVED_FLUSHES_MAX times ``bytes_max``, flushes and waits for the end of the flush instead.
         """
-        unsaved = state.dirty_bytes + self._uncounted.bytes
-        if unsaved > self._settings.bytes_max * UNSAVED_FLUSHES_MAX:
+        if self.is_overdue(state):
             await self.flush()
-        elif unsaved > self._settings.bytes_max:
+        elif self._unsaved_bytes(state) > self._settings.bytes_max:
             self._requested.set()
+
+    def is_overdue(self, state: PartitionState) -> bool:
+        """Whether so much is unsaved that nothing more may be applied before a flush."""
+        return self._unsaved_bytes(state) > self._settings.bytes_max * UNSAVED_FLUSHES_MAX
+
+    def _unsaved_bytes(self, state: PartitionState) -> int:
+        return state.dirty_bytes + self._uncounted.bytes
 
     # ------------------------------------------------------------------------------------------------- how
 

@@ -6,18 +6,14 @@ import asyncio
 import itertools
 import logging
 import time
-from contextlib import closing
-from itertools import islice
 from typing import Final
 
 from aiokafka.errors import KafkaError
 
-from ecounters.partition.records import Uncounted
-from ecounters.partition.state import PartitionState
-from streams.basics.slices import Slice
 from streams.basics.tasks import end_tasks
 from streams.basics.text import named
 from streams.basics.times import now_ms
+from streams.engine.applying import BatchApplier
 from streams.engine.context import WorkerContext
 from streams.engine.dead_letters import UncountedBuffer
 from streams.engine.feed import PartitionFeed
@@ -29,22 +25,11 @@ from streams.kafka.changelog_writer import NotWritten
 
 log = logging.getLogger(__name__)
 
-EVENTS_PER_STEP: Final = 100
-"""So many records are decoded and applied between two checks of the time slice: about 0.5 ms of work."""
-CALLS_PER_STEP: Final = 5
-"""So many calls and accounts are handled between two checks of the time slice, while the clock advances: some 0.01 ms
-of work, but some 10 ms if each is dropped and has 1,000 DTMF inputs that are not counted yet."""
-CREATE_TIME: Final = 0
-"""``timestamp_type`` of a record that its producer has stamped; any other was stamped by the broker."""
-NO_WALL_CLOCK_MS: Final = 2**62
-"""Passed to the state in place of this worker's clock where the clock must not matter: no event is later than this."""
 HEARTBEAT_REPLY_S: Final = 0.5
 """After a failed flush the restore waits for one heartbeat interval and this long for its reply.
 
 The reply announces a rebalance if another worker owns the partition now. A shorter wait could let the restore take the
 changelog away from that owner."""
-TRANSACTION_MARKERS_MAX: Final = 100
-"""So many offsets in a row without an event are taken for transaction markers. More are logged as an error."""
 RESTORE_PAUSES_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
 """Pauses after the first, second, ... failed restore in a row. All further failures use the last pause."""
 
@@ -72,6 +57,7 @@ class OwnedPartition:
     | feed         | decides from which offset events are read; measures the lag           |
     | changelog    | takes the changelog over and restores the state; holds the writer     |
     | flusher      | decides when a flush is due, and flushes                              |
+    | applier      | applies batches, and lets time pass in the state                      |
     | uncounted    | keeps dead letters and misrouted events until the next flush          |
 
     ``status.state_lock`` guards the state, ``flush_lock`` in the flusher guards the transaction. A flush takes both,
@@ -85,6 +71,7 @@ class OwnedPartition:
         self._changelog = changelog
         self._uncounted = UncountedBuffer(context.settings.feed.topic, partition, context.metrics)
         self._flusher = PartitionFlusher(self.status, changelog, self._uncounted, self.feed, context)
+        self._applier = BatchApplier(self.status, self.feed, self._flusher, self._uncounted, context)
         self._task: asyncio.Task[None] | None = None
 
     # ------------------------------------------------------------------------------- from start to release
@@ -167,7 +154,7 @@ class OwnedPartition:
             if not self.status.following:
                 await self.feed.follow()
             async with self.status.state_lock:
-                await self._advance_clock()
+                await self._applier.advance_clock()
             await self.flush()
 
     async def flush(self, *, always: bool = False) -> bool:
@@ -177,85 +164,5 @@ class OwnedPartition:
     # ------------------------------------------------------------------------------------------ events
 
     async def apply_batch(self, batch: Batch) -> None:
-        """Apply a batch. If events before it are missing, follow the partition from the state's position on instead.
-
-        Ignores the batch while the partition is not live: its events are read again after the restore. Waits for a
-        flush if very much is unsaved. Increments the metrics ``accepted`` and ``skipped``, and those of
-        ``UncountedBuffer``.
-        """
-        async with self.status.state_lock:
-            state = self.status.state
-            if state is None or not self.status.live:
-                return
-            missing = batch.begin > state.position
-            if not missing:
-                if batch.first is not None:
-                    self._note_skipped(batch.first - state.position)
-                await self._apply(state, batch)
-        if missing:
-            log.info(
-                "partition %s: events before offset %s are missing, reading them again",
-                self.status.partition, batch.begin,
-            )  # fmt: skip
-            await self.feed.follow()
-        else:
-            await self._flusher.flush_if_large(state)
-
-    def _note_skipped(self, offsets: int) -> None:
-        """Count the offsets without an event between the state's position and the batch's first record.
-
-        More than TRANSACTION_MARKERS_MAX are also logged as an error. ``offsets``: how many; may be negative.
-        """
-        if offsets > 0:
-            self._context.metrics.skipped.inc(offsets)
-        if offsets > TRANSACTION_MARKERS_MAX:
-            log.error(
-                "partition %s: %s offsets hold no event; has Kafka deleted what was not counted?",
-                self.status.partition, offsets,
-            )  # fmt: skip
-
-    async def _apply(self, state: PartitionState, batch: Batch) -> None:
-        """Apply a batch in steps of EVENTS_PER_STEP, then advance the clock. Hold ``state_lock``.
-
-        Stops without the rest of the batch if the partition is released, or if a restore replaces the state.
-        """
-        status = self.status
-        records = batch.records
-        before = state.tally.accepted
-        async with Slice(self._context.slices) as time_slice:
-            while step := list(islice(records, EVENTS_PER_STEP)):
-                # A producer's clock may be wrong, so events with its timestamp are compared with this worker's clock
-                # too. A timestamp of the broker is trusted: else a worker with a wrong clock would refuse good events.
-                wall_ms = now_ms() if step[0].timestamp_type == CREATE_TIME else NO_WALL_CLOCK_MS
-                uncounted: list[Uncounted] = []
-                for _ in state.applying(step, wall_ms, uncounted):
-                    await time_slice.yield_if_used_up()
-                    if status.state is not state:
-                        return
-                if uncounted:
-                    self._uncounted.add(uncounted)
-                status.last_record_ms = step[-1].timestamp
-                await time_slice.yield_if_used_up()
-                if status.state is not state:
-                    return
-        state.skip_to(batch.end)
-        self._context.metrics.accepted.inc(state.tally.accepted - before)
-        await self._advance_clock()
-
-    async def _advance_clock(self) -> None:
-        """Let time pass in the state: suspect and reap silent calls, drop ended calls, forget old counts.
-
-        At the log's end this also sets ``status.last_record_ms`` to now. Hold ``state_lock``.
-        """
-        status = self.status
-        state = status.state
-        if state is None:
-            return
-        now, at_end = now_ms(), self.feed.at_end()
-        if at_end:  # so that the next event's lag is its own, and not the silence before it
-            status.last_record_ms = max(status.last_record_ms, now)
-        async with Slice(self._context.slices) as time_slice:
-            with closing(state.advancing(now, at_end=at_end)) as calls:
-                for index, _ in enumerate(calls):
-                    if index % CALLS_PER_STEP == CALLS_PER_STEP - 1:
-                        await time_slice.yield_if_used_up()
+        """Apply a batch to the state: see ``BatchApplier.apply``."""
+        await self._applier.apply(batch)

@@ -8,11 +8,11 @@ from itertools import islice
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.consumer.fetcher import FetchResult
 
 from ecounters.changelog.entries import Entry
 from streams.basics.slices import Slice, TimeSlices
 from streams.kafka import internals
+from streams.kafka.batches import next_result
 
 LIMIT_S: Final = 15.0
 """How long connecting may take, and each fetch. aiokafka itself would try for ever."""
@@ -50,7 +50,7 @@ async def read_changelog(broker: str, tp: TopicPartition, slices: TimeSlices) ->
             position = await consumer.position(tp)
         while position < end:
             async with asyncio.timeout(LIMIT_S):
-                result = await _next_result(consumer, tp)
+                result = await next_result(consumer, tp)
             source, entries_of_result = internals.converted(result, _to_entry)
             async with Slice(slices) as time_slice:
                 while entries := list(islice(entries_of_result, READ_STEP)):
@@ -62,27 +62,6 @@ async def read_changelog(broker: str, tp: TopicPartition, slices: TimeSlices) ->
             internals.fetch_again(internals.open_fetcher(consumer), tp)
     finally:
         await consumer.stop()
-
-
-async def _next_result(consumer: Any, tp: TopicPartition) -> FetchResult:
-    """Wait for the partition's next FetchResult. Call ``internals.fetch_again`` once it is read: the partition is not
-    fetched again before that.
-
-    Raises KafkaError if the partition cannot be fetched, ConsumerStoppedError if the consumer is stopped. Replaces
-    ``getmany``, which makes an object of 11 fields of every record; that costs as much as to restore the record.
-    """
-    fetcher = internals.open_fetcher(consumer)
-    while True:
-        result = internals.fetched_of(fetcher, tp)
-        if result is None:
-            await internals.until_fetched(fetcher)
-        elif not isinstance(result, FetchResult):
-            internals.fetch_again(fetcher, tp)
-            result.check_raise()
-        elif not result.check_assignment(tp):  # it was fetched from another offset, before the seek
-            internals.fetch_again(fetcher, tp)
-        else:
-            return result
 
 
 def _to_entry(_: TopicPartition, record: Any) -> Entry:

@@ -62,8 +62,6 @@ class Consumer(driver.Consumer):
         and reported by ``positions.lost``: if no other batch followed, the state would not notice the gap. A batch that
         waits for the queue when a rebalance begins may be dropped without a report: at the end of the rebalance all
         live partitions are followed anew.
-
-        Raises the KafkaError of a partition that cannot be fetched.
         """
         while not any((self.should_stop, fetcher.should_stop)):
             if not self.flow_active:
@@ -107,8 +105,12 @@ class Consumer(driver.Consumer):
         await self._thread.follow(tp, offset)
         self.resume_partitions({tp})
 
+    async def log_end(self, tp: TP) -> int:
+        """The offset behind a partition's last record, committed or not. Raises KafkaError or TimeoutError."""
+        return await self._thread.log_end(tp)
+
     def fetch_state(self, tp: TP) -> tuple[int | None, float | None]:
-        """(the partition's end offset, how many s ago a broker last reported it); None for what is not known."""
+        """(the last stable offset of a partition, how many s ago a broker last reported it); None: not known."""
         end, reported_s = self._thread.fetch_state(tp)
         return end, None if reported_s is None else max(0.0, time.time() - reported_s)
 

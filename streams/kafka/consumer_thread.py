@@ -15,16 +15,21 @@ from aiokafka.errors import IllegalStateError, KafkaError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
-from streams.basics.text import one_line
+from streams.basics.text import named, one_line
 from streams.kafka import internals
 from streams.kafka.batches import Batch, next_batch
-from streams.kafka.checksums import check_fetched
+from streams.kafka.fetched import prepare
 from streams.kafka.group import Assignor, guard_coordinator
+from streams.kafka.open_transactions import READ_UNCOMMITTED, end_offset
 from streams.kafka.transport_app import TransportApp
 
 EMPTY_FETCH_S: Final = 0.01
 """The least time that a fetch without records takes. A broker may reply at once, although a fetch request lets it wait
 for records. Such a broker would get 2,000 requests a second for nothing."""
+
+LOG_END_LIMIT_S: Final = 10.0
+LOG_END_PAUSE_S: Final = 0.1
+"""How long ``log_end`` tries, and its pause while a partition has no leader."""
 
 Fetch = Callable[..., Awaitable[bool]]
 """aiokafka's fetch: sends one request, keeps the records and errors of the response, and returns whether it has any."""
@@ -44,22 +49,25 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         super().__post_init__()
         # partition -> the end of its last batch, at which its next batch begins
         self._batch_ends: dict[TP, int] = {}
+        self._unfetched: dict[TP, str] = {}  # partition -> why its last fetch failed
         self._rejoin_requested = False
 
     def _create_worker_consumer(self, transport: Any) -> Any:
-        """Make aiokafka's consumer as Faust does, but with the worker's own ``fetch_wait_ms``.
+        """Make aiokafka's consumer as Faust does, but for committed records only and with the worker's own
+        ``fetch_wait_ms``.
 
         Faust passes a fixed 1.5 s. aiokafka sends one fetch request at a time to a broker, without partitions whose
         records are still being read. While such a request waits for idle partitions, events of the others wait too.
         """
         consumer = super()._create_worker_consumer(transport)
         internals.set_fetch_wait(consumer, self.app.fetch_wait_ms)
+        internals.read_committed(consumer)
         return consumer
 
     async def on_start(self) -> None:
         """Start aiokafka's consumer in this thread, then change it in three ways.
 
-        1. Its fetched batches are checked for corruption (``check_fetched``).
+        1. What it fetches is divided into record batches, and checked (``streams.kafka.fetched``).
         2. A fetch without records lasts at least EMPTY_FETCH_S (``at_least``).
         3. Its membership in the group survives an empty assignment, and ends the worker if it breaks
            (``guard_coordinator``).
@@ -68,7 +76,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         """
         await super().on_start()
         consumer = self._ensure_consumer()
-        check_fetched(consumer)
+        prepare(consumer)
         internals.wrap_fetch(consumer, at_least(EMPTY_FETCH_S))
         guard_coordinator(internals.coordinator_of(consumer), self._crash_app)
 
@@ -120,9 +128,9 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
         If there is none, waits once until something is fetched, at most ``timeout`` s, and may still return no batch.
 
-        Raises ConsumerStoppedError if the consumer has been stopped, and the KafkaError of a partition that cannot be
-        fetched. Replaces aiokafka's ``fetched_records``, which makes an object of 11 fields of every record at once,
-        and goes on with the first partition as long as it has more.
+        Raises ConsumerStoppedError if the consumer has been stopped. Replaces aiokafka's ``fetched_records``, which
+        makes an object of 11 fields of every record at once, and goes on with the first partition as long as it has
+        more.
         """
         fetcher = internals.open_fetcher(consumer)
         with internals.reading(fetcher):
@@ -141,8 +149,10 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         rebalances.
 
         Drops what was fetched of partitions that are not assigned any more, or from another offset than ``follow`` has
-        set. Lets the fetcher fetch more of partitions that are read to their end. Raises the KafkaError of an active
-        partition that cannot be fetched.
+        set. Lets the fetcher fetch more of partitions that are read to their end.
+
+        A partition that cannot be fetched is logged, once, and fetched again; the others are none the worse. Replies
+        for its users become incomplete, as no broker has replied to its fetches.
         """
         batches: dict[TP, Batch] = {}
         if not self.consumer.flow_active or internals.is_rebalancing(fetcher):
@@ -154,13 +164,43 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
                 continue
             if not isinstance(result, FetchResult):
                 internals.fetch_again(fetcher, tp)
-                result.check_raise()
-            elif result.check_assignment(tp) and result.has_more():
+                self._log_unfetched(tp, result)
+                continue
+            self._unfetched.pop(tp, None)
+            if result.check_assignment(tp) and result.has_more():
                 batches[tp] = batch = next_batch(result, self._batch_ends.get(tp))
                 self._batch_ends[tp] = batch.end
             if not result.has_more():
                 internals.fetch_again(fetcher, tp)
         return batches
+
+    def _log_unfetched(self, tp: TP, fetch_error: Any) -> None:
+        """Log why a partition cannot be fetched, unless that was logged since it was last fetched."""
+        try:
+            fetch_error.check_raise()
+        except KafkaError as error:
+            why = named(error)
+        if self._unfetched.get(tp) != why:
+            self._unfetched[tp] = why
+            self.log.error("partition %s cannot be fetched, trying again: %s", tp.partition, why)
+
+    async def log_end(self, tp: TP) -> int:
+        """The offset behind the last record of a partition, whether it is committed or not, by a request to the broker.
+
+        Raises KafkaError, or TimeoutError after LOG_END_LIMIT_S.
+        """
+        return int(await self.call_thread(self._log_end, tp))
+
+    async def _log_end(self, tp: TP) -> int:
+        client = internals.client_of_fetches(self._ensure_consumer())
+        async with asyncio.timeout(LOG_END_LIMIT_S):
+            while True:
+                try:
+                    return await end_offset(client, driver.ensure_aiokafka_TP(tp), READ_UNCOMMITTED)
+                except KafkaError as error:
+                    if not error.retriable:
+                        raise
+                    await asyncio.sleep(LOG_END_PAUSE_S)
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         """Commit offsets to the group. Returns False, and logs a warning, if that failed.
@@ -179,15 +219,17 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         """Do nothing. Faust would close aiokafka's client from another thread, but ``on_thread_stop`` does that."""
 
     def fetch_state(self, tp: TP) -> tuple[int | None, float | None]:
-        """(the partition's end offset, when a broker last reported it, in s since the Unix epoch).
+        """(the partition's last stable offset, when a broker last reported it, in s since the Unix epoch).
 
-        Both are None if the partition is not assigned, or was not fetched yet. May be called from any thread. Raises
-        ConsumerNotStarted before the consumer is started.
+        Records from this offset on belong to open transactions, or are behind some. Both are None if the partition is
+        not assigned, or was not fetched yet. May be called from any thread. Raises ConsumerNotStarted before the
+        consumer is started.
         """
         state = internals.partition_state(self._ensure_consumer(), driver.ensure_aiokafka_TP(tp))
         if state is None:
             return None, None
-        return state.highwater, None if state.timestamp is None else state.timestamp / 1000
+        end = state.highwater if state.lso is None or state.lso < 0 else state.lso
+        return end, None if state.timestamp is None else state.timestamp / 1000
 
 
 def at_least(seconds: float) -> Callable[[Fetch], Fetch]:

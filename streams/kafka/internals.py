@@ -1,8 +1,8 @@
 """The private members of aiokafka and Faust that this project uses. No other module may touch one (ruff's SLF001).
 
-The functions read, replace or call private members of aiokafka's and Faust's objects. ``SUBCLASSED`` lists the private
-members that our subclasses override or use through ``self``. tests/unit/kafka/test_internals.py asserts every name on
-the installed versions, and so names a member that an upgrade has removed.
+The functions read, replace or call private members of aiokafka's and Faust's objects. ``streams.kafka.subclassed``
+lists those that our subclasses override or use through ``self``. tests/unit/kafka/test_internals.py asserts every name
+on the installed versions, and so names a member that an upgrade has removed.
 
 What a started AIOKafkaConsumer holds, as far as these functions use it::
 
@@ -14,7 +14,7 @@ What a started AIOKafkaConsumer holds, as far as these functions use it::
        ├─ _records: {partition: result}     fetched and not read to the end; these partitions are not fetched meanwhile
        │   └─ FetchResult or FetchError
        │      └─ _partition_records: PartitionRecords    None once everything is read
-       │         ├─ _records: MemoryRecords              the producers' batches, as bytes
+       │         ├─ _records: MemoryRecords              the producers' batches; see ``set_undecoded``
        │         ├─ _records_iterator                    decodes them to ConsumerRecords
        │         └─ next_fetch_offset                    the offset behind the last record read
        ├─ _wait_consume_future              resolved by a reader that has emptied a partition: fetch it again
@@ -24,9 +24,10 @@ What a started AIOKafkaConsumer holds, as far as these functions use it::
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, cast
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.client import AIOKafkaClient
@@ -34,7 +35,6 @@ from aiokafka.consumer.fetcher import Fetcher, FetchResult, PartitionRecords
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import TopicPartitionState
 from aiokafka.errors import ConsumerStoppedError
-from aiokafka.record.memory_records import MemoryRecords
 from faust.types import AppT
 from mode.types import ServiceT
 
@@ -47,6 +47,20 @@ def set_fetch_wait(consumer: AIOKafkaConsumer, wait_ms: int) -> None:
     Faust passes a fixed 1,500 ms to aiokafka. Remove this function once Faust has a setting for ``fetch_max_wait_ms``.
     """
     consumer._fetch_max_wait_ms = wait_ms
+
+
+def read_committed(consumer: AIOKafkaConsumer) -> None:
+    """Read committed records only, up to the last stable offset. Call it before the consumer starts.
+
+    Faust sets this only together with transactions of its own, which lose counts. Remove this function once Faust has
+    a setting for ``isolation_level``.
+    """
+    consumer._isolation_level = "read_committed"
+
+
+def client_of_fetches(consumer: AIOKafkaConsumer) -> AIOKafkaClient:
+    """The client by which a started consumer's fetcher sends its requests."""
+    return consumer._fetcher._client
 
 
 def wrap_client_of_fetches(consumer: AIOKafkaConsumer, wrap: Callable[[Any], Any]) -> None:
@@ -111,8 +125,9 @@ def on_coordination_end(coordinator: GroupCoordinator, ended: Callable[[asyncio.
 def partition_state(consumer: AIOKafkaConsumer, tp: TopicPartition) -> TopicPartitionState | None:
     """aiokafka's state of a partition, or None if the partition is not assigned.
 
-    ``highwater`` is the partition's end offset. ``timestamp`` is the time of the last response without an error, in ms
-    since the Unix epoch. Both are None before the first such response.
+    ``highwater`` is the partition's end offset, ``lso`` its last stable offset. ``timestamp`` is the time of the last
+    response without an error, in ms since the Unix epoch. All are None before the first such response; a broker that
+    knows no transactions says -1 for ``lso``.
 
     May be called from any thread: it reads each attribute once. The public ``highwater()`` and
     ``last_poll_timestamp()`` read the assignment twice, and fail if it changes between. Remove this function once they
@@ -187,9 +202,18 @@ def fetch_again(fetcher: Fetcher, tp: TopicPartition) -> None:
     fetcher._notify(fetcher._wait_consume_future)
 
 
-def undecoded(result: FetchResult) -> tuple[PartitionRecords, MemoryRecords]:
-    """(a FetchResult's PartitionRecords, the producers' batches in them). The caller reads batch by batch, and moves
-    ``next_fetch_offset`` itself.
+def set_undecoded(result: FetchResult, record_batches: deque[Any]) -> None:
+    """Put ``record_batches`` in place of the bytes that were fetched. Call it before anything is read.
+
+    aiokafka's class for the bytes gives them to nobody.
+    """
+    source = result._partition_records
+    source._records = record_batches
+
+
+def undecoded(result: FetchResult) -> tuple[PartitionRecords, Any]:
+    """(a FetchResult's PartitionRecords, the record batches of ``set_undecoded``). The caller reads batch by batch, and
+    moves ``next_fetch_offset`` itself.
 
     Drops aiokafka's iterator, so ``converted`` must not have been called. The iterator and the PartitionRecords refer
     to each other: if it stayed, the fetched bytes would live until the next garbage collection.
@@ -197,6 +221,22 @@ def undecoded(result: FetchResult) -> tuple[PartitionRecords, MemoryRecords]:
     source = result._partition_records
     source._records_iterator = None
     return source, source._records
+
+
+def is_left_out(source: PartitionRecords, batch: Any) -> bool:
+    """Whether a record batch is a transaction marker, or belongs to an aborted transaction.
+
+    ``batch``: with ``base_offset``, ``producer_id``, ``is_marker`` and ``is_transactional``. Call this function for all
+    record batches of a FetchResult in their order: the broker names the first offset of each aborted transaction, and
+    the next marker of the same producer ends it.
+    """
+    if source._aborted_transactions:
+        source._consume_aborted_up_to(batch.base_offset)
+    aborted = source._aborted_producers
+    if batch.is_marker:
+        aborted.discard(batch.producer_id)
+        return True
+    return bool(aborted) and batch.is_transactional and batch.producer_id in aborted
 
 
 def converted(
@@ -283,50 +323,3 @@ async def until_crashed(app: AppT) -> None:
     The public ``Service.crashed`` cannot be awaited. Remove this function once Faust has a public event for it.
     """
     await cast(Any, app)._crashed.wait()
-
-
-# ---------------------------------------------------------------------------------------------- what we subclass
-
-
-class Subclassed(NamedTuple):
-    """A private member of a foreign class that a subclass of ours overrides, or uses through ``self``."""
-
-    ours: str
-    """The subclass, as ``module:Class``."""
-    member: str
-    """The member's name."""
-    overridden: bool
-    """True: the subclass defines the member anew. False: it only uses it."""
-    why: str
-    """What the member does, or what the subclass needs it for."""
-
-
-_THREAD: Final = "streams.kafka.consumer_thread:ConsumerThread"
-_CONSUMER: Final = "streams.kafka.consumer:Consumer"
-_ASSIGNOR: Final = "streams.kafka.group:Assignor"
-_TABLES: Final = "streams.engine.table:StateManager"
-_SERVER: Final = "streams.web.server:Server"
-_RUNNER: Final = "streams.web.server:Runner"
-
-SUBCLASSED: Final = (
-    Subclassed(_THREAD, "_create_worker_consumer", True, "makes the aiokafka consumer, which is not started yet"),
-    Subclassed(_THREAD, "_fetch_records", True, "gives batches in place of lists of records"),
-    Subclassed(_THREAD, "_commit", True, "a commit that fails is a warning, not a crash"),
-    Subclassed(_THREAD, "_consumer", False, "the aiokafka consumer, or None: on_thread_stop may come before on_start"),
-    Subclassed(_THREAD, "_ensure_consumer", False, "the aiokafka consumer; raises if there is none"),
-    Subclassed(_CONSUMER, "_new_consumer_thread", True, "makes our ConsumerThread"),
-    Subclassed(_CONSUMER, "_drain_messages", True, "one message per batch; no gaps and no acknowledgements to keep"),
-    Subclassed(_CONSUMER, "_thread", False, "the ConsumerThread"),
-    Subclassed(_CONSUMER, "_get_active_partitions", False, "the assigned partitions that are not paused"),
-    Subclassed(_CONSUMER, "_getmany", False, "calls ConsumerThread._fetch_records in the consumer's thread"),
-    Subclassed(_CONSUMER, "_unacked_messages", False, "Faust waits until it is empty: ack() takes messages out"),
-    Subclassed(_CONSUMER, "_commit", False, "calls ConsumerThread._commit in the consumer's thread"),
-    Subclassed(_ASSIGNOR, "_compress", False, "the format of an assignment's user data"),
-    Subclassed(_ASSIGNOR, "_decompress", False, "likewise"),
-    Subclassed(_ASSIGNOR, "_url", False, "this worker's URL, as Faust tells it to the group"),
-    Subclassed(_TABLES, "_tables_finalized", False, "on_start sets it as Faust's does: Faust's start waits for it"),
-    Subclassed(_TABLES, "_tables_registered", False, "likewise"),
-    Subclassed(_SERVER, "_loop", False, "an argument of the connection's constructor"),
-    Subclassed(_SERVER, "_kwargs", False, "likewise"),
-    Subclassed(_RUNNER, "_make_server", True, "makes our Server"),
-)

@@ -4,38 +4,57 @@ explain``."""
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from ecounters.errors import Stop
+from streams.kafka import internals
+from streams.kafka.batches import Batch, next_batch, next_result
+from streams.kafka.fetched import prepare
+from streams.kafka.record_batches import RecordBatch
 from streams.kafka.topics import count_partitions
 
-FETCH_WAIT_MS: Final = 500
-"""How long to wait for records before the next look at how long none have come."""
 NO_RECORDS_LIMIT_S: Final = 60.0
 """How long ``LogReader.up_to`` waits while no records come, though there must be some. Then it raises Stop."""
 
 LogRow = tuple[int, int, bytes | None]
-"""One record: (offset, Kafka's timestamp in ms since the Unix epoch, value)."""
+"""One record: (offset, Kafka's timestamp in ms since the Unix epoch, value). The timestamp is 0 if the broker has not
+stamped the record, but its producer."""
+
+
+class Unreadable(NamedTuple):
+    """Records that cannot be read, also not the second time, and why. Workers make one dead letter of them."""
+
+    partition: int
+    first_offset: int
+    last_offset: int
+    why: str
+
+
+class _ReadAgain(Exception):
+    """A record batch cannot be read. The fault may have come about on the way from the broker."""
 
 
 class LogReader:
     """Reads each partition of a topic up to any offset, and continues there in the next call. ``log_reader`` makes one.
 
+    Records of aborted and of open transactions are left out, as workers leave them out.
+
     | field      | meaning                                                                             |
     |------------|-------------------------------------------------------------------------------------|
     | partitions | how many partitions the topic has                                                   |
     | begins     | partition -> the offset at which the reading began                                  |
-    | ends       | partition -> its end offset when the reading began                                  |
+    | ends       | partition -> its last stable offset when the reading began: behind it only open     |
+    |            | transactions are, and what is behind these                                          |
     | missing    | partition -> its first offset: so many offsets Kafka has deleted. Only of           |
     |            | partitions where that is above 0, and only if ``begin`` got no time                 |
+    | unreadable | what could not be read; ``up_to`` adds to it                                        |
 
-    ``begin`` fills the last three, with the partitions that are to be read.
+    ``begin`` fills all but the first and the last, with the partitions that are to be read.
     """
 
     def __init__(self, consumer: Any, topic: str, partitions: int) -> None:
@@ -43,10 +62,14 @@ class LogReader:
         self.begins: dict[int, int] = {}
         self.missing: dict[int, int] = {}
         self.ends: dict[int, int] = {}
+        self.unreadable: list[Unreadable] = []
         self._consumer = consumer
         self._tps = {number: TopicPartition(topic, number) for number in range(partitions)}
-        # partition -> rows that were fetched, but are not before the offset that ``up_to`` was called with
+        # partition -> rows that were read, but are not before the offset that ``up_to`` was called with
         self._buffered: dict[int, deque[LogRow]] = {number: deque() for number in range(partitions)}
+        self._position: dict[int, int] = {}  # partition -> all records before this offset were read
+        self._read_again: dict[int, int] = {}  # partition -> the offset that was read again last
+        self._reading: dict[int, AsyncGenerator[list[LogRow]]] = {}
 
     async def begin(self, since_ms: int | None, only: int | None) -> None:
         """Go to the start of all partitions, or to their first record with a timestamp of ``since_ms`` or later.
@@ -66,6 +89,8 @@ class LogReader:
             elif begin:
                 self.missing[tp.partition] = begin
             self.begins[tp.partition], self.ends[tp.partition] = begin, ends[tp]
+            self._position[tp.partition] = begin
+            self._reading[tp.partition] = self._read(tp)
             self._consumer.seek(tp, begin)
             self._consumer.pause(tp)  # a partition is fetched only while it is read
 
@@ -79,29 +104,74 @@ class LogReader:
         tp, buffered = self._tps[partition], self._buffered[partition]
         self._consumer.resume(tp)
         try:
-            async for rows in self._rows(tp, buffered, offset):
-                yield rows
+            while True:
+                rows = []
+                while buffered and buffered[0][0] < offset:
+                    rows.append(buffered.popleft())
+                if rows:
+                    yield rows
+                if buffered or self._position[partition] >= offset:
+                    return
+                buffered.extend(await self._next_rows(partition, offset))
         finally:
             self._consumer.pause(tp)
 
-    async def _rows(self, tp: Any, buffered: deque[LogRow], offset: int) -> AsyncIterator[list[LogRow]]:
-        deadline = time.monotonic() + NO_RECORDS_LIMIT_S
+    async def _next_rows(self, partition: int, offset: int) -> list[LogRow]:
+        """The next rows of a partition. Raises Stop if none come in time."""
+        try:
+            async with asyncio.timeout(NO_RECORDS_LIMIT_S):
+                return await anext(self._reading[partition])
+        except TimeoutError:
+            raise Stop(
+                f"partition {partition} cannot be read up to offset {offset}: the broker sends nothing more"
+            ) from None
+
+    async def _read(self, tp: TopicPartition) -> AsyncGenerator[list[LogRow]]:
+        """Yield the rows of a partition for ever, as lists; an empty one where other records end."""
+        begin: int | None = None
         while True:
-            rows = []
-            while buffered and buffered[0][0] < offset:
-                rows.append(buffered.popleft())
-            if rows:
-                yield rows
-                deadline = time.monotonic() + NO_RECORDS_LIMIT_S
-            if buffered or await self._consumer.position(tp) >= offset:
-                return
-            if time.monotonic() > deadline:
-                raise Stop(
-                    f"partition {tp.partition} cannot be read up to offset {offset}: the broker sends nothing more"
-                )
-            for records in (await self._consumer.getmany(tp, timeout_ms=FETCH_WAIT_MS)).values():
-                buffered.extend((record.offset, record.timestamp, record.value) for record in records)
-            await asyncio.sleep(0)
+            result = await next_result(self._consumer, tp)
+            batch = next_batch(result, begin)
+            if not result.has_more():
+                internals.fetch_again(internals.open_fetcher(self._consumer), tp)
+            begin = batch.end
+            try:
+                async for rows in self._rows(tp.partition, batch):
+                    yield rows
+            except _ReadAgain:
+                self._consumer.seek(tp, self._position[tp.partition])
+                begin = None
+
+    async def _rows(self, partition: int, batch: Batch) -> AsyncGenerator[list[LogRow]]:
+        """The rows of a batch. Raises _ReadAgain at a record batch that cannot be read, the first time."""
+        async for run in batch.runs():
+            while (records := run.take()) or run.faulty is not None:
+                if records:
+                    last = records[-1].offset
+                    self._position[partition] = last + 1
+                    offsets = [record.offset for record in records]
+                    if offsets != sorted(offsets):  # a producer can write any; a recount needs them in order
+                        offsets = list(range(last - len(records) + 1, last + 1))
+                    yield [
+                        (offset, record.timestamp, record.value)
+                        for offset, record in zip(offsets, records, strict=True)
+                    ]
+                if run.faulty is not None:
+                    self._pass_over(partition, run.faulty)
+                    run.faulty = None
+        self._position[partition] = batch.end
+        yield []
+
+    def _pass_over(self, partition: int, faulty: RecordBatch) -> None:
+        """Note a record batch that cannot be read, or the rest of it. Raises _ReadAgain the first time."""
+        begin, end = max(self._position[partition], faulty.base_offset), faulty.next_offset
+        if begin >= end:  # all of its records were read
+            return
+        if self._read_again.get(partition) != begin:
+            self._position[partition] = self._read_again[partition] = begin
+            raise _ReadAgain
+        self.unreadable.append(Unreadable(partition, begin, end - 1, faulty.fault))
+        self._position[partition] = end
 
 
 @asynccontextmanager
@@ -113,9 +183,16 @@ async def log_reader(
     ``only``: a function from the count of partitions to the one partition to read; None to read all of them. Raises
     Stop if there is no such topic, KafkaError if the broker cannot be reached.
     """
-    consumer = AIOKafkaConsumer(bootstrap_servers=broker, enable_auto_commit=False, auto_offset_reset="earliest")
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=broker,
+        isolation_level="read_committed",
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        check_crcs=False,
+    )
     try:
         await consumer.start()
+        prepare(consumer)
         # List all topics: some brokers create a topic when they are asked about one that is missing.
         if topic not in await consumer.topics():
             raise Stop(f"there is no topic {topic}; `ecounters topics` makes it")

@@ -51,8 +51,8 @@ LIMIT_S: Final = 5.0
 
 async def open_transactions(client: Any, tp: TopicPartition) -> range:
     """The offsets from the last stable offset to the partition's end; empty if no transaction is open."""
-    stable = await _end_offset(client, tp, READ_COMMITTED)
-    return range(stable, await _end_offset(client, tp, READ_UNCOMMITTED))
+    stable = await end_offset(client, tp, READ_COMMITTED)
+    return range(stable, await end_offset(client, tp, READ_UNCOMMITTED))
 
 
 async def until_no_open_transaction(client: Any, tp: TopicPartition) -> None:
@@ -93,7 +93,7 @@ async def open_records(client: Any, tp: TopicPartition, offsets: range, producer
     return records
 
 
-async def _end_offset(client: Any, tp: TopicPartition, isolation_level: int) -> int:
+async def end_offset(client: Any, tp: TopicPartition, isolation_level: int) -> int:
     """The partition's end offset, or its last stable offset if ``isolation_level`` is READ_COMMITTED."""
     request = OffsetRequest(CONSUMER, isolation_level, [(tp.topic, [(tp.partition, LATEST)])])
     *_, offset = await _ask_leader(client, tp, request)

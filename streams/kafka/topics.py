@@ -201,8 +201,8 @@ def _warnings(name: str, config: dict[str, str], spec: TopicsSpec) -> list[str]:
     stamp = config.get("message.timestamp.type")
     if name == spec.events and stamp != "LogAppendTime":
         return [
-            f"{name}: warning: message.timestamp.type={stamp}: events whose clock is ahead are judged by their "
-            "producers' clocks; LogAppendTime is better"
+            f"{name}: warning: message.timestamp.type={stamp}: whether an event is ahead is judged by the clock of the "
+            "worker that reads it; LogAppendTime is better"
         ]
     return []
 

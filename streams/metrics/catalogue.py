@@ -30,8 +30,9 @@ class Metrics(NamedTuple):
     """Rises: a producer does not partition by murmur2(userId); mend it. The events are counted, at twice the cost: each
     is read, sent to its partition and read again."""
     skipped: Counter
-    """One offset for each transaction of a producer is normal: its marker. Rises faster: Kafka has deleted events
-    before they were counted; set the topic's retention longer than the longest outage."""
+    """One offset for each transaction of a producer is normal, its marker, and one for each event of an aborted
+    transaction. Rises faster: Kafka has deleted events before they were counted; set the topic's retention longer than
+    the longest outage."""
     reaped: Gauge
     """Rises: switches lose call.ended events, or long calls send no heartbeats. Calls end for silence after
     ECOUNTERS_MAX_CALL_MS. A gauge, because it can fall: a partition begins at 0 at each restore, and is taken out when

@@ -25,7 +25,7 @@ from streams.access.accounts import Accounts, UserInfo
 from streams.access.store import OVERALL_COUNT
 from streams.basics.terminal import Progress
 from streams.basics.times import now_ms, zone_named
-from streams.kafka.log_reader import LogReader, log_reader
+from streams.kafka.log_reader import LogReader, Unreadable, log_reader
 from streams.settings.narrow import AuditSettings
 from streams.settings.table import Settings
 from streams.tools.audit_report import Difference, Options, Outcome, Range
@@ -88,7 +88,9 @@ async def run_audit(settings: Settings, urls: Sequence[str], options: Options) -
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=REPLY_LIMIT_S)) as client,
         ):
             warn_of(reader.missing)
-            return await Audit(reader, Workers(client, urls), accounts, AuditSettings.of(settings), options).run()
+            outcome = await Audit(reader, Workers(client, urls), accounts, AuditSettings.of(settings), options).run()
+            warn_of_unreadable(reader.unreadable)
+            return outcome
     finally:
         await accounts.close()
 
@@ -102,6 +104,14 @@ def warn_of(missing: dict[int, int]) -> None:
         sys.stderr.write(
             f"partition {partition}: the broker has deleted what was before offset {first_offset}; the recount knows "
             "nothing of it (--from leaves it out)\n"
+        )
+
+
+def warn_of_unreadable(unreadable: Iterable[Unreadable]) -> None:
+    """Print a line on stderr for all records that cannot be read. Workers do not count them either."""
+    for partition, first_offset, last_offset, why in unreadable:
+        sys.stderr.write(
+            f"partition {partition}: offsets {first_offset} to {last_offset} cannot be read and are left out: {why}\n"
         )
 
 

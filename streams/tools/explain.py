@@ -20,7 +20,7 @@ from streams.basics.times import local_time, now_ms
 from streams.kafka.log_reader import LogRow, log_reader
 from streams.settings.narrow import limits_of
 from streams.settings.table import Settings
-from streams.tools.audit import warn_of
+from streams.tools.audit import warn_of, warn_of_unreadable
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +190,8 @@ async def run_explain(settings: Settings, question: Question) -> Explained:
             for row in rows:
                 explanation.read(row)
             progress.add(len(rows))
-    progress.end()
+        progress.end()
+        warn_of_unreadable(reader.unreadable)
     clock = explanation.recount.clock_at(now_ms())
     return Explained(question, list(explanation.calls(clock)), explanation.value(clock), partition, end_offset)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from streams.access.accounts import Accounts
+from streams.settings.table import Settings
 from tests.support.accounts import add_users
 from tests.support.workers import Deployment, Worker
 
@@ -18,6 +21,21 @@ def deployment(broker: str, redis_url: str, tmp_path: Path) -> Iterator[Deployme
     made.create_topics()
     yield made
     made.end_all()
+
+
+@pytest.fixture
+def no_users(redis_url: str) -> Iterator[None]:
+    """Remove all users: an audit asks for every account in Redis, and other tests leave some there."""
+
+    async def remove() -> None:
+        accounts = Accounts.connect(Settings(redis=redis_url))
+        for user in await accounts.list_users():
+            await accounts.remove_user(user.user_id)
+        await accounts.close()
+
+    asyncio.run(remove())
+    yield
+    asyncio.run(remove())
 
 
 @pytest.fixture

@@ -5,11 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import re
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import pairwise
 
@@ -18,54 +15,24 @@ import pytest
 from ecounters.counters.definitions import FIELDS, PAYLOAD
 from ecounters.recount.counters import BALANCES, GAUGES
 from ecounters.simulator.world import Plan, Published, simulate
-from streams.access.accounts import Accounts
 from streams.kafka.log_reader import log_reader
-from streams.settings.table import Settings
 from tests.support.accounts import add_users
+from tests.support.audits import audited, ran
 from tests.support.builders import T0_MS, CallScript, Event, call, encoded, event
 from tests.support.log_publisher import LogPublisher, first_messages, publish_messages, yesterday_ms
-from tests.support.workers import ROOT, Deployment, Worker
+from tests.support.workers import Deployment, Worker
 
 USERS = 8
 EVENTS = 20_000
 KEYS = len(PAYLOAD) + len(FIELDS - {"TC", "MC"})
 NAMES = [f"u{n + 1}" for n in range(USERS)]
-TIME_LIMIT_S = 120
 
-
-@pytest.fixture(autouse=True)
-def no_users(redis_url: str) -> Iterator[None]:
-    """Remove all users: an audit asks for every account in Redis, and other tests leave some there."""
-
-    async def remove() -> None:
-        accounts = Accounts.connect(Settings(redis=redis_url))
-        for user in await accounts.list_users():
-            await accounts.remove_user(user.user_id)
-        await accounts.close()
-
-    asyncio.run(remove())
-    yield
-    asyncio.run(remove())
+pytestmark = pytest.mark.usefixtures("no_users")
 
 
 def plan(seed: int) -> Plan:
     """A simulation with chaos of about ten events a second of log time."""
     return Plan(yesterday_ms(), seed=seed, users=USERS, rate_per_s=1.2, chaos=True)
-
-
-def ran(deployment: Deployment, *args: str) -> tuple[int, list[str], str]:
-    """Run a command; returns its exit code, the lines of its stdout, and its stderr."""
-    done = subprocess.run(
-        [sys.executable, "-m", "streams.cli", *args],
-        cwd=ROOT, env=deployment.environment(), capture_output=True, text=True, timeout=TIME_LIMIT_S, check=False,
-    )  # fmt: skip
-    return done.returncode, done.stdout.splitlines(), done.stderr
-
-
-def audited(deployment: Deployment, *workers: Worker, options: tuple[str, ...] = ()) -> tuple[int, list[str], str]:
-    """Run ``ecounters audit`` of these workers."""
-    urls = [part for worker in workers for part in ("--worker", f"http://127.0.0.1:{worker.port}")]
-    return ran(deployment, "audit", *urls, *options)
 
 
 def test_an_audit_of_correct_workers_finds_no_difference_and_names_the_offsets(deployment: Deployment) -> None:

@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streams.kafka.batches import next_batch
 from streams.kafka.consumer_thread import ConsumerThread
+from streams.kafka.fetched import prepare
 from tests.support.topics import filled_topic
 
 RECORDS = 2_000
@@ -24,6 +25,7 @@ async def handed_over(broker: str) -> tuple[int, list[weakref.ref[Any]]]:
     tp = TopicPartition(topic, 0)
     consumer: Any = AIOKafkaConsumer(bootstrap_servers=broker, auto_offset_reset="earliest", enable_auto_commit=False)
     await consumer.start()
+    prepare(consumer)
     try:
         consumer.assign([tp])
         count, sources = 0, []
@@ -36,7 +38,9 @@ async def handed_over(broker: str) -> tuple[int, list[weakref.ref[Any]]]:
                 if result.check_assignment(tp):
                     sources.append(weakref.ref(result._partition_records))
                     batch = next_batch(result, None)
-                    count += sum(1 for _ in batch.records)
+                    async for run in batch.runs():
+                        while records := run.take():
+                            count += len(records)
                 if not result.has_more():
                     del consumer._fetcher._records[tp], result
                     consumer._fetcher._notify(consumer._fetcher._wait_consume_future)

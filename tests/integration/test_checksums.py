@@ -1,22 +1,29 @@
-"""Batches that are corrupted between broker and client."""
+"""Record batches that cannot be read: their bytes are corrupted between broker and client, for a while or for good."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.protocol.fetch import FetchRequest
 
-from streams.kafka.checksums import check_fetched
+from streams.kafka import internals
+from streams.kafka.batches import next_batch, next_result
+from streams.kafka.fetched import prepare
+from streams.kafka.log_reader import LogReader, Unreadable
 from tests.support.topics import filled_topic
 
 RECORDS = 50
 HALF = 25
 FIRST, LAST = 61, -1
 """A byte of the first batch's first record, and one of the last batch's last."""
+LENGTH = 8
+"""The byte at which the first batch's length begins."""
 LIMIT_S = 30.0
+WRONG = "it is not what its checksum says"
 
 
 class BadWire:
@@ -39,50 +46,88 @@ class BadWire:
                     if partition == 0 and records and self.left:
                         self.left -= 1
                         corrupted = bytearray(records)
-                        corrupted[self.position] ^= 1
+                        corrupted[self.position] ^= 0x80
                         partitions[at] = (partition, *head, bytes(corrupted))
         return response
 
 
-async def read(
-    broker: str, corruptions: int, wanted: dict[int, int], position: int
-) -> tuple[dict[int, list[bytes]], BadWire]:
-    """Publish to two partitions, two batches each, and read until the wanted numbers of records are there."""
+async def with_reader(broker: str, times: int, position: int, use: Callable[[LogReader, BadWire], Any]) -> Any:
+    """Publish to two partitions, two batches each, and call ``use`` with a LogReader behind a BadWire."""
     values = [b"%d" % at for at in range(RECORDS)]
     topic = await filled_topic(broker, 2, (values[:HALF], values[HALF:]))
-    consumer = AIOKafkaConsumer(
+    consumer: Any = AIOKafkaConsumer(
         bootstrap_servers=broker, auto_offset_reset="earliest", enable_auto_commit=False, check_crcs=False
     )
     await consumer.start()
     try:
-        wire = consumer._fetcher._client = BadWire(consumer._fetcher._client, corruptions, position)
-        check_fetched(consumer)
-        consumer.assign([TopicPartition(topic, partition) for partition in (0, 1)])
-        got: dict[int, list[bytes]] = {0: [], 1: []}
+        wire = consumer._fetcher._client = BadWire(consumer._fetcher._client, times, position)
+        prepare(consumer)
+        reader = LogReader(consumer, topic, 2)
+        await reader.begin(None, None)
         async with asyncio.timeout(LIMIT_S):
-            while any(len(got[partition]) < count for partition, count in wanted.items()):
-                for tp, records in (await consumer.getmany(timeout_ms=200)).items():
-                    got[tp.partition] += [record.value for record in records]
-        return got, wire
+            return await use(reader, wire)
     finally:
         await consumer.stop()
 
 
-@pytest.mark.parametrize(("position", "offset"), [(FIRST, 0), (LAST, HALF)])
-def test_a_corrupt_batch_is_fetched_again_and_logged_once(
-    broker: str, caplog: pytest.LogCaptureFixture, position: int, offset: int
+async def values_of(reader: LogReader, partition: int) -> list[bytes | None]:
+    """The values of a partition's records."""
+    return [value async for rows in reader.up_to(partition, RECORDS) for _, _, value in rows]
+
+
+@pytest.mark.parametrize("position", [FIRST, LAST])
+def test_a_record_batch_that_was_corrupt_once_is_read_again(broker: str, position: int) -> None:
+    """All records are read, once each and in order, and nothing is called unreadable."""
+
+    async def use(reader: LogReader, wire: BadWire) -> None:
+        for partition in (0, 1):
+            assert await values_of(reader, partition) == [b"%d" % at for at in range(RECORDS)]
+        assert (wire.left, reader.unreadable) == (0, [])
+
+    asyncio.run(with_reader(broker, 1, position, use))
+
+
+@pytest.mark.parametrize(
+    ("position", "unreadable"),
+    [(FIRST, Unreadable(0, 0, HALF - 1, WRONG)), (LAST, Unreadable(0, HALF, RECORDS - 1, WRONG))],
+)
+def test_a_record_batch_that_stays_corrupt_is_passed_over(broker: str, position: int, unreadable: Unreadable) -> None:
+    """Its offsets and the reason are known, and what is before and behind it is read."""
+
+    async def use(reader: LogReader, _: BadWire) -> None:
+        values = [b"%d" % at for at in range(RECORDS)]
+        assert await values_of(reader, 1) == values
+        assert await values_of(reader, 0) == (values[HALF:] if position == FIRST else values[:HALF])
+        assert reader.unreadable == [unreadable]
+
+    asyncio.run(with_reader(broker, 1_000_000, position, use))
+
+
+def test_bytes_without_a_beginning_are_fetched_again_and_logged_once(
+    broker: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """After two corrupt fetches and a good one, all records are read once each and in order."""
-    got, wire = asyncio.run(read(broker, 2, {0: RECORDS, 1: RECORDS}, position))
-    assert wire.left == 0
-    assert got == {partition: [b"%d" % at for at in range(RECORDS)] for partition in (0, 1)}
-    logged = [record.getMessage() for record in caplog.records if record.name == "streams.kafka.checksums"]
-    assert len(logged) == 1 and f"partition 0: the records from offset {offset} on" in logged[0], logged
+    """A wrong length leaves no way to find the next record batch, so nothing is taken for one."""
+
+    async def use(reader: LogReader, wire: BadWire) -> None:
+        for partition in (0, 1):
+            assert await values_of(reader, partition) == [b"%d" % at for at in range(RECORDS)]
+        assert (wire.left, reader.unreadable) == (0, [])
+
+    asyncio.run(with_reader(broker, 3, LENGTH, use))
+    logged = [record.getMessage() for record in caplog.records if record.name == "streams.kafka.fetched"]
+    assert len(logged) == 1 and "partition 0: what was fetched from offset 0 on" in logged[0], logged
 
 
-@pytest.mark.parametrize(("position", "well"), [(FIRST, 0), (LAST, HALF)])
-def test_a_batch_that_stays_corrupt_holds_up_no_other(broker: str, position: int, well: int) -> None:
-    """Records before the corrupt batch and those of the other partition are read, and none of the corrupt batch."""
-    got, _ = asyncio.run(read(broker, 1_000_000, {0: well, 1: RECORDS}, position))
-    assert got[0] == [b"%d" % at for at in range(well)]
-    assert got[1] == [b"%d" % at for at in range(RECORDS)]
+def test_a_fetch_that_is_not_read_does_not_mix_with_the_next(broker: str) -> None:
+    """After a seek the record batches are those of the new offset, though the old ones were fetched already."""
+
+    async def use(reader: LogReader, _: BadWire) -> None:
+        consumer, tp = reader._consumer, TopicPartition(reader._tps[1].topic, 1)
+        consumer.resume(tp)
+        await next_result(consumer, tp)
+        consumer.seek(tp, HALF + 3)
+        batch = next_batch(await next_result(consumer, tp), None)
+        assert (batch.begin, batch.end, batch.missing) == (HALF + 3, RECORDS, 0)
+        internals.fetch_again(internals.open_fetcher(consumer), tp)
+
+    asyncio.run(with_reader(broker, 0, FIRST, use))

@@ -19,9 +19,12 @@ from streams.engine.context import WorkerContext
 from streams.engine.partition import OwnedPartition
 from streams.kafka.batches import Batch
 from streams.kafka.outbox import Outbox
+from streams.kafka.record_batches import split
 from streams.metrics.catalogue import Metrics
 from streams.settings.narrow import ChangelogSettings, FeedSettings, FlushSettings, PartitionSettings
-from tests.support.builders import T0_MS, Event, encoded, event
+from tests.support.builders import Event, encoded, event
+from tests.support.record_batches import BY_BROKER
+from tests.support.record_batches import batch as record_batch
 
 PARTITION = 1
 PARTITIONS = 4
@@ -38,17 +41,6 @@ def user_of(partition: int) -> str:
 USER = user_of(PARTITION)
 
 
-@dataclass(slots=True)
-class FakeRecord:
-    """A record of the topic of events, with the fields that the engine reads."""
-
-    offset: int
-    value: bytes | None
-    timestamp: int = T0_MS
-    timestamp_type: int = 1
-    key: bytes | None = b"key"
-
-
 def balances(begin: int, count: int, user: str = USER) -> list[Event]:
     """Events that are all counted: the user's balance is the offset of the last one."""
     return [event("balance.updated", at, user, balance=at) for at in range(begin, begin + count)]
@@ -56,8 +48,10 @@ def balances(begin: int, count: int, user: str = USER) -> list[Event]:
 
 def batch(begin: int, events: Iterable[Event], *, end: int | None = None) -> Batch:
     """A batch of events that follow one another from offset ``begin`` on."""
-    records = [FakeRecord(offset, encoded(one)) for offset, one in enumerate(events, begin)]
-    return Batch(begin, end or begin + len(records), begin if records else None, iter(records))
+    values = [encoded(one) for one in events]
+    sent = bytes(record_batch(begin, values, attributes=BY_BROKER)) if values else b""
+    reached = begin + len(values)
+    return Batch(begin, end or reached, (end or reached) - reached, 0, split(sent, reached).batches)
 
 
 class FakeEvents:

@@ -2,19 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final, cast
 
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.util import calc_crc32c
+
+STAMP_MS: Final = 1_773_144_000_000
+"""The timestamp of all records."""
+BY_BROKER, TRANSACTIONAL, CONTROL = 0x08, 0x10, 0x20
+"""Bits of a record batch's attributes."""
+ATTRIBUTES = 22
+"""The byte at which these bits stand."""
 
 
-def batch(offset: int, values: list[bytes], compression: int = 0) -> bytearray:
-    """A record batch whose first offset is ``offset``. ``compression``: Kafka's number of the codec; 0: none."""
+def batch(
+    offset: int,
+    values: Sequence[bytes | None],
+    compression: int = 0,
+    *,
+    attributes: int = 0,
+    producer: int = -1,
+    headers: list[tuple[str, bytes | None]] | None = None,
+) -> bytearray:
+    """A record batch whose first offset is ``offset``. ``compression``: Kafka's number of the codec; 0: none.
+
+    ``attributes``: bits to be set. Without BY_BROKER the producer has stamped the records.
+    """
     builder = DefaultRecordBatchBuilder(
-        magic=2, compression_type=compression, is_transactional=0, producer_id=-1, producer_epoch=-1,
-        base_sequence=-1, batch_size=1_000_000,
+        magic=2, compression_type=compression, is_transactional=0, producer_id=producer, producer_epoch=0,
+        base_sequence=0, batch_size=100_000_000,
     )  # fmt: skip
     for at, value in enumerate(values):
-        assert builder.append(at, timestamp=1_773_144_000_000, key=b"u1", value=value, headers=[]) is not None
-    made: Any = builder.build()
+        assert builder.append(at, timestamp=STAMP_MS, key=b"u1", value=value, headers=headers or []) is not None
+    made = bytearray(cast(Any, builder).build())
     made[:8] = offset.to_bytes(8, "big")
-    return bytearray(made)
+    made[ATTRIBUTES] |= attributes
+    return with_crc(made)
+
+
+def with_crc(changed: bytearray) -> bytearray:
+    """The record batch with the checksum that it should have."""
+    changed[17:21] = calc_crc32c(changed[21:]).to_bytes(4, "big")
+    return changed

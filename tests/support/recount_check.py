@@ -32,7 +32,7 @@ DeadLetter = tuple[int, int, str, str, bytes | None]
 
 def recounts(deployment: Deployment) -> list[Recount]:
     """A recount of each partition, from its log as it is now."""
-    log = asyncio.run(read_topic(deployment.broker, deployment.name))
+    log = asyncio.run(read_topic(deployment.broker, deployment.name, "read_committed"))
     found = []
     for partition, records in sorted(log.items()):
         recount = Recount(partition, len(log))
@@ -137,7 +137,7 @@ def dead_letters(deployment: Deployment) -> list[DeadLetter]:
 
 def expected_dead_letters(deployment: Deployment, counted: Sequence[Recount]) -> list[DeadLetter]:
     """The dead letters that the recounts expect."""
-    log = asyncio.run(read_topic(deployment.broker, deployment.name))
+    log = asyncio.run(read_topic(deployment.broker, deployment.name, "read_committed"))
     values = {(p, record.offset): record.value for p, records in log.items() for record in records}
     return sorted(
         (recount.partition, offset, reason, name, values[recount.partition, offset])

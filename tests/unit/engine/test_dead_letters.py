@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from prometheus_client import CollectorRegistry
 
 from ecounters.partition.records import MISROUTED, Uncounted
@@ -12,7 +14,16 @@ from streams.engine.dead_letters import (
     UncountedBuffer,
 )
 from streams.metrics.catalogue import Metrics
-from tests.support.engine_fakes import FakeRecord
+
+
+@dataclass
+class Record:
+    """A record of the topic of events."""
+
+    offset: int
+    value: bytes | None
+    key: bytes | None = b"key"
+    timestamp: int = 0
 
 
 def buffer() -> tuple[UncountedBuffer, Metrics]:
@@ -24,7 +35,7 @@ def buffer() -> tuple[UncountedBuffer, Metrics]:
 def test_a_dead_letter_is_the_message_and_says_why() -> None:
     """Key and value are as they came; the headers have the reason, the field and where the event was read."""
     uncounted, metrics = buffer()
-    uncounted.add([Uncounted(FakeRecord(17, b"{}", key=b"u1"), "missing", "callId")])
+    uncounted.add([Uncounted(Record(17, b"{}", key=b"u1"), "missing", "callId")])
     (letter,), misrouted = uncounted.drain()
     assert (letter.key, letter.value, misrouted) == (b"u1", b"{}", [])
     assert letter.headers == [
@@ -36,8 +47,8 @@ def test_a_dead_letter_is_the_message_and_says_why() -> None:
 def test_each_dead_letter_has_its_own_offset() -> None:
     """Headers are shared between dead letters of one reason and field, the offset is not."""
     uncounted, _ = buffer()
-    uncounted.add([Uncounted(FakeRecord(at, b"{}"), "missing", "callId") for at in (1, 2)])
-    uncounted.add([Uncounted(FakeRecord(3, b"{}"), "missing", "legId")])
+    uncounted.add([Uncounted(Record(at, b"{}"), "missing", "callId") for at in (1, 2)])
+    uncounted.add([Uncounted(Record(3, b"{}"), "missing", "legId")])
     letters, _ = uncounted.drain()
     assert [dict(letter.headers)["offset"] for letter in letters] == [b"1", b"2", b"3"]
     assert [dict(letter.headers)["field"] for letter in letters] == [b"callId", b"callId", b"legId"]
@@ -46,8 +57,8 @@ def test_each_dead_letter_has_its_own_offset() -> None:
 def test_misrouted_events_are_kept_apart() -> None:
     """They are no dead letters: each is to be sent to the partition of its user."""
     uncounted, metrics = buffer()
-    event = Uncounted(FakeRecord(1, b"{}"), MISROUTED, "userId", "u9")
-    uncounted.add([event, Uncounted(FakeRecord(2, None), "empty", "")])
+    event = Uncounted(Record(1, b"{}"), MISROUTED, "userId", "u9")
+    uncounted.add([event, Uncounted(Record(2, None), "empty", "")])
     letters, misrouted = uncounted.drain()
     assert (len(letters), misrouted) == (1, [event])
     assert letters[0].value is None
@@ -58,7 +69,7 @@ def test_misrouted_events_are_kept_apart() -> None:
 def test_bytes_are_of_what_waits() -> None:
     """They grow with each record and its value, and are 0 again after ``drain``."""
     uncounted, _ = buffer()
-    uncounted.add([Uncounted(FakeRecord(1, b"12345"), "missing", ""), Uncounted(FakeRecord(2, None), MISROUTED, "")])
+    uncounted.add([Uncounted(Record(1, b"12345"), "missing", ""), Uncounted(Record(2, None), MISROUTED, "")])
     assert uncounted.bytes == 2 * DEAD_LETTER_BYTES + 5
     uncounted.drain()
     assert (uncounted.bytes, uncounted.drain()) == (0, ([], []))
@@ -68,9 +79,25 @@ def test_a_message_that_is_too_large_is_truncated() -> None:
     """The topic of dead letters would refuse it again and again; the header ``size`` says how long it was."""
     uncounted, _ = buffer()
     key, value = b"k" * (DEAD_LETTER_KEY_MAX + 1), b"v" * (DEAD_LETTER_VALUE_MAX + 1)
-    uncounted.add([Uncounted(FakeRecord(1, value, key=key), "not_json", "")])
-    uncounted.add([Uncounted(FakeRecord(2, value[:-1], key=key[:-1]), "not_json", "")])
+    uncounted.add([Uncounted(Record(1, value, key=key), "not_json", "")])
+    uncounted.add([Uncounted(Record(2, value[:-1], key=key[:-1]), "not_json", "")])
     (large, largest), _ = uncounted.drain()
     assert (large.key, large.value) == (key[:-1], value[:-1])
     assert dict(large.headers)["size"] == b"%d" % len(value)
     assert (largest.key, largest.value, "size" in dict(largest.headers)) == (key[:-1], value[:-1], False)
+
+
+def test_records_that_cannot_be_read_are_one_dead_letter() -> None:
+    """It has their offsets and, if it fits, the record batch as the broker has sent it."""
+    metrics = Metrics.create(CollectorRegistry())
+    uncounted = UncountedBuffer("events", 3, metrics)
+    uncounted.add_unreadable(5, 8, memoryview(b"damaged"))
+    uncounted.add_unreadable(9, 9, memoryview(bytes(DEAD_LETTER_VALUE_MAX + 1)))
+    letters, _ = uncounted.drain()
+    head = [("reason", b"unreadable"), ("field", b""), ("topic", b"events"), ("partition", b"3")]
+    too_large = b"%d" % (DEAD_LETTER_VALUE_MAX + 1)
+    assert letters == [
+        (None, b"damaged", [*head, ("offset", b"5"), ("last_offset", b"8"), ("size", b"7")]),
+        (None, None, [*head, ("offset", b"9"), ("last_offset", b"9"), ("size", too_large)]),
+    ]
+    assert metrics.refused.labels("unreadable")._value.get() == 2

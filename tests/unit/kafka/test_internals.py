@@ -33,7 +33,7 @@ from faust.tables.manager import TableManager
 from faust.transport.drivers import aiokafka as driver
 
 from streams.kafka import internals
-from streams.kafka.internals import SUBCLASSED
+from streams.kafka.subclassed import SUBCLASSED
 
 ROOT: Final = Path(__file__).parents[3]
 ATTRIBUTE: Final = "attribute"
@@ -44,6 +44,7 @@ RELIED_ON: Final[dict[type, dict[str, str]]] = {
         "_coordinator": ATTRIBUTE,
         "_fetch_max_wait_ms": ATTRIBUTE,
         "_fetcher": ATTRIBUTE,
+        "_isolation_level": ATTRIBUTE,
         "_subscription": ATTRIBUTE,
     },
     Fetcher: {
@@ -64,6 +65,9 @@ RELIED_ON: Final[dict[type, dict[str, str]]] = {
     },
     FetchError: {"check_raise": "(self)"},
     PartitionRecords: {
+        "_aborted_producers": ATTRIBUTE,
+        "_aborted_transactions": ATTRIBUTE,
+        "_consume_aborted_up_to": "(self, batch_offset)",
         "_consumer_record": "(self, tp, record)",
         "_records": ATTRIBUTE,
         "_records_iterator": ATTRIBUTE,
@@ -76,7 +80,7 @@ RELIED_ON: Final[dict[type, dict[str, str]]] = {
         "subscription": ATTRIBUTE,
     },
     Assignment: {"state_value": "(self, tp)"},
-    TopicPartitionState: {"highwater": ATTRIBUTE, "timestamp": ATTRIBUTE},
+    TopicPartitionState: {"highwater": ATTRIBUTE, "lso": ATTRIBUTE, "timestamp": ATTRIBUTE},
     GroupCoordinator: {
         "_coordination_task": ATTRIBUTE,
         "_group_instance_id": ATTRIBUTE,
