@@ -29,6 +29,7 @@ from streams.metrics.catalogue import Metrics
 from streams.settings.narrow import PartitionSettings
 from streams.settings.table import Settings
 from streams.web.api import Api
+from streams.web.cookie import SessionCookie
 from streams.web.dashboard import Dashboard
 from streams.web.docs import Docs
 from streams.web.peers import PeerRouter
@@ -80,8 +81,10 @@ def build(settings: Settings, partitions: int) -> WorkerParts:
     health = WorkerHealth(app, table, settings.ready_lag_ms, metrics)
     docs = Docs(settings.topic)
     responder = Responder(login, router, settings.proxies)
-    streams = PushStreams(responder.authorize, router.reply, metrics)
-    dashboard = Dashboard(responder.authorize, responder.respond, sessions, Accounts(redis, settings.sessions_per_user))
+    cookie = SessionCookie(settings.proxies)
+    streams = PushStreams(responder.authorize, router.reply, cookie, metrics)
+    accounts = Accounts(redis, settings.sessions_per_user)
+    dashboard = Dashboard(responder.authorize, responder.respond, sessions, accounts, cookie)
     api = Api(responder.respond, router, streams, dashboard, docs, health, metrics)
     return WorkerParts(app, table, redis, api, streams)
 

@@ -160,7 +160,8 @@ class Settings:
         "0",
         "proxies",
         whole(0, 10),
-        "reverse proxies before the worker; with N, the client's address is the N-th from the end of X-Forwarded-For",
+        "reverse proxies before the worker; with N, the client's address is the N-th from the end of X-Forwarded-For, "
+        "and X-Forwarded-Proto is believed; with 0 neither is",
     )
 
     @property

@@ -22,10 +22,10 @@ from ecounters.errors import API_ERRORS, DENIED, INVALID_PARAMETER, NO_STORE, NO
 from ecounters.query.request import Query, parse_object, read_request
 from streams.access.accounts import Accounts
 from streams.access.sessions import Account, Sessions
+from streams.web.cookie import SessionCookie
 from streams.web.paths import DASHBOARD_PATH
 from streams.web.responder import Authorize, Respond
 from streams.web.responses import body_of, json_response
-from streams.web.url_query import COOKIE
 
 log = logging.getLogger(__name__)
 
@@ -96,11 +96,14 @@ class Dashboard:
     other requests with 403 or 415 (see ``_own_body``).
     """
 
-    def __init__(self, authorize: Authorize, respond: Respond, sessions: Sessions, accounts: Accounts) -> None:
+    def __init__(
+        self, authorize: Authorize, respond: Respond, sessions: Sessions, accounts: Accounts, cookie: SessionCookie
+    ) -> None:
         self._authorize = authorize
         self._respond = respond
         self._sessions = sessions
         self._accounts = accounts
+        self._cookie = cookie
         self._page, self._files = _load()
 
     def add_to(self, router: web.UrlDispatcher) -> None:
@@ -131,7 +134,7 @@ class Dashboard:
         credentials.
         """
         try:
-            return _account_response(await self._authorize(request, Query(ssid=_ssid_of(request))))
+            return _account_response(await self._authorize(request, Query(ssid=self._ssid_of(request))))
         except RequestRefused as refused:
             if refused.http_status != API_ERRORS[DENIED].http_status:
                 raise
@@ -157,7 +160,7 @@ class Dashboard:
         # Puts the new ssid into the cache of Sessions, past the throttle. Credentials that are not in the cache are
         # throttled while somebody else guesses from the same address.
         response = _account_response(await self._sessions.authorize(Query(ssid=ssid)))
-        _set_cookie(request, response, ssid, SESSION_S)
+        self._cookie.set(request, response, ssid, SESSION_S)
         return response
 
     async def logout(self, request: web.Request) -> web.Response:
@@ -168,8 +171,15 @@ class Dashboard:
         await _own_body(request)
         await self._close_session(request)
         response = json_response(b'{"status":"success"}', HEADERS)
-        _set_cookie(request, response, "", 0)
+        self._cookie.set(request, response, "", 0)
         return response
+
+    def _ssid_of(self, request: web.Request) -> str:
+        """The ssid in the cookie. Raises RequestRefused (1015) without one, and as ``SessionCookie.ssid_of``."""
+        ssid = self._cookie.ssid_of(request)
+        if not ssid:
+            raise RequestRefused(DENIED)
+        return ssid
 
     async def _close_session(self, request: web.Request) -> None:
         """Delete the cookie's session in Redis. It is no error if there is no such session or no cookie.
@@ -177,7 +187,7 @@ class Dashboard:
         Raises RequestRefused (1010) if Redis cannot be reached, also without a cookie.
         """
         try:
-            await self._accounts.close_session(request.cookies.get(COOKIE, ""))
+            await self._accounts.close_session(self._cookie.ssid_of(request))
         except (RedisError, OSError) as error:
             raise _no_store(error) from error
         except Stop:
@@ -189,7 +199,9 @@ class Dashboard:
         Raises RequestRefused: 1015 without a cookie, and as ``_own_body``, ``read_request`` and ``Responder.respond``.
         """
         parameters = await _own_body(request)
-        response = await self._respond(request, read_request({**parameters, "ssid": _ssid_of(request)}, series=True))
+        response = await self._respond(
+            request, read_request({**parameters, "ssid": self._ssid_of(request)}, series=True)
+        )
         response.headers.update(HEADERS)
         return response
 
@@ -208,14 +220,6 @@ def _load() -> tuple[File, dict[str, File]]:
 
 def _name(path: Traversable) -> str:
     return path.name
-
-
-def _ssid_of(request: web.Request) -> str:
-    """The ssid in the cookie. Raises RequestRefused (1015) without one."""
-    ssid = request.cookies.get(COOKIE, "")
-    if not ssid:
-        raise RequestRefused(DENIED)
-    return ssid
 
 
 def _host_of(origin: str) -> str:
@@ -247,18 +251,6 @@ def _account_response(account: Account | None) -> web.Response:
     user = None if account is None else {"userId": account.user_id, "zone": account.zone.key}
     content = orjson.dumps({"message": user, "status": "success"})
     return json_response(content, {**HEADERS, "Cache-Control": "no-store"})
-
-
-def _set_cookie(request: web.Request, response: web.Response, ssid: str, lasts_s: int) -> None:
-    """Set the session's cookie for ``lasts_s`` seconds; 0 removes it.
-
-    Scripts cannot read the cookie, and requests from other sites do not carry it. It is limited to TLS if the request
-    came by TLS to this worker or, by X-Forwarded-Proto, to a proxy.
-    """
-    secure = request.secure or request.headers.get("X-Forwarded-Proto", "") == "https"
-    response.set_cookie(
-        COOKIE, ssid, max_age=lasts_s, path="/", httponly=True, samesite="Strict", secure=secure or None
-    )
 
 
 def _no_store(error: Exception) -> RequestRefused:

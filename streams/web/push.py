@@ -18,11 +18,12 @@ from ecounters.errors import INTERNAL, RequestRefused
 from ecounters.query.request import Query
 from streams.access.sessions import Account
 from streams.metrics.catalogue import Metrics
+from streams.web.cookie import SessionCookie
 from streams.web.responder import Authorize
 from streams.web.responses import COMMON_HEADERS, error_body
 from streams.web.sse import sse_event, sse_retry
 from streams.web.subject import STUCK_LIMIT_S, Listener, MakeReply, Subject
-from streams.web.url_query import COOKIE, parse_query
+from streams.web.url_query import parse_query
 
 AUTHORIZE_S: Final = 30.0
 """A listener is authorized again after 80 to 100 % of this time, at random. While Redis replies, a closed session is
@@ -53,9 +54,10 @@ class PushStreams:
     refuses new streams with 503. Counts listeners in the metrics.
     """
 
-    def __init__(self, authorize: Authorize, make_reply: MakeReply, metrics: Metrics) -> None:
+    def __init__(self, authorize: Authorize, make_reply: MakeReply, cookie: SessionCookie, metrics: Metrics) -> None:
         self._authorize = authorize
         self._make_reply = make_reply
+        self._cookie = cookie
         self._metrics = metrics
         self._subjects: dict[tuple[Account, str, tuple[str, ...]], Subject] = {}  # key: account, filter, fields
         self._authorizing = asyncio.Semaphore(AUTHORIZED_AT_ONCE_MAX)
@@ -76,7 +78,8 @@ class PushStreams:
         """
         if self._ending:
             raise RequestRefused(INTERNAL, "this worker is ending; try again shortly", http_status=503)
-        query = parse_query(request.query, request.cookies.get(COOKIE))
+        cookie = "" if request.query.get("ssid") else self._cookie.ssid_of(request)
+        query = parse_query(request.query, cookie)
         account = await self._authorize(request, query)
         key = account, query.filter, query.fields
         subject = self._subjects.get(key)

@@ -10,8 +10,6 @@ from multidict import MultiMapping
 from ecounters.errors import INVALID_PARAMETER, RequestRefused
 from ecounters.query.request import Query, decode_json, read_request
 
-COOKIE: Final = "ecounters"
-"""The name of the cookie that holds the ssid of a dashboard's session."""
 PARAMETERS: Final = ("ssid", "filter", "Field", "fields")
 """The names that a query string may have. ``Field`` and ``fields`` mean the same, as in a POST's body."""
 SECRET_PARAMETERS: Final = ("userId", "token")
@@ -22,8 +20,8 @@ def parse_query(parameters: MultiMapping[str], cookie: str | None) -> Query:
     """The query in a URL's parameters. Raises RequestRefused for anything that is wrong with them.
 
     ``ssid`` and ``filter`` (as JSON text) may stand there once. ``Field`` and ``fields`` may be repeated, also both at
-    once (unlike in a POST), each with one or more names, separated by commas. ``cookie``: the value of COOKIE, used if
-    there is no ``ssid``.
+    once (unlike in a POST), each with one or more names, separated by commas. ``cookie``: the ssid in the dashboard's
+    cookie, used if there is no ``ssid``.
     """
     names = [name for name, _ in parameters.items()]  # keys() has each name only once
     for name in names:

@@ -14,6 +14,7 @@ from streams.local.children import Guard
 from streams.local.embedded import Embedded
 from tests.support.accounts import add_users
 from tests.support.dashboard_page import DashboardPage, in_thread
+from tests.support.tls_proxy import RESOLVER_RULES
 from tests.support.workers import Deployment, Worker
 
 WANTED: Final = "ECOUNTERS_TEST_BROWSER"
@@ -33,7 +34,7 @@ def browser() -> Iterator[Browser]:
         leave_out("there is no Chromium here: `apt-get install chromium` brings one")
     with sync_playwright() as playwright:
         # Chromium refuses its sandbox to root, which is the user of containers. It opens only this machine's worker.
-        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+        arguments = [f"--host-resolver-rules={RESOLVER_RULES}", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
         with playwright.chromium.launch(executable_path=path, args=arguments) as chromium:
             yield chromium
 

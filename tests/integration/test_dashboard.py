@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from streams.web.paths import SERIES_PATHS
+from streams.web.paths import SERIES_PATHS, STREAM_PATHS
 from tests.support.accounts import TOKEN, add_users
 from tests.support.published_calls import RecentCall, publish_values, wait_for_counter
 from tests.support.stream_listener import StreamListener
@@ -61,7 +61,7 @@ def test_a_log_in_sets_a_cookie_that_push_and_series_accept(deployment: Deployme
     assert ZoneInfo(reply.json["message"]["zone"]).key == reply.json["message"]["zone"]
     parts = reply.headers["Set-Cookie"].split("; ")
     assert {"HttpOnly", "SameSite=Strict", "Path=/", "Max-Age=2592000"} <= set(parts) and "Secure" not in parts
-    assert "; Secure" in log_in(worker, **{"X-Forwarded-Proto": "https"}).headers["Set-Cookie"]
+    assert "Secure" not in log_in(worker, **{"X-Forwarded-Proto": "https"}).headers["Set-Cookie"], "no proxy is set"
     cookie = cookie_of(reply)
     asked = {"interval": "1h", "Field": ["UC"]}
     series = worker.request("POST", "/dashboard/series", asked, JSON | cookie)
@@ -77,6 +77,39 @@ def test_a_log_in_sets_a_cookie_that_push_and_series_accept(deployment: Deployme
     assert worker.request("POST", "/dashboard/logout", {}, JSON | cookie).status == 200
 
 
+def test_behind_a_proxy_with_tls_only_the_host_cookie_is_taken(deployment: Deployment) -> None:
+    """``__Host-ecounters``; not ``ecounters``, which other hosts of the domain can set, and neither of them twice."""
+    add_users(deployment, ["u1"])
+    with Worker(deployment.with_settings(PROXIES=1)).wait_ready() as worker:
+        https = {"X-Forwarded-Proto": "https"}
+        reply = log_in(worker, **https)
+        assert reply.headers["Set-Cookie"].startswith("__Host-ecounters=")
+        assert {"Secure", "Path=/"} <= set(reply.headers["Set-Cookie"].split("; "))
+        assert "Domain" not in reply.headers["Set-Cookie"]
+        pair = cookie_of(reply)["Cookie"]
+        plain = pair.removeprefix("__Host-")
+
+        def session(cookies: str, **headers: str) -> Reply:
+            return worker.request("GET", "/dashboard/session", headers={"Cookie": cookies} | headers)
+
+        assert session(pair, **https).json["message"]["userId"] == "u1"
+        assert session(plain, **https).json["message"] is None
+        assert session(pair).json["message"] is None, "a connection without TLS has the other name"
+        assert session(f"{plain}; {pair}", **https).json["message"]["userId"] == "u1"
+        twice = {"Cookie": f"{pair}; __Host-ecounters=other"} | https
+        for method, path in (
+            ("GET", "/dashboard/session"),
+            ("GET", STREAM_PATHS[0]),
+            ("POST", "/dashboard/series"),
+            ("POST", "/dashboard/login"),
+            ("POST", "/dashboard/logout"),
+        ):
+            body = {"userId": "u1", "token": TOKEN} if path.endswith("login") else {"interval": "1h"}
+            refused = worker.request(method, path, body if method == "POST" else None, JSON | twice)
+            assert refused.status == 400 and "there twice" in refused.json["message"], path
+            assert "Set-Cookie" not in refused.headers
+
+
 def test_a_wrong_log_in_opens_no_session(worker: Worker) -> None:
     """Whatever is wrong with a log-in, the reply is an error and sets no cookie."""
     for given, status, code in (
@@ -90,6 +123,7 @@ def test_a_wrong_log_in_opens_no_session(worker: Worker) -> None:
         assert (reply.status, reply.json["code"]) == (status, code)
         assert "Set-Cookie" not in reply.headers
     assert worker.request("POST", "/dashboard/series", {"interval": "1h"}, JSON).status == 403
+    assert worker.request("GET", "/dashboard/session", headers={"Cookie": "ecounters=\xff"}).json["message"] is None
 
 
 def test_a_second_log_in_ends_the_first_session(deployment: Deployment, worker: Worker) -> None:

@@ -16,6 +16,7 @@ from ecounters.errors import RequestRefused
 from ecounters.query.request import Query
 from streams.access.sessions import Account
 from streams.metrics.catalogue import Metrics
+from streams.web.cookie import SessionCookie
 from streams.web.push import PushStreams
 from streams.web.replies import Reply
 from streams.web.responses import middleware
@@ -40,7 +41,7 @@ class Served:
         self.gate: asyncio.Event | None = None
         self.looks = 0
         self._metrics = Metrics.create(CollectorRegistry())
-        self.streams = PushStreams(self.who, self.answer, self._metrics)
+        self.streams = PushStreams(self.who, self.answer, SessionCookie(0), self._metrics)
 
     async def who(self, request: web.Request, query: Query) -> Account:
         """Authorize every request."""

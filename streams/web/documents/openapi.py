@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from ecounters.errors import API_ERRORS, DENIED, INTERNAL, INVALID_PARAMETER
+from streams.web.cookie import PLAIN_NAME, SECURE_NAME
 from streams.web.documents.schemas import (
     Schema,
     condition,
@@ -216,7 +217,8 @@ def _stream(common: Mapping[str, Any], path_index: int) -> dict[str, Any]:
             {"name": "filter", "in": "query", "schema": text, "description": "As in a POST, as JSON text"},
             {"name": "Field", "in": "query", "schema": {"type": "array", "items": text}, "explode": False},
             {"name": "Last-Event-ID", "in": "header", "schema": text, "description": "What the client has already"},
-            {"name": "ecounters", "in": "cookie", "schema": text, "description": "A session of the dashboard"},
+            {"name": SECURE_NAME, "in": "cookie", "schema": text, "description": "A dashboard's session, over HTTPS"},
+            {"name": PLAIN_NAME, "in": "cookie", "schema": text, "description": "The same, without HTTPS"},
         ],
         "responses": {
             "200": {"description": "It does not end", "headers": dict(common), "content": _text("text/event-stream")},

@@ -102,6 +102,7 @@ export async function currentSession() {
   try {
     const response = await fetch("/dashboard/session", { signal: AbortSignal.timeout(REQUEST_LIMIT_MS) });
     if (response.ok) return (await response.json()).message || { denied: true };
+    if (response.status === 400) return { problem: `${(await response.json()).message}.` };
     return { problem: response.status === 429 ? throttledText(response) : NO_REPLY };
   } catch {
     return { problem: NO_REPLY };
