@@ -192,8 +192,8 @@ class PartitionState:
         return user
 
     def _forget_balances(self, user: User) -> None:
-        if user.forget_balances(self.watermark - self.policy.keep_days_ms):
-            self.changes.add_user(user)
+        if user.balance is not None:
+            self.timeouts.forget_balances(user, self.watermark)
 
     def _join_start(self, call: Call, event: Started) -> None:
         """Join a call.started; the first of a call classifies the caller. Raises BadEvent if the call id is reused."""
@@ -238,8 +238,7 @@ class PartitionState:
         if call is None:
             if event.ts <= watermark - self._linger_ms:
                 raise BadEvent("late", "ts")
-            if not user.calls:
-                self._forget_balances(user)
+            self._forget_balances(user)
             call = user.calls[event.call_id] = Call(event.call_id, user)
             self.users.setdefault(user.id, user)
         elif call.cell is None and not call.flags & TOUCHED:

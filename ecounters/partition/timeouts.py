@@ -27,7 +27,7 @@ from ecounters.partition.policy import Policy
 from ecounters.partition.records import Tally
 from ecounters.partition.timer_wheel import DROP, SILENCE, TimerWheel
 from ecounters.partition.user import User
-from ecounters.windows.calendar import HOUR_MS, MINUTE_MS
+from ecounters.windows.calendar import HOUR_MS, MINUTE_MS, WINDOW_MS, window_of
 
 NUMBERS_STEP: Final = 20
 """How many numbers of an account one step of ``Timeouts.advance`` looks at: it takes as long as a call does."""
@@ -202,6 +202,20 @@ class Timeouts:
         else:
             self._silent[call] = None
 
+    def forget_balances(self, user: User, watermark: int) -> None:
+        """Forget the account's balances, if they are out of retention and nothing else of the account is kept.
+
+        A record that is due to be dropped is not kept, but the window of its start may be: so the result does not
+        depend on when ``advance`` runs.
+        """
+        before = watermark - self._policy.keep_days_ms
+
+        def is_kept(call: Call) -> bool:
+            return self.drop_time(call) > watermark or (call.start > 0 and window_of(call.start) + WINDOW_MS > before)
+
+        if user.forget_balances(before, is_kept):
+            self._changes.add_user(user)
+
     def _forget_old(self, watermark: int) -> Iterator[None]:
         """Forget numbers and spans that are out of retention, and accounts of which nothing is left.
 
@@ -212,7 +226,7 @@ class Timeouts:
         for user in list(self._users.values()):
             yield from _forget_numbers(user, numbers_before)
             yield from user.spans.forget(spans_before)
-            user.forget_balances(spans_before)
+            self.forget_balances(user, watermark)
             self._changes.add_user(user)
             if user.empty:
                 del self._users[user.id]

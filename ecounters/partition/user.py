@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from ecounters.calls.large import LargeCall
@@ -258,15 +258,20 @@ class User:
         self.version += 1
         return REAPED in (old, silence)
 
-    def forget_balances(self, before: int) -> bool:
+    def forget_balances(self, before: int, is_kept: Callable[[Call], bool]) -> bool:
         """Forget the balances if both were told before ``before`` (ms) and nothing else of the account is kept.
 
-        Kept is a call's record, or a span that ended at ``before`` or later. Returns whether balances were forgotten.
+        Kept is a call for which ``is_kept`` says so, or a span that ended after ``before``. Returns whether balances
+        were forgotten.
         """
         newest = max(
             (balance[0] for balance in (self.balance, self.call_balance) if balance is not None), default=before
         )
-        if newest >= before or self.calls or any(span.end >= before for span in self.spans.all_spans()):
+        if (
+            newest >= before
+            or any(map(is_kept, self.calls.values()))
+            or any(span.end > before for span in self.spans.all_spans())
+        ):
             return False
         self.balance = self.call_balance = None
         self.version += 1

@@ -199,7 +199,7 @@ class Recount:
         if not user.balances or any(event["ts"] >= since for event in user.balances):
             return
         self._drop_due_of(user)
-        if not user.calls and all(gone.start // WINDOW * WINDOW + WINDOW < since for gone in user.dropped):
+        if not user.calls and all(gone.start // WINDOW * WINDOW + WINDOW <= since for gone in user.dropped):
             user.balances.clear()
 
     def _drop_what_is_due(self) -> None:
