@@ -76,6 +76,8 @@ class Accounts:
         Raises Stop if there is such a user already, or if an argument is wrong.
         """
         _check_text("user id", user_id)
+        if user_id in (".", ".."):
+            raise Stop("the user id must not be . or .., which have a meaning of their own in paths")
         _check_permissions(deny)
         token = _secret("t", TOKEN_BYTES) if token is None else token
         born = secrets.token_hex(8)
@@ -87,7 +89,7 @@ class Accounts:
     async def new_token(self, user_id: str, token: str | None = None) -> str:
         """Replace a user's token and return the new one: ``token``, or a random one if that is None.
 
-        The user's sessions stay open. Raises Stop if there is no such user, or if the token has a wrong length.
+        The user's sessions stay open. Raises Stop if there is no such user, or if the token is too short or too long.
         """
         token = _secret("t", TOKEN_BYTES) if token is None else token
         if not await self._write_user(user_id, token_fields(token), if_exists=True):
@@ -191,9 +193,11 @@ def _zone(name: str) -> ZoneInfo:
 
 
 def _check_text(what: str, text: str) -> None:
-    """Raise Stop unless ``text`` can be a user id or an agent's name."""
+    """Raise Stop unless ``text`` can be the user id of a new user or an agent's name."""
     if not 1 <= len(text) <= TEXT_MAX or not text.isprintable():
         raise Stop(f"the {what} must have 1 to {TEXT_MAX} characters, all of them printable")
+    if text != text.strip():
+        raise Stop(f"the {what} must not begin or end with white space")
 
 
 def _check_permissions(deny: tuple[str, ...]) -> None:

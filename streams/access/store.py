@@ -47,6 +47,8 @@ OVERALL_COUNT: Final = "overallCount"
 PERMISSIONS: Final = (OVERALL_COUNT,)
 """All permissions that a user can be denied."""
 
+TOKEN_MIN: Final = 16
+"""The fewest characters of a new token. Who shares a network with a user can guess without being slowed down."""
 TOKEN_MAX: Final = 512
 """The most characters of a token. The API refuses longer tokens."""
 
@@ -94,9 +96,11 @@ def networks_key(user_id: str) -> bytes:
 
 
 def token_fields(token: str) -> dict[str, str]:
-    """The fields ``salt`` and ``token`` of a user's hash, with a new salt. Raises Stop for a token of wrong length."""
-    if not 1 <= len(token) <= TOKEN_MAX:
-        raise Stop(f"a token must have 1 to {TOKEN_MAX} characters")
+    """The fields ``salt`` and ``token`` of a user's hash, with a new salt. Raises Stop for a token that is too easy."""
+    if not TOKEN_MIN <= len(token) <= TOKEN_MAX or not token.isprintable() or token != token.strip():
+        raise Stop(
+            f"a token must have {TOKEN_MIN} to {TOKEN_MAX} printable characters, without white space at either end"
+        )
     salt = secrets.token_hex(16)
     return {"salt": salt, "token": _token_hash(salt, token)}
 

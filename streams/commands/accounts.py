@@ -11,6 +11,7 @@ from streams.access.accounts import Accounts
 from streams.access.store import PERMISSIONS
 from streams.basics.times import duration_s
 from streams.commands.common import settings_with
+from streams.commands.secret_input import either, read_secret
 from streams.settings.table import Settings
 from streams.tools.run_to_end import run_to_end
 
@@ -42,6 +43,15 @@ def _duration(context: click.Context, option: click.Parameter, text: str) -> int
     return seconds
 
 
+_TOKEN_FILE = click.option(
+    "--token-file",
+    metavar="FILE",
+    type=click.File("rb"),
+    callback=read_secret,
+    help="A file with the user's token; - is standard input.",
+)
+
+
 @click.group()
 def user() -> None:
     """Add, list and remove users, and give them new tokens."""
@@ -49,20 +59,28 @@ def user() -> None:
 
 @user.command("add")
 @click.argument("user_id", metavar="USER")
-@click.option("--token", help="The user's token.  [default: a random one]")
+@click.option("--token", help="The user's token; use --token-file instead.  [default: a random one]")
+@_TOKEN_FILE
 @click.option("--zone", help="The user's time zone, such as Asia/Kolkata.  [default: ECOUNTERS_ZONE]")
 @click.option(
     "--deny", type=click.Choice(PERMISSIONS), multiple=True, help="Deny a permission; can be given more than once."
 )
-def user_add(user_id: str, token: str | None, zone: str | None, deny: tuple[str, ...]) -> None:
+def user_add(user_id: str, token: str | None, token_file: str | None, zone: str | None, deny: tuple[str, ...]) -> None:
     """Add USER and print its token.
 
-    The token is not stored in readable form, so it cannot be shown again. `ecounters user token` gives a new one.
+    The token is not stored in readable form, so it cannot be shown again. `ecounters user token` gives a new one. A
+    token of your own must have 16 to 512 printable characters. Other users of this machine can see --token in the list
+    of processes while the command runs: use --token-file.
+
+    USER has 1 to 128 printable characters, as in events. It must not be . or .. nor begin or end with white space.
 
     \b
         ecounters user add acme --zone Asia/Kolkata
         TOKEN=$(ecounters user add acme)
+        ecounters user add acme --token-file /run/secrets/acme
+        pass show acme | ecounters user add acme --token-file -
     """
+    token = either(token, token_file, "--token and --token-file")
     settings = settings_with()
     zone_name = zone or str(settings.zone)
     click.echo(_with_accounts(lambda accounts: accounts.add_user(user_id, zone_name, token, deny), settings))
@@ -92,12 +110,13 @@ def user_remove(user_id: str) -> None:
 
 @user.command("token")
 @click.argument("user_id", metavar="USER")
-def user_token(user_id: str) -> None:
+@_TOKEN_FILE
+def user_token(user_id: str, token_file: str | None) -> None:
     """Replace the token of USER and print the new one.
 
     The old token is invalid from now on. Open sessions stay valid.
     """
-    click.echo(_with_accounts(lambda accounts: accounts.new_token(user_id)))
+    click.echo(_with_accounts(lambda accounts: accounts.new_token(user_id, token_file)))
 
 
 @click.group()
@@ -125,8 +144,24 @@ def session_open(user_id: str, agent: str, logged_out: bool, ttl: int) -> None:
 
 
 @session.command("close")
-@click.argument("ssid")
-def session_close(ssid: str) -> None:
-    """Close the session SSID."""
-    _with_accounts(lambda accounts: accounts.close_session(ssid))
+@click.argument("ssid", required=False)
+@click.option(
+    "--ssid-file",
+    metavar="FILE",
+    type=click.File("rb"),
+    callback=read_secret,
+    help="A file with the ssid; - is standard input.",
+)
+def session_close(ssid: str | None, ssid_file: str | None) -> None:
+    """Close a session.
+
+    Other users of this machine can see SSID in the list of processes while the command runs: use --ssid-file.
+
+    \b
+        printf %s "$SSID" | ecounters session close --ssid-file -
+    """
+    given = either(ssid, ssid_file, "SSID and --ssid-file")
+    if given is None:
+        raise click.UsageError("give --ssid-file or SSID")
+    _with_accounts(lambda accounts: accounts.close_session(given))
     click.echo("Closed.", err=True)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 from collections.abc import Awaitable
 
 import pytest
+from redis import Redis as PlainRedis
 
 from ecounters.errors import Stop
 from ecounters.query.request import Query
 from streams.access import sessions as module
 from streams.access.accounts import Accounts
 from streams.access.sessions import Sessions
+from streams.access.store import USERS_KEY, user_key
 from tests.support.sessions import INDIA, Clock, refusal_code, run_with_sessions
 
 
@@ -59,7 +62,7 @@ def test_an_impossible_change_raises_stop_that_says_why(redis_url: str) -> None:
             (accounts.add_user("a\nb", "UTC"), "printable"),
             (accounts.add_user(user + "2", "Mars"), "IANA"),
             (accounts.add_user(user + "2", "UTC", deny=("all",)), "denied"),
-            (accounts.add_user(user + "2", "UTC", token=""), "1 to 512"),
+            (accounts.add_user(user + "2", "UTC", token=""), "16 to 512"),
             (accounts.new_token(user + "2"), "no user"),
             (accounts.remove_user(user + "2"), "no user"),
             (accounts.open_session(user + "2", 60), "no user"),
@@ -94,5 +97,40 @@ def test_concurrent_adds_of_one_user_give_one_token(redis_url: str) -> None:
         assert len(tokens) == 1
         assert all(isinstance(one, Stop) for one in made if one not in tokens)
         assert await refusal_code(sessions, Query(user_id=user, token=tokens[0])) == 0
+
+    run_with_sessions(redis_url, test)
+
+
+@pytest.mark.parametrize("name", ["...", ".a", "a b", "a/../b", "+91 98", "अम", "<script>", "-x", "u" * 128, "%2e"])
+def test_any_other_user_id_is_taken(redis_url: str, name: str) -> None:
+    """What is no path of its own, is printable and has no white space at its ends."""
+
+    async def test(sessions: Sessions, accounts: Accounts, user: str) -> None:
+        token = await accounts.add_user(name, "UTC")
+        assert await refusal_code(sessions, Query(user_id=name, token=token)) == 0
+        await accounts.remove_user(name)
+
+    run_with_sessions(redis_url, test)
+
+
+@pytest.mark.parametrize("name", ["..", " a", "a\nb"])
+def test_a_user_with_an_id_that_is_refused_now_can_be_used_and_removed(redis_url: str, name: str) -> None:
+    """Earlier versions took such ids; a short token of theirs is valid too, until it is replaced."""
+
+    async def test(sessions: Sessions, accounts: Accounts, user: str) -> None:
+        await accounts.add_user(user, "UTC")
+        with PlainRedis.from_url(redis_url) as redis:
+            redis.rename(user_key(user), user_key(name))
+            redis.srem(USERS_KEY, user)
+            redis.sadd(USERS_KEY, name)
+            hashed = hmac.new(b"salt", b"x", "sha256").hexdigest()
+            redis.hset(user_key(name), items=["salt", "salt", "token", hashed])
+        assert await refusal_code(sessions, Query(user_id=name, token="x")) == 0
+        token = await accounts.new_token(name)
+        assert await refusal_code(sessions, Query(user_id=name, token=token)) == 0
+        assert await refusal_code(sessions, Query(ssid=await accounts.open_session(name, 60))) == 0
+        assert name in [info.user_id for info in await accounts.list_users()]
+        await accounts.remove_user(name)
+        assert name not in [info.user_id for info in await accounts.list_users()]
 
     run_with_sessions(redis_url, test)

@@ -12,17 +12,27 @@ from redis.asyncio import Redis
 from ecounters.errors import Stop
 from streams.access.accounts import Accounts
 
+WRONG_IDS = [
+    ("", "user id must have 1 to 128"),
+    ("u" * 129, "user id must have 1 to 128"),
+    *[(f"a{wrong}b", "printable") for wrong in "\n\t\0\x1b\x7f\x85\xa0\u200b\u202e\u2028\ufeff\ud800"],
+    (".", "must not be . or .."),
+    ("..", "must not be . or .."),
+    (" a", "must not begin or end with white space"),
+    ("a ", "must not begin or end with white space"),
+    (" ", "must not begin or end with white space"),
+]
+"""User ids that no new user gets, and words of the message."""
+
 
 @pytest.mark.parametrize(
     ("attempt", "words"),
     [
-        (lambda accounts: accounts.add_user("", "UTC"), "user id must have 1 to 128"),
-        (lambda accounts: accounts.add_user("u" * 129, "UTC"), "user id must have 1 to 128"),
-        (lambda accounts: accounts.add_user("a\nb", "UTC"), "printable"),
         (lambda accounts: accounts.add_user("u", "Mars"), "zone 'Mars' is wrong"),
         (lambda accounts: accounts.add_user("u", "UTC", deny=("all",)), "'all' is nothing that can be denied"),
-        (lambda accounts: accounts.add_user("u", "UTC", token=""), "a token must have 1 to 512"),
-        (lambda accounts: accounts.new_token("u", token="t" * 513), "a token must have 1 to 512"),
+        *[(lambda accounts, user=user: accounts.add_user(user, "UTC"), words) for user, words in WRONG_IDS],
+        (lambda accounts: accounts.add_user("u", "UTC", token="x"), "a token must have 16 to 512"),
+        (lambda accounts: accounts.new_token("u", token="t" * 513), "a token must have 16 to 512"),
         (lambda accounts: accounts.open_session("u", 0), "a second at least"),
         (lambda accounts: accounts.open_session("u", 60, "a\nb"), "agent's name must have"),
         (lambda accounts: accounts.open_session("u", 60, logged_in=False), "--agent"),

@@ -16,14 +16,15 @@ from streams.access.store import encode, token_fields, user_key
 from streams.basics.times import zone_named
 
 CACHE_S = 60.0
-GOOD = Query(user_id="u1", token="secret")
+TOKEN = "a token of user u1"
+GOOD = Query(user_id="u1", token=TOKEN)
 
 
 class Store:
     """Look-ups of a Redis with one user. ``failure``: every look-up ends with it. ``look_ups``: how many there were."""
 
     def __init__(self) -> None:
-        self.user = {"zone": "Asia/Kolkata", "born": "b", "deny": "", **token_fields("secret")}
+        self.user = {"zone": "Asia/Kolkata", "born": "b", "deny": "", **token_fields(TOKEN)}
         self.failure: type[Exception] | None = None
         self.look_ups = 0
 
@@ -73,7 +74,7 @@ def test_good_credentials_are_looked_up_again_when_they_are_not_fresh() -> None:
         assert await case.code() == 0
         assert case.store.look_ups == 2
         case.now += FRESH_S
-        case.store.user |= token_fields("another")
+        case.store.user |= token_fields("another token of u1")
         assert await case.code() == 1015
         assert not case.sessions.knows(GOOD)
 
@@ -116,9 +117,9 @@ def test_a_denied_user_and_nobody_are_told_the_same() -> None:
     async def test(case: Case) -> None:
         case.store.user["deny"] = "overallCount"
         assert await case.code() == 1015
-        assert await case.code(Query(user_id="nobody", token="secret")) == 1015
+        assert await case.code(Query(user_id="nobody", token=TOKEN)) == 1015
         looked = case.store.look_ups
-        assert await case.code(Query(token="secret")) == 1002
+        assert await case.code(Query(token=TOKEN)) == 1002
         assert case.store.look_ups == looked
 
     run(test)

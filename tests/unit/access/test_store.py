@@ -5,32 +5,54 @@ from __future__ import annotations
 import pytest
 
 from ecounters.errors import Stop
-from streams.access.store import TOKEN_MAX, decode, decoded, encode, session_key, token_fields, token_matches, user_key
+from streams.access.store import (
+    TOKEN_MAX,
+    TOKEN_MIN,
+    decode,
+    decoded,
+    encode,
+    session_key,
+    token_fields,
+    token_matches,
+    user_key,
+)
 
 
 def test_a_token_matches_its_own_fields_alone() -> None:
     """The right token only; no token and no user match nothing."""
-    user = token_fields("secret")
-    assert token_matches(user, "secret")
-    for wrong in ("Secret", "secret ", "", None, "\ud800"):
+    user = token_fields("a token of theirs")
+    assert token_matches(user, "a token of theirs")
+    for wrong in ("A token of theirs", "a token of theirs ", "", None, "\ud800"):
         assert not token_matches(user, wrong)
-    for nobody in ("secret", "", None):
+    for nobody in ("a token of theirs", "", None):
         assert not token_matches({}, nobody)
 
 
 def test_equal_tokens_are_stored_differently() -> None:
     """Each has a salt of its own, and neither field holds the token."""
-    first, second = token_fields("secret"), token_fields("secret")
+    first, second = token_fields("a token of theirs"), token_fields("a token of theirs")
     assert first["salt"] != second["salt"]
     assert first["token"] != second["token"]
-    assert "secret" not in repr((first, second))
+    assert "a token of theirs" not in repr((first, second))
 
 
-@pytest.mark.parametrize("length", [0, TOKEN_MAX + 1])
-def test_a_token_has_a_length(length: int) -> None:
-    """From 1 to 512 characters."""
-    with pytest.raises(Stop, match="1 to 512"):
-        token_fields("t" * length)
+@pytest.mark.parametrize("length", [TOKEN_MIN, TOKEN_MAX])
+def test_a_token_of_16_to_512_characters_is_taken(length: int) -> None:
+    """Any printable characters, spaces between them too."""
+    for token in ("t" * length, "ü" * length, "a b" + "c" * (length - 3)):
+        assert token_matches(token_fields(token), token)
+
+
+@pytest.mark.parametrize(
+    "token",
+    ["", "x", "t" * (TOKEN_MIN - 1), "t" * (TOKEN_MAX + 1), " " + "t" * 20, "t" * 20 + " ", "t" * 20 + "\n", "\0" * 20],
+)
+def test_a_token_that_is_too_easy_or_broken_is_refused(token: str) -> None:
+    """The message says what a token must have, and does not show the token."""
+    with pytest.raises(
+        Stop, match="a token must have 16 to 512 printable characters, without white space at either end"
+    ):
+        token_fields(token)
 
 
 def test_keys_hold_user_ids_and_no_ssid() -> None:
