@@ -28,7 +28,17 @@ SNAPSHOT_BYTES_MAX: Final = 1_048_576
 _SNAPSHOT: Final = SwitchSnapshot.__struct_config__.tag
 
 _decode = msgspec.json.Decoder(AnyEvent).decode
-_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_CALL_IDS: Final = "callIds"
+_NAMES: Final = (*FIELDS, "type")
+# The known fields of an object, under their names in JSON; None for one that is missing or null. ``callIds``, which can
+# be long, stays as it is: its reader decodes it.
+_Scalar = str | int | float | bool | None
+_Known = msgspec.defstruct(
+    "_Known", [(name, msgspec.Raw if name == _CALL_IDS else _Scalar, None) for name in _NAMES], gc=False
+)
+_decode_known = msgspec.json.Decoder(_Known).decode
+_decode_raw = msgspec.json.Decoder(msgspec.defstruct("_Raw", [(name, msgspec.Raw, None) for name in _NAMES])).decode
+_check_json = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 def parse(value: Any) -> AnyEvent:
@@ -36,6 +46,7 @@ def parse(value: Any) -> AnyEvent:
     try:
         if len(value) > VALUE_BYTES_MAX:
             _check_large(value)
+            return _parse_carefully(value)  # once, and no quick way before it: each takes long
         event: AnyEvent = _decode(value)
     except (msgspec.MsgspecError, ValueError, RecursionError, TypeError):
         return _parse_carefully(value)
@@ -80,11 +91,11 @@ def _parse_carefully(value: bytes | None) -> AnyEvent:
     """The event in a value, read field by field in the order of FIELDS. Raises BadEvent for the first bad field."""
     if not value:
         raise BadEvent("empty", "")
-    raw = _object(value)
-    event_type = _event_type(raw)
+    known = _object(value)
+    event_type = _event_type(known.type)
     attributes: dict[str, Any] = {}
     for field, attribute_name, required in _PLANS[event_type.name]:
-        json_value = raw.get(field.name)
+        json_value = getattr(known, field.name)
         if required:
             attributes[attribute_name] = _required(json_value, field)
         elif json_value is not None:
@@ -96,48 +107,55 @@ def _parse_carefully(value: bytes | None) -> AnyEvent:
     return event
 
 
-def _object(value: bytes) -> dict[str, Any]:
-    """The JSON object in a value, decoded. Raises BadEvent: not_json (also if it is not UTF-8), or not_object."""
+def _object(value: bytes) -> Any:
+    """The known fields of the JSON object in a value, as a _Known. Raises BadEvent: not_json, not_object.
+
+    Unknown fields are checked to be JSON, and skipped: to make objects of 1 MiB of lists, or of numbers near the
+    smallest float, would be a long step.
+    """
     if not _is_utf8(value):
         raise BadEvent("not_json", "")
     try:
-        decoded = msgspec.json.decode(value)
+        return _decode_known(value)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return _object_by_fields(value)
-    if type(decoded) is not dict:
-        raise BadEvent("not_object", "")
-    return decoded
 
 
-def _object_by_fields(value: bytes) -> dict[str, Any]:
-    """The known fields of a JSON object that cannot be decoded as a whole. Raises BadEvent: not_json or not_object.
+def _object_by_fields(value: bytes) -> Any:
+    """``_object`` for a value in which a known field has an array, an object, or a number that Python cannot hold.
 
-    A number that Python cannot hold makes msgspec refuse the whole value. In an unknown field it does not matter. A
-    known field with such a number becomes UNREADABLE, which its reader refuses, so that BadEvent names the field.
+    Such a field becomes UNREADABLE or an empty dict, which its reader refuses, so that BadEvent names the field.
     """
     try:
-        fields = _decode_fields(value)
+        raw = _decode_raw(value)
     except msgspec.ValidationError:
-        _value(value)  # raises not_json if it is not even JSON
+        try:
+            _check_json(value)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            raise BadEvent("not_json", "") from None
         raise BadEvent("not_object", "") from None
     except (msgspec.MsgspecError, ValueError, RecursionError):
         raise BadEvent("not_json", "") from None
-    return {name: _value(content) for name, content in fields.items() if name in FIELDS or name == "type"}
+    known = _Known()
+    for name in _Known.__struct_fields__:
+        content = getattr(raw, name)
+        if content is not None:
+            setattr(known, name, content if name == _CALL_IDS else _scalar(content))
+    return known
 
 
-def _value(content: bytes | msgspec.Raw) -> Any:
-    """A JSON value, decoded; UNREADABLE if it has a number that Python cannot hold. Raises BadEvent: not_json."""
+def _scalar(content: msgspec.Raw) -> Any:
+    """The text, number, boolean or null of a field. UNREADABLE for a number that Python cannot hold, {} for others."""
+    if bytes(memoryview(content)[:1]) in (b"[", b"{"):
+        return {}
     try:
         return msgspec.json.decode(content)
     except msgspec.ValidationError:
         return UNREADABLE
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        raise BadEvent("not_json", "") from None
 
 
-def _event_type(raw: dict[str, Any]) -> EventType:
-    """The type that an object names in its field ``type``. Raises BadEvent for a missing, wrong or unknown one."""
-    name = raw.get("type")
+def _event_type(name: Any) -> EventType:
+    """The type with a name, the value of the field ``type``. Raises BadEvent for a missing, wrong or unknown one."""
     if name is None:
         raise BadEvent("missing", "type")
     if type(name) is not str:
