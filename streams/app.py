@@ -24,6 +24,7 @@ from streams.engine.table import StateManager, StateTable
 from streams.engine.view import GroupDirectory
 from streams.kafka.consumer import broker_urls
 from streams.kafka.group import Assignor
+from streams.kafka.publisher import REQUEST_BYTES_MAX
 from streams.kafka.transport_app import TransportApp
 from streams.metrics.catalogue import Metrics
 from streams.settings.narrow import PartitionSettings
@@ -129,4 +130,6 @@ def _options(settings: Settings) -> dict[str, Any]:
         # Faust's default of 20 minutes would delay the end of the process while a broker is away.
         "producer_request_timeout": REQUEST_LIMIT_S,
         "producer_acks": -1,
+        # A misrouted switch.snapshot has up to 1 MiB.
+        "producer_max_request_size": REQUEST_BYTES_MAX,
     }

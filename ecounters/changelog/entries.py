@@ -58,6 +58,17 @@ _encode = msgspec.msgpack.Encoder().encode
 
 CALL, ITEM, CELL, SLOT, NUMBER, USER, POSITION = b"c", b"i", b"w", b"s", b"n", b"u", b"p"
 
+KINDS: Final = {
+    CALL: "call",
+    ITEM: "item of a call",
+    CELL: "cell",
+    SLOT: "input slot of a cell",
+    NUMBER: "telephone number",
+    USER: "account",
+    POSITION: "position",
+}
+"""First byte of a key -> what the entry is of, for messages that must not show keys: keys have customers' data."""
+
 
 class Position(msgspec.Struct, array_like=True, frozen=True):
     """How much of the events topic the entries of a changelog hold. Times are ms since the Unix epoch.
@@ -70,6 +81,11 @@ class Position(msgspec.Struct, array_like=True, frozen=True):
     position: int
     watermark: int
     arrival: int
+
+
+def kind_of(key: bytes) -> str:
+    """What the entry with this key is of, as a word of KINDS."""
+    return KINDS.get(key[:1], "unknown thing")
 
 
 def call_entry(user_id: str, call: Call, *, gone: bool = False) -> Entry:

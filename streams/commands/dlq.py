@@ -10,7 +10,7 @@ from streams.basics.times import duration_s, moment_ms, now_ms
 from streams.commands.common import settings_with
 from streams.settings.table import Settings
 from streams.tools.dead_letter_report import sample_lines, table_lines
-from streams.tools.dead_letters import REPLAY_BYTES_MAX, Selection, Survey, nothing_selected, replay, survey
+from streams.tools.dead_letters import Selection, Survey, nothing_selected, replay, survey
 from streams.tools.run_to_end import run_to_end
 
 
@@ -62,13 +62,14 @@ def dlq(
     to the partition of its user, with its key. If no user can be read from it, it goes to the partition that it came
     from. A message that is refused again becomes another dead letter, once for each replay. A message that has been
     counted already, or that is replayed twice, does not change the counters. Dead letters stay in their topic until
-    Kafka deletes them.
+    Kafka deletes them. A message that is truncated is left out, and so is a record batch that could not be read.
 
     \b
         ecounters dlq --reason clock_ahead --since 1d --replay
         ecounters dlq --replay --yes
 
-    Use --out to correct messages by hand. Messages that are empty or have line breaks are left out and counted.
+    Use --out to correct messages by hand. Messages that are empty, truncated or have line breaks are left out and
+    counted.
 
     \b
         ecounters dlq --reason bad_value --out bad.jsonl
@@ -83,7 +84,8 @@ def dlq(
         # If the messages go to standard output, the report goes to standard error.
         click.echo(line, err=out is not None and out.name in ("-", "<stdout>"))
     if result.unwritten:
-        click.echo(f"{result.unwritten:,} messages are empty or have line breaks and were not written.", err=True)
+        left_out = f"{result.unwritten:,} messages are empty, truncated or have line breaks and were not written."
+        click.echo(left_out, err=True)
     if again and result.count:
         _replay(settings, result, selection, confirmed=yes)
 
@@ -95,7 +97,9 @@ def _replay(settings: Settings, result: Survey, selection: Selection, *, confirm
     """
     if not confirmed:
         click.confirm(f"Publish these {result.count:,} messages to {settings.topic} again?", abort=True, err=True)
-    published, too_large = run_to_end(settings, replay(settings, result.span, selection))
-    click.echo(f"Published {published:,} messages to {settings.topic} again.", err=True)
-    if too_large:
-        click.echo(f"{too_large:,} are larger than {REPLAY_BYTES_MAX:,} bytes and were left out.", err=True)
+    replayed = run_to_end(settings, replay(settings, result.span, selection))
+    click.echo(f"Published {replayed.published:,} messages to {settings.topic} again.", err=True)
+    if replayed.too_large:
+        click.echo(f"{replayed.too_large:,} are larger than {settings.topic} takes and were left out.", err=True)
+    if replayed.not_whole:
+        click.echo(f"{replayed.not_whole:,} are truncated, or could not be read at all, and were left out.", err=True)

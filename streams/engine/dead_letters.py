@@ -14,11 +14,11 @@ most of them are shared."""
 DEAD_LETTER_HEADERS: Final = ("reason", "field", "topic", "partition")
 """The headers that dead letters of one partition share if they have the same reason and field. ``_dead_letter`` gives
 the values in this order. Each dead letter also has ``offset``, and ``size`` if its value was truncated."""
-DEAD_LETTER_VALUE_MAX: Final = 900_000
+DEAD_LETTER_VALUE_MAX: Final = 1_900_000
 DEAD_LETTER_KEY_MAX: Final = 50_000
-"""The value and the key of a dead letter are truncated to these lengths, in bytes. Together they fit into the 1 MiB
-that a topic accepts by default. An event can be larger, because Kafka limits its compressed size; without the limit the
-broker would refuse its dead letter in every flush."""
+"""The value and the key of a dead letter are truncated to these lengths, in bytes. Together they fit into the 2 MiB
+that the topic of dead letters takes. An event can be larger, because Kafka limits its compressed size. If the topic
+takes less, the dead letter is written without its value: see ``ChangelogWriter.write``."""
 
 
 class UncountedBuffer:
@@ -60,6 +60,12 @@ class UncountedBuffer:
         self._metrics.misrouted.inc(counts.pop(MISROUTED, 0))
         for reason, count in counts.items():
             self._metrics.refused.labels(reason).inc(count)
+
+    def dead_letters_of(self, uncounted: list[Uncounted]) -> list[DeadLetter]:
+        """Make dead letters of records that were misrouted, and cannot be sent to their partitions. Counts them."""
+        for item in uncounted:
+            self._metrics.refused.labels(item.reason).inc()
+        return [self._dead_letter(item) for item in uncounted]
 
     def add_unreadable(self, first: int, last: int, sent: memoryview) -> None:
         """Keep the records at the offsets ``first`` to ``last``, which cannot be read, as one dead letter.

@@ -10,6 +10,7 @@ from faust.types import TP
 
 from ecounters.events.partitioner import partition_of
 from ecounters.partition.records import Uncounted
+from streams.kafka.batch_sender import TOO_LARGE
 from streams.kafka.consumer import Consumer
 
 
@@ -51,20 +52,26 @@ class EventsTopic:
         """(the last stable offset, seconds since a broker reported it), without a request; None: not known."""
         return self._consumer.fetch_state(TP(self._topic, partition))
 
-    async def republish(self, misrouted: list[Uncounted]) -> None:
+    async def republish(self, misrouted: list[Uncounted]) -> list[Uncounted]:
         """Send misrouted events to their users' partitions, and return when all are acknowledged.
 
-        Raises KafkaError if one of them is not. The events may be sent again then, or if the flush fails later.
-        Duplicates are harmless: applying an event twice changes nothing.
+        Returns those that are larger than the topic takes, with the reason too_large: their producer has packed them,
+        and this one does not. Raises KafkaError if another one is not acknowledged. The events may be sent again then,
+        or if the flush fails later. Duplicates are harmless: applying an event twice changes nothing.
         """
         acknowledgements = []
+        too_large = []
         try:
             for uncounted in misrouted:
                 partition = partition_of(uncounted.user_id, self._partitions)
                 producer = await self._app.maybe_start_producer()
                 key, value = uncounted.user_id.encode(), uncounted.record.value
                 acknowledgements.append(await producer.send(self._topic, key, value, partition, None, None))
-            for acknowledgement in acknowledgements:
-                await acknowledgement
+            for uncounted, acknowledgement in zip(misrouted, acknowledgements, strict=True):
+                try:
+                    await acknowledgement
+                except TOO_LARGE:
+                    too_large.append(uncounted._replace(reason="too_large"))
         except (ProducerSendError, AssertionError) as error:  # AssertionError: aiokafka does not know the partition
             raise KafkaError(str(error)) from error
+        return too_large

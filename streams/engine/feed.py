@@ -44,10 +44,11 @@ class EventsSource(Protocol):
         (None, None) if the partition is not assigned or was not fetched yet.
         """
 
-    async def republish(self, misrouted: list[Uncounted]) -> None:
+    async def republish(self, misrouted: list[Uncounted]) -> list[Uncounted]:
         """Send events to the partitions of their users, and return when all are acknowledged.
 
-        Raises KafkaError if one of them is not.
+        Returns those that are larger than the topic takes, with the reason too_large. Raises KafkaError if another one
+        is not acknowledged.
         """
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from typing import Final
 
@@ -19,7 +20,7 @@ from streams.engine.dead_letters import UncountedBuffer
 from streams.engine.feed import PartitionFeed
 from streams.engine.restore import Changelog, Writer
 from streams.engine.status import PartitionStatus
-from streams.kafka.changelog_writer import NotWritten
+from streams.kafka.changelog_writer import LeftOut, NotWritten
 from streams.kafka.outbox import Outbox
 
 log = logging.getLogger(__name__)
@@ -150,12 +151,28 @@ class PartitionFlusher:
             misrouted = await self._collect_changes(state, outbox)
             position = state.position
         began = time.perf_counter()
-        await self._context.events.republish(misrouted)
-        await writer.write(outbox)
+        for dead_letter in self._uncounted.dead_letters_of(await self._context.events.republish(misrouted)):
+            outbox.add_dead_letter(dead_letter)
+        left_out = await writer.write(outbox)
         status.flushed_offset = position
+        if left_out:
+            self._report(left_out)
         self._context.metrics.flushes.observe(time.perf_counter() - began)
         self._context.metrics.flushed_entries.inc(outbox.entries)
         return True
+
+    def _report(self, left_out: Sequence[LeftOut]) -> None:
+        """Log what Kafka did not take, each kind once with its largest, and count all in a metric."""
+        self._context.metrics.left_out.inc(len(left_out))
+        for kind in sorted({record.kind for record in left_out}):
+            of_kind = [record for record in left_out if record.kind == kind]
+            largest = max(of_kind, key=lambda record: record.size)
+            log.error(
+                "partition %s: %s records of kind %s, of up to %s bytes%s, are larger than max.message.bytes of "
+                "their topic and were left out: they are missing after a restore",
+                self._status.partition, len(of_kind), kind, largest.size,
+                f" (event at offset {largest.offset})" if largest.offset else "",
+            )  # fmt: skip
 
     async def _collect_changes(self, state: PartitionState, outbox: Outbox) -> list[Uncounted]:
         """Put all changes and dead letters into the outbox, and return the misrouted events. Hold ``state_lock``.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from contextlib import aclosing
 from typing import Protocol
 
@@ -16,7 +17,7 @@ from streams.basics.slices import Slice
 from streams.basics.text import named
 from streams.engine.context import WorkerContext
 from streams.kafka.changelog_reader import read_changelog
-from streams.kafka.changelog_writer import ChangelogTakeover, ChangelogWriter
+from streams.kafka.changelog_writer import ChangelogTakeover, ChangelogWriter, LeftOut
 from streams.kafka.outbox import Outbox
 
 log = logging.getLogger(__name__)
@@ -28,8 +29,8 @@ class Writer(Protocol):
     def outbox(self) -> Outbox:
         """An empty outbox, to be filled and given to ``write``."""
 
-    async def write(self, outbox: Outbox) -> None:
-        """Write the outbox in one transaction, which is committed on return.
+    async def write(self, outbox: Outbox) -> Sequence[LeftOut]:
+        """Write the outbox in one transaction, which is committed on return. Returns what was too large and left out.
 
         Raises NotWritten if that is not certain; then this writer must not be used again.
         """

@@ -23,14 +23,16 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import IllegalOperation, KafkaError
 
+from ecounters.changelog.entries import KINDS, POSITION, kind_of
 from streams.basics.tasks import end_tasks
 from streams.basics.text import named
 from streams.kafka import internals
+from streams.kafka.batch_sender import BatchSender
 from streams.kafka.open_transactions import POLL_S, open_records, open_transactions, until_no_open_transaction
 from streams.kafka.outbox import Outbox
 
@@ -48,12 +50,27 @@ TRANSACTION_LIMIT_MS: Final = 30_000
 DEAD_LETTERS_LIMIT_S: Final = 5.0
 """How long ``settle_dead_letters`` may take. Counting waits for it, though no count depends on it."""
 
+DEAD_LETTER: Final = "dead letter"
+"""The ``kind`` of a dead letter that is left out."""
+
 _NO_KAFKA_ERRORS: Final = (AssertionError, IllegalOperation)
 """What aiokafka raises besides KafkaError if a transaction has failed in the background, or no broker is known."""
 
 
 class NotWritten(Exception):
     """It is not certain that a transaction was committed. The writer cannot go on: the partition must be restored."""
+
+
+class LeftOut(NamedTuple):
+    """A record that is larger than Kafka takes.
+
+    ``kind``: what kind of changelog entry it is, or DEAD_LETTER. ``offset``: of the event of a dead letter, as text; ""
+    for an entry. ``size``: of its value, in bytes.
+    """
+
+    kind: str
+    offset: str
+    size: int
 
 
 class ChangelogTakeover:
@@ -122,6 +139,7 @@ class ChangelogWriter:
         self, producer: AIOKafkaProducer, transactional_id: str, changelog: TopicPartition, dlq: TopicPartition
     ) -> None:
         self._producer = producer
+        self._sender = BatchSender(producer)
         self._id = transactional_id
         self._changelog = changelog
         self._dlq = dlq
@@ -164,8 +182,11 @@ class ChangelogWriter:
         """An empty outbox, for ``write``."""
         return Outbox(self._producer.create_batch)
 
-    async def write(self, outbox: Outbox) -> None:
+    async def write(self, outbox: Outbox) -> list[LeftOut]:
         """Write the outbox in one transaction, which is committed on return.
+
+        Returns what is larger than Kafka takes, and was left out. A dead letter that is too large is written without
+        its message before it is left out. With what is left out the transaction could never be committed.
 
         Raises NotWritten if it is not certain that the transaction was committed, at the latest after LIMIT_S. Do not
         use the writer after that.
@@ -174,12 +195,12 @@ class ChangelogWriter:
             async with asyncio.timeout(LIMIT_S):
                 await self._settle_before(outbox)
                 await self._producer.begin_transaction()
-                await self._send(self._changelog, outbox.changelog_batches)
-                await self._send(self._dlq, outbox.dlq_batches)
+                left_out = await self._send(outbox)
                 await self._producer.commit_transaction()
         except (KafkaError, TimeoutError, *_NO_KAFKA_ERRORS) as error:
             raise NotWritten(f"{self._id}: {named(error)}") from error
         self._last_had_dead_letters = outbox.has_dead_letters
+        return left_out
 
     async def _settle_before(self, outbox: Outbox) -> None:
         """Before a transaction: end earlier transactions of dead letters that are still open.
@@ -195,15 +216,31 @@ class ChangelogWriter:
         if self._unsettled_position is not None and outbox.has_dead_letters:
             await self.settle_dead_letters(self._unsettled_position)
 
-    async def _send(self, tp: TopicPartition, batches: list[Any]) -> None:
-        """Send the batches that are not empty, and wait until all of them are acknowledged."""
-        acknowledgements = []
-        for batch in batches:
-            if batch.record_count():
-                batch.close()
-                acknowledgements.append(await self._producer.send_batch(batch, tp.topic, partition=tp.partition))
-        for acknowledgement in acknowledgements:
-            await acknowledgement
+    async def _send(self, outbox: Outbox) -> list[LeftOut]:
+        """Send the outbox's batches, and wait until all of them are acknowledged. Returns what is left out.
+
+        Raises KafkaError if the position is too large: without it the rest must not be committed.
+        """
+        left_out = [
+            LeftOut(kind_of(entry.key), "", len(entry.value or b""))
+            for entry in await self._sender.send(self._changelog, outbox.changelog_batches)
+        ]
+        if KINDS[POSITION] in [entry.kind for entry in left_out]:
+            raise KafkaError(f"{self._changelog.topic} takes no record of {left_out[-1].size} bytes")
+        for letter in await self._sender.send(self._dlq, outbox.dlq_batches):
+            headers = dict(letter.headers)
+            size = len(letter.value or b"")
+            if not letter.value or await self._sender.send(self._dlq, [self._without_message(letter)]):
+                left_out.append(LeftOut(DEAD_LETTER, headers["offset"].decode(), size))
+        return left_out
+
+    def _without_message(self, letter: Any) -> Any:
+        """A batch with a dead letter without key and value. The header ``size`` says how large the value was."""
+        headers = [(name, value) for name, value in letter.headers if name != "size"]
+        size = dict(letter.headers).get("size", b"%d" % len(letter.value))
+        batch = self._producer.create_batch()
+        batch.append(timestamp=None, key=None, value=None, headers=[*headers, ("size", size)])
+        return batch
 
     async def _write_markers(self, *tps: TopicPartition, commit: bool) -> None:
         """Run a transaction without records. Its markers commit or abort all open records of this producer id in

@@ -35,6 +35,8 @@ from aiokafka.consumer.fetcher import Fetcher, FetchResult, PartitionRecords
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import TopicPartitionState
 from aiokafka.errors import ConsumerStoppedError
+from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.record.default_records import DefaultRecordBatch
 from faust.types import AppT
 from mode.types import ServiceT
 
@@ -273,6 +275,24 @@ def producer_id_of(producer: AIOKafkaProducer) -> int:
     Remove this function once aiokafka's producer has a public attribute for it.
     """
     return int(producer._txn_manager.producer_id)
+
+
+def sequence_of(producer: AIOKafkaProducer, tp: TopicPartition) -> int:
+    """The sequence number that the producer's next record for a partition gets."""
+    return int(producer._txn_manager.sequence_number(tp))
+
+
+def set_sequence(producer: AIOKafkaProducer, tp: TopicPartition, sequence: int) -> None:
+    """Set the sequence number of the producer's next record for a partition.
+
+    aiokafka counts the records of a batch that the broker has refused. Remove this function once it does not.
+    """
+    producer._txn_manager._sequence_numbers[tp] = sequence
+
+
+def records_of(batch: BatchBuilder) -> list[Any]:
+    """The records of a batch that was sent, with ``key``, ``value`` and ``headers``. A batch cannot be sent twice."""
+    return list(DefaultRecordBatch(bytes(batch._buffer)))
 
 
 def add_to_transaction(producer: AIOKafkaProducer, tp: TopicPartition) -> None:

@@ -15,8 +15,8 @@ from ecounters.events.partitioner import partition_of
 BATCH_BYTES: Final = 262_144
 """The largest size of a batch, unless a single message is larger. Large batches make a replay fast. Each partition has
 one batch that is being filled, and may have another that is being sent."""
-REQUEST_BYTES_MAX: Final = 1_048_576
-"""The largest size of a request to a broker."""
+REQUEST_BYTES_MAX: Final = 4 * 1_048_576
+"""The largest size of a request to a broker. The topic of events takes batches of 2 MiB."""
 CACHED_USERS_MAX: Final = 100_000
 """For how many users the partition is remembered. To compute it, a murmur2 hash, costs more than everything else done
 for an event."""

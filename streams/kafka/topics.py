@@ -26,18 +26,22 @@ KNOWN_POLL_S: Final = 0.05
 KNOWN_POLLS: Final = 200
 """How many times, every KNOWN_POLL_S, to ask the brokers whether they know a topic that was created: for about 10 s."""
 
+MESSAGE_BYTES: Final = 2 * MIB
+"""``max.message.bytes`` of all topics. An existing topic with less gets a warning."""
+
 EVENTS_CONFIG: Final = {
     # The broker stamps each record by its clock. An event is then judged as too far ahead of that clock, or not, in
     # the same way whenever the log is read.
     "message.timestamp.type": "LogAppendTime",
     "retention.ms": str(7 * DAY_MS),
-    "max.message.bytes": str(MIB),
+    # A switch.snapshot has up to 1 MiB, and its record has a key, headers and a frame.
+    "max.message.bytes": str(MESSAGE_BYTES),
 }
 
 DLQ_CONFIG: Final = {
     "retention.ms": str(30 * DAY_MS),
-    # A dead letter holds a message of up to 1 MiB from the topic of events, and headers.
-    "max.message.bytes": str(2 * MIB),
+    # A dead letter holds a message and headers; a message that is larger than this is truncated.
+    "max.message.bytes": str(MESSAGE_BYTES),
 }
 
 CHANGELOG_CONFIG: Final = {
@@ -55,7 +59,7 @@ CHANGELOG_CONFIG: Final = {
     # was deleted. With Kafka's default, a day, a restore would have to read the tombstones of a day's ended calls.
     "delete.retention.ms": str(HOUR_MS),
     # The batches of a flush must fit (``streams.kafka.changelog_writer.BATCH_BYTES``).
-    "max.message.bytes": str(2 * MIB),
+    "max.message.bytes": str(MESSAGE_BYTES),
 }
 
 
@@ -166,6 +170,20 @@ async def _until_known(admin: Any, names: list[str]) -> None:
     raise TimeoutError(f"the brokers do not know of {', '.join(names)} yet, which were made; try again")
 
 
+async def largest_message(broker: str, topic: str) -> int:
+    """``max.message.bytes`` of an existing topic: the largest batch that it takes. MESSAGE_BYTES if it says none.
+
+    Raises Stop if the broker refuses to tell, KafkaError if it cannot be reached.
+    """
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker, request_timeout_ms=REQUEST_LIMIT_MS)
+    try:
+        await admin.start()
+        size = (await _configs(admin, [topic]))[topic].get("max.message.bytes", "")
+        return int(size) if size.isdecimal() else MESSAGE_BYTES
+    finally:
+        await admin.close()
+
+
 async def _partitions(admin: Any, names: list[str]) -> dict[str, int]:
     """topic -> how many partitions it has."""
     if not names:
@@ -193,6 +211,7 @@ async def _configs(admin: Any, names: list[str]) -> dict[str, dict[str, str]]:
 def _warnings(name: str, config: dict[str, str], spec: TopicsSpec) -> list[str]:
     """Warnings about an existing topic, as lines. Raises Stop if it is the changelog and not compacted, and so would
     lose counters."""
+    lines = []
     if name == spec.changelog and config.get("cleanup.policy") != "compact":
         raise Stop(
             f"topic {name} has cleanup.policy={config.get('cleanup.policy')}, which throws away counters with time: "
@@ -200,11 +219,17 @@ def _warnings(name: str, config: dict[str, str], spec: TopicsSpec) -> list[str]:
         )
     stamp = config.get("message.timestamp.type")
     if name == spec.events and stamp != "LogAppendTime":
-        return [
+        lines.append(
             f"{name}: warning: message.timestamp.type={stamp}: whether an event is ahead is judged by the clock of the "
             "worker that reads it; LogAppendTime is better"
-        ]
-    return []
+        )
+    size = config.get("max.message.bytes", "")
+    if size.isdecimal() and int(size) < MESSAGE_BYTES:
+        lines.append(
+            f"{name}: warning: max.message.bytes={size}: what is larger is refused or lost; "
+            f"kafka-configs.sh --alter --topic {name} --add-config max.message.bytes={MESSAGE_BYTES}"
+        )
+    return lines
 
 
 def _unequal_counts(spec: TopicsSpec, events: int, changelog: int) -> str:

@@ -22,8 +22,10 @@ _GUESS_RATIO: Final = 16
 _GUESS_BYTES_MAX: Final = 1_048_576
 """The first buffer has _GUESS_RATIO times the packed size, if that is at most _GUESS_BYTES_MAX. A buffer for the
 largest size takes longer to make than most batches take to unpack."""
-_STEP_BYTES: Final = 65_536
-"""How much of a gzip body is unpacked before its bytes are moved into the buffer."""
+_INPUT_BYTES: Final = 16_384
+_STEP_BYTES: Final = 262_144
+"""zlib gets so much of a gzip body at a time, as it copies what it has not unpacked yet; and unpacks so much of it
+before the bytes are moved into the buffer."""
 _XERIAL_MAGIC: Final = b"\x82SNAPPY\0"
 _XERIAL_HEADER_BYTES: Final = 16
 """Java's producers divide a snappy body into blocks: this magic, two versions, and each block behind its length."""
@@ -76,22 +78,30 @@ def _filled(buffer: memoryview, head: bytes, size: int) -> memoryview:
 
 def _gunzip(body: memoryview, out: memoryview) -> int:
     """Unpack gzip, of one member or of several, into ``out``. Returns how many bytes were written."""
-    at, rest = 0, bytes(body)
-    while rest:
-        unpacker = zlib.decompressobj(_GZIP)
-        while not unpacker.eof:
-            try:
-                piece = unpacker.decompress(rest, _STEP_BYTES)
-            except zlib.error as error:
-                raise NotUnpacked(f"it cannot be unpacked: {error}") from error
-            if at + len(piece) > len(out):
-                raise _Full
-            out[at : at + len(piece)] = piece
-            at += len(piece)
-            rest = unpacker.unconsumed_tail
-            if not piece and not rest and not unpacker.eof:
-                raise NotUnpacked("it cannot be unpacked: the gzip body is cut off")
-        rest = unpacker.unused_data
+    unpacker, at, begin = zlib.decompressobj(_GZIP), 0, 0
+    left: bytes | memoryview = b""  # taken out of the body and not unpacked yet
+    while left or begin < len(body):
+        if unpacker.eof:
+            unpacker = zlib.decompressobj(_GZIP)
+        if not left:
+            left = body[begin : begin + _INPUT_BYTES]
+            begin += len(left)
+        try:
+            piece = unpacker.decompress(left, _STEP_BYTES)
+        except zlib.error as error:
+            raise NotUnpacked(f"it cannot be unpacked: {error}") from error
+        if at + len(piece) > len(out):
+            raise _Full
+        out[at : at + len(piece)] = piece
+        at += len(piece)
+        left = unpacker.unused_data if unpacker.eof else unpacker.unconsumed_tail
+    while not unpacker.eof and (piece := unpacker.decompress(b"", _STEP_BYTES)):
+        if at + len(piece) > len(out):
+            raise _Full
+        out[at : at + len(piece)] = piece
+        at += len(piece)
+    if not unpacker.eof:
+        raise NotUnpacked("it cannot be unpacked: the gzip body is cut off")
     return at
 
 

@@ -54,6 +54,10 @@ class Metrics(NamedTuple):
     and its partition is restored."""
     flushed_entries: Counter
     """Many entries for each event: ECOUNTERS_FLUSH_INTERVAL_MS is short; longer intervals write less."""
+    left_out: Counter
+    """Above 0: a record was larger than Kafka takes. The log says of which kind, and in which partition. What a
+    changelog entry holds is missing after the next restore. Raise max.message.bytes of that topic (`ecounters topics`
+    says to what), and count again from the log into a new ECOUNTERS_APP_ID."""
     restored_entries: Counter
     """Rises with each restore: at a start, a rebalance, a failed flush. In between it stands still; if it does not, the
     log says why flushes fail."""
@@ -90,6 +94,9 @@ class Metrics(NamedTuple):
                 "ecounters_flush_seconds", "Time of one flush until acknowledged", buckets=_BUCKETS_S, registry=registry
             ),
             flushed_entries=Counter("ecounters_flush_entries", "Changelog entries written", registry=registry),
+            left_out=Counter(
+                "ecounters_records_left_out", "Entries and dead letters larger than Kafka takes", registry=registry
+            ),
             restored_entries=Counter("ecounters_restore_entries", "Changelog entries read", registry=registry),
             hops=Counter("ecounters_hops", "Users asked for at other workers", ["result"], registry=registry),
             requests=Counter("ecounters_requests", "HTTP requests answered", ["status"], registry=registry),

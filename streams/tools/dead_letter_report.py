@@ -21,7 +21,9 @@ class StoredDeadLetter(NamedTuple):
 
     ``reason``, ``field``: why the event was refused. ``topic``, ``partition``, ``offset``: where the event stands in
     the log. ``at_ms``: Kafka's timestamp of the dead letter, about when the event was refused. ``key``, ``value``: the
-    event's; a worker truncates very large ones (see ``engine.dead_letters``).
+    event's; a worker truncates very large ones (see ``engine.dead_letters``). ``last_offset``: "" or, if the dead
+    letter stands for several messages that cannot be read, the offset of the last one. ``size``: how many bytes the
+    value had when it was refused.
     """
 
     reason: str
@@ -32,6 +34,13 @@ class StoredDeadLetter(NamedTuple):
     at_ms: int
     key: bytes | None
     value: bytes | None
+    last_offset: str = ""
+    size: int = 0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether this is one message, as it was: neither truncated nor a record batch that cannot be read."""
+        return not self.last_offset and self.size <= len(self.value or b"")
 
     @classmethod
     def of(cls, record: Any) -> StoredDeadLetter:
@@ -42,10 +51,12 @@ class StoredDeadLetter(NamedTuple):
         """
         headers = {name: value.decode("utf-8", "replace") for name, value in record.headers if value is not None}
         text = headers.get("partition", "")
+        size = headers.get("size", "")
         partition = int(text) if re.fullmatch(r"[0-9]{1,9}", text) else record.partition
         return cls(
             headers.get("reason", "?"), headers.get("field", ""), headers.get("topic", "?"), partition,
-            headers.get("offset", "?"), record.timestamp, record.key, record.value,
+            headers.get("offset", "?"), record.timestamp, record.key, record.value, headers.get("last_offset", ""),
+            int(size) if re.fullmatch(r"[0-9]{1,12}", size) else len(record.value or b""),
         )  # fmt: skip
 
 
@@ -53,13 +64,15 @@ class Sample(NamedTuple):
     """A dead letter that is kept to be shown. Samples sort by time, and by the order of reading within one ms.
 
     ``order``: of reading within its group. ``origin``: topic/partition/offset of the event. ``value``: the first
-    SHOWN_BYTES of the message; ``size``: how many bytes the whole message in the dead letter has.
+    SHOWN_BYTES of the message; ``kept``: how many bytes of the message the dead letter has; ``size``: how many the
+    message had when it was refused.
     """
 
     at_ms: int
     order: int
     origin: str
     value: bytes | None
+    kept: int
     size: int
 
     def line(self) -> str:
@@ -68,12 +81,15 @@ class Sample(NamedTuple):
 
     def _beginning(self) -> str:
         if self.value is None:
-            return "(no message)"
+            return f"(too large to be kept: {self.size:,} bytes)" if self.size else "(no message)"
         if not self.value:
             return "(empty)"
         if self.size <= SHOWN_BYTES:
             return printable(self.value)
-        return f"{printable(self.value[:SHOWN_BYTES], truncated=True)}… ({self.size:,} bytes)"
+        begin = printable(self.value[:SHOWN_BYTES], truncated=True)
+        if self.kept < self.size:
+            return f"{begin}… (truncated: the first {self.kept:,} of {self.size:,} bytes)"
+        return f"{begin}… ({self.size:,} bytes)"
 
 
 @dataclass(slots=True)
@@ -97,8 +113,10 @@ class Group:
         if not samples_max or (full and self.samples[0].at_ms > dead_letter.at_ms):
             return
         origin = f"{dead_letter.topic}/{dead_letter.partition}/{dead_letter.offset}"
+        if dead_letter.last_offset:
+            origin += f"-{dead_letter.last_offset}"
         value = None if dead_letter.value is None else dead_letter.value[:SHOWN_BYTES]
-        sample = Sample(dead_letter.at_ms, self.count, origin, value, len(dead_letter.value or b""))
+        sample = Sample(dead_letter.at_ms, self.count, origin, value, len(dead_letter.value or b""), dead_letter.size)
         if full:
             heapq.heappushpop(self.samples, sample)
         else:

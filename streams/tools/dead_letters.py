@@ -18,7 +18,7 @@ from ecounters.errors import Stop
 from ecounters.events.partitioner import partition_of
 from streams.basics.terminal import Progress
 from streams.kafka.publisher import publisher
-from streams.kafka.topics import count_partitions
+from streams.kafka.topics import count_partitions, largest_message
 from streams.settings.table import Settings
 from streams.tools.dead_letter_report import Group, Groups, StoredDeadLetter, printable
 
@@ -29,9 +29,8 @@ READ_WAIT_MS: Final = 500
 """How long one call of aiokafka waits for records."""
 STALLED_S: Final = 30.0
 """Reading gives up after this time without progress: aiokafka itself raises nothing while a broker is unreachable."""
-REPLAY_BYTES_MAX: Final = 1_000_000
-"""Largest sum of key and value that is published again, because the topic of events takes 1 MiB and the publisher does
-not compress. Dead letters of workers are smaller (``engine.dead_letters``); those of other programs may be larger."""
+FRAME_BYTES: Final = 200
+"""How much smaller than the topic's ``max.message.bytes`` key and value must be together to be published again."""
 
 
 class Selection(NamedTuple):
@@ -150,9 +149,10 @@ class Survey:
         """The number of selected dead letters."""
         return sum(group.count for group in self.groups.values())
 
-    def write(self, value: bytes | None, out: BinaryIO) -> None:
-        """Write a message as a line. A message that is empty or has line breaks is counted in ``unwritten`` instead."""
-        if value and b"\n" not in value and b"\r" not in value:
+    def write(self, dead_letter: StoredDeadLetter, out: BinaryIO) -> None:
+        """Write a message as a line. One that is empty, not whole or has line breaks is counted in ``unwritten``."""
+        value = dead_letter.value
+        if value and dead_letter.is_whole and b"\n" not in value and b"\r" not in value:
             out.write(value + b"\n")
         else:
             self.unwritten += 1
@@ -172,7 +172,7 @@ async def survey(settings: Settings, selection: Selection, samples_max: int, out
         if selection.includes(dead_letter):
             result.groups.setdefault((dead_letter.reason, dead_letter.field), Group()).add(dead_letter, samples_max)
             if out is not None:
-                result.write(dead_letter.value, out)
+                result.write(dead_letter, out)
     progress.end()
     return result
 
@@ -205,22 +205,35 @@ def destination(dead_letter: StoredDeadLetter, partitions: int) -> int:
     return dead_letter.partition % partitions
 
 
-async def replay(settings: Settings, span: Span, selection: Selection) -> tuple[int, int]:
+class Replayed(NamedTuple):
+    """How many dead letters ``replay`` has published, and how many it has left out: as larger than the topic of events
+    takes without compression, and as not whole."""
+
+    published: int
+    too_large: int
+    not_whole: int
+
+
+async def replay(settings: Settings, span: Span, selection: Selection) -> Replayed:
     """Publish the selected dead letters of a span to the topic of events again, with their keys.
 
-    Returns (how many were published, how many were left out as larger than REPLAY_BYTES_MAX). Removes nothing from the
-    dead-letter topic. Prints progress on stderr. Raises KafkaError, and Stop as ``read`` does.
+    Leaves out those that are truncated, or a record batch that cannot be read: the event would be another one, or none.
+    Removes nothing from the dead-letter topic. Prints progress on stderr. Raises KafkaError, and Stop as ``read`` does.
     """
     partitions = await count_partitions(settings.broker, settings.topic)
-    published = too_large = 0
+    most = await largest_message(settings.broker, settings.topic) - FRAME_BYTES
+    published = too_large = not_whole = 0
     progress = Progress("published", what="messages")
     async with publisher(settings.broker, settings.topic) as publishing:
         async for dead_letter in read(settings, span, selection, Progress("read", what="dead letters")):
-            if len(dead_letter.value or b"") + len(dead_letter.key or b"") > REPLAY_BYTES_MAX:
+            if not dead_letter.is_whole:
+                not_whole += 1
+                continue
+            if len(dead_letter.value or b"") + len(dead_letter.key or b"") > most:
                 too_large += 1
                 continue
             await publishing.put_to(destination(dead_letter, partitions), dead_letter.key, dead_letter.value)
             published += 1
             progress.add(1)
     progress.end()
-    return published, too_large
+    return Replayed(published, too_large, not_whole)

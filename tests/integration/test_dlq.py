@@ -15,6 +15,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from ecounters.events.partitioner import partition_of
+from streams.engine.dead_letters import DEAD_LETTER_VALUE_MAX
 from tests.support.accounts import TOKEN, add_users
 from tests.support.recount_check import dead_letters
 from tests.support.topics import read_topic, wait_until_flushed
@@ -107,11 +108,11 @@ def test_dlq_shows_counts_and_samples_of_dead_letters(here: Deployment, worker: 
         (2, None, ESCAPES),
         (2, None, None),
         (3, key, b""),
-        (3, key, event(10, number="x" * 300)),
+        (3, key, event(10, switchId="x" * 300)),
     ]
     publish(here, *bad, (partition_of(USER, 4), key, event(11)))
     expected = {("unknown_type", "type"): 5, ("missing", "callId"): 1, ("not_json", "-"): 1, ("empty", "-"): 2}
-    expected["too_long", "number"] = 1
+    expected["too_long", "switchId"] = 1
     all_of_it = ran(here)
     assert (all_of_it.returncode, counts(all_of_it.stdout)) == (0, expected)
     assert "read 10 dead letters" in all_of_it.stderr
@@ -125,10 +126,10 @@ def test_dlq_shows_counts_and_samples_of_dead_letters(here: Deployment, worker: 
     assert missing.endswith((bad[5][2] or b"").decode())
     assert "unknown_type: type, the last 3 of 5" in all_of_it.stdout
     assert any(line.endswith("(no message)") for line in samples) and any(line.endswith("(empty)") for line in samples)
-    assert any(re.search(r'"number": "x+… \(\d+ bytes\)$', line) for line in samples)
+    assert any(re.search(r'"switchId": "x+… \(\d+ bytes\)$', line) for line in samples)
 
     assert counts(ran(here, "--reason", "empty", "--samples", "0").stdout) == {("empty", "-"): 2}
-    assert counts(ran(here, "--partition", "3").stdout) == {("empty", "-"): 1, ("too_long", "number"): 1}
+    assert counts(ran(here, "--partition", "3").stdout) == {("empty", "-"): 1, ("too_long", "switchId"): 1}
     assert counts(ran(here, "--since", "1h").stdout) == expected
     nothing = ran(here, "--since", "2099-01-01T00:00:00Z")
     assert nothing.stdout == f"Nothing of that time or place in {here.name}.dlq.\n"
@@ -138,7 +139,7 @@ def test_dlq_shows_counts_and_samples_of_dead_letters(here: Deployment, worker: 
     file = tmp_path / "bad.jsonl"
     written = ran(here, "--out", str(file))
     assert sorted(file.read_bytes().splitlines()) == sorted(v for _, _, v in bad if v and v != ESCAPES)
-    assert "3 messages are empty or have line breaks and were not written." in written.stderr
+    assert "3 messages are empty, truncated or have line breaks and were not written." in written.stderr
 
 
 def test_samples_hold_no_control_characters(here: Deployment, worker: Worker) -> None:
@@ -208,22 +209,28 @@ def test_dlq_explains_wrong_use_in_one_line(here: Deployment) -> None:
     assert away.stderr.startswith("ecounters: Kafka at 127.0.0.1:1: ")
 
 
-def test_a_message_too_large_for_the_dead_letter_topic_is_cut(deployment: Deployment) -> None:
-    """A message that unpacks to more than the topic takes becomes a cut dead letter, and the next event is read."""
+def test_a_message_too_large_for_the_dead_letter_topic_is_truncated_and_never_published_again(
+    here: Deployment, worker: Worker
+) -> None:
+    """A message that unpacks to more than the topic takes is shown as truncated, and left out of replay and file."""
 
     async def send() -> None:
-        producer = AIOKafkaProducer(
-            bootstrap_servers=deployment.broker, compression_type="gzip", max_request_size=10_000_000
-        )
+        producer = AIOKafkaProducer(bootstrap_servers=here.broker, compression_type="gzip", max_request_size=10_000_000)
         await producer.start()
         try:
-            await producer.send_and_wait(deployment.name, b"x" * 5_000_000, key=b"u1", partition=0)
-            await producer.send_and_wait(deployment.name, b"{", key=b"u1", partition=0)
+            await producer.send_and_wait(here.name, b"x" * 5_000_000, key=b"u1", partition=0)
+            await producer.send_and_wait(here.name, b"{", key=b"u1", partition=0)
         finally:
             await producer.stop()
 
-    with Worker(deployment).wait_ready():
-        asyncio.run(send())
-        wait_until_flushed(deployment, 30)
-        told = [(reason, len(value or b"")) for _, _, reason, _, value in dead_letters(deployment)]
-        assert told == [("too_large", 900_000), ("not_json", 1)]
+    asyncio.run(send())
+    wait_until_flushed(here, 30)
+    told = [(reason, len(value or b"")) for _, _, reason, _, value in dead_letters(here)]
+    assert told == [("too_large", DEAD_LETTER_VALUE_MAX), ("not_json", 1)]
+    shown = ran(here, "--out", "/dev/null", "--replay", "--yes")
+    assert "… (truncated: the first 1,900,000 of 5,000,000 bytes)" in shown.stdout
+    assert "1 messages are empty, truncated or have line breaks and were not written." in shown.stderr
+    assert f"Published 1 messages to {here.name} again." in shown.stderr
+    assert "1 are truncated, or could not be read at all, and were left out." in shown.stderr
+    wait_until_flushed(here, 30)
+    assert [reason for _, _, reason, _, _ in dead_letters(here)] == ["too_large", "not_json", "not_json"]

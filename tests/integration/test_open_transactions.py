@@ -127,8 +127,8 @@ async def written(
                 await writer._producer.begin_transaction()
                 producer: Any = writer._producer
                 producer._txn_manager._txn_partitions |= unknown(writer, known)
-                await writer._send(changelog, outbox.changelog_batches)
-                await writer._send(dlq, outbox.dlq_batches)
+                await writer._sender.send(changelog, outbox.changelog_batches)
+                await writer._sender.send(dlq, outbox.dlq_batches)
                 return takeover, writer
             except InvalidTxnState:  # the brokers have not applied the setting yet
                 await takeover.close()

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from ecounters.events.partitioner import partition_of
 from streams.kafka.batches import next_batch, next_result
@@ -20,7 +19,7 @@ from tests.support.audits import audited
 from tests.support.builders import encoded, event
 from tests.support.published_calls import RecentCall, publish_values, wait_for_counter
 from tests.support.recount_check import dead_letters
-from tests.support.topics import wait_until_flushed
+from tests.support.topics import make_topics, wait_until_flushed
 from tests.support.workers import Deployment, Worker
 
 CODECS = {"gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
@@ -41,15 +40,7 @@ def with_topic(broker: str, redis_url: str, tmp_path: Path) -> Iterator[Callable
     def make(config: dict[str, str]) -> Deployment:
         deployment = Deployment(broker, redis_url, tmp_path, settings={"FLUSH_INTERVAL_MS": 200})
         made.append(deployment)
-
-        async def create() -> None:
-            admin = AIOKafkaAdminClient(bootstrap_servers=broker)
-            await admin.start()
-            await admin.create_topics([NewTopic(deployment.name, deployment.partitions, 1, topic_configs=config)])
-            await admin.close()
-
-        asyncio.run(create())
-        deployment.create_topics()
+        make_topics(deployment, {deployment.name: config})
         add_users(deployment, ["u1"])
         return deployment
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +18,7 @@ from streams.basics.slices import TimeSlices
 from streams.engine.context import WorkerContext
 from streams.engine.partition import OwnedPartition
 from streams.kafka.batches import Batch
+from streams.kafka.changelog_writer import LeftOut
 from streams.kafka.outbox import Outbox
 from streams.kafka.record_batches import split
 from streams.metrics.catalogue import Metrics
@@ -64,6 +65,7 @@ class FakeEvents:
         self.age_s: float | None = 0.0
         self.followed: list[tuple[int, int]] = []
         self.republished: list[Uncounted] = []
+        self.takes_bytes = 2**31
         self.fail: Exception | None = None
 
     async def offsets(self, partition: int) -> tuple[int, int]:
@@ -81,9 +83,11 @@ class FakeEvents:
         """``end`` and ``age_s``."""
         return self.end, self.age_s
 
-    async def republish(self, misrouted: list[Uncounted]) -> None:
-        """Notes the events."""
+    async def republish(self, misrouted: list[Uncounted]) -> list[Uncounted]:
+        """Notes the events, and says that those with more than ``takes_bytes`` are too large."""
         self.republished += misrouted
+        large = [one for one in misrouted if len(one.record.value or b"") > self.takes_bytes]
+        return [one._replace(reason="too_large") for one in large]
 
 
 class FakeBatch:
@@ -107,6 +111,7 @@ class FakeWriter:
 
     def __init__(self) -> None:
         self.written: list[Outbox] = []
+        self.left_out: list[LeftOut] = []
         self.fail: BaseException | None = None
         self.before: Callable[[], object] = lambda: None
 
@@ -114,13 +119,14 @@ class FakeWriter:
         """An empty outbox of fake batches."""
         return Outbox(FakeBatch)
 
-    async def write(self, outbox: Outbox) -> None:
-        """Notes the outbox."""
+    async def write(self, outbox: Outbox) -> list[LeftOut]:
+        """Notes the outbox, and returns ``left_out``."""
         self.before()
         await asyncio.sleep(0)
         if self.fail is not None:
             raise self.fail
         self.written.append(outbox)
+        return self.left_out
 
 
 class FakeChangelog:
@@ -216,3 +222,13 @@ async def live_fixture(**options: int) -> AsyncIterator[PartitionFixture]:
         yield fixture
     finally:
         await fixture.partition.release()
+
+
+def on_live(work: Callable[[PartitionFixture], Awaitable[None]], **options: int) -> None:
+    """Run the work with a partition that has been restored."""
+
+    async def run() -> None:
+        async with live_fixture(**options) as fixture:
+            await work(fixture)
+
+    asyncio.run(run())

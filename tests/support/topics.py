@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -36,6 +36,24 @@ async def read_topic(broker: str, topic: str, isolation: str = "read_uncommitted
         return found
     finally:
         await consumer.stop()
+
+
+def make_topics(deployment: Deployment, configs: Mapping[str, Mapping[str, str]]) -> None:
+    """Create topics of a deployment with other configurations than `ecounters topics` gives, and then the others.
+
+    ``configs``: topic -> its whole configuration.
+    """
+
+    async def create() -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=deployment.broker)
+        await admin.start()
+        await admin.create_topics(
+            [NewTopic(name, deployment.partitions, 1, topic_configs=dict(config)) for name, config in configs.items()]
+        )
+        await admin.close()
+
+    asyncio.run(create())
+    deployment.create_topics()
 
 
 async def filled_topic(broker: str, partitions: int, batches: Iterable[Sequence[bytes]]) -> str:

@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
-
 from streams.basics.times import now_ms
 from streams.kafka.batches import Batch
 from streams.kafka.record_batches import split
 from tests.support.builders import encoded, event
-from tests.support.engine_fakes import PARTITION, USER, PartitionFixture, balances, batch, live_fixture
+from tests.support.engine_fakes import PARTITION, USER, PartitionFixture, balances, batch, on_live
 from tests.support.record_batches import BY_BROKER
 from tests.support.record_batches import batch as record_batch
-
-Work = Callable[[PartitionFixture], Awaitable[None]]
-
-
-def on_live(work: Work, **options: int) -> None:
-    """Run the work with a partition that has been restored."""
-
-    async def run() -> None:
-        async with live_fixture(**options) as fixture:
-            await work(fixture)
-
-    asyncio.run(run())
 
 
 def unreadable_batch(begin: int, before: int, behind: int) -> Batch:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 import pytest
 from aiokafka.errors import KafkaError
@@ -17,22 +16,10 @@ from tests.support.engine_fakes import (
     PartitionFixture,
     balances,
     batch,
-    live_fixture,
     new_fixture,
+    on_live,
     user_of,
 )
-
-Work = Callable[[PartitionFixture], Awaitable[None]]
-
-
-def on_live(work: Work, **options: int) -> None:
-    """Run the work with a partition that has been restored."""
-
-    async def run() -> None:
-        async with live_fixture(**options) as fixture:
-            await work(fixture)
-
-    asyncio.run(run())
 
 
 @pytest.fixture(autouse=True)

@@ -24,6 +24,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.consumer.fetcher import Fetcher, FetchError, FetchResult, PartitionRecords
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import Assignment, SubscriptionState, TopicPartitionState
+from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.producer.sender import Sender
 from aiokafka.producer.transaction_manager import TransactionManager
 from aiokafka.record.default_records import DefaultRecordBatch
@@ -89,7 +90,13 @@ RELIED_ON: Final[dict[type, dict[str, str]]] = {
     },
     AIOKafkaProducer: {"_sender": ATTRIBUTE, "_txn_manager": ATTRIBUTE, "client": ATTRIBUTE},
     Sender: {"sender_task": ATTRIBUTE},
-    TransactionManager: {"maybe_add_partition_to_txn": "(self, tp)", "producer_id": ATTRIBUTE},
+    TransactionManager: {
+        "_sequence_numbers": ATTRIBUTE,
+        "maybe_add_partition_to_txn": "(self, tp)",
+        "producer_id": ATTRIBUTE,
+        "sequence_number": "(self, tp)",
+    },
+    BatchBuilder: {"_buffer": ATTRIBUTE},
     AIOKafkaClient: {
         "_wait_on_metadata": "async (self, topic)",
         "cluster": ATTRIBUTE,
@@ -173,7 +180,8 @@ async def look() -> Found:
     (thread,) = (made for made in vars(app.consumer).values() if isinstance(made, driver.AIOKafkaConsumerThread))
     objects = (
         *(client, subscriptions, assignment, assignment.state_value(tp), source, records),
-        *(producer, *vars(producer).values(), consumer, fetcher, coordinator, app.consumer, thread, app),
+        *(producer, producer.create_batch(), *vars(producer).values(), consumer),
+        *(fetcher, coordinator, app.consumer, thread, app),
         FetchResult(tp, assignment=assignment, partition_records=source, backoff=0),
         FetchError(error=KeyError(), backoff=0),
         *(PartitionAssignor(app), TableManager(app)),

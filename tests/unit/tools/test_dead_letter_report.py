@@ -22,7 +22,8 @@ def dead_letter(
     at_ms: int = T0_MS, reason: str = "missing", name: str = "callId", value: bytes | None = b"{}"
 ) -> StoredDeadLetter:
     """A dead letter; its offset is its distance from T0_MS."""
-    return StoredDeadLetter(reason, name, "events", 3, str(at_ms - T0_MS), at_ms, b"u1", value)
+    size = len(value or b"")
+    return StoredDeadLetter(reason, name, "events", 3, str(at_ms - T0_MS), at_ms, b"u1", value, "", size)
 
 
 def grouped(*letters: StoredDeadLetter, samples_max: int = 3) -> Groups:
@@ -37,14 +38,38 @@ def test_a_record_is_read_by_its_headers() -> None:
     """They say why the event was refused and where it stood."""
     headers = [("reason", b"late"), ("field", b""), ("topic", b"events"), ("partition", b"7"), ("offset", b"12")]
     record = SimpleNamespace(headers=headers, partition=0, timestamp=T0_MS, key=b"u1", value=b"{}")
-    assert StoredDeadLetter.of(record) == ("late", "", "events", 7, "12", T0_MS, b"u1", b"{}")
+    read = StoredDeadLetter.of(record)
+    assert read == StoredDeadLetter("late", "", "events", 7, "12", T0_MS, b"u1", b"{}", "", 2)
+    assert read.is_whole
 
 
 @pytest.mark.parametrize("headers", [[], [("partition", b"-1"), ("reason", None)], [("partition", b"\xff")]])
 def test_a_record_of_another_program_is_read_all_the_same(headers: list[tuple[str, bytes | None]]) -> None:
     """What it does not say is a question mark, and its own partition stands in for the event's."""
     record = SimpleNamespace(headers=headers, partition=5, timestamp=T0_MS, key=None, value=None)
-    assert StoredDeadLetter.of(record) == ("?", "", "?", 5, "?", T0_MS, None, None)
+    assert StoredDeadLetter.of(record) == StoredDeadLetter("?", "", "?", 5, "?", T0_MS, None, None)
+
+
+@pytest.mark.parametrize(
+    ("headers", "value", "is_whole", "begin", "origin"),
+    [
+        ({"size": b"2"}, b"{}", True, "{}", "12"),
+        ({"size": b"5000"}, b"x" * 300, False, "x" * 200 + "… (truncated: the first 300 of 5,000 bytes)", "12"),
+        ({"size": b"5000"}, None, False, "(too large to be kept: 5,000 bytes)", "12"),
+        ({"last_offset": b"15", "size": b"2"}, b"{}", False, "{}", "12-15"),
+        ({"size": b"-1"}, b"{}", True, "{}", "12"),
+        ({"size": b"\xff"}, b"{}", True, "{}", "12"),
+    ],
+)
+def test_a_message_that_is_not_whole_is_known(
+    headers: dict[str, bytes], value: bytes | None, is_whole: bool, begin: str, origin: str
+) -> None:
+    """Truncated, left out, or a record batch for several messages: it says so, and must not be published again."""
+    given = [("topic", b"events"), ("partition", b"7"), ("offset", b"12"), *headers.items()]
+    read = StoredDeadLetter.of(SimpleNamespace(headers=given, partition=0, timestamp=T0_MS, key=None, value=value))
+    assert read.is_whole is is_whole
+    line = list(sample_lines(grouped(read)))[-1]
+    assert line.startswith(f"  events/7/{origin}  ") and line.endswith(f"Z  {begin}")
 
 
 def test_the_table_has_the_largest_group_first() -> None:

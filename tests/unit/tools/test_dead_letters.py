@@ -45,9 +45,11 @@ def test_a_selection_includes_what_meets_all_of_it(selection: Selection, include
 def test_a_file_has_the_messages_that_are_lines() -> None:
     """The others are counted: they would be no line, or two."""
     survey, out = Survey({}), io.BytesIO()
+    letter = StoredDeadLetter("late", "", "events", 5, "17", 1_000, None, None)
     for value in (b"{}", None, b"", b"a\nb", b"a\rb", b"[]"):
-        survey.write(value, out)
-    assert (out.getvalue(), survey.unwritten) == (b"{}\n[]\n", 4)
+        survey.write(letter._replace(value=value, size=len(value or b"")), out)
+    survey.write(letter._replace(value=b"{}", size=3), out)  # it is truncated
+    assert (out.getvalue(), survey.unwritten) == (b"{}\n[]\n", 5)
 
 
 def test_nothing_is_explained() -> None:
