@@ -24,7 +24,7 @@ from streams.web.paths import (
 from streams.web.peers import PeerRouter
 from streams.web.push import PushStreams
 from streams.web.responder import Respond
-from streams.web.responses import body_of, json_response, middleware, plain_error
+from streams.web.responses import PREFLIGHT_HEADERS, body_of, json_response, middleware, plain_error
 
 
 class Health(Protocol):
@@ -95,7 +95,7 @@ class Api:
 
     async def options(self, request: web.Request) -> web.Response:
         """OPTIONS: no content. The middleware adds the headers that a browser asks for."""
-        return web.Response(status=204)
+        return web.Response(status=204, headers=PREFLIGHT_HEADERS)
 
     async def healthz(self, request: web.Request) -> web.Response:
         """GET /healthz: 200 as long as the process serves."""

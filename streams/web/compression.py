@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import re
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
@@ -30,6 +31,11 @@ CODINGS: Final[dict[str, Callable[[bytes], bytes]]] = {
     "gzip": lambda content: gzip.compress(content, 5, mtime=0),
 }
 """Content-Encoding -> its compressor; of two that a client likes equally, the first is used."""
+MATCHED_CHARACTERS_MAX: Final = 8_192
+"""What is read of all If-None-Match headers of a request, which may have 800 KB. A client has one ETag or a few."""
+_MARK: Final = re.compile(r'(?:--?|;)(?:gzip|br|deflate|zstd)(?=")')
+"""What a proxy adds to an ETag, before the closing quote: Apache -gzip or -br, Jetty --gzip, others ;gzip. No ETag of
+ours ends so: its last 27 characters are base64."""
 
 
 class ReplyEncoder:
@@ -48,7 +54,7 @@ class ReplyEncoder:
         compressible = len(content) >= COMPRESSED_BYTES_MIN
         if compressible:
             headers["Vary"] = "Origin, Accept-Encoding"
-        if _matches(request.headers.get("If-None-Match", ""), reply.etag):
+        if is_matched(request.headers.getall("If-None-Match", []), reply.etag):
             return web.Response(status=304, headers=headers)
         coding = best_coding(request.headers.getall("Accept-Encoding", [])) if compressible else None
         if coding is not None:
@@ -97,7 +103,13 @@ def _weight(parameter: str) -> float:
     return weight if name.strip().lower() == "q" and 0.0 <= weight <= 1.0 else 0.0
 
 
-def _matches(if_none_match: str, etag: str) -> bool:
-    """Whether an If-None-Match header names the ETag or is ``*``. The comparison ignores W/, as RFC 9110 demands."""
-    tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
-    return "*" in tags or etag.removeprefix("W/") in tags
+def is_matched(if_none_match: list[str], etag: str) -> bool:
+    """Whether these If-None-Match headers name the ETag or are ``*``. The comparison ignores W/, as RFC 9110 demands.
+
+    Proxies that compress a body mark the ETag, such as ``W/"1a-…-gzip"``. They do not all take the mark off again.
+    """
+    header = ",".join(if_none_match)[:MATCHED_CHARACTERS_MAX]
+    if header.strip() == "*":
+        return True
+    opaque = etag.removeprefix("W/").strip('"')
+    return any(_MARK.sub("", tag.strip().removeprefix("W/")) == f'"{opaque}"' for tag in header.split(","))

@@ -22,6 +22,7 @@ from ecounters.errors import API_ERRORS, DENIED, INVALID_PARAMETER, NO_STORE, NO
 from ecounters.query.request import Query, parse_object, read_request
 from streams.access.accounts import Accounts
 from streams.access.sessions import Account, Sessions
+from streams.web.compression import is_matched
 from streams.web.cookie import SessionCookie
 from streams.web.paths import DASHBOARD_PATH
 from streams.web.responder import Authorize, Respond
@@ -82,7 +83,7 @@ class File:
     def response(self, request: web.Request) -> web.Response:
         """The response to ``request``: 304 if the client has the file, else the file, by gzip if the client can."""
         headers = {**self.headers, "ETag": self.etag, "Vary": "Accept-Encoding"}
-        if self.etag in request.headers.get(hdrs.IF_NONE_MATCH, ""):
+        if is_matched(request.headers.getall(hdrs.IF_NONE_MATCH, []), self.etag):
             return web.Response(status=304, headers=headers)
         if "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, "").lower():
             return web.Response(body=self.zipped, headers={**headers, "Content-Encoding": "gzip"})

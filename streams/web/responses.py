@@ -23,15 +23,32 @@ from streams.web.decompression import decoder_of
 
 log = logging.getLogger(__name__)
 
+EXPOSED_HEADERS: Final = (
+    "ETag",
+    "X-Ecounters-As-Of",
+    "X-Ecounters-Lag-Ms",
+    "X-Ecounters-Complete",
+    "X-Ecounters-Suspected",
+    "X-Ecounters-Range",
+    "X-Ecounters-Position",
+)
+"""The headers of a reply that a browser shows to the scripts of a page of another origin."""
 COMMON_HEADERS: Final = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "POST, GET, OPTIONS, PATCH, DELETE",
     "Access-Control-Allow-Headers": "X-Requested-With,content-type",
     "Access-Control-Allow-Credentials": "true",
+    "Access-Control-Expose-Headers": ", ".join(EXPOSED_HEADERS),
+    "Cache-Control": "no-store",
     "Vary": "Origin",
     "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
 }
-"""Headers of the vendor's sample response. Every response has them, with its own values where its handler set any."""
+"""Headers of the vendor's sample response, and the last two of Access-Control and Cache-Control, which are ours. Every
+response has them, with its own values where its handler set any."""
+PREFLIGHT_HEADERS: Final = {
+    "Access-Control-Allow-Headers": "X-Requested-With,content-type,content-encoding,If-None-Match,Last-Event-ID",
+}
+"""Headers of the response to a preflight, instead of those in COMMON_HEADERS: what pages of other origins may send."""
 
 JSON_TYPE: Final = "application/json; charset=utf-8"
 BODY_LIMIT_S: Final = 30.0

@@ -1,6 +1,7 @@
-"""aiohttp's server with three changes below the handlers.
+"""aiohttp's server with changes below the handlers.
 
-Its own errors have the form of the API's errors, connections have time limits, and bodies stay as they were sent.
+Its own errors have the form of the API's errors, connections have limits of time and size, bodies stay as they were
+sent, and other spellings of the API's paths lead to its routes.
 """
 
 from __future__ import annotations
@@ -9,13 +10,16 @@ import asyncio
 from typing import Any, Final
 
 from aiohttp import web
+from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import (
     BadHttpMessage,
     HttpProcessingError,
     InvalidURLError,
     LineTooLong,
 )
+from yarl import URL
 
+from streams.web.paths import served_path
 from streams.web.responses import add_common_headers, http_error, internal_error, plain_error
 
 IDLE_LIMIT_S: Final = 75.0
@@ -94,6 +98,17 @@ def _reason(exc: BaseException | None) -> str:
     return f"this is no valid HTTP: {why}"
 
 
+def _with_served_path(message: RawRequestMessage) -> RawRequestMessage:
+    """The same request with the path of a route in its URL, if it has another spelling of that path."""
+    url = message.url
+    path = served_path(url.raw_path)
+    if path == url.raw_path:
+        return message
+    query, host = url.raw_query_string, url.raw_authority
+    url = URL.build(scheme=url.scheme, authority=host, path=path, query_string=query, encoded=True)
+    return message._replace(url=url)
+
+
 class Server(web.Server):
     """aiohttp's server, with a Connection for each connection."""
 
@@ -106,9 +121,13 @@ class Runner(web.AppRunner):
 
     async def _make_server(self) -> Server:
         original = await super()._make_server()
+
+        def request_of(message: RawRequestMessage, *args: Any) -> web.BaseRequest:
+            return original.request_factory(_with_served_path(message), *args)
+
         return Server(
             original.request_handler,
-            request_factory=original.request_factory,
+            request_factory=request_of,
             access_log=None,
             keepalive_timeout=IDLE_LIMIT_S,
             lingering_time=LINGER_LIMIT_S,

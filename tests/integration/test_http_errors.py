@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from streams.web.paths import SERIES_PATHS, STREAM_PATHS
 from tests.support.accounts import TOKEN, open_session
 from tests.support.replies import CREDENTIALS, assert_error, send_raw
+from tests.support.stream_listener import StreamListener
 from tests.support.workers import PATH, Deployment, Worker
 
 
@@ -103,7 +105,7 @@ def test_wrong_methods_get_405_unknown_paths_404_and_preflights_204(worker: Work
     assert_error(worker.request("PUT", "/healthz"), 405, 1000, "PUT is not allowed here: GET, HEAD")
     options = worker.request("OPTIONS", "/healthz")
     assert (options.status, options.headers["Allow"]) == (405, "GET, HEAD")
-    for path in ("/", "/nowhere", PATH + "/", "/%ff%00", "//", "/..%2f"):
+    for path in ("/", "/nowhere", PATH + "//", "/Healthz", "/healthz/", "/%ff%00", "//", "/..%2f", "/" * 8_000):
         assert_error(worker.request("POST", path, b"{}"), 404, 1000, "there is nothing at this path")
     assert_error(worker.request("OPTIONS", "/nowhere"), 404, 1000, "there is nothing at this path")
     wanted = {
@@ -113,11 +115,29 @@ def test_wrong_methods_get_405_unknown_paths_404_and_preflights_204(worker: Work
     }
     preflight = worker.request("OPTIONS", PATH, headers=wanted)
     assert (preflight.status, preflight.body) == (204, b"")
-    assert "content-type" in preflight.headers["Access-Control-Allow-Headers"]
+    allowed = preflight.headers["Access-Control-Allow-Headers"].lower().split(",")
+    assert {"x-requested-with", "content-type", "content-encoding", "if-none-match", "last-event-id"} == set(allowed)
     assert "POST" in preflight.headers["Access-Control-Allow-Methods"]
     assert preflight.headers["Access-Control-Allow-Origin"] == "*"
     given = worker.ask(CREDENTIALS, {"Origin": "https://wall.example", "Content-Type": "application/json"})
     assert (given.status, given.headers["Access-Control-Allow-Origin"]) == (200, "*")
+
+
+def test_paths_of_the_api_are_served_in_any_case_and_with_a_slash(deployment: Deployment, worker: Worker) -> None:
+    """As by the vendor's server: 200, with queries, in the absolute form too, and 405 and 204 as at the path itself."""
+    expected = worker.ask(CREDENTIALS)
+    for path in (PATH + "/", PATH.lower(), PATH.upper() + "/?", f"http://{worker.port}.example:1{PATH.upper()}"):
+        reply = worker.request("POST", path, CREDENTIALS)
+        assert (reply.status, reply.body) == (200, expected.body), path
+        assert worker.request("OPTIONS", path).status == 204
+        assert_error(worker.request("GET", path), 405, 1000, "GET is not allowed here: OPTIONS, POST")
+    series = {**CREDENTIALS, "interval": "1h"}
+    assert worker.request("POST", "/DeepCall" + SERIES_PATHS[0] + "/", series).status == 200
+    query = {"ssid": open_session(deployment), "Field": "UC"}
+    with StreamListener(worker, query, path=STREAM_PATHS[0].upper() + "/") as one:
+        assert "UC" in one.until().json["message"]
+    metrics = worker.request("GET", "/metrics").body.decode()
+    assert "overallcount" not in metrics.lower(), "no label has a path"
 
 
 def test_a_request_that_is_no_http_gets_a_400_in_the_documented_form(worker: Worker) -> None:

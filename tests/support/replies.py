@@ -15,6 +15,9 @@ DOCUMENTED_HEADERS: Final = {
     "Access-Control-Allow-Methods": "POST, GET, OPTIONS, PATCH, DELETE",
     "Access-Control-Allow-Headers": "X-Requested-With,content-type",
     "Access-Control-Allow-Credentials": "true",
+    "Access-Control-Expose-Headers": "ETag, X-Ecounters-As-Of, X-Ecounters-Lag-Ms, X-Ecounters-Complete, "
+    "X-Ecounters-Suspected, X-Ecounters-Range, X-Ecounters-Position",
+    "Cache-Control": "no-store",
     "Vary": "Origin",
     "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
 }

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from ecounters.errors import API_ERRORS, DENIED, INTERNAL, INVALID_PARAMETER
 from streams.web.cookie import PLAIN_NAME, SECURE_NAME
+from streams.web.dashboard import CACHED_IF_UNCHANGED
 from streams.web.documents.schemas import (
     Schema,
     condition,
@@ -34,7 +35,7 @@ from streams.web.paths import (
     SERIES_PATHS,
     STREAM_PATHS,
 )
-from streams.web.responses import COMMON_HEADERS
+from streams.web.responses import COMMON_HEADERS, PREFLIGHT_HEADERS
 
 _CONTENT_TYPE: Final = "application/json"
 
@@ -195,11 +196,12 @@ def _post(operation: Operation, common: Mapping[str, Any], path_index: int) -> d
 
 def _preflight(name: str, common: Mapping[str, Any], path_index: int) -> dict[str, Any]:
     """OPTIONS at one path of an operation, as browsers send it before a request from another origin."""
+    headers = {**common, **{name: _constant(value) for name, value in PREFLIGHT_HEADERS.items()}}
     return {
         "operationId": _operation_id(name + "Preflight", path_index),
         "tags": ["counters"],
         "summary": "What a browser asks before it sends",
-        "responses": {"204": {"description": "The headers are the answer", "headers": dict(common)}},
+        "responses": {"204": {"description": "The headers are the answer", "headers": headers}},
     }
 
 
@@ -230,6 +232,8 @@ def _stream(common: Mapping[str, Any], path_index: int) -> dict[str, Any]:
 
 def _worker(common: Mapping[str, Any]) -> dict[str, Any]:
     """GET at the paths that need no credentials."""
+    page = _get("dashboard", "A live page of the counters", _text("text/html"), common)
+    page["get"]["responses"]["200"]["headers"]["Cache-Control"] = _constant(CACHED_IF_UNCHANGED)
     status: Schema = {"type": "object", "required": ["status"], "properties": {"status": {"type": "string"}}}
     not_ready = {
         "description": "Why not", "headers": dict(common), "content": _content(error([INVALID_PARAMETER])),
@@ -240,7 +244,7 @@ def _worker(common: Mapping[str, Any]) -> dict[str, Any]:
         METRICS_PATH: _get("metrics", "For Prometheus", _text("text/plain"), common),
         OPENAPI_PATH: _get("openapi", "This document", _content({"type": "object"}), common),
         ASYNCAPI_PATH: _get("asyncapi", "The events, machine readable", _content({"type": "object"}), common),
-        DASHBOARD_PATH: _get("dashboard", "A live page of the counters", _text("text/html"), common),
+        DASHBOARD_PATH: page,
         DOCS_PATH: _get("docs", "This document, for people", _text("text/html"), common),
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streams.web.compression import best_coding
+from streams.web.compression import best_coding, is_matched
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,35 @@ from streams.web.compression import best_coding
 def test_the_coding_with_the_largest_weight_is_used(accepted: list[str], coding: str | None) -> None:
     """By weight, then br before gzip; none where identity weighs more, or no known coding is accepted."""
     assert best_coding(accepted) == coding
+
+
+ETAG = 'W/"11a-HFF66YNcSs5WoIJy6+TSUnmUgDk"'
+
+
+@pytest.mark.parametrize(
+    ("headers", "matched"),
+    [
+        ([ETAG], True),
+        ([ETAG.removeprefix("W/")], True),
+        (['W/"11a-HFF66YNcSs5WoIJy6+TSUnmUgDk-gzip"'], True),
+        (['"11a-HFF66YNcSs5WoIJy6+TSUnmUgDk-gzip"'], True),
+        (['"11a-HFF66YNcSs5WoIJy6+TSUnmUgDk--gzip"'], True),
+        (['"11a-HFF66YNcSs5WoIJy6+TSUnmUgDk;gzip"'], True),
+        (['"11a-HFF66YNcSs5WoIJy6+TSUnmUgDk-br"'], True),
+        ([f'"a,b" , {ETAG}'], True),
+        (['"x"', ETAG], True),
+        ([" * "], True),
+        (['"x", *'], False),
+        (['"*"'], False),
+        ([], False),
+        ([""], False),
+        (["11a-HFF66YNcSs5WoIJy6+TSUnmUgDk"], False),
+        (['"11a-HFF66YNcSs5WoIJy6+TSUnmUgDk'], False),
+        (['"11a-HFF66YNcSs5WoIJy6+TSUnmUgDk-zip"'], False),
+        (['"11a-HFF66YNcSs5WoIJy6+TSUnmUgD"'], False),
+        (['"11a-HFF66YNcSs5WoIJy6+TSUnmUgDk-gzip-gzip"'], False),
+    ],
+)
+def test_an_etag_is_matched_also_as_proxies_mark_it(headers: list[str], matched: bool) -> None:
+    """Strong or weak, in a list, with the mark of a coding; ``*`` alone is any."""
+    assert is_matched(headers, ETAG) is matched

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from streams.web import paths
 
 
@@ -17,3 +19,20 @@ def test_the_paths_are_those_that_clients_have() -> None:
     assert paths.DASHBOARD_PATH == "/dashboard"
     assert (paths.HEALTH_PATH, paths.READY_PATH, paths.METRICS_PATH) == ("/healthz", "/readyz", "/metrics")
     assert (paths.OPENAPI_PATH, paths.ASYNCAPI_PATH, paths.DOCS_PATH) == ("/openapi.json", "/asyncapi.json", "/docs")
+
+
+@pytest.mark.parametrize("path", paths.API_PATHS)
+def test_a_path_of_the_api_is_served_in_any_case_and_with_a_slash(path: str) -> None:
+    """As the vendor's server does; two slashes are another path."""
+    for spelt in (path, path + "/", path.lower(), path.upper(), path.upper() + "/"):
+        assert paths.served_path(spelt) == path
+    for other in (path + "//", "/" + path, path + "/x", path[:-1], path + ";"):
+        assert paths.served_path(other) == other
+
+
+@pytest.mark.parametrize("path", ["/", "/healthz", "/Healthz", "/healthz/", "/Internal/answer", "/DASHBOARD", "*", ""])
+def test_other_paths_are_exact(path: str) -> None:
+    """What is no path of the API stays as it is; a very long path is nowhere."""
+    assert paths.served_path(path) == path
+    assert paths.served_path("/" + "a" * 199) != paths.NOWHERE
+    assert paths.served_path("/" * 201) == paths.NOWHERE
