@@ -45,7 +45,7 @@ COMMANDS: Final = {
     "settings": Row("streams.commands.settings:settings", "List every setting: its value, default, unit and reason."),
     "simulate": Row("streams.commands.publish:simulate", "Publish simulated, realistic calls, as switches would."),
     "topics": Row("streams.commands.topics:topics", "Create the missing topics, and check the others."),
-    "user": Row("streams.commands.accounts:user", "Add, list and remove users, and give them new tokens."),
+    "user": Row("streams.commands.accounts:user", "Add, list, remove and erase users, and give them new tokens."),
     "worker": Row("streams.commands.worker:worker", "Run one worker: read events, keep counters, answer requests."),
 }
 """name -> row, sorted by name. Each line repeats the first sentence of the command's own help; a test compares them."""

@@ -16,6 +16,7 @@ from ecounters.errors import Stop
 from streams.access.scripts import CLOSE_SESSION, OPEN_SESSION, REMOVE_USER
 from streams.access.store import (
     PERMISSIONS,
+    SESSION_PREFIX,
     SESSIONS_PREFIX,
     USERS_KEY,
     connect,
@@ -38,6 +39,9 @@ SSID_BYTES: Final = 24
 """Random bytes in an ssid: 192 bits cannot be guessed."""
 TOKEN_BYTES: Final = 24
 """Random bytes in a generated token, as many as in an ssid."""
+
+SCANNED_AT_ONCE: Final = 500
+"""How many sessions ``erase_user`` reads in one round trip."""
 
 
 class UserInfo(NamedTuple):
@@ -132,6 +136,31 @@ class Accounts:
         removed, _ = await self._run(REMOVE_USER, keys, encode(user_id))
         if not removed:
             raise _no_user(user_id)
+
+    async def erase_user(self, user_id: str) -> tuple[bool, int]:
+        """Delete all that Redis has of a user: (whether there was an account, how many sessions were ended).
+
+        Reads the keys of all sessions: those of versions before 0.3 are in no list. The account goes first, so no
+        session can be opened meanwhile. It is no error if there is no such user.
+        """
+        keys = user_key(user_id), USERS_KEY, sessions_key(user_id), networks_key(user_id)
+        removed, ended = await self._run(REMOVE_USER, keys, encode(user_id))
+        batch: list[bytes] = []
+        async for key in self._redis.scan_iter(SESSION_PREFIX + b"*", count=SCANNED_AT_ONCE):
+            batch.append(key)
+            if len(batch) == SCANNED_AT_ONCE:
+                ended += await self._delete_sessions(batch, user_id)
+                batch = []
+        return bool(removed), ended + await self._delete_sessions(batch, user_id)
+
+    async def _delete_sessions(self, keys: Sequence[bytes], user_id: str) -> int:
+        """Delete those of the sessions that are the user's. Returns how many were."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for key in keys:
+                pipe.hget(key, "user")
+            users = await pipe.execute()
+        own = [key for key, user in zip(keys, users, strict=True) if user == encode(user_id)]
+        return int(await self._redis.delete(*own)) if own else 0
 
     # ------------------------------------------------------------------------------------ sessions
 

@@ -53,6 +53,7 @@ TOKEN_MAX: Final = 512
 """The most characters of a token. The API refuses longer tokens."""
 
 USERS_KEY: Final = "ecounters:users"
+SESSION_PREFIX: Final = b"ecounters:session:"
 SESSIONS_PREFIX: Final = b"ecounters:sessions:"
 
 
@@ -82,7 +83,7 @@ def user_key(user_id: str) -> bytes:
 
 def session_key(ssid: str) -> bytes:
     """The key of a session's hash. It holds the SHA-256 of the ssid, so that no reader of Redis can use the session."""
-    return b"ecounters:session:" + hashlib.sha256(encode(ssid)).hexdigest().encode()
+    return SESSION_PREFIX + hashlib.sha256(encode(ssid)).hexdigest().encode()
 
 
 def sessions_key(user_id: str) -> bytes:

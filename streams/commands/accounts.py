@@ -7,12 +7,14 @@ from typing import TypeVar
 
 import click
 
+from ecounters.text import shown
 from streams.access.accounts import Accounts
 from streams.access.store import PERMISSIONS
 from streams.basics.times import duration_s
 from streams.commands.common import settings_with
 from streams.commands.secret_input import either, read_secret
 from streams.settings.table import Settings
+from streams.tools.erase import erase
 from streams.tools.run_to_end import run_to_end
 
 T = TypeVar("T")
@@ -54,7 +56,7 @@ _TOKEN_FILE = click.option(
 
 @click.group()
 def user() -> None:
-    """Add, list and remove users, and give them new tokens."""
+    """Add, list, remove and erase users, and give them new tokens."""
 
 
 @user.command("add")
@@ -106,6 +108,32 @@ def user_remove(user_id: str) -> None:
     """
     _with_accounts(lambda accounts: accounts.remove_user(user_id))
     click.echo(f"Removed {user_id}.", err=True)
+
+
+@user.command("erase")
+@click.argument("user_id", metavar="USER")
+@click.option("--yes", is_flag=True, help="Do not ask before.")
+def user_erase(user_id: str, yes: bool) -> None:
+    """Forget USER: its counters, numbers, account and sessions.
+
+    It publishes account.erased, waits until Kafka has it, and then removes the account and its sessions. A worker
+    forgets the calls, numbers, counters and balances of USER when it reads the event, within a second if it is up to
+    date. If the command fails in between, run it again: to erase a user twice does no harm. It also erases the counters
+    of a user who has no account.
+
+    It prints what the topics of events and of dead letters still hold of USER, and for how long: Kafka cannot delete
+    single messages. What switches publish of USER from now on is counted again, so let them stop first.
+
+    \b
+        ecounters user erase acme
+        ecounters user erase acme --yes
+    """
+    settings = settings_with()
+    if not yes:
+        question = f"Erase all counters, the account and the sessions of {shown(user_id)}? This cannot be undone."
+        click.confirm(question, abort=True, err=True)
+    for line in run_to_end(settings, erase(settings, user_id)).lines():
+        click.echo(line)
 
 
 @user.command("token")

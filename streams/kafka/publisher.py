@@ -17,6 +17,8 @@ BATCH_BYTES: Final = 262_144
 one batch that is being filled, and may have another that is being sent."""
 REQUEST_BYTES_MAX: Final = 4 * 1_048_576
 """The largest size of a request to a broker. The topic of events takes batches of 2 MiB."""
+LOG_APPEND_TIME: Final = 1
+"""Kafka's number for a timestamp that the broker made when it wrote the record."""
 CACHED_USERS_MAX: Final = 100_000
 """For how many users the partition is remembered. To compute it, a murmur2 hash, costs more than everything else done
 for an event."""
@@ -33,6 +35,14 @@ class Outgoing(NamedTuple):
     user_id: str | None
     everywhere: bool
     due_ms: int | None
+
+
+class Published(NamedTuple):
+    """Where a message was written. ``stamped_ms``: the broker's clock then; None if the topic has another timestamp."""
+
+    partition: int
+    offset: int
+    stamped_ms: int | None
 
 
 class Publisher:
@@ -149,3 +159,12 @@ async def publisher(broker: str, topic: str) -> AsyncIterator[Publisher]:
         await publishing.finish()
     finally:
         await producer.stop()
+
+
+async def publish_one(broker: str, topic: str, user_id: str, value: bytes) -> Published:
+    """Publish one message to its user's partition, and return when all replicas have it. Raises KafkaError."""
+    async with AIOKafkaProducer(bootstrap_servers=broker, acks="all") as producer:
+        partition = partition_of(user_id, len(await producer.partitions_for(topic)))
+        written = await producer.send_and_wait(topic, value, key=user_id.encode(), partition=partition)
+    stamped_ms = written.timestamp if written.timestamp_type == LOG_APPEND_TIME else None
+    return Published(partition, written.offset, stamped_ms)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -94,6 +95,22 @@ async def count_partitions(broker: str, topic: str) -> int:
     try:
         await admin.start()
         return (await _partitions(admin, [topic]))[topic]
+    finally:
+        await admin.close()
+
+
+async def topic_configs(broker: str, topics: Sequence[str]) -> dict[str, dict[str, str]]:
+    """topic -> {name of a setting: value}.
+
+    Raises Stop if a topic is missing or its configuration cannot be read, KafkaError if the broker cannot be reached.
+    """
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker, request_timeout_ms=REQUEST_LIMIT_MS)
+    try:
+        await admin.start()
+        # Ask about listed topics only: some brokers create a topic when they are asked about one that is missing.
+        if missing := set(topics) - set(await admin.list_topics()):
+            raise Stop(f"there is no topic {', '.join(sorted(missing))}; `ecounters topics` creates what is missing")
+        return await _configs(admin, list(topics))
     finally:
         await admin.close()
 
