@@ -75,7 +75,7 @@ def build(settings: Settings, partitions: int) -> WorkerParts:
     table.configure(context, sessions.zone_of)
     add_agent(app, settings.topic, table)
     directory = GroupDirectory(app, table.owned, partitions)
-    cache = ReplyCache(settings.keep_days_ms)
+    cache = ReplyCache(settings.keep_days_ms, slices)
     router = PeerRouter(cache, directory, lambda: settings.secret or cast(Assignor, app.assignor).secret, metrics)
     known = KnownNetworks(look_ups, settings.secret)
     login = ThrottledLogin(sessions, Throttle(settings.throttle_per_min), known)

@@ -24,8 +24,13 @@ Value = dict[str, int] | int | float
 LIVE_KINDS: Final = (Kind.LIVE_MAP, Kind.LIVE_SUM, Kind.BALANCE)
 """Kinds of counters whose value is of now, whatever the range is. The steps of a series do not have these counters."""
 
-_PAYLOAD: Final = tuple(counter.key for counter in PAYLOAD)
-_WITHOUT_LIVE: Final = tuple(counter.key for counter in PAYLOAD if counter.kind not in LIVE_KINDS)
+KEYS: Final = tuple(counter.key for counter in PAYLOAD)
+"""The counters that each message has, in their order."""
+KEYS_WITHOUT_LIVE: Final = tuple(counter.key for counter in PAYLOAD if counter.kind not in LIVE_KINDS)
+"""The counters that the message of each step of a series has."""
+
+is_whole = re.compile(r"-?[0-9]+").fullmatch
+"""Whether a key of a map is a whole number: such keys come first, by their value."""
 
 NAMES_MAX: Final = 65_536
 """How many keys of maps (DIDs, campaigns, DTMF inputs, ...) are cached with their sort keys: every reply sorts the same
@@ -37,17 +42,22 @@ def message(totals: Totals, fields: Iterable[str] = ()) -> dict[str, Value]:
 
     ``fields``: keys of COUNTERS. A repeated one, or one that is in PAYLOAD, changes nothing.
     """
-    return _values((*_PAYLOAD, *fields), totals)
+    return _values((*KEYS, *fields), totals)
 
 
 def message_without_live(totals: Totals, fields: Iterable[str] = ()) -> dict[str, Value]:
     """The ``message`` of one step of a series: as ``message``, without the counters of LIVE_KINDS."""
-    return _values((*_WITHOUT_LIVE, *fields), totals)
+    return _values((*KEYS_WITHOUT_LIVE, *fields), totals)
 
 
 def _values(keys: Iterable[str], totals: Totals) -> dict[str, Value]:
-    counters = (COUNTERS[key] for key in dict.fromkeys(keys))
-    return {counter.key: _RENDER[counter.kind](counter, totals) for counter in counters}
+    return {key: value_of(key, totals) for key in dict.fromkeys(keys)}
+
+
+def value_of(key: str, totals: Totals) -> Value:
+    """The value of one counter in a message. ``key``: of COUNTERS."""
+    counter = COUNTERS[key]
+    return _RENDER[counter.kind](counter, totals)
 
 
 def body(content: dict[str, Value] | list[dict[str, Any]]) -> bytes:
@@ -57,8 +67,12 @@ def body(content: dict[str, Value] | list[dict[str, Any]]) -> bytes:
 
 def etag(content: bytes) -> str:
     """The weak ETag of a body, as the vendor's server makes it: W/"<length in hex>-<27 characters of base64(sha1)>"."""
-    digest = base64.b64encode(hashlib.sha1(content, usedforsecurity=False).digest()).decode()
-    return f'W/"{len(content):x}-{digest[:27]}"'
+    return etag_of(len(content), hashlib.sha1(content, usedforsecurity=False).digest())
+
+
+def etag_of(length: int, sha1: bytes) -> str:
+    """The ETag of a body of so many bytes with that SHA-1."""
+    return f'W/"{length:x}-{base64.b64encode(sha1).decode()[:27]}"'
 
 
 def in_order(entries: dict[str, int]) -> dict[str, int]:
@@ -72,8 +86,8 @@ def _rank(name: str) -> tuple[bool, int, str]:
 
     The third orders "07" and "7", which have one value.
     """
-    is_whole = re.fullmatch(r"-?[0-9]+", name) is not None
-    return not is_whole, int(name) if is_whole else 0, name
+    whole_number = is_whole(name) is not None
+    return not whole_number, int(name) if whole_number else 0, name
 
 
 def whole(number: float) -> int | float:

@@ -42,16 +42,25 @@ class Series:
         where: Where | None = None,
         fields: Iterable[str] = (),
     ) -> None:
-        bounds = _with_whole_days(user, steps(*time_range, interval, zone), interval, zone)
+        bounds = series_bounds(user, time_range, interval, zone)
         self.begin, self.end = bounds[0], bounds[-1]
         self.message: list[dict[str, Any]] = [
             {
-                "from": _local(begin, zone),
-                "to": _local(end, zone),
+                **from_to(begin, end, zone),
                 "message": message_without_live(totals_of(user, begin, end, where, live=False), fields),
             }
             for begin, end in pairwise(bounds)
         ]
+
+
+def series_bounds(user: User | None, time_range: tuple[int, int], interval: str, zone: ZoneInfo) -> list[int]:
+    """The bounds of the steps of a series: each step's begin, then the last step's end. Raises as ``Series`` does."""
+    return _with_whole_days(user, steps(*time_range, interval, zone), interval, zone)
+
+
+def from_to(begin: int, end: int, zone: ZoneInfo) -> dict[str, str]:
+    """The bounds of a step as a series has them."""
+    return {"from": _local(begin, zone), "to": _local(end, zone)}
 
 
 def _with_whole_days(user: User | None, bounds: list[int], interval: str, zone: ZoneInfo) -> list[int]:

@@ -8,7 +8,8 @@ Nothing is formatted in this file: ``payload`` renders totals as the message of 
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Final, cast
 
 from ecounters.partition.user import LiveKey, User
 from ecounters.query.conditions import Predicate, Where
@@ -61,6 +62,12 @@ class Totals:
         self.call_balance += other.call_balance
         self._inputs = self._live_by = None
 
+    @property
+    def size(self) -> int:
+        """About how many entries the maps of counters have, altogether."""
+        live = len(self.live) if self._live_by is None else sum(map(len, self._live_by))
+        return len(self.counts) + sum(map(len, self.sum.calls)) + live
+
     def calls_by(self, dimension: str) -> dict[str, int]:
         """Calls by the values of "type", "campaign", "did" or "status"; calls without a value are left out."""
         calls_by_value = self.sum.calls[_DIMENSION[dimension]]
@@ -68,25 +75,44 @@ class Totals:
             str(value): calls for value, calls in calls_by_value.items() if value is not None and value != "" and calls
         }
 
+    def calls_with_zeros(self, dimension: str) -> Mapping[str, int]:
+        """As ``calls_by``, perhaps with an entry for "", and with zeros. Takes no longer for more values."""
+        if dimension == "status":
+            return self.calls_by(dimension)
+        return cast(dict[str, int], self.sum.calls[_DIMENSION[dimension]])
+
     def inputs(self, key: str) -> dict[str, int]:
         """The map of a counter of DTMF inputs: "DTMF" -> {"1": 5, "#": 2} from the slots "DTMF/1" and "DTMF/#"."""
         if self._inputs is None:
-            self._inputs = {}
-            for slot, amount in self.counts.items():
-                name, slash, entry = slot.partition("/")
-                if slash and amount:
-                    self._inputs.setdefault(name, {})[entry] = amount
-        return self._inputs.get(key, {})
+            self.add_inputs(self.counts.items())
+        return self._inputs.get(key, {}) if self._inputs is not None else {}
+
+    def add_inputs(self, items: Iterable[tuple[str, int]]) -> None:
+        """Add the input slots among some items of ``counts`` to what ``inputs`` returns.
+
+        For ``reading``, which does in steps what the first call of ``inputs`` does at once.
+        """
+        by_counter = self._inputs = {} if self._inputs is None else self._inputs
+        for slot, amount in items:
+            name, slash, entry = slot.partition("/")
+            if slash and amount:
+                by_counter.setdefault(name, {})[entry] = amount
 
     def live_by(self, dimension: str) -> dict[str, int]:
         """Live calls by the values of "type", "campaign", "did" or "ivr"; calls without a value are left out."""
-        if self._live_by is None:
-            self._live_by = ({}, {}, {}, {})
-            for key, calls in self.live.items():
-                for calls_by_value, value in zip(self._live_by, key, strict=True):
-                    if value:
-                        calls_by_value[value] = calls_by_value.get(value, 0) + calls
-        return self._live_by[_LIVE_DIMENSION[dimension]]
+        return (self._live_by or self.count_live(self.live.items()))[_LIVE_DIMENSION[dimension]]
+
+    def count_live(self, items: Iterable[tuple[LiveKey, int]]) -> tuple[dict[str, int], ...]:
+        """Add items of ``live`` to what ``live_by`` returns. Returns that, by the indexes of a LiveKey.
+
+        For ``reading``, which does in steps what the first call of ``live_by`` does at once.
+        """
+        tables = self._live_by = self._live_by or ({}, {}, {}, {})
+        for key, calls in items:
+            for calls_by_value, value in zip(tables, key, strict=True):
+                if value:
+                    calls_by_value[value] = calls_by_value.get(value, 0) + calls
+        return tables
 
 
 def totals_of(user: User | None, begin: int, end: int, where: Where | None = None, *, live: bool = True) -> Totals:

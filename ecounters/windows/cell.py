@@ -40,15 +40,17 @@ class Inputs(Struct, gc=False, eq=False):
     """The input slots of a split cell.
 
     ``counts``: slot -> amount; without zeros. ``saved``: of the slots that have changed since ``Spans.take_changes``,
-    slot -> the amount in the changelog, 0 for a slot without an entry.
+    slot -> the amount in the changelog, 0 for a slot without an entry; None: no slot has an entry yet.
     """
 
     counts: dict[str, int]
-    saved: dict[str, int]
+    saved: dict[str, int] | None = None
 
     def saved_slots(self) -> Iterator[str]:
         """Yield the slots that have an entry in the changelog, if the cell has one."""
         counts, saved = self.counts, self.saved
+        if saved is None:
+            return
         for slot in counts:
             if saved.get(slot, 1):
                 yield slot
@@ -58,8 +60,13 @@ class Inputs(Struct, gc=False, eq=False):
 
     def take_changes(self) -> Iterator[tuple[str, bool]]:
         """Yield (slot, whether it exists) of those whose amount is not the one in the changelog. Empties ``saved``."""
-        while self.saved:
-            slot, saved_amount = self.saved.popitem()
+        saved = self.saved
+        if saved is None:
+            yield from ((slot, True) for slot in self.counts)
+            self.saved = {}
+            return
+        while saved:
+            slot, saved_amount = saved.popitem()
             amount = self.counts.get(slot, 0)
             if amount != saved_amount:
                 yield slot, amount != 0
@@ -106,8 +113,9 @@ class Cell(Struct, gc=False, eq=False):
         counts = self.counts
         if self.inputs is not None:
             counts = self.inputs.counts
-            for changed in (slot, new_slot):
-                self.inputs.saved.setdefault(changed, counts.get(changed, 0))
+            if self.inputs.saved is not None:
+                for changed in (slot, new_slot):
+                    self.inputs.saved.setdefault(changed, counts.get(changed, 0))
         counts[new_slot] = counts.get(new_slot, 0) + counts.pop(slot)
 
 
@@ -128,4 +136,4 @@ def split(cell: Cell) -> None:
     counts = cell.counts
     inputs = {slot: amount for slot, amount in counts.items() if "/" in slot}
     cell.counts = {slot: amount for slot, amount in counts.items() if "/" not in slot}
-    cell.inputs = Inputs(inputs, dict.fromkeys(inputs, 0))
+    cell.inputs = Inputs(inputs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from msgspec import Struct
@@ -53,18 +54,29 @@ class Span(Struct, gc=False, eq=False):
             for cell in self.cells.values():
                 total.add_cell(cell)
             return
-        if self.cached_sum is None:
-            self.cached_sum, self.unsummed = Sum(), list(self.cells.values())
-        for cell in self.unsummed:
-            self.cached_sum.add(cell.dims, cell.counts)
-            cell.in_sum = True
-            if cell.inputs is not None:
-                self.split[cell] = None
-        self.unsummed = []
-        total.join(self.cached_sum)
+        for _ in self.summing(len(self.cells)):
+            pass
+        if self.cached_sum is not None:
+            total.join(self.cached_sum)
         for cell in self.split:
             if cell.inputs is not None:
                 total.add_slots(cell.inputs.counts)
+
+    def summing(self, step: int) -> Iterator[None]:
+        """Make ``cached_sum`` or bring it up to date, with a yield after each ``step`` cells.
+
+        ``add_to`` may be called between two steps.
+        """
+        if self.cached_sum is None:
+            self.cached_sum, self.unsummed = Sum(), list(self.cells.values())
+        while self.unsummed:
+            for cell in self.unsummed[-step:]:
+                self.cached_sum.add(cell.dims, cell.counts)
+                cell.in_sum = True
+                if cell.inputs is not None:
+                    self.split[cell] = None
+            del self.unsummed[-step:]
+            yield
 
     def retract(self, cell: Cell) -> None:
         """Subtract a cell with ``in_sum`` from ``cached_sum``, because its counts are about to change."""

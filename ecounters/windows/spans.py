@@ -94,7 +94,8 @@ class Spans:
             slot, table = amounts[index], counts
             if inputs is not None and "/" in slot:
                 table = inputs.counts
-                inputs.saved.setdefault(slot, table.get(slot, 0))
+                if inputs.saved is not None:
+                    inputs.saved.setdefault(slot, table.get(slot, 0))
             amount = table.get(slot, 0) + sign * amounts[index + 1]
             if amount:
                 table[slot] = amount

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 
@@ -14,7 +15,7 @@ from streams.kafka.group import Assignor
 class PartitionView(NamedTuple):
     """One owned partition at this moment; ``GroupDirectory.view_of`` makes one for each reply.
 
-    ``state``: the partition's own state, not a copy. Use it before the next ``await``.
+    ``state``: the partition's own state, not a copy. Use it before the next ``await``, or hold ``state_lock``.
     ``lag_ms``: how old the last event read is, in ms; see ``PartitionFeed.lag_ms``.
     ``fresh``: False if events may be missing in the reply, because the partition is not live, the group is being
     rebalanced, or the broker has been silent for too long.
@@ -23,6 +24,7 @@ class PartitionView(NamedTuple):
     state: PartitionState
     lag_ms: int
     fresh: bool
+    state_lock: asyncio.Lock
 
 
 class GroupDirectory:
@@ -39,10 +41,11 @@ class GroupDirectory:
     def view_of(self, user_id: str) -> PartitionView | None:
         """The view of the user's partition; None if this worker does not own it, or has not restored it yet."""
         partition = self._owned.get(partition_of(user_id, self._partitions))
-        if partition is None or partition.status.state is None:
+        state = partition.status.state if partition is not None else None
+        if partition is None or state is None:
             return None
         fresh = partition.feed.is_fresh() and not self._app.rebalancing
-        return PartitionView(partition.status.state, partition.feed.lag_ms(), fresh)
+        return PartitionView(state, partition.feed.lag_ms(), fresh, partition.status.state_lock)
 
     def address_of(self, user_id: str) -> str | None:
         """The URL of the other worker that owns the user's partition, by the group's last assignment.

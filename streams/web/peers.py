@@ -113,7 +113,7 @@ class PeerRouter:
         with, and 1032 with status 503 if no owner is known or the hop to it fails.
         """
         if (view := self._partitions.view_of(account.user_id)) is not None:
-            return self._replies.reply(view, account, query, now_ms)
+            return await self._replies.reply(view, account, query, now_ms)
         url = self._partitions.address_of(account.user_id)
         secret = self._secret()
         if url is None or not secret:
@@ -132,7 +132,7 @@ class PeerRouter:
         if not is_signed_request(secret, content, signature):
             return web.Response(status=NOT_SIGNED)
         try:
-            response = self._response_to_peer(content)
+            response = await self._response_to_peer(content)
         except RequestRefused as refused:
             response = error_response(refused)
         except Exception as error:
@@ -141,7 +141,7 @@ class PeerRouter:
             await sign_reply(secret, signature, response)
         return response
 
-    def _response_to_peer(self, content: bytes) -> web.Response:
+    async def _response_to_peer(self, content: bytes) -> web.Response:
         """The response to a signed request with this body: a reply, NOT_SIGNED if it is too old, or NOT_OWNED.
 
         Raises RequestRefused: 1000 for a body that is none of a worker's, and as ``ReplyCache.reply``.
@@ -157,7 +157,7 @@ class PeerRouter:
         account = Account(forwarded.userId, zone)
         if (view := self._partitions.view_of(account.user_id)) is None:
             return web.Response(status=NOT_OWNED)
-        reply = self._replies.reply(view, account, parse_forwarded(forwarded.asked), now_ms)
+        reply = await self._replies.reply(view, account, parse_forwarded(forwarded.asked), now_ms)
         return web.Response(body=reply.body, headers=reply.headers)
 
     async def close(self) -> None:

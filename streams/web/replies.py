@@ -6,23 +6,31 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Hashable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from ecounters.partition.user import User
 from ecounters.query.dates import time_range
 from ecounters.query.request import Query
-from ecounters.reports.payload import body, etag, message
+from ecounters.reports.large import LargeReply, is_small_reply
+from ecounters.reports.payload import body as body_of_message
+from ecounters.reports.payload import etag, message
 from ecounters.reports.series import Series
 from ecounters.reports.totals import totals_of
 from streams.access.sessions import Account
+from streams.basics.slices import TimeSlices
 from streams.basics.times import utc_text
 from streams.engine.view import PartitionView
+from streams.web.large_replies import Body, LargeReplies, Moment
 
 CACHED_REPLIES_MAX: Final = 4_096
 """How many bodies are cached: of different users, ranges, filters, fields and intervals, usually of some 1 KB."""
 CACHED_BYTES_MAX: Final = 64_000_000
 """Limit of all cached bodies together, because a long series can have 1 MB."""
+TOUCHED_MAX: Final = 500
+"""So many changed calls of an account are settled at once, in some 2 ms; more are settled in steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,85 +42,88 @@ class Reply:
     headers: dict[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class _CachedReply:
-    """A body, and the state of the user from which it was made.
-
-    ``token``: ``User.token``, None for an unknown user. (A reference to the User would keep all its calls in memory.)
-    ``version``: ``User.version`` when the body was made. ``begin``, ``end``: the counted range, [begin, end) in ms.
-    """
-
-    token: object
-    version: int
-    body: bytes
-    etag: str
-    begin: int
-    end: int
-
-
 class ReplyCache:
     """Makes replies from the states of this worker, and caches their bodies until the user changes.
 
-    ``keep_ms``: how far back counts are kept, in ms; a query for an earlier time is refused.
+    ``keep_ms``: how far back counts are kept, in ms; a query for an earlier time is refused. ``slices``: in which large
+    replies are made.
     """
 
-    def __init__(self, keep_ms: int) -> None:
+    def __init__(self, keep_ms: int, slices: TimeSlices) -> None:
         self._keep_ms = keep_ms
-        self._cache: OrderedDict[tuple[object, ...], _CachedReply] = OrderedDict()  # least recently used first
+        self._large = LargeReplies(slices)
+        self._cache: OrderedDict[Hashable, Body] = OrderedDict()  # least recently used first
         self._cached_bytes = 0
 
-    def reply(self, view: PartitionView, account: Account, query: Query, now_ms: int) -> Reply:
+    async def reply(self, view: PartitionView, account: Account, query: Query, now_ms: int) -> Reply:
         """The reply to a query, which is for a series if it has an interval. ``view``: the account's partition.
 
-        Settles the user's changed calls first. Raises RequestRefused (1000) for a range that cannot be counted, or that
-        cannot be divided into steps of the interval.
+        A small reply is made at once, a large one in time slices. Settles the user's changed calls first. Raises
+        RequestRefused (1000) for a range that cannot be counted, or that cannot be divided into steps of the interval.
         """
         span = time_range(query.dates, account.zone, now_ms, self._keep_ms)
-        user = view.state.account(account.user_id)
-        cached = self._up_to_date(user, account, span, query)
-        return Reply(cached.body, cached.etag, self._headers(view, cached, user))
-
-    def _up_to_date(self, user: User | None, account: Account, span: tuple[int, int], query: Query) -> _CachedReply:
-        """The body for a range, from the cache if the user has not changed since."""
-        if user is not None:
-            user.settle()
-        token, version = (user.token, user.version) if user is not None else (None, 0)
         zone = account.zone.key if query.interval is not None else None
         key = (account.user_id, span, query.filter, query.fields, query.interval, zone)
-        cached = self._cache.get(key)
-        if cached is not None and cached.token is token and cached.version == version:
-            self._cache.move_to_end(key)
-            return cached
-        if query.interval is not None:
-            series = Series(user, span, query.interval, account.zone, query.where, query.fields)
-            content, begin, end = body(series.message), series.begin, series.end
-        else:
-            totals = totals_of(user, *span, query.where)
-            content, begin, end = body(message(totals, query.fields)), totals.begin, totals.end
-        return self._add(key, _CachedReply(token, version, content, etag(content), begin, end))
+        user = view.state.account(account.user_id)
+        if user is None or len(user.touched) <= TOUCHED_MAX:
+            if user is not None:
+                user.settle()
+            body = self._cached(key, user)
+            if body is None and is_small_reply(user, span, query.interval):
+                body = self._add(key, _body_at_once(user, account, span, query))
+            if body is not None:
+                return _reply(view, body, Moment.of(view.state, user))
 
-    def _add(self, key: tuple[object, ...], reply: _CachedReply) -> _CachedReply:
-        """Cache a reply and return it. Removes the least recently used ones beyond the limits."""
+        def new() -> LargeReply:
+            return LargeReply(span, query.where, query.fields, query.interval, account.zone)
+
+        body, moment = await self._large.make(view, account.user_id, key, new, partial(self._cached, key))
+        return _reply(view, self._add(key, body), moment)
+
+    def _cached(self, key: Hashable, user: User | None) -> Body | None:
+        """The cached body of a query, if the user, who is settled, has not changed since it was made."""
+        token, version = (user.token, user.version) if user is not None else (None, 0)
+        body = self._cache.get(key)
+        if body is None or body.token is not token or body.version != version:
+            return None
+        self._cache.move_to_end(key)
+        return body
+
+    def _add(self, key: Hashable, body: Body) -> Body:
+        """Cache a body and return it. Removes the least recently used ones beyond the limits."""
         replaced = self._cache.pop(key, None)
-        self._cache[key] = reply
-        self._cached_bytes += len(reply.body) - (len(replaced.body) if replaced is not None else 0)
+        self._cache[key] = body
+        self._cached_bytes += len(body.content) - (len(replaced.content) if replaced is not None else 0)
         while len(self._cache) > CACHED_REPLIES_MAX or self._cached_bytes > CACHED_BYTES_MAX:
-            self._cached_bytes -= len(self._cache.popitem(last=False)[1].body)
-        return reply
+            self._cached_bytes -= len(self._cache.popitem(last=False)[1].content)
+        return body
 
-    def _headers(self, view: PartitionView, cached: _CachedReply, user: User | None) -> dict[str, str]:
-        """The headers of a reply. Range and ETag belong to the body; the others are of now, also for a cached body."""
-        headers = {
-            "ETag": cached.etag,
-            "X-Ecounters-Lag-Ms": str(view.lag_ms),
-            "X-Ecounters-Complete": "true" if view.fresh else "false",
-            "X-Ecounters-Suspected": str(user.suspected if user is not None else 0),
-            "X-Ecounters-Range": f"{_milliseconds(cached.begin)}/{_milliseconds(cached.end)}",
-            "X-Ecounters-Position": f"{view.state.partition}:{view.state.position}",
-        }
-        if view.state.watermark:
-            headers["X-Ecounters-As-Of"] = _milliseconds(view.state.watermark)
-        return headers
+
+def _body_at_once(user: User | None, account: Account, span: tuple[int, int], query: Query) -> Body:
+    """The body for a range, of a user that is settled."""
+    if query.interval is not None:
+        series = Series(user, span, query.interval, account.zone, query.where, query.fields)
+        content, begin, end = body_of_message(series.message), series.begin, series.end
+    else:
+        totals = totals_of(user, *span, query.where)
+        content, begin, end = body_of_message(message(totals, query.fields)), totals.begin, totals.end
+    token, version = (user.token, user.version) if user is not None else (None, 0)
+    return Body(token, version, content, etag(content), begin, end)
+
+
+def _reply(view: PartitionView, body: Body, moment: Moment) -> Reply:
+    """The reply with that body. Range and ETag belong to the body; a cached body has the other headers of now."""
+    headers = {
+        "ETag": body.etag,
+        "X-Ecounters-Lag-Ms": str(view.lag_ms),
+        "X-Ecounters-Complete": "true" if view.fresh else "false",
+        "X-Ecounters-Suspected": str(moment.suspected),
+        "X-Ecounters-Range": f"{_milliseconds(body.begin)}/{_milliseconds(body.end)}",
+        "X-Ecounters-Position": f"{moment.partition}:{moment.position}",
+    }
+    if moment.watermark:
+        headers["X-Ecounters-As-Of"] = _milliseconds(moment.watermark)
+    return Reply(body.content, body.etag, headers)
 
 
 def _milliseconds(at_ms: int) -> str:

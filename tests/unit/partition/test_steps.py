@@ -15,13 +15,8 @@ from ecounters.windows.calendar import WINDOW_MS, window_of
 from streams.engine.applying import CALLS_PER_STEP
 from streams.engine.flushing import ENTRIES_PER_STEP
 from tests.support.builders import T0_MS, Feed, call, event, ms
-from tests.support.steps import longest_step_ms
+from tests.support.steps import STEP_MS, longest_step_ms
 
-STEP_MS: Final = 15.0
-"""No step may take so long. Most take less than 1 ms; in the longest a dict of 100,000 keys grows.
-
-The longest steps are those in which a dict of 200,000 keys grows.
-"""
 MANY: Final = 100_000
 DAY: Final = 86_400.0
 

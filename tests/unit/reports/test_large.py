@@ -1,0 +1,101 @@
+"""Large replies: no step takes long, whatever the account has; and which replies are small."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from ecounters.partition.user import User
+from ecounters.query.conditions import read_filter
+from ecounters.reports.large import SMALL_STEPS, LargeReply, is_small_reply
+from ecounters.reports.payload import body, message
+from ecounters.reports.totals import totals_of
+from ecounters.windows.calendar import WINDOW_MS
+from ecounters.windows.steps import STEPS_MAX
+from tests.support.steps import STEP_MS, longest_step_ms
+
+MANY: Final = 100_000
+UTC: Final = ZoneInfo("UTC")
+WINDOWS: Final = 40
+RANGE: Final = (0, WINDOWS * WINDOW_MS)
+
+
+def account(*, dids: int = 0, inputs: int = 0, windows: int = WINDOWS) -> User:
+    """An account with as many cells and live calls, and input slots of one cell, in so many windows."""
+    user = User("u1")
+    for n in range(dids):
+        cell = user.spans.cell(n % windows * WINDOW_MS, ("IBD", str(n % 50), str(n), None))
+        user.spans.add(cell, ("TC", "freshCall"), ("ringTime", 5, "rings", 1), 1)
+        user.live["IBD", str(n % 50), str(n), "menu"] = 1
+    for n in range(inputs):
+        user.spans.add(user.spans.cell(0, ("OBD", "", "", 16)), ("TC",), (f"DTMF/{n}", 1, f"DTMFV/{n}", 1), 1)
+    return user
+
+
+FILTERS: dict[str, list[dict[str, Any]]] = {
+    "none": [],
+    "all match": [{"field": "callType", "value": ["IBD", "OBD"]}],
+    "slow": [{"or": [{"field": "campaignId", "value": n} for n in range(100, 130)]}],
+}
+
+
+@pytest.mark.parametrize("what", ["dids in 40 windows", "dids in one window", "inputs"])
+@pytest.mark.parametrize("name", FILTERS)
+def test_no_step_of_a_large_reply_is_long(what: str, name: str) -> None:
+    """100,000 DIDs live, as many cells, or as many inputs; with a filter that matches all, and one of 30 conditions."""
+    user = account(inputs=MANY) if what == "inputs" else account(dids=MANY, windows=1 if "one" in what else WINDOWS)
+    where = read_filter(FILTERS[name])[1] if FILTERS[name] else None
+    large, parts = LargeReply(RANGE, where, (), None, UTC), []
+
+    def made() -> Iterator[object]:
+        yield from chain(large.look_at(user), large.read(user))
+        for part in large.parts():
+            parts.append(part)
+            yield None
+
+    assert longest_step_ms(made()) < STEP_MS
+    if name != "slow":
+        found = json.loads(b"".join(parts))["message"]
+        assert len(found["DTMF" if what == "inputs" else "DID"]) == MANY
+        assert b"".join(parts) == body(message(totals_of(user, *RANGE, where)))
+
+
+def test_no_step_of_a_long_series_is_long() -> None:
+    """1,000 steps, with many cells in one of them."""
+    user = account(dids=MANY // 4, windows=1)
+    large = LargeReply((0, STEPS_MAX * WINDOW_MS), None, (), "15m", UTC)
+    assert longest_step_ms(chain(large.read(user), large.parts())) < STEP_MS
+
+
+@pytest.mark.parametrize(
+    ("user", "small"),
+    [
+        (None, True),
+        (User("u1"), True),
+        (account(dids=600), True),
+        (account(dids=3_000), False),
+        (account(dids=3_000, windows=1), False),
+        (account(inputs=500), True),
+        (account(inputs=3_000), False),
+    ],
+    ids=["unknown", "empty", "600 cells", "3,000 cells", "of one window", "500 inputs", "3,000 inputs"],
+)
+@pytest.mark.parametrize("summed", [False, True], ids=["new", "with cached sums"])
+def test_which_accounts_are_small(user: User | None, small: bool, summed: bool) -> None:
+    """Those whose replies take about 5 ms at most, whether or not the sums of windows are cached."""
+    if summed:
+        totals_of(user, *RANGE)
+    assert is_small_reply(user, RANGE, None) == small
+    assert is_small_reply(user, RANGE, "15m") == small
+
+
+def test_a_long_series_is_not_small() -> None:
+    """However little the account has: each step has a message of its own."""
+    assert is_small_reply(None, (0, SMALL_STEPS * WINDOW_MS), "15m")
+    assert not is_small_reply(None, (0, (SMALL_STEPS + 1) * WINDOW_MS), "15m")
+    assert is_small_reply(None, (0, (SMALL_STEPS + 1) * WINDOW_MS), "1h")

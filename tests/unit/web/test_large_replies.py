@@ -1,0 +1,241 @@
+"""Large replies of a worker: made beside its other work, of one moment, and shared by those that ask the same."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Coroutine, Iterator
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
+
+import pytest
+
+import ecounters.reports.reading
+import streams.web.large_replies
+import streams.web.replies
+from ecounters.errors import RequestRefused
+from ecounters.query.request import parse_request
+from ecounters.reports.large import LargeReply
+from ecounters.windows.calendar import DAY_MS, HOUR_MS
+from streams.access.sessions import Account
+from streams.basics.slices import TimeSlices
+from streams.engine.view import PartitionView
+from streams.web.replies import Reply, ReplyCache
+from tests.support.builders import CallScript, Event, Feed, call, event, ms
+
+T = TypeVar("T")
+UTC = ZoneInfo("UTC")
+USERS = ("u1", "u2")
+
+
+@pytest.fixture(autouse=True)
+def _all_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every reply is made in steps of one thing, and gives way after each."""
+    monkeypatch.setattr(ecounters.reports.reading, "SMALL_US", -1)
+    monkeypatch.setattr(ecounters.reports.reading, "STEP", 1)
+    monkeypatch.setattr(ecounters.reports.reading, "CELLS_STEP", 1)
+
+
+class OnePartition:
+    """A cache of replies over one partition with the accounts of USERS. ``made``: the large replies that were begun."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, runner: asyncio.Runner) -> None:
+        self.runner = runner
+        self.feed = Feed()
+        for user in USERS:
+            self.feed.take(*(call(f"c{n}", user).started(n, did=str(n)).dtmf(n + 1, str(n)) for n in range(20)))
+        self.replies = ReplyCache(400 * DAY_MS, TimeSlices(0))
+        self.lock = asyncio.Lock()
+        self.made: list[str] = []
+
+        def noted(*arguments: Any) -> LargeReply:
+            large = LargeReply(*arguments)
+            self.made.append("new")
+            read, parts = large.read, large.parts
+
+            def reading(user: Any) -> Iterator[None]:
+                self.made.append(f"{user.id} read")
+                yield from read(user)
+
+            def rendering() -> Iterator[bytes]:
+                self.made.append("parts")
+                yield from parts()
+                self.made.append("end")
+
+            large.read, large.parts = reading, rendering  # type: ignore[method-assign]
+            return large
+
+        monkeypatch.setattr(streams.web.replies, "LargeReply", noted)
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """The result of a coroutine, in the event loop of this object."""
+        return self.runner.run(coroutine)
+
+    def ask(self, user: str = "u1", **parameters: Any) -> Coroutine[Any, Any, Reply]:
+        """The reply to these parameters of a body, an hour after the calls."""
+        content = json.dumps({"ssid": "s"} | parameters).encode()
+        query = parse_request(content, series="interval" in parameters)
+        view = PartitionView(self.feed.state, 0, True, self.lock)
+        return self.replies.reply(view, Account(user, UTC), query, ms(3_600))
+
+    async def take(self, *events: Event | CallScript) -> None:
+        """Apply events as the engine does: while nobody reads."""
+        async with self.lock:
+            self.feed.take(*events)
+
+    async def until(self, what: str, times: int = 1) -> None:
+        """Let the others go on until that was noted so often."""
+        async with asyncio.timeout(5):
+            while self.made.count(what) < times:  # noqa: ASYNC110 - what is made goes on in between
+                await asyncio.sleep(0)
+
+
+@pytest.fixture
+def partition(monkeypatch: pytest.MonkeyPatch) -> Iterator[OnePartition]:
+    """A partition whose replies are all large, with an event loop of its own."""
+    with asyncio.Runner() as runner:
+        yield OnePartition(monkeypatch, runner)
+
+
+def counters(reply: Reply) -> Any:
+    """The message of a reply."""
+    return json.loads(reply.body)["message"]
+
+
+PARAMETERS: list[dict[str, Any]] = [
+    {},
+    {"Field": ["UC", "avgRingTime"]},
+    {"filter": [{"field": "did", "value": ["3", "4"]}]},
+    {"interval": "1h"},
+]
+
+
+@pytest.mark.parametrize("parameters", PARAMETERS, ids=str)
+def test_a_large_reply_is_the_one_that_is_made_at_once(
+    partition: OnePartition, monkeypatch: pytest.MonkeyPatch, parameters: dict[str, Any]
+) -> None:
+    """Bytes, ETag and headers; the next one comes from the cache."""
+    large = partition.run(partition.ask(**parameters))
+    assert partition.made == ["new", "u1 read", "parts", "end"]
+    assert partition.run(partition.ask(**parameters)).body is large.body
+    monkeypatch.setattr(ecounters.reports.reading, "SMALL_US", 1_000_000)
+    at_once = OnePartition(monkeypatch, partition.runner)
+    assert at_once.run(at_once.ask(**parameters)) == large
+    assert at_once.made == []
+
+
+def test_a_large_reply_is_of_one_moment(partition: OnePartition) -> None:
+    """Events wait while an account is read. Those that come while its body is made are in the next reply."""
+
+    async def run() -> tuple[Reply, int, Reply]:
+        first = asyncio.create_task(partition.ask())
+        await partition.until("u1 read")
+        more = asyncio.create_task(partition.take(call("c99").started(50, did="99"), call("c3").ended(51)))
+        await partition.until("parts")
+        await more
+        position = partition.feed.state.position
+        return await first, position, await partition.ask()
+
+    position_before = partition.feed.state.position
+    reply, position, later = partition.run(run())
+    assert reply.headers["X-Ecounters-Position"] == f"0:{position_before}"
+    assert later.headers["X-Ecounters-Position"] == f"0:{position}"
+    assert [counters(one)["TC"] for one in (reply, later)] == [20, 21]
+    assert [sum(counters(one)["CST"].values()) for one in (reply, later)] == [0, 1]
+    assert [sum(counters(one)["LDID"].values()) for one in (reply, later)] == [20, 20]
+
+
+def test_small_replies_of_the_account_may_be_made_meanwhile(
+    partition: OnePartition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They change nothing that is being read."""
+    quarter: dict[str, Any] = {"filter": [{"field": "date", "op": "gte", "value": ms(0)}]}
+    expected = counters(partition.run(partition.ask()))
+    partition.feed.take(event("balance.updated", 60, balance=1), call("c0").dtmf(2, "0"))
+
+    async def run() -> Reply:
+        task = asyncio.create_task(partition.ask())
+        await partition.until("u1 read", 2)
+        monkeypatch.setattr(ecounters.reports.reading, "SMALL_US", 1_000_000)
+        while not task.done():
+            assert counters(await partition.ask(**quarter))["TC"] == 20
+            await asyncio.sleep(0)
+        return await task
+
+    pressed = {str(n): 1 + (n == 0) for n in range(20)}
+    assert counters(partition.run(run())) == expected | {"ucBl": 1, "DTMF": pressed, "DTMFV": pressed}
+
+
+def test_equal_queries_share_a_reply_until_it_is_read(partition: OnePartition) -> None:
+    """Who comes while the account is read gets the same; who comes later gets what has changed since."""
+
+    async def run() -> list[Reply]:
+        early = [asyncio.create_task(partition.ask()) for _ in range(3)]
+        await partition.until("u1 read")
+        early.append(asyncio.create_task(partition.ask()))
+        await partition.until("parts")
+        await partition.take(call("c99").started(50))
+        late = [asyncio.create_task(partition.ask()) for _ in range(2)]
+        return [await task for task in (*early, *late)]
+
+    replies = partition.run(run())
+    assert partition.made.count("new") == 2
+    assert [counters(reply)["TC"] for reply in replies] == [20] * 4 + [21] * 2
+    assert {reply.body for reply in replies[:4]} == {replies[0].body}
+
+
+def test_a_request_that_is_cancelled_takes_the_reply_from_nobody(partition: OnePartition) -> None:
+    """A client may go away while others wait for the same."""
+
+    async def run() -> Reply:
+        tasks = [asyncio.create_task(partition.ask()) for _ in range(2)]
+        await partition.until("u1 read")
+        tasks[0].cancel()
+        return await tasks[1]
+
+    assert counters(partition.run(run()))["TC"] == 20
+    assert partition.made.count("new") == 1
+
+
+def test_accounts_take_turns(partition: OnePartition) -> None:
+    """One large reply at a time; an account that asks for many does not make another one wait for all of them."""
+
+    async def run() -> None:
+        many = [asyncio.create_task(partition.ask(Field=[field])) for field in ("UC", "CM", "PM", "CA")]
+        await partition.until("u1 read")
+        await asyncio.gather(*many, partition.ask("u2"))
+
+    partition.run(run())
+    begun = [what for what in partition.made if what != "new"]
+    assert begun[::3] == ["u1 read", "u2 read", "u1 read", "u1 read", "u1 read"]
+    assert begun[1::3] == ["parts"] * 5 and begun[2::3] == ["end"] * 5
+
+
+def test_many_changed_calls_are_settled_in_steps(partition: OnePartition, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even of an account whose reply is cached or small."""
+    monkeypatch.setattr(ecounters.reports.reading, "SMALL_US", 1_000_000)
+    monkeypatch.setattr(streams.web.replies, "TOUCHED_MAX", 5)
+    assert counters(partition.run(partition.ask()))["TC"] == 20
+    assert partition.made == ["new", "u1 read", "parts", "end"]
+    partition.feed.take(*(call(f"c{n}").ended(99) for n in range(5)))
+    assert sum(counters(partition.run(partition.ask()))["CST"].values()) == 5
+    assert len(partition.made) == 4
+
+
+def test_a_refusal_reaches_everybody_who_shares_the_reply(partition: OnePartition) -> None:
+    """Such as that of a series over rolled-up days; the next query is tried anew."""
+    partition.feed.clock(5 * DAY_MS / 1000)
+    partition.feed.state.roll_up("u1", UTC)
+    asked: dict[str, Any] = {
+        "interval": "1h",
+        "filter": [{"field": "date", "op": "between", "value": [ms(0), ms(0) + HOUR_MS]}],
+    }
+
+    async def run() -> list[Any]:
+        asking = [asyncio.ensure_future(partition.ask(**asked)) for _ in range(2)]
+        await asyncio.wait(asking)
+        return [one.exception() for one in asking]
+
+    for expected in (1, 2):
+        assert [type(refused) for refused in partition.run(run())] == [RequestRefused] * 2
+        assert partition.made.count("new") == expected
