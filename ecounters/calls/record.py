@@ -58,7 +58,7 @@ class CallOwner(Protocol):
         """Count all calls of ``touched`` that still have the flag TOUCHED. Clears their flags and the list."""
 
     def settle_one(self, call: Call) -> None:
-        """Count the call if it has the flag TOUCHED, and clear the flag. The call stays in ``touched``."""
+        """Count the call if it has the flag TOUCHED, and clear the flag. It may stay in ``touched``."""
 
     def set_silence(self, call: Call, silence: int) -> bool:
         """Set ``call.silence``; return whether the call became REAPED or ceased to be, which changes its counters."""

@@ -78,13 +78,15 @@ class Changes:
         self._dropped, self._erased, self._calls, self._users = [], [], [], {}
         self.in_steps = True
         try:
-            for call in dropped:
+            while dropped:  # so that the memory of each is freed at once, and not of all in one step
+                call = dropped.pop()
                 yield call_entry(call.user.id, call, gone=True)
                 if call.large is not None:
                     yield from item_entries(call.user.id, call.id, call.large, gone=True)
             for user in erased:
                 yield from user.tombstones()
-            for call in calls:
+            while calls:
+                call = calls.pop()
                 if call.flags & DIRTY and not call.user.erased:  # else it was dropped or erased since
                     call.flags = call.flags & ~DIRTY | SAVED
                     call.user.settle_one(call)  # not all of the account at once, which can be a long step

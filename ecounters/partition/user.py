@@ -122,11 +122,17 @@ class User:
             yield
 
     def settle_one(self, call: Call) -> None:
-        """Count one call if it is touched. The call stays in ``touched``, but its flag TOUCHED is cleared."""
+        """Count one call if it is touched, and clear its flag TOUCHED.
+
+        It stays in ``touched`` until all that were touched later are counted too.
+        """
         if call.flags & TOUCHED:
             call.flags &= ~TOUCHED
             self.version += 1
             self._recount(call)
+            touched = self.touched
+            while touched and not touched[-1].flags & TOUCHED:
+                touched.pop()
 
     def _recount(self, call: Call) -> None:
         """Replace the contribution that the call was counted with, if it has changed, and its live key."""
