@@ -4,20 +4,28 @@
 nothing else runs during one. ``longest_step`` asks such a worker.
 
 The time is the processor's time of the loop's thread: another process that has the processor meanwhile does not count.
+``--roll-up-s 1`` lets the worker roll up windows every second.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import gc
 import signal
 import sys
+import threading
 import time
 from typing import Any, Final, NamedTuple
 
+from streams.cli import main
+from streams.engine import roll_up
 from tests.support.workers import Worker
 
 LAUNCHER: Final = ("tests.support.loop_pauses",)
 """The ``launcher`` of a Worker that is measured."""
+ROLLING_UP: Final = (*LAUNCHER, "--roll-up-s", "1")
+"""The ``launcher`` of a Worker that is measured, and that rolls up windows every second."""
 MARK: Final = "longest step of the loop: "
 LIMIT_S: Final = 20.0
 
@@ -35,24 +43,44 @@ class _Meter:
     def __init__(self) -> None:
         self._longest_s = 0.0
         self._what = ""
+        self._collecting_s = 0.0
 
     def start(self) -> None:
         """Wrap the method with which a loop runs a callback, and listen to the signal."""
         run = asyncio.Handle._run
 
         def measured(handle: Any) -> None:
+            self._collecting_s = 0.0
             began = time.thread_time()
             run(handle)
             took_s = time.thread_time() - began
             if took_s > self._longest_s:
-                self._longest_s, self._what = took_s, repr(handle)
+                collecting = f"{self._collecting_s * 1000:.1f} ms of it collecting garbage"
+                self._longest_s, self._what = took_s, f"{collecting}: {_coroutines(handle)} {handle!r}"
 
         asyncio.Handle._run = measured  # type: ignore[assignment, method-assign]
         signal.signal(signal.SIGUSR1, self._print)
+        gc.callbacks.append(self._note_collection)
+
+    def _note_collection(self, phase: str, _: object) -> None:
+        if threading.current_thread() is threading.main_thread():
+            self._collecting_s += time.thread_time() * (1 if phase == "stop" else -1)
 
     def _print(self, *_: object) -> None:
         print(f"{MARK}{self._longest_s * 1000:.1f} ms {self._what}", file=sys.stderr, flush=True)
         self._longest_s = 0.0
+
+
+def _coroutines(handle: Any) -> str:
+    """The coroutines of the task that a handle has run a step of, and the lines where they wait now; "" for no task."""
+    task = getattr(handle._callback, "__self__", None)
+    awaited: Any = task.get_coro() if isinstance(task, asyncio.Task) else None
+    names = []
+    while hasattr(awaited, "cr_frame"):
+        line = awaited.cr_frame.f_lineno if awaited.cr_frame is not None else "ended"
+        names.append(f"{awaited.__qualname__}:{line}")
+        awaited = awaited.cr_await
+    return " > ".join(names)
 
 
 def longest_step(worker: Worker) -> Step:
@@ -70,7 +98,10 @@ def longest_step(worker: Worker) -> Step:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m tests.support.loop_pauses")
+    parser.add_argument("--roll-up-s", type=float, default=roll_up.ROLL_UP_INTERVAL_S)
+    parser.add_argument("command", nargs="+")
+    options = parser.parse_args()
+    vars(roll_up)["ROLL_UP_INTERVAL_S"] = options.roll_up_s
     _Meter().start()
-    from streams.cli import main as run
-
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(main(options.command))
