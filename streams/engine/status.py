@@ -30,8 +30,9 @@ class PartitionStatus:
     ``state_lock`` is held while a batch is applied, while the clock advances, while one user's windows are rolled up,
     while changes are collected for a flush, while ``state.position`` is set back, and while a large reply copies what
     it counts. The holder's steps have awaits between them: without the lock a flush could save half a batch. Small
-    replies read ``state`` without the lock, and must not await while they do. A restore or the release replaces ``state`` without the lock: tasks that apply a batch or
-    roll up compare ``status.state`` with their own state at each step, and stop.
+    replies read ``state`` without the lock, and must not await while they do. A restore or the release replaces
+    ``state`` without the lock: tasks that apply a batch compare ``status.state`` with their own state at each step, and
+    stop.
     """
 
     partition: int
