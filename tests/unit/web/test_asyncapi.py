@@ -120,12 +120,12 @@ def indistinct(event: dict[str, Any], reason: str, field: str) -> bool:
 
 
 def test_every_reason_is_known() -> None:
-    """Every word with which the domain refuses a message is in the table, and the other way round."""
+    """Every word with which a message is refused is in the table, and the other way round: a batch's by the worker."""
     used = set()
     for path in (ROOT / "ecounters").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "BadEvent":
                 used |= {one.value for one in ast.walk(node.args[0]) if isinstance(one, ast.Constant)}
-    assert used == set(REASONS)
+    assert used | {"unreadable"} == set(REASONS)
     headers = DOCUMENT["components"]["messages"]["deadLetter"]["headers"]
     assert headers["properties"]["reason"]["enum"] == list(REASONS)
