@@ -126,6 +126,10 @@ def test_a_number_is_a_repeat_for_24_hours_in_either_direction() -> None:
         assert log.counted("repeatCall", "freshCall") == (counted, 2 - counted)
         log = recounted(call("a").started(at, number="1"), call("b").ringing(at), call("b").started(0, number="1"))
         assert log.counted("repeatCall", "freshCall") == (counted, 2 - counted)
+    disorder = recounted(
+        call("a").started(DAY_S, number="1"), call("b").ringing(DAY_S), call("b").started(0, number="1")
+    )
+    assert disorder.take(call("c").started(30 * HOUR_S, number="1")).counted("repeatCall") == (2,)
     for at, counted in ((28 * HOUR_S, 1), (28 * HOUR_S + 0.001, 0)):
         log = recounted(call("a").started(0, number="1"), call("b").ringing(DAY_S + 1), tick(at))
         assert log.take(call("b").started(DAY_S, number="1")).counted("repeatCall") == (counted,)

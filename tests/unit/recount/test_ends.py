@@ -120,6 +120,13 @@ def test_a_snapshot_is_a_heartbeat_of_the_calls_it_names() -> None:
     assert log.counted("CST", "actualTT") == ({"-1": 3}, HOUR_S - 1)
 
 
+def test_a_snapshot_that_comes_late_is_no_step_back() -> None:
+    """The call was heard of after it."""
+    log = live().take(call().heartbeat(2 * HOUR_S), snapshot(HOUR_S, "c1"), tick(4 * HOUR_S - 0.001))
+    assert log.recount.suspected("u1") == 0
+    assert log.take(tick(4 * HOUR_S)).recount.suspected("u1") == 1
+
+
 def test_a_snapshot_is_a_heartbeat_of_a_call_that_waits_for_its_start() -> None:
     """Its record waits for 4 hours from there on. Ids without a record make none."""
     log = recounted(call("a").ringing(0), snapshot(HOUR_S, "a", "unknown"), tick(5 * HOUR_S - 0.001))
@@ -131,7 +138,8 @@ def test_a_snapshot_does_not_bring_back_a_record_that_is_due() -> None:
     """The watermark before it decides; with its own time alone the record is not due yet."""
     early = recounted(call("a").ringing(0), tick(4 * HOUR_S - 0.001), snapshot(4 * HOUR_S, "a"))
     assert early.recount.kept("u1") == ["a"]
-    late = recounted(call("a").ringing(0), tick(4 * HOUR_S), snapshot(4 * HOUR_S, "a"))
+    just_before = tick(4 * HOUR_S - 1)
+    late = recounted(call("a").ringing(0), just_before, tick(4 * HOUR_S), snapshot(4 * HOUR_S, "a"))
     assert late.recount.kept("u1") == []
     assert late.refused(call("a").started(0)) == [("late", "ts")]
 

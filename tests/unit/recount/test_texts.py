@@ -42,8 +42,9 @@ def test_a_caller_who_shows_no_number_is_neither_fresh_nor_repeat(number: str | 
 
 @pytest.mark.parametrize(
     ("number", "kept"),
-    [("sip:sip:1", "sip:1"), ("x1", "x1"), ("++1", "++1"), ("+001", "+001"), ("000", "+0"), ("1;2@3", "1"),
-     ("1@2;3", "1"), ("anonymous1", "anonymous1"), ("tel", "tel"), ("0 0 9", "+9"), ("s ip:1", "sip:1")],
+    [("sip:sip:1", "sip:1"), ("sip:tel:1", "tel:1"), ("x1", "x1"), ("++1", "++1"), ("+001", "+001"), ("000", "+0"),
+     ("1;2@3", "1"), ("1@2;3", "1"), ("anonymous1", "anonymous1"), ("tel", "tel"), ("0 0 9", "+9"),
+     ("s ip:1", "sip:1")],
 )  # fmt: skip
 def test_other_numbers_stay_as_they_are(number: str, kept: str) -> None:
     """One scheme goes, one plus does not count, and the zeros count after the spaces went."""
@@ -79,6 +80,11 @@ def test_long_texts_are_cut(kind: str, name: str) -> None:
     """Row 4: at 128 characters; the event counts."""
     assert read(kind, **{name: LONG})[name] == "x" * 128
     assert read(kind, **{name: "x" * 128})[name] == "x" * 128
+
+
+def test_a_long_call_type_is_no_call_type() -> None:
+    """It is no id, so its length is not what is wrong with it."""
+    assert Recounted().refused(call().started(0, LONG)) == [("bad_value", "callType")]
 
 
 def test_a_long_integer_is_cut_as_its_digits() -> None:
