@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ecounters.calls.record import Call
 
 
@@ -9,7 +11,7 @@ class LiveBySwitch:
     """Switch -> user id -> the calls that have started there and have no end; a REAPED call is among them.
 
     ``Timeouts`` keeps the index right: ``add`` and ``discard`` may be repeated. A call without a switch is not in it.
-    Calls of an erased account stay until ``Timeouts`` discards them; ``calls`` leaves them out.
+    Calls of an erased account stay until ``Timeouts`` discards them.
     """
 
     __slots__ = ("_calls", "_users")
@@ -43,7 +45,10 @@ class LiveBySwitch:
             if not users:
                 del self._users[call.switch]
 
-    def calls(self, switch: str, user_id: str | None) -> list[Call]:
-        """The calls of a switch: of one account, or of all accounts for None."""
-        user_ids = self._users.get(switch, {}) if user_id is None else [user_id]
-        return [call for each in user_ids for call in self._calls.get((switch, each), {}) if not call.user.erased]
+    def calls(self, switch: str, user_id: str | None) -> Iterator[Call]:
+        """Yield the calls of a switch: of one account, or of all accounts for None.
+
+        Do not change the index meanwhile.
+        """
+        for each in self._users.get(switch, {}) if user_id is None else [user_id]:
+            yield from self._calls.get((switch, each), {})

@@ -42,13 +42,18 @@ class SwitchEvents:
         listed, status = frozenset[str](), STATUS_RESTARTED
         if type(event) is SwitchSnapshot:
             listed, status = frozenset(event.call_ids), STATUS_SNAPSHOT
+        ending: list[Call] = []  # apart, because to end a call changes the index
         for index, call in enumerate(self._timeouts.live_by_switch.calls(event.switch_id, event.user_id)):
             if index % STEP == STEP - 1:
                 yield
             if call.id not in listed and self._lives(call, event.ts, watermark):
-                call.system_end = event.ts, status
-                self._timeouts.place(call)
-                self._changes.touch(call)
+                ending.append(call)
+        for index, call in enumerate(ending):
+            if index % STEP == STEP - 1:
+                yield
+            call.system_end = event.ts, status
+            self._timeouts.place(call)
+            self._changes.touch(call)
         for index, call_id in enumerate(listed):
             if index % STEP == STEP - 1:
                 yield
@@ -59,8 +64,10 @@ class SwitchEvents:
     def _lives(self, call: Call, ts: int, watermark: int) -> bool:
         """Whether the call started at or before ``ts``, has no end, and was not heard of after ``ts``.
 
-        A call that has been silent for ``max_call_ms`` by the watermark does not live.
+        A call that has been silent for ``max_call_ms`` by the watermark does not live, nor one of an erased account.
         """
+        if call.user.erased:
+            return False
         if not call.start or call.start > ts or call.end or call.system_end is not None or call.last_ts > ts:
             return False
         return call.last_ts + self._policy.max_call_ms > watermark
