@@ -83,8 +83,8 @@ class Changes:
                 yield call_entry(call.user.id, call, gone=True)
                 if call.large is not None:
                     yield from item_entries(call.user.id, call.id, call.large, gone=True)
-            for user in erased:
-                yield from user.tombstones()
+            while erased:
+                yield from erased.pop().tombstones()
             while calls:
                 call = calls.pop()
                 if call.flags & DIRTY and not call.user.erased:  # else it was dropped or erased since

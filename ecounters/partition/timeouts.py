@@ -139,18 +139,22 @@ class Timeouts:
         self._erased.append(user)
 
     def _forget_erased(self) -> Iterator[None]:
-        """Forget the calls of erased accounts: in the timer wheels, by switch, and as silent ones. Yields after each.
+        """Forget the calls of erased accounts: in the account, the timer wheels, by switch, and as silent ones.
 
-        Their counters need nothing: they went with the account.
+        Then the rest of the account. Yields after each step. A call refers to its account, and the garbage collector
+        does not look at calls: an account that kept its calls would stay in memory for ever.
         """
         erased, self._erased = self._erased, []
         for user in erased:
-            for call in user.calls.values():
+            while user.calls:
+                _, call = user.calls.popitem()
                 if call.timer_slot:
                     (self._silence_timers if call.timer_slot > 0 else self._drop_timers).remove(call)
                 self.live_by_switch.discard(call)
                 self._silent.pop(call, None)
+                self._changes.add_dropped(call)
                 yield
+            yield from user.forgetting()
 
     def advance(self, watermark: int, clock: int) -> Generator[None]:
         """Set the clock and do everything that is due by it and by the watermark; yield after each call and account.

@@ -26,6 +26,8 @@ from ecounters.windows.spans import Spans
 SETTLE_STEP: Final = 200
 """About how many slots one step of ``User.settling`` counts, in some 0.1 ms."""
 
+_FOREVER_MS: Final = 2**62
+
 LiveKey = tuple[str, str, str, str]
 """(type, campaign, DID, IVR) of a live call; "" for what the call does not have."""
 
@@ -212,18 +214,39 @@ class User:
             yield number_entry(self.id, number, last_start)
 
     def tombstones(self) -> Iterator[Entry]:
-        """Yield a tombstone for each entry of the account that the changelog may have. The account is erased."""
+        """Yield a tombstone for each entry of the account that the changelog may have. The account is erased.
+
+        Calls and cells are noted as not saved then, and the numbers are forgotten.
+        """
         for call in self.calls.values():
             if call.flags & SAVED:
+                call.flags &= ~SAVED
                 yield call_entry(self.id, call, gone=True)
                 if call.large is not None:
                     yield from item_entries(self.id, call.id, call.large, gone=True)
-        for cell, slot in self.spans.saved():
+        for cell, slot in self.spans.take_saved():
             yield slot_entry(self.id, cell, slot, gone=True) if slot else cell_entry(self.id, cell, gone=True)
-        for number in self.numbers | self.new_numbers:
-            yield number_entry(self.id, number, None)
+        for numbers in (self.numbers, self.new_numbers):
+            while numbers:
+                number, _ = numbers.popitem()
+                yield number_entry(self.id, number, None)
         if self.balance is not None or self.call_balance is not None:
             yield user_entry(self.id, None, None)
+
+    def forgetting(self) -> Iterator[None]:
+        """Forget what an erased account has counted, and yield after each step: to free all at once is a long step.
+
+        Its calls must have been forgotten. ``tombstones`` may come before or after.
+        """
+        for noted in (self.touched, self.spans.dirty):
+            while noted:
+                noted.pop()
+                yield
+        yield from self.spans.forget(_FOREVER_MS)
+        for live in (self.live, self._live_keys):
+            while live:
+                live.popitem()
+                yield
 
     def restore_call(self, call: Call) -> None:
         """Add a call of the changelog. All cells must have been restored: they hold the call's contribution already.

@@ -150,14 +150,13 @@ class Spans:
         """All spans: the windows, then the days."""
         return chain(self.windows.values(), self.days)
 
-    def saved(self) -> Iterator[tuple[Cell, str]]:
-        """Yield (cell, input slot or "") of each entry that the changelog has."""
-        for cell in chain(self.gone, self.cells()):
-            if cell.saved:
-                yield cell, ""
-                if cell.inputs is not None:
-                    for slot in cell.inputs.saved_slots():
-                        yield cell, slot
+    def take_saved(self) -> Iterator[tuple[Cell, str]]:
+        """Yield (cell, input slot or "") of each entry that the changelog has. No cell is noted as saved then."""
+        gone, self.gone = self.gone, []
+        while gone:
+            yield from _take_saved(gone.pop())
+        for cell in self.cells():
+            yield from _take_saved(cell)
 
     def mark_dirty(self, cell: Cell) -> None:
         """Note that a cell's counts have changed without ``add``: the next ``take_changes`` has it."""
@@ -300,6 +299,15 @@ class Spans:
         """Add the cell to ``gone`` if the changelog has it: its entry must be deleted."""
         if cell.saved:
             self.gone.append(cell)
+
+
+def _take_saved(cell: Cell) -> Iterator[tuple[Cell, str]]:
+    if cell.saved:
+        cell.saved = False
+        yield cell, ""
+        if cell.inputs is not None:
+            for slot in cell.inputs.saved_slots():
+                yield cell, slot
 
 
 def _begin(span: Span) -> int:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from sys import getrefcount
+
+import pytest
+
 from ecounters.changelog.entries import POSITION, SLOT, Entry
 from tests.support.builders import Feed, answer_of, busy_feed, call, event, picked, restored
 
@@ -55,6 +59,34 @@ def test_timers_of_erased_calls_do_nothing() -> None:
         feed.clock(at)
         assert (tally.reaped, tally.orphaned, feed.answer()) == (0, 0, NOTHING)
     assert [key[:1] for key, _ in feed.state.take_changes()].count(b"c") == 0
+
+
+@pytest.mark.parametrize("flush_first", [True, False])
+def test_the_memory_of_an_erased_account_is_freed(flush_first: bool) -> None:
+    """Calls refer to their account, and the garbage collector does not look at calls."""
+    feed = busy_feed()
+    user = feed.state.users["u1"]
+    feed.take(call("c8").started(0, did="55"))
+    cells, calls = list(user.spans.cells()), list(user.calls.values())
+    list(feed.state.take_changes())
+    feed.take(call("c9").started(1), call("c8").dtmf(2, "1"), event("account.erased", 10))
+    for _ in range(2):
+        if flush_first:
+            list(feed.state.take_changes())
+        feed.pass_time()
+        list(feed.state.take_changes())
+    assert not (user.calls or user.touched or user.numbers or any(user.spans.cells()) or user.live)
+    feed.clock(200_000)  # the timer wheels keep a call that was taken out until its minute
+    unused = object()
+    one_reference = getrefcount(unused)
+    while calls:
+        call_of_user = calls.pop()
+        assert getrefcount(call_of_user) == one_reference
+    while cells:
+        cell = cells.pop()
+        assert getrefcount(cell) == one_reference
+    del call_of_user
+    assert getrefcount(user) == one_reference
 
 
 def test_an_unknown_user_is_erased_without_a_trace() -> None:
