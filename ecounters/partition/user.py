@@ -151,6 +151,8 @@ class User:
                 call.cell, call.unit_slots, call.amounts = cell, unit_slots, amounts
             if call.large is not None:
                 self._recount_inputs(call.large, old_cell, cell)
+        elif call.large is not None:
+            call.large.uncounted = []  # all inputs are counted once the call starts
         self._recount_live(call, ended)
 
     def _recount_inputs(self, large: LargeCall, old_cell: Cell | None, cell: Cell) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from ecounters.calls.large import LargeCall
 from ecounters.changelog.entries import CALL, ITEM, POSITION, Entry
 from tests.support.builders import CallScript, Feed, answer_of, call, picked, restored
 
@@ -139,3 +140,18 @@ def test_long_inputs_are_counted_by_their_length() -> None:
     feed = Feed().take(call().started(0).add("dtmf.received", 1, digits="48151", id="e"))
     kept = b"".join(key + (value or b"") for key, value in feed.state.take_changes())
     assert b"5 digits" in kept and b"48151" not in kept
+
+
+def test_what_waits_for_a_start_needs_no_memory_for_each_event() -> None:
+    """Inputs that replace one another are counted once the call starts, each once."""
+    feed = Feed().take(*inputs(40).events[1:])
+    large = feed.state.users["u1"].calls["c1"].large
+    assert isinstance(large, LargeCall)
+    first = inputs(1).events[1]
+    for number in range(100):
+        feed.take({**first, "ts": first["ts"] - number})
+        feed.answer()
+    assert large.uncounted == []
+    feed.take(call().started(0))
+    assert feed.answer()["DTMF"] == {str(n): 4 for n in range(10)}
+    assert answer_of(restored(list(feed.state.take_changes()))) == feed.answer()
