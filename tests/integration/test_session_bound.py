@@ -13,7 +13,7 @@ from redis import Redis as PlainRedis
 from ecounters.query.request import Query
 from streams.access.accounts import Accounts
 from streams.access.sessions import Sessions
-from streams.access.store import connect, encode, session_key, sessions_key, user_key
+from streams.access.store import POOL_MAX, connect, encode, session_key, sessions_key, user_key
 from tests.support.accounts import TOKEN, add_users
 from tests.support.sessions import refusal_code, run_with_sessions
 from tests.support.workers import Deployment, Worker
@@ -133,12 +133,15 @@ def test_the_list_lives_as_long_as_the_session_that_ends_last(redis_url: str, re
 
 
 def test_workers_that_open_sessions_at_once_keep_the_bound(redis_url: str, redis: PlainRedis) -> None:
-    """Eight clients of their own open 400 sessions at once: as many as the bound are left, in Redis and in the list."""
+    """Eight clients of their own open 800 sessions at once: as many as the bound are left, in Redis and in the list.
+
+    Each client has fewer connections than it opens sessions: those that find none free wait.
+    """
 
     async def test(sessions: Sessions, accounts: Accounts, user: str) -> None:
         await accounts.add_user(user, "UTC")
         clients = [Accounts(connect(redis_url), BOUND) for _ in range(8)]
-        await asyncio.gather(*(client.open_session(user, 60) for _ in range(50) for client in clients))
+        await asyncio.gather(*(client.open_session(user, 60) for _ in range(2 * POOL_MAX) for client in clients))
         assert (count_sessions(redis, user), redis.zcard(sessions_key(user))) == (BOUND, BOUND)
         newest = await clients[0].open_session(user, 60)
         assert await works(sessions, [newest]) == [True]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from pathlib import Path
 
 import pytest
 from redis import Redis as PlainRedis
@@ -14,7 +15,9 @@ from streams.access import sessions as module
 from streams.access.accounts import Accounts
 from streams.access.sessions import Account, Sessions
 from streams.basics.times import zone_named
+from tests.support.accounts import TOKEN, add_users, open_session
 from tests.support.sessions import INDIA, Clock, kept_in_redis, refusal, refusal_code, run_with_sessions
+from tests.support.workers import Deployment, Worker
 
 
 def test_a_token_a_session_or_both_authorize(redis_url: str) -> None:
@@ -168,3 +171,23 @@ def test_the_cache_of_sessions_is_bounded(redis_url: str, monkeypatch: pytest.Mo
         assert len(sessions._cache) == 3
 
     run_with_sessions(redis_url, test)
+
+
+def test_no_secret_is_in_a_workers_log_or_arguments(deployment: Deployment) -> None:
+    """At DEBUG, with right and wrong tokens and ssids in bodies, cookies and the URL of a stream."""
+    add_users(deployment, ["u1"])
+    ssid, wrong = open_session(deployment), "a-wrong-secret-of-theirs"
+    with Worker(deployment.with_settings(LOG_LEVEL="DEBUG", SECRET="a-secret-of-the-workers")).wait_ready() as worker:
+        for token in (TOKEN, wrong):
+            worker.ask({"userId": "u1", "token": token})
+            worker.request(
+                "POST", "/dashboard/login", {"userId": "u1", "token": token}, {"Content-Type": "application/json"}
+            )
+        for one in (ssid, wrong):
+            worker.ask({"ssid": one})
+            worker.request("GET", "/dashboard/session", headers={"Cookie": f"ecounters={one}"})
+            worker.request("GET", f"/api/v2/overallCount/stream?ssid={one}&filter=no")
+        arguments = Path(f"/proc/{worker.process.pid}/cmdline")
+        said = worker.log.read_text() + (arguments.read_text() if arguments.exists() else "")
+        assert "DEBUG" in said
+        assert not [secret for secret in (TOKEN, ssid, wrong, "a-secret-of-the-workers") if secret in said]
