@@ -46,22 +46,23 @@ class KnownNetworks:
         self._look_ups = look_ups
         self._secret = secret.encode()
         self._clock = clock
-        self._noted: OrderedDict[bytes, float] = OrderedDict()  # hash of a network -> when it was written to Redis
+        self._noted: OrderedDict[tuple[str, str, str], float] = OrderedDict()
+        """(user id, born, network) -> when it was written to Redis."""
 
     async def note(self, account: Account, network: str) -> None:
         """Note that a user has logged in from a network. If Redis cannot be used, a later call notes it."""
-        tag = self._tag(account.user_id, account.born, network)
-        now = self._clock()
-        if now < self._noted.get(tag, -math.inf) + NOTE_AGAIN_S:
+        now, noted = self._clock(), (account.user_id, account.born, network)
+        if now < self._noted.get(noted, -math.inf) + NOTE_AGAIN_S:
             return
+        tag = self._tag(*noted)
         keys = user_key(account.user_id), networks_key(account.user_id)
         arguments = account.born, tag, int(now), KNOWN_S, KNOWN_MAX
         try:
             await self._look_ups.ask(("EVAL", NOTE_NETWORK, len(keys), *keys, *arguments))
         except (Unreachable, Crowded):
             return
-        self._noted[tag] = now
-        self._noted.move_to_end(tag)
+        self._noted[noted] = now
+        self._noted.move_to_end(noted)
         if len(self._noted) > NOTED_MAX:
             self._noted.popitem(last=False)
 
