@@ -27,6 +27,7 @@ from streams.kafka.group import Assignor
 from streams.kafka.publisher import REQUEST_BYTES_MAX
 from streams.kafka.transport_app import TransportApp
 from streams.metrics.catalogue import Metrics
+from streams.metrics.loop_pauses import LoopPauses
 from streams.settings.narrow import PartitionSettings
 from streams.settings.table import Settings
 from streams.web.api import Api
@@ -57,6 +58,7 @@ class WorkerParts:
     redis: Redis
     api: Api
     streams: PushStreams
+    pauses: LoopPauses
 
 
 def build(settings: Settings, partitions: int) -> WorkerParts:
@@ -87,7 +89,9 @@ def build(settings: Settings, partitions: int) -> WorkerParts:
     accounts = Accounts(redis, settings.sessions_per_user)
     dashboard = Dashboard(responder.authorize, responder.respond, sessions, accounts, cookie)
     api = Api(responder.respond, router, streams, dashboard, docs, health, metrics)
-    return WorkerParts(app, table, redis, api, streams)
+    pauses = LoopPauses()
+    metrics.loop_pause.set_function(pauses.take)
+    return WorkerParts(app, table, redis, api, streams, pauses)
 
 
 def _options(settings: Settings) -> dict[str, Any]:

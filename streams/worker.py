@@ -131,8 +131,10 @@ async def _run(settings: Settings) -> int:
     try:
         await web.TCPSite(runner, settings.host, settings.port, backlog=LISTEN_BACKLOG).start()
         log.info("serving on http://%s:%s", settings.host, settings.port)
+        parts.pauses.start()
         return await _serve(parts, stop)
     finally:
+        parts.pauses.stop()
         await runner.cleanup()
         await parts.redis.aclose()
 

@@ -70,6 +70,10 @@ class Metrics(NamedTuple):
     """By HTTP status. 5xx: the log has the cause, under the id that the response's body gives."""
     request_seconds: Histogram
     """Rises: the worker is busy; lower ECOUNTERS_SLICE_MS, or start another worker."""
+    loop_pause: Gauge
+    """Above 0.05: something kept the worker from requests and heartbeats; usually other processes have the processor.
+    Otherwise an account is larger than what was tried: report it, with what it has. Each look at the metrics begins
+    anew, so let one Prometheus look."""
     listeners: Gauge
     """Each takes a file descriptor and about 20 KB. Near the limit of open files: start another worker."""
 
@@ -102,6 +106,9 @@ class Metrics(NamedTuple):
             requests=Counter("ecounters_requests", "HTTP requests answered", ["status"], registry=registry),
             request_seconds=Histogram(
                 "ecounters_request_seconds", "Time to answer", buckets=_BUCKETS_S, registry=registry
+            ),
+            loop_pause=Gauge(
+                "ecounters_loop_pause_seconds", "Longest pause of the event loop since the last look", registry=registry
             ),
             listeners=Gauge("ecounters_listeners", "Streams that are listened to", registry=registry),
         )

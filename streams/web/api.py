@@ -33,7 +33,7 @@ class Health(Protocol):
     def not_ready(self) -> str:
         """Why requests should be sent to other workers for now, as one line; "" if this worker is ready."""
 
-    def collect(self) -> None:
+    async def collect(self) -> None:
         """Set all gauges of the metrics to their present values."""
 
 
@@ -108,5 +108,5 @@ class Api:
 
     async def metrics(self, request: web.Request) -> web.Response:
         """GET /metrics: all metrics, in Prometheus' text format. Brings the gauges up to date first."""
-        self._health.collect()
+        await self._health.collect()
         return web.Response(body=generate_latest(self._metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
@@ -51,6 +52,10 @@ STUCK_LIMIT_S: Final = 30.0
 """A listener is disconnected if its buffer has not been empty at any refresh for this long."""
 WRITES_PER_TURN: Final = 100
 """After so many writes to listeners, other tasks of the event loop run, such as reading events."""
+BYTES_PER_TURN: Final = 4_000_000
+"""They also run after so many bytes: each write copies what the kernel does not take at once."""
+PAUSE_PER_WORK: Final = 3
+"""A subject pauses at least so many times as long as its last refresh took: a large reply takes its time."""
 
 
 class Listener:
@@ -132,6 +137,7 @@ class Subject:
         self._query = query
         self._make_reply = make_reply
         self._refreshing = asyncio.Lock()
+        self._took_s = 0.0  # the last refresh
         # See _status_of. After a refresh that was refused with 503, "why" is added and "complete" is False.
         self._status: dict[str, Any] = {}
 
@@ -156,8 +162,10 @@ class Subject:
 
         A refusal with 503 changes the status alone: the old payload stays. Raises any other RequestRefused.
         """
+        began = time.perf_counter()
         try:
             reply = await self._make_reply(self.account, self._query, now_ms())
+            self._took_s = time.perf_counter() - began
         except RequestRefused as refused:
             if refused.http_status != 503:
                 raise
@@ -211,19 +219,20 @@ class Subject:
                 listener.end(refusal)
 
     def _pause_s(self) -> float:
-        """Seconds until the next refresh: the partition's lag, but REFRESH_S at least and REFRESH_BEHIND_MAX_S at most.
+        """Seconds until the next refresh: the partition's lag, or PAUSE_PER_WORK times what the last refresh took.
 
-        REFRESH_S if the last refresh was refused with 503.
+        REFRESH_S at least and REFRESH_BEHIND_MAX_S at most; REFRESH_S if the last refresh was refused with 503.
         """
         behind_s = 0.0 if "why" in self._status else self._status.get("lagMs", 0) / 1000
-        return min(max(REFRESH_S, behind_s), REFRESH_BEHIND_MAX_S)
+        return min(max(REFRESH_S, behind_s, PAUSE_PER_WORK * self._took_s), REFRESH_BEHIND_MAX_S)
 
     async def _write(self, payload: Frame, status: Frame | None, now: float) -> None:
-        """Offer the frames to all listeners. Other tasks run after each WRITES_PER_TURN writes."""
+        """Offer the frames to all listeners. Other tasks run after WRITES_PER_TURN writes or BYTES_PER_TURN bytes."""
         version, written = self.version, 0
+        most = max(1, min(WRITES_PER_TURN, BYTES_PER_TURN // len(payload.plain)))
         for listener in tuple(self.listeners):
             written += listener.offer(version, payload, status, now)
-            if written >= WRITES_PER_TURN:
+            if written >= most:
                 written = 0
                 await asyncio.sleep(0)
 

@@ -104,7 +104,7 @@ def test_the_gauges_are_of_all_owned_partitions() -> None:
             table.owned[PARTITION] = fixture.partition
             table.owned[PARTITION + 1] = new_fixture().partition
             await fixture.partition.apply_batch(batch(0, balances(0, 3)))
-            WorkerHealth(FakeApp(), table, 10_000, fixture.metrics).collect()
+            await WorkerHealth(FakeApp(), table, 10_000, fixture.metrics).collect()
             gauges = fixture.metrics.partitions
             assert [gauges.labels(status)._value.get() for status in ("live", "restoring")] == [1, 1]
             assert fixture.metrics.refused_ratio._value.get() == 0

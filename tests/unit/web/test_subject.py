@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from typing import cast
+from zoneinfo import ZoneInfo
 
 from ecounters.errors import INTERNAL, RequestRefused
+from ecounters.query.request import Query
+from streams.access.sessions import Account
 from streams.web.sse import Frame
-from streams.web.subject import STUCK_LIMIT_S, Listener
+from streams.web.subject import BYTES_PER_TURN, STUCK_LIMIT_S, Listener, MakeReply, Subject
 
 PAYLOAD, STATUS = Frame.of(b"payload"), Frame.of(b"status")
 
@@ -100,3 +103,21 @@ def test_a_closed_connection_ends_its_listener() -> None:
         assert (listener.ended.result(), connection.written) == (None, [])
 
     run(test)
+
+
+def test_large_payloads_are_written_to_few_listeners_at_a_time() -> None:
+    """Each write copies what the kernel does not take at once, so other tasks run after BYTES_PER_TURN bytes."""
+
+    async def work() -> list[int]:
+        connections = [Connection() for _ in range(6)]
+        subject = Subject(Account("u1", ZoneInfo("UTC")), Query(), cast(MakeReply, None))
+        subject.version = "2"
+        subject.listeners = {Listener(cast(asyncio.Transport, one), "1", chunked=True) for one in connections}
+        writing = asyncio.create_task(subject._write(Frame.of(b"x" * (BYTES_PER_TURN // 2)), None, 0.0))
+        written = []
+        while not writing.done():
+            await asyncio.sleep(0)
+            written.append(sum(len(one.written) for one in connections))
+        return written
+
+    assert asyncio.run(work())[:3] == [2, 4, 6]
