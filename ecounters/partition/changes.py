@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
+from ecounters.calls.large import LargeCall
 from ecounters.calls.record import CHANGED, DIRTY, SAVED, TOUCHED, Call, CallOwner
 from ecounters.changelog.entries import ENTRY_BYTES, Entry, Position, call_entry, item_entries, position_entry
 from ecounters.partition.user import User
@@ -17,7 +18,7 @@ class Changes:
     once for each flush, however often it changes: its flag DIRTY says that it is noted.
     """
 
-    __slots__ = ("_calls", "_dropped", "_erased", "_users", "in_steps")
+    __slots__ = ("_calls", "_dropped", "_erased", "_left_over", "_users", "in_steps")
 
     def __init__(self) -> None:
         self.in_steps = False
@@ -25,11 +26,12 @@ class Changes:
         self._calls: list[Call] = []
         self._dropped: list[Call] = []
         self._erased: list[User] = []
+        self._left_over: list[tuple[str, str, LargeCall]] = []
         self._users: dict[CallOwner, None] = {}  # whose cells, numbers or balances may have changed
 
     def __bool__(self) -> bool:
         """Whether the next flush may have more to write than the position."""
-        return bool(self._users or self._dropped or self._erased)
+        return bool(self._users or self._dropped or self._erased or self._left_over)
 
     @property
     def bytes(self) -> int:
@@ -68,6 +70,13 @@ class Changes:
         self._users.pop(user, None)
         self._erased.append(user)
 
+    def add_left_over(self, user_id: str, call_id: str, items: LargeCall) -> None:
+        """Note items in the changelog whose call it does not have: the next flush writes their tombstones.
+
+        Else a later call with this id would get them at a restore.
+        """
+        self._left_over.append((user_id, call_id, items))
+
     def take(self, position: Position) -> Generator[Entry]:
         """Yield the entries of all changes and forget these; the entry of the position comes last.
 
@@ -83,6 +92,8 @@ class Changes:
                 yield call_entry(call.user.id, call, gone=True)
                 if call.large is not None:
                     yield from item_entries(call.user.id, call.id, call.large, gone=True)
+            while self._left_over:
+                yield from item_entries(*self._left_over.pop(), gone=True)
             while erased:
                 yield from erased.pop().tombstones()
             while calls:

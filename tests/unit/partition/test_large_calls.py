@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from ecounters.calls.large import LargeCall
@@ -155,3 +156,13 @@ def test_what_waits_for_a_start_needs_no_memory_for_each_event() -> None:
     feed.take(call().started(0))
     assert feed.answer()["DTMF"] == {str(n): 4 for n in range(10)}
     assert answer_of(restored(list(feed.state.take_changes()))) == feed.answer()
+
+
+def test_items_whose_call_was_not_written_are_left_out() -> None:
+    """Kafka took all entries but the call's: the next flush removes its items, and a new call of the id has none."""
+    feed = Feed().take(inputs(30), call("c2").started(0))
+    entries = [entry for entry in feed.state.take_changes() if entry[0] != CALL + msgspec.msgpack.encode(("u1", "c1"))]
+    state = restored(entries)
+    assert list(state.users["u1"].calls) == ["c2"]
+    last = dict([*entries, *state.take_changes()])
+    assert [key for key, value in last.items() if key[:1] == ITEM and value is not None] == []
