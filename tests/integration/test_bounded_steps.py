@@ -22,7 +22,9 @@ from tests.support.replies import CREDENTIALS
 from tests.support.topics import read_topic, wait_until_flushed
 from tests.support.workers import Deployment, Worker
 
-BUSY_MS_MAX: Final = 20
+BUSY_MS_MAX: Final = 60
+"""Three times what a step of the loop may take: what a virtual machine's host takes meanwhile is counted as the step's.
+Each of these attacks had steps of 250 ms and more."""
 RECORD_BYTES_MAX: Final = 512 * 1024
 LIMIT_S: Final = 60.0
 

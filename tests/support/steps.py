@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Final
 
-STEP_MS: Final = 20.0
+STEP_MS: Final = 60.0
 """No step of the domain may take so long, of 100,000 things. Most take less than 1 ms, and some 5 ms, in which a dict
 of so many keys grows. A virtual machine may lose its processor for some 10 ms now and then, and count that time too."""
 
