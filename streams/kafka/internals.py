@@ -37,8 +37,10 @@ from aiokafka.consumer.subscription_state import TopicPartitionState
 from aiokafka.errors import ConsumerStoppedError
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.default_records import DefaultRecordBatch
-from faust.types import AppT
 from mode.types import ServiceT
+
+AppT = Any
+"""A ``faust.App``. To import its type would load Faust, which takes a second, for every command that reads a topic."""
 
 # ------------------------------------------------------------------------------------- settings of a consumer
 

@@ -20,9 +20,10 @@ import google_crc32c
 from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
 from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.record.memory_records import MemoryRecords
-from aiokafka.record.util import calc_crc32c, decode_varint
+from aiokafka.record.util import calc_crc32c
 
 from streams.kafka.unpacking import NotUnpacked, unpack_behind
+from streams.kafka.varint import bytes_at, varint
 
 _HEADER: Final = struct.Struct(">qiibIhiqqqhii")
 """Base offset, length, leader epoch, magic (the record format), CRC, attributes, last offset - base offset, first
@@ -147,12 +148,12 @@ class RecordBatch(NamedTuple):
         timestamp = struct.unpack_from(">q", content, _LARGEST_TIMESTAMP_AT)[0] if self.by_broker else 0
         try:
             for _ in range(self.record_count):
-                size, at = decode_varint(content, at)
+                size, at = varint(content, at)
                 end = at + size
-                _, at = decode_varint(content, at + 1)  # behind the record's attributes: the difference of its time
-                offset_delta, at = decode_varint(content, at)
-                key, at = _bytes_at(content, at)
-                value, at = _bytes_at(content, at)
+                _, at = varint(content, at + 1)  # behind the record's attributes: the difference of its time
+                offset_delta, at = varint(content, at)
+                key, at = bytes_at(content, at)
+                value, at = bytes_at(content, at)
                 if not at <= end <= len(content):
                     raise CorruptRecordException("a record is longer than it says")
                 at = end
@@ -178,12 +179,6 @@ class RecordBatch(NamedTuple):
             return self._replace(fault=str(error))
         struct.pack_into(">i", content, _LENGTH_END - 4, len(content) - _LENGTH_END)
         return self._replace(content=content, attributes=attributes)
-
-
-def _bytes_at(content: bytes, at: int) -> tuple[bytes | None, int]:
-    """(the key or value that begins at byte ``at``, where it ends)."""
-    size, at = decode_varint(content, at)
-    return (None, at) if size < 0 else (content[at : at + size], at + size)
 
 
 def _unstamped(content: memoryview) -> bytes:

@@ -182,6 +182,18 @@ def test_a_record_that_cannot_be_decoded_raises_one_error_behind_those_before_it
         assert all(record.value is None or type(record.value) is bytes for record in decoded)
 
 
+@pytest.mark.parametrize(
+    "size", [b"\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01", b"\xff" * 11, b"\xfe\xff\xff\xff\x0f", b"\x80"]
+)
+def test_a_size_beyond_the_record_reads_no_memory_behind_it(size: bytes) -> None:
+    """In the place of the key's size; the process ended by a segmentation fault, now and then."""
+    whole = batch(7, [b"a" * 20], headers=[("trace", b"1")])
+    at = whole.index(b"u1") - 1
+    damaged = whole[:at] + size + whole[at + len(size) :]
+    with pytest.raises(CorruptRecordException):
+        list(only(with_crc(bytearray(damaged))).records_without_headers(0))
+
+
 def test_a_header_whose_name_is_no_text_costs_nothing_but_itself() -> None:
     """Brokers and other clients allow any bytes."""
     content = batch(7, [b"a", None, b"c"], headers=[("trace", b"1")], attributes=BY_BROKER)
