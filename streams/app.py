@@ -129,7 +129,7 @@ def _options(settings: Settings) -> dict[str, Any]:
         "broker_commit_interval": 1.0,
         "consumer_auto_offset_reset": "earliest",
         "consumer_max_fetch_size": settings.fetch_bytes,
-        # streams.kafka.record_batches checks the CRCs instead.
+        # streams.kafka.splitting checks the CRCs instead.
         "broker_check_crcs": False,
         # Faust's default of 20 minutes would delay the end of the process while a broker is away.
         "producer_request_timeout": REQUEST_LIMIT_S,

@@ -184,8 +184,8 @@ class PartitionFlusher:
             with closing(state.take_changes()) as entries:
                 while outbox.add_entries(entries, ENTRIES_PER_STEP):
                     await time_slice.yield_if_used_up()
-            for dead_letter in dead_letters:
-                outbox.add_dead_letter(dead_letter)
+            while dead_letters:
+                outbox.add_dead_letter(dead_letters.popleft())
                 await time_slice.yield_if_used_up()
         assert outbox.last_key == POSITION  # it covers all entries before it
         return misrouted

@@ -14,7 +14,8 @@ from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.errors import CorruptRecordException
 
 from streams.kafka import internals
-from streams.kafka.record_batches import SMALL_RECORD_BYTES, RecordBatch
+from streams.kafka.record_batches import RecordBatch
+from streams.kafka.splitting import SMALL_RECORD_BYTES, split
 
 RECORDS_MAX: Final = 4_000
 """A Batch takes in record batches until it has at least this many offsets. The limit lets partitions take turns, as
@@ -90,7 +91,8 @@ class Run:
 
     def _take_one_by_one(self) -> list[Any]:
         """Take the records from ``_reached`` on of ``several`` record batches, one of which has a fault."""
-        self._batches = iter(self._current.one_by_one())  # no others: they are a run of their own
+        parts = split(bytes(self._current.content), self._current.next_offset, join=False)
+        self._batches = iter(parts.batches)  # no others: they are a run of their own
         self._begin = self._reached
         self._records = chain.from_iterable(self._iterators())
         return self.take()
@@ -100,7 +102,7 @@ class Run:
         if isinstance(error, CorruptRecordException):
             self._stop_at_current(" ".join(map(str, error.args)))
         else:
-            without_headers = self._current.records_without_headers(offset)
+            without_headers = self._current.plain_records(offset)
             self._records = chain(without_headers, chain.from_iterable(self._iterators()))
 
     def _stop_at_current(self, fault: str) -> None:

@@ -3,7 +3,7 @@
 aiokafka checks a CRC from a table, which takes three to six times as long as the processor's instruction. It unpacks
 without a bound. And a record batch that it cannot read makes it raise an exception in the middle of ``getmany``, so
 that records already taken from other partitions are lost. So aiokafka's own check is switched off, and each FetchResult
-gets the record batches of ``streams.kafka.record_batches`` in place of aiokafka's::
+gets the record batches of ``streams.kafka.splitting`` in place of aiokafka's::
 
     a fetched partition                         what its FetchResult holds
     [ok] [wrong checksum] [ok]            ->    all three, the second with a ``fault``
@@ -23,7 +23,8 @@ from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.protocol.fetch import FetchRequest
 
 from streams.kafka import internals
-from streams.kafka.record_batches import RecordBatch, split
+from streams.kafka.record_batches import RecordBatch
+from streams.kafka.splitting import split
 
 log = logging.getLogger(__name__)
 

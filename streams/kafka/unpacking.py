@@ -16,8 +16,7 @@ import cramjam
 
 UNPACKED_BYTES_MAX: Final = 32 * 1_048_576
 """The largest unpacked size of one record batch: 16 times the largest batch that the topic of events takes (2 MiB).
-Events compress to a fifth or a tenth of their size. Whoever applies the batch copies one record at a time, which takes
-about 10 ms for a record of this size."""
+Simulated events compress to an eighth of their size, and at most to a thirteenth."""
 _GUESS_RATIO: Final = 16
 _GUESS_BYTES_MAX: Final = 1_048_576
 """The first buffer has _GUESS_RATIO times the packed size, if that is at most _GUESS_BYTES_MAX. A buffer for the

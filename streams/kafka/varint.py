@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def varint(content: bytes, at: int) -> tuple[int, int]:
+def varint(content: bytes | memoryview, at: int) -> tuple[int, int]:
     """(the zigzag number at byte ``at``, where it ends). Raises IndexError behind the end, ValueError for a long one.
 
     aiokafka's ``decode_varint`` does not look for the end: it reads whatever memory lies behind, or the process ends.
@@ -20,7 +20,7 @@ def varint(content: bytes, at: int) -> tuple[int, int]:
     return (value >> 1) ^ -(value & 1), at + 1
 
 
-def bytes_at(content: bytes, at: int) -> tuple[bytes | None, int]:
-    """(the key or value that begins at byte ``at``, where it ends)."""
+def bytes_at(content: bytes | memoryview, at: int, most: int) -> tuple[bytes | None, int]:
+    """(the key or value that begins at byte ``at``, truncated to ``most`` bytes; where it ends)."""
     size, at = varint(content, at)
-    return (None, at) if size < 0 else (content[at : at + size], at + size)
+    return (None, at) if size < 0 else (bytes(content[at : at + min(size, most)]), at + size)

@@ -20,7 +20,7 @@ from streams.engine.partition import OwnedPartition
 from streams.kafka.batches import Batch
 from streams.kafka.changelog_writer import LeftOut
 from streams.kafka.outbox import Outbox
-from streams.kafka.record_batches import split
+from streams.kafka.splitting import split
 from streams.metrics.catalogue import Metrics
 from streams.settings.narrow import ChangelogSettings, FeedSettings, FlushSettings, PartitionSettings
 from tests.support.builders import Event, encoded, event

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from streams.basics.times import now_ms
 from streams.kafka.batches import Batch
-from streams.kafka.record_batches import split
+from streams.kafka.splitting import split
 from tests.support.builders import encoded, event
 from tests.support.engine_fakes import PARTITION, USER, PartitionFixture, balances, batch, on_live
 from tests.support.record_batches import BY_BROKER

@@ -3,33 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka import TopicPartition
-from aiokafka.consumer.fetcher import READ_COMMITTED, FetchResult, PartitionRecords
 from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
-from aiokafka.record.memory_records import MemoryRecords
 
-from streams.kafka import internals
 from streams.kafka.batches import RECORDS_MAX, STEP_RECORDS, Batch, next_batch
-from streams.kafka.record_batches import split
+from streams.kafka.splitting import split
+from tests.support.fetch_results import fetched
 from tests.support.record_batches import ATTRIBUTES, BY_BROKER, CONTROL, STAMP_MS, TRANSACTIONAL, batch, with_crc
 
 GZIP = 1
 END = 10_000
-TP = TopicPartition("events", 0)
-
-
-def fetched(content: bytes, position: int, aborted: list[tuple[int, int]] | None = None) -> FetchResult:
-    """A FetchResult: ``content``, fetched from offset ``position`` on. ``aborted``: (producer, first offset)."""
-    source = PartitionRecords(TP, MemoryRecords(content), aborted, position, None, None, False, READ_COMMITTED)
-    assignment = SimpleNamespace(state_value=lambda _: SimpleNamespace(consumed_to=lambda _: None))
-    result = FetchResult(TP, assignment=assignment, partition_records=source, backoff=0)
-    internals.set_undecoded(result, deque(split(content, END).batches))
-    return result
 
 
 async def read(handed: Batch) -> list[tuple[int, int, bytes | None]]:

@@ -1,13 +1,21 @@
-"""A fetch without records lasts at least a while, so that a broker that replies at once is not flooded."""
+"""Fetches: one without records lasts at least a while, and one that fails leaves other partitions alone."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from aiokafka.consumer.fetcher import FetchError
+from aiokafka.errors import TopicAuthorizationFailedError
+from faust.types import TP
 
-from streams.kafka.consumer_thread import EMPTY_FETCH_S, at_least
+from streams.kafka.consumer_thread import EMPTY_FETCH_S, ConsumerThread, at_least
+from tests.support.fetch_results import fetched
+from tests.support.record_batches import batch
 
 
 def test_a_fetch_without_records_lasts_at_least_a_while() -> None:
@@ -43,3 +51,37 @@ def test_a_fetch_that_is_cancelled_has_no_records(where: str) -> None:
         return await task
 
     assert asyncio.run(cancelled()) is False
+
+
+def test_a_partition_that_cannot_be_fetched_leaves_the_others_alone(caplog: pytest.LogCaptureFixture) -> None:
+    """Their batches are handed on; it is fetched again, and logged once until it has been fetched."""
+    bad, good = TP("events", 0), TP("events", 1)
+    refused = FetchError(error=TopicAuthorizationFailedError("events"), backoff=0)
+    fetched_again: list[TP] = []
+    results: dict[TP, Any] = {}
+    fetcher = SimpleNamespace(
+        _subscriptions=SimpleNamespace(reassignment_in_progress=False, is_assigned=lambda _: True),
+        _records=results,
+        _wait_consume_future=None,
+        _notify=lambda _: fetched_again.extend({bad, good} - results.keys()),
+    )
+    thread: Any = SimpleNamespace(
+        consumer=SimpleNamespace(flow_active=True), log=logging.getLogger(__name__), _batch_ends={}, _unfetched={}
+    )
+    thread._log_unfetched = lambda tp, result: ConsumerThread._log_unfetched(thread, tp, result)
+
+    def take(first: object) -> list[TP]:
+        results.clear()
+        results.update({bad: first, good: fetched(bytes(batch(0, [b"a"])), 0)})
+        return list(ConsumerThread._take_batches(thread, fetcher, {bad, good}))
+
+    with caplog.at_level(logging.ERROR):
+        assert take(refused) == take(refused) == [good]
+        assert bad in fetched_again
+        assert take(fetched(bytes(batch(0, [b"a"])), 0)) == [bad, good]
+        assert take(refused) == [good]
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 2
+    assert all(
+        line.startswith("partition 0 cannot be fetched, trying again: TopicAuthorizationFailed") for line in lines
+    )

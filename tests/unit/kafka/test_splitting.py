@@ -11,7 +11,8 @@ import pytest
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 
-from streams.kafka.record_batches import RecordBatch, split
+from streams.kafka.record_batches import RecordBatch
+from streams.kafka.splitting import split
 from tests.support.record_batches import BY_BROKER, STAMP_MS, TRANSACTIONAL, batch, with_crc
 
 CRC, CRC_FROM = 17, 21
@@ -60,7 +61,7 @@ def test_record_batches_of_small_records_are_joined(attributes: int) -> None:
     rows = [(at, attributes and STAMP_MS, b"%d" % at) for at in range(5)]
     assert [(record.offset, record.timestamp, record.value) for record in joined[0].records(0)] == rows
     assert [record.offset for record in joined[0].records(3)] == [3, 4]
-    assert [one.base_offset for one in joined[0].one_by_one()] == [0, 1, 2, 3, 4]
+    assert [one.base_offset for one in split(bytes(joined[0].content), END, join=False).batches] == [0, 1, 2, 3, 4]
     others = (
         batch(5, [b"a"], attributes=attributes ^ BY_BROKER),
         batch(6, [b"a"], attributes=attributes),
@@ -178,7 +179,7 @@ def test_a_record_that_cannot_be_decoded_raises_one_error_behind_those_before_it
             try:
                 decoded += made.records(0)
             except UnicodeDecodeError:
-                decoded += made.records_without_headers(0)
+                decoded += made.plain_records(0)
         assert all(record.value is None or type(record.value) is bytes for record in decoded)
 
 
@@ -191,7 +192,16 @@ def test_a_size_beyond_the_record_reads_no_memory_behind_it(size: bytes) -> None
     at = whole.index(b"u1") - 1
     damaged = whole[:at] + size + whole[at + len(size) :]
     with pytest.raises(CorruptRecordException):
-        list(only(with_crc(bytearray(damaged))).records_without_headers(0))
+        list(only(with_crc(bytearray(damaged))).plain_records(0))
+
+
+def test_what_is_very_large_is_decoded_without_copying_all_of_it() -> None:
+    """A value is truncated to more than any event has; its size is known."""
+    sizes = [10, 30 * 2**20, 20]
+    made = only(batch(7, [bytes(size) for size in sizes], 4, attributes=BY_BROKER)).unpacked()
+    found = [(record.offset, len(record.value), record.value_size, record.timestamp) for record in made.records(0)]
+    assert found == [(7, 10, None, STAMP_MS), (8, 2 * 2**20, 30 * 2**20, STAMP_MS), (9, 20, None, STAMP_MS)]
+    assert [record.offset for record in made.records(9)] == [9]
 
 
 def test_a_header_whose_name_is_no_text_costs_nothing_but_itself() -> None:
@@ -202,9 +212,7 @@ def test_a_header_whose_name_is_no_text_costs_nothing_but_itself() -> None:
     made = only(with_crc(content))
     with pytest.raises(UnicodeDecodeError):
         list(made.records(0))
-    assert [
-        (record.offset, record.timestamp, record.key, record.value) for record in made.records_without_headers(8)
-    ] == [
+    assert [(record.offset, record.timestamp, record.key, record.value) for record in made.plain_records(8)] == [
         (8, STAMP_MS, b"u1", None),
         (9, STAMP_MS, b"u1", b"c"),
     ]
