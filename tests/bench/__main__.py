@@ -21,13 +21,14 @@ from tests.bench.flood import backlog, live
 from tests.bench.http_speed import http_speed
 from tests.bench.latency import latency
 from tests.bench.memory import live_memory, steady_memory
+from tests.bench.pauses import pauses
 from tests.bench.report import say
 from tests.bench.restore import restore
 from tests.bench.stream import stream
 from tests.bench.testbed import Testbed
 from tests.bench.throughput import PAIRS, make_log, run_job, throughput
 
-PARTS: Final = ("throughput", "latency", "memory", "restore", "flood", "answers", "stream", "http")
+PARTS: Final = ("throughput", "latency", "memory", "restore", "flood", "answers", "stream", "http", "pauses")
 GIVEN: Final = "ECOUNTERS_TEST_BROKER"
 INTERRUPTED: Final = 130
 """Exit code of a run that was interrupted, as shells use it for Ctrl-C."""
@@ -64,6 +65,8 @@ class Bench:
             self._try("listeners", lambda testbed: stream(testbed, self._events).print())
         if "http" in self._parts:
             self._try("answers a second", lambda testbed: http_speed(testbed).print())
+        if "pauses" in self._parts:
+            self._try("the longest steps", lambda testbed: pauses(testbed).print())
 
     def _try(self, what: str, measure: Callable[[Testbed], None]) -> None:
         say(f"{what}: starting broker and store")
@@ -133,6 +136,7 @@ def main(
         answers      one answer over 10,000 cells, with filters and as a series; no process
         stream       2,000 listeners: what they leave of the rate
         http         answers a second: of a user who does not change, and of one who does
+        pauses       the longest step of the event loop, under logs and requests that are made for it
 
     \b
     Progress goes to stderr, results to stdout:

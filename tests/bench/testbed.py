@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -136,9 +136,9 @@ class Testbed:
         return Log(deployment.name, progress.count, value_bytes, ends)
 
     @contextmanager
-    def worker(self, deployment: Deployment) -> Iterator[Worker]:
+    def worker(self, deployment: Deployment, launcher: Sequence[str] = ()) -> Iterator[Worker]:
         """A worker process, killed at the end of the block if it still runs."""
-        with Worker(deployment) as worker:
+        with Worker(deployment, launcher=launcher) as worker:
             child = cast(Child, worker.process)  # the guard uses nothing but the pid
             self._guard.watch(child)
             try:

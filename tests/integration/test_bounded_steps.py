@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
@@ -15,10 +16,11 @@ from streams.kafka.publisher import Outgoing
 from streams.tools.publish import at_speed, publish
 from streams.web.paths import SERIES_PATHS
 from tests.support import event_attacks
-from tests.support.accounts import add_users
+from tests.support.accounts import add_users, open_session
 from tests.support.log_publisher import yesterday_ms
 from tests.support.loop_pauses import ROLLING_UP, longest_step
 from tests.support.replies import CREDENTIALS
+from tests.support.stream_listener import StreamListener
 from tests.support.topics import read_topic, wait_until_flushed
 from tests.support.workers import Deployment, Worker
 
@@ -129,7 +131,9 @@ def test_100_000_live_calls_of_as_many_dids_end_at_once(deployment: Deployment, 
     series = {**CREDENTIALS, "filter": [date], "interval": "15m"}
     steps = worker.request("POST", SERIES_PATHS[0], series, {"Accept-Encoding": "gzip"})
     assert steps.status == 200 and steps.headers["Content-Encoding"] == "gzip"
-    worker.metric("ecounters_live_calls")
+    with StreamListener(worker, {"ssid": open_session(deployment), "filter": json.dumps([date])}) as stream:
+        assert stream.until().json["message"] == message
+    assert worker.metric("ecounters_live_calls") == count
     assert_short_steps(worker)
     feed(deployment, event_attacks.many_restarts(begin + HOUR_MS))
     message = reply_for(worker, *span)[1]
