@@ -73,10 +73,11 @@ def reply_for(worker: Worker, begin: int, end: int) -> tuple[str, dict[str, Any]
 
 
 def assert_short_steps(worker: Worker) -> None:
-    """Assert that no step of the loop was long since this was asserted last, and that each flush succeeded."""
+    """Assert that no step of the loop was long since this was asserted last, and that each flush wrote everything."""
     step = longest_step(worker)
     print(step)
     assert step.busy_ms < BUSY_MS_MAX, step
+    assert worker.metric("ecounters_records_left_out_total") == 0
     assert "could not be flushed" not in worker.log.read_text()
 
 
