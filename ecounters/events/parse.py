@@ -66,10 +66,13 @@ _decode_type = msgspec.json.Decoder(_Typed).decode
 
 
 def _check_large(value: bytes) -> None:
-    """Raise BadEvent "too_large" for a value over VALUE_BYTES_MAX, unless it is a switch.snapshot within its bound."""
+    """Raise BadEvent "too_large" for a value over VALUE_BYTES_MAX, unless it is a switch.snapshot within its bound.
+
+    A value that is no JSON in UTF-8 is no switch.snapshot.
+    """
     if len(value) <= SNAPSHOT_BYTES_MAX:
         try:
-            if _decode_type(value).type == _SNAPSHOT:
+            if _decode_type(value).type == _SNAPSHOT and _is_utf8(value):
                 return
         except (msgspec.MsgspecError, ValueError, RecursionError):
             pass  # what is wrong with the value is not looked for: it is too large for all that it could be

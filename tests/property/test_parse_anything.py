@@ -8,35 +8,10 @@ from typing import Any
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ecounters.errors import BadEvent
-from ecounters.events.fields import FIELDS
 from ecounters.events.parse import _parse_carefully, parse
-from ecounters.events.types import TYPES, attribute
+from tests.support.both_parsers import outcome
 from tests.support.builders import T0_MS
 from tests.support.event_strategies import almost_events, values
-
-REASONS = {
-    "empty", "too_large", "not_json", "not_object", "missing", "wrong_type", "empty_id", "too_long", "bad_value",
-    "unknown_type", "bad_ts",
-}  # fmt: skip
-
-
-def own_attributes(event: Any) -> dict[str, Any]:
-    """The attributes of an event that count: those of its type, with "" for absent ones."""
-    kind = TYPES[event.type]
-    names = [attribute(name) for name in ("switchId", *kind.required, *kind.optional)]
-    found = {name: event.campaign if name == "campaign_id" else getattr(event, name) for name in names}
-    return {"type": event.type, "id": event.id, "ts": event.ts} | {k: "" if v is None else v for k, v in found.items()}
-
-
-def outcome(read: Any, value: bytes) -> Any:
-    """What parsing gives: the attributes that count, or (reason, field)."""
-    try:
-        return own_attributes(read(value))
-    except BadEvent as bad:
-        assert bad.reason in REASONS
-        assert bad.field in ("", "type", *FIELDS)
-        return bad.reason, bad.field
 
 
 @settings(max_examples=300)
