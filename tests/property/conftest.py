@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-from ecounters.windows import cell, span, spans
+from tests.support.small_structures import small_steps
 
 _SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
@@ -21,12 +21,6 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 @pytest.fixture(scope="module", autouse=True)
 def _little_is_much() -> Iterator[None]:
-    """Let a span cache its sum from the second cell on, a cell be split from the second input slot on, and steps be
-    small: drawn logs rarely have many of these."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(span, "FEW", 1)
-        patch.setattr(cell, "INPUTS_MAX", 1)
-        patch.setattr(spans, "WHOLE_SLOTS_MAX", 9)
-        patch.setattr(spans, "STEP", 1)
-        patch.setattr(spans, "SLOTS_STEP", 2)
+    """Make structures for few things: drawn logs rarely have many."""
+    with small_steps():
         yield

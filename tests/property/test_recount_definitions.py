@@ -7,6 +7,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ecounters.partition.policy import Policy
+from ecounters.recount.call import Limits
 from tests.support.builders import T0_MS, Event, LogRecord, answer_of, encoded
 from tests.support.state_and_recount import EVERYTHING, StateAndRecount
 
@@ -158,7 +160,7 @@ def test_old_balances_equal_the_recount(drawn: list[tuple[str, int, int, int, in
 
     Only balances are compared: the recount has no retention of counts.
     """
-    both, now = StateAndRecount(keep_days_ms=DAY_MS), T0_MS
+    both, now = StateAndRecount(policy=Policy(keep_days_ms=DAY_MS), limits=Limits(keep_days=DAY_MS)), T0_MS
     for at, (kind, call, step, back, pick) in enumerate(drawn):
         now += step
         both.take(LogRecord(at, 0, encoded(of_account(kind, call, now - back, pick, f"{at}"))))

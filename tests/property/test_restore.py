@@ -13,6 +13,7 @@ from ecounters.changelog.saved_call import saved_form
 from ecounters.partition.policy import Policy
 from ecounters.partition.state import PartitionState
 from ecounters.partition.user import User
+from ecounters.windows.cell import Cell
 from tests.support.builders import ALL_FIELDS, LogRecord, answer_of, restored
 from tests.support.counter_identities import check_identities
 from tests.support.log_strategies import PARTITIONS, USERS, Step, chaotic
@@ -21,15 +22,20 @@ ZONES = ("UTC", "Asia/Kolkata", "America/New_York")
 FAR_MS = 2_000_000_000_000
 
 
+def counts_of(cell: Cell) -> list[tuple[str, int]]:
+    """The counts of a cell, sorted; whether it is split says nothing, because a state splits it when it is saved."""
+    return sorted({**cell.counts, **(cell.inputs.counts if cell.inputs is not None else {})}.items())
+
+
 def image(state: PartitionState) -> dict[str, Any]:
     """All that can be seen of a state or decides what it will do."""
     seen: dict[str, Any] = {"position": state.position, "watermark": state.watermark, "arrival": state.arrival}
     for user_id in USERS:
-        user = state.users.get(user_id) or User(user_id)
+        user = state.account(user_id) or User(user_id)
         message = answer_of(state, user_id, (0, 2 * FAR_MS), ALL_FIELDS)
         check_identities(message, everything=True)
         spans = [
-            (span.begin, span.end, {dims: cell.counts for dims, cell in span.cells.items() if cell.counts})
+            (span.begin, span.end, {dims: counts_of(cell) for dims, cell in span.cells.items() if not cell.empty})
             for span in (*user.spans.days, *user.spans.windows.values())
         ]
         counted = sorted((begin, end, sorted(map(str, cells.items()))) for begin, end, cells in spans if cells)
@@ -46,9 +52,9 @@ def do(state: PartitionState, step: Step, log: list[LogRecord], entries: list[En
     """Carry out a step on one partition's state. Flushes add to ``entries``, if there is a changelog."""
     if step.what == "event" and step.record is not None:
         log.append(step.record)
-        state.apply([step.record], step.record.timestamp)
+        state.apply([step.record], FAR_MS)
     elif step.what == "pass" and log:
-        state.advance(log[-1].timestamp + step.number * 40, at_end=step.number % 3 > 0)
+        state.advance(newest(log) + step.number * 40, at_end=step.number % 3 > 0)
     elif step.what == "look":
         image(state)
     elif step.what == "roll":
@@ -56,6 +62,11 @@ def do(state: PartitionState, step: Step, log: list[LogRecord], entries: list[En
             state.roll_up(user, ZoneInfo(ZONES[step.number % len(ZONES)]))
     elif step.what == "cut" and entries is not None:
         entries += state.take_changes()
+
+
+def newest(log: list[LogRecord]) -> int:
+    """The largest timestamp of a log, in ms; 0 if it has none."""
+    return max((record.timestamp for record in log), default=0)
 
 
 def compacted(entries: list[Entry]) -> list[Entry]:
@@ -82,7 +93,7 @@ def test_a_restored_state_equals_the_saved_one_and_continues_alike(steps: list[S
             *(restored(e, partition, PARTITIONS) for e in (entries, kept, [e for e in kept if e[1] is not None])),
         ]
         logs = [log, *(list(log) for _ in workers[1:])]
-        first = log[-1].timestamp if log else 0
+        first = newest(log)
         for worker in workers:
             worker.advance(first + wall * 40, at_end=wall % 2 > 0)
         assert_same(workers)
@@ -154,5 +165,6 @@ def test_batch_sizes_and_queries_change_no_counter(steps: list[Step], sizes: lis
             end = min(begin + size, len(log))
             batched.apply(log[begin:end], FAR_MS)
             begin = end
+        batched.apply(log[begin:], FAR_MS)
         batched.advance(0, at_end=False)
         level([state, batched])

@@ -14,9 +14,8 @@ from tests.support.builders import ALL_FIELDS, LogRecord, answer_of, restored
 from tests.support.log_strategies import USERS
 
 EVERYTHING: Final = (0, 4_000_000_000_000)
-LATER_MS: Final = 4_000_000_000_000
-"""The wall clock of a worker that reads records which no broker stamped. None is ahead of it, as for the recount."""
-
+FAR_MS: Final = 4_000_000_000_000
+"""A wall clock that refuses no event: whether one is ahead of time goes by the log alone, as in the recount."""
 
 Span = tuple[int, int]
 
@@ -28,9 +27,12 @@ class StateAndRecount:
     changelog, as far as it was saved.
     """
 
-    def __init__(self, partition: int = 0, partitions: int = 1, keep_days_ms: int = Policy().keep_days_ms) -> None:
-        self.state = PartitionState(partition, partitions, Policy(keep_days_ms=keep_days_ms))
-        self.recount = Recount(partition, partitions, Limits(keep_days=keep_days_ms))
+    def __init__(
+        self, partition: int = 0, partitions: int = 1, *, policy: Policy | None = None, limits: Limits | None = None
+    ) -> None:
+        self._policy = policy or Policy()
+        self.state = PartitionState(partition, partitions, self._policy)
+        self.recount = Recount(partition, partitions, limits)
         self.log: list[LogRecord] = []
         self.refused: list[tuple[int, str, str]] = []
         self.entries: list[tuple[bytes, bytes | None]] = []
@@ -40,13 +42,13 @@ class StateAndRecount:
         begin = len(self.log)
         self.log += records
         self.recount.read((one.offset, one.timestamp, one.value) for one in self.log[max(0, begin - 3) :])
-        found = self.state.apply(records, records[-1].timestamp or LATER_MS)
+        found = self.state.apply(records, FAR_MS)
         self.refused += [(one.record.offset, one.reason, one.field) for one in found]
 
     def crash(self) -> None:
         """Save the state's changes and restore the state from all saved entries."""
         self.entries += self.state.take_changes()
-        self.state = restored(self.entries, self.state.partition, self.state.partitions, self.state.policy)
+        self.state = restored(self.entries, self.state.partition, self.state.partitions, self._policy)
 
     def differences(self, *spans: Span, users: tuple[str, ...] = USERS, wall_ms: int | None = None) -> list[str]:
         """Lines that say where both disagree after time has passed.
