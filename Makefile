@@ -9,7 +9,7 @@ NEEDS := pyproject.toml $(LOCK)
 AT_ONCE := 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-kafka faults lint bench clean
+.PHONY: help run test test-kafka faults fuzz lint bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,12 @@ faults: $(VENV)/.test ## The long run: faults on a cluster of three Apache Kafka
 	@$(BIN)/python -c 'from tests.support.kafka_jars import java; java()' 2>/dev/null || \
 	  $(BIN)/pip install --quiet --disable-pip-version-check -c $(LOCK) -e '.[kafka]'
 	$(BIN)/python -m tests.faults $(FAULTS)
+
+FUZZ_S ?= 60
+FUZZ := # options of `make fuzz`: FUZZ="--only logs --seed 123"
+
+fuzz: $(VENV)/.test ## Random inputs for parsers, state and a worker, for FUZZ_S seconds; see tests/README.md
+	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_S) $(FUZZ)
 
 lint: $(VENV)/.test ## Lint and types alone; changes nothing
 	$(BIN)/ruff check

@@ -32,6 +32,7 @@ from ecounters.windows.steps import INTERVALS, steps
 from tests.support.builders import ALL_FIELDS, T0_MS, LogRecord, answer_of, restored
 from tests.support.filter_strategies import VALUES, filters
 from tests.support.log_strategies import PARTITIONS, USERS, Step, chaotic
+from tests.support.request_strategies import any_json, near_queries
 
 EVERYTHING = (0, 4_000_000_000_000)
 ZONES = ("UTC", "Asia/Kolkata", "Asia/Kathmandu", "America/New_York", "Australia/Lord_Howe", "Pacific/Apia")
@@ -81,7 +82,7 @@ def happened(log: list[Step], partition: int, zone: ZoneInfo) -> tuple[Partition
 
 def _read(state: PartitionState, again: Recount, records: list[LogRecord]) -> None:
     record = records[-1]
-    state.apply([record], record.timestamp)
+    state.apply([record], EVERYTHING[1])
     again.read([(record.offset, record.timestamp, record.value)])
     state.advance(0, at_end=False)
 
@@ -188,33 +189,11 @@ def test_steps_follow_the_zones_clocks(zone_name: str, first: int, windows: int,
 
 # ------------------------------------------------------------------------------------------------- requests
 
-_texts = st.text(max_size=8) | st.sampled_from(
-    ("ssid", "userId", "filter", "Field", "interval", "field", "op", "value", "and", "or", "not", "date", "did",
-     "status", "campaignId", "callType", "eq", "in", "nin", "between", "gte", "today", "2026-03-10", "1h", "UC", "7")
-)  # fmt: skip
-_numbers = st.integers() | st.floats() | st.sampled_from((10**40, -(10**400), 7.0, 1e300, 2**63))
-_any_json = st.recursive(
-    st.none() | st.booleans() | _numbers | _texts,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_texts, inner, max_size=4),
-    max_leaves=12,
-)
-_near = st.fixed_dictionaries(
-    {"ssid": st.just("s")},
-    optional={
-        "filter": _any_json
-        | st.lists(
-            _any_json
-            | filters.map(lambda found: found[0])
-            | st.fixed_dictionaries({"field": _texts, "value": _any_json}, optional={"op": _texts})
-        ),
-        "Field": _any_json,
-        "interval": _any_json,
-    },
-)
+_near = near_queries(st.just({"ssid": "s"}))
 
 
 @settings(max_examples=800)
-@given(st.binary(max_size=60) | (_any_json | _near).map(lambda given: json.dumps(given).encode()), st.booleans())
+@given(st.binary(max_size=60) | (any_json | _near).map(lambda given: json.dumps(given).encode()), st.booleans())
 def test_any_body_is_parsed_or_refused(content: bytes, series: bool) -> None:
     """parse_request raises RequestRefused and nothing else, with a short text."""
     try:
