@@ -22,7 +22,7 @@ from math import ceil, fsum, isfinite, log1p
 from random import Random
 from typing import Final
 
-from ecounters.events.parse import VALUE_BYTES_MAX
+from ecounters.events.parse import SNAPSHOT_BYTES_MAX
 from ecounters.events.types import TS_MAX_MS, TS_MIN_MS
 from ecounters.simulator.accounts import COST_CENTS_A_MINUTE, TOP_UP_BELOW_CENTS, account_of
 from ecounters.simulator.calls import CallMaker
@@ -292,7 +292,7 @@ class _World:
                     "switch.snapshot", now, f'"userId":"{user_id}","switchId":"{switch}","callIds":[{ids}]'
                 )
                 # A worker refuses a larger message. A shorter list of calls would end those that are left out.
-                if len(value) <= VALUE_BYTES_MAX:
+                if len(value) <= SNAPSHOT_BYTES_MAX:
                     self._publish([(now, value)], user_id)
                 if not live[index]:
                     del live[index]

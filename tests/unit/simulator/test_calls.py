@@ -48,6 +48,13 @@ def test_everything_that_is_counted_occurs(told: list[dict[str, Any]]) -> None:
     assert "-1" in told[0]["CMPID"] and sum(told[0]["CMPID"].values()) < told[0]["TC"]
 
 
+def test_finer_definitions_decide_something(told: list[dict[str, Any]]) -> None:
+    """Long inputs count by their length, and hidden callers are neither fresh nor repeats."""
+    first = told[0]
+    assert {f"{length} digits" for length in range(5, 17)} <= set(first["DTMF"])
+    assert 0.02 < 1 - (first["freshCall"] + first["repeatCall"]) / first["TC"] < 0.08
+
+
 def test_users_differ_in_size(told: list[dict[str, Any]]) -> None:
     """The second has about half as many calls as the first, the third a third."""
     first, second, third = (one["TC"] for one in told)

@@ -218,7 +218,7 @@ def test_without_restarts_every_call_ends(undisturbed: list[Seen]) -> None:
 
 def test_a_snapshot_that_is_too_large_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     """A message that would be refused says nothing; half of it would end the calls of the other half."""
-    monkeypatch.setattr(ecounters.simulator.world, "VALUE_BYTES_MAX", 400)
+    monkeypatch.setattr(ecounters.simulator.world, "SNAPSHOT_BYTES_MAX", 400)
     plan = Plan(start_ms=T0_MS, rate_per_s=1, day_shape=False)
     snapshots = [one.value for one in until(plan, 1) if b'"switch.snapshot"' in one.value]
     assert snapshots and max(map(len, snapshots)) <= 400
