@@ -16,7 +16,7 @@ from streams.kafka import internals
 from streams.kafka.batches import Batch, next_batch, next_result
 from streams.kafka.fetched import prepare
 from streams.kafka.record_batches import RecordBatch
-from streams.kafka.topics import count_partitions
+from streams.kafka.topics import count_partitions, is_stamped_by_broker
 
 NO_RECORDS_LIMIT_S: Final = 60.0
 """How long ``LogReader.up_to`` waits while no records come, though there must be some. Then it raises Stop."""
@@ -180,6 +180,8 @@ async def log_reader(
 ) -> AsyncIterator[LogReader]:
     """A context with a LogReader, which begins at the start of the topic, or at the time ``since_ms``.
 
+    If producers stamp the records of the topic, it begins at the start: their times need not be those of the records.
+
     ``only``: a function from the count of partitions to the one partition to read; None to read all of them. Raises
     Stop if there is no such topic, KafkaError if the broker cannot be reached.
     """
@@ -196,6 +198,8 @@ async def log_reader(
         # List all topics: some brokers create a topic when they are asked about one that is missing.
         if topic not in await consumer.topics():
             raise Stop(f"there is no topic {topic}; `ecounters topics` makes it")
+        if since_ms is not None and not await is_stamped_by_broker(broker, topic):
+            since_ms = None
         reader = LogReader(consumer, topic, await count_partitions(broker, topic))
         await reader.begin(since_ms, only(reader.partitions) if only is not None else None)
         yield reader

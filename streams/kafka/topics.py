@@ -192,11 +192,22 @@ async def largest_message(broker: str, topic: str) -> int:
 
     Raises Stop if the broker refuses to tell, KafkaError if it cannot be reached.
     """
+    size = (await _config_of(broker, topic)).get("max.message.bytes", "")
+    return int(size) if size.isdecimal() else MESSAGE_BYTES
+
+
+async def is_stamped_by_broker(broker: str, topic: str) -> bool:
+    """Whether the broker stamps the records of an existing topic. Else their timestamps are their producers', and say
+    nothing of when a record was written. Raises what ``largest_message`` raises."""
+    return (await _config_of(broker, topic)).get("message.timestamp.type") == "LogAppendTime"
+
+
+async def _config_of(broker: str, topic: str) -> dict[str, str]:
+    """The configuration of an existing topic: name of a setting -> value."""
     admin = AIOKafkaAdminClient(bootstrap_servers=broker, request_timeout_ms=REQUEST_LIMIT_MS)
     try:
         await admin.start()
-        size = (await _configs(admin, [topic]))[topic].get("max.message.bytes", "")
-        return int(size) if size.isdecimal() else MESSAGE_BYTES
+        return (await _configs(admin, [topic]))[topic]
     finally:
         await admin.close()
 
