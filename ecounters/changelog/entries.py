@@ -32,6 +32,7 @@ import msgspec
 from ecounters.calls.items import DTMF, HOLD, IVR, LEG, Dtmf, Hold, Item, IvrEntry, Leg
 from ecounters.calls.large import LargeCall
 from ecounters.calls.record import Call
+from ecounters.changelog.binding import Binding
 from ecounters.changelog.saved_call import SavedCall, saved_form
 from ecounters.windows.cell import Cell, Dims
 
@@ -75,12 +76,14 @@ class Position(msgspec.Struct, array_like=True, frozen=True):
 
     ``format``: FORMAT of the writer. ``position``: the next offset to apply; all records below it are in the entries.
     ``watermark``: the largest ``ts`` of the accepted events. ``arrival``: Kafka's timestamp of the last of them.
+    ``binding``: the topic that the position counts in; None if a release wrote it that did not bind states yet.
     """
 
     format: int
     position: int
     watermark: int
     arrival: int
+    binding: Binding | None = None
 
 
 def kind_of(key: bytes) -> str:

@@ -57,6 +57,7 @@ def restore(state: PartitionState, last: dict[bytes, bytes]) -> Iterator[None]:
         position = read_position(position_value)
         is_format_1 = position.format == 1
         state.position, state.watermark, state.arrival = position.position, position.watermark, position.arrival
+        state.binding = position.binding
         state.timeouts.begin_at(position.watermark)
     calls: list[Call] = []
     large: LargeCalls = {}

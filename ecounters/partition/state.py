@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo
 
 from ecounters.calls.join import Join, join_start, joins
 from ecounters.calls.record import CHANGED, TOUCHED, Call
+from ecounters.changelog.binding import Binding
 from ecounters.changelog.entries import FORMAT, Entry, Position
 from ecounters.errors import BadEvent
 from ecounters.events.parse import parse
@@ -64,6 +65,7 @@ class PartitionState:
     watermark          largest ``ts`` of the events accepted, ms                              apply, restoring  yes
     arrival            when the broker appended the record accepted last, ms; the watermark   apply, restoring  yes
                        then, if the topic keeps the producers' times
+    binding            the topic that this is the state of; None: no worker has bound it yet   restoring, worker yes
     clock              the watermark, plus at the log's end the wall time since ``arrival``,  advance           no
                        ms: see ``timeouts``
     tally              counts for metrics                                                     apply, Timeouts   no
@@ -81,6 +83,7 @@ class PartitionState:
         self.position = 0
         self.watermark = 0
         self.arrival = 0
+        self.binding: Binding | None = None
         self.tally = Tally()
         self.users: dict[str, User] = {}
         self.changes = Changes()
@@ -338,7 +341,7 @@ class PartitionState:
         Run the generator to its end, or discard the state: entries that were not yielded are lost. Until then apply no
         record (an assertion of ``apply`` fails) and do not advance the time; replies may be made.
         """
-        return self.changes.take(Position(FORMAT, self.position, self.watermark, self.arrival))
+        return self.changes.take(Position(FORMAT, self.position, self.watermark, self.arrival, self.binding))
 
 
 def _joins(of_calls: dict[type[Event], Join]) -> dict[type[Event], tuple[Join | None, bool]]:

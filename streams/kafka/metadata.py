@@ -1,0 +1,163 @@
+"""Asks a broker for the cluster's id, and for the ids, partitions, copies and rights of topics.
+
+aiokafka's requests for metadata end at version 5, which tells no topic ids. Version 12 does; Kafka has it since 3.1.
+These requests never create a topic, whatever ``auto.create.topics.enable`` says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from io import BytesIO
+from typing import Any, Final, NamedTuple
+
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import NodeNotReadyError, for_code
+from aiokafka.protocol.abstract import AbstractType
+from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.types import (
+    Boolean,
+    CompactArray,
+    CompactString,
+    Int16,
+    Int32,
+    Schema,
+    TaggedFields,
+)
+
+from ecounters.errors import Stop
+
+NO_ID: Final = bytes(16)
+"""The topic id of a broker that has none, and in a request that names the topic."""
+NO_RIGHTS: Final = -0x80000000
+"""What a broker says in place of a topic's rights if it does not know of any."""
+COPIES: Final = 4
+"""The index of the copies of a partition in the answer."""
+UNKNOWN_TOPIC: Final = 3
+"""Kafka's error code UNKNOWN_TOPIC_OR_PARTITION."""
+
+
+class _Uuid(AbstractType[bytes]):  # type: ignore[misc]
+    """16 bytes."""
+
+    @classmethod
+    def encode(cls, value: bytes) -> bytes:
+        return value
+
+    @classmethod
+    def decode(cls, data: BytesIO) -> bytes:
+        return data.read(16)
+
+
+class _MetadataResponse(Response):  # type: ignore[misc]
+    API_KEY = 3
+    API_VERSION = 12
+    SCHEMA = Schema(
+        ("throttle_ms", Int32),
+        (
+            "brokers",
+            CompactArray(
+                ("node_id", Int32),
+                ("host", CompactString()),
+                ("port", Int32),
+                ("rack", CompactString()),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("cluster_id", CompactString()),
+        ("controller_id", Int32),
+        (
+            "topics",
+            CompactArray(
+                ("error_code", Int16),
+                ("name", CompactString()),
+                ("topic_id", _Uuid),
+                ("is_internal", Boolean),
+                (
+                    "partitions",
+                    CompactArray(
+                        ("error_code", Int16),
+                        ("partition", Int32),
+                        ("leader", Int32),
+                        ("leader_epoch", Int32),
+                        ("replicas", CompactArray(Int32)),
+                        ("in_sync", CompactArray(Int32)),
+                        ("offline", CompactArray(Int32)),
+                        ("tags", TaggedFields),
+                    ),
+                ),
+                ("rights", Int32),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("tags", TaggedFields),
+    )
+
+
+class _MetadataRequestStruct(RequestStruct):  # type: ignore[misc]
+    API_KEY = 3
+    API_VERSION = 12
+    FLEXIBLE_VERSION = True
+    RESPONSE_TYPE = _MetadataResponse
+    SCHEMA = Schema(
+        ("topics", CompactArray(("topic_id", _Uuid), ("name", CompactString()), ("tags", TaggedFields))),
+        ("creates_topics", Boolean),
+        ("tells_rights", Boolean),
+        ("tags", TaggedFields),
+    )
+
+
+class _MetadataRequest(Request[_MetadataRequestStruct]):  # type: ignore[misc]
+    """Asks for topics by their names."""
+
+    API_KEY = 3
+
+    def __init__(self, topics: Iterable[str]) -> None:
+        self._topics = topics
+
+    def build(self, request_struct_class: Any) -> Any:
+        return request_struct_class([(NO_ID, name, {}) for name in self._topics], False, True, {})
+
+
+class TopicFacts(NamedTuple):
+    """An existing topic.
+
+    ``topic_id``: 32 hexadecimal digits; "" if the broker tells none. ``copies``: of the partition with the fewest.
+    ``rights``: bit field of Kafka's AclOperation codes that this client may do; None if the broker does not tell.
+    """
+
+    topic_id: str
+    partitions: int
+    copies: int
+    rights: int | None
+
+
+class ClusterFacts(NamedTuple):
+    """The cluster's id, "" if the broker tells none, and the topics that exist, by name."""
+
+    cluster_id: str
+    topics: dict[str, TopicFacts]
+
+
+async def cluster_facts(client: AIOKafkaClient, topics: Iterable[str]) -> ClusterFacts:
+    """What a broker says of these topics. A topic that is missing is not in the answer.
+
+    ``client``: one that is bootstrapped. Raises KafkaError if no broker can be reached, if it refuses to describe a
+    topic, or if a topic exists but cannot be used now; Stop if the brokers are older than Kafka 3.1.
+    """
+    node = client.get_random_node()
+    if node is None:
+        raise NodeNotReadyError
+    try:
+        response = await client.send(node, _MetadataRequest(topics))
+    except NotImplementedError:
+        raise Stop("Kafka 3.1 or later is needed: the brokers tell no topic ids") from None
+    found = {}
+    for error_code, name, topic_id, _, partitions, rights, _ in response.topics:
+        if error_code == UNKNOWN_TOPIC:
+            continue
+        if error_code:
+            raise for_code(error_code)(f"topic {name}")
+        copies = min((len(partition[COPIES]) for partition in partitions), default=0)
+        known_rights = None if rights == NO_RIGHTS else rights
+        found[name] = TopicFacts("" if topic_id == NO_ID else topic_id.hex(), len(partitions), copies, known_rights)
+    return ClusterFacts(response.cluster_id or "", found)

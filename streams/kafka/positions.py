@@ -1,0 +1,78 @@
+"""Reads the saved positions of all partitions of a changelog, without the rest of it.
+
+The position is the last entry of each flush. So it is among the last records of a partition, before the transaction
+markers, and compaction never removes the newest one. Only records of others can stand behind it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from ecounters.changelog.entries import POSITION
+
+FIRST_REACH: Final = 16
+"""How many offsets before the end of a partition to read first."""
+REACH_FACTOR: Final = 64
+"""By how much to reach further back if no position was there."""
+LIMIT_S: Final = 15.0
+"""How long connecting may take, and each fetch. aiokafka itself would try for ever."""
+FETCH_BYTES: Final = 1_048_576
+"""How much one fetch returns at most of one partition, unless a single batch is larger."""
+
+
+async def read_positions(broker: str, topic: str, partitions: int) -> dict[int, bytes]:
+    """partition -> the encoded ``Position`` that was committed last. Partitions that have none are left out.
+
+    Takes no transactional id and joins no group, so it disturbs nobody. The topic must exist. Raises KafkaError if the
+    broker cannot be reached or refuses, TimeoutError if connecting or a fetch takes LIMIT_S.
+    """
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=broker,
+        isolation_level="read_committed",
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        max_partition_fetch_bytes=FETCH_BYTES,
+    )
+    found: dict[int, bytes] = {}
+    try:
+        async with asyncio.timeout(LIMIT_S):
+            await consumer.start()
+            tps = [TopicPartition(topic, partition) for partition in range(partitions)]
+            consumer.assign(tps)
+            begins = await consumer.beginning_offsets(tps)
+            ends = await consumer.end_offsets(tps)
+        unread = {tp: ends[tp] for tp in tps if begins[tp] < ends[tp]}
+        reach = FIRST_REACH
+        while unread:
+            starts = {tp: max(begins[tp], end - reach) for tp, end in unread.items()}
+            found |= await _last_positions(consumer, {tp: range(starts[tp], end) for tp, end in unread.items()})
+            unread = {tp: start for tp, start in starts.items() if tp.partition not in found and start > begins[tp]}
+            reach *= REACH_FACTOR
+    finally:
+        await consumer.stop()
+    return found
+
+
+async def _last_positions(consumer: AIOKafkaConsumer, ranges: dict[TopicPartition, range]) -> dict[int, bytes]:
+    """Read these offsets of partitions that are assigned: partition -> the last value of a position."""
+    found: dict[int, bytes] = {}
+    consumer.pause(*consumer.assignment())
+    for tp, offsets in ranges.items():
+        consumer.seek(tp, offsets.start)
+        consumer.resume(tp)
+    left = set(ranges)
+    while left:
+        async with asyncio.timeout(LIMIT_S):
+            fetched = await consumer.getmany(*left, timeout_ms=100)
+        for tp, records in fetched.items():
+            for record in records:
+                if record.key == POSITION and record.value is not None and record.offset in ranges[tp]:
+                    found[tp.partition] = record.value
+        for tp in tuple(left):
+            if await consumer.position(tp) >= ranges[tp].stop:
+                left.discard(tp)
+                consumer.pause(tp)
+    return found
