@@ -86,9 +86,31 @@ class Position(msgspec.Struct, array_like=True, frozen=True):
     binding: Binding | None = None
 
 
-def kind_of(key: bytes) -> str:
+KEY_SHOWN_MAX: Final = 40
+"""So many bytes of a key of an unknown kind are shown in a message."""
+
+
+class UnreadableEntries(ValueError):
+    """Entries that are damaged, of an unknown kind, or of a format that this version does not read.
+
+    ``keys``: key -> why it cannot be read. The key is None for a record without a key.
+    """
+
+    def __init__(self, keys: dict[bytes | None, str]) -> None:
+        super().__init__(f"{len(keys)} keys cannot be read: {'; '.join(map(shown_entry, keys, keys.values()))}")
+        self.keys = keys
+
+
+def kind_of(key: bytes | None) -> str:
     """What the entry with this key is of, as a word of KINDS."""
-    return KINDS.get(key[:1], "unknown thing")
+    return KINDS.get((key or b"")[:1], "unknown thing")
+
+
+def shown_entry(key: bytes | None, why: str) -> str:
+    """An entry that cannot be read, for a message: its kind and why; of an unknown kind also the start of its key."""
+    kind = kind_of(key)
+    of_key = "" if key and key[:1] in KINDS else f" with the key {key and key[:KEY_SHOWN_MAX]!r}"
+    return f"{kind}{of_key} ({why})"
 
 
 def call_entry(user_id: str, call: Call, *, gone: bool = False) -> Entry:

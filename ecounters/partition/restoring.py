@@ -12,7 +12,7 @@ calls come after all cells, because a call's contribution refers to its cell.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Final
 
 from ecounters.calls.large import LargeCall
@@ -25,6 +25,8 @@ from ecounters.changelog.entries import (
     POSITION,
     SLOT,
     USER,
+    UnreadableEntries,
+    call_entry,
     read_call,
     read_cell,
     read_item,
@@ -42,31 +44,34 @@ STEP: Final = 100
 """How many entries, or calls, one step of ``restore`` handles. A step takes less than 1 ms."""
 
 
+UNREADABLE: Final = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError)
+"""What the making of a state raises for an entry that is none of ours, or damaged. msgspec's errors are ValueErrors."""
+
+
 def restore(state: PartitionState, last: dict[bytes, bytes]) -> Iterator[None]:
     """Put the entries into a new state, in steps; yield after each step. Without entries the state remains new.
 
     ``last`` is the last value of each key, see ``keep_last``. It is emptied on the way, so that the bytes of an entry
-    are freed as soon as the entry is decoded. Use the state after the last step only. Raises ValueError for an entry
-    that is damaged or of an unknown kind, and for a position of another format.
+    are freed as soon as the entry is decoded. Use the state after the last step only.
+
+    Raises UnreadableEntries, with all that are damaged or of an unknown kind; for a position that is damaged or of
+    another format, with the position alone: of another format nobody knows what the others mean.
 
     The silence of calls is judged anew by the saved watermark, since the clock's wall time is not saved.
     """
     position_value = last.pop(POSITION, None)
     is_format_1 = False
     if position_value is not None:
-        position = read_position(position_value)
+        try:
+            position = read_position(position_value)
+        except ValueError as error:
+            raise UnreadableEntries({POSITION: str(error)}) from error
         is_format_1 = position.format == 1
         state.position, state.watermark, state.arrival = position.position, position.watermark, position.arrival
         state.binding = position.binding
         state.timeouts.begin_at(position.watermark)
-    calls: list[Call] = []
     large: LargeCalls = {}
-    while last:
-        for _ in range(min(STEP, len(last))):
-            call = _make(state, large, *last.popitem())
-            if call is not None:
-                calls.append(call)
-        yield
+    calls = yield from _make_all(state, large, last)
     changes, dtmf_digits = state.changes, state.policy.dtmf_digits
     if is_format_1:
         for index, _ in enumerate(convert_users(state.users.values(), changes, dtmf_digits)):
@@ -74,28 +79,59 @@ def restore(state: PartitionState, last: dict[bytes, bytes]) -> Iterator[None]:
                 yield
     for begin in range(0, len(calls), STEP):
         for call in calls[begin : begin + STEP]:
-            call.flags |= SAVED
             if large and (items := large.pop((call.user.id, call.id), None)) is not None:
                 items.sort()
                 call.large = items
-            if is_format_1:
-                convert_call(state.users[call.user.id], call, changes, dtmf_digits)
-            else:
-                call.user.restore_call(call)
-            state.timeouts.restore(call)
+            try:
+                call.flags |= SAVED
+                if is_format_1:
+                    convert_call(state.users[call.user.id], call, changes, dtmf_digits)
+                else:
+                    call.user.restore_call(call)
+                state.timeouts.restore(call)
+            except UNREADABLE as error:
+                raise UnreadableEntries({call_entry(call.user.id, call)[0]: _why(error)}) from error
         yield
     for (user_id, call_id), items in large.items():  # Kafka did not take the entry of the call, see ``flushing``
         changes.add_left_over(user_id, call_id, items)
+
+
+def _why(error: Exception) -> str:
+    """Why an entry cannot be read. The text of other errors than ValueErrors could show what the entry holds."""
+    return str(error) if isinstance(error, ValueError) else type(error).__name__
 
 
 LargeCalls = dict[tuple[str, str], LargeCall]
 """(user, call id) -> the items of a large call, in no particular order."""
 
 
+def _make_all(state: PartitionState, large: LargeCalls, last: dict[bytes, bytes]) -> Generator[None, None, list[Call]]:
+    """Put the content of all entries into the state or ``large``, in steps, and return the calls. Empties ``last``.
+
+    Raises UnreadableEntries after the last step, with all that cannot be read.
+    """
+    calls: list[Call] = []
+    unreadable: dict[bytes | None, str] = {}
+    while last:
+        for _ in range(min(STEP, len(last))):
+            key, value = last.popitem()
+            try:
+                call = _make(state, large, key, value)
+            except UNREADABLE as error:
+                unreadable[key] = _why(error)
+                continue
+            if call is not None:
+                calls.append(call)
+        yield
+    if unreadable:
+        raise UnreadableEntries(unreadable)
+    return calls
+
+
 def _make(state: PartitionState, large: LargeCalls, key: bytes, value: bytes) -> Call | None:
     """Put the content of one entry into the state or ``large`` and return None; but only decode a call, and return it.
 
-    Adds the entry's account to the state if it is new. Raises ValueError as ``restore`` does.
+    Adds the entry's account to the state if it is new. Raises one of UNREADABLE if it is damaged or of an unknown kind.
     """
     kind = key[:1]
     if kind == CALL:
@@ -118,7 +154,7 @@ def _make(state: PartitionState, large: LargeCalls, key: bytes, value: bytes) ->
         user = _user(state, user_id)
         user.balance, user.call_balance = balance, call_balance
     else:
-        raise ValueError(f"the changelog has an entry that this version does not know: {key[:40]!r}")
+        raise ValueError("this version does not know its kind")
     return None
 
 

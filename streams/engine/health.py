@@ -64,21 +64,31 @@ class WorkerHealth:
         self._refused = RefusedShare(time.monotonic())
 
     def not_ready(self) -> str:
-        """Why a load balancer should send requests to other workers for now, as one line; "" if this one is ready."""
+        """Why a load balancer should send requests to other workers for now, as one line; "" if this one is ready.
+
+        A partition that waits for an operator does not make the worker not ready: it would wait on any worker, and this
+        one replies for the users of all other partitions.
+        """
         if not self._app.started or not self._app.rebalancing_count:
             return "this worker has not joined the others yet"
         if self._app.rebalancing:
             return "partitions are being shared out"
-        partitions = list(self._table.owned.values())
-        waiting = sum(not partition.status.live for partition in partitions)
-        if waiting:
-            return f"{waiting} of {len(partitions)} partitions are being restored"
+        owned = self._table.owned
+        partitions = [partition for partition in owned.values() if partition.status.waiting is None]
+        restoring = sum(not partition.status.live for partition in partitions)
+        if restoring:
+            return f"{restoring} of {len(owned)} partitions are being restored"
         if not all(partition.feed.is_fresh() for partition in partitions):
             return "nothing has been heard of Kafka lately"
         lag_ms = max((partition.feed.lag_ms() for partition in partitions), default=0)
         if lag_ms > self._ready_lag_ms:
             return f"the counters are {lag_ms} ms behind"
         return ""
+
+    def waiting(self) -> list[str]:
+        """Why partitions of this worker wait for an operator, one line each."""
+        reasons = [partition.status.waiting for partition in self._table.owned.values()]
+        return [reason.detail for reason in reasons if reason is not None]
 
     async def collect(self) -> None:
         """Update all gauges but those of listeners and pauses. Other tasks run after each USERS_STEP accounts."""
@@ -99,7 +109,9 @@ class WorkerHealth:
         metrics.kept_calls.set(kept)
         live_partitions = sum(partition.status.live for partition in partitions)
         metrics.partitions.labels("live").set(live_partitions)
-        metrics.partitions.labels("restoring").set(len(partitions) - live_partitions)
+        waiting = len(self.waiting())
+        metrics.partitions.labels("waiting").set(waiting)
+        metrics.partitions.labels("restoring").set(len(partitions) - live_partitions - waiting)
         metrics.lag_ms.set(max((partition.feed.lag_ms() for partition in partitions), default=0))
         refused = _total(metrics.refused)
         read = _total(metrics.accepted) + refused + _total(metrics.misrouted)

@@ -19,7 +19,7 @@ from streams.engine.dead_letters import UncountedBuffer
 from streams.engine.feed import PartitionFeed
 from streams.engine.flushing import PartitionFlusher
 from streams.engine.restore import Changelog
-from streams.engine.status import PartitionStatus
+from streams.engine.status import MustWait, PartitionStatus, Waiting
 from streams.kafka.batches import Batch
 from streams.kafka.changelog_writer import NotWritten
 
@@ -30,6 +30,10 @@ HEARTBEAT_REPLY_S: Final = 0.5
 
 The reply announces a rebalance if another worker owns the partition now. A shorter wait could let the restore take the
 changelog away from that owner."""
+WAIT_S: Final = 10.0
+"""A partition that waits for an operator looks in such intervals whether it can go on."""
+WAIT_LOG_S: Final = 60.0
+"""Why a partition waits is logged again after this time at the earliest, unless it is another reason."""
 RESTORE_PAUSES_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
 """Pauses after the first, second, ... failed restore in a row. All further failures use the last pause."""
 
@@ -49,7 +53,9 @@ class OwnedPartition:
         FAILED     batches are ignored; replies are made from the state, which is never flushed again
         release(), at any time: the task ends, ``status.state`` is None, the changelog is closed
 
-    ``status.live`` is True in LIVE only. A restore that fails is tried again; an unexpected error ends the worker.
+    ``status.live`` is True in LIVE only. A restore that fails is tried again; an unexpected error ends the worker. A
+    changelog that cannot be read ends nothing: ``status.waiting`` says why the partition waits for an operator, and the
+    restore is tried again once somebody has written to the changelog.
 
     | collaborator | what it does                                                          |
     |--------------|-----------------------------------------------------------------------|
@@ -73,6 +79,7 @@ class OwnedPartition:
         self._flusher = PartitionFlusher(self.status, changelog, self._uncounted, self.feed, context)
         self._applier = BatchApplier(self.status, self.feed, self._flusher, self._uncounted, context)
         self._task: asyncio.Task[None] | None = None
+        self._waiting_logged_s = 0.0  # monotonic
 
     # ------------------------------------------------------------------------------- from start to release
 
@@ -112,11 +119,16 @@ class OwnedPartition:
             await self._context.fail(error)
 
     async def _restore_with_retries(self) -> None:
-        """Restore. While the broker is away or refuses, log a warning and try again after RESTORE_PAUSES_S."""
+        """Restore. While the broker is away or refuses, log a warning and try again after RESTORE_PAUSES_S.
+
+        While an entry of the changelog cannot be read, wait until somebody has written to the changelog.
+        """
         for attempt in itertools.count():
             try:
                 await self._restore()
                 return
+            except MustWait as error:
+                await self._wait_for_operator(error.waiting)
             except (NotWritten, OSError, KafkaError) as error:  # TimeoutError is an OSError
                 pause = RESTORE_PAUSES_S[min(attempt, len(RESTORE_PAUSES_S) - 1)]
                 log.warning(
@@ -124,6 +136,25 @@ class OwnedPartition:
                     self.status.partition, pause, named(error),
                 )  # fmt: skip
                 await asyncio.sleep(pause)
+
+    async def _wait_for_operator(self, waiting: Waiting) -> None:
+        """Say why the partition waits, and return once its changelog has changed: it may have been repaired.
+
+        The log says it once, and again every WAIT_LOG_S at most.
+        """
+        if self.status.waiting != waiting:
+            self._waiting_logged_s = -WAIT_LOG_S
+        self.status.waiting = waiting
+        while True:
+            if time.monotonic() - self._waiting_logged_s >= WAIT_LOG_S:
+                self._waiting_logged_s = time.monotonic()
+                log.error("%s", waiting.detail)
+            await asyncio.sleep(WAIT_S)
+            try:
+                if await self._changelog.has_changed():
+                    return
+            except (OSError, KafkaError) as error:
+                log.info("partition %s: its changelog cannot be seen: %s", self.status.partition, named(error))
 
     async def _restore(self) -> None:
         """Replace the state by what the changelog holds, and follow the partition from the restored position on.
@@ -138,6 +169,7 @@ class OwnedPartition:
         status.state, status.flushed_offset, status.committed_offset = state, state.position, -1
         status.last_record_ms = state.arrival or now_ms()
         self._uncounted.drain()  # these records come after the restored position, and are read again
+        status.waiting = None
         status.live = True
         await self.feed.follow()
         log.info(

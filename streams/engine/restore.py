@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
-from typing import Protocol
+from typing import Final, Protocol
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from ecounters.changelog.entries import keep_last
+from ecounters.changelog.entries import POSITION, UnreadableEntries, keep_last, shown_entry
 from ecounters.partition.restoring import restore
 from ecounters.partition.state import PartitionState
 from streams.basics.slices import Slice
 from streams.basics.text import named
 from streams.engine.context import WorkerContext
-from streams.kafka.changelog_reader import read_changelog
+from streams.engine.status import MustWait
+from streams.kafka.changelog_reader import key_and_offset_of, read_changelog, read_records
 from streams.kafka.changelog_writer import ChangelogTakeover, ChangelogWriter, LeftOut
+from streams.kafka.open_transactions import READ_UNCOMMITTED, end_offset
 from streams.kafka.outbox import Outbox
 
 log = logging.getLogger(__name__)
+
+REPAIR: Final = "the operator of this service has to repair it"
+ENTRY_HELPS: Final = "`ecounters state check` names all of them, `ecounters state repair` takes them out"
+FORMAT_HELPS: Final = "run the release that wrote it; `ecounters state check` shows what there is"
+"""What helps against an entry that cannot be read. The position must stay: without it all events are counted again."""
 
 
 class Writer(Protocol):
@@ -44,7 +51,13 @@ class Changelog(Protocol):
         """The writer of the last restore that succeeded, even if it is closed by now; None before that."""
 
     async def restore(self) -> tuple[PartitionState, int]:
-        """Take the changelog over and read it. Returns (the state, how many entries were read)."""
+        """Take the changelog over and read it. Returns (the state, how many entries were read).
+
+        Raises MustWait if it has entries that cannot be read.
+        """
+
+    async def has_changed(self) -> bool:
+        """Whether somebody has written to the changelog since ``restore`` raised MustWait."""
 
     async def close(self) -> None:
         """Close the writer. Raises no error of the broker."""
@@ -58,6 +71,7 @@ class PartitionChangelog:
         self._context = context
         self._takeover: ChangelogTakeover | None = None
         self._writer: ChangelogWriter | None = None
+        self._end = 0  # the end of the changelog when it could not be read
 
     @property
     def writer(self) -> ChangelogWriter | None:
@@ -75,12 +89,12 @@ class PartitionChangelog:
         2. Read all committed entries, and build the state from the last entry of each key.
         3. Commit or abort dead letters that the previous owner left in an open transaction. A failure is only logged.
 
-        Raises KafkaError or OSError (TimeoutError is one) if the broker is away or refuses: try again. Raises
-        ValueError if an entry is damaged or of a format that this version does not know.
+        Raises KafkaError or OSError (TimeoutError is one) if the broker is away or refuses: try again. Raises MustWait
+        if entries are damaged, of an unknown kind, or of a format that this version does not know.
         """
         await self.close()
         settings = self._context.settings.changelog
-        changelog = TopicPartition(settings.topic, self._partition)
+        changelog = self._changelog
         self._takeover = ChangelogTakeover(
             settings.broker,
             settings.transactional_id(self._partition),
@@ -88,15 +102,49 @@ class PartitionChangelog:
             TopicPartition(settings.dlq_topic, self._partition),
         )
         writer = await self._takeover.open()
-        state, entries = await self._read(changelog)
+        try:
+            state, entries = await self._read(changelog)
+        except UnreadableEntries as unreadable:
+            self._end = await end_offset(self._takeover.client, changelog, READ_UNCOMMITTED)
+            raise await self._must_wait(unreadable.keys) from unreadable
         await self._settle_dead_letters(writer, state.position)
         self._writer = writer
         return state, entries
+
+    async def has_changed(self) -> bool:
+        """Whether the changelog has grown since ``restore`` raised MustWait.
+
+        Only then it is worth to read all of it again. This also leaves the transactional id alone: to take it over
+        again would fence whoever repairs the changelog. Raises KafkaError or OSError if the broker does not say.
+        """
+        assert self._takeover is not None, "restore comes first"
+        return await end_offset(self._takeover.client, self._changelog, READ_UNCOMMITTED) != self._end
 
     async def close(self) -> None:
         """Close the writer; the next owner aborts a transaction that is still open. Raises no error of the broker."""
         if self._takeover is not None:
             await self._takeover.close()
+
+    @property
+    def _changelog(self) -> TopicPartition:
+        return TopicPartition(self._context.settings.changelog.topic, self._partition)
+
+    async def _must_wait(self, keys: Mapping[bytes | None, str]) -> MustWait:
+        """The error for entries that cannot be read: it names the first of them and what helps. Reads the log again."""
+        offsets: dict[bytes | None, int] = {}
+        changelog, settings = self._changelog, self._context.settings.changelog
+        reading = read_records(settings.broker, changelog, self._context.slices, key_and_offset_of)
+        async with aclosing(reading):
+            async for records in reading:
+                offsets.update((key, offset) for key, offset in records if key in keys)
+        first = min(keys, key=lambda key: offsets.get(key, -1))
+        more = f", and {len(keys) - 1} more" if len(keys) > 1 else ""
+        helps = FORMAT_HELPS if first == POSITION else ENTRY_HELPS
+        detail = (
+            f"partition {self._partition} waits: {changelog.topic} has at offset {offsets.get(first)} an entry that "
+            f"cannot be read: {shown_entry(first, keys[first])}{more}; {helps}"
+        )
+        return MustWait(f"partition {self._partition} has a saved entry that cannot be read; {REPAIR}", detail)
 
     async def _read(self, changelog: TopicPartition) -> tuple[PartitionState, int]:
         """Read the changelog to its end. Returns (the state that it holds, how many entries were read).

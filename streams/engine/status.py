@@ -4,8 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ecounters.partition.state import PartitionState
+
+
+class Waiting(NamedTuple):
+    """Why a partition waits for an operator.
+
+    ``why``: for clients, without names of topics. ``detail``: for the operator: where, what, and what helps.
+    """
+
+    why: str
+    detail: str
+
+
+class MustWait(Exception):
+    """The partition cannot go on until an operator has acted. ``waiting``: why."""
+
+    def __init__(self, why: str, detail: str) -> None:
+        super().__init__(detail)
+        self.waiting = Waiting(why, detail)
 
 
 @dataclass(slots=True)
@@ -18,6 +37,7 @@ class PartitionStatus:
     | state            | the counters; None before the first restore and after the release    | restore, release       |
     | live             | whether events are applied and flushed; False before and during a    | restore, release,      |
     |                  | restore, and after a failed flush or the release                     | a failed flush         |
+    | waiting          | why the partition waits for an operator; None if it does not         | OwnedPartition         |
     | following        | False: the consumer does not read from state.position on yet, so     | feed; the table when a |
     |                  | ``feed.follow`` is due before the next flush                         | batch was dropped      |
     | flushed_offset   | the changelog holds the effect of all events before this offset      | restore, flush         |
@@ -38,6 +58,7 @@ class PartitionStatus:
     partition: int
     state: PartitionState | None = None
     live: bool = False
+    waiting: Waiting | None = None
     following: bool = True
     flushed_offset: int = 0
     committed_offset: int = -1
@@ -45,5 +66,5 @@ class PartitionStatus:
     state_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def forget(self) -> None:
-        """Set ``live`` to False and ``state`` to None: the partition is not this worker's any more."""
-        self.live, self.state = False, None
+        """Set ``live`` to False, and ``state`` and ``waiting`` to None: the partition is not this worker's any more."""
+        self.live, self.state, self.waiting = False, None, None

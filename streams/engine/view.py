@@ -47,6 +47,11 @@ class GroupDirectory:
         fresh = partition.feed.is_fresh() and not self._app.rebalancing
         return PartitionView(state, partition.feed.lag_ms(), fresh, partition.status.state_lock)
 
+    def why_waiting(self, user_id: str) -> str:
+        """Why the user's partition, which this worker owns, waits for an operator; "" if it does not wait."""
+        partition = self._owned.get(partition_of(user_id, self._partitions))
+        return partition.status.waiting.why if partition is not None and partition.status.waiting else ""
+
     def address_of(self, user_id: str) -> str | None:
         """The URL of the other worker that owns the user's partition, by the group's last assignment.
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
@@ -24,8 +24,28 @@ READ_STEP: Final = 1_000
 """How many entries a list has at most. To decode them takes well below 1 ms."""
 
 
-async def read_changelog(broker: str, tp: TopicPartition, slices: TimeSlices) -> AsyncGenerator[list[Entry]]:
-    """Yield all committed entries of a partition in order, as lists of at most READ_STEP (key, value).
+T = TypeVar("T")
+
+
+def entry_of(_: TopicPartition, record: Any) -> Entry:
+    """(key, value) of a record as aiokafka has decoded it from a batch, before it makes a ConsumerRecord."""
+    return record.key, record.value
+
+
+def key_and_offset_of(_: TopicPartition, record: Any) -> tuple[bytes | None, int]:
+    """(key, offset) of such a record."""
+    return record.key, record.offset
+
+
+def read_changelog(broker: str, tp: TopicPartition, slices: TimeSlices) -> AsyncGenerator[list[Entry]]:
+    """Yield all committed entries of a partition in order, as ``read_records`` does."""
+    return read_records(broker, tp, slices, entry_of)
+
+
+async def read_records(
+    broker: str, tp: TopicPartition, slices: TimeSlices, convert: Callable[[TopicPartition, Any], T]
+) -> AsyncGenerator[list[T]]:
+    """Yield ``convert`` of all committed records of a partition in order, as lists of at most READ_STEP.
 
     Call ``ChangelogTakeover.open`` first, so that no other worker writes to the partition while it is read. This
     generator holds a time slice of ``slices`` while it decodes, and still holds the slice while the caller handles a
@@ -51,7 +71,7 @@ async def read_changelog(broker: str, tp: TopicPartition, slices: TimeSlices) ->
         while position < end:
             async with asyncio.timeout(LIMIT_S):
                 result = await next_result(consumer, tp)
-            source, entries_of_result = internals.converted(result, _to_entry)
+            source, entries_of_result = internals.converted(result, convert)
             async with Slice(slices) as time_slice:
                 while entries := list(islice(entries_of_result, READ_STEP)):
                     yield entries
@@ -62,8 +82,3 @@ async def read_changelog(broker: str, tp: TopicPartition, slices: TimeSlices) ->
             internals.fetch_again(internals.open_fetcher(consumer), tp)
     finally:
         await consumer.stop()
-
-
-def _to_entry(_: TopicPartition, record: Any) -> Entry:
-    """(key, value) of a record as aiokafka has decoded it from a batch, before it makes a ConsumerRecord."""
-    return record.key, record.value

@@ -93,6 +93,11 @@ class ChangelogTakeover:
             request_timeout_ms=int(LIMIT_S * 1000),
         )
 
+    @property
+    def client(self) -> Any:
+        """The AIOKafkaClient of its connections. Use it between ``open`` and ``close``."""
+        return self._producer.client
+
     async def open(self) -> ChangelogWriter:
         """Fence the previous owner, so that it cannot write any more. Read the changelog only after this.
 

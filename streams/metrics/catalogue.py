@@ -46,7 +46,9 @@ class Metrics(NamedTuple):
     kept_calls: Gauge
     """The worker's memory grows with it. Too high: start another worker, or lower ECOUNTERS_LINGER_MS."""
     partitions: Gauge
-    """Status "restoring" for long: the changelog is large or the broker slow; see ecounters_restore_entries."""
+    """Status "restoring" for long: the changelog is large or the broker slow; see ecounters_restore_entries. Status
+    "waiting" above 0: alert on it. The counters of that partition stand still until somebody acts; the log and /readyz
+    say of which partition, why, and which command helps."""
     lag_ms: Gauge
     """Rises steadily: the worker is saturated; start another one, up to as many as there are partitions."""
     flushes: Histogram

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import orjson
 from aiohttp import web
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -32,6 +33,9 @@ class Health(Protocol):
 
     def not_ready(self) -> str:
         """Why requests should be sent to other workers for now, as one line; "" if this worker is ready."""
+
+    def waiting(self) -> list[str]:
+        """Why partitions of this worker wait for an operator, one line each."""
 
     async def collect(self) -> None:
         """Set all gauges of the metrics to their present values."""
@@ -102,9 +106,15 @@ class Api:
         return json_response(b'{"status":"ok"}')
 
     async def readyz(self, request: web.Request) -> web.Response:
-        """GET /readyz: 200 if the worker is restored, connected and not too far behind; else 503 with the reason."""
+        """GET /readyz: 200 if the worker is restored, connected and not too far behind; else 503 with the reason.
+
+        Partitions that wait for an operator are named in ``waiting``, and change nothing else.
+        """
         reason = self._health.not_ready()
-        return plain_error(503, reason) if reason else json_response(b'{"status":"ready"}')
+        if reason:
+            return plain_error(503, reason)
+        waiting = self._health.waiting()
+        return json_response(orjson.dumps({"status": "ready", **({"waiting": waiting} if waiting else {})}))
 
     async def metrics(self, request: web.Request) -> web.Response:
         """GET /metrics: all metrics, in Prometheus' text format. Brings the gauges up to date first."""

@@ -54,6 +54,8 @@ this far ahead of the request's time."""
 PEER_BODY_BYTES_MAX: Final = 2 * BODY_BYTES_MAX
 """Limit of a body between workers. It holds a query and an account, so it is longer than the client's body; also, JSON
 may write a number longer than the client did."""
+WAITING_RETRY_S: Final = 30
+"""Retry-After of the refusal where a partition waits for an operator."""
 
 NOT_OWNED: Final = 421
 """Misdirected Request: the worker that got the request does not own the partition, or has not restored it yet."""
@@ -85,6 +87,9 @@ class PartitionDirectory(Protocol):
     def view_of(self, user_id: str) -> PartitionView | None:
         """The user's partition; None unless this worker owns and has restored it."""
 
+    def why_waiting(self, user_id: str) -> str:
+        """Why the user's partition, which this worker owns, waits for an operator; "" if it does not wait."""
+
     def address_of(self, user_id: str) -> str | None:
         """URL of the other worker that owns the user's partition; None if no other worker is known to own it."""
 
@@ -110,10 +115,12 @@ class PeerRouter:
         """The reply to a query of an authorized account.
 
         Raises RequestRefused: on this worker as ``ReplyCache.reply``, on another worker whatever it refuses the query
-        with, and 1032 with status 503 if no owner is known or the hop to it fails.
+        with, and 1032 with status 503 if no owner is known, the hop to it fails, or the partition waits for an
+        operator.
         """
         if (view := self._partitions.view_of(account.user_id)) is not None:
             return await self._replies.reply(view, account, query, now_ms)
+        self._refuse_if_waiting(account.user_id)
         url = self._partitions.address_of(account.user_id)
         secret = self._secret()
         if url is None or not secret:
@@ -144,7 +151,8 @@ class PeerRouter:
     async def _response_to_peer(self, content: bytes) -> web.Response:
         """The response to a signed request with this body: a reply, NOT_SIGNED if it is too old, or NOT_OWNED.
 
-        Raises RequestRefused: 1000 for a body that is none of a worker's, and as ``ReplyCache.reply``.
+        Raises RequestRefused: 1000 for a body that is none of a worker's, 1032 with status 503 if the partition waits
+        for an operator, and as ``ReplyCache.reply``.
         """
         try:
             forwarded = msgspec.json.decode(content, type=Forwarded)
@@ -156,9 +164,15 @@ class PeerRouter:
             return web.Response(status=NOT_SIGNED)
         account = Account(forwarded.userId, zone)
         if (view := self._partitions.view_of(account.user_id)) is None:
+            self._refuse_if_waiting(account.user_id)
             return web.Response(status=NOT_OWNED)
         reply = await self._replies.reply(view, account, parse_forwarded(forwarded.asked), now_ms)
         return web.Response(body=reply.body, headers=reply.headers)
+
+    def _refuse_if_waiting(self, user_id: str) -> None:
+        """Raise 503 with the reason if the user's partition is here, and waits for an operator."""
+        if why := self._partitions.why_waiting(user_id):
+            raise RequestRefused(INTERNAL, why, http_status=503, retry_after_s=WAITING_RETRY_S)
 
     async def close(self) -> None:
         """Close the connections to other workers."""

@@ -153,6 +153,11 @@ class FakeChangelog:
         state.position = self.position
         return state, 0
 
+    async def has_changed(self) -> bool:
+        """Somebody has always written to it."""
+        await asyncio.sleep(0)
+        return True
+
     async def close(self) -> None:
         """Counts."""
         self.closed += 1

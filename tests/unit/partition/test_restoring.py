@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from ecounters.changelog.entries import POSITION
+import random
+
+import pytest
+
+from ecounters.changelog.entries import KINDS, POSITION, UnreadableEntries
 from tests.support.builders import ALL_FIELDS, answer_of, busy_feed, call, restored
 
 
@@ -41,3 +45,36 @@ def test_a_call_that_had_ended_is_corrected_after_a_restore() -> None:
         partition.take(call("c2").ringing(10.2).answered(10.5).add("call.forwarded", 10.7))
     assert feed.answer() == whole.answer()
     assert (feed.answer()["GHC"], feed.answer()["FWC"]) == (0, 1)
+
+
+def test_all_entries_that_cannot_be_read_are_named() -> None:
+    """Damaged ones of each kind, one of no kind, one of a stranger: none is missing, and no other error is raised."""
+    entries = list(busy_feed().state.take_changes())
+    draw = random.Random(1)
+    bad = [(kind + b"\xff", draw.randbytes(9)) for kind in KINDS if kind != POSITION]
+    bad += [(b"", b"x"), (b"\x00\x01", b"a stranger's")]
+    with pytest.raises(UnreadableEntries) as raised:
+        restored([*bad, *entries])
+    assert set(raised.value.keys) == {key for key, _ in bad}
+    assert "a stranger's" not in str(raised.value)
+
+
+def test_an_entry_with_the_value_of_another_cannot_be_read() -> None:
+    """Whatever value stands under a key: the state is as its entries say, or they are named as unreadable."""
+    entries = [entry for entry in busy_feed().state.take_changes() if entry[0] != POSITION]
+    position = [entry for entry in busy_feed().state.take_changes() if entry[0] == POSITION]
+    refused = 0
+    for key, _ in entries:
+        for _, value in entries:
+            try:
+                restored([(key, value), *position])
+            except UnreadableEntries:
+                refused += 1
+    assert refused > len(entries)
+
+
+def test_of_a_newer_format_only_the_position_is_named() -> None:
+    """Its other entries may have any form, and must stay."""
+    with pytest.raises(UnreadableEntries, match="formats 1 to") as raised:
+        restored([(POSITION, b"\x94\x63\x04\x00\x00"), (b"?", b"of that format")])
+    assert list(raised.value.keys) == [POSITION]
