@@ -33,6 +33,7 @@ from streams.local.options import RunOptions
 from streams.local.ports import is_free
 from streams.local.screen import counters_line, welcome
 from streams.local.simulated import USER, prepare_simulator
+from streams.settings.load import FILE_SUFFIX
 from streams.settings.table import PREFIX, SETTINGS, Settings
 from streams.web.paths import COUNTERS_PATHS, READY_PATH
 
@@ -265,8 +266,14 @@ def on_port(settings: Settings, port: int) -> Settings:
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """The environment of a child: this process's environment, and every setting as a variable, secrets too."""
-    return {**os.environ, **{row.env: str(getattr(settings, row.field)) for row in SETTINGS}}
+    """The environment of a child: this process's environment, and every setting as a variable, secrets too.
+
+    Variables that name files with secrets are left out: a secret must not be given twice.
+    """
+    inherited = {
+        name: text for name, text in os.environ.items() if not (name.startswith(PREFIX) and name.endswith(FILE_SUFFIX))
+    }
+    return inherited | {row.env: str(getattr(settings, row.field)) for row in SETTINGS}
 
 
 async def _why_not_ready(session: aiohttp.ClientSession, url: str) -> str | None:

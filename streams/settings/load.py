@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from ecounters.errors import SettingsError
 from streams.basics.addresses import host_port
-from streams.settings.table import PREFIX, SETTINGS, Settings
+from streams.settings.table import PREFIX, SETTINGS, Setting, Settings
 
 TEST_PREFIX: Final = "ECOUNTERS_TEST_"
 """Variables that begin like this belong to the test suite. ``load`` ignores them."""
+FILE_SUFFIX: Final = "_FILE"
+"""Each secret can also be in a file: ECOUNTERS_REDIS_FILE names a file that holds the value of ECOUNTERS_REDIS."""
+SECRET_BYTES_MAX: Final = 65_536
+"""The most bytes of a file with a secret."""
+_LINK_NAME: Final = re.compile(r".*_SERVICE_(HOST|PORT(_.*)?)|.*_PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?")
+_LINK_URL: Final = re.compile(r"(tcp|udp|sctp)://.*")
 VALUE_SHOWN_MAX: Final = 80
 """Characters of a wrong value that an error message quotes, so that the message stays one short line."""
 
@@ -20,27 +28,61 @@ VALUE_SHOWN_MAX: Final = 80
 def load(environ: Mapping[str, str]) -> Settings:
     """The settings in ``environ``, with defaults for those that are missing.
 
-    Variables that do not begin with ``ECOUNTERS_`` are ignored, and so are those of TEST_PREFIX. Raises SettingsError,
-    with one line that names the variable: for an unknown name, for a value that its parser refuses, for two values that
-    contradict each other, and for a missing ECOUNTERS_ADVERTISE if the host is 0.0.0.0 or ``::``.
+    Variables that do not begin with ``ECOUNTERS_`` are ignored, and so are those of TEST_PREFIX and service links. A
+    secret is read from the file that its variable with FILE_SUFFIX names. Raises SettingsError, with one line that
+    names the variable: for an unknown name, for a value that its parser refuses, for a file that cannot be read, for
+    two values that contradict each other, and for a missing ECOUNTERS_ADVERTISE if the host is 0.0.0.0 or ``::``.
     """
     rows = {row.env: row for row in SETTINGS}
+    files = {row.env + FILE_SUFFIX: row for row in SETTINGS if row.secret}
     values: dict[str, Any] = {}
     for name in sorted(environ):
-        if not name.startswith(PREFIX) or name.startswith(TEST_PREFIX):
+        if not name.startswith(PREFIX) or name.startswith(TEST_PREFIX) or _is_service_link(name, environ[name]):
             continue
-        if name not in rows:
-            nearest = difflib.get_close_matches(name, rows, n=1, cutoff=0.0)[0]
+        if name in files and files[name].env in environ:
+            raise SettingsError(f"{name} and {files[name].env} are both set; which one is right?")
+        row = rows.get(name) or files.get(name)
+        if row is None:
+            nearest = difflib.get_close_matches(name, [*rows, *files], n=1, cutoff=0.0)[0]
             raise SettingsError(f"{name} is no setting; did you mean {nearest}? `ecounters settings` lists them all")
-        row = rows[name]
-        try:
-            values[row.field] = row.parse(environ[name])
-        except ValueError as why:
-            # A malformed value can hold a password that ``masked`` would not recognise, so any "@" hides the value.
-            hidden = row.secret or "@" in environ[name]
-            value = "" if hidden else f" {_quoted(environ[name])}"
-            raise SettingsError(f"{name}{value} is wrong: it {why}") from None
+        text = _secret_in(name, Path(environ[name])) if name in files else environ[name]
+        values[row.field] = _parsed(row, name, text)
     return _consistent(Settings(**values))
+
+
+def _is_service_link(name: str, value: str) -> bool:
+    """Whether Kubernetes has set this variable, to tell each pod of a Service whose name begins with "ecounters".
+
+    For a Service ``ecounters`` these are ECOUNTERS_SERVICE_HOST, ECOUNTERS_PORT=tcp://…, ECOUNTERS_PORT_8080_TCP_ADDR
+    and more like them.
+    """
+    return _LINK_NAME.fullmatch(name) is not None or (name.endswith("PORT") and _LINK_URL.fullmatch(value) is not None)
+
+
+def _secret_in(name: str, path: Path) -> str:
+    """The secret in a file, without the line break at its end. ``name``: the variable that names the file."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(SECRET_BYTES_MAX + 1)
+        if len(content) > SECRET_BYTES_MAX:
+            raise ValueError(f"has more than {SECRET_BYTES_MAX} bytes")
+        return content.decode().removesuffix("\n").removesuffix("\r")
+    except OSError as why:
+        raise SettingsError(f"{name} {_quoted(str(path))} is wrong: it cannot be read: {why.strerror}") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{name} {_quoted(str(path))} is wrong: it is no text in UTF-8") from None
+    except ValueError as why:
+        raise SettingsError(f"{name} {_quoted(str(path))} is wrong: it {why}") from None
+
+
+def _parsed(row: Setting, name: str, text: str) -> Any:
+    """The value of a setting. ``name``: the variable that gave the text, or the file with it."""
+    try:
+        return row.parse(text)
+    except ValueError as why:
+        # A malformed value can hold a password that ``masked`` would not recognise, so any "@" hides the value.
+        hidden = row.secret or "@" in text
+        raise SettingsError(f"{name}{'' if hidden else ' ' + _quoted(text)} is wrong: it {why}") from None
 
 
 def _consistent(settings: Settings) -> Settings:

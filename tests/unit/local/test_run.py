@@ -18,6 +18,7 @@ def test_a_child_has_its_parents_settings(host: str, monkeypatch: pytest.MonkeyP
         given["ECOUNTERS_ADVERTISE"] = "10.1.2.3:8080"
     for name in [name for name in os.environ if name.startswith("ECOUNTERS_")]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv("ECOUNTERS_SECRET_FILE", "of the parent, whose secret is among the settings")
     settings = load(given)
     child = load(environment(on_port(settings, 8081)))
     assert (child.host, child.port, child.zone, child.linger_ms) == (host, 8081, settings.zone, 1234)

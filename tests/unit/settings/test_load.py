@@ -136,3 +136,70 @@ def test_advertise_follows_host_and_port() -> None:
 def test_log_levels_are_pythons(level: str) -> None:
     """Each level can be set."""
     assert load({"ECOUNTERS_LOG_LEVEL": level}).log_level == level
+
+
+LINKS = {
+    "ECOUNTERS_SERVICE_HOST": "10.96.0.12",
+    "ECOUNTERS_SERVICE_PORT": "8080",
+    "ECOUNTERS_SERVICE_PORT_HTTP": "8080",
+    "ECOUNTERS_PORT": "tcp://10.96.0.12:8080",
+    "ECOUNTERS_PORT_8080_TCP": "tcp://10.96.0.12:8080",
+    "ECOUNTERS_PORT_8080_TCP_PROTO": "tcp",
+    "ECOUNTERS_PORT_8080_TCP_PORT": "8080",
+    "ECOUNTERS_PORT_8080_TCP_ADDR": "10.96.0.12",
+    "ECOUNTERS_REDIS_SERVICE_HOST": "10.96.0.13",
+    "ECOUNTERS_REDIS_PORT": "tcp://10.96.0.13:6379",
+    "ECOUNTERS_REDIS_PORT_6379_TCP_ADDR": "10.96.0.13",
+}
+"""What Kubernetes sets in each pod beside two Services, ``ecounters`` and ``ecounters-redis``."""
+
+
+def test_service_links_of_kubernetes_are_ignored() -> None:
+    """A Service with the project's name stopped every pod's start."""
+    assert load(LINKS) == load({})
+    assert load({**LINKS, "ECOUNTERS_PORT": "81"}).port == 81
+
+
+@pytest.mark.parametrize(("name", "value"), [("ECOUNTERS_HOST", "tcp://h:1"), ("ECOUNTERS_SERVICE", "x")])
+def test_what_only_resembles_a_service_link_is_refused(name: str, value: str) -> None:
+    """A wrong value and an unknown name are errors as ever."""
+    with pytest.raises(SettingsError, match=name):
+        load({name: value})
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_a_secret_can_be_in_a_file(tmp_path: Path, end: str) -> None:
+    """The line break that an editor adds is no part of it, but spaces are."""
+    (tmp_path / "secret").write_bytes(b"0123456789abcdef" + end.encode())
+    (tmp_path / "redis").write_text("redis://:p%20w@h:1/0")
+    found = load({"ECOUNTERS_SECRET_FILE": f"{tmp_path}/secret", "ECOUNTERS_REDIS_FILE": f"{tmp_path}/redis"})
+    assert (found.secret, found.redis) == ("0123456789abcdef", "redis://:p%20w@h:1/0")
+
+
+def test_a_wrong_secret_in_a_file_is_not_shown(tmp_path: Path) -> None:
+    """The message names the variable of the file."""
+    (tmp_path / "short").write_text(PASSWORD)
+    with pytest.raises(SettingsError, match="ECOUNTERS_SECRET_FILE is wrong: it must be 16") as caught:
+        load({"ECOUNTERS_SECRET_FILE": f"{tmp_path}/short"})
+    assert PASSWORD not in str(caught.value)
+
+
+def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    """Missing, no file, no text, or endless."""
+    (tmp_path / "binary").write_bytes(b"\xff")
+    for path, why in (
+        (tmp_path / "missing", "No such file"),
+        (tmp_path, "Is a directory"),
+        (tmp_path / "binary", "no text in UTF-8"),
+        (Path("/dev/zero"), "more than 65536 bytes"),
+    ):
+        with pytest.raises(SettingsError, match=f"ECOUNTERS_SECRET_FILE .*{why}"):
+            load({"ECOUNTERS_SECRET_FILE": str(path)})
+
+
+def test_a_secret_and_its_file_are_one_too_many(tmp_path: Path) -> None:
+    """Neither is preferred; and only a secret has a file."""
+    with pytest.raises(SettingsError, match="ECOUNTERS_SECRET_FILE and ECOUNTERS_SECRET are both set"):
+        load({"ECOUNTERS_SECRET_FILE": str(tmp_path), "ECOUNTERS_SECRET": "0123456789abcdef"})
+    with pytest.raises(SettingsError, match="ECOUNTERS_PORT_FILE is no setting"):
+        load({"ECOUNTERS_PORT_FILE": str(tmp_path)})
