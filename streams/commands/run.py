@@ -22,7 +22,7 @@ def run(no_simulate: bool, port: int | None, data_dir: str | None, broker_port: 
     For trying it out, not for production. Needs an extra package: pip install 'ecounters[embedded]'.
 
     It prints an address, a user and a token, a curl command that queries the counters, and an export line with which
-    other commands reach its broker and store. Ctrl-C ends it. The data stays for the next time.
+    other commands reach its broker, store and worker. Ctrl-C ends it. The data stays for the next time.
 
     \b
         ecounters run

@@ -16,8 +16,8 @@ def welcome(settings: Settings, url: str, token: str, simulate: bool) -> str:
     """The text that is printed when everything runs: addresses, USER's token, and two lines for a shell.
 
     The first line is a curl command that queries the counters. The second exports the settings by which other commands
-    reach the embedded broker and store: their ports are chosen anew in each run. ``url``: the worker's address.
-    ``simulate``: switches are simulated.
+    reach the embedded broker and store, whose ports are chosen anew in each run, and the worker, whose port may be
+    another than the usual one. ``url``: the worker's address. ``simulate``: switches are simulated.
     """
     body = f'{{"userId":"{USER}","token":"{token}"}}'
     lines = [
@@ -35,9 +35,9 @@ def welcome(settings: Settings, url: str, token: str, simulate: bool) -> str:
         "",
         f"  curl -s -d '{body}' {url}{COUNTERS_PATHS[0]}",
         "",
-        "Let other commands use this broker and store, in another terminal:",
+        "Let other commands use this broker, store and worker, in another terminal:",
         "",
-        f"  export ECOUNTERS_BROKER={settings.broker} ECOUNTERS_REDIS={settings.redis}",
+        f"  export ECOUNTERS_BROKER={settings.broker} ECOUNTERS_REDIS={settings.redis} ECOUNTERS_PORT={settings.port}",
         "",
         "Ctrl-C ends it; the data stays." + ("" if simulate else " No switches are simulated."),
         "",

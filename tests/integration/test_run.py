@@ -136,7 +136,7 @@ def test_run_prints_a_line_that_works_and_keeps_its_data(run: Callable[..., Runn
     """The printed lines work in a shell, a second run on the data is refused, and a restart keeps the counts."""
     first = run()
     command = first.wait_for(r"^  (curl .*)$")[1]
-    export = first.wait_for(r"^  (export ECOUNTERS_BROKER=\S+ ECOUNTERS_REDIS=\S+)$")[1]
+    export = first.wait_for(r"^  (export ECOUNTERS_BROKER=\S+ ECOUNTERS_REDIS=\S+ ECOUNTERS_PORT=\d+)$")[1]
     users = f"{export} && {sys.executable} -c '{PARENT}' user list"
     listed = subprocess.run(["sh", "-c", users], cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S, check=True)
     assert "u1" in listed.stdout

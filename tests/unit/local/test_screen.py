@@ -19,9 +19,9 @@ def test_an_answer_as_a_line() -> None:
 
 
 def test_the_export_line_makes_other_commands_use_the_embedded_broker_and_store() -> None:
-    """A shell that has read the printed line gives broker and Redis of this run to the commands after it."""
-    embedded = dataclasses.replace(load({}), broker="127.0.0.1:20001", redis="redis://127.0.0.1:20002/0")
-    printed = welcome(embedded, "http://127.0.0.1:8080", "secret", simulate=True).splitlines()
+    """A shell that has read the printed line gives broker, Redis and port of this run to the commands after it."""
+    embedded = dataclasses.replace(load({}), broker="127.0.0.1:20001", redis="redis://127.0.0.1:20002/0", port=8085)
+    printed = welcome(embedded, "http://127.0.0.1:8085", "secret", simulate=True).splitlines()
     (line,) = [line for line in printed if line.startswith("  export ")]
     exported = load(dict(variable.split("=", 1) for variable in shlex.split(line)[1:]))
-    assert (exported.broker, exported.redis) == (embedded.broker, embedded.redis)
+    assert (exported.broker, exported.redis, exported.port) == (embedded.broker, embedded.redis, embedded.port)
