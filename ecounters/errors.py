@@ -5,6 +5,7 @@
   x RequestRefused     reply to the request with it; carries ``code``, ``http_status`` and ``detail``
   x Stop               print it as one line and end the process with ``exit_code`` 1
     + SettingsError    the same for a wrong setting: ``exit_code`` 2
+    + Unfit            the same where topics or a saved state do not fit what the settings name: ``exit_code`` 2
 
 ``partition.records.Misrouted`` is a BadEvent whose message is published again instead. A function that raises something
 else, as ValueError for a damaged changelog or KafkaError, says so in its docstring. Any other exception is a bug.
@@ -118,5 +119,11 @@ class Stop(EcountersError):
 
 class SettingsError(Stop):
     """A setting is wrong or unknown. The text names the setting."""
+
+    exit_code = 2
+
+
+class Unfit(Stop):
+    """A worker must not begin: a topic or the saved state is not what the settings need. The text says what helps."""
 
     exit_code = 2

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any, Final, cast
 
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
+from ecounters.changelog.binding import Binding, EventsLog
 from streams.access.accounts import Accounts
 from streams.access.known_networks import KnownNetworks
 from streams.access.look_ups import LookUps
@@ -61,8 +63,9 @@ class WorkerParts:
     pauses: LoopPauses
 
 
-def build(settings: Settings, partitions: int) -> WorkerParts:
-    """Make all objects of a worker; none of them connects yet. ``partitions``: how many the topic of events has."""
+def build(settings: Settings, log: EventsLog) -> WorkerParts:
+    """Make all objects of a worker; none of them connects yet. ``log``: the topic of events as it is now."""
+    partitions = log.partitions
     app = TransportApp(**_options(settings))
     table: StateTable = app.Table("state", partitions=partitions)  # type: ignore[assignment]
     app.fetch_wait_ms = settings.fetch_wait_ms
@@ -73,7 +76,8 @@ def build(settings: Settings, partitions: int) -> WorkerParts:
     sessions = Sessions(look_ups, settings.session_cache_s)
     events = EventsTopic(app, settings.topic, partitions)
     slices = TimeSlices(settings.slice_ms)
-    context = WorkerContext(PartitionSettings.of(settings, partitions), metrics, events, app.crash, slices)
+    binding = Binding(log, version("ecounters"))
+    context = WorkerContext(PartitionSettings.of(settings, partitions), binding, metrics, events, app.crash, slices)
     table.configure(context, sessions.zone_of)
     add_agent(app, settings.topic, table)
     directory = GroupDirectory(app, table.owned, partitions)
@@ -106,7 +110,7 @@ def _options(settings: Settings) -> dict[str, Any]:
         "canonical_url": f"http://{settings.advertise}",
         # streams.web serves HTTP. Faust's server would serve before the partitions are restored, without saying so.
         "web_enabled": False,
-        # `ecounters topics` and the start of a worker create the topics.
+        # `ecounters topics` and `ecounters run` create the topics.
         "topic_allow_declare": False,
         "topic_disable_leader": True,
         # The state is in memory and in its changelog. Faust stores nothing on disk.

@@ -18,8 +18,8 @@ from aiokafka.errors import KafkaError
 
 from streams.app import WorkerParts, build
 from streams.basics.text import one_line
+from streams.kafka.first_look import FirstLook, first_look
 from streams.kafka.internals import until_crashed
-from streams.kafka.topics import TopicsSpec, ensure_topics
 from streams.settings.table import Settings
 from streams.web.server import Runner
 
@@ -83,8 +83,8 @@ def run_worker(settings: Settings) -> int:
     """Run until SIGTERM or SIGINT (returns 0) or an unexpected error (returns EXIT_CRASHED).
 
     Sets up the process first: logging, garbage collector, file limit, malloc. If the app does not stop within
-    STOP_LIMIT_S, the process exits here. Raises Stop if the topics cannot be used, OSError if the port cannot, and any
-    error of the app's start.
+    STOP_LIMIT_S, the process exits here. Raises Stop if topics or saved states cannot be used, OSError if the port
+    cannot, and any error of the app's start.
     """
     logging.basicConfig(
         level=settings.log_level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -122,10 +122,10 @@ async def _run(settings: Settings) -> int:
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stop.set)
-    partitions = await _wait_for_topics(settings, stop)
-    if partitions is None:
+    look = await _wait_for_look(settings, stop)
+    if look is None:
         return 0
-    parts = build(settings, partitions)
+    parts = build(settings, look.log)
     runner = Runner(parts.api.application(), handle_signals=False, shutdown_timeout=0.2)
     await runner.setup()
     try:
@@ -139,17 +139,17 @@ async def _run(settings: Settings) -> int:
         await parts.redis.aclose()
 
 
-async def _wait_for_topics(settings: Settings, stop: asyncio.Event) -> int | None:
-    """Create or check the topics, again and again while Kafka is away. Returns how many partitions the events have.
+async def _wait_for_look(settings: Settings, stop: asyncio.Event) -> FirstLook | None:
+    """Look at topics and saved states, again and again while Kafka is away. Returns None if ``stop`` was set meanwhile.
 
-    Returns None if ``stop`` was set meanwhile. Raises Stop if a topic cannot be created or must not be used.
+    Raises Stop if topics or states must not be used. The group is not joined yet, and no transactional id is taken.
     """
     while not stop.is_set():
         try:
-            topics = await ensure_topics(settings.broker, TopicsSpec.of(settings))
-            for line in topics.lines:
-                log.info("topic %s", line)
-            return topics.partitions
+            look = await first_look(settings)
+            for line in look.lines:
+                log.log(logging.WARNING if ": warning: " in line else logging.INFO, "topic %s", line)
+            return look
         except (KafkaError, OSError) as error:
             log.warning("Kafka at %s cannot be used yet, trying again: %s", settings.broker, one_line(error))
         try:

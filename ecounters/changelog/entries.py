@@ -213,10 +213,17 @@ def read_user(key: bytes, value: bytes) -> tuple[str, Balance | None, Balance | 
 
 def read_position(value: bytes) -> Position:
     """The position. Raises ValueError if the value is damaged or its format is none of FORMATS."""
-    position = _position(value)
-    if position.format not in FORMATS:
-        raise ValueError(f"the changelog has format {position.format}; this version reads formats 1 to {FORMAT}")
-    return position
+    if (written := format_of(value)) not in FORMATS:
+        raise ValueError(f"the changelog has format {written}; this version reads formats 1 to {FORMAT}")
+    return _position(value)
+
+
+def format_of(value: bytes) -> int:
+    """The format of an encoded position, also of one that this version cannot read. Raises ValueError if it is none."""
+    fields = msgspec.msgpack.decode(value)
+    if type(fields) is not list or not fields or type(fields[0]) is not int:
+        raise ValueError("the position is damaged")
+    return fields[0]
 
 
 def keep_last(last: dict[bytes, bytes], entries: Iterable[Entry]) -> None:

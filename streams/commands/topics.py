@@ -15,8 +15,8 @@ from streams.tools.run_to_end import run_to_end
 def topics(partitions: int | None, replication: int | None) -> None:
     """Create the missing topics, and check the others.
 
-    There are three: events, dead letters and the changelog. Each partition is owned by one worker, so the number of
-    partitions limits the number of workers. It cannot be changed later.
+    There are three: events, dead letters and the changelog. Workers create none. Each partition is owned by one worker,
+    so the number of partitions limits the number of workers. It cannot be changed later.
 
     \b
         ecounters topics --partitions 24 --replication 3

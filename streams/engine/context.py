@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from ecounters.changelog.binding import Binding
 from streams.basics.slices import TimeSlices
 from streams.engine.feed import EventsSource
 from streams.metrics.catalogue import Metrics
@@ -16,6 +17,7 @@ from streams.settings.narrow import PartitionSettings
 class WorkerContext:
     """Settings and services for every owned partition. ``streams.app.build`` makes one per worker.
 
+    ``binding``: what states of this worker are bound to: the topic of events as it was at the start, and this release.
     ``events``: the topic of events. ``fail``: ends the worker because of an error that must never happen. ``slices``:
     all long computations of all partitions run in these time slices, one partition at a time. ``restore_lock``: held
     while a state is built from restored entries. So the first partitions are ready early; without the lock all of them
@@ -23,6 +25,7 @@ class WorkerContext:
     """
 
     settings: PartitionSettings
+    binding: Binding
     metrics: Metrics
     events: EventsSource
     fail: Callable[[BaseException], Awaitable[None]]

@@ -145,7 +145,7 @@ class PartitionFlusher:
         status = self._status
         async with status.state_lock:
             saved = not state.changed and state.position == status.flushed_offset and not self._uncounted.dead_letters
-            if saved and not always:
+            if saved and not always and not status.unbound:
                 return True
             outbox = writer.outbox()
             misrouted = await self._collect_changes(state, outbox)
@@ -154,7 +154,7 @@ class PartitionFlusher:
         for dead_letter in self._uncounted.dead_letters_of(await self._context.events.republish(misrouted)):
             outbox.add_dead_letter(dead_letter)
         left_out = await writer.write(outbox)
-        status.flushed_offset = position
+        status.flushed_offset, status.unbound = position, False
         if left_out:
             self._report(left_out)
         self._context.metrics.flushes.observe(time.perf_counter() - began)

@@ -10,6 +10,7 @@ from typing import Final
 
 from aiokafka.errors import KafkaError
 
+from ecounters.changelog.fitting import rebound
 from streams.basics.tasks import end_tasks
 from streams.basics.text import named
 from streams.basics.times import now_ms
@@ -166,6 +167,8 @@ class OwnedPartition:
         state, entries = await self._changelog.restore()
         self._context.metrics.restored_entries.inc(entries)
         status = self.status
+        status.unbound = state.binding is None
+        state.binding = rebound(state.binding, self._context.binding)
         status.state, status.flushed_offset, status.committed_offset = state, state.position, -1
         status.last_record_ms = state.arrival or now_ms()
         self._uncounted.drain()  # these records come after the restored position, and are read again
@@ -176,6 +179,9 @@ class OwnedPartition:
             "partition %s restored: %s entries in %.2f s, next offset %s",
             status.partition, entries, time.perf_counter() - began, state.position,
         )  # fmt: skip
+        if status.unbound:  # at once: a partition without events would never say of which topic it is
+            log.info("partition %s is bound to %s", status.partition, state.binding.log)
+            await self.flush()
 
     async def _flush_periodically(self) -> None:
         """Flush whenever it is due; return when the partition is not live any more.

@@ -11,6 +11,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from ecounters.changelog.entries import POSITION, UnreadableEntries, keep_last, shown_entry
+from ecounters.changelog.fitting import misfit_of
 from ecounters.partition.restoring import restore
 from ecounters.partition.state import PartitionState
 from streams.basics.slices import Slice
@@ -53,7 +54,7 @@ class Changelog(Protocol):
     async def restore(self) -> tuple[PartitionState, int]:
         """Take the changelog over and read it. Returns (the state, how many entries were read).
 
-        Raises MustWait if it has entries that cannot be read.
+        Raises MustWait if it has entries that cannot be read, or a state of another topic.
         """
 
     async def has_changed(self) -> bool:
@@ -90,7 +91,8 @@ class PartitionChangelog:
         3. Commit or abort dead letters that the previous owner left in an open transaction. A failure is only logged.
 
         Raises KafkaError or OSError (TimeoutError is one) if the broker is away or refuses: try again. Raises MustWait
-        if entries are damaged, of an unknown kind, or of a format that this version does not know.
+        if entries are damaged, of an unknown kind, or of a format that this version does not know, and if the state is
+        bound to another topic than this worker's.
         """
         await self.close()
         settings = self._context.settings.changelog
@@ -107,6 +109,11 @@ class PartitionChangelog:
         except UnreadableEntries as unreadable:
             self._end = await end_offset(self._takeover.client, changelog, READ_UNCOMMITTED)
             raise await self._must_wait(unreadable.keys) from unreadable
+        if state.binding is not None and (why := misfit_of(state.binding, self._context.binding.log)):
+            # It fitted, or was not there, when this worker began: another one, or an import, has bound it since.
+            self._end = await end_offset(self._takeover.client, changelog, READ_UNCOMMITTED)
+            what = f"partition {self._partition} has a saved state of another topic; {REPAIR}"
+            raise MustWait(what, f"partition {self._partition} waits: {why}")
         await self._settle_dead_letters(writer, state.position)
         self._writer = writer
         return state, entries

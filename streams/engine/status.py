@@ -38,6 +38,7 @@ class PartitionStatus:
     | live             | whether events are applied and flushed; False before and during a    | restore, release,      |
     |                  | restore, and after a failed flush or the release                     | a failed flush         |
     | waiting          | why the partition waits for an operator; None if it does not         | OwnedPartition         |
+    | unbound          | the changelog does not say yet of which topic the state is           | restore, flush         |
     | following        | False: the consumer does not read from state.position on yet, so     | feed; the table when a |
     |                  | ``feed.follow`` is due before the next flush                         | batch was dropped      |
     | flushed_offset   | the changelog holds the effect of all events before this offset      | restore, flush         |
@@ -59,6 +60,7 @@ class PartitionStatus:
     state: PartitionState | None = None
     live: bool = False
     waiting: Waiting | None = None
+    unbound: bool = False
     following: bool = True
     flushed_offset: int = 0
     committed_offset: int = -1

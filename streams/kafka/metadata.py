@@ -138,6 +138,16 @@ class ClusterFacts(NamedTuple):
     topics: dict[str, TopicFacts]
 
 
+async def facts_of(broker: str, topics: Iterable[str]) -> ClusterFacts:
+    """``cluster_facts`` by a connection of its own. Raises what ``cluster_facts`` raises."""
+    client = AIOKafkaClient(bootstrap_servers=broker)
+    try:
+        await client.bootstrap()
+        return await cluster_facts(client, topics)
+    finally:
+        await client.close()
+
+
 async def cluster_facts(client: AIOKafkaClient, topics: Iterable[str]) -> ClusterFacts:
     """What a broker says of these topics. A topic that is missing is not in the answer.
 

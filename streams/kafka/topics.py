@@ -11,12 +11,10 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import for_code
 
-from ecounters.errors import Stop
+from ecounters.errors import Stop, Unfit
+from streams.kafka.metadata import facts_of
+from streams.kafka.topic_checks import DAY_MS, HOUR_MS, MESSAGE_BYTES, MIB, Found, Names, refusal, warnings
 from streams.settings.table import Settings
-
-MIB: Final = 1_048_576
-HOUR_MS: Final = 3_600_000
-DAY_MS: Final = 24 * HOUR_MS
 
 REQUEST_LIMIT_MS: Final = 10_000
 """How long each request to the broker may take. Creating a topic of many partitions takes seconds on a busy cluster."""
@@ -26,9 +24,6 @@ _TOPIC_ALREADY_EXISTS: Final = 36
 KNOWN_POLL_S: Final = 0.05
 KNOWN_POLLS: Final = 200
 """How many times, every KNOWN_POLL_S, to ask the brokers whether they know a topic that was created: for about 10 s."""
-
-MESSAGE_BYTES: Final = 2 * MIB
-"""``max.message.bytes`` of all topics. An existing topic with less gets a warning."""
 
 EVENTS_CONFIG: Final = {
     # The broker stamps each record by its clock. An event is then judged as too far ahead of that clock, or not, in
@@ -74,6 +69,11 @@ class TopicsSpec:
     partitions: int
     replication: int
 
+    @property
+    def names(self) -> Names:
+        """The three names."""
+        return Names(self.events, self.dlq, self.changelog)
+
     @classmethod
     def of(cls, settings: Settings) -> TopicsSpec:
         """The names and counts in the settings."""
@@ -110,7 +110,7 @@ async def topic_configs(broker: str, topics: Sequence[str]) -> dict[str, dict[st
         # Ask about listed topics only: some brokers create a topic when they are asked about one that is missing.
         if missing := set(topics) - set(await admin.list_topics()):
             raise Stop(f"there is no topic {', '.join(sorted(missing))}; `ecounters topics` creates what is missing")
-        return await _configs(admin, list(topics))
+        return await topic_settings(admin, list(topics))
     finally:
         await admin.close()
 
@@ -129,26 +129,24 @@ async def ensure_topics(broker: str, spec: TopicsSpec) -> Topics:
 
     If the topic of events or the changelog exists, missing topics get as many partitions as it has.
 
-    Raises Stop if a topic cannot be created, if the configuration of an existing one cannot be read, if the topic of
-    events and the changelog have different counts of partitions, or if the changelog is not compacted. Raises
-    KafkaError if the broker cannot be reached, TimeoutError if a new topic is not known after KNOWN_POLLS requests.
+    Raises Unfit for topics that no worker may use (see ``topic_checks.refusal``), Stop if a topic cannot be created or
+    the configuration of an existing one cannot be read. Raises KafkaError if the broker cannot be reached, TimeoutError
+    if a new topic is not known after KNOWN_POLLS requests.
     """
     admin = AIOKafkaAdminClient(bootstrap_servers=broker, request_timeout_ms=REQUEST_LIMIT_MS)
     try:
         await admin.start()
-        return await _ensure(admin, spec)
+        return await _ensure(admin, broker, spec)
     finally:
         await admin.close()
 
 
-async def _ensure(admin: Any, spec: TopicsSpec) -> Topics:
-    # Ask about listed topics only: some brokers create a topic when they are asked about one that is missing.
-    names = {spec.events, spec.dlq, spec.changelog} & set(await admin.list_topics())
-    existing = await _partitions(admin, sorted(names))
-    events, changelog = existing.get(spec.events), existing.get(spec.changelog)
-    if events is not None and changelog is not None and events != changelog:
-        raise Stop(_unequal_counts(spec, events, changelog))
-    partitions = events or changelog or spec.partitions
+async def _ensure(admin: Any, broker: str, spec: TopicsSpec) -> Topics:
+    found = await found_topics(admin, broker, spec.names)
+    if why := refusal(spec.names, found):
+        raise Unfit(why)
+    existing = {name: facts.partitions for name, facts in found.facts.items()}
+    partitions = existing.get(spec.events) or existing.get(spec.changelog) or spec.partitions
     required = {
         spec.events: (partitions, EVENTS_CONFIG),
         spec.changelog: (partitions, CHANGELOG_CONFIG),
@@ -157,10 +155,8 @@ async def _ensure(admin: Any, spec: TopicsSpec) -> Topics:
     lines = []
     if partitions != spec.partitions:
         lines.append(f"{partitions} partitions as there are already, not {spec.partitions}")
-    configs = await _configs(admin, list(existing))
-    for name, count in existing.items():
-        lines.append(f"{name}: there, {count} partitions")
-        lines.extend(_warnings(name, configs[name], spec))
+    lines.extend(f"{name}: there, {count} partitions" for name, count in existing.items())
+    lines.extend(warnings(spec.names, found))
     missing = [
         NewTopic(name, count, spec.replication, topic_configs=config)
         for name, (count, config) in required.items()
@@ -169,8 +165,17 @@ async def _ensure(admin: Any, spec: TopicsSpec) -> Topics:
     created, created_by_others = await _create(admin, missing) if missing else ([], [])
     await _until_known(admin, [spec.events, spec.dlq, spec.changelog])
     if created_by_others:  # another process has created some in the meantime: check these like all existing topics
-        return await _ensure(admin, spec)
+        return await _ensure(admin, broker, spec)
     return Topics(partitions, lines + created)
+
+
+async def found_topics(admin: Any, broker: str, names: Names) -> Found:
+    """What there is of the three topics. ``admin``: a started admin client.
+
+    Raises Stop if the configuration of one cannot be read, KafkaError if the broker cannot be reached.
+    """
+    facts = (await facts_of(broker, names)).topics
+    return Found(facts, await topic_settings(admin, list(facts)))
 
 
 async def _until_known(admin: Any, names: list[str]) -> None:
@@ -207,7 +212,7 @@ async def _config_of(broker: str, topic: str) -> dict[str, str]:
     admin = AIOKafkaAdminClient(bootstrap_servers=broker, request_timeout_ms=REQUEST_LIMIT_MS)
     try:
         await admin.start()
-        return (await _configs(admin, [topic]))[topic]
+        return (await topic_settings(admin, [topic]))[topic]
     finally:
         await admin.close()
 
@@ -219,7 +224,7 @@ async def _partitions(admin: Any, names: list[str]) -> dict[str, int]:
     return {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics(names)}
 
 
-async def _configs(admin: Any, names: list[str]) -> dict[str, dict[str, str]]:
+async def topic_settings(admin: Any, names: list[str]) -> dict[str, dict[str, str]]:
     """topic -> {name of a setting: value}.
 
     Raises Stop if the broker refuses to tell those of a topic, KafkaError if it cannot be reached.
@@ -234,39 +239,6 @@ async def _configs(admin: Any, names: list[str]) -> dict[str, dict[str, str]]:
                 raise Stop(f"topic {name}: its configuration cannot be read: {text or for_code(code).__name__}")
             configs[name] = {entry[0]: entry[1] for entry in entries}
     return configs
-
-
-def _warnings(name: str, config: dict[str, str], spec: TopicsSpec) -> list[str]:
-    """Warnings about an existing topic, as lines. Raises Stop if it is the changelog and not compacted, and so would
-    lose counters."""
-    lines = []
-    if name == spec.changelog and config.get("cleanup.policy") != "compact":
-        raise Stop(
-            f"topic {name} has cleanup.policy={config.get('cleanup.policy')}, which throws away counters with time: "
-            f"kafka-configs.sh --alter --topic {name} --add-config cleanup.policy=compact"
-        )
-    stamp = config.get("message.timestamp.type")
-    if name == spec.events and stamp != "LogAppendTime":
-        lines.append(
-            f"{name}: warning: message.timestamp.type={stamp}: whether an event is ahead is judged by the clock of the "
-            "worker that reads it; LogAppendTime is better"
-        )
-    size = config.get("max.message.bytes", "")
-    if size.isdecimal() and int(size) < MESSAGE_BYTES:
-        lines.append(
-            f"{name}: warning: max.message.bytes={size}: what is larger is refused or lost; "
-            f"kafka-configs.sh --alter --topic {name} --add-config max.message.bytes={MESSAGE_BYTES}"
-        )
-    return lines
-
-
-def _unequal_counts(spec: TopicsSpec, events: int, changelog: int) -> str:
-    """The message to the user if the topic of events and the changelog have different counts of partitions."""
-    return (
-        f"topic {spec.events} has {events} partitions and {spec.changelog} has {changelog}, but they must be equal, as "
-        "each partition's state belongs to its events. Partitions were added to one of them: go on under new names "
-        "(ECOUNTERS_TOPIC and ECOUNTERS_APP_ID) and publish the log again with `ecounters replay`"
-    )
 
 
 async def _create(admin: Any, topics: list[NewTopic]) -> tuple[list[str], list[str]]:

@@ -24,7 +24,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from ecounters.errors import Stop
-from streams.kafka.topics import EVENTS_CONFIG, MIB
+from streams.kafka.topic_checks import MIB
+from streams.kafka.topics import EVENTS_CONFIG
 from streams.local.children import Child
 from streams.local.ports import LOCAL, free_ports
 from streams.settings.table import Settings

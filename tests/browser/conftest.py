@@ -55,6 +55,7 @@ def worker(server: Embedded, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """A worker that is ready, with one user, whose zone is India's."""
     settings = {"STALE_AFTER_MS": 500, "FLUSH_INTERVAL_MS": 200}
     deployment = Deployment(server.broker, server.redis_url, tmp_path_factory.mktemp("worker"), settings=settings)
+    in_thread(deployment.create_topics)
     in_thread(add_users, deployment, [deployment.name])
     with Worker(deployment) as running:
         yield running.wait_ready()

@@ -30,6 +30,7 @@ def page(browser: Browser) -> Iterator[Page]:
 def behind_proxy(server: Embedded, tmp_path: Path) -> Iterator[Worker]:
     """A worker that is told of one proxy before it, with two users."""
     deployment = Deployment(server.broker, server.redis_url, tmp_path, settings={"PROXIES": 1})
+    in_thread(deployment.create_topics)
     in_thread(add_users, deployment, [VICTIM, STRANGER])
     with Worker(deployment) as running:
         yield running.wait_ready()

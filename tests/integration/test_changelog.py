@@ -68,6 +68,7 @@ def test_the_compacted_changelog_follows_the_live_calls_not_the_events(
         broker, redis_url, tmp_path, partitions=1, settings={"FLUSH_INTERVAL_MS": 200, "LINGER_MS": 10_000}
     )
     asyncio.run(_make_changelog(deployment))
+    deployment.create_topics()
     rounds = Rounds(Switch(users=2, numbers=LIVE), ROUND_CALLS, LIVE // ROUND_CALLS)
     times = itertools.count(window_of(int(time.time() * 1000) - HOUR_MS), ROUND_MS)
     try:

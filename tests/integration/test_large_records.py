@@ -13,7 +13,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import MessageSizeTooLargeError
 
 from ecounters.events.partitioner import partition_of
-from streams.kafka.topics import CHANGELOG_CONFIG, DLQ_CONFIG, EVENTS_CONFIG, MESSAGE_BYTES
+from streams.kafka.topic_checks import MESSAGE_BYTES
+from streams.kafka.topics import CHANGELOG_CONFIG, DLQ_CONFIG, EVENTS_CONFIG
 from tests.support.accounts import add_users
 from tests.support.builders import encoded, event
 from tests.support.published_calls import RecentCall, publish_values, wait_for_counter

@@ -20,6 +20,7 @@ from streams.app import build
 from streams.settings.table import Settings
 from streams.web.documents.openapi import document
 from tests.support.accounts import TOKEN, add_users
+from tests.support.engine_fakes import LOG
 from tests.support.log_publisher import LogPublisher, first_messages, yesterday_ms
 from tests.support.topics import wait_until_flushed
 from tests.support.workers import Deployment, Worker
@@ -114,7 +115,7 @@ def test_every_route_is_in_the_openapi_document(worker: Worker) -> None:
 
 def routes() -> set[tuple[str, str]]:
     """(method, path) of all routes of a worker, but for files of pages."""
-    app = build(Settings(), 1).api.application()
+    app = build(Settings(), LOG).api.application()
     found = {(route.method, route.resource.canonical) for route in app.router.routes() if route.resource is not None}
     return {(method, path) for method, path in found if method != "HEAD" and not re.search(FOR_ITSELF, path)}
 

@@ -263,6 +263,7 @@ def test_listeners_are_told_while_the_feed_stands_still(tmp_path: Path) -> None:
         server = Embedded.start(tmp_path / "store")
         guard.watch(server.child)
         deployment = Deployment(server.broker, server.redis_url, tmp_path, settings={"STALE_AFTER_MS": 500})
+        deployment.create_topics()
         add_users(deployment, ["u1"])
         try:
             with (

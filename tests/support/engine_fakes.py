@@ -10,6 +10,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
+from ecounters.changelog.binding import Binding, EventsLog
 from ecounters.events.partitioner import partition_of
 from ecounters.partition.policy import Policy
 from ecounters.partition.records import Uncounted
@@ -30,6 +31,8 @@ from tests.support.record_batches import batch as record_batch
 PARTITION = 1
 PARTITIONS = 4
 WAIT_S = 5.0
+LOG = EventsLog("", "events", "", PARTITIONS)
+BINDING = Binding(LOG, "1.0")
 NEVER_MS = 3_600_000
 """A flush interval that does not end within a test."""
 
@@ -130,7 +133,7 @@ class FakeWriter:
 
 
 class FakeChangelog:
-    """A changelog that restores an empty state at offset ``position``, with a new writer each time."""
+    """A changelog that restores an empty, bound state at offset ``position``, with a new writer each time."""
 
     def __init__(self, position: int = 0) -> None:
         self.position = position
@@ -150,7 +153,7 @@ class FakeChangelog:
             raise self.failures.pop(0)
         self.writers.append(FakeWriter())
         state = PartitionState(PARTITION, PARTITIONS, Policy())
-        state.position = self.position
+        state.position, state.binding = self.position, BINDING
         return state, 0
 
     async def has_changed(self) -> bool:
@@ -212,7 +215,7 @@ def new_fixture(
     async def fail(error: BaseException) -> None:
         failed.append(error)
 
-    context = WorkerContext(settings, metrics, events, fail, TimeSlices(slice_ms))
+    context = WorkerContext(settings, BINDING, metrics, events, fail, TimeSlices(slice_ms))
     events.end = position
     return PartitionFixture(OwnedPartition(PARTITION, context, changelog), context, events, changelog, metrics, failed)
 

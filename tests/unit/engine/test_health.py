@@ -11,7 +11,7 @@ from streams.app import build
 from streams.basics.times import now_ms
 from streams.engine.health import SHARE_S, SHARE_STEP_S, RefusedShare, WorkerHealth
 from streams.settings.table import Settings
-from tests.support.engine_fakes import PARTITION, balances, batch, live_fixture, new_fixture
+from tests.support.engine_fakes import LOG, PARTITION, balances, batch, live_fixture, new_fixture
 
 
 def test_the_share_of_nothing_is_0() -> None:
@@ -77,7 +77,7 @@ def test_a_worker_is_ready_when_its_partitions_are_restored_fed_and_near_the_end
 
     async def run() -> None:
         async with live_fixture(position=5) as fixture:
-            app, table = FakeApp(), build(Settings(advertise="127.0.0.1:1"), 4).table
+            app, table = FakeApp(), build(Settings(advertise="127.0.0.1:1"), LOG).table
             table.owned[PARTITION] = fixture.partition
             health, status = WorkerHealth(app, table, 10_000, fixture.metrics), fixture.partition.status
             assert health.not_ready() == ""
@@ -100,7 +100,7 @@ def test_the_gauges_are_of_all_owned_partitions() -> None:
 
     async def run() -> None:
         async with live_fixture() as fixture:
-            table = build(Settings(advertise="127.0.0.1:1"), 4).table
+            table = build(Settings(advertise="127.0.0.1:1"), LOG).table
             table.owned[PARTITION] = fixture.partition
             table.owned[PARTITION + 1] = new_fixture().partition
             await fixture.partition.apply_batch(batch(0, balances(0, 3)))

@@ -11,14 +11,14 @@ from streams.app import build
 from streams.engine import table as module
 from streams.engine.table import StateTable
 from streams.settings.table import Settings
-from tests.support.engine_fakes import PARTITION, PartitionFixture, balances, batch, live_fixture, new_fixture
+from tests.support.engine_fakes import LOG, PARTITION, PartitionFixture, balances, batch, live_fixture, new_fixture
 
 TP_OF_EVENTS = TP(Settings().topic, PARTITION)
 
 
 def table_with(fixture: PartitionFixture) -> StateTable:
     """A worker's table that owns the partition; nothing of the worker is started."""
-    table = build(Settings(advertise="127.0.0.1:1"), 4).table
+    table = build(Settings(advertise="127.0.0.1:1"), LOG).table
     table.owned[PARTITION] = fixture.partition
     return table
 

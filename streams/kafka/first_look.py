@@ -1,0 +1,77 @@
+"""What a worker looks at before it joins the group and before it takes any transactional id: topics and saved states.
+
+Nothing is written and nothing is made here. What does not fit raises Unfit, and the worker ends: a worker with a wrong
+setting would fence the workers that are right, and save its own offsets in place of theirs.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection
+from typing import NamedTuple
+
+from aiokafka.admin import AIOKafkaAdminClient
+
+from ecounters.changelog.binding import EventsLog
+from ecounters.changelog.fitting import misfit
+from ecounters.errors import Unfit
+from streams.kafka.metadata import facts_of
+from streams.kafka.positions import read_positions
+from streams.kafka.topic_checks import Found, refusal, warnings
+from streams.kafka.topics import REQUEST_LIMIT_MS, TopicsSpec, topic_settings
+from streams.settings.table import Settings
+
+
+class FirstLook(NamedTuple):
+    """What a worker is to work on.
+
+    ``log``: the topic of events. ``changelog_id``: the id of the changelog's topic; "" if the broker tells none.
+    ``lines``: what there is, and warnings, for the worker's own log.
+    """
+
+    log: EventsLog
+    changelog_id: str
+    lines: list[str]
+
+
+async def first_look(settings: Settings) -> FirstLook:
+    """Look at the topics and at the saved positions.
+
+    Raises Unfit if a topic is missing, if topics must not be used (``topic_checks.refusal``), or if the saved states
+    are not of this topic (``fitting.misfit``). Raises Stop if a configuration cannot be read, KafkaError or
+    TimeoutError if the broker cannot be reached.
+    """
+    spec = TopicsSpec.of(settings)
+    cluster_id, found = await _found(settings.broker, spec)
+    if why := refusal(spec.names, found):
+        raise Unfit(why)
+    facts = found.facts[spec.events]
+    log = EventsLog(cluster_id, spec.events, facts.topic_id, facts.partitions)
+    saved = await read_positions(settings.broker, spec.changelog, log.partitions)
+    if why := misfit(saved, log, spec.changelog):
+        raise Unfit(why)
+    lines = [f"{name}: {topic.partitions} partitions" for name, topic in found.facts.items()]
+    return FirstLook(log, found.facts[spec.changelog].topic_id, lines + warnings(spec.names, found))
+
+
+async def _found(broker: str, spec: TopicsSpec) -> tuple[str, Found]:
+    """(the cluster's id, the three topics). Raises Unfit if one is missing, and what ``first_look`` raises."""
+    cluster_id, topics = await facts_of(broker, spec.names)
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker, request_timeout_ms=REQUEST_LIMIT_MS)
+    try:
+        await admin.start()
+        for name in spec.names:
+            if name not in topics:
+                raise Unfit(missing(name, await admin.list_topics(), is_events=name == spec.events))
+        return cluster_id, Found(topics, await topic_settings(admin, list(topics)))
+    finally:
+        await admin.close()
+
+
+def missing(topic: str, existing: Collection[str], *, is_events: bool) -> str:
+    """The line about a topic that is not there. ``existing``: the names of those that are. ``is_events``: whether
+    ECOUNTERS_TOPIC names it directly."""
+    close = difflib.get_close_matches(topic, sorted(set(existing) - {topic}), n=1)
+    named = " (ECOUNTERS_TOPIC)" if is_events else ""
+    nearest = f"; did you mean {close[0]}?" if close else ";"
+    return f"there is no topic {topic}{named}{nearest} `ecounters topics` creates it, workers create none"
