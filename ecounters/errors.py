@@ -32,7 +32,7 @@ REASONS: Final = {
     "bad_value": "a field's value is none of those allowed",
     "bad_ts": "the time is not in the years 2000 to 2099, or has no offset",
     "unknown_type": "no such type of event",
-    "clock_ahead": "the time is more than 5 minutes later than the broker's clock",
+    "clock_ahead": "the time is more than 5 minutes later than the broker's clock (the worker's, if producers stamp)",
     "late": "of an unknown call, 15 minutes or more behind the newest event of the partition",
     "call_id_reused": "a second call.started of a call id, later than the end of the call that has this id",
     "call_too_large": "one more leg, input, hold or IVR entry than is kept of a call: 200 legs, 1,000 of each other",

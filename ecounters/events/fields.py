@@ -124,6 +124,12 @@ _ID: Final[Schema] = {"type": "string", "minLength": 1, "maxLength": TEXT_MAX}
 _TEXT_OR_INTEGER: Final[Schema] = {"anyOf": [_TEXT, {"type": "integer"}]}
 _ID_OR_INTEGER: Final[Schema] = {"anyOf": [{**_TEXT, "maxLength": TEXT_MAX}, {"type": "integer"}]}
 _CAMPAIGN: Final[Schema] = {"anyOf": [_TEXT, {"type": "integer"}], "description": 'none: 0, "0", "" or not given'}
+_NUMBER: Final[Schema] = {
+    **_TEXT_OR_INTEGER,
+    "description": "The customer's, in any spelling; a hidden caller has none",
+}
+_DIGITS: Final[Schema] = {**_TEXT_OR_INTEGER, "description": "Of many characters, only how many there are is kept"}
+_OUTCOME: Final[Schema] = {**_TEXT, "description": '"elsewhere": another leg of the ring group was answered'}
 _CALL_TYPE: Final[Schema] = {"enum": list(CALL_TYPES)}
 _IDS: Final[Schema] = {"type": "array", "items": _ID}
 
@@ -265,12 +271,12 @@ FIELDS: Final[dict[str, Field]] = {
         Field("callType", _call_type, _CALL_TYPE),
         Field("campaignId", _campaign, _CAMPAIGN),
         Field("did", _text_or_integer, _TEXT_OR_INTEGER),
-        Field("number", _text_or_integer, _TEXT_OR_INTEGER),
+        Field("number", _text_or_integer, _NUMBER),
         Field("legId", _id_or_integer, _ID_OR_INTEGER),
         Field("retry", _retry, _RETRY),
-        Field("outcome", _text, _TEXT),
+        Field("outcome", _text, _OUTCOME),
         Field("ivrId", _text_or_integer, _TEXT_OR_INTEGER, is_id=True),
-        Field("digits", _text_or_integer, _TEXT_OR_INTEGER),
+        Field("digits", _text_or_integer, _DIGITS),
         Field("valid", _boolean, _BOOLEAN),
         Field("status", _status, _STATUS),
         Field("endedBy", _text, _TEXT),

@@ -60,7 +60,8 @@ def _events_channel(topic: str) -> dict[str, Any]:
             f"One message is one event: a JSON object in UTF-8 of at most {VALUE_BYTES_MAX:,} bytes, or "
             f"{SNAPSHOT_BYTES_MAX:,} for a switch.snapshot. The key is the userId, the partitioner murmur2, so that "
             "all events of one user are on one partition, in order. switch.restarted without a userId goes to every "
-            "partition. Unknown fields are ignored."
+            "partition. Unknown fields are ignored, and so are messages of aborted transactions. A text that is no id "
+            f"is cut to {TEXT_MAX} characters."
         ),
         "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in TYPES},
     }
@@ -117,7 +118,7 @@ def _dead_letter() -> dict[str, Any]:
     return {
         "name": "deadLetter",
         "title": "A message that cannot be counted",
-        "summary": "Value and key as they came.",
+        "summary": "Value and key as they came. Of the reason unreadable: a whole record batch, without a key.",
         "contentType": "application/octet-stream",
         "headers": {
             "type": "object",
@@ -128,7 +129,11 @@ def _dead_letter() -> dict[str, Any]:
                 "topic": {"type": "string", "description": "where it came from"},
                 "partition": digits,
                 "offset": digits,
-                "size": {**digits, "description": "of the value, if it was too large to be kept whole"},
+                "last_offset": {**digits, "description": "of an unreadable record batch: its last offset"},
+                "size": {
+                    **digits,
+                    "description": "of the value, if it was too large to be kept whole; of an unreadable record batch",
+                },
             },
         },
         "payload": {"description": "any bytes, or none"},

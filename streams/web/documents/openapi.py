@@ -44,7 +44,7 @@ All live and windowed counters of one account in one answer.
 
 Errors have one form, and their message says what was wrong and where. A path that is not here gives 404 in that form,
 a method that a path does not have 405 with `Allow`, and bytes that are no HTTP 400. `OPTIONS` is answered at the paths
-of the counters, the series and the stream.
+of the counters, the series and the stream. These paths are taken in any case and with a slash behind them.
 What is published to Kafka so that it is counted is described by [/asyncapi.json](/asyncapi.json).
 """
 

@@ -5,17 +5,22 @@ from __future__ import annotations
 import ast
 import itertools
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
 import pytest
 from hypothesis import given
+from prometheus_client import CollectorRegistry
 
 from ecounters.errors import REASONS, BadEvent
 from ecounters.events.parse import parse
 from ecounters.events.types import TEXT_MAX, TYPES
+from ecounters.partition.records import Uncounted
 from ecounters.simulator.world import Plan, simulate
+from streams.engine.dead_letters import DEAD_LETTER_VALUE_MAX, UncountedBuffer
+from streams.metrics.catalogue import Metrics
 from streams.web.documents.asyncapi import document
 from tests.support.builders import T0_MS
 from tests.support.event_messages import OWN, least
@@ -26,6 +31,16 @@ VALID = {
     name: jsonschema_rs.Draft7Validator(schema).is_valid for name, schema in DOCUMENT["components"]["schemas"].items()
 }
 ROOT = Path(__file__).parents[3]
+
+
+@dataclass
+class KeyedRecord:
+    """A record of the topic of events."""
+
+    value: bytes | None
+    key: bytes | None = b"u1"
+    offset: int = 7
+    timestamp: int = 0
 
 
 def refusal(event: dict[str, Any]) -> tuple[str, str] | None:
@@ -129,3 +144,15 @@ def test_every_reason_is_known() -> None:
     assert used | {"unreadable"} == set(REASONS)
     headers = DOCUMENT["components"]["messages"]["deadLetter"]["headers"]
     assert headers["properties"]["reason"]["enum"] == list(REASONS)
+
+
+def test_every_header_of_a_dead_letter_is_known() -> None:
+    """A dead letter, a truncated one, and that of a record batch have the headers of the document, and no others."""
+    buffer = UncountedBuffer("events", 3, Metrics.create(CollectorRegistry()))
+    for value in (b"", b"x" * (DEAD_LETTER_VALUE_MAX + 1)):
+        buffer.add([Uncounted(KeyedRecord(value), "late", "ts", "")])
+    buffer.add_unreadable(5, 9, memoryview(b"batch"))
+    written = [{name for name, _ in dead_letter.headers} for dead_letter in buffer.dead_letters]
+    headers = DOCUMENT["components"]["messages"]["deadLetter"]["headers"]
+    assert set.union(*written) == set(headers["properties"])
+    assert set.intersection(*written) == set(headers["required"])
