@@ -64,7 +64,7 @@ class CallOwner(Protocol):
         """Set ``call.silence``; return whether the call became REAPED or ceased to be, which changes its counters."""
 
     def restore_call(self, call: Call) -> None:
-        """Add a call that was read from the changelog. All cells of the account must have been restored before."""
+        """Count a call that was read from the changelog, if it lives. All cells of the account must be restored."""
 
     def take_changes(self) -> Iterator[tuple[bytes, bytes | None]]:
         """Settle, then yield the entries of the account's cells, balances and numbers that have changed."""

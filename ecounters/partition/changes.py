@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 from ecounters.calls.large import LargeCall
 from ecounters.calls.record import CHANGED, DIRTY, SAVED, TOUCHED, Call, CallOwner
 from ecounters.changelog.entries import ENTRY_BYTES, Entry, Position, call_entry, item_entries, position_entry
+from ecounters.partition.emptying import emptying
 from ecounters.partition.user import User
 
 
@@ -76,6 +77,12 @@ class Changes:
         Else a later call with this id would get them at a restore.
         """
         self._left_over.append((user_id, call_id, items))
+
+    def discarding(self) -> Iterator[None]:
+        """Forget all changes without their entries, and yield after each: the partition's state is discarded."""
+        yield from emptying(self._calls, self._dropped, self._left_over, self._users)
+        while self._erased:
+            yield from self._erased.pop().discarding()
 
     def take(self, position: Position) -> Generator[Entry]:
         """Yield the entries of all changes and forget these; the entry of the position comes last.

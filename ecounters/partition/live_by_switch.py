@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ecounters.calls.record import Call
+from ecounters.partition.emptying import emptying
 
 
 class LiveBySwitch:
@@ -44,6 +45,13 @@ class LiveBySwitch:
             del users[call.user.id]
             if not users:
                 del self._users[call.switch]
+
+    def discarding(self) -> Iterator[None]:
+        """Remove everything from the index, and yield after each step: the partition's state is discarded."""
+        while self._calls:
+            _, calls = self._calls.popitem()
+            yield from emptying(calls)
+        yield from emptying(self._users)
 
     def calls(self, switch: str, user_id: str | None) -> Iterator[Call]:
         """Yield the calls of a switch: of one account, or of all accounts for None.

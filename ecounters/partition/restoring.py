@@ -12,7 +12,7 @@ calls come after all cells, because a call's contribution refers to its cell.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from typing import Final
 
 from ecounters.calls.large import LargeCall
@@ -48,7 +48,7 @@ UNREADABLE: Final = (ValueError, TypeError, LookupError, ArithmeticError, Recurs
 """What the making of a state raises for an entry that is none of ours, or damaged. msgspec's errors are ValueErrors."""
 
 
-def restore(state: PartitionState, last: dict[bytes, bytes]) -> Iterator[None]:
+def restore(state: PartitionState, last: dict[bytes, bytes]) -> Generator[None]:
     """Put the entries into a new state, in steps; yield after each step. Without entries the state remains new.
 
     ``last`` is the last value of each key, see ``keep_last``. It is emptied on the way, so that the bytes of an entry
@@ -129,14 +129,16 @@ def _make_all(state: PartitionState, large: LargeCalls, last: dict[bytes, bytes]
 
 
 def _make(state: PartitionState, large: LargeCalls, key: bytes, value: bytes) -> Call | None:
-    """Put the content of one entry into the state or ``large`` and return None; but only decode a call, and return it.
+    """Put the content of one entry into the state or ``large``. Returns a call, which is not counted yet; else None.
 
     Adds the entry's account to the state if it is new. Raises one of UNREADABLE if it is damaged or of an unknown kind.
     """
     kind = key[:1]
     if kind == CALL:
         user_id, call_id, saved = read_call(key, value)
-        return saved.call(call_id, _user(state, user_id))
+        user = _user(state, user_id)
+        call = user.calls[call_id] = saved.call(call_id, user)
+        return call
     if kind == ITEM:
         user_id, call_id, item, content = read_item(key, value)
         large.setdefault((user_id, call_id), LargeCall()).restore(item, content)

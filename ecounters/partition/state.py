@@ -92,7 +92,9 @@ class PartitionState:
         self._linger_ms, self._max_call_ms = policy.linger_ms, policy.max_call_ms
         self._starts = Starts(policy, self.changes)
         self._switch_events = SwitchEvents(policy, self.timeouts, self.changes)
-        self._joins = _joins({**joins(policy.dtmf_digits), Started: self._join_start})
+        of_calls: dict[type[Event], Join] = {**joins(policy.dtmf_digits), Started: self._join_start}
+        # Event class -> (its join function, None if it is not of a call; whether it changes the call's time limits)
+        self._joins = {row.cls: (of_calls.get(row.cls), row.cls in (Started, Ended)) for row in TYPES.values()}
         self._applying = False
 
     @property
@@ -191,12 +193,8 @@ class PartitionState:
         """The account for a reply, without balances that are due to be forgotten; None for an unknown account."""
         user = self.users.get(user_id)
         if user is not None:
-            self._forget_balances(user)
-        return user
-
-    def _forget_balances(self, user: User) -> None:
-        if user.balance is not None:
             self.timeouts.forget_balances(user, self.watermark)
+        return user
 
     def _join_start(self, call: Call, event: Started) -> None:
         """Join a call.started; the first of a call classifies the caller. Raises BadEvent if the call id is reused."""
@@ -210,7 +208,7 @@ class PartitionState:
     def skip_to(self, offset: int) -> None:
         """Raise ``position`` to ``offset``, if it is smaller.
 
-        Call this if no event can be read at the offsets in between: transaction markers, records that Kafka deleted.
+        Call this if the offsets in between have no event: transaction markers, records that Kafka deleted.
         """
         self.position = max(self.position, offset)
 
@@ -241,7 +239,7 @@ class PartitionState:
         if call is None:
             if event.ts <= watermark - self._linger_ms:
                 raise BadEvent("late", "ts")
-            self._forget_balances(user)
+            self.timeouts.forget_balances(user, self.watermark)
             call = user.calls[event.call_id] = Call(event.call_id, user)
             self.users.setdefault(user.id, user)
         elif call.cell is None and not call.flags & TOUCHED:
@@ -255,7 +253,7 @@ class PartitionState:
         """
         before = self.watermark
         if user is not None:
-            self._forget_balances(user)
+            self.timeouts.forget_balances(user, self.watermark)
         self.watermark = max(before, event.ts)
         if isinstance(event, SwitchRestarted | SwitchSnapshot):
             return self._switch_events.applying(event, user, before)
@@ -343,8 +341,10 @@ class PartitionState:
         """
         return self.changes.take(Position(FORMAT, self.position, self.watermark, self.arrival, self.binding))
 
-
-def _joins(of_calls: dict[type[Event], Join]) -> dict[type[Event], tuple[Join | None, bool]]:
-    """Event class -> (its join function, or None for balance, account and switch events; whether the event starts or
-    ends a call and so changes its time limits)."""
-    return {row.cls: (of_calls.get(row.cls), row.cls in (Started, Ended)) for row in TYPES.values()}
+    def discarding(self) -> Iterator[None]:
+        """Empty a state that nobody uses any more, in steps: nothing else frees calls, which refer to their account."""
+        self._joins.clear()  # one of them refers to the state
+        yield from self.timeouts.discarding()
+        yield from self.changes.discarding()
+        while self.users:
+            yield from self.users.popitem()[1].discarding()

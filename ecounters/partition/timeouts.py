@@ -22,6 +22,7 @@ from typing import Final
 
 from ecounters.calls.record import LIVE, REAPED, SUSPECTED, TOUCHED, Call
 from ecounters.partition.changes import Changes
+from ecounters.partition.emptying import emptying
 from ecounters.partition.live_by_switch import LiveBySwitch
 from ecounters.partition.policy import Policy
 from ecounters.partition.records import Tally
@@ -156,6 +157,15 @@ class Timeouts:
                 yield
             yield from user.forgetting()
 
+    def discarding(self) -> Iterator[None]:
+        """Remove all timers, and yield after each step: the partition's state is discarded."""
+        yield from self._silence_timers.discarding()
+        yield from self._drop_timers.discarding()
+        yield from self.live_by_switch.discarding()
+        yield from emptying(self._silent)
+        while self._erased:
+            yield from self._erased.pop().discarding()
+
     def advance(self, watermark: int, clock: int) -> Generator[None]:
         """Set the clock and do everything that is due by it and by the watermark; yield after each call and account.
 
@@ -212,6 +222,8 @@ class Timeouts:
         A record that is due to be dropped is not kept, but the window of its start may be: so the result does not
         depend on when ``advance`` runs.
         """
+        if user.balance is None:
+            return
         before = watermark - self._policy.keep_days_ms
 
         def is_kept(call: Call) -> bool:

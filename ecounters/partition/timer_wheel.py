@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from ecounters.calls.record import Call
+from ecounters.partition.emptying import emptying
 from ecounters.windows.calendar import MINUTE_MS
 
 SILENCE: Final = 1
@@ -108,6 +109,11 @@ class TimerWheel:
         for bucket in taken:
             del self._buckets[bucket.slot]
         return self._calls_of(taken)
+
+    def discarding(self) -> Iterator[None]:
+        """Remove everything from the wheel, and yield after each bucket: the partition's state is discarded."""
+        self._minutes.clear()
+        yield from emptying(self._by_minute, self._buckets)
 
     def _calls_of(self, buckets: list[_Bucket]) -> Iterator[Call]:
         for bucket in buckets:

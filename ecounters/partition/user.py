@@ -19,6 +19,7 @@ from ecounters.changelog.entries import (
 )
 from ecounters.counters.contributions import contributions, input_amounts, live_key
 from ecounters.events.types import BalanceUpdated
+from ecounters.partition.emptying import emptying
 from ecounters.windows.calendar import window_of
 from ecounters.windows.cell import Cell
 from ecounters.windows.spans import Spans
@@ -240,22 +241,22 @@ class User:
 
         Its calls must have been forgotten. ``tombstones`` may come before or after.
         """
-        for noted in (self.touched, self.spans.dirty):
-            while noted:
-                noted.pop()
-                yield
+        yield from emptying(self.touched, self.spans.dirty)
         yield from self.spans.forget(_FOREVER_MS)
-        for live in (self.live, self._live_keys):
-            while live:
-                live.popitem()
-                yield
+        yield from emptying(self.live, self._live_keys)
+
+    def discarding(self) -> Iterator[None]:
+        """Remove everything from the account, and yield after each step: its partition's state is discarded."""
+        yield from emptying(self.calls, self.numbers, self.new_numbers)
+        yield from self.forgetting()
+        yield from emptying(self.spans.gone)
 
     def restore_call(self, call: Call) -> None:
-        """Add a call of the changelog. All cells must have been restored: they hold the call's contribution already.
+        """Count a call of the changelog as live or suspected, if it is; ``calls`` must have it.
 
-        A call with a call.ended seldom changes again. Its contribution is not computed until an event of it comes.
+        All cells must have been restored: they hold the call's contribution already. A call with a call.ended seldom
+        changes again. Its contribution is not computed until an event of it comes.
         """
-        self.calls[call.id] = call
         if call.end and not call.silence:
             return
         self.rebuild_contribution(call)

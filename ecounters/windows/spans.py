@@ -266,6 +266,9 @@ class Spans:
                 done += 1
                 if done % STEP == 0:
                     yield
+            while span.unsummed:
+                del span.unsummed[-STEP:]
+                yield
 
     def _day_with(self, window: int) -> Span | None:
         """The rolled-up day that holds the time ``window``; None if there is none."""

@@ -22,6 +22,9 @@ class WorkerContext:
     all long computations of all partitions run in these time slices, one partition at a time. ``restore_lock``: held
     while a state is built from restored entries. So the first partitions are ready early; without the lock all of them
     would share the processor and be ready late.
+
+    ``discards``: the tasks that free the memory of states, see ``discarding``. ``discard_lock``: held by the one of
+    them that works.
     """
 
     settings: PartitionSettings
@@ -31,3 +34,5 @@ class WorkerContext:
     fail: Callable[[BaseException], Awaitable[None]]
     slices: TimeSlices
     restore_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    discard_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    discards: set[asyncio.Task[None]] = field(default_factory=set)

@@ -144,6 +144,8 @@ class PartitionFlusher:
     async def _flush(self, state: PartitionState, writer: Writer, *, always: bool) -> bool:
         status = self._status
         async with status.state_lock:
+            if status.state is not state:
+                return False  # released or restored while this flush waited: the state may be empty by now
             saved = not state.changed and state.position == status.flushed_offset and not self._uncounted.dead_letters
             if saved and not always and not status.unbound:
                 return True

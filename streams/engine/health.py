@@ -97,8 +97,10 @@ class WorkerHealth:
         metrics.reaped.set(sum(state.tally.reaped for state in states))
         metrics.orphaned.set(sum(state.tally.orphaned for state in states))
         live = suspected = kept = 0
-        for state in states:
-            for number, user in enumerate(list(state.users.values()), 1):
+        for partition in partitions:
+            state = partition.status.state  # of now: that of before a pause may be empty
+            users = list(state.users.values()) if state is not None else []
+            for number, user in enumerate(users, 1):
                 live += sum(user.live.values())
                 suspected += user.suspected
                 kept += len(user.calls)

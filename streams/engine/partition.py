@@ -17,6 +17,7 @@ from streams.basics.times import now_ms
 from streams.engine.applying import BatchApplier
 from streams.engine.context import WorkerContext
 from streams.engine.dead_letters import UncountedBuffer
+from streams.engine.discarding import discard
 from streams.engine.feed import PartitionFeed
 from streams.engine.flushing import PartitionFlusher
 from streams.engine.restore import Changelog
@@ -93,12 +94,18 @@ class OwnedPartition:
 
         Flush before, while the partition is still this worker's. Unsaved events are read again by the next owner.
         """
-        self.status.forget()
+        self._forget_state()
         task, self._task = self._task, None
         if task is not None:
             await end_tasks(task)
-        self.status.forget()  # again: the task may have finished a restore before it ended
+        self._forget_state()  # again: the task may have finished a restore before it ended
         await self._changelog.close()
+
+    def _forget_state(self) -> None:
+        state = self.status.state
+        self.status.forget()
+        if state is not None:
+            discard(state.discarding(), self._context, self.status.state_lock)
 
     async def _run(self) -> None:
         """Restore, flush periodically until a flush fails, wait for one heartbeat, and begin again.
@@ -169,6 +176,8 @@ class OwnedPartition:
         status = self.status
         status.unbound = state.binding is None
         state.binding = rebound(state.binding, self._context.binding)
+        if status.state is not None:
+            discard(status.state.discarding(), self._context, status.state_lock)
         status.state, status.flushed_offset, status.committed_offset = state, state.position, -1
         status.last_record_ms = state.arrival or now_ms()
         self._uncounted.drain()  # these records come after the restored position, and are read again

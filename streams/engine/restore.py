@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, closing
+from itertools import chain
 from typing import Final, Protocol
 
 from aiokafka import TopicPartition
@@ -12,11 +13,13 @@ from aiokafka.errors import KafkaError
 
 from ecounters.changelog.entries import POSITION, UnreadableEntries, keep_last, shown_entry
 from ecounters.changelog.fitting import misfit_of
+from ecounters.partition.emptying import emptying
 from ecounters.partition.restoring import restore
 from ecounters.partition.state import PartitionState
 from streams.basics.slices import Slice
 from streams.basics.text import named
 from streams.engine.context import WorkerContext
+from streams.engine.discarding import discard
 from streams.engine.status import MustWait
 from streams.kafka.changelog_reader import key_and_offset_of, read_changelog, read_records
 from streams.kafka.changelog_writer import ChangelogTakeover, ChangelogWriter, LeftOut
@@ -95,26 +98,31 @@ class PartitionChangelog:
         bound to another topic than this worker's.
         """
         await self.close()
-        settings = self._context.settings.changelog
-        changelog = self._changelog
+        settings = self._context.settings
+        topics, changelog = settings.changelog, self._changelog
         self._takeover = ChangelogTakeover(
-            settings.broker,
-            settings.transactional_id(self._partition),
+            topics.broker,
+            topics.transactional_id(self._partition),
             changelog,
-            TopicPartition(settings.dlq_topic, self._partition),
+            TopicPartition(topics.dlq_topic, self._partition),
         )
         writer = await self._takeover.open()
+        state = PartitionState(self._partition, settings.partitions, settings.policy)
+        last: dict[bytes, bytes] = {}
         try:
-            state, entries = await self._read(changelog)
-        except UnreadableEntries as unreadable:
-            self._end = await end_offset(self._takeover.client, changelog, READ_UNCOMMITTED)
-            raise await self._must_wait(unreadable.keys) from unreadable
-        if state.binding is not None and (why := misfit_of(state.binding, self._context.binding.log)):
-            # It fitted, or was not there, when this worker began: another one, or an import, has bound it since.
-            self._end = await end_offset(self._takeover.client, changelog, READ_UNCOMMITTED)
-            what = f"partition {self._partition} has a saved state of another topic; {REPAIR}"
-            raise MustWait(what, f"partition {self._partition} waits: {why}")
-        await self._settle_dead_letters(writer, state.position)
+            entries = await self._read(changelog, state, last)
+            if state.binding is not None and (why := misfit_of(state.binding, self._context.binding.log)):
+                # It fitted, or was not there, when this worker began: another one, or an import, has bound it since.
+                self._end = await end_offset(self._takeover.client, changelog, READ_UNCOMMITTED)
+                what = f"partition {self._partition} has a saved state of another topic; {REPAIR}"
+                raise MustWait(what, f"partition {self._partition} waits: {why}")
+            await self._settle_dead_letters(writer, state.position)
+        except BaseException as error:
+            discard(chain(state.discarding(), emptying(last)), self._context)
+            if isinstance(error, UnreadableEntries):
+                self._end = await end_offset(self._takeover.client, changelog, READ_UNCOMMITTED)
+                raise await self._must_wait(error.keys) from error
+            raise
         self._writer = writer
         return state, entries
 
@@ -153,24 +161,24 @@ class PartitionChangelog:
         )
         return MustWait(f"partition {self._partition} has a saved entry that cannot be read; {REPAIR}", detail)
 
-    async def _read(self, changelog: TopicPartition) -> tuple[PartitionState, int]:
-        """Read the changelog to its end. Returns (the state that it holds, how many entries were read).
+    async def _read(self, changelog: TopicPartition, state: PartitionState, last: dict[bytes, bytes]) -> int:
+        """Read the changelog to its end, and put all that it holds into ``state``. Returns how many entries were read.
 
-        Takes ``restore_lock`` only while it builds the state, so several changelogs are read at the same time.
+        ``last`` is empty, and is used up on the way: key -> last value. Takes ``restore_lock`` only while it builds the
+        state, so several changelogs are read at the same time.
         """
-        settings, slices = self._context.settings, self._context.slices
-        state = PartitionState(self._partition, settings.partitions, settings.policy)
-        last: dict[bytes, bytes] = {}
+        slices = self._context.slices
         count = 0
-        reading = read_changelog(settings.changelog.broker, changelog, slices)
+        reading = read_changelog(self._context.settings.changelog.broker, changelog, slices)
         async with aclosing(reading):
             async for entries in reading:
                 keep_last(last, entries)
                 count += len(entries)
         async with self._context.restore_lock, Slice(slices) as time_slice:
-            for _ in restore(state, last):
-                await time_slice.yield_if_used_up()
-        return state, count
+            with closing(restore(state, last)) as steps:
+                for _ in steps:
+                    await time_slice.yield_if_used_up()
+        return count
 
     async def _settle_dead_letters(self, writer: ChangelogWriter, position: int) -> None:
         """Commit or abort the dead letters that a crash left in an open transaction.

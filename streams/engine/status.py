@@ -53,7 +53,8 @@ class PartitionStatus:
     it counts. The holder's steps have awaits between them: without the lock a flush could save half a batch. Small
     replies read ``state`` without the lock, and must not await while they do. A restore or the release replaces
     ``state`` without the lock: tasks that apply a batch compare ``status.state`` with their own state at each step, and
-    stop.
+    stop. Once all that held the lock then have let it go, the old state is emptied, see ``discarding``. So who gets the
+    lock must compare: a state that is not ``status.state`` any more may have lost its counters.
     """
 
     partition: int

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 from ecounters.events.partitioner import partition_of
@@ -15,16 +16,19 @@ from streams.kafka.group import Assignor
 class PartitionView(NamedTuple):
     """One owned partition at this moment; ``GroupDirectory.view_of`` makes one for each reply.
 
-    ``state``: the partition's own state, not a copy. Use it before the next ``await``, or hold ``state_lock``.
+    ``state``: the partition's own state, not a copy. Use it before the next ``await``. Or take ``state_lock``, and go
+    on only if ``again()`` has the same state then: it may have been replaced and emptied.
     ``lag_ms``: how old the last event read is, in ms; see ``PartitionFeed.lag_ms``.
     ``fresh``: False if events may be missing in the reply, because the partition is not live, the group is being
     rebalanced, or the broker has been silent for too long.
+    ``again``: the view of the user's partition when it is called; None if this worker has no state of it any more.
     """
 
     state: PartitionState
     lag_ms: int
     fresh: bool
     state_lock: asyncio.Lock
+    again: Callable[[], PartitionView | None]
 
 
 class GroupDirectory:
@@ -45,7 +49,8 @@ class GroupDirectory:
         if partition is None or state is None:
             return None
         fresh = partition.feed.is_fresh() and not self._app.rebalancing
-        return PartitionView(state, partition.feed.lag_ms(), fresh, partition.status.state_lock)
+        again = partial(self.view_of, user_id)
+        return PartitionView(state, partition.feed.lag_ms(), fresh, partition.status.state_lock, again)
 
     def why_waiting(self, user_id: str) -> str:
         """Why the user's partition, which this worker owns, waits for an operator; "" if it does not wait."""

@@ -10,6 +10,9 @@ calls that is some 50 ms of processor time. The rest, about ten times as long, i
 one large reply at a time, its partitions have most of the time for events, however often an account asks.
 
 Equal queries that come before the reading has ended share one reply.
+
+A reply may wait while the partition is restored or given up. The old state is emptied then. So the view is looked up
+again once the lock is held, and the reply is made of the state of that moment; it is refused if there is none.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ecounters.partition.state import PartitionState
+from ecounters.errors import INTERNAL, RequestRefused
 from ecounters.partition.user import User
 from ecounters.reports.large import LargeReply
 from ecounters.reports.payload import etag_of
@@ -46,17 +49,23 @@ class Body:
 
 
 class Moment(NamedTuple):
-    """What a reply's headers say of the moment that its body is of. Times are ms since the Unix epoch."""
+    """What a reply's headers say of the moment that its body is of. Times are ms since the Unix epoch.
+
+    ``lag_ms`` and ``fresh``: as in ``PartitionView``.
+    """
 
     partition: int
     position: int
     watermark: int
     suspected: int
+    lag_ms: int
+    fresh: bool
 
     @classmethod
-    def of(cls, state: PartitionState, user: User | None) -> Moment:
-        """The present moment of a user's partition."""
-        return cls(state.partition, state.position, state.watermark, user.suspected if user is not None else 0)
+    def of(cls, view: PartitionView, user: User | None) -> Moment:
+        """The moment of a view of the user's partition, which must have been made just now."""
+        state, suspected = view.state, user.suspected if user is not None else 0
+        return cls(state.partition, state.position, state.watermark, suspected, view.lag_ms, view.fresh)
 
 
 Finished = tuple[Body, Moment]
@@ -87,7 +96,8 @@ class LargeReplies:
         """The body of a reply, and the moment that it is of.
 
         ``key``: of the query, account included. ``new``: makes the LargeReply, if there is no equal one to share.
-        ``look_up``: is asked once more when the account is settled. Raises RequestRefused as ``LargeReply.read``.
+        ``look_up``: is asked once more when the account is settled. Raises RequestRefused as ``LargeReply.read``, and
+        503 if this worker gives the partition up before the account is read.
         """
         task = self._shared.get(key)
         if task is None:
@@ -101,12 +111,12 @@ class LargeReplies:
     ) -> Finished:
         try:
             async with self._turn_of(user_id), self._worker_turn:
-                await self._take(large.look_at(view.state.account(user_id)))
-                async with view.state_lock:
+                await self._take(large.look_at(_again(view).state.account(user_id)))
+                async with _locked(view) as view:
                     user = view.state.account(user_id)
+                    moment = Moment.of(view, user)
                     if user is not None:
                         await self._take(user.settling())
-                    moment = Moment.of(view.state, user)
                     body = look_up(user)
                     if body is not None:
                         return body, moment
@@ -149,6 +159,30 @@ class LargeReplies:
             turn.tasks -= 1
             if not turn.tasks:
                 del self._turns[user_id]
+
+
+@asynccontextmanager
+async def _locked(view: PartitionView) -> AsyncIterator[PartitionView]:
+    """Hold the ``state_lock`` of the user's partition. Yields the view of then. Raises RequestRefused as ``_again``."""
+    while True:
+        view = _again(view)
+        async with view.state_lock:
+            if _again(view).state is view.state:
+                yield _again(view)
+                return
+
+
+def _again(view: PartitionView) -> PartitionView:
+    """The view of the user's partition as it is now. Raises RequestRefused (503) if this worker has no state of it."""
+    now = view.again()
+    if now is None:
+        raise moving()
+    return now
+
+
+def moving() -> RequestRefused:
+    """The refusal of a query to which no worker replies for now."""
+    return RequestRefused(INTERNAL, "these counters are being moved or restored; try again shortly", http_status=503)
 
 
 def _retrieve(task: asyncio.Task[Finished]) -> None:

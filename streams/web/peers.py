@@ -29,6 +29,7 @@ from streams.basics.times import now_ms as wall_clock_ms
 from streams.basics.times import zone_named
 from streams.engine.view import PartitionView
 from streams.metrics.catalogue import Metrics
+from streams.web.large_replies import moving
 from streams.web.paths import PEER_PATH
 from streams.web.replies import Reply, ReplyCache
 from streams.web.responses import body_as_sent, error_response, internal_error
@@ -124,7 +125,7 @@ class PeerRouter:
         url = self._partitions.address_of(account.user_id)
         secret = self._secret()
         if url is None or not secret:
-            raise _moving()
+            raise moving()
         forwarded = Forwarded(account.user_id, str(account.zone), now_ms, query.forwarded(), new_nonce())
         return await self._hop(url, msgspec.json.encode(forwarded), secret)
 
@@ -226,7 +227,7 @@ class PeerRouter:
         if why and url not in self._failing:
             self._failing.add(url)
             log.warning("the worker at %s %s", url, why)
-        return _moving()
+        return moving()
 
     def _client(self) -> aiohttp.ClientSession:
         """The HTTP client of all hops. The first hop makes it."""
@@ -239,11 +240,6 @@ class PeerRouter:
                 auto_decompress=False,  # a stranger's small reply could become gigabytes
             )
         return self._session
-
-
-def _moving() -> RequestRefused:
-    """The refusal of a query to which no worker replies for now."""
-    return RequestRefused(INTERNAL, "these counters are being moved or restored; try again shortly", http_status=503)
 
 
 def _refusal(status: int, body: bytes) -> RequestRefused | None:

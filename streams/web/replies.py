@@ -59,7 +59,8 @@ class ReplyCache:
         """The reply to a query, which is for a series if it has an interval. ``view``: the account's partition.
 
         A small reply is made at once, a large one in time slices. Settles the user's changed calls first. Raises
-        RequestRefused (1000) for a range that cannot be counted, or that cannot be divided into steps of the interval.
+        RequestRefused (1000) for a range that cannot be counted, or that cannot be divided into steps of the interval;
+        503 if this worker gives the partition up before a large reply is read.
         """
         span = time_range(query.dates, account.zone, now_ms, self._keep_ms)
         zone = account.zone.key if query.interval is not None else None
@@ -72,13 +73,13 @@ class ReplyCache:
             if body is None and is_small_reply(user, span, query.interval):
                 body = self._add(key, _body_at_once(user, account, span, query))
             if body is not None:
-                return _reply(view, body, Moment.of(view.state, user))
+                return _reply(body, Moment.of(view, user))
 
         def new() -> LargeReply:
             return LargeReply(span, query.where, query.fields, query.interval, account.zone)
 
         body, moment = await self._large.make(view, account.user_id, key, new, partial(self._cached, key))
-        return _reply(view, self._add(key, body), moment)
+        return _reply(self._add(key, body), moment)
 
     def _cached(self, key: Hashable, user: User | None) -> Body | None:
         """The cached body of a query, if the user, who is settled, has not changed since it was made."""
@@ -111,12 +112,12 @@ def _body_at_once(user: User | None, account: Account, span: tuple[int, int], qu
     return Body(token, version, content, etag(content), begin, end)
 
 
-def _reply(view: PartitionView, body: Body, moment: Moment) -> Reply:
+def _reply(body: Body, moment: Moment) -> Reply:
     """The reply with that body. Range and ETag belong to the body; a cached body has the other headers of now."""
     headers = {
         "ETag": body.etag,
-        "X-Ecounters-Lag-Ms": str(view.lag_ms),
-        "X-Ecounters-Complete": "true" if view.fresh else "false",
+        "X-Ecounters-Lag-Ms": str(moment.lag_ms),
+        "X-Ecounters-Complete": "true" if moment.fresh else "false",
         "X-Ecounters-Suspected": str(moment.suspected),
         "X-Ecounters-Range": f"{_milliseconds(body.begin)}/{_milliseconds(body.end)}",
         "X-Ecounters-Position": f"{moment.partition}:{moment.position}",

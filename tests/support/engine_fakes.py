@@ -11,6 +11,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from ecounters.changelog.binding import Binding, EventsLog
+from ecounters.changelog.entries import Entry
 from ecounters.events.partitioner import partition_of
 from ecounters.partition.policy import Policy
 from ecounters.partition.records import Uncounted
@@ -24,7 +25,7 @@ from streams.kafka.outbox import Outbox
 from streams.kafka.splitting import split
 from streams.metrics.catalogue import Metrics
 from streams.settings.narrow import ChangelogSettings, FeedSettings, FlushSettings, PartitionSettings
-from tests.support.builders import Event, encoded, event
+from tests.support.builders import Event, encoded, event, restored
 from tests.support.record_batches import BY_BROKER
 from tests.support.record_batches import batch as record_batch
 
@@ -133,13 +134,17 @@ class FakeWriter:
 
 
 class FakeChangelog:
-    """A changelog that restores an empty, bound state at offset ``position``, with a new writer each time."""
+    """A changelog that restores a bound state at offset ``position``, with a new writer each time.
+
+    ``entries``: what the state is restored from; it is empty without any.
+    """
 
     def __init__(self, position: int = 0) -> None:
         self.position = position
         self.writers: list[FakeWriter] = []
         self.failures: list[Exception] = []
         self.closed = 0
+        self.entries: list[Entry] = []
 
     @property
     def writer(self) -> FakeWriter | None:
@@ -147,12 +152,12 @@ class FakeChangelog:
         return self.writers[-1] if self.writers else None
 
     async def restore(self) -> tuple[PartitionState, int]:
-        """An empty state; an error first, for each of ``failures``."""
+        """The state; an error first, for each of ``failures``."""
         await asyncio.sleep(0)
         if self.failures:
             raise self.failures.pop(0)
         self.writers.append(FakeWriter())
-        state = PartitionState(PARTITION, PARTITIONS, Policy())
+        state = restored(self.entries, PARTITION, PARTITIONS)
         state.position, state.binding = self.position, BINDING
         return state, 0
 

@@ -46,6 +46,7 @@ class OnePartition:
             self.feed.take(*(call(f"c{n}", user).started(n, did=str(n)).dtmf(n + 1, str(n)) for n in range(20)))
         self.replies = ReplyCache(400 * DAY_MS, TimeSlices(0))
         self.lock = asyncio.Lock()
+        self.owned = self.fresh = True
         self.made: list[str] = []
 
         def noted(*arguments: Any) -> LargeReply:
@@ -75,8 +76,13 @@ class OnePartition:
         """The reply to these parameters of a body, an hour after the calls."""
         content = json.dumps({"ssid": "s"} | parameters).encode()
         query = parse_request(content, series="interval" in parameters)
-        view = PartitionView(self.feed.state, 0, True, self.lock)
+        view = self.view()
+        assert view is not None
         return self.replies.reply(view, Account(user, UTC), query, ms(3_600))
+
+    def view(self) -> PartitionView | None:
+        """The partition as it is now; None once it is given up."""
+        return PartitionView(self.feed.state, 0, self.fresh, self.lock, self.view) if self.owned else None
 
     async def take(self, *events: Event | CallScript) -> None:
         """Apply events as the engine does: while nobody reads."""
@@ -239,3 +245,85 @@ def test_a_refusal_reaches_everybody_who_shares_the_reply(partition: OnePartitio
     for expected in (1, 2):
         assert [type(refused) for refused in partition.run(run())] == [RequestRefused] * 2
         assert partition.made.count("new") == expected
+
+
+def restored_with(*events: Event | CallScript) -> Feed:
+    """Another state of the partition, which has counted these events."""
+    return Feed().take(*events)
+
+
+async def replace(partition: OnePartition, feed: Feed | None) -> None:
+    """Replace the state, by none if the partition is given up, and empty the old one once nobody holds the lock."""
+    old = partition.feed.state
+    if feed is None:
+        partition.owned = False
+    else:
+        partition.feed = feed
+    async with partition.lock:
+        pass
+    for _ in old.discarding():
+        await asyncio.sleep(0)
+
+
+def test_a_large_reply_that_waits_is_made_from_the_state_that_is_there_then(partition: OnePartition) -> None:
+    """The one that it was asked of was replaced by a restore, and has lost its counters."""
+
+    async def run() -> Reply:
+        async with partition.lock:
+            asking = asyncio.create_task(partition.ask())
+            await asyncio.sleep(0.01)
+            replacing = asyncio.create_task(replace(partition, restored_with(call("c1").started(0, did="7"))))
+            partition.fresh = False
+            await asyncio.sleep(0)
+        await replacing
+        return await asking
+
+    reply = partition.run(run())
+    assert (counters(reply)["TC"], counters(reply)["LDID"]) == (1, {"7": 1})
+    assert reply.headers["X-Ecounters-Position"] == "0:1"
+    assert reply.headers["X-Ecounters-Complete"] == "false"
+
+
+@pytest.mark.parametrize("before_look", [True, False])
+def test_a_large_reply_that_waits_is_refused_once_the_partition_is_given_up(
+    partition: OnePartition, before_look: bool
+) -> None:
+    """503, never counters that are 0 because the state was emptied; and the next one is tried anew."""
+
+    async def run() -> list[Any]:
+        async with partition.lock:
+            asking = [asyncio.create_task(partition.ask()) for _ in range(2)]
+            await asyncio.sleep(0 if before_look else 0.01)
+            replacing = asyncio.create_task(replace(partition, None))
+            await asyncio.sleep(0)
+        await replacing
+        await asyncio.wait(asking)
+        return [one.exception() for one in asking]
+
+    refused = partition.run(run())
+    assert [(type(one), one.http_status) for one in refused] == [(RequestRefused, 503)] * 2
+    assert "u1 read" not in partition.made
+    partition.owned, partition.feed = True, restored_with(call("c1").started(0))
+    assert counters(partition.run(partition.ask()))["TC"] == 1
+
+
+@pytest.mark.parametrize("parameters", PARAMETERS, ids=str)
+def test_a_large_reply_that_is_being_made_is_right_though_the_state_is_replaced(
+    partition: OnePartition, monkeypatch: pytest.MonkeyPatch, parameters: dict[str, Any]
+) -> None:
+    """It is of the moment at which it began to read, when the partition was owned. The next one is of the new state."""
+    expected = partition.run(partition.ask(**parameters))
+    replaced = OnePartition(monkeypatch, partition.runner)
+
+    async def run() -> tuple[Reply, Reply]:
+        asking = asyncio.create_task(replaced.ask(**parameters))
+        await replaced.until("u1 read")
+        replacing = asyncio.create_task(replace(replaced, restored_with(call("c1").started(0, did="3").dtmf(1, "1"))))
+        await asyncio.sleep(0)
+        reply = await asking
+        await replacing
+        return reply, await replaced.ask(**parameters)
+
+    reply, later = partition.run(run())
+    assert reply == expected
+    assert (later.headers["X-Ecounters-Position"], later.body != expected.body) == ("0:2", True)

@@ -34,7 +34,7 @@ class OnePartition:
     @property
     def view(self) -> PartitionView:
         """The partition of every user."""
-        return PartitionView(self.feed.state, 0, True, asyncio.Lock())
+        return PartitionView(self.feed.state, 0, True, asyncio.Lock(), lambda: self.view)
 
     def ask(self, zone: ZoneInfo = UTC, now_s: float = 3_600, **parameters: Any) -> Reply:
         """The reply to these parameters of a body."""
