@@ -34,8 +34,8 @@ REASONS: Final = {
     "unknown_type": "no such type of event",
     "clock_ahead": "the time is more than 5 minutes later than the broker's clock (the worker's, if producers stamp)",
     "late": "of an unknown call, 15 minutes or more behind the newest event of the partition",
-    "call_id_reused": "a second call.started of a call id, later than the end of the call that has this id",
-    "call_too_large": "one more leg, input, hold or IVR entry than is kept of a call: 200 legs, 1,000 of each other",
+    "call_id_reused": "a new call.started of a call id, later than the end of the call that has this id",
+    "call_too_large": "more of a call than is kept: 200 starts, 200 legs, 1,000 each of inputs, holds and IVR entries",
     "unreadable": "a record batch with a wrong checksum, or that cannot be unpacked; stands for all of its messages",
 }
 """Reason of a dead letter -> why the message cannot be counted. The minutes are those of the default settings."""

@@ -11,6 +11,8 @@ from msgspec import Struct
 
 LEGS_MAX: Final = 200
 """The most legs of a call. An event that would add one more is refused as ``call_too_large``."""
+STARTS_MAX: Final = 200
+"""The most call.started of different ids of a call; as LEGS_MAX. Their ids are kept: each may come again any time."""
 ENTRIES_MAX: Final = 1000
 """The most holds of a call, the most IVR entries, and the most DTMF inputs; as LEGS_MAX."""
 

@@ -88,6 +88,7 @@ class Call(Struct, gc=False, eq=False):
     legs            in the order in which their first events were joined                   join                yes
     start, ...,     the call.started with the smallest (ts, id): ``ts``, ``id``, type,     join                yes
     switch          campaign, DID, number and switch; "" for a field that it has not
+    start_ids       the ids of all call.started that were joined, if there are several     Starts              yes
     end, ...,       the call.ended with the smallest (ts, id): ``ts``, ``id``,             join                yes
     ended_by        status and who hung up
     system_end      (``ts``, status) of the end that a switch's restart or snapshot gave,  PartitionState      yes
@@ -134,6 +135,7 @@ class Call(Struct, gc=False, eq=False):
     holds: tuple[Hold, ...] | None = None
     ivrs: tuple[Any, ...] | None = None
     dtmfs: dict[str, Dtmf] | None = None
+    start_ids: tuple[str, ...] | None = None
     large: LargeCall | None = None
 
     cell: Cell | None = None

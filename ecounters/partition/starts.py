@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ecounters.calls.items import STARTS_MAX
 from ecounters.calls.record import FRESH, NEITHER, REPEAT, Call
 from ecounters.errors import BadEvent
 from ecounters.events.types import Started
@@ -19,13 +20,22 @@ class Starts:
         self._policy = policy
         self._changes = changes
 
-    def check(self, call: Call, event: Started, watermark: int) -> None:
-        """Refuse a further call.started of a call if it is the start of another one. Call this before it is joined.
+    def accept(self, call: Call, event: Started, watermark: int) -> None:
+        """Remember the id of a further call.started of a call, or refuse the event. Call this before it is joined.
 
-        Raises BadEvent "call_id_reused" if it has another id than the call's own start, and came after the call's end.
+        One whose id was accepted before is a duplicate, also after the call's end. Raises BadEvent: "call_id_reused" if
+        it came after the call's end, and so is the start of another call; "call_too_large" if the call has STARTS_MAX.
         """
-        if event.id != call.start_id and 0 < self._end_by(call, max(watermark, event.ts)) < event.ts:
+        if event.id == call.start_id:
+            return
+        ids = call.start_ids or (call.start_id,)
+        if event.id in ids:
+            return
+        if 0 < self._end_by(call, max(watermark, event.ts)) < event.ts:
             raise BadEvent("call_id_reused", "callId")
+        if len(ids) >= STARTS_MAX:
+            raise BadEvent("call_too_large", "callId")
+        call.start_ids = (*ids, event.id)
 
     def _end_by(self, call: Call, now: int) -> int:
         """When a call ended, in ms; 0 if it lives. It is judged by ``now`` whether the call is silent for too long.

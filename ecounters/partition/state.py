@@ -197,9 +197,9 @@ class PartitionState:
         return user
 
     def _join_start(self, call: Call, event: Started) -> None:
-        """Join a call.started; the first of a call classifies the caller. Raises BadEvent if the call id is reused."""
+        """Join a call.started; the first of a call classifies the caller. Raises BadEvent as ``Starts.accept``."""
         if call.start:
-            self._starts.check(call, event, self.watermark)
+            self._starts.accept(call, event, self.watermark)
             self.timeouts.live_by_switch.discard(call)  # ``place`` adds the call again, perhaps under another switch
         join_start(call, event)
         if not call.caller_class:

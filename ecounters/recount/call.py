@@ -38,6 +38,7 @@ class Limits:
     keep_after_system_end  how long a record is kept after an end that a switch or silence gave
     keep_days              how long balances are kept of an account of which nothing else is kept
     dtmf_digits            a DTMF input of more characters than this counts under "<n> digits"
+    starts                 how many call.started of different ids one call may have
     legs                   how many legs one call may have
     inputs                 how many DTMF inputs one call may have
     holds                  how many call.held and call.resumed one call may have, together
@@ -52,6 +53,7 @@ class Limits:
     keep_after_system_end: int = 24 * HOUR
     keep_days: int = 400 * DAY
     dtmf_digits: int = 4
+    starts: int = 200
     legs: int = 200
     inputs: int = 1000
     holds: int = 1000
@@ -75,7 +77,7 @@ class Call:
     events: dict[str, list[Event]] = field(default_factory=dict)
     """Type -> the events of the type, in the order of ``order``. ``add`` fills it."""
     parts: dict[str, set[Hashable]] = field(default_factory=dict)
-    """"legs", "inputs", "holds" or "ivr_entries" -> what the call has of them, as ``part_of`` names them."""
+    """"starts", "legs", "inputs", "holds" or "ivr_entries" -> what the call has of them, as ``part_of`` names them."""
     heard: int = 0
     """The largest ts of the call's events and of the snapshots that name the call."""
     known: str = ""
@@ -187,11 +189,12 @@ def is_ended_by(call: Call, event: Event, watermark: int, limits: Limits) -> boo
 def reuses_id(call: Call, event: Event, watermark: int, limits: Limits) -> bool:
     """Whether the event starts another call under the id of one that has ended.
 
-    It is a call.started with another id than the call's start, and with a ts after the call's end. ``watermark`` is
-    the one before the event; the event's own ts may be what shows that the call has been silent for max_call.
+    It is a call.started that the call does not have yet, by its id, and with a ts after the call's end. ``watermark``
+    is the one before the event; the event's own ts may be what shows that the call has been silent for max_call.
     """
-    start = start_of(call)
-    if event["type"] != "call.started" or start is None or start["id"] == event["id"]:
+    if event["type"] != "call.started" or start_of(call) is None:
+        return False
+    if any(start["id"] == event["id"] for start in of_types(call, "call.started")):
         return False
     end = end_of(call, max(watermark, event["ts"]), limits)
     return end is not None and event["ts"] > end[0]
@@ -200,12 +203,14 @@ def reuses_id(call: Call, event: Event, watermark: int, limits: Limits) -> bool:
 def part_of(event: Event) -> tuple[str, Hashable] | None:
     """What an event adds to its call, of which a call may have a limited number: (name of the limit, which one).
 
-    Legs are told apart by legId and DTMF inputs by id, the events of holds by (ts, id, type), those of IVRs by these
-    and the ivrId. None for all other events.
+    Legs are told apart by legId, starts and DTMF inputs by id, the events of holds by (ts, id, type), those of IVRs by
+    these and the ivrId. None for all other events.
     """
     kind = event["type"]
     if kind.startswith("leg."):
         return "legs", event.get("legId", "1")
+    if kind == "call.started":
+        return "starts", event["id"]
     if kind == "dtmf.received":
         return "inputs", event["id"]
     if kind in ("call.held", "call.resumed"):
@@ -216,11 +221,14 @@ def part_of(event: Event) -> tuple[str, Hashable] | None:
 
 
 def is_one_too_many(call: Call, event: Event, limits: Limits) -> bool:
-    """Whether the event would add one more leg, input, hold or IVR entry than a call may have."""
+    """Whether the event would add one more start, leg, input, hold or IVR entry than a call may have."""
     part = part_of(event)
     if part is None:
         return False
     name, which = part
-    most = {"legs": limits.legs, "inputs": limits.inputs, "holds": limits.holds, "ivr_entries": limits.ivr_entries}
+    most = {
+        "starts": limits.starts, "legs": limits.legs,
+        "inputs": limits.inputs, "holds": limits.holds, "ivr_entries": limits.ivr_entries,
+    }  # fmt: skip
     has = call.parts.get(name, set[Hashable]())
     return which not in has and len(has) >= most[name]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.support.builders import CallScript, Feed, call, event, kept, ms, picked
+from tests.support.builders import CallScript, Feed, call, event, kept, ms, picked, restored
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
 LINGER, SUSPECT, MAX_CALL = 15 * MINUTE, 2 * HOUR, 4 * HOUR
@@ -142,6 +142,28 @@ def test_other_starts_of_a_call_are_no_second_call() -> None:
     feed = Feed().take(call().started(0).ended(60), call().started(0), call().started(60, campaignId=1))
     feed.take(call("c2").started(0), call("c2").started(9), call("c3").ended(5), call("c3").started(9))
     assert picked(feed, "TC", "CMPID", "CST") == (3, {}, {"16": 2})
+
+
+def test_a_start_that_was_accepted_may_come_again() -> None:
+    """As one more start of a call that lived; after its end, and after a restore. A new one is another call."""
+    reused = [("call_id_reused", "callId")]
+    starts = call().started(30, campaignId=2).started(9).started(50)
+    feed = Feed().take(starts, call().ended(20), starts)
+    before = feed.answer()
+    feed.state = restored(feed.state.take_changes())
+    feed.state.position = len(feed.log)
+    assert feed.refused(starts, call().started(40)) == reused
+    assert (feed.answer(), before["CMPID"]) == (before, {})
+
+
+def test_a_call_has_at_most_200_starts() -> None:
+    """One more is refused and changes nothing; those that were accepted come again, also after the end."""
+    starts = [call().started(at) for at in range(201)]
+    feed = Feed().take(*starts[:200])
+    watermark = feed.state.watermark
+    assert feed.refused(starts[200]) == [("call_too_large", "callId")]
+    assert feed.state.watermark == watermark
+    assert feed.take(call().ended(0.5)).refused(*starts) == [("call_id_reused", "callId")]
 
 
 def test_a_call_that_starts_after_the_restart_was_read_is_not_ended_by_it() -> None:

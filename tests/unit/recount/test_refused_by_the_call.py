@@ -48,8 +48,15 @@ def test_the_same_start_again_is_no_other_call() -> None:
     """Duplicates by id are accepted, even with another time; the start of a record is the smallest one."""
     again = {**started().events[0], "ts": call().ended(70).events[0]["ts"]}
     assert recounted(started().ended(60), *started().events, again).counted("TC") == (1,)
+
+
+def test_a_start_that_was_accepted_may_come_again() -> None:
+    """Another start of the call while it lived is a duplicate later, whatever its time; a new one is another call."""
     two = recounted(call().started(5), call().started(9), call().ended(7))
-    assert two.refused(call().started(9)) == REUSED
+    assert two.refused(call().started(9)) == []
+    assert two.refused(call().started(9, "IBD").started(8)) == REUSED
+    three = recounted(call().started(9), call().started(5), call().started(1), call().ended(2))
+    assert three.refused(call().started(9), call().started(5), call().started(1)) == []
 
 
 def test_a_call_that_its_start_has_not_told_of_takes_any_start() -> None:
@@ -122,6 +129,8 @@ def test_what_is_one_more() -> None:
     )
     assert log.refused(call().entered(8, "b")) == log.refused({**call().left(8, "a").events[0], "id": "z"}) == too_large
     assert log.refused(call("c2").ringing(2, "2")) == []
+    starts = recounted(started(), call().started(1), limits=Limits(starts=2))
+    assert starts.refused(call().started(2), started(), call().started(1), call().ringing(3)) == too_large
 
 
 def test_events_of_one_time_and_id_are_told_apart_by_type_and_ivr() -> None:
