@@ -14,6 +14,7 @@ import pytest
 
 from ecounters.counters.definitions import COUNTERS
 from ecounters.errors import REASONS
+from ecounters.events.fields import FIELDS
 from streams.cli import cli
 from streams.settings.table import SETTINGS
 from tests.support.builders import T0_MS, Feed, event
@@ -168,6 +169,19 @@ def test_every_counter_is_not_zero_in_the_example() -> None:
     values = {row[1].strip("`"): row[4].strip("`") for row in rows}
     assert set(values) >= set(COUNTERS)
     assert [key for key in COUNTERS if values[key] in ("0", "{}")] == []
+
+
+def test_every_field_of_events_is_described() -> None:
+    """The two tables of fields have each field once, and no others."""
+    text = (ROOT / "ecounters/events/README.md").read_text(encoding="utf-8")
+    tables = re.findall(r"^#+ Fields of .*?\n(\|.*?)\n\n", text, re.DOTALL | re.MULTILINE)
+    described = [
+        name
+        for table in tables
+        for row in table.splitlines()
+        for name in re.findall("`(.*?)`", row[: row.index(" | ")])
+    ]
+    assert sorted(described) == sorted([*FIELDS, "type"])
 
 
 def calls_in(text: str) -> list[list[bytes]]:
