@@ -60,8 +60,8 @@ def _events_channel(topic: str) -> dict[str, Any]:
             f"One message is one event: a JSON object in UTF-8 of at most {VALUE_BYTES_MAX:,} bytes, or "
             f"{SNAPSHOT_BYTES_MAX:,} for a switch.snapshot. The key is the userId, the partitioner murmur2, so that "
             "all events of one user are on one partition, in order. switch.restarted without a userId goes to every "
-            "partition. Unknown fields are ignored, and so are messages of aborted transactions. A text that is no id "
-            f"is cut to {TEXT_MAX} characters."
+            "partition. Unknown fields are ignored, and so are messages of aborted transactions. Texts other than "
+            f"ids and digits are cut to {TEXT_MAX} characters."
         ),
         "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in TYPES},
     }
