@@ -7,7 +7,7 @@ A state can be moved to other partitions or to another topic (``ecounters state 
 ``history``: the topics of before, and up to which offset each partition of them was counted. The first is the oldest::
 
     history    EventsLog(4 partitions), counted up to 100, 90, 120, 80        the events before the move
-    log        EventsLog(8 partitions)                                        the events since
+    log        EventsLog(8 partitions), from 100, 90, 120, 80, 0, 0, 0, 0 on  the events since
 """
 
 from __future__ import annotations
@@ -32,11 +32,13 @@ class EventsLog(msgspec.Struct, array_like=True, frozen=True):
 class Counted(msgspec.Struct, array_like=True, frozen=True):
     """A topic that was counted before the state was moved.
 
-    ``ends``: for each partition, the first offset that was not counted under this number of partitions.
+    ``ends``: for each partition, the first offset that was not counted under this number of partitions. ``begins``: for
+    each partition of the topic that was counted next, the offset at which that began.
     """
 
     log: EventsLog
     ends: tuple[int, ...]
+    begins: tuple[int, ...] = ()
 
 
 class Binding(msgspec.Struct, array_like=True, frozen=True):

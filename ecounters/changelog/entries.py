@@ -114,6 +114,27 @@ def shown_entry(key: bytes | None, why: str) -> str:
     return f"{kind}{of_key} ({why})"
 
 
+def user_of(key: bytes) -> str:
+    """The account that an entry is of; "" for the position. Raises ValueError for a key of no kind or a damaged one."""
+    kind = key[:1]
+    if kind == USER:
+        return _user_key(key[1:])
+    if kind == POSITION:
+        return ""
+    if kind not in KINDS:
+        raise ValueError("the key is of an unknown kind")
+    # The msgpack of an array begins with its length, and its first item follows: the user.
+    head = key[2:3]
+    begin, length = _TEXT.get(head, (0, 0)) if head else (0, 0)
+    if begin == 4:
+        length = key[3] if len(key) > 3 else 0
+    elif begin == 5:
+        length = int.from_bytes(key[3:5], "big")
+    if not begin or len(key) < begin + length:
+        raise ValueError("the key has no account")
+    return key[begin : begin + length].decode()
+
+
 def call_entry(user_id: str, call: Call, *, gone: bool = False) -> Entry:
     """The entry of a call, without its items if it is large; its tombstone if the record was dropped."""
     return CALL + _encode((user_id, call.id)), None if gone else _encode(saved_form(call))
@@ -156,6 +177,9 @@ def position_entry(position: Position) -> Entry:
     """The entry of the position. It must be the last one of each flush."""
     return POSITION, _encode(position)
 
+
+_TEXT: Final = {bytes((0xA0 + length,)): (3, length) for length in range(32)} | {b"\xd9": (4, 0), b"\xda": (5, 0)}
+"""First byte of the msgpack of a text -> (where the text begins in a key, its length if the byte tells it)."""
 
 _pair_key = msgspec.msgpack.Decoder(tuple[str, str]).decode
 _call_value = msgspec.msgpack.Decoder(SavedCall).decode

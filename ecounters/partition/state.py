@@ -172,8 +172,8 @@ class PartitionState:
                     join(call, event)
                     if ts > call.last_ts:
                         call.last_ts = ts
-                        if ts > watermark:
-                            self.watermark = watermark = ts
+                    if ts > watermark:  # also where ``last_ts`` is later: an import sets the watermark back
+                        self.watermark = watermark = ts
                     if is_bound or call.silence or not call.timer_slot or call.system_end is not None:
                         place(call)
                     if call.flags < CHANGED:  # TOUCHED or DIRTY is missing

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ecounters.recount.behind import has, is_inside, names_behind
 from ecounters.recount.call import (
     RESTARTED,
     SNAPSHOT,
@@ -32,7 +33,7 @@ from ecounters.recount.call import (
     reuses_id,
     start_of,
 )
-from ecounters.recount.counters import AVERAGES, KEYS, MAPS, PAYLOAD, SUMS, value_of
+from ecounters.recount.counters import PAYLOAD, value_of
 from ecounters.recount.counts import counts, live_counts
 from ecounters.recount.filters import dims_of, matches
 from ecounters.recount.parse import Bad, Event, parse, partition_of
@@ -226,6 +227,21 @@ class Recount:
             now = tuple(counts(call, self.watermark, self.limits))
             user.dropped.append(Dropped(call.id, start["ts"], now))
 
+    def leave(self) -> dict[str, User]:
+        """Take all accounts out, for ``moving``. What is due by the watermark is dropped and forgotten first."""
+        for user in self._users.values():
+            self._drop_due_of(user)
+            self._forget_balances(user)
+            since = self.watermark - self.limits.remember_number
+            user.last_starts = {number: last for number, last in user.last_starts.items() if last >= since}
+        users, self._users = self._users, {}
+        return users
+
+    def enter(self, users: Mapping[str, User], begin: int, watermark: int, arrival: int) -> None:
+        """Begin with accounts that were moved here. The log is read from the offset ``begin`` on."""
+        self._users.update(users)
+        self._next, self.watermark, self.arrival, self._swept = begin, watermark, arrival, watermark
+
     # -------------------------------------------------------------------------------------------- queries
 
     def clock_at(self, wall_ms: int) -> int:
@@ -287,9 +303,9 @@ class Recount:
         self, user_id: str, keys: Iterable[str], begin_ms: int, end_ms: int, clock_ms: int | None = None
     ) -> dict[str, list[str]]:
         """``calls_behind`` for several keys at once: key -> ids of calls. Raises ValueError as it does."""
-        names_of = {key: _names_behind(key) for key in keys}
+        names_of = {key: names_behind(key) for key in keys}
         counted = list(self._counted(user_id, begin_ms, end_ms, clock_ms))
-        return {key: sorted({call for call, adds in counted if _has(adds, names)}) for key, names in names_of.items()}
+        return {key: sorted({call for call, adds in counted if has(adds, names)}) for key, names in names_of.items()}
 
     def is_behind(self, user_id: str, key: str, call_id: str, begin_ms: int, end_ms: int) -> bool:
         """Whether a call that still has its record is one of ``calls_behind`` at the watermark; False without a record.
@@ -298,7 +314,7 @@ class Recount:
         no entry of a map, if the call has a record.
         """
         call = self._users.get(user_id, User()).calls.get(call_id)
-        return call is not None and _has(self._adds(call, begin_ms, end_ms, self.watermark), _names_behind(key))
+        return call is not None and has(self._adds(call, begin_ms, end_ms, self.watermark), names_behind(key))
 
     def _counted(
         self, user_id: str, begin_ms: int, end_ms: int, clock_ms: int | None, where: Where = ()
@@ -311,7 +327,7 @@ class Recount:
         user = self._users.get(user_id, User())
         self._drop_due_of(user)
         for gone in user.dropped:
-            if _is_inside(gone.start, begin_ms, end_ms) and matches(where, dims_of(gone.counts)):
+            if is_inside(gone.start, begin_ms, end_ms) and matches(where, dims_of(gone.counts)):
                 yield gone.id, list(gone.counts)
         for call in user.calls.values():
             if not where or matches(where, dims_of(counts(call, clock, self.limits))):
@@ -320,27 +336,6 @@ class Recount:
     def _adds(self, call: Call, begin_ms: int, end_ms: int, clock: int) -> list[tuple[str, int]]:
         """What a call with a record adds: to the counters if it started in the range, and to the gauges."""
         start = start_of(call)
-        inside = start is not None and _is_inside(start["ts"], begin_ms, end_ms)
+        inside = start is not None and is_inside(start["ts"], begin_ms, end_ms)
         adds = list(counts(call, clock, self.limits)) if inside else []
         return [*adds, *live_counts(call, clock, self.limits)]
-
-
-def _is_inside(start: int, begin_ms: int, end_ms: int) -> bool:
-    """Whether the ts of a start lies in [begin_ms, end_ms), widened to whole windows."""
-    return begin_ms // WINDOW * WINDOW <= start < -(-end_ms // WINDOW) * WINDOW
-
-
-def _names_behind(key: str) -> tuple[str, ...]:
-    """The counters or entries behind ``key``: it counts a call that adds to at least one of them.
-
-    For an average that is its time alone. Raises ValueError if ``key`` is neither a counter nor an entry of a map.
-    """
-    counter = key.partition("/")[0]
-    if counter not in KEYS or (counter != key and counter not in MAPS):
-        raise ValueError(f"{key} is no counter and no entry of one")
-    return SUMS.get(key) or AVERAGES.get(key, (key,))[:1]
-
-
-def _has(adds: list[tuple[str, int]], names: tuple[str, ...]) -> bool:
-    """Whether a call adds to one of ``names``: a counter, an entry of a map, or a map, meaning any of its entries."""
-    return any(name == wanted or name.partition("/")[0] == wanted for name, _ in adds for wanted in names)
