@@ -1,5 +1,5 @@
-"""Reads the topic of events, each partition exactly up to an offset, for ``ecounters audit`` and ``ecounters
-explain``."""
+"""Reads a topic, each partition exactly up to an offset: that of events for ``ecounters audit`` and ``ecounters
+explain``, and the changelog for ``ecounters state``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
@@ -25,6 +25,22 @@ LogRow = tuple[int, int, bytes | None]
 """One record: (offset, Kafka's timestamp in ms since the Unix epoch, value). The timestamp is 0 if the broker has not
 stamped the record, but its producer."""
 
+KeyedRow = tuple[int, bytes | None, bytes | None]
+"""One record: (offset, key, value)."""
+
+
+def log_row(offset: int, record: Any) -> LogRow:
+    """The LogRow of a record."""
+    return offset, record.timestamp, record.value
+
+
+def keyed_row(offset: int, record: Any) -> KeyedRow:
+    """The KeyedRow of a record."""
+    return offset, record.key, record.value
+
+
+Row = TypeVar("Row", LogRow, KeyedRow)
+
 
 class Unreadable(NamedTuple):
     """Records that cannot be read, also not the second time, and why. Workers make one dead letter of them."""
@@ -39,7 +55,7 @@ class _ReadAgain(Exception):
     """A record batch cannot be read. The fault may have come about on the way from the broker."""
 
 
-class LogReader:
+class LogReader(Generic[Row]):
     """Reads each partition of a topic up to any offset, and continues there in the next call. ``log_reader`` makes one.
 
     Records of aborted and of open transactions are left out, as workers leave them out.
@@ -57,19 +73,21 @@ class LogReader:
     ``begin`` fills all but the first and the last, with the partitions that are to be read.
     """
 
-    def __init__(self, consumer: Any, topic: str, partitions: int) -> None:
+    def __init__(self, consumer: Any, topic: str, partitions: int, row: Callable[[int, Any], Row]) -> None:
+        """``row``: makes a row of an offset and a record."""
         self.partitions = partitions
         self.begins: dict[int, int] = {}
         self.missing: dict[int, int] = {}
         self.ends: dict[int, int] = {}
         self.unreadable: list[Unreadable] = []
         self._consumer = consumer
+        self._row: Callable[[int, Any], Row] = row
         self._tps = {number: TopicPartition(topic, number) for number in range(partitions)}
         # partition -> rows that were read, but are not before the offset that ``up_to`` was called with
-        self._buffered: dict[int, deque[LogRow]] = {number: deque() for number in range(partitions)}
+        self._buffered: dict[int, deque[Row]] = {number: deque() for number in range(partitions)}
         self._position: dict[int, int] = {}  # partition -> all records before this offset were read
         self._read_again: dict[int, int] = {}  # partition -> the offset that was read again last
-        self._reading: dict[int, AsyncGenerator[list[LogRow]]] = {}
+        self._reading: dict[int, AsyncGenerator[list[Row]]] = {}
 
     async def begin(self, since_ms: int | None, only: int | None) -> None:
         """Go to the start of all partitions, or to their first record with a timestamp of ``since_ms`` or later.
@@ -94,7 +112,13 @@ class LogReader:
             self._consumer.seek(tp, begin)
             self._consumer.pause(tp)  # a partition is fetched only while it is read
 
-    async def up_to(self, partition: int, offset: int) -> AsyncIterator[list[LogRow]]:
+    def skip_to(self, partition: int, offset: int) -> None:
+        """Read a partition from ``offset`` on, if the reading began before that. Call it before ``up_to``."""
+        if offset > self.begins[partition]:
+            self.begins[partition] = self._position[partition] = offset
+            self._consumer.seek(self._tps[partition], offset)
+
+    async def up_to(self, partition: int, offset: int) -> AsyncIterator[list[Row]]:
         """Yield the partition's rows with offsets below ``offset``, in order, as lists. Begins behind the rows that
         earlier calls have yielded.
 
@@ -116,7 +140,7 @@ class LogReader:
         finally:
             self._consumer.pause(tp)
 
-    async def _next_rows(self, partition: int, offset: int) -> list[LogRow]:
+    async def _next_rows(self, partition: int, offset: int) -> list[Row]:
         """The next rows of a partition. Raises Stop if none come in time."""
         try:
             async with asyncio.timeout(NO_RECORDS_LIMIT_S):
@@ -126,7 +150,7 @@ class LogReader:
                 f"partition {partition} cannot be read up to offset {offset}: the broker sends nothing more"
             ) from None
 
-    async def _read(self, tp: TopicPartition) -> AsyncGenerator[list[LogRow]]:
+    async def _read(self, tp: TopicPartition) -> AsyncGenerator[list[Row]]:
         """Yield the rows of a partition for ever, as lists; an empty one where other records end."""
         begin: int | None = None
         while True:
@@ -142,7 +166,7 @@ class LogReader:
                 self._consumer.seek(tp, self._position[tp.partition])
                 begin = None
 
-    async def _rows(self, partition: int, batch: Batch) -> AsyncGenerator[list[LogRow]]:
+    async def _rows(self, partition: int, batch: Batch) -> AsyncGenerator[list[Row]]:
         """The rows of a batch. Raises _ReadAgain at a record batch that cannot be read, the first time."""
         async for run in batch.runs():
             while (records := run.take()) or run.faulty is not None:
@@ -152,10 +176,7 @@ class LogReader:
                     offsets = [record.offset for record in records]
                     if offsets != sorted(offsets):  # a producer can write any; a recount needs them in order
                         offsets = list(range(last - len(records) + 1, last + 1))
-                    yield [
-                        (offset, record.timestamp, record.value)
-                        for offset, record in zip(offsets, records, strict=True)
-                    ]
+                    yield list(map(self._row, offsets, records))
                 if run.faulty is not None:
                     self._pass_over(partition, run.faulty)
                     run.faulty = None
@@ -177,7 +198,7 @@ class LogReader:
 @asynccontextmanager
 async def log_reader(
     broker: str, topic: str, since_ms: int | None = None, only: Callable[[int], int] | None = None
-) -> AsyncIterator[LogReader]:
+) -> AsyncIterator[LogReader[LogRow]]:
     """A context with a LogReader, which begins at the start of the topic, or at the time ``since_ms``.
 
     If producers stamp the records of the topic, it begins at the start: their times need not be those of the records.
@@ -185,6 +206,27 @@ async def log_reader(
     ``only``: a function from the count of partitions to the one partition to read; None to read all of them. Raises
     Stop if there is no such topic, KafkaError if the broker cannot be reached.
     """
+    async with _consumer(broker, topic) as consumer:
+        if since_ms is not None and not await is_stamped_by_broker(broker, topic):
+            since_ms = None
+        reader = LogReader(consumer, topic, await count_partitions(broker, topic), log_row)
+        await reader.begin(since_ms, only(reader.partitions) if only is not None else None)
+        yield reader
+
+
+@asynccontextmanager
+async def keyed_reader(broker: str, topic: str) -> AsyncIterator[LogReader[KeyedRow]]:
+    """A context with a LogReader of KeyedRows, which begins at the start of the topic. Raises what ``log_reader``
+    raises."""
+    async with _consumer(broker, topic) as consumer:
+        reader = LogReader(consumer, topic, await count_partitions(broker, topic), keyed_row)
+        await reader.begin(None, None)
+        yield reader
+
+
+@asynccontextmanager
+async def _consumer(broker: str, topic: str) -> AsyncIterator[AIOKafkaConsumer]:
+    """A context with a consumer for a LogReader. Raises Stop if there is no such topic."""
     consumer = AIOKafkaConsumer(
         bootstrap_servers=broker,
         isolation_level="read_committed",
@@ -198,10 +240,6 @@ async def log_reader(
         # List all topics: some brokers create a topic when they are asked about one that is missing.
         if topic not in await consumer.topics():
             raise Stop(f"there is no topic {topic}; `ecounters topics` makes it")
-        if since_ms is not None and not await is_stamped_by_broker(broker, topic):
-            since_ms = None
-        reader = LogReader(consumer, topic, await count_partitions(broker, topic))
-        await reader.begin(since_ms, only(reader.partitions) if only is not None else None)
-        yield reader
+        yield consumer
     finally:
         await consumer.stop()

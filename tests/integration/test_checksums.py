@@ -13,7 +13,7 @@ from aiokafka.protocol.fetch import FetchRequest
 from streams.kafka import internals
 from streams.kafka.batches import next_batch, next_result
 from streams.kafka.fetched import prepare
-from streams.kafka.log_reader import LogReader, Unreadable
+from streams.kafka.log_reader import LogReader, LogRow, Unreadable, log_row
 from tests.support.topics import filled_topic
 
 RECORDS = 50
@@ -51,7 +51,7 @@ class BadWire:
         return response
 
 
-async def with_reader(broker: str, times: int, position: int, use: Callable[[LogReader, BadWire], Any]) -> Any:
+async def with_reader(broker: str, times: int, position: int, use: Callable[[LogReader[LogRow], BadWire], Any]) -> Any:
     """Publish to two partitions, two batches each, and call ``use`` with a LogReader behind a BadWire."""
     values = [b"%d" % at for at in range(RECORDS)]
     topic = await filled_topic(broker, 2, (values[:HALF], values[HALF:]))
@@ -62,7 +62,7 @@ async def with_reader(broker: str, times: int, position: int, use: Callable[[Log
     try:
         wire = consumer._fetcher._client = BadWire(consumer._fetcher._client, times, position)
         prepare(consumer)
-        reader = LogReader(consumer, topic, 2)
+        reader = LogReader(consumer, topic, 2, log_row)
         await reader.begin(None, None)
         async with asyncio.timeout(LIMIT_S):
             return await use(reader, wire)
@@ -70,7 +70,7 @@ async def with_reader(broker: str, times: int, position: int, use: Callable[[Log
         await consumer.stop()
 
 
-async def values_of(reader: LogReader, partition: int) -> list[bytes | None]:
+async def values_of(reader: LogReader[LogRow], partition: int) -> list[bytes | None]:
     """The values of a partition's records."""
     return [value async for rows in reader.up_to(partition, RECORDS) for _, _, value in rows]
 
@@ -79,7 +79,7 @@ async def values_of(reader: LogReader, partition: int) -> list[bytes | None]:
 def test_a_record_batch_that_was_corrupt_once_is_read_again(broker: str, position: int) -> None:
     """All records are read, once each and in order, and nothing is called unreadable."""
 
-    async def use(reader: LogReader, wire: BadWire) -> None:
+    async def use(reader: LogReader[LogRow], wire: BadWire) -> None:
         for partition in (0, 1):
             assert await values_of(reader, partition) == [b"%d" % at for at in range(RECORDS)]
         assert (wire.left, reader.unreadable) == (0, [])
@@ -94,7 +94,7 @@ def test_a_record_batch_that_was_corrupt_once_is_read_again(broker: str, positio
 def test_a_record_batch_that_stays_corrupt_is_passed_over(broker: str, position: int, unreadable: Unreadable) -> None:
     """Its offsets and the reason are known, and what is before and behind it is read."""
 
-    async def use(reader: LogReader, _: BadWire) -> None:
+    async def use(reader: LogReader[LogRow], _: BadWire) -> None:
         values = [b"%d" % at for at in range(RECORDS)]
         assert await values_of(reader, 1) == values
         assert await values_of(reader, 0) == (values[HALF:] if position == FIRST else values[:HALF])
@@ -108,7 +108,7 @@ def test_bytes_without_a_beginning_are_fetched_again_and_logged_once(
 ) -> None:
     """A wrong length leaves no way to find the next record batch, so nothing is taken for one."""
 
-    async def use(reader: LogReader, wire: BadWire) -> None:
+    async def use(reader: LogReader[LogRow], wire: BadWire) -> None:
         for partition in (0, 1):
             assert await values_of(reader, partition) == [b"%d" % at for at in range(RECORDS)]
         assert (wire.left, reader.unreadable) == (0, [])
@@ -121,7 +121,7 @@ def test_bytes_without_a_beginning_are_fetched_again_and_logged_once(
 def test_a_fetch_that_is_not_read_does_not_mix_with_the_next(broker: str) -> None:
     """After a seek the record batches are those of the new offset, though the old ones were fetched already."""
 
-    async def use(reader: LogReader, _: BadWire) -> None:
+    async def use(reader: LogReader[LogRow], _: BadWire) -> None:
         consumer, tp = reader._consumer, TopicPartition(reader._tps[1].topic, 1)
         consumer.resume(tp)
         await next_result(consumer, tp)
