@@ -44,6 +44,9 @@ COMMANDS: Final = {
     ),
     "settings": Row("streams.commands.settings:settings", "List every setting: its value, default, unit and reason."),
     "simulate": Row("streams.commands.publish:simulate", "Publish simulated, realistic calls, as switches would."),
+    "state": Row(
+        "streams.commands.state:state", "Look into the saved state, check and repair it, copy it into a file and back."
+    ),
     "topics": Row("streams.commands.topics:topics", "Create the missing topics, and check the others."),
     "user": Row("streams.commands.accounts:user", "Add, list, remove and erase users, and give them new tokens."),
     "worker": Row("streams.commands.worker:worker", "Run one worker: read events, keep counters, answer requests."),

@@ -25,10 +25,11 @@ from streams.access.accounts import Accounts, UserInfo
 from streams.access.store import OVERALL_COUNT
 from streams.basics.terminal import Progress
 from streams.basics.times import now_ms, zone_named
-from streams.kafka.log_reader import LogReader, Unreadable, log_reader
+from streams.kafka.log_reader import LogReader, LogRow, Unreadable, log_reader
 from streams.settings.narrow import AuditSettings
 from streams.settings.table import Settings
 from streams.tools.audit_report import Difference, Options, Outcome, Range
+from streams.tools.segments import EARLIER_MS, lineage_of, reading, recount_segments
 from streams.tools.workers import REPLY_LIMIT_S, CountersReply, Workers
 
 FIELDS: Final = tuple(sorted(KEYS - set(PAYLOAD)))
@@ -41,9 +42,6 @@ NEED_WHOLE_LOG: Final = CURRENT | {"repeatCall", "freshCall"}
 SESSION_S: Final = 600
 """Lifetime of a session that the audit opens. The audit closes the session after use. The limit is for an audit that is
 killed before."""
-EARLIER_MS: Final = 900_000
-"""With ``since_ms``, reading starts at ``since_ms`` - ``clock_ahead_ms`` - EARLIER_MS. An event's ``ts`` may be ahead
-of the broker's clock, and the events of a call may stand in the log out of order."""
 PASSES: Final = 3
 """A user that differs in so many passes counts as different. A worker's clock stands still between two flushes and
 while the worker restores, so a difference in the first pass may come from the clock alone."""
@@ -78,9 +76,10 @@ class _Comparison:
 async def run_audit(settings: Settings, urls: Sequence[str], options: Options) -> Outcome:
     """Audit the workers at ``urls``, with connections of its own to Kafka, Redis and the workers.
 
-    Raises what ``Audit.run`` raises, and Stop if there is no topic of events.
+    Raises what ``Audit.run`` raises, and Stop if there is no topic of events, or if the state is not of it.
     """
     earlier = None if options.since_ms is None else options.since_ms - settings.clock_ahead_ms - EARLIER_MS
+    lineage = await lineage_of(settings)
     accounts = Accounts.connect(settings)
     try:
         async with (
@@ -88,7 +87,9 @@ async def run_audit(settings: Settings, urls: Sequence[str], options: Options) -
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=REPLY_LIMIT_S)) as client,
         ):
             warn_of(reader.missing)
-            outcome = await Audit(reader, Workers(client, urls), accounts, AuditSettings.of(settings), options).run()
+            narrow, progress = AuditSettings.of(settings), Progress("read")
+            recounts = await recount_segments(settings, lineage, reader, narrow.limits, earlier, reading(progress))
+            outcome = await Audit(reader, Workers(client, urls), accounts, narrow, options, recounts, progress).run()
             warn_of_unreadable(reader.unreadable)
             return outcome
     finally:
@@ -123,8 +124,16 @@ class Audit:
     """
 
     def __init__(
-        self, reader: LogReader, workers: Workers, accounts: Accounts, settings: AuditSettings, options: Options
+        self,
+        reader: LogReader[LogRow],
+        workers: Workers,
+        accounts: Accounts,
+        settings: AuditSettings,
+        options: Options,
+        recounts: Sequence[Recount],
+        progress: Progress,
     ) -> None:
+        """``recounts``: of each partition, with what was counted before the topic of today."""
         self._reader = reader
         self._workers = workers
         self._accounts = accounts
@@ -132,9 +141,9 @@ class Audit:
         # How far a worker's clock can be behind: it advances once per flush interval, and flushing takes time.
         self._slack_ms = 2 * settings.flush_interval_ms + 1_000
         self._keep_ms = settings.keep_days_ms
-        self._recounts = {at: Recount(at, reader.partitions, settings.limits) for at in range(reader.partitions)}
+        self._recounts = recounts
         self._read = dict(reader.begins)
-        self._progress = Progress("read")
+        self._progress = progress
 
     async def run(self) -> Outcome:
         """Read and recount the log, then compare every user of the log or of Redis that can be queried.
@@ -147,7 +156,7 @@ class Audit:
         self._progress.end()
         accounts = {info.user_id: info for info in await self._accounts.list_users()}
         outcome = Outcome(zones={info.user_id: zone_named(info.zone) for info in accounts.values()})
-        counted = {user_id for recount in self._recounts.values() for user_id in recount.users()}
+        counted = {user_id for recount in self._recounts for user_id in recount.users()}
         for user_id in sorted(counted | accounts.keys()):
             if why := _why_not_queried(accounts.get(user_id)):
                 outcome.not_queried[user_id] = why

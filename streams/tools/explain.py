@@ -21,6 +21,7 @@ from streams.kafka.log_reader import LogRow, log_reader
 from streams.settings.narrow import limits_of
 from streams.settings.table import Settings
 from streams.tools.audit import warn_of, warn_of_unreadable
+from streams.tools.segments import lineage_of, recount_segments
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,11 +181,25 @@ async def run_explain(settings: Settings, question: Question) -> Explained:
     def partition_in(partitions: int) -> int:
         return partition_of(question.user_id, partitions)
 
-    progress = Progress("read")
-    async with log_reader(settings.broker, settings.topic, only=partition_in) as reader:
+    progress, limits = Progress("read"), limits_of(settings)
+    lineage = await lineage_of(settings)
+    only = None if lineage.segments else partition_in  # a move needs the watermarks of the other partitions
+    async with log_reader(settings.broker, settings.topic, only=only) as reader:
         warn_of(reader.missing)
         partition = partition_in(reader.partitions)
-        explanation = Explanation(Recount(partition, reader.partitions, limits_of(settings)), question)
+        explanation = Explanation(Recount(partition, reader.partitions, limits), question)
+
+        def read(recount: Recount, rows: list[LogRow]) -> None:
+            if recount.partition == partition_in(recount.partitions):
+                explanation.recount = recount
+                for row in rows:
+                    explanation.read(row)
+            else:
+                recount.read(rows)
+            progress.add(len(rows))
+
+        recounts = await recount_segments(settings, lineage, reader, limits, None, read)
+        explanation.recount = recounts[partition]
         end_offset = reader.ends[partition]
         async for rows in reader.up_to(partition, end_offset):
             for row in rows:

@@ -1,0 +1,78 @@
+"""Whether an entry of a changelog can be read, and how its key is shown to people.
+
+A record that another program wrote, or a release with another format, makes a restore fail. ``why_unreadable`` finds it
+by the same functions that a restore uses.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import msgspec
+
+from ecounters.changelog.entries import (
+    CALL,
+    CELL,
+    ITEM,
+    KINDS,
+    NUMBER,
+    POSITION,
+    SLOT,
+    USER,
+    kind_of,
+    read_call,
+    read_cell,
+    read_item,
+    read_number,
+    read_position,
+    read_slot,
+    read_user,
+)
+
+SHOWN_MAX: Final = 60
+"""The most characters of a key in a message."""
+_DIGITS: Final = re.compile(r"\d{5,}")
+"""What may be a telephone number."""
+
+UNREADABLE: Final = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError)
+"""What decoding raises for an entry that is none of ours. msgspec's errors are ValueErrors."""
+
+_any = msgspec.msgpack.Decoder(Any).decode
+_read: Final[dict[bytes, Any]] = {
+    CALL: read_call,
+    ITEM: read_item,
+    CELL: read_cell,
+    SLOT: read_slot,
+    NUMBER: read_number,
+    USER: read_user,
+}
+
+
+def why_unreadable(key: bytes | None, value: bytes) -> str:
+    """Why a restore cannot read an entry that is no tombstone; "" if it can."""
+    if key is None:
+        return "it has no key"
+    kind = key[:1]
+    if kind not in KINDS:
+        return "it is of no known kind"
+    try:
+        if kind == POSITION:
+            read_position(value)
+            return "" if key == POSITION else "it is of no known kind"
+        _read[kind](key, value)
+    except UNREADABLE as error:
+        return str(error) if isinstance(error, ValueError) else type(error).__name__
+    return ""
+
+
+def shown_key(key: bytes | None) -> str:
+    """What an entry is of, and its key, for a message. What may be a telephone number is masked but for 2 digits."""
+    if key is None:
+        return "no key"
+    try:
+        content = repr(_any(key[1:])) if key[:1] in KINDS and len(key) > 1 else repr(key)
+    except UNREADABLE:
+        content = repr(key)
+    masked = _DIGITS.sub(lambda digits: digits[0][:2] + "*" * (len(digits[0]) - 2), content)
+    return f"{kind_of(key)} {masked if len(masked) <= SHOWN_MAX else masked[: SHOWN_MAX - 3] + '...'}"

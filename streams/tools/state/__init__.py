@@ -1,0 +1,1 @@
+"""The work of ``ecounters state``: what a state is bound to, whether it can be read, its copies."""

@@ -1,0 +1,81 @@
+"""What ``ecounters state`` finds of a deployment: its topics, the binding of its state, whether workers run."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.client import AIOKafkaClient
+
+from ecounters.changelog.binding import EventsLog
+from ecounters.changelog.entries import Position, read_position
+from ecounters.errors import Stop
+from streams.kafka.group_members import group_members
+from streams.kafka.metadata import ClusterFacts, cluster_facts
+from streams.kafka.positions import read_positions
+from streams.settings.table import Settings
+
+
+async def facts_of(settings: Settings, *more: str) -> ClusterFacts:
+    """What the cluster says of the topics of a deployment, and of ``more``; one that is missing is not in it.
+
+    Raises KafkaError.
+    """
+    client = AIOKafkaClient(bootstrap_servers=settings.broker)
+    try:
+        await client.bootstrap()
+        return await cluster_facts(client, (settings.topic, settings.dlq_topic, settings.changelog_topic, *more))
+    finally:
+        await client.close()
+
+
+def log_of(settings: Settings, facts: ClusterFacts) -> EventsLog | None:
+    """The topic of events as a binding has it; None if it is missing."""
+    found = facts.topics.get(settings.topic)
+    return found and EventsLog(facts.cluster_id, settings.topic, found.topic_id, found.partitions)
+
+
+def is_same_topic(one: EventsLog, other: EventsLog) -> bool:
+    """Whether both are one topic, perhaps with another number of partitions. Ids decide, where brokers tell them."""
+    return (one.cluster, one.topic, one.topic_id) == (other.cluster, other.topic, other.topic_id)
+
+
+async def saved_positions(settings: Settings, partitions: int) -> dict[int, Position]:
+    """partition -> its saved position. Raises Stop for one that cannot be read, and what ``read_positions`` raises."""
+    found = {}
+    for at, value in (await read_positions(settings.broker, settings.changelog_topic, partitions)).items():
+        try:
+            found[at] = read_position(value)
+        except ValueError as error:
+            raise Stop(f"{settings.changelog_topic}, partition {at}: its position cannot be read: {error}") from None
+    return found
+
+
+async def refuse_if_running(settings: Settings) -> None:
+    """Raise Stop if the group has members: what they write would be lost, or would spoil what is written here."""
+    members = await group_members(settings.broker, settings.app_id)
+    if members:
+        raise Stop(
+            f"workers of {settings.app_id} are running: {', '.join(members)}. Stop them first. One that was killed "
+            f"counts as running for up to {settings.session_timeout_s:g} s"
+        )
+
+
+class Offsets(NamedTuple):
+    """partition -> its first offset, and partition -> its last stable offset."""
+
+    begins: dict[int, int]
+    ends: dict[int, int]
+
+
+async def offsets_of(broker: str, topic: str, partitions: int) -> Offsets:
+    """The offsets that an existing topic has now. Raises KafkaError."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=broker, isolation_level="read_committed", enable_auto_commit=False)
+    try:
+        await consumer.start()
+        tps = [TopicPartition(topic, at) for at in range(partitions)]
+        consumer.assign(tps)
+        begins, ends = await consumer.beginning_offsets(tps), await consumer.end_offsets(tps)
+    finally:
+        await consumer.stop()
+    return Offsets({tp.partition: at for tp, at in begins.items()}, {tp.partition: at for tp, at in ends.items()})
