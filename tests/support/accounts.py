@@ -37,13 +37,13 @@ def add_users(deployment: Deployment, users: Iterable[str]) -> None:
     asyncio.run(add())
 
 
-def open_session(deployment: Deployment, **options: Any) -> str:
-    """Open a session of u1 for 600 s and return its ssid. ``options``: of Accounts.open_session."""
+def open_session(deployment: Deployment, user: str = "u1", **options: Any) -> str:
+    """Open a session of a user for 600 s and return its ssid. ``options``: of Accounts.open_session."""
 
     async def open_() -> str:
         accounts = Accounts.connect(deployment.loaded())
         try:
-            return await accounts.open_session("u1", 600, **options)
+            return await accounts.open_session(user, 600, **options)
         finally:
             await accounts.close()
 

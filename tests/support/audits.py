@@ -8,7 +8,7 @@ from typing import Final
 
 from tests.support.workers import ROOT, Deployment, Worker
 
-TIME_LIMIT_S: Final = 120
+TIME_LIMIT_S: Final = 240
 
 
 def ran(deployment: Deployment, *args: str) -> tuple[int, list[str], str]:
