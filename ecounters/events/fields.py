@@ -43,6 +43,15 @@ UNREADABLE: Final = math.inf
 text, no boolean, no array, and beyond AMOUNT_MAX."""
 
 
+class LongInteger(str):
+    """The digits of a JSON integer that is too long to be decoded: it has more than 4,300 digits.
+
+    Readers that take the digits of an integer as text take these. For all others it is out of range, or no text.
+    """
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Field:
     """One field of events.
@@ -74,7 +83,7 @@ def _text(value: Any, name: str) -> str:
 
 def _text_or_integer(value: Any, name: str) -> str:
     """The text, or the decimal digits of an integer: a switch may send a DID or the id of a leg as a number."""
-    return _text(str(value) if type(value) is int else value, name)
+    return _text(str(value) if type(value) in (int, LongInteger) else value, name)
 
 
 def _id(value: Any, name: str) -> str:
@@ -143,6 +152,8 @@ def _integer(value: Any, name: str, low: int, high: int) -> int:
         value = int(value)
     if type(value) is float and value.is_integer():
         value = int(value)
+    if type(value) is LongInteger:
+        raise BadEvent("bad_value", name)
     if type(value) is not int:
         raise BadEvent("wrong_type", name)
     if not low <= value <= high:
@@ -163,6 +174,8 @@ def _amount(value: Any, name: str) -> int | float:
         if not re.fullmatch(r"-?[0-9]{1,15}(\.[0-9]{1,15})?", value):
             raise BadEvent("wrong_type", name)
         value = float(value) if "." in value else int(value)
+    if type(value) is LongInteger:
+        raise BadEvent("bad_value", name)
     if type(value) not in (int, float):
         raise BadEvent("wrong_type", name)
     if not abs(value) <= AMOUNT_MAX:
@@ -210,6 +223,8 @@ def _time(value: Any, name: str) -> int:
         value = _time_of_text(value, name)
     if type(value) is float and value.is_integer():
         value = int(value)
+    if type(value) is LongInteger:
+        raise BadEvent("bad_ts", name)
     if type(value) is not int:
         raise BadEvent("wrong_type", name)
     if not TS_MIN_MS <= value < TS_MAX_MS:

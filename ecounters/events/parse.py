@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from ecounters.errors import BadEvent
-from ecounters.events.fields import FIELDS, UNREADABLE, Field
+from ecounters.events.fields import FIELDS, UNREADABLE, Field, LongInteger
 from ecounters.events.types import TEXT_MAX, TYPES, AnyEvent, EventType, SwitchSnapshot, attribute
 
 VALUE_BYTES_MAX: Final = 65_536
@@ -127,7 +127,8 @@ def _object(value: bytes) -> Any:
 def _object_by_fields(value: bytes) -> Any:
     """``_object`` for a value in which a known field has an array, an object, or a number that Python cannot hold.
 
-    Such a field becomes UNREADABLE or an empty dict, which its reader refuses, so that BadEvent names the field.
+    A long integer becomes its digits. Another such field becomes UNREADABLE or an empty dict, which its reader refuses,
+    so that BadEvent names the field.
     """
     try:
         raw = _decode_raw(value)
@@ -148,13 +149,17 @@ def _object_by_fields(value: bytes) -> Any:
 
 
 def _scalar(content: msgspec.Raw) -> Any:
-    """The text, number, boolean or null of a field. UNREADABLE for a number that Python cannot hold, {} for others."""
+    """The text, number, boolean or null of a field, a long integer as its digits.
+
+    UNREADABLE for another number that Python cannot hold, {} for an array or an object.
+    """
     if bytes(memoryview(content)[:1]) in (b"[", b"{"):
         return {}
     try:
         return msgspec.json.decode(content)
     except msgspec.ValidationError:
-        return UNREADABLE
+        text = bytes(content).decode()
+        return LongInteger(text) if text.removeprefix("-").isdecimal() else UNREADABLE
 
 
 def _event_type(name: Any) -> EventType:

@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -141,9 +142,15 @@ Replace escaped backslashes before the search: the "u" after one begins no escap
 """
 
 
-def _whole(text: str) -> int | float:
-    # int() refuses more than 4,300 digits. No known field takes such a number, but a field that is ignored may hold it.
-    return int(text) if len(text) <= 4300 else math.inf
+@dataclass(frozen=True)
+class Long:
+    """A whole number of so many digits that Python makes no int of it. It is out of the range of every number."""
+
+    digits: str
+
+
+def _whole(text: str) -> int | Long:
+    return int(text) if len(text) < 4300 else Long(text)
 
 
 def _no_number(name: str) -> None:
@@ -162,6 +169,8 @@ def _plain(value: Any, name: str) -> str:
 
 def _digits(value: Any, name: str) -> str:
     """A text of any length, or the digits of an integer."""
+    if type(value) is Long:
+        return value.digits
     return _plain(str(value) if type(value) is int else value, name)
 
 
@@ -212,6 +221,8 @@ def _integer(low: int, high: int) -> Callable[[Any, str], int]:
             value = int(value)
         if type(value) is float and value.is_integer():
             value = int(value)
+        if type(value) is Long:
+            raise Bad("bad_value", name)
         if type(value) is not int:
             raise Bad("wrong_type", name)
         if not low <= value <= high:
@@ -222,7 +233,7 @@ def _integer(low: int, high: int) -> Callable[[Any, str], int]:
 
 
 def _amount(value: Any, name: str) -> int | float:
-    amount = value
+    amount = math.inf if type(value) is Long else value
     if type(value) is str and re.fullmatch(r"-?[0-9]{1,15}(\.[0-9]{1,15})?", value):
         amount = float(value) if "." in value else int(value)
     if type(amount) is not int and type(amount) is not float:
@@ -276,6 +287,8 @@ def _time(value: Any) -> int:
         value = int(value) if re.fullmatch("[0-9]{1,15}", value) else _rfc3339(value)
     if type(value) is float and value.is_integer():
         value = int(value)
+    if type(value) is Long:
+        raise Bad("bad_ts", "ts")
     if type(value) is not int:
         raise Bad("wrong_type", "ts")
     if not YEAR_2000_MS <= value < YEAR_2100_MS:
