@@ -89,6 +89,7 @@ class Call(Struct, gc=False, eq=False):
     start, ...,     the call.started with the smallest (ts, id): ``ts``, ``id``, type,     join                yes
     switch          campaign, DID, number and switch; "" for a field that it has not
     start_ids       the ids of all call.started that were joined, if there are several     Starts              yes
+    last_start      the largest ``ts`` of these; 0 as long as it is ``start``              Starts              yes
     end, ...,       the call.ended with the smallest (ts, id): ``ts``, ``id``,             join                yes
     ended_by        status and who hung up
     system_end      (``ts``, status) of the end that a switch's restart or snapshot gave,  PartitionState      yes
@@ -136,6 +137,7 @@ class Call(Struct, gc=False, eq=False):
     ivrs: tuple[Any, ...] | None = None
     dtmfs: dict[str, Dtmf] | None = None
     start_ids: tuple[str, ...] | None = None
+    last_start: int = 0
     large: LargeCall | None = None
 
     cell: Cell | None = None

@@ -39,7 +39,8 @@ class SavedCall(Struct, array_like=True, gc=False):
     dtmfs: dict[str, Dtmf] | None
     silence: int
     start_ids: tuple[str, ...] | None = None
-    """The last field, which format 1 and older entries of format 2 do not have."""
+    last_start: int = 0
+    """The last two fields are those that format 1 and older entries of format 2 do not have."""
 
     def call(self, call_id: str, user: CallOwner) -> Call:
         """The record that was saved, without flags, in no timer wheel and counted nowhere yet.
@@ -53,7 +54,7 @@ class SavedCall(Struct, array_like=True, gc=False):
             call_id, user, self.last_ts, 0, self.caller_class, self.silence, 0, self.legs,
             self.start, self.start_id, same(call_type, call_type), same(campaign, campaign), same(did, did),
             self.number, same(switch, switch), self.end, self.end_id, self.status, self.ended_by, self.system_end,
-            self.redirects, self.holds, self.ivrs, self.dtmfs, self.start_ids,
+            self.redirects, self.holds, self.ivrs, self.dtmfs, self.start_ids, self.last_start,
         )  # fmt: skip
 
 
@@ -62,5 +63,5 @@ def saved_form(call: Call) -> tuple[Any, ...]:
     return (
         call.last_ts, call.start, call.start_id, call.type, call.campaign, call.did, call.number, call.switch,
         call.end, call.end_id, call.status, call.ended_by, call.system_end, call.caller_class, call.redirects,
-        call.legs, call.holds, call.ivrs, call.dtmfs, call.silence, call.start_ids,
+        call.legs, call.holds, call.ivrs, call.dtmfs, call.silence, call.start_ids, call.last_start,
     )  # fmt: skip

@@ -21,21 +21,20 @@ class Starts:
         self._changes = changes
 
     def accept(self, call: Call, event: Started, watermark: int) -> None:
-        """Remember the id of a further call.started of a call, or refuse the event. Call this before it is joined.
+        """Remember id and time of a further call.started of a call, or refuse the event. Call this before it is joined.
 
         One whose id was accepted before is a duplicate, also after the call's end. Raises BadEvent: "call_id_reused" if
         it came after the call's end, and so is the start of another call; "call_too_large" if the call has STARTS_MAX.
         """
-        if event.id == call.start_id:
-            return
         ids = call.start_ids or (call.start_id,)
-        if event.id in ids:
-            return
-        if 0 < self._end_by(call, max(watermark, event.ts)) < event.ts:
-            raise BadEvent("call_id_reused", "callId")
-        if len(ids) >= STARTS_MAX:
-            raise BadEvent("call_too_large", "callId")
-        call.start_ids = (*ids, event.id)
+        if event.id not in ids:
+            if 0 < self._end_by(call, max(watermark, event.ts)) < event.ts:
+                raise BadEvent("call_id_reused", "callId")
+            if len(ids) >= STARTS_MAX:
+                raise BadEvent("call_too_large", "callId")
+            call.start_ids = (*ids, event.id)
+        if event.ts != call.start:
+            call.last_start = max(call.last_start, call.start, event.ts)
 
     def _end_by(self, call: Call, now: int) -> int:
         """When a call ended, in ms; 0 if it lives. It is judged by ``now`` whether the call is silent for too long.

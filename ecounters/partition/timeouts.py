@@ -103,12 +103,15 @@ class Timeouts:
             self._drop_timers.put(call, self.drop_time(call))
 
     def drop_time(self, call: Call) -> int:
-        """The watermark, in ms, from which on the call's record is dropped."""
+        """The watermark, in ms, from which on the call's record is dropped.
+
+        An event of its starts that comes again later is late. Else it would begin a call that is counted already.
+        """
         policy = self._policy
         if not call.start:
             return call.last_ts + policy.max_call_ms
         if call.end:
-            return max(call.start, call.end) + policy.linger_ms
+            return max(call.start, call.last_start, call.end) + policy.linger_ms
         if call.system_end is not None:
             return call.system_end[0] + policy.after_system_end_ms
         return call.last_ts + policy.max_call_ms + policy.after_system_end_ms

@@ -162,12 +162,12 @@ def is_suspected(call: Call, clock: int, limits: Limits) -> bool:
 
 
 def drop_time(call: Call, limits: Limits) -> int:
-    """The watermark from which on the record of the call is dropped."""
+    """The watermark from which on the record of the call is dropped: not before each of its starts would be late."""
     start, end, standing = start_of(call), real_end(call), standing_end(call)
     if start is None:
         return call.heard + limits.max_call
     if end is not None:
-        return int(max(start["ts"], end["ts"])) + limits.linger
+        return int(max(end["ts"], *(each["ts"] for each in of_types(call, "call.started")))) + limits.linger
     if standing is not None:
         return standing[0] + limits.keep_after_system_end
     return call.heard + limits.max_call + limits.keep_after_system_end

@@ -1,4 +1,7 @@
-"""An event that was accepted may come again as long as its call has a record: nothing changes, none is refused."""
+"""An event that was accepted may come again: nothing changes. While its call has a record, it is not refused.
+
+After that a call.started is late: else a call would be counted twice.
+"""
 
 from __future__ import annotations
 
@@ -35,6 +38,25 @@ steps = st.lists(
 )
 
 
+def test_a_start_that_comes_again_after_its_call_was_dropped_is_late() -> None:
+    """Also one that is later than the call's end, which was read after it."""
+    both = StateAndRecount()
+    start = {"type": "call.started", "userId": USER, "callId": "c1", "callType": "IBD"}
+    later = {**start, "id": "b", "ts": T0_MS + 600_000}
+    for one in (
+        {**start, "id": "a", "ts": T0_MS},
+        later,
+        {"type": "call.ended", "userId": USER, "callId": "c1", "id": "e", "ts": T0_MS + 10_000, "status": 16},
+        {**start, "id": "c", "ts": T0_MS + 950_000, "callId": "c2"},
+    ):
+        assert take(both, one, one["ts"])
+    assert take(both, later, T0_MS + 950_000)
+    assert both.recount.answer(USER, *EVERYTHING, ALL_FIELDS)["TC"] == 2
+    assert take(both, {**start, "id": "d", "ts": T0_MS + 1_550_000, "callId": "c3"}, T0_MS + 1_550_000)
+    assert not take(both, later, T0_MS + 1_550_000)
+    assert told(both)[0]["TC"] == 3
+
+
 def told(both: StateAndRecount) -> tuple[Any, ...]:
     """What is told of the account by now; state and recount must agree."""
     assert both.differences(users=(USER,)) == []
@@ -47,6 +69,17 @@ def take(both: StateAndRecount, one: Event, now: int) -> bool:
     refused = len(both.refused)
     both.take(LogRecord(len(both.log), now, encoded(one)))
     return len(both.refused) == refused
+
+
+def refuses_starts_again(both: StateAndRecount, accepted: dict[str, list[Event]], now: int) -> None:
+    """Assert that the starts of calls without a record are late, and change nothing."""
+    before = told(both)
+    for call_id, events in accepted.items():
+        if call_id not in before[1]:
+            for one in events:
+                if one["type"] == "call.started":
+                    assert not take(both, one, now), one
+    assert told(both)[:4] == before[:4]
 
 
 @settings(max_examples=300)
@@ -65,6 +98,7 @@ def test_an_accepted_event_may_come_again(drawn: list[tuple[str, int, int, int, 
             accepted[one["callId"]].append(one)
         if crash:
             both.crash()
+        refuses_starts_again(both, accepted, now)
         before = told(both)
         for which in again:
             candidates = [one for kept in before[1] for one in accepted.get(kept, [])]
