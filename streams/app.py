@@ -23,9 +23,11 @@ from streams.engine.context import WorkerContext
 from streams.engine.events_topic import EventsTopic
 from streams.engine.health import WorkerHealth
 from streams.engine.table import StateManager, StateTable
+from streams.engine.topics_watch import Topics, TopicsWatch
 from streams.engine.view import GroupDirectory
 from streams.kafka.consumer import broker_urls
 from streams.kafka.group import Assignor
+from streams.kafka.metadata import FactsClient
 from streams.kafka.publisher import REQUEST_BYTES_MAX
 from streams.kafka.transport_app import TransportApp
 from streams.metrics.catalogue import Metrics
@@ -61,15 +63,20 @@ class WorkerParts:
     api: Api
     streams: PushStreams
     pauses: LoopPauses
+    facts: FactsClient
 
 
-def build(settings: Settings, log: EventsLog) -> WorkerParts:
-    """Make all objects of a worker; none of them connects yet. ``log``: the topic of events as it is now."""
+def build(settings: Settings, log: EventsLog, changelog_id: str = "") -> WorkerParts:
+    """Make all objects of a worker; none of them connects yet.
+
+    ``log``: the topic of events as it is now. ``changelog_id``: the id of the changelog's topic; "" if it is not known.
+    """
     partitions = log.partitions
     app = TransportApp(**_options(settings))
     table: StateTable = app.Table("state", partitions=partitions)  # type: ignore[assignment]
     app.fetch_wait_ms = settings.fetch_wait_ms
     app.positions = table
+    app.partitions = partitions
     metrics = Metrics.create(CollectorRegistry())
     redis = connect(settings.redis)
     look_ups = LookUps(redis)
@@ -77,15 +84,19 @@ def build(settings: Settings, log: EventsLog) -> WorkerParts:
     events = EventsTopic(app, settings.topic, partitions)
     slices = TimeSlices(settings.slice_ms)
     binding = Binding(log, version("ecounters"))
-    context = WorkerContext(PartitionSettings.of(settings, partitions), binding, metrics, events, app.crash, slices)
+    facts = FactsClient(settings.broker, (settings.topic, settings.changelog_topic))
+    topics = TopicsWatch(Topics(log, settings.changelog_topic, changelog_id), facts.ask, app.crash, metrics)
+    context = WorkerContext(
+        PartitionSettings.of(settings, partitions), binding, metrics, topics, events, app.crash, slices
+    )
     table.configure(context, sessions.zone_of)
     add_agent(app, settings.topic, table)
-    directory = GroupDirectory(app, table.owned, partitions)
+    directory = GroupDirectory(app, table.owned, partitions, topics)
     cache = ReplyCache(settings.keep_days_ms, slices)
     router = PeerRouter(cache, directory, lambda: settings.secret or cast(Assignor, app.assignor).secret, metrics)
     known = KnownNetworks(look_ups, settings.secret)
     login = ThrottledLogin(sessions, Throttle(settings.throttle_per_min), known)
-    health = WorkerHealth(app, table, settings.ready_lag_ms, metrics)
+    health = WorkerHealth(app, table, topics, settings.ready_lag_ms, metrics)
     docs = Docs(settings.topic)
     responder = Responder(login, router, settings.proxies)
     cookie = SessionCookie(settings.proxies)
@@ -95,7 +106,7 @@ def build(settings: Settings, log: EventsLog) -> WorkerParts:
     api = Api(responder.respond, router, streams, dashboard, docs, health, metrics)
     pauses = LoopPauses()
     metrics.loop_pause.set_function(pauses.take)
-    return WorkerParts(app, table, redis, api, streams, pauses)
+    return WorkerParts(app, table, redis, api, streams, pauses, facts)
 
 
 def _options(settings: Settings) -> dict[str, Any]:

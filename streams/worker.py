@@ -125,7 +125,7 @@ async def _run(settings: Settings) -> int:
     look = await _wait_for_look(settings, stop)
     if look is None:
         return 0
-    parts = build(settings, look.log)
+    parts = build(settings, look.log, look.changelog_id)
     runner = Runner(parts.api.application(), handle_signals=False, shutdown_timeout=0.2)
     await runner.setup()
     try:
@@ -137,6 +137,7 @@ async def _run(settings: Settings) -> int:
         parts.pauses.stop()
         await runner.cleanup()
         await parts.redis.aclose()
+        await parts.facts.close()
 
 
 async def _wait_for_look(settings: Settings, stop: asyncio.Event) -> FirstLook | None:

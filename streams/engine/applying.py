@@ -90,7 +90,7 @@ class BatchApplier:
     def _state_at(self, offset: int) -> PartitionState:
         """The state, if all events before ``offset`` are in it. Raises _NotLive or _MustReadAgain if not."""
         state = self._status.state
-        if state is None or not self._status.live:
+        if state is None or not self._status.live or self._context.topics.stopped is not None:
             raise _NotLive
         if offset > state.position:
             raise _MustReadAgain(f"events before offset {offset} are missing")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from ecounters.changelog.binding import Binding
 from streams.basics.slices import TimeSlices
 from streams.engine.feed import EventsSource
+from streams.engine.topics_watch import TopicsWatch
 from streams.metrics.catalogue import Metrics
 from streams.settings.narrow import PartitionSettings
 
@@ -18,10 +19,10 @@ class WorkerContext:
     """Settings and services for every owned partition. ``streams.app.build`` makes one per worker.
 
     ``binding``: what states of this worker are bound to: the topic of events as it was at the start, and this release.
-    ``events``: the topic of events. ``fail``: ends the worker because of an error that must never happen. ``slices``:
-    all long computations of all partitions run in these time slices, one partition at a time. ``restore_lock``: held
-    while a state is built from restored entries. So the first partitions are ready early; without the lock all of them
-    would share the processor and be ready late.
+    ``topics``: notices what becomes of the topics. ``events``: the topic of events. ``fail``: ends the worker because
+    of an error that must never happen. ``slices``: all long computations of all partitions run in these time slices,
+    one partition at a time. ``restore_lock``: held while a state is built from restored entries. So the first
+    partitions are ready early; without the lock all of them would share the processor and be ready late.
 
     ``discards``: the tasks that free the memory of states, see ``discarding``. ``discard_lock``: held by the one of
     them that works.
@@ -30,6 +31,7 @@ class WorkerContext:
     settings: PartitionSettings
     binding: Binding
     metrics: Metrics
+    topics: TopicsWatch
     events: EventsSource
     fail: Callable[[BaseException], Awaitable[None]]
     slices: TimeSlices

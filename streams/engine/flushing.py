@@ -48,6 +48,8 @@ class PartitionFlusher:
     ``flush_lock`` allows one flush at a time. ``state_lock`` (see ``PartitionStatus``) is taken inside ``flush_lock``
     and is held only while changes are collected. So events are applied while the flush waits for the broker.
 
+    Before anything is sent, a broker has to say that the topics are still the same (``TopicsWatch``).
+
     A failed flush sets ``status.live`` to False. The state has already marked the collected changes as saved, although
     they are not. So this state must never be flushed again, and the partition is restored from the changelog.
     """
@@ -153,6 +155,14 @@ class PartitionFlusher:
             misrouted = await self._collect_changes(state, outbox)
             position = state.position
         began = time.perf_counter()
+        if not await self._context.topics.confirm():  # what was read may be of another topic
+            if self._context.topics.stopped is None:
+                log.warning(
+                    "partition %s is not flushed: Kafka does not say that topics are the same", status.partition
+                )
+            status.live = False
+            self._requested.set()
+            return False
         for dead_letter in self._uncounted.dead_letters_of(await self._context.events.republish(misrouted)):
             outbox.add_dead_letter(dead_letter)
         left_out = await writer.write(outbox)

@@ -9,7 +9,9 @@ from typing import Any, Final
 
 from prometheus_client import Counter
 
+from streams.engine.status import Waiting
 from streams.engine.table import StateTable
+from streams.engine.topics_watch import TopicsWatch
 from streams.metrics.catalogue import Metrics
 
 SHARE_S: Final = 60.0
@@ -56,8 +58,9 @@ class WorkerHealth:
     Its only data of its own are the samples of ``RefusedShare``, to which ``collect`` adds.
     """
 
-    def __init__(self, app: Any, table: StateTable, ready_lag_ms: int, metrics: Metrics) -> None:
+    def __init__(self, app: Any, table: StateTable, topics: TopicsWatch, ready_lag_ms: int, metrics: Metrics) -> None:
         self._app = app
+        self._topics = topics
         self._table = table
         self._ready_lag_ms = ready_lag_ms
         self._metrics = metrics
@@ -86,9 +89,14 @@ class WorkerHealth:
         return ""
 
     def waiting(self) -> list[str]:
-        """Why partitions of this worker wait for an operator, one line each."""
+        """What this worker, or partitions of it, wait for an operator for, one line each: the topics first."""
+        change = [] if self._topics.change is None else [self._topics.change.detail]
+        return list(dict.fromkeys([*change, *(reason.detail for reason in self._reasons())]))
+
+    def _reasons(self) -> list[Waiting]:
+        """Why partitions wait, for each of those that do."""
         reasons = [partition.status.waiting for partition in self._table.owned.values()]
-        return [reason.detail for reason in reasons if reason is not None]
+        return [reason for reason in reasons if reason is not None]
 
     async def collect(self) -> None:
         """Update all gauges but those of listeners and pauses. Other tasks run after each USERS_STEP accounts."""
@@ -111,7 +119,7 @@ class WorkerHealth:
         metrics.kept_calls.set(kept)
         live_partitions = sum(partition.status.live for partition in partitions)
         metrics.partitions.labels("live").set(live_partitions)
-        waiting = len(self.waiting())
+        waiting = len(self._reasons())
         metrics.partitions.labels("waiting").set(waiting)
         metrics.partitions.labels("restoring").set(len(partitions) - live_partitions - waiting)
         metrics.lag_ms.set(max((partition.feed.lag_ms() for partition in partitions), default=0))

@@ -148,11 +148,16 @@ class OwnedPartition:
     async def _wait_for_operator(self, waiting: Waiting) -> None:
         """Say why the partition waits, and return once its changelog has changed: it may have been repaired.
 
-        The log says it once, and again every WAIT_LOG_S at most.
+        The log says it once, and again every WAIT_LOG_S at most. While the topics have changed, ``TopicsWatch`` has
+        logged it for all partitions, and this waits until they are as before.
         """
         if self.status.waiting != waiting:
             self._waiting_logged_s = -WAIT_LOG_S
         self.status.waiting = waiting
+        while self._context.topics.stopped is not None:
+            await asyncio.sleep(WAIT_S)
+            if self._context.topics.stopped is None:
+                return
         while True:
             if time.monotonic() - self._waiting_logged_s >= WAIT_LOG_S:
                 self._waiting_logged_s = time.monotonic()
@@ -169,8 +174,14 @@ class OwnedPartition:
 
         Sets ``status`` and empties the buffer of uncounted records. Until the new state is complete, replies are made
         from the old one.
+
+        Raises MustWait if the topics have changed so that nothing can be counted. The state is then as it was flushed
+        last, without what may be of another topic; but the changelog is not read if it is another one itself.
         """
         began = time.perf_counter()
+        topics = self._context.topics
+        if topics.stopped is not None and not topics.stopped.keeps_changelog:
+            raise MustWait(topics.stopped.why, topics.stopped.detail)
         state, entries = await self._changelog.restore()
         self._context.metrics.restored_entries.inc(entries)
         status = self.status
@@ -181,6 +192,8 @@ class OwnedPartition:
         status.state, status.flushed_offset, status.committed_offset = state, state.position, -1
         status.last_record_ms = state.arrival or now_ms()
         self._uncounted.drain()  # these records come after the restored position, and are read again
+        if topics.stopped is not None:
+            raise MustWait(topics.stopped.why, topics.stopped.detail)
         status.waiting = None
         status.live = True
         await self.feed.follow()
@@ -198,6 +211,9 @@ class OwnedPartition:
         Before each flush, follow the partition again if it is not followed, and advance the clock.
         """
         while await self._flusher.wait_until_due():
+            if self._context.topics.stopped is not None:
+                self.status.live = False
+                return
             if not self.status.following:
                 await self.feed.follow()
             async with self.status.state_lock:

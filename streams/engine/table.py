@@ -60,9 +60,13 @@ class StateTable(Table[Any, Any]):
         self._topic = context.settings.feed.topic
 
     async def on_start(self) -> None:
-        """Start the periodic roll-up. Faust's method would open a store and create the changelog's topic."""
+        """Start the periodic roll-up, and the watch over the topics.
+
+        Faust's method would open a store and create the changelog's topic.
+        """
         periodically = roll_up_periodically(self._statuses, self._zone_of, self._context)
         self._roll_up = asyncio.create_task(periodically, name="roll-up")
+        self._context.topics.start()
 
     async def on_stop(self) -> None:
         """Flush all live partitions, then release all. They stay in ``owned``, so that their offsets are committed."""
@@ -70,6 +74,7 @@ class StateTable(Table[Any, Any]):
             self._roll_up.cancel()
         await self.flush_before_revoke()
         await asyncio.gather(*(partition.release() for partition in self.owned.values()))
+        await self._context.topics.stop()
 
     # ------------------------------------------------------------------------------------------- rebalance
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, cast
 from ecounters.events.partitioner import partition_of
 from ecounters.partition.state import PartitionState
 from streams.engine.partition import OwnedPartition
+from streams.engine.topics_watch import TopicsWatch
 from streams.kafka.group import Assignor
 
 
@@ -20,7 +21,7 @@ class PartitionView(NamedTuple):
     on only if ``again()`` has the same state then: it may have been replaced and emptied.
     ``lag_ms``: how old the last event read is, in ms; see ``PartitionFeed.lag_ms``.
     ``fresh``: False if events may be missing in the reply, because the partition is not live, the group is being
-    rebalanced, or the broker has been silent for too long.
+    rebalanced, the broker has been silent for too long, or a topic was deleted, made anew or grown.
     ``again``: the view of the user's partition when it is called; None if this worker has no state of it any more.
     """
 
@@ -35,10 +36,12 @@ class GroupDirectory:
     """Finds a user's partition, here or on another worker of the group.
 
     ``owned``: partition -> this worker's ``OwnedPartition``. ``partitions``: how many the topic of events has.
+    ``topics``: knows what has become of the topics.
     """
 
-    def __init__(self, app: Any, owned: Mapping[int, OwnedPartition], partitions: int) -> None:
+    def __init__(self, app: Any, owned: Mapping[int, OwnedPartition], partitions: int, topics: TopicsWatch) -> None:
         self._app = app
+        self._topics = topics
         self._owned = owned
         self._partitions = partitions
 
@@ -48,7 +51,7 @@ class GroupDirectory:
         state = partition.status.state if partition is not None else None
         if partition is None or state is None:
             return None
-        fresh = partition.feed.is_fresh() and not self._app.rebalancing
+        fresh = partition.feed.is_fresh() and not self._app.rebalancing and not self._topics.concerns(user_id)
         again = partial(self.view_of, user_id)
         return PartitionView(state, partition.feed.lag_ms(), fresh, partition.status.state_lock, again)
 

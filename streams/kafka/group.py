@@ -14,13 +14,14 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import orjson
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 from faust.assignor import PartitionAssignor
 
 from streams.kafka import internals
+from streams.kafka.transport_app import TransportApp
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,17 @@ def guard_coordinator(coordinator: Any, failed: Callable[[BaseException], None])
     internals.on_coordination_end(coordinator, ended)
 
 
+class BoundPartitions:
+    """What Faust's assignor asks of aiokafka's cluster: the partitions of a topic. Each topic has ``count``."""
+
+    def __init__(self, count: int) -> None:
+        self._partitions = set(range(count))
+
+    def partitions_for_topic(self, topic: str) -> set[int]:
+        """The numbers of the partitions."""
+        return set(self._partitions)
+
+
 class Assignor(PartitionAssignor):
     """Faust's assignor, which also sends all workers the URLs and the secret for their requests to one another.
 
@@ -81,9 +93,13 @@ class Assignor(PartitionAssignor):
         self.address_is_stale = False
 
     def assign(self, cluster: Any, member_metadata: Any) -> Any:
-        """As the group's leader: assign the partitions, as Faust does, and add the secret to all members' user data."""
+        """As the group's leader: assign the partitions, as Faust does, and add the secret to all members' user data.
+
+        The partitions are those that the states are bound to, whatever the cluster has now: one that was added since
+        has no state, and one of a topic that was deleted still has its counters.
+        """
         self.secret = self.secret or secrets.token_hex(SECRET_BYTES)
-        assignments = super().assign(cluster, member_metadata)
+        assignments = super().assign(BoundPartitions(cast(TransportApp, self.app).partitions), member_metadata)
         return {member: self._with_secret(assignment) for member, assignment in assignments.items()}
 
     def _with_secret(self, assignment: Any) -> Any:

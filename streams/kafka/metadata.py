@@ -6,7 +6,7 @@ These requests never create a topic, whatever ``auto.create.topics.enable`` says
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from io import BytesIO
 from typing import Any, Final, NamedTuple
 
@@ -146,6 +146,33 @@ async def facts_of(broker: str, topics: Iterable[str]) -> ClusterFacts:
         return await cluster_facts(client, topics)
     finally:
         await client.close()
+
+
+class FactsClient:
+    """Asks for the same topics again and again over one connection, which the first request makes."""
+
+    def __init__(self, broker: str, topics: Sequence[str]) -> None:
+        self._broker = broker
+        self._topics = topics
+        self._client: AIOKafkaClient | None = None
+
+    async def ask(self) -> ClusterFacts:
+        """What a broker says of the topics now. Raises what ``cluster_facts`` raises."""
+        if self._client is None:
+            client = AIOKafkaClient(bootstrap_servers=self._broker)
+            try:
+                await client.bootstrap()
+            except BaseException:
+                await client.close()
+                raise
+            self._client = client
+        return await cluster_facts(self._client, self._topics)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
 
 
 async def cluster_facts(client: AIOKafkaClient, topics: Iterable[str]) -> ClusterFacts:

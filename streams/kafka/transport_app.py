@@ -27,9 +27,11 @@ class Positions(Protocol):
 
 
 class TransportApp(faust.App):
-    """Faust's app, with what this transport needs of the worker. Set both attributes before the app is started."""
+    """Faust's app, with what this transport needs of the worker. Set all attributes before the app is started."""
 
     fetch_wait_ms: int
     """How long a broker may hold a fetch request while it has no events."""
+    partitions: int
+    """How many partitions the topic of events had at the start: only these are assigned to workers."""
     positions: Positions
     """Knows which offsets may be committed."""

@@ -49,6 +49,10 @@ class Metrics(NamedTuple):
     """Status "restoring" for long: the changelog is large or the broker slow; see ecounters_restore_entries. Status
     "waiting" above 0: alert on it. The counters of that partition stand still until somebody acts; the log and /readyz
     say of which partition, why, and which command helps."""
+    topics_changed: Gauge
+    """Above 0: alert on it. A topic was deleted, made anew or given more partitions while this worker uses it. Counters
+    of all, or of some users, stand still, and replies for them say so. The log and /readyz say what has changed, and
+    which command helps."""
     lag_ms: Gauge
     """Rises steadily: the worker is saturated; start another one, up to as many as there are partitions."""
     flushes: Histogram
@@ -95,6 +99,9 @@ class Metrics(NamedTuple):
             suspected_calls=Gauge("ecounters_suspected_calls", "Live calls not heard of for long", registry=registry),
             kept_calls=Gauge("ecounters_kept_calls", "Call records in memory", registry=registry),
             partitions=Gauge("ecounters_partitions", "Partitions of this worker", ["status"], registry=registry),
+            topics_changed=Gauge(
+                "ecounters_topics_changed", "1 if a topic was deleted, made anew or grown", registry=registry
+            ),
             lag_ms=Gauge("ecounters_lag_ms", "Largest lag of a partition behind its end", registry=registry),
             flushes=Histogram(
                 "ecounters_flush_seconds", "Time of one flush until acknowledged", buckets=_BUCKETS_S, registry=registry

@@ -16,7 +16,7 @@ from streams.engine.restore import PartitionChangelog
 from streams.metrics.catalogue import Metrics
 from streams.settings.narrow import PartitionSettings
 from tests.support.builders import call
-from tests.support.engine_fakes import BINDING, PARTITION, PARTITIONS, USER, FakeEvents, batch
+from tests.support.engine_fakes import BINDING, PARTITION, PARTITIONS, USER, FakeEvents, FakeFacts, batch, watch
 from tests.support.workers import Deployment
 
 LIVE: Final = 20_000
@@ -38,7 +38,8 @@ class Engine:
         settings = PartitionSettings.of(deployment.loaded(), PARTITIONS)
         metrics = Metrics.create(CollectorRegistry())
         self.failed: list[BaseException] = []
-        self.context = WorkerContext(settings, BINDING, metrics, FakeEvents(), self._fail, TimeSlices(5))
+        topics = watch(FakeFacts(), self._fail, metrics)
+        self.context = WorkerContext(settings, BINDING, metrics, topics, FakeEvents(), self._fail, TimeSlices(5))
 
     async def _fail(self, error: BaseException) -> None:
         self.failed.append(error)

@@ -19,8 +19,10 @@ from ecounters.partition.state import PartitionState
 from streams.basics.slices import TimeSlices
 from streams.engine.context import WorkerContext
 from streams.engine.partition import OwnedPartition
+from streams.engine.topics_watch import Topics, TopicsWatch
 from streams.kafka.batches import Batch
 from streams.kafka.changelog_writer import LeftOut
+from streams.kafka.metadata import ClusterFacts, TopicFacts
 from streams.kafka.outbox import Outbox
 from streams.kafka.splitting import split
 from streams.metrics.catalogue import Metrics
@@ -92,6 +94,25 @@ class FakeEvents:
         self.republished += misrouted
         large = [one for one in misrouted if len(one.record.value or b"") > self.takes_bytes]
         return [one._replace(reason="too_large") for one in large]
+
+
+class FakeFacts:
+    """What a broker says of the topics: both are as LOG, until a test changes ``now``. ``asked``: how often."""
+
+    def __init__(self) -> None:
+        topic = TopicFacts("", PARTITIONS, 1, None)
+        self.now = ClusterFacts("", {LOG.topic: topic, "changelog": topic})
+        self.asked = 0
+
+    async def ask(self) -> ClusterFacts:
+        """``now``."""
+        self.asked += 1
+        return self.now
+
+
+def watch(facts: FakeFacts, fail: Callable[[BaseException], Awaitable[None]], metrics: Metrics) -> TopicsWatch:
+    """A watch over the topics that ``facts`` tells of, without pauses."""
+    return TopicsWatch(Topics(LOG, "changelog", ""), facts.ask, fail, metrics, spacing_s=0)
 
 
 class FakeBatch:
@@ -177,6 +198,7 @@ class PartitionFixture:
 
     partition: OwnedPartition
     context: WorkerContext
+    facts: FakeFacts
     events: FakeEvents
     changelog: FakeChangelog
     metrics: Metrics
@@ -215,14 +237,17 @@ def new_fixture(
         FeedSettings("events", stale_after_ms=10_000, heartbeat_s=0.0),
     )
     events, changelog, metrics = FakeEvents(), FakeChangelog(position), Metrics.create(CollectorRegistry())
+    facts = FakeFacts()
     failed: list[BaseException] = []
 
     async def fail(error: BaseException) -> None:
         failed.append(error)
 
-    context = WorkerContext(settings, BINDING, metrics, events, fail, TimeSlices(slice_ms))
+    topics = watch(facts, fail, metrics)
+    context = WorkerContext(settings, BINDING, metrics, topics, events, fail, TimeSlices(slice_ms))
     events.end = position
-    return PartitionFixture(OwnedPartition(PARTITION, context, changelog), context, events, changelog, metrics, failed)
+    partition = OwnedPartition(PARTITION, context, changelog)
+    return PartitionFixture(partition, context, facts, events, changelog, metrics, failed)
 
 
 @asynccontextmanager

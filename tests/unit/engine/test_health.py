@@ -79,7 +79,10 @@ def test_a_worker_is_ready_when_its_partitions_are_restored_fed_and_near_the_end
         async with live_fixture(position=5) as fixture:
             app, table = FakeApp(), build(Settings(advertise="127.0.0.1:1"), LOG).table
             table.owned[PARTITION] = fixture.partition
-            health, status = WorkerHealth(app, table, 10_000, fixture.metrics), fixture.partition.status
+            health, status = (
+                WorkerHealth(app, table, fixture.context.topics, 10_000, fixture.metrics),
+                fixture.partition.status,
+            )
             assert health.not_ready() == ""
             status.last_record_ms, fixture.events.end = now_ms() - 20_000, 6
             assert "ms behind" in health.not_ready()
@@ -104,7 +107,7 @@ def test_the_gauges_are_of_all_owned_partitions() -> None:
             table.owned[PARTITION] = fixture.partition
             table.owned[PARTITION + 1] = new_fixture().partition
             await fixture.partition.apply_batch(batch(0, balances(0, 3)))
-            await WorkerHealth(FakeApp(), table, 10_000, fixture.metrics).collect()
+            await WorkerHealth(FakeApp(), table, fixture.context.topics, 10_000, fixture.metrics).collect()
             gauges = fixture.metrics.partitions
             assert [gauges.labels(status)._value.get() for status in ("live", "restoring")] == [1, 1]
             assert fixture.metrics.refused_ratio._value.get() == 0

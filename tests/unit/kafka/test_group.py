@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from aiokafka.coordinator.protocol import ConsumerProtocol
 from aiokafka.errors import KafkaError
 
+from streams.app import build
 from streams.kafka import group
-from streams.kafka.group import guard_coordinator
+from streams.kafka.group import Assignor, guard_coordinator
+from streams.settings.table import Settings
+from tests.support.engine_fakes import LOG, PARTITIONS
 
 
 class FakeCoordinator:
@@ -61,3 +64,24 @@ def test_a_coordinator_that_fails_is_reported() -> None:
         return error
 
     assert isinstance(asyncio.run(main()), KafkaError)
+
+
+class Cluster:
+    """A cluster whose topics have so many partitions."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def partitions_for_topic(self, topic: str) -> set[int] | None:
+        """None if there is no topic."""
+        return set(range(self._count)) or None
+
+
+@pytest.mark.parametrize("count", [PARTITIONS, 2 * PARTITIONS, 0])
+def test_only_partitions_that_have_a_state_are_assigned(count: int) -> None:
+    """Also while the topic has more, or is gone: a new one has no changelog, an old one still has its counters."""
+    assignor = cast(Assignor, build(Settings(advertise="127.0.0.1:1"), LOG).faust.assignor)
+    member = assignor.metadata({LOG.topic})
+    assigned = assignor.assign(Cluster(count), {"m1": member, "m2": member})
+    partitions = [partition for one in assigned.values() for _, of in one.assignment for partition in of]
+    assert sorted(partitions) == list(range(PARTITIONS))
