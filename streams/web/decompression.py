@@ -18,15 +18,17 @@ from typing import Final
 
 import brotli
 
-from ecounters.errors import INVALID_PARAMETER, RequestRefused
+from ecounters.errors import INTERNAL, INVALID_PARAMETER, RequestRefused
 from ecounters.text import shown
 
 Decode = Callable[[bytes, int], Awaitable[bytes]]
 """(body as it was sent, limit in bytes) -> the decoded body. Raises RequestRefused: 413 above the limit, 400 for a body
-that is not in this coding, is cut off, or has bytes behind its end."""
+that is not in this coding, is cut off, or has bytes behind its end, 503 after DECODE_LIMIT_S."""
 
 ONE_THREAD: Final = ThreadPoolExecutor(1, thread_name_prefix="decompression")
 """Bodies are decoded one after the other, so that many of them take one processor at most."""
+DECODE_LIMIT_S: Final = 5.0
+"""A body that has not been decoded within this time is refused with 503: so many others wait before it."""
 
 ZLIB, RAW_DEFLATE, GZIP = zlib.MAX_WBITS, -zlib.MAX_WBITS, zlib.MAX_WBITS + 16
 """The formats that zlib reads, as its argument ``wbits``."""
@@ -57,7 +59,13 @@ def decoder_of(content_encodings: Sequence[str]) -> Decode:
     unpack = CODINGS[codings[0]]
 
     async def decode(content: bytes, limit: int) -> bytes:
-        return await asyncio.get_running_loop().run_in_executor(ONE_THREAD, _unpacked, unpack, content, limit)
+        try:
+            async with asyncio.timeout(DECODE_LIMIT_S):
+                return await asyncio.get_running_loop().run_in_executor(ONE_THREAD, _unpacked, unpack, content, limit)
+        except TimeoutError:  # a body that still waits is not decoded any more
+            raise RequestRefused(
+                INTERNAL, "too many compressed bodies came at once; try again, or send it as it is", http_status=503
+            ) from None
 
     return decode
 

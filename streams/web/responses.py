@@ -115,7 +115,8 @@ async def body_of(request: web.Request) -> bytes:
     """The body of a request, decompressed if it has a Content-Encoding. No larger than BODY_BYTES_MAX.
 
     Raises RequestRefused: 415 for a coding that is not taken, before the body is read; 413 if the body is too large, as
-    it is sent or decompressed; 400 if it is not coded as its headers say; 408 as ``body_as_sent``.
+    it is sent or decompressed; 400 if it is not coded as its headers say; 503 if too many others are decompressed; 408
+    as ``body_as_sent``.
     """
     decode = decoder_of(request.headers.getall(hdrs.CONTENT_ENCODING, []))
     return await decode(await body_as_sent(request), BODY_BYTES_MAX)

@@ -28,6 +28,11 @@ connections after 60 s: they must do so first, or they would send requests into 
 LINGER_LIMIT_S: Final = 5.0
 """After a response that was sent before the whole request had come, such as a refusal, the rest of the request is read
 and dropped for at most this time. If the connection were closed at once, the client might not see the response."""
+SEND_LIMIT_S: Final = 30.0
+"""A client must have read a response within this time plus that of its body at SLOWEST_BYTES_PER_S, or the connection is
+closed: a client that does not read would hold it, and the body of up to some MB, for ever."""
+SLOWEST_BYTES_PER_S: Final = 32_768
+"""Clients that read more slowly than 0.25 Mbit/s get no large response."""
 RECEIVED_BYTES_MAX: Final = 16_384
 """What is received at once of a connection, and parsed in one step of the event loop. asyncio's default, 256 KB, holds
 43,000 chunks of one byte, which took 70 ms."""
@@ -45,9 +50,14 @@ class Connection(web.RequestHandler):
     __slots__ = ()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Limit what is received at once, by the attribute that asyncio's transports have for it."""
+        """Limit what is received at once, by the attribute that asyncio's transports have for it.
+
+        A response counts as sent once the kernel has all of it, and not when 64 KB are left.
+        """
         if hasattr(transport, "max_size"):
             transport.max_size = RECEIVED_BYTES_MAX
+        if isinstance(transport, asyncio.Transport):
+            transport.set_write_buffer_limits(0)
         super().connection_made(transport)
 
     def handle_error(
@@ -79,12 +89,22 @@ class Connection(web.RequestHandler):
     ) -> tuple[web.StreamResponse, bool]:
         """Send a response. An error that aiohttp raised before the middleware ran, such as 417, gets the API's form.
 
+        Closes the connection if the client has not read the response in time.
         Returns what aiohttp's method returns: (the response that was sent, whether the client is gone).
         """
         if isinstance(resp, web.HTTPException):
             resp = http_error(resp)
             add_common_headers(resp)
-        return await super().finish_response(request, resp, start_time)
+        limit_s = SEND_LIMIT_S + (resp.content_length or 0) / SLOWEST_BYTES_PER_S
+        timer = asyncio.get_running_loop().call_later(limit_s, self._abort)
+        try:
+            return await super().finish_response(request, resp, start_time)
+        finally:
+            timer.cancel()
+
+    def _abort(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
 
 
 def _reason(exc: BaseException | None) -> str:

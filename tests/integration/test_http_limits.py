@@ -7,6 +7,7 @@ import gzip
 import json
 import socket
 import zlib
+from contextlib import suppress
 
 import brotli
 import pytest
@@ -106,3 +107,49 @@ def test_an_unfinished_request_gets_408_and_a_silent_connection_is_closed(monkey
     assert got.startswith(b"HTTP/1.1 408 ")
     assert b'"message":"Invalid parameter: the body did not come within 0.2 s","code":1000}' in got
     assert asyncio.run(_serving(half[:20])) == b""
+
+
+async def _unread(size: int, read_after_s: float) -> tuple[int, int]:
+    """(bytes that a client got, connections that the server has then) of a response of that size.
+
+    The client reads nothing for so long. Then it reads until the connection is closed, or for a moment.
+    """
+
+    async def blanks(request: web.Request) -> web.Response:
+        return web.Response(body=b" " * size)
+
+    app = web.Application()
+    app.router.add_get("/", blanks)
+    runner = serving.Runner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        reader, writer = await asyncio.open_connection(*runner.addresses[0], limit=1)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        await asyncio.sleep(read_after_s)
+        got = 0
+        with suppress(TimeoutError, ConnectionError):
+            while got < size:
+                async with asyncio.timeout(5):
+                    piece = await reader.read(1 << 20)
+                got += len(piece)
+                if not piece:
+                    break
+        assert runner.server is not None
+        connections = len(runner.server.connections)
+        writer.close()
+        return got, connections
+    finally:
+        await runner.cleanup()
+
+
+def test_a_client_that_does_not_read_its_reply_loses_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a time that grows with the reply; one that reads in time gets all of it."""
+    size = 50_000_000
+    monkeypatch.setattr(serving, "SEND_LIMIT_S", 0.2)
+    monkeypatch.setattr(serving, "SLOWEST_BYTES_PER_S", size * 10)
+    got, connections = asyncio.run(_unread(size, 1.0))
+    assert (got < size, connections) == (True, 0)
+    monkeypatch.setattr(serving, "SLOWEST_BYTES_PER_S", size // 30)
+    got, connections = asyncio.run(_unread(size, 1.0))
+    assert (got >= size, connections) == (True, 1)

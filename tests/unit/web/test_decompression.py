@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import random
+import threading
 import time
 import zlib
 from collections.abc import Callable
@@ -14,7 +15,9 @@ import brotli
 import pytest
 
 from ecounters.errors import RequestRefused
+from streams.web import decompression
 from streams.web.decompression import decoder_of
+from streams.web.responses import error_response
 from tests.support.request_attacks import slow_br
 
 LIMIT = 65_536
@@ -123,3 +126,32 @@ def test_29_bytes_of_br_do_not_take_long(command: int) -> None:
     began = time.process_time()
     assert refusal(body, "br")[0] == 413
     assert time.process_time() - began < 0.05
+
+
+def test_a_body_does_not_wait_for_ever_for_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is refused with 503 and Retry-After after a time limit, is not decoded any more, and the next one is."""
+    busy, unpacked = threading.Event(), list[bytes]()
+
+    def noted(content: bytes, most: int) -> bytes:
+        unpacked.append(content)
+        busy.wait(10)
+        return content
+
+    monkeypatch.setitem(decompression.CODINGS, "gzip", noted)
+    monkeypatch.setattr(decompression, "DECODE_LIMIT_S", 0.2)
+
+    async def refused(content: bytes) -> RequestRefused:
+        with pytest.raises(RequestRefused) as caught:
+            await decoder_of(["gzip"])(content, LIMIT)
+        return caught.value
+
+    async def run() -> list[RequestRefused]:
+        refusals = await asyncio.gather(*(refused(bytes([number])) for number in range(5)))
+        busy.set()
+        assert await decoder_of(["gzip"])(b"next", LIMIT) == b"next"
+        return refusals
+
+    refusals = asyncio.run(run())
+    assert [(one.code, one.http_status) for one in refusals] == [(1032, 503)] * 5
+    assert "Retry-After" in error_response(refusals[0]).headers
+    assert len(unpacked) == 2
