@@ -29,8 +29,8 @@ LINGER_LIMIT_S: Final = 5.0
 """After a response that was sent before the whole request had come, such as a refusal, the rest of the request is read
 and dropped for at most this time. If the connection were closed at once, the client might not see the response."""
 SEND_LIMIT_S: Final = 30.0
-"""A client must have read a response within this time plus that of its body at SLOWEST_BYTES_PER_S, or the connection is
-closed: a client that does not read would hold it, and the body of up to some MB, for ever."""
+"""A client must have read a response within this time plus that of its body at SLOWEST_BYTES_PER_S. Then the connection
+is closed: a client that does not read would hold it, and the body of up to some MB, for ever."""
 SLOWEST_BYTES_PER_S: Final = 32_768
 """Clients that read more slowly than 0.25 Mbit/s get no large response."""
 RECEIVED_BYTES_MAX: Final = 16_384
