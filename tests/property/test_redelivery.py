@@ -41,14 +41,15 @@ steps = st.lists(
 def test_a_start_that_comes_again_after_its_call_was_dropped_is_late() -> None:
     """Also one that is later than the call's end, which was read after it."""
     both = StateAndRecount()
-    start = {"type": "call.started", "userId": USER, "callId": "c1", "callType": "IBD"}
+    start: Event = {"type": "call.started", "userId": USER, "callId": "c1", "callType": "IBD"}
     later = {**start, "id": "b", "ts": T0_MS + 600_000}
-    for one in (
+    events: list[Event] = [
         {**start, "id": "a", "ts": T0_MS},
         later,
         {"type": "call.ended", "userId": USER, "callId": "c1", "id": "e", "ts": T0_MS + 10_000, "status": 16},
         {**start, "id": "c", "ts": T0_MS + 950_000, "callId": "c2"},
-    ):
+    ]
+    for one in events:
         assert take(both, one, one["ts"])
     assert take(both, later, T0_MS + 950_000)
     assert both.recount.answer(USER, *EVERYTHING, ALL_FIELDS)["TC"] == 2
