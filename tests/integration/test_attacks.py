@@ -5,12 +5,12 @@ events are in tests/support/attacks/{batches,history,large_calls,odd_calls,trans
 request_storm.py. Each row is made once alone, with its outcome; then all of them again and again for 60 s, while 1,000
 good events and 20 good questions a second go on. At the end all counters are audited.
 
-How long a reply takes is measured from when the question is sent until its last byte has come, as the kernel says. Less
-the time in which the worker's main thread was ready to run and had no processor: on a machine that is busy with other
-things a worker waits, whatever it does. The seconds of the attack are counted likewise (worker_clock.py): while the
-worker has no processor, no event and no question becomes due. On a machine with nothing else to do both are the time
-on the wall. What counts as the worker's own time: all that its event loop does, waits for locks and for Python's
-interpreter lock, and waits for Redis.
+How long a reply takes is measured from when the question is sent until its last byte has come, as the kernel says, less
+the times in which threads of the worker were ready to run and had no processor: on a machine that is busy with other
+things a worker waits, whatever it does. The seconds of the attack are counted likewise, by the main thread
+(worker_clock.py): while it has no processor, no event and no question becomes due. On a machine with nothing else to do
+both are the time on the wall. What counts as the worker's own time: all that it does, and waits for locks, for Python's
+interpreter lock and for Redis.
 
 Numbers of events are a third of the largest that were tried: test_bounded_steps.py has the whole.
 """

@@ -1,8 +1,8 @@
 """A process that asks good questions at a steady rate, and whether the worker is ready once a second.
 
 The job: port, home (the address of the client), bodies (of the questions, asked in turn), per_s, seconds, worker
-(its pid). The result: latencies of the questions as (ms until the last byte had come, ms of these in which the worker
-had no processor), statuses of questions and of /readyz, what else was answered.
+(its pid). The result: latencies of the questions as (ms until the last byte had come, ms for which threads of the
+worker had waited for a processor), statuses of questions and of /readyz, what else was answered.
 
 What is measured is the worker. So the kernel says when the last byte came, whenever this process gets to read it. And
 where more processes want to run than there are processors, the worker waits its turn: the kernel says for how long.
@@ -39,14 +39,14 @@ class Connection:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.what = ""
         self.sent_ns = 0
-        self.waited_ms = 0.0
+        self.waits_ms: dict[str, float] = {}
         self._got = b""
         self._length = 0
         self._came_ns = 0
 
-    def send(self, what: str, request: bytes, waited_ms: float) -> None:
-        """Send a request. ``waited_ms``: how long the worker had waited for a processor so far."""
-        self.what, self.waited_ms, self._got, self._length = what, waited_ms, b"", 0
+    def send(self, what: str, request: bytes, waits_ms: dict[str, float]) -> None:
+        """Send a request. ``waits_ms``: how long each thread of the worker had waited for a processor so far."""
+        self.what, self.waits_ms, self._got, self._length = what, waits_ms, b"", 0
         self.sent_ns = time.time_ns()
         self.socket.sendall(request)
 
@@ -102,7 +102,7 @@ class Asker:
         for due, what, request in sorted(plan):
             self._receive_until(due)
             connection = self._idle.popleft() if self._idle else Connection(self._job["port"])
-            connection.send(what, request, self._clock.waited_ms())
+            connection.send(what, request, self._clock.waits_ms())
             self._busy.register(connection.socket, selectors.EVENT_READ, connection)
         self._receive_until(self._clock.now() + END_S, to_the_end=True)
         self._others += [f"no reply to a {key.data.what}" for key in self._busy.get_map().values()]
@@ -128,7 +128,7 @@ class Asker:
         status, took_ms = received
         self._statuses[connection.what][status] += 1
         if connection.what == "question":
-            self._latencies.append((took_ms, self._clock.waited_ms() - connection.waited_ms))
+            self._latencies.append((took_ms, self._clock.waited_ms(connection.waits_ms)))
         if status != 200:
             self._others.append(connection.body[-300:].decode(errors="replace"))
         self._idle.append(connection)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -20,15 +21,27 @@ class WorkerClock:
     """The time in seconds since its creation. ``pid``: the worker. Of its threads, the main one counts."""
 
     def __init__(self, pid: int) -> None:
-        self._statistics = Path(f"/proc/{pid}/schedstat")
+        self._main = Path(f"/proc/{pid}/schedstat")
+        self._threads = Path(f"/proc/{pid}/task")
         self._began = self._ran_or_slept_s()
 
     def _ran_or_slept_s(self) -> float:
-        return time.monotonic() - self.waited_ms() / 1000
+        return time.monotonic() - _waited_ms(self._main) / 1000
 
-    def waited_ms(self) -> float:
-        """How long the worker has waited for a processor so far."""
-        return int(self._statistics.read_text().split()[1]) / 1e6
+    def waits_ms(self) -> dict[str, float]:
+        """Thread -> how long it has waited for a processor so far, in ms. A thread that is gone waits no more."""
+        found = {}
+        for thread in self._threads.iterdir():
+            with suppress(FileNotFoundError, ProcessLookupError):  # it has ended since
+                found[thread.name] = _waited_ms(thread / "schedstat")
+        return found
+
+    def waited_ms(self, before: dict[str, float]) -> float:
+        """How long all threads together have waited since there were the waits ``before``.
+
+        The loop also waits where another thread has Python's interpreter lock and no processor.
+        """
+        return sum(waited - before.get(thread, waited) for thread, waited in self.waits_ms().items())
 
     def now(self) -> float:
         """The present time."""
@@ -41,3 +54,7 @@ class WorkerClock:
             if left <= 0:
                 return
             await asyncio.sleep(min(left, LOOK_S))
+
+
+def _waited_ms(statistics: Path) -> float:
+    return int(statistics.read_text().split()[1]) / 1e6
