@@ -6,12 +6,15 @@ import socket
 import time
 
 from tests.support.accounts import add_users
-from tests.support.loop_pauses import LAUNCHER, longest_step
+from tests.support.loop_pauses import LAUNCHER, Step, longest_step
 from tests.support.replies import CREDENTIALS
 from tests.support.request_attacks import attacks
 from tests.support.workers import Deployment, Worker
 
-BUSY_MS_MAX = 50
+BUSY_MS_MAX = 20
+TIMES = 3
+"""How often a request is sent. The shortest of the longest steps counts: a virtual machine's host may take the
+processor for some 10 ms now and then, and the garbage collector works now and then, but hardly each time."""
 
 
 def send(port: int, content: bytes) -> bytes:
@@ -27,8 +30,14 @@ def send(port: int, content: bytes) -> bytes:
         return begin
 
 
-def test_no_request_keeps_the_loop_busy_for_50_ms(deployment: Deployment) -> None:
-    """Bombs, deep and wide JSON, large heads, tiny chunks, many requests in one connection: each step within 50 ms."""
+def sent_and_measured(worker: Worker, content: bytes) -> tuple[bytes, Step]:
+    """Send bytes; returns the beginning of the reply, and the longest step of the loop meanwhile."""
+    begin = send(worker.port, content)
+    return begin, longest_step(worker)
+
+
+def test_no_request_keeps_the_loop_busy_for_20_ms(deployment: Deployment) -> None:
+    """Bombs, deep and wide JSON, large heads, tiny chunks, many requests in one connection: each step within 20 ms."""
     add_users(deployment, ["u1"])
     settings = deployment.with_settings(THROTTLE_PER_MIN=1_000_000)
     with Worker(settings, launcher=LAUNCHER).wait_ready() as worker:
@@ -37,8 +46,7 @@ def test_no_request_keeps_the_loop_busy_for_50_ms(deployment: Deployment) -> Non
         longest_step(worker)
         slow = {}
         for name, content in attacks():
-            begin = send(worker.port, content)
-            step = longest_step(worker)
+            begin, step = min((sent_and_measured(worker, content) for _ in range(TIMES)), key=lambda tried: tried[1])
             print(f"{step.busy_ms:6.1f} ms  {len(content):9,} bytes  {name}  {begin[:40]!r}")
             if step.busy_ms > BUSY_MS_MAX:
                 slow[name] = step
