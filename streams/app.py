@@ -25,10 +25,12 @@ from streams.engine.health import WorkerHealth
 from streams.engine.table import StateManager, StateTable
 from streams.engine.topics_watch import Topics, TopicsWatch
 from streams.engine.view import GroupDirectory
+from streams.kafka.changelog_reader import ChangelogReaders
 from streams.kafka.consumer import broker_urls
 from streams.kafka.group import Assignor
 from streams.kafka.metadata import FactsClient
 from streams.kafka.publisher import REQUEST_BYTES_MAX
+from streams.kafka.shared_clients import SharedClients
 from streams.kafka.transport_app import TransportApp
 from streams.metrics.catalogue import Metrics
 from streams.metrics.loop_pauses import LoopPauses
@@ -81,14 +83,14 @@ def build(settings: Settings, log: EventsLog, changelog_id: str = "") -> WorkerP
     redis = connect(settings.redis)
     look_ups = LookUps(redis)
     sessions = Sessions(look_ups, settings.session_cache_s)
-    events = EventsTopic(app, settings.topic, partitions)
     slices = TimeSlices(settings.slice_ms)
     binding = Binding(log, version("ecounters"))
     facts = FactsClient(settings.broker, (settings.topic, settings.changelog_topic))
     topics = TopicsWatch(Topics(log, settings.changelog_topic, changelog_id), facts.ask, app.crash, metrics)
-    context = WorkerContext(
-        PartitionSettings.of(settings, partitions), binding, metrics, topics, events, app.crash, slices
-    )
+    clients, readers = SharedClients(settings.broker, settings.app_id), ChangelogReaders(settings.broker)
+    events = EventsTopic(app, settings.topic, partitions, clients)
+    partition_settings = PartitionSettings.of(settings, partitions)
+    context = WorkerContext(partition_settings, binding, metrics, topics, events, app.crash, slices, clients, readers)
     table.configure(context, sessions.zone_of)
     add_agent(app, settings.topic, table)
     directory = GroupDirectory(app, table.owned, partitions, topics)

@@ -10,6 +10,8 @@ from ecounters.changelog.binding import Binding
 from streams.basics.slices import TimeSlices
 from streams.engine.feed import EventsSource
 from streams.engine.topics_watch import TopicsWatch
+from streams.kafka.changelog_reader import ChangelogReaders
+from streams.kafka.shared_clients import SharedClients
 from streams.metrics.catalogue import Metrics
 from streams.settings.narrow import PartitionSettings
 
@@ -21,11 +23,10 @@ class WorkerContext:
     ``binding``: what states of this worker are bound to: the topic of events as it was at the start, and this release.
     ``topics``: notices what becomes of the topics. ``events``: the topic of events. ``fail``: ends the worker because
     of an error that must never happen. ``slices``: all long computations of all partitions run in these time slices,
-    one partition at a time. ``restore_lock``: held while a state is built from restored entries. So the first
-    partitions are ready early; without the lock all of them would share the processor and be ready late.
-
-    ``discards``: the tasks that free the memory of states, see ``discarding``. ``discard_lock``: held by the one of
-    them that works.
+    one partition at a time. ``clients``, ``readers``: the connections over which changelogs are written and read.
+    ``restore_lock``: held while a state is built from restored entries. So the first partitions are ready early;
+    without the lock all of them would share the processor and be ready late. ``discards``: the tasks that free the
+    memory of states, see ``discarding``. ``discard_lock``: held by the one of them that works.
     """
 
     settings: PartitionSettings
@@ -35,6 +36,8 @@ class WorkerContext:
     events: EventsSource
     fail: Callable[[BaseException], Awaitable[None]]
     slices: TimeSlices
+    clients: SharedClients
+    readers: ChangelogReaders
     restore_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     discard_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     discards: set[asyncio.Task[None]] = field(default_factory=set)

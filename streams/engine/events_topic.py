@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+import asyncio
+from typing import Any, Final, cast
 
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 from faust.exceptions import ProducerSendError
 from faust.types import TP
@@ -12,13 +14,20 @@ from ecounters.events.partitioner import partition_of
 from ecounters.partition.records import Uncounted
 from streams.kafka.batch_sender import TOO_LARGE
 from streams.kafka.consumer import Consumer
+from streams.kafka.open_transactions import READ_UNCOMMITTED, end_offset, first_offset
+from streams.kafka.shared_clients import SharedClients
+
+OFFSETS_LIMIT_S: Final = 10.0
+OFFSETS_PAUSE_S: Final = 0.1
+"""How long ``EventsTopic.offsets`` tries, and its pause while a partition has no leader."""
 
 
 class EventsTopic:
     """The ``EventsSource`` of the owned partitions. ``partitions``: how many the topic has."""
 
-    def __init__(self, app: Any, topic: str, partitions: int) -> None:
+    def __init__(self, app: Any, topic: str, partitions: int, clients: SharedClients) -> None:
         self._app = app
+        self._clients = clients
         self._topic = topic
         self._partitions = partitions
 
@@ -37,12 +46,24 @@ class EventsTopic:
         Events of open transactions are among these: they have offsets, and a state may have counted some before it
         was restored by this version.
 
-        Raises KafkaError, IllegalStateError or TimeoutError if they are not available.
+        The requests do not go over the consumer's connection: there they would wait behind a fetch that the broker
+        holds, and each partition behind all others.
+
+        Raises KafkaError, or TimeoutError after OFFSETS_LIMIT_S, if they are not available.
         """
-        tp = TP(self._topic, partition)
-        consumer = self._consumer
-        earliest = (await consumer.earliest_offsets(tp))[tp]
-        return earliest, await consumer.log_end(tp)
+        tp = TopicPartition(self._topic, partition)
+        async with asyncio.timeout(OFFSETS_LIMIT_S):
+            while True:
+                try:
+                    client = await self._clients.of(partition)
+                    earliest, end = await asyncio.gather(
+                        first_offset(client, tp), end_offset(client, tp, READ_UNCOMMITTED)
+                    )
+                    return earliest, end
+                except KafkaError as error:
+                    if not error.retriable:
+                        raise
+                    await asyncio.sleep(OFFSETS_PAUSE_S)
 
     async def follow(self, partition: int, offset: int) -> None:
         """Read a partition's events from ``offset`` on. Raises IllegalStateError if the partition is not assigned."""

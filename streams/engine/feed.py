@@ -147,9 +147,11 @@ class PartitionFeed:
 
     def is_far_behind(self) -> bool:
         """Whether the partition is far behind: by its lag, or by the offsets between the state and the log's end."""
-        end, _ = self._events.end_of(self._status.partition)
+        end, age_s = self._events.end_of(self._status.partition)
         state = self._status.state
         left = 0 if end is None or state is None else end - state.position
+        if left <= 0 and self._is_recent(age_s):
+            return False  # as of most partitions, once a second
         return left > FAR_BEHIND_EVENTS or self.lag_ms() > FAR_BEHIND_MS
 
     def is_fresh(self) -> bool:

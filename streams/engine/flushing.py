@@ -80,7 +80,8 @@ class PartitionFlusher:
         After True the partition may have ceased to be live: a failed flush also ends the wait. The wait takes one
         ``interval_ms``, and ends at once when a flush is requested. While the partition is far behind the log's end, it
         takes up to FAR_BEHIND_INTERVALS intervals: the same calls change again soon, so fewer and larger flushes write
-        less. It does so only while ``status.following`` is True: else ``feed.follow`` is due before the next flush.
+        less. It does so only while there is something to flush, and ``status.following`` is True: else ``feed.follow``
+        is due before the next flush.
         """
         intervals = 0
         while self._status.live:
@@ -89,12 +90,16 @@ class PartitionFlusher:
                     await self._requested.wait()
             except TimeoutError:
                 intervals += 1
-                behind = self._status.following and intervals < FAR_BEHIND_INTERVALS and self._feed.is_far_behind()
-                if behind:
+                may_wait = self._status.following and intervals < FAR_BEHIND_INTERVALS and self._has_changes()
+                if may_wait and self._feed.is_far_behind():
                     continue
             self._requested.clear()
             return True
         return False
+
+    def _has_changes(self) -> bool:
+        state = self._status.state
+        return state is not None and (state.changed or state.position != self._status.flushed_offset)
 
     async def flush_if_large(self, state: PartitionState) -> None:
         """Request a flush if more than ``bytes_max`` bytes are unsaved. Called after each batch.

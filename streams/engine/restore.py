@@ -21,9 +21,8 @@ from streams.basics.text import named
 from streams.engine.context import WorkerContext
 from streams.engine.discarding import discard
 from streams.engine.status import MustWait
-from streams.kafka.changelog_reader import key_and_offset_of, read_changelog, read_records
+from streams.kafka.changelog_reader import entry_of, key_and_offset_of
 from streams.kafka.changelog_writer import ChangelogTakeover, ChangelogWriter, LeftOut
-from streams.kafka.open_transactions import READ_UNCOMMITTED, end_offset
 from streams.kafka.outbox import Outbox
 
 log = logging.getLogger(__name__)
@@ -101,7 +100,7 @@ class PartitionChangelog:
         settings = self._context.settings
         topics, changelog = settings.changelog, self._changelog
         self._takeover = ChangelogTakeover(
-            topics.broker,
+            self._context.clients,
             topics.transactional_id(self._partition),
             changelog,
             TopicPartition(topics.dlq_topic, self._partition),
@@ -113,14 +112,14 @@ class PartitionChangelog:
             entries = await self._read(changelog, state, last)
             if state.binding is not None and (why := misfit_of(state.binding, self._context.binding.log)):
                 # It fitted, or was not there, when this worker began: another one, or an import, has bound it since.
-                self._end = await end_offset(self._takeover.client, changelog, READ_UNCOMMITTED)
+                self._end = await self._takeover.end_of_changelog()
                 what = f"partition {self._partition} has a saved state of another topic; {REPAIR}"
                 raise MustWait(what, f"partition {self._partition} waits: {why}")
             await self._settle_dead_letters(writer, state.position)
         except BaseException as error:
             discard(chain(state.discarding(), emptying(last)), self._context)
             if isinstance(error, UnreadableEntries):
-                self._end = await end_offset(self._takeover.client, changelog, READ_UNCOMMITTED)
+                self._end = await self._takeover.end_of_changelog()
                 raise await self._must_wait(error.keys) from error
             raise
         self._writer = writer
@@ -133,7 +132,7 @@ class PartitionChangelog:
         again would fence whoever repairs the changelog. Raises KafkaError or OSError if the broker does not say.
         """
         assert self._takeover is not None, "restore comes first"
-        return await end_offset(self._takeover.client, self._changelog, READ_UNCOMMITTED) != self._end
+        return await self._takeover.end_of_changelog() != self._end
 
     async def close(self) -> None:
         """Close the writer; the next owner aborts a transaction that is still open. Raises no error of the broker."""
@@ -147,8 +146,8 @@ class PartitionChangelog:
     async def _must_wait(self, keys: Mapping[bytes | None, str]) -> MustWait:
         """The error for entries that cannot be read: it names the first of them and what helps. Reads the log again."""
         offsets: dict[bytes | None, int] = {}
-        changelog, settings = self._changelog, self._context.settings.changelog
-        reading = read_records(settings.broker, changelog, self._context.slices, key_and_offset_of)
+        changelog = self._changelog
+        reading = self._context.readers.read(changelog, self._context.slices, key_and_offset_of)
         async with aclosing(reading):
             async for records in reading:
                 offsets.update((key, offset) for key, offset in records if key in keys)
@@ -169,7 +168,7 @@ class PartitionChangelog:
         """
         slices = self._context.slices
         count = 0
-        reading = read_changelog(self._context.settings.changelog.broker, changelog, slices)
+        reading = self._context.readers.read(changelog, slices, entry_of)
         async with aclosing(reading):
             async for entries in reading:
                 keep_last(last, entries)

@@ -11,8 +11,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final, cast
 
+from aiokafka.errors import KafkaError
 from faust.tables import Table
 from faust.tables.manager import TableManager
 from faust.types import TP
@@ -69,12 +71,17 @@ class StateTable(Table[Any, Any]):
         self._context.topics.start()
 
     async def on_stop(self) -> None:
-        """Flush all live partitions, then release all. They stay in ``owned``, so that their offsets are committed."""
+        """Flush all live partitions, then release all, and close the connections to their changelogs.
+
+        They stay in ``owned``, so that their offsets are committed.
+        """
         if self._roll_up is not None:
             self._roll_up.cancel()
         await self.flush_before_revoke()
         await asyncio.gather(*(partition.release() for partition in self.owned.values()))
         await self._context.topics.stop()
+        with suppress(KafkaError):
+            await self._context.clients.close()
 
     # ------------------------------------------------------------------------------------------- rebalance
 

@@ -1,9 +1,10 @@
-"""Reads one partition's changelog from its start to its end, for a restore."""
+"""Reads partitions of the changelog from start to end, for restores: a few at a time, over a few connections."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from itertools import islice
 from typing import Any, Final, TypeVar
 
@@ -20,6 +21,8 @@ FETCH_BYTES: Final = 4 * 1_048_576
 """How much one fetch returns at most, unless a single batch is larger."""
 FETCH_WAIT_MS: Final = 100
 """How long a broker may hold a fetch request while it has no records."""
+READERS_MAX: Final = 8
+"""How many partitions are read at the same time. While one is decoded, the next ones are fetched."""
 READ_STEP: Final = 1_000
 """How many entries a list has at most. To decode them takes well below 1 ms."""
 
@@ -37,48 +40,92 @@ def key_and_offset_of(_: TopicPartition, record: Any) -> tuple[bytes | None, int
     return record.key, record.offset
 
 
-def read_changelog(broker: str, tp: TopicPartition, slices: TimeSlices) -> AsyncGenerator[list[Entry]]:
-    """Yield all committed entries of a partition in order, as ``read_records`` does."""
-    return read_records(broker, tp, slices, entry_of)
+async def read_changelog(broker: str, tp: TopicPartition, slices: TimeSlices) -> AsyncGenerator[list[Entry]]:
+    """Yield all committed entries of a partition, as ``ChangelogReaders.read`` does."""
+    async with aclosing(ChangelogReaders(broker).read(tp, slices, entry_of)) as reading:
+        async for entries in reading:
+            yield entries
 
 
-async def read_records(
-    broker: str, tp: TopicPartition, slices: TimeSlices, convert: Callable[[TopicPartition, Any], T]
-) -> AsyncGenerator[list[T]]:
-    """Yield ``convert`` of all committed records of a partition in order, as lists of at most READ_STEP.
+class ChangelogReaders:
+    """Reads changelogs, READERS_MAX at a time, with so many connections at most.
 
-    Call ``ChangelogTakeover.open`` first, so that no other worker writes to the partition while it is read. This
-    generator holds a time slice of ``slices`` while it decodes, and still holds the slice while the caller handles a
-    list. So the caller must not await anything between two lists.
-
-    Raises KafkaError if the partition cannot be read, TimeoutError if connecting or a fetch takes LIMIT_S.
+    At a start all partitions of a worker are restored. To read more of them at a time would not be faster, because one
+    processor decodes them all. A consumer that has read one partition reads the next that waits. When none waits, the
+    consumers are stopped.
     """
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=broker,
-        isolation_level="read_committed",
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        max_partition_fetch_bytes=FETCH_BYTES,
-        fetch_max_wait_ms=FETCH_WAIT_MS,
-    )
-    try:
+
+    def __init__(self, broker: str) -> None:
+        self._broker = broker
+        self._turns = asyncio.Semaphore(READERS_MAX)
+        self._reading = 0  # those that read, and those that wait for their turn
+        self._idle: list[AIOKafkaConsumer] = []
+
+    async def read(
+        self, tp: TopicPartition, slices: TimeSlices, convert: Callable[[TopicPartition, Any], T]
+    ) -> AsyncGenerator[list[T]]:
+        """Yield ``convert`` of all committed records of a partition in order, as lists of at most READ_STEP.
+
+        Call ``ChangelogTakeover.open`` first, so that no other worker writes to the partition while it is read. This
+        generator holds a time slice of ``slices`` while it decodes, and still holds the slice while the caller handles
+        a list. So the caller must not await anything between two lists.
+
+        Waits for its turn without a limit. Raises KafkaError if the partition cannot be read, TimeoutError if
+        connecting or a fetch takes LIMIT_S.
+        """
+        self._reading += 1
+        try:
+            async with self._turns:
+                consumer = self._idle.pop() if self._idle else self._new_consumer()
+                try:
+                    if not consumer.assignment():
+                        async with asyncio.timeout(LIMIT_S):
+                            await consumer.start()
+                    async with aclosing(_records(consumer, tp, slices, convert)) as reading:
+                        async for records in reading:
+                            yield records
+                except BaseException:
+                    await consumer.stop()
+                    raise
+                self._idle.append(consumer)
+        finally:
+            self._reading -= 1
+            while self._idle and not self._reading:
+                await self._idle.pop().stop()
+
+    def _new_consumer(self) -> AIOKafkaConsumer:
+        return AIOKafkaConsumer(
+            bootstrap_servers=self._broker,
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            max_partition_fetch_bytes=FETCH_BYTES,
+            fetch_max_wait_ms=FETCH_WAIT_MS,
+        )
+
+
+async def _records(
+    consumer: AIOKafkaConsumer, tp: TopicPartition, slices: TimeSlices, convert: Callable[[TopicPartition, Any], T]
+) -> AsyncGenerator[list[T]]:
+    """Yield the records of one partition as ``ChangelogReaders.read`` does."""
+    async with asyncio.timeout(LIMIT_S):
+        consumer.assign([tp])
+        consumer.pause(tp)  # the fetch of an empty partition would keep the next one waiting for FETCH_WAIT_MS
+        begins, ends = await asyncio.gather(consumer.beginning_offsets([tp]), consumer.end_offsets([tp]))
+    position, end = begins[tp], ends[tp]
+    if position < end:
+        consumer.seek(tp, position)
+        consumer.resume(tp)
+    while position < end:
         async with asyncio.timeout(LIMIT_S):
-            await consumer.start()
-            consumer.assign([tp])
-            await consumer.seek_to_beginning(tp)
-            end = (await consumer.end_offsets([tp]))[tp]
-            position = await consumer.position(tp)
-        while position < end:
-            async with asyncio.timeout(LIMIT_S):
-                result = await next_result(consumer, tp)
-            source, entries_of_result = internals.converted(result, convert)
-            async with Slice(slices) as time_slice:
-                while entries := list(islice(entries_of_result, READ_STEP)):
-                    yield entries
-                    await time_slice.yield_if_used_up()
-            # ``next_fetch_offset`` counts transaction markers too. The last one is right before ``end``.
-            position = source.next_fetch_offset
-            internals.set_position(result)
+            result = await next_result(consumer, tp)
+        source, records = internals.converted(result, convert)
+        async with Slice(slices) as time_slice:
+            while some := list(islice(records, READ_STEP)):
+                yield some
+                await time_slice.yield_if_used_up()
+        # ``next_fetch_offset`` counts transaction markers too. The last one is right before ``end``.
+        position = source.next_fetch_offset
+        internals.set_position(result)
+        if position < end:
             internals.fetch_again(internals.open_fetcher(consumer), tp)
-    finally:
-        await consumer.stop()

@@ -33,18 +33,26 @@ from streams.basics.tasks import end_tasks
 from streams.basics.text import named
 from streams.kafka import internals
 from streams.kafka.batch_sender import BatchSender
-from streams.kafka.open_transactions import POLL_S, open_records, open_transactions, until_no_open_transaction
+from streams.kafka.open_transactions import (
+    POLL_S,
+    READ_UNCOMMITTED,
+    end_offset,
+    open_records,
+    open_transactions,
+    until_no_open_transaction,
+)
 from streams.kafka.outbox import Outbox
+from streams.kafka.shared_clients import REQUEST_LIMIT_S, SharedClients, SharingProducer
 
 BATCH_BYTES: Final = 700_000
 """The largest size of a batch, unless a single record is larger. Brokers take batches of 1 MiB by default."""
 REQUEST_BYTES_MAX: Final = 4 * 1_048_576
 """The largest size of a request. A dead letter is larger than its message by its headers, and the topic of dead letters
 takes batches of up to 2 MiB."""
-LIMIT_S: Final = 15.0
+LIMIT_S: Final = REQUEST_LIMIT_S
 """How long one transaction, or one takeover, may take. aiokafka itself would try for ever."""
 CLOSE_S: Final = 0.5
-"""How long ``ChangelogTakeover.close`` waits for the producer to stop, and then for its connections to close."""
+"""How long ``ChangelogTakeover.close`` waits for the producer to stop."""
 TRANSACTION_LIMIT_MS: Final = 30_000
 """The broker aborts a transaction that its producer has not ended after this time."""
 DEAD_LETTERS_LIMIT_S: Final = 5.0
@@ -76,27 +84,17 @@ class LeftOut(NamedTuple):
 class ChangelogTakeover:
     """Takes one partition's changelog over from its previous owner. ``open`` makes the ChangelogWriter.
 
-    The writer uses the connection of this object, so ``close`` ends the writer too.
+    The writer uses the producer of this object, so ``close`` ends the writer too. ``clients`` stay connected.
     """
 
-    def __init__(self, broker: str, transactional_id: str, changelog: TopicPartition, dlq: TopicPartition) -> None:
+    def __init__(
+        self, clients: SharedClients, transactional_id: str, changelog: TopicPartition, dlq: TopicPartition
+    ) -> None:
+        self._clients = clients
         self._changelog = changelog
         self._dlq = dlq
         self._id = transactional_id
-        self._producer = AIOKafkaProducer(
-            bootstrap_servers=broker,
-            client_id=transactional_id,
-            transactional_id=transactional_id,
-            transaction_timeout_ms=TRANSACTION_LIMIT_MS,
-            max_batch_size=BATCH_BYTES,
-            max_request_size=REQUEST_BYTES_MAX,
-            request_timeout_ms=int(LIMIT_S * 1000),
-        )
-
-    @property
-    def client(self) -> Any:
-        """The AIOKafkaClient of its connections. Use it between ``open`` and ``close``."""
-        return self._producer.client
+        self._producer: SharingProducer | None = None
 
     async def open(self) -> ChangelogWriter:
         """Fence the previous owner, so that it cannot write any more. Read the changelog only after this.
@@ -104,24 +102,36 @@ class ChangelogTakeover:
         Aborts an open transaction in the changelog: a restore cannot read its entries, so their events are counted
         again. Raises KafkaError, or TimeoutError after LIMIT_S, if the takeover fails. Call ``close`` then as well.
         """
-        writer = ChangelogWriter(self._producer, self._id, self._changelog, self._dlq)
         try:
             async with asyncio.timeout(LIMIT_S):
-                await self._producer.start()
+                producer = self._producer = SharingProducer(
+                    await self._clients.of(self._changelog.partition),
+                    transactional_id=self._id,
+                    transaction_timeout_ms=TRANSACTION_LIMIT_MS,
+                    max_batch_size=BATCH_BYTES,
+                    max_request_size=REQUEST_BYTES_MAX,
+                )
+                writer = ChangelogWriter(producer, self._id, self._changelog, self._dlq)
+                await producer.start()
                 await writer.abort_open_transaction()
         except _NO_KAFKA_ERRORS as error:  # the cluster is starting and knows no broker, or another worker took the id
             raise KafkaError(f"{self._id}: {named(error)}") from error
         return writer
 
+    async def end_of_changelog(self) -> int:
+        """The end offset of the changelog, with what is not committed. Takes no id over. Raises KafkaError."""
+        return await end_offset(await self._clients.of(self._changelog.partition), self._changelog, READ_UNCOMMITTED)
+
     async def close(self) -> None:
-        """Close the connection. Raises no error of the broker.
+        """Stop the producer. Raises no error of the broker.
 
         The next owner aborts a transaction that was not committed, or the broker does after TRANSACTION_LIMIT_MS.
 
         The producer's ``stop`` would wait for ever while the broker is away, so it is cut off after CLOSE_S. If it is
-        cut off or fails, it may leave the sending task and the connections. Then this method ends the task, and closes
-        the connections, for which it waits CLOSE_S at most.
+        cut off or fails, it may leave the sending task. Then this method ends the task.
         """
+        if self._producer is None:
+            return
         with suppress(KafkaError, TimeoutError, AssertionError):
             async with asyncio.timeout(CLOSE_S):
                 await self._producer.stop()
@@ -129,9 +139,6 @@ class ChangelogTakeover:
         sender = internals.sender_task_of(self._producer)
         if sender is not None:
             await end_tasks(sender)
-        with suppress(KafkaError, TimeoutError):
-            async with asyncio.timeout(CLOSE_S):
-                await self._producer.client.close()
 
 
 class ChangelogWriter:

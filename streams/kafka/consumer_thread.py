@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, Final, cast
 
 from aiokafka.consumer.fetcher import FetchResult
@@ -20,16 +21,15 @@ from streams.kafka import internals
 from streams.kafka.batches import Batch, next_batch
 from streams.kafka.fetched import prepare
 from streams.kafka.group import Assignor, guard_coordinator
-from streams.kafka.open_transactions import READ_UNCOMMITTED, end_offset
 from streams.kafka.transport_app import TransportApp
 
+IDLE_AFTER_S: Final = 1.0
+IDLE_FETCH_WAIT_MS: Final = 500
+"""After IDLE_AFTER_S without records a broker may hold a fetch request for so long. A request names all idle
+partitions: with 256 of them, 20 requests a second took 7 % of a core for nothing."""
 EMPTY_FETCH_S: Final = 0.01
 """The least time that a fetch without records takes. A broker may reply at once, although a fetch request lets it wait
 for records. Such a broker would get 2,000 requests a second for nothing."""
-
-LOG_END_LIMIT_S: Final = 10.0
-LOG_END_PAUSE_S: Final = 0.1
-"""How long ``log_end`` tries, and its pause while a partition has no leader."""
 
 Fetch = Callable[..., Awaitable[bool]]
 """aiokafka's fetch: sends one request, keeps the records and errors of the response, and returns whether it has any."""
@@ -51,6 +51,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         self._batch_ends: dict[TP, int] = {}
         self._unfetched: dict[TP, str] = {}  # partition -> why its last fetch failed
         self._rejoin_requested = False
+        self._idle: IdleFetches | None = None  # of the started consumer
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         """Make aiokafka's consumer as Faust does, but for committed records only and with the worker's own
@@ -68,7 +69,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         """Start aiokafka's consumer in this thread, then change it in three ways.
 
         1. What it fetches is divided into record batches, and checked (``streams.kafka.fetched``).
-        2. A fetch without records lasts at least EMPTY_FETCH_S (``at_least``).
+        2. A fetch without records lasts at least EMPTY_FETCH_S (``at_least``). When no records have come for a while,
+           a broker may hold a fetch for longer (``IdleFetches``).
         3. Its membership in the group survives an empty assignment, and ends the worker if it breaks
            (``guard_coordinator``).
 
@@ -78,6 +80,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer = self._ensure_consumer()
         prepare(consumer)
         internals.wrap_fetch(consumer, at_least(EMPTY_FETCH_S))
+        self._idle = IdleFetches(partial(internals.set_next_fetch_wait, consumer), self.app.fetch_wait_ms)
+        internals.wrap_fetch(consumer, self._idle.wrap)
         guard_coordinator(internals.coordinator_of(consumer), self._crash_app)
 
     def _crash_app(self, error: BaseException) -> None:
@@ -113,6 +117,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     async def _follow(self, tp: TP, offset: int) -> None:
         consumer = self._ensure_consumer()
+        if self._idle is not None:
+            self._idle.note_activity()  # others may be followed next, which needs requests for offsets
         self._batch_ends.pop(tp, None)
         consumer.seek(driver.ensure_aiokafka_TP(tp), offset)
         consumer.resume(driver.ensure_aiokafka_TP(tp))
@@ -184,24 +190,6 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             self._unfetched[tp] = why
             self.log.error("partition %s cannot be fetched, trying again: %s", tp.partition, why)
 
-    async def log_end(self, tp: TP) -> int:
-        """The offset behind the last record of a partition, whether it is committed or not, by a request to the broker.
-
-        Raises KafkaError, or TimeoutError after LOG_END_LIMIT_S.
-        """
-        return int(await self.call_thread(self._log_end, tp))
-
-    async def _log_end(self, tp: TP) -> int:
-        client = internals.client_of_fetches(self._ensure_consumer())
-        async with asyncio.timeout(LOG_END_LIMIT_S):
-            while True:
-                try:
-                    return await end_offset(client, driver.ensure_aiokafka_TP(tp), READ_UNCOMMITTED)
-                except KafkaError as error:
-                    if not error.retriable:
-                        raise
-                    await asyncio.sleep(LOG_END_PAUSE_S)
-
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         """Commit offsets to the group. Returns False, and logs a warning, if that failed.
 
@@ -255,3 +243,37 @@ def at_least(seconds: float) -> Callable[[Fetch], Fetch]:
         return paced
 
     return wrap
+
+
+class IdleFetches:
+    """Lets brokers hold fetches for longer while no records come.
+
+    A held fetch is answered at once when records come for one of its partitions. But partitions whose records are being
+    read are in no fetch, and their next records wait for its end; so do requests for offsets, on the same connection.
+    So fetches are long only when no records have come, and ``note_activity`` was not called, for ``idle_after_s``.
+    """
+
+    def __init__(self, set_wait: Callable[[int], None], wait_ms: int, idle_after_s: float = IDLE_AFTER_S) -> None:
+        """``set_wait`` sets how many ms brokers may hold the next fetches. ``wait_ms``: of those that are not long."""
+        self._set_wait = set_wait
+        self._wait_ms = wait_ms
+        self._idle_after_s = idle_after_s
+        self._active_s = time.monotonic()
+
+    def note_activity(self) -> None:
+        """Let the next fetches be short."""
+        self._active_s = time.monotonic()
+        self._set_wait(self._wait_ms)
+
+    def wrap(self, fetch: Fetch) -> Fetch:
+        """A fetch with the result of ``fetch`` that says how long the next ones are."""
+
+        async def fetch_and_set(*args: Any) -> bool:
+            has_records = await fetch(*args)
+            if has_records:
+                self.note_activity()
+            elif time.monotonic() - self._active_s >= self._idle_after_s:
+                self._set_wait(max(self._wait_ms, IDLE_FETCH_WAIT_MS))
+            return has_records
+
+        return fetch_and_set

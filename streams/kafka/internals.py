@@ -53,6 +53,11 @@ def set_fetch_wait(consumer: AIOKafkaConsumer, wait_ms: int) -> None:
     consumer._fetch_max_wait_ms = wait_ms
 
 
+def set_next_fetch_wait(consumer: AIOKafkaConsumer, wait_ms: int) -> None:
+    """Set how long a broker may hold the next fetch requests of a started consumer."""
+    consumer._fetcher._fetch_max_wait_ms = wait_ms
+
+
 def read_committed(consumer: AIOKafkaConsumer) -> None:
     """Read committed records only, up to the last stable offset. Call it before the consumer starts.
 
@@ -90,10 +95,7 @@ def wrap_fetch(consumer: AIOKafkaConsumer, wrap: Callable[[Callable[..., Awaitab
 
 
 def coordinator_of(consumer: AIOKafkaConsumer) -> GroupCoordinator:
-    """The object by which a started consumer takes part in its group; it has a public ``request_rejoin()``.
-
-    Remove this function once aiokafka's consumer can be told to rejoin its group, and reports its coordinator's errors.
-    """
+    """The object by which a started consumer takes part in its group; it has a public ``request_rejoin()``."""
     return consumer._coordinator
 
 

@@ -37,6 +37,8 @@ READ_UNCOMMITTED, READ_COMMITTED = 0, 1
 LATEST: Final = -1
 """The timestamp in an OffsetRequest that asks for the partition's end, or for its last stable offset with
 READ_COMMITTED."""
+EARLIEST: Final = -2
+"""The timestamp that asks for the first offset."""
 CONSUMER: Final = -1
 """The replica id in a request that a client sends. A broker would send its own id."""
 FETCH_WAIT_MS: Final = 100
@@ -51,8 +53,8 @@ LIMIT_S: Final = 5.0
 
 async def open_transactions(client: Any, tp: TopicPartition) -> range:
     """The offsets from the last stable offset to the partition's end; empty if no transaction is open."""
-    stable = await end_offset(client, tp, READ_COMMITTED)
-    return range(stable, await end_offset(client, tp, READ_UNCOMMITTED))
+    stable, end = await asyncio.gather(end_offset(client, tp, READ_COMMITTED), end_offset(client, tp, READ_UNCOMMITTED))
+    return range(stable, end)
 
 
 async def until_no_open_transaction(client: Any, tp: TopicPartition) -> None:
@@ -93,9 +95,18 @@ async def open_records(client: Any, tp: TopicPartition, offsets: range, producer
     return records
 
 
+async def first_offset(client: Any, tp: TopicPartition) -> int:
+    """The first offset that Kafka still has of the partition; its end offset if there is none."""
+    return await _listed_offset(client, tp, READ_UNCOMMITTED, EARLIEST)
+
+
 async def end_offset(client: Any, tp: TopicPartition, isolation_level: int) -> int:
     """The partition's end offset, or its last stable offset if ``isolation_level`` is READ_COMMITTED."""
-    request = OffsetRequest(CONSUMER, isolation_level, [(tp.topic, [(tp.partition, LATEST)])])
+    return await _listed_offset(client, tp, isolation_level, LATEST)
+
+
+async def _listed_offset(client: Any, tp: TopicPartition, isolation_level: int, timestamp: int) -> int:
+    request = OffsetRequest(CONSUMER, isolation_level, [(tp.topic, [(tp.partition, timestamp)])])
     *_, offset = await _ask_leader(client, tp, request)
     return int(offset)
 

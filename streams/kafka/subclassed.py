@@ -23,6 +23,8 @@ class Subclassed(NamedTuple):
 
 _THREAD: Final = "streams.kafka.consumer_thread:ConsumerThread"
 _CONSUMER: Final = "streams.kafka.consumer:Consumer"
+_CLIENT: Final = "streams.kafka.shared_clients:SharedClient"
+_PRODUCER: Final = "streams.kafka.shared_clients:SharingProducer"
 _ASSIGNOR: Final = "streams.kafka.group:Assignor"
 _TABLES: Final = "streams.engine.table:StateManager"
 _SERVER: Final = "streams.web.server:Server"
@@ -41,6 +43,12 @@ SUBCLASSED: Final = (
     Subclassed(_CONSUMER, "_getmany", False, "calls ConsumerThread._fetch_records in the consumer's thread"),
     Subclassed(_CONSUMER, "_unacked_messages", False, "Faust waits until it is empty: ack() takes messages out"),
     Subclassed(_CONSUMER, "_commit", False, "calls ConsumerThread._commit in the consumer's thread"),
+    Subclassed(_CLIENT, "_get_conn", True, "one attempt to connect for all that need the connection"),
+    Subclassed(_CLIENT, "_conns", False, "the connections, by (broker, group)"),
+    Subclassed(_PRODUCER, "_metadata", False, "the client's cluster; the constructor puts in the shared client's"),
+    Subclassed(_PRODUCER, "_message_accumulator", False, "likewise one on the shared client"),
+    Subclassed(_PRODUCER, "_sender", False, "likewise"),
+    Subclassed(_PRODUCER, "_txn_manager", False, "its transactions, which these two share"),
     Subclassed(_ASSIGNOR, "_compress", False, "the format of an assignment's user data"),
     Subclassed(_ASSIGNOR, "_decompress", False, "likewise"),
     Subclassed(_ASSIGNOR, "_url", False, "this worker's URL, as Faust tells it to the group"),

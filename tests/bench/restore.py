@@ -14,6 +14,7 @@ from ecounters.errors import Stop
 from streams.basics.slices import TimeSlices
 from streams.kafka.changelog_reader import read_changelog
 from streams.kafka.changelog_writer import ChangelogTakeover
+from streams.kafka.shared_clients import SharedClients
 from tests.bench.measure import restored
 from tests.bench.report import Table, median, say
 from tests.bench.testbed import PARTITIONS, Testbed, app_id, outcome
@@ -89,7 +90,8 @@ async def _compact(broker: str, source: Deployment, target: Deployment, partitio
             last[key] = value
     kept: Iterator[Entry] = ((key, value) for key, value in last.items() if value is not None)
     changelog, dlq = (TopicPartition(topic, partition) for topic in (_changelog(target), f"{target.name}.dlq"))
-    takeover = ChangelogTakeover(broker, f"{app_id(target)}-state-{partition}", changelog, dlq)
+    clients = SharedClients(broker, app_id(target))
+    takeover = ChangelogTakeover(clients, f"{app_id(target)}-state-{partition}", changelog, dlq)
     writer = await takeover.open()
     try:
         more = True
@@ -99,6 +101,7 @@ async def _compact(broker: str, source: Deployment, target: Deployment, partitio
             await writer.write(outbox)
     finally:
         await takeover.close()
+        await clients.close()
 
 
 def _changelog(deployment: Deployment) -> str:

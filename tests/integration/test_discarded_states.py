@@ -13,6 +13,8 @@ from streams.basics.slices import TimeSlices
 from streams.engine.context import WorkerContext
 from streams.engine.partition import OwnedPartition
 from streams.engine.restore import PartitionChangelog
+from streams.kafka.changelog_reader import ChangelogReaders
+from streams.kafka.shared_clients import SharedClients
 from streams.metrics.catalogue import Metrics
 from streams.settings.narrow import PartitionSettings
 from tests.support.builders import call
@@ -39,7 +41,11 @@ class Engine:
         metrics = Metrics.create(CollectorRegistry())
         self.failed: list[BaseException] = []
         topics = watch(FakeFacts(), self._fail, metrics)
-        self.context = WorkerContext(settings, BINDING, metrics, topics, FakeEvents(), self._fail, TimeSlices(5))
+        clients = SharedClients(deployment.broker, deployment.name)
+        readers = ChangelogReaders(deployment.broker)
+        self.context = WorkerContext(
+            settings, BINDING, metrics, topics, FakeEvents(), self._fail, TimeSlices(5), clients, readers
+        )
 
     async def _fail(self, error: BaseException) -> None:
         self.failed.append(error)
@@ -102,6 +108,8 @@ def test_restores_and_releases_leave_no_calls_in_memory(deployment: Deployment) 
             await engine.give_up_amid_a_restore()
             await engine.all_discarded()
             before = before if number else getallocatedblocks()
-        return getallocatedblocks() - before
+        grown = getallocatedblocks() - before
+        await engine.context.clients.close()
+        return grown
 
     assert asyncio.run(run()) < LIVE

@@ -21,6 +21,7 @@ from ecounters.partition.user import User
 from streams.kafka.changelog_writer import ChangelogTakeover, ChangelogWriter
 from streams.kafka.open_transactions import open_transactions, until_no_open_transaction
 from streams.kafka.outbox import DeadLetter
+from streams.kafka.shared_clients import SharedClients
 from tests.support.accounts import add_users
 from tests.support.published_calls import RecentCall, publish_values, wait_for_counter
 from tests.support.recount_check import dead_letters, expected_dead_letters, recounts
@@ -61,7 +62,8 @@ def test_a_writers_own_open_transaction_is_committed_before_its_next_flush(deplo
 
     async def test() -> None:
         async with unverified(deployment):
-            takeover, writer = await written(deployment, 1, ())
+            clients = SharedClients(deployment.broker, deployment.name)
+            takeover, writer = await written(clients, deployment, 1, ())
             try:
                 producer: Any = writer._producer
                 producer._txn_manager.committing_transaction()
@@ -73,6 +75,7 @@ def test_a_writers_own_open_transaction_is_committed_before_its_next_flush(deplo
                 await until_no_open_transaction(writer._client, writer._dlq)
             finally:
                 await takeover.close()
+                await clients.close()
 
     asyncio.run(test())
     assert [letter[1] for letter in dead_letters(deployment)] == [1]
@@ -81,7 +84,8 @@ def test_a_writers_own_open_transaction_is_committed_before_its_next_flush(deplo
 async def leave_open_transaction(deployment: Deployment, offset: int, committed: tuple[str, ...]) -> None:
     """Send a flush as a transaction of which the coordinator knows only ``committed``; commit it if that is any."""
     async with unverified(deployment):
-        takeover, writer = await written(deployment, offset, committed)
+        clients = SharedClients(deployment.broker, deployment.name)
+        takeover, writer = await written(clients, deployment, offset, committed)
         try:
             if committed:
                 await writer._producer.commit_transaction()
@@ -92,10 +96,11 @@ async def leave_open_transaction(deployment: Deployment, offset: int, committed:
                     await until_no_open_transaction(writer._client, tp)
         finally:
             await takeover.close()
+            await clients.close()
 
 
 async def written(
-    deployment: Deployment, offset: int, known: tuple[str, ...]
+    clients: SharedClients, deployment: Deployment, offset: int, known: tuple[str, ...]
 ) -> tuple[ChangelogTakeover, ChangelogWriter]:
     """A writer amid a transaction with entries and a dead letter; its coordinator knows the partitions ``known``."""
     partition = partition_of("u1", deployment.partitions)
@@ -118,7 +123,7 @@ async def written(
     ]
     async with asyncio.timeout(20):
         while True:
-            takeover = ChangelogTakeover(deployment.broker, f"{deployment.name}-state-{partition}", changelog, dlq)
+            takeover = ChangelogTakeover(clients, f"{deployment.name}-state-{partition}", changelog, dlq)
             try:
                 writer = await takeover.open()
                 outbox = writer.outbox()

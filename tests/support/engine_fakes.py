@@ -21,9 +21,11 @@ from streams.engine.context import WorkerContext
 from streams.engine.partition import OwnedPartition
 from streams.engine.topics_watch import Topics, TopicsWatch
 from streams.kafka.batches import Batch
+from streams.kafka.changelog_reader import ChangelogReaders
 from streams.kafka.changelog_writer import LeftOut
 from streams.kafka.metadata import ClusterFacts, TopicFacts
 from streams.kafka.outbox import Outbox
+from streams.kafka.shared_clients import SharedClients
 from streams.kafka.splitting import split
 from streams.metrics.catalogue import Metrics
 from streams.settings.narrow import ChangelogSettings, FeedSettings, FlushSettings, PartitionSettings
@@ -244,7 +246,8 @@ def new_fixture(
         failed.append(error)
 
     topics = watch(facts, fail, metrics)
-    context = WorkerContext(settings, BINDING, metrics, topics, events, fail, TimeSlices(slice_ms))
+    clients, readers = SharedClients("nowhere:1", "test"), ChangelogReaders("nowhere:1")
+    context = WorkerContext(settings, BINDING, metrics, topics, events, fail, TimeSlices(slice_ms), clients, readers)
     events.end = position
     partition = OwnedPartition(PARTITION, context, changelog)
     return PartitionFixture(partition, context, facts, events, changelog, metrics, failed)

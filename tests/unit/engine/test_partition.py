@@ -8,6 +8,7 @@ import pytest
 from aiokafka.errors import KafkaError
 
 from streams.engine import partition as module
+from streams.engine.status import MustWait
 from streams.kafka.changelog_writer import NotWritten
 from tests.support.builders import event
 from tests.support.engine_fakes import (
@@ -55,15 +56,35 @@ def test_a_restore_that_fails_is_tried_again() -> None:
     asyncio.run(run())
 
 
-def test_an_unreadable_changelog_ends_the_worker() -> None:
+def test_an_unforeseen_error_of_a_restore_ends_the_worker() -> None:
     """What must never happen is not tried again for ever, without a word."""
 
     async def run() -> None:
         fixture = new_fixture()
-        fixture.changelog.failures = [ValueError("an entry of a later version")]
+        fixture.changelog.failures = [ValueError("a mistake in the code")]
         fixture.partition.start()
         await fixture.until(lambda: fixture.failed)
-        assert str(fixture.failed[0]) == "an entry of a later version"
+        assert str(fixture.failed[0]) == "a mistake in the code"
+        await fixture.partition.release()
+
+    asyncio.run(run())
+
+
+def test_a_partition_waits_until_its_changelog_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says why as long as it waits, and nothing once it is restored. The worker goes on."""
+    monkeypatch.setattr("streams.engine.partition.WAIT_S", 0.01)
+
+    async def run() -> None:
+        fixture = new_fixture()
+        status = fixture.partition.status
+        fixture.changelog.failures = [MustWait("why", "where"), TimeoutError(), MustWait("why", "where")]
+        fixture.partition.start()
+        await fixture.until(lambda: status.waiting)
+        assert status.waiting == ("why", "where")
+        assert not status.live
+        await fixture.until(lambda: status.live)
+        assert status.waiting is None
+        assert not fixture.failed
         await fixture.partition.release()
 
     asyncio.run(run())

@@ -10,6 +10,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from streams.kafka.changelog_writer import ChangelogTakeover
+from streams.kafka.shared_clients import SharedClients
 
 METADATA, API_VERSIONS = 3, 18
 
@@ -36,11 +37,11 @@ def test_a_takeover_from_a_cluster_without_brokers_is_a_kafka_error() -> None:
         server = await asyncio.start_server(starting, "127.0.0.1", 0)
         async with server:
             host, port = server.sockets[0].getsockname()
-            takeover = ChangelogTakeover(
-                f"{host}:{port}", "a-state-0", TopicPartition("changelog", 0), TopicPartition("dlq", 0)
-            )
+            clients = SharedClients(f"{host}:{port}", "a")
+            takeover = ChangelogTakeover(clients, "a-state-0", TopicPartition("changelog", 0), TopicPartition("dlq", 0))
             with pytest.raises(KafkaError, match="a-state-0"):
                 await takeover.open()
             await takeover.close()
+            await clients.close()
 
     asyncio.run(test())

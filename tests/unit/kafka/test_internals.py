@@ -24,7 +24,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.consumer.fetcher import Fetcher, FetchError, FetchResult, PartitionRecords
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import Assignment, SubscriptionState, TopicPartitionState
-from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.producer.message_accumulator import BatchBuilder, MessageAccumulator
 from aiokafka.producer.sender import Sender
 from aiokafka.producer.transaction_manager import TransactionManager
 from aiokafka.record.default_records import DefaultRecordBatch
@@ -52,6 +52,7 @@ RELIED_ON: Final[dict[type, dict[str, str]]] = {
         "_client": ATTRIBUTE,
         "_closed": ATTRIBUTE,
         "_create_fetch_waiter": "(self)",
+        "_fetch_max_wait_ms": ATTRIBUTE,
         "_notify": "(self, future)",
         "_proc_fetch_request": "async (self, assignment, node_id, request)",
         "_records": ATTRIBUTE,
@@ -88,8 +89,22 @@ RELIED_ON: Final[dict[type, dict[str, str]]] = {
         "_on_join_complete": "async (self, generation, member_id, protocol, member_assignment_bytes)",
         "request_rejoin": "(self)",
     },
-    AIOKafkaProducer: {"_sender": ATTRIBUTE, "_txn_manager": ATTRIBUTE, "client": ATTRIBUTE},
-    Sender: {"sender_task": ATTRIBUTE},
+    AIOKafkaProducer: {
+        "_message_accumulator": ATTRIBUTE,
+        "_metadata": ATTRIBUTE,
+        "_sender": ATTRIBUTE,
+        "_txn_manager": ATTRIBUTE,
+        "client": ATTRIBUTE,
+    },
+    MessageAccumulator: {
+        "__init__": (
+            "(self, cluster, batch_size, compression_type, batch_ttl, *, txn_manager=None, loop=None, linger_ms=0)"
+        ),
+    },
+    Sender: {
+        "__init__": "(self, client, *, acks, txn_manager, message_accumulator, retry_backoff_ms, request_timeout_ms)",
+        "sender_task": ATTRIBUTE,
+    },
     TransactionManager: {
         "_sequence_numbers": ATTRIBUTE,
         "maybe_add_partition_to_txn": "(self, tp)",
@@ -98,6 +113,8 @@ RELIED_ON: Final[dict[type, dict[str, str]]] = {
     },
     BatchBuilder: {"_buffer": ATTRIBUTE},
     AIOKafkaClient: {
+        "_conns": ATTRIBUTE,
+        "_get_conn": "async (self, node_id, *, group=<ConnectionGroup.DEFAULT: 0>, no_hint=False)",
         "_wait_on_metadata": "async (self, topic)",
         "cluster": ATTRIBUTE,
         "force_metadata_update": "(self)",
