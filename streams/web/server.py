@@ -1,7 +1,7 @@
 """aiohttp's server with changes below the handlers.
 
 Its own errors have the form of the API's errors, connections have limits of time and size, bodies stay as they were
-sent, and other spellings of the API's paths lead to its routes.
+sent, other spellings of the API's paths lead to its routes, and each response is of HTTP/1.0 or 1.1.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 from typing import Any, Final
 
 from aiohttp import web
-from aiohttp.http import RawRequestMessage
+from aiohttp.http import HttpVersion10, RawRequestMessage
 from aiohttp.http_exceptions import (
     BadHttpMessage,
     HttpProcessingError,
@@ -129,6 +129,16 @@ def _with_served_path(message: RawRequestMessage) -> RawRequestMessage:
     return message._replace(url=url)
 
 
+def _of_a_known_version(message: RawRequestMessage) -> RawRequestMessage:
+    """The same request as one of HTTP/1.0 if its first line has no version, which the parser takes for HTTP/0.9.
+
+    Its response would begin with "HTTP/0.9 200 OK", which no client understands.
+    """
+    if message.version >= HttpVersion10:
+        return message
+    return message._replace(version=HttpVersion10, should_close=True)
+
+
 class Server(web.Server):
     """aiohttp's server, with a Connection for each connection."""
 
@@ -143,7 +153,7 @@ class Runner(web.AppRunner):
         original = await super()._make_server()
 
         def request_of(message: RawRequestMessage, *args: Any) -> web.BaseRequest:
-            return original.request_factory(_with_served_path(message), *args)
+            return original.request_factory(_of_a_known_version(_with_served_path(message)), *args)
 
         return Server(
             original.request_handler,
