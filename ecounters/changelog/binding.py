@@ -33,7 +33,8 @@ class Counted(msgspec.Struct, array_like=True, frozen=True):
     """A topic that was counted before the state was moved.
 
     ``ends``: for each partition, the first offset that was not counted under this number of partitions. ``begins``: for
-    each partition of the topic that was counted next, the offset at which that began.
+    each partition of the topic that was counted next, the offset at which that began; () if that topic is a mirror with
+    the same offsets, and counting went on at ``ends``.
     """
 
     log: EventsLog

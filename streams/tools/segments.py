@@ -72,7 +72,7 @@ async def lineage_of(settings: Settings) -> Lineage:
         return Lineage([])
     if binding.log != log:
         raise Stop(_unlike(binding.log, log))
-    return Lineage(_segments(binding))
+    return Lineage(segments_of(binding))
 
 
 def _unlike(bound: EventsLog, now: EventsLog) -> str:
@@ -87,14 +87,14 @@ def _unlike(bound: EventsLog, now: EventsLog) -> str:
     )
 
 
-def _segments(binding: Binding) -> list[Segment]:
+def segments_of(binding: Binding) -> list[Segment]:
     """The history of a binding, without topics of which a later one is a mirror: they are read there."""
     found: list[Segment] = []
     mirrors: dict[tuple[str, str, str], EventsLog] = {}  # topic -> the one that is read for it
     after = binding.log
     for counted in reversed(binding.history):
         log, begins = counted.log, counted.begins
-        if begins == counted.ends and len(begins) == log.partitions and not is_same_topic(log, after):
+        if not begins:
             mirrors[_name(log)] = mirrors.get(_name(after), after)
         else:
             read = mirrors.get(_name(log), log)

@@ -29,7 +29,7 @@ from streams.kafka.state_writer import state_writer
 from streams.settings.narrow import ChangelogSettings, policy_of
 from streams.settings.table import Settings
 from streams.tools.state.archive import Archive
-from streams.tools.state.beginnings import beginnings
+from streams.tools.state.beginnings import AS_IS, beginnings
 from streams.tools.state.contents import read_contents
 from streams.tools.state.copying import copy_rest, spread_restarts
 from streams.tools.state.target import (
@@ -91,7 +91,8 @@ async def import_state(settings: Settings, archive: Archive, choice: str = "", c
         copied = await copy_rest(settings, old.log, ends, log, copy_from)
     elif is_same_topic(old.log, log) and log.partitions > old.log.partitions:
         await spread_restarts(settings, old.log, ends, log)
-    history = old.history if old.log == log else (*old.history, Counted(old.log, ends, begins))
+    counted = Counted(old.log, ends, () if choice == AS_IS else begins)
+    history = old.history if old.log == log else (*old.history, counted)
     binding = Binding(log, version("ecounters"), history, import_id)
     entries = await _write_all(settings, archive, outline, binding, begins, set(done))
     return Imported(binding, entries, log.partitions - len(done), len(done), copied)
@@ -192,7 +193,8 @@ def _begins_of(done: dict[int, Position], log: EventsLog, old: Binding) -> tuple
     for position in done.values():
         assert position.binding is not None
         if log != old.log:
-            return position.binding.history[-1].begins
+            counted = position.binding.history[-1]
+            return counted.begins or counted.ends
     return None
 
 
