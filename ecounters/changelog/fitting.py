@@ -66,8 +66,8 @@ def misfit(saved: Mapping[int, bytes], log: EventsLog, changelog: str) -> str:
             if (written := format_of(value)) > FORMAT:
                 return (
                     f"partition {partition} of {changelog} has format {written}, written by a newer release; this one "
-                    f"reads formats 1 to {FORMAT}: run the newer release, or `ecounters state export FILE` with it and "
-                    "`ecounters state import FILE` with this one"
+                    f"reads formats 1 to {FORMAT}: run the newer release, or go back to a file that `ecounters state "
+                    "export` of this release has written"
                 )
             positions[partition] = read_position(value)
         except ValueError:

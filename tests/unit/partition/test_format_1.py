@@ -6,7 +6,9 @@ from typing import Any
 
 import msgspec
 
-from ecounters.changelog.entries import CALL, CELL, NUMBER, POSITION, SLOT, Entry
+from ecounters.changelog.entries import CALL, CELL, FORMAT, NUMBER, POSITION, SLOT, Entry
+from ecounters.partition.moving import position_in, settle_due
+from ecounters.partition.policy import Policy
 from tests.support.builders import T0_MS, LogRecord, answer_of, call, encoded, restored
 
 ENCODE = msgspec.msgpack.encode
@@ -120,3 +122,13 @@ def test_its_large_calls_become_large() -> None:
     assert isinstance(inputs, dict)
     assert answer_of(state)["DTMF"] == inputs | {"5": 4}
     assert answer_of(restored(list(state.take_changes()))) == answer_of(state)
+
+
+def test_an_import_makes_it_one_of_today() -> None:
+    """With the counters that a worker restores of it."""
+    held = [[T0_MS + 1000, "h", True], [T0_MS + 3000, "r", False]]
+    entries = [saved("c1", holds=held), cell({"TC": 1, "holds": 1, "holdTime": 2000}), position()]
+    last = {key: value for key, value in entries if value is not None}
+    settle_due(last, 0, 1, Policy())
+    assert (position_in(last).format, position_in(last).position) == (FORMAT, 7)
+    assert answer_of(restored(list(last.items()))) == answer_of(restored(entries))

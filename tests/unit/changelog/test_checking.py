@@ -1,0 +1,74 @@
+"""Entries that cannot be read, and keys as people see them."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from ecounters.changelog.checking import shown_key, why_unreadable
+from ecounters.changelog.entries import Position, number_entry, position_entry, user_entry, user_of
+from tests.support.builders import Feed, event
+
+encode = msgspec.msgpack.encode
+
+
+def test_what_a_state_writes_can_be_read() -> None:
+    """Every kind of entry, and the account of each."""
+    feed = Feed().take(
+        event("call.started", 0, callId="c1", callType="IBD", number="+15550001111"),
+        event("dtmf.received", 1, callId="c1", digits="1"),
+        event("balance.updated", 2, balance=1),
+    )
+    entries = list(feed.state.take_changes())
+    assert {key[:1] for key, _ in entries} == {b"c", b"w", b"n", b"u", b"p"}
+    for key, value in entries:
+        assert value is not None and why_unreadable(key, value) == ""
+        assert user_of(key) == ("" if key == b"p" else "u1")
+
+
+@pytest.mark.parametrize("length", [0, 1, 31, 32, 128, 255, 256, 512])
+def test_the_account_of_a_key(length: int) -> None:
+    """However long it is."""
+    user = "ü" * (length // 2) + "u" * (length % 2)
+    assert user_of(number_entry(user, "1", 1)[0]) == user
+    assert user_of(user_entry(user, None, None)[0]) == user
+
+
+@pytest.mark.parametrize(
+    "key", [b"", b"x", b"c", b"c\x92", b"n\x92\xd9", b"n\x92\xd9\x05ab", b"n\x92\x01\x02", b"u\x01"]
+)
+def test_a_key_without_an_account(key: bytes) -> None:
+    """It is an error, and not an account."""
+    with pytest.raises(ValueError):
+        user_of(key)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "why"),
+    [
+        (None, b"", "no key"),
+        (b"foreign", b"x", "no known kind"),
+        (b"p1", position_entry(Position(2, 0, 0, 0))[1], "no known kind"),
+        (b"p", encode((3, 0, 0, 0)), "format 3"),
+        (b"n" + encode(("u", "1")), encode("x"), "Expected `int`"),
+    ],
+)
+def test_why_an_entry_cannot_be_read(key: bytes | None, value: bytes, why: str) -> None:
+    """Said in words."""
+    assert why in why_unreadable(key, value)
+
+
+@pytest.mark.parametrize(
+    ("key", "shown"),
+    [
+        (None, "no key"),
+        (b"p", "position b'p'"),
+        (b"n" + encode(("u1", "+15550001111")), "telephone number ['u1', '+15*********']"),
+        (b"n\xc1+15550001111", "telephone number b'n\\xc1+15*********'"),
+        (b"c" + encode(("u1", "call-4711")), "call ['u1', 'call-4711']"),
+        (b"x" * 99, "unknown thing b'" + "x" * 55 + "..."),
+    ],
+)
+def test_a_key_is_shown_without_telephone_numbers(key: bytes | None, shown: str) -> None:
+    """Of five digits and more two are left."""
+    assert shown_key(key) == shown
