@@ -18,6 +18,7 @@ NUMBERS: Final = 200_000
 DIDS: Final = 100_000
 LIVE: Final = 100_000
 RESTARTS: Final = 100
+KEY_PRESSES: Final = 45_000
 LEGS: Final = 50_000
 IVR_ENTRIES: Final = 10_000
 SWITCH: Final = "s1"
@@ -56,6 +57,13 @@ def many_restarts(begin: int, count: int = RESTARTS) -> Iterator[Outgoing]:
     """A switch restarts again and again; the first time all of its live calls end."""
     for n in range(count):
         yield message("switch.restarted", f"r{n}", begin + n, switchId=SWITCH)
+
+
+def many_key_presses(begin: int, count: int = KEY_PRESSES) -> Iterator[Outgoing]:
+    """Inputs of one call: most of them are dead letters."""
+    yield message("call.started", "k", begin, callId="k", callType="IBD")
+    for n in range(count):
+        yield message("dtmf.received", f"k{n}", begin + n, callId="k", digits=f"{n}")
 
 
 def many_legs(begin: int, count: int = LEGS) -> Iterator[Outgoing]:
