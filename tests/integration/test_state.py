@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import stat
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
 from ecounters.events.partitioner import partition_of
@@ -18,11 +19,13 @@ from tests.support.accounts import TOKEN, add_users
 from tests.support.audits import audited, ran
 from tests.support.kafka_cluster import Cluster
 from tests.support.published_calls import RecentCall, publish_values
+from tests.support.record_batches import batch, produce_raw, with_crc
 from tests.support.topics import wait_until_flushed
 from tests.support.workers import Deployment, Worker
 
 NAMES = [f"u{n}" for n in range(1, 7)]
 CALLS = 5
+BATCH_HEADER_BYTES = 61
 
 pytestmark = pytest.mark.usefixtures("no_users")
 on_apache_kafka = pytest.mark.skipif(
@@ -97,7 +100,7 @@ def test_check_names_foreign_entries_and_repair_takes_them_out(deployment: Deplo
     assert "telephone number ['u1', '+15*********']" in lines[1] and "15550001111" not in "".join(lines)
     exit_code, lines, err = ran(deployment, "state", "repair")  # there is nobody to say yes
     assert exit_code == 130, (lines, err)
-    exit_code, lines, err = ran(deployment, "state", "export", "never.state")
+    exit_code, lines, err = ran(deployment, "state", "export", str(deployment.log_dir / "never"))
     assert exit_code == 1 and "no file was written" in err, (lines, err)
     exit_code, lines, err = ran(deployment, "state", "repair", "--yes")
     assert exit_code == 0 and lines[-1] == "Took out 2 entries.", (lines, err)
@@ -170,6 +173,23 @@ def test_partitions_added_by_hand_are_noticed(deployment: Deployment) -> None:
         assert calls(worker) == {2 * CALLS}
         exit_code, lines, err = audited(wide, worker)
         assert exit_code == 0, (lines, err)
+
+
+@pytest.mark.skipif(bool(os.environ.get("ECOUNTERS_TEST_BROKER")), reason="Apache Kafka refuses such record batches")
+def test_a_damaged_changelog_is_not_exported(deployment: Deployment, tmp_path: Path) -> None:
+    """A record batch that cannot be read is named by partition and offsets, and no file is left."""
+    count_and_stop(deployment)
+    content = batch(0, [b"a" * 200] * 3, compression=1)
+    content[BATCH_HEADER_BYTES:] = b"\xff" * len(content[BATCH_HEADER_BYTES:])
+    changelog = TopicPartition(f"{deployment.name}-state-changelog", 2)
+    asyncio.run(produce_raw(deployment.broker, changelog, bytes(with_crc(content))))
+    exit_code, lines, err = ran(deployment, "state", "check")
+    assert exit_code == 1, (lines, err)
+    found = re.fullmatch(r"partition 2, offsets (\d+) to (\d+): a record batch cannot be read: .+", lines[0])
+    assert found is not None and int(found[2]) == int(found[1]) + 2, lines
+    exit_code, lines, err = ran(deployment, "state", "export", str(tmp_path / "counters.state"))
+    assert exit_code == 1 and f"partition 2 cannot be read at offsets {found[1]} to {found[2]}: " in err, (lines, err)
+    assert not list(tmp_path.glob("*counters.state*"))
 
 
 @pytest.fixture(scope="module")

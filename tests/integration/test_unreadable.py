@@ -15,8 +15,6 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import for_code
-from aiokafka.protocol.produce import ProduceRequest
 
 from ecounters.events.partitioner import partition_of
 from streams.kafka.unpacking import UNPACKED_BYTES_MAX
@@ -26,7 +24,7 @@ from tests.support.builders import encoded, event
 from tests.support.kafka_cluster import Cluster
 from tests.support.loop_pauses import LAUNCHER, longest_step
 from tests.support.published_calls import RecentCall, publish_values, wait_for_counter
-from tests.support.record_batches import batch, with_crc
+from tests.support.record_batches import batch, produce_raw, with_crc
 from tests.support.topics import read_topic, wait_until_flushed
 from tests.support.workers import ROOT, Deployment, Worker
 
@@ -71,23 +69,9 @@ def send(deployment: Deployment, values: list[bytes], codec: str | None = None) 
     asyncio.run(publish())
 
 
-def produce_raw(deployment: Deployment, content: bytes) -> None:
-    """Produce the bytes of a record batch to u1's partition. Raises the KafkaError with which the broker refuses it."""
-
-    async def produce() -> None:
-        async with AIOKafkaProducer(bootstrap_servers=deployment.broker) as producer:
-            await producer.partitions_for(deployment.name)
-            tp = TopicPartition(deployment.name, partition_of("u1", deployment.partitions))
-            leader = producer.client.cluster.leader_for_partition(tp)
-            request = ProduceRequest(
-                required_acks=-1, timeout=5_000, topics=[(tp.topic, [(tp.partition, content)])], transactional_id=None
-            )
-            response = await producer.client.send(leader, request)
-            ((_, (reply,)),) = response.topics
-            if reply[1]:
-                raise for_code(reply[1])(tp)
-
-    asyncio.run(produce())
+def u1_of(deployment: Deployment) -> TopicPartition:
+    """The partition of u1."""
+    return TopicPartition(deployment.name, partition_of("u1", deployment.partitions))
 
 
 def unreadable(deployment: Deployment) -> list[tuple[int, int, bytes | None]]:
@@ -162,7 +146,7 @@ def test_record_batches_with_garbage_are_dead_letters(
     content, count = make()
     with Worker(deployment).wait_ready() as worker:
         publish_values(deployment, "u1", *calls_of("a", 1))
-        produce_raw(deployment, bytes(with_crc(content)))
+        asyncio.run(produce_raw(deployment.broker, u1_of(deployment), bytes(with_crc(content))))
         publish_values(deployment, "u1", *calls_of("b", 1))
         assert_known_everywhere(deployment, worker, 2, [(4, 4 + count - 1)])
         ((_, _, value),) = unreadable(deployment)

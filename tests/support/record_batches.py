@@ -1,10 +1,13 @@
-"""Record batches in the bytes that a broker sends."""
+"""Record batches in the bytes that a broker sends and takes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, Final, cast
 
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import for_code
+from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c
 
@@ -45,3 +48,17 @@ def with_crc(changed: bytearray) -> bytearray:
     """The record batch with the checksum that it should have."""
     changed[17:21] = calc_crc32c(changed[21:]).to_bytes(4, "big")
     return changed
+
+
+async def produce_raw(broker: str, tp: TopicPartition, content: bytes) -> None:
+    """Produce the bytes of a record batch to a partition. Raises the KafkaError with which the broker refuses it."""
+    async with AIOKafkaProducer(bootstrap_servers=broker) as producer:
+        await producer.partitions_for(tp.topic)
+        leader = producer.client.cluster.leader_for_partition(tp)
+        request = ProduceRequest(
+            required_acks=-1, timeout=5_000, topics=[(tp.topic, [(tp.partition, content)])], transactional_id=None
+        )
+        response = await producer.client.send(leader, request)
+        ((_, (reply,)),) = response.topics
+        if reply[1]:
+            raise for_code(reply[1])(tp)

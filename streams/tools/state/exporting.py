@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import zlib
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
+import cramjam
 from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
 
 from ecounters.changelog.binding import Binding
 from ecounters.changelog.entries import FORMAT, Position
 from ecounters.errors import Stop
 from streams.basics.terminal import Progress
 from streams.basics.times import now_ms, utc_text
-from streams.kafka.log_reader import KeyedRow, LogReader, keyed_reader
+from streams.kafka.log_reader import KeyedRow, LogReader, Unreadable, keyed_reader
 from streams.kafka.state_writer import state_writer
 from streams.settings.narrow import ChangelogSettings
 from streams.settings.table import Settings
 from streams.tools.state.archive import VERSION, ArchiveWriter, Header, Size
 from streams.tools.state.contents import Contents, common_binding, read_contents
+from streams.tools.state.inspecting import survey
 from streams.tools.state.target import facts_of, log_of, refuse_if_running, saved_positions
 
 
@@ -53,7 +57,7 @@ async def export(settings: Settings, path: Path) -> Exported:
         tp = TopicPartition(changelog.topic, partition)
         async with state_writer(settings.broker, changelog.transactional_id(partition), tp):
             pass
-    positions = await saved_positions(settings, partitions)
+    positions = await _positions(settings, partitions)
     binding = common_binding(positions, partitions)
     was_bound = binding is not None
     if binding is None:
@@ -73,6 +77,19 @@ async def export(settings: Settings, path: Path) -> Exported:
         return Exported(binding, was_bound, writer.finish())
 
 
+async def _positions(settings: Settings, partitions: int) -> dict[int, Position]:
+    """partition -> its saved position. Raises Stop for the first thing that cannot be read, if there is one."""
+    try:
+        return await saved_positions(settings, partitions)
+    except (KafkaError, OSError, zlib.error, cramjam.DecompressionError, Stop):
+        found = await survey(settings, checks=True)
+        if found.unreadable:
+            raise _cannot_be_read(found.unreadable[0]) from None
+        if found.faults:
+            raise Stop(f"{found.faults[0].line()}; no file was written") from None
+        raise
+
+
 async def _copy(reader: LogReader[KeyedRow], header: Header, writer: ArchiveWriter) -> None:
     """Copy all partitions into the file. Raises Stop if something cannot be read, or has no place in the state."""
     progress = Progress("exported", what="entries")
@@ -89,8 +106,7 @@ async def _copy(reader: LogReader[KeyedRow], header: Header, writer: ArchiveWrit
 
 def _refuse_faults(contents: Contents, header: Header) -> None:
     if contents.unreadable:
-        partition, first, last, why = contents.unreadable[0]
-        raise Stop(f"partition {partition} cannot be read at offsets {first} to {last}: {why}; no file was written")
+        raise _cannot_be_read(contents.unreadable[0])
     if contents.faults:
         raise Stop(f"{contents.faults[0].line()}; `ecounters state check` lists all, and no file was written")
     if contents.partition >= header.partitions and contents.last:
@@ -98,6 +114,11 @@ def _refuse_faults(contents: Contents, header: Header) -> None:
             f"partition {contents.partition} has entries, though the state is of {header.partitions} partitions: "
             "workers have counted after partitions were added; no file was written"
         )
+
+
+def _cannot_be_read(what: Unreadable) -> Stop:
+    partition, first, last, why = what
+    return Stop(f"partition {partition} cannot be read at offsets {first} to {last}: {why}; no file was written")
 
 
 def _format(positions: dict[int, Position]) -> int:
