@@ -33,6 +33,7 @@ from ecounters.calls.items import DTMF, HOLD, IVR, LEG, Dtmf, Hold, Item, IvrEnt
 from ecounters.calls.large import LargeCall
 from ecounters.calls.record import Call
 from ecounters.changelog.binding import Binding
+from ecounters.changelog.holes import Holes
 from ecounters.changelog.saved_call import SavedCall, saved_form
 from ecounters.windows.cell import Cell, Dims
 
@@ -78,6 +79,7 @@ class Position(msgspec.Struct, array_like=True, frozen=True):
     ``format``: FORMAT of the writer. ``position``: the next offset to apply; all records below it are in the entries.
     ``watermark``: the largest ``ts`` of the accepted events. ``arrival``: Kafka's timestamp of the last of them.
     ``binding``: the topic that the position counts in; None if a release wrote it that did not bind states yet.
+    ``holes``: the times whose events Kafka deleted before they were counted.
     """
 
     format: int
@@ -85,6 +87,7 @@ class Position(msgspec.Struct, array_like=True, frozen=True):
     watermark: int
     arrival: int
     binding: Binding | None = None
+    holes: Holes = ()
 
 
 KEY_SHOWN_MAX: Final = 40

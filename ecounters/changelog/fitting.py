@@ -48,9 +48,9 @@ def misfit_of(binding: Binding, log: EventsLog) -> str:
     return ""
 
 
-def rebound(saved: Binding | None, now: Binding) -> Binding:
+def rebound(saved: Binding, now: Binding) -> Binding:
     """The binding of a restored state, which fits: that of ``now``, with the history and the import of ``saved``."""
-    return now if saved is None else msgspec.structs.replace(now, history=saved.history, import_id=saved.import_id)
+    return msgspec.structs.replace(now, history=saved.history, import_id=saved.import_id)
 
 
 def misfit(saved: Mapping[int, bytes], log: EventsLog, changelog: str) -> str:

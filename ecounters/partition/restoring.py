@@ -68,7 +68,7 @@ def restore(state: PartitionState, last: dict[bytes, bytes]) -> Generator[None]:
             raise UnreadableEntries({POSITION: str(error)}) from error
         is_format_1 = position.format == 1
         state.position, state.watermark, state.arrival = position.position, position.watermark, position.arrival
-        state.binding = position.binding
+        state.binding, state.holes = position.binding, position.holes
         state.timeouts.begin_at(position.watermark)
     large: LargeCalls = {}
     calls = yield from _make_all(state, large, last)

@@ -22,6 +22,7 @@ from ecounters.calls.join import Join, join_start, joins
 from ecounters.calls.record import CHANGED, TOUCHED, Call
 from ecounters.changelog.binding import Binding
 from ecounters.changelog.entries import FORMAT, Entry, Position
+from ecounters.changelog.holes import Holes
 from ecounters.errors import BadEvent
 from ecounters.events.parse import parse
 from ecounters.events.partitioner import partition_of
@@ -57,22 +58,17 @@ class PartitionState:
     =================  =====================================================================  ================  =====
     field              meaning                                                                written by        saved
     =================  =====================================================================  ================  =====
-    partition,         the number of this partition, and how many the events topic has        --                no
-    partitions
+    partition          its number; and ``partitions``: how many the events topic has          --                no
     policy             the time limits                                                        --                no
-    position           the next offset to apply: all records below it are in the state. The   apply, skip_to,   yes
-                       worker's feed sets it back if the topic was made anew                  restoring, feed
+    position           the next offset to apply: all records below it are in the state        apply, restoring  yes
     watermark          largest ``ts`` of the events accepted, ms                              apply, restoring  yes
-    arrival            when the broker appended the record accepted last, ms; the watermark   apply, restoring  yes
-                       then, if the topic keeps the producers' times
+    arrival            when the broker appended the record accepted last, or the watermark    apply, restoring  yes
     binding            the topic that this is the state of; None: no worker has bound it yet   restoring, worker yes
-    clock              the watermark, plus at the log's end the wall time since ``arrival``,  advance           no
-                       ms: see ``timeouts``
+    holes              times whose events Kafka has deleted before they were counted          restoring, worker yes
+    clock              the watermark, at the log's end plus the wall time since ``arrival``   advance           no
     tally              counts for metrics                                                     apply, Timeouts   no
-    users              ``userId`` -> account, from its first accepted call or balance event   apply, Timeouts,  yes
-                       until nothing of it is left                                            restoring
-    timeouts, changes  the timers of the calls, and what the next flush must write; only      themselves        no
-                       this package may use them
+    users              ``userId`` -> account, until nothing of it is left; also by Timeouts   apply, restoring  yes
+    timeouts, changes  the calls' timers, and what the next flush must write: of this package  themselves        no
     =================  =====================================================================  ================  =====
     """
 
@@ -84,6 +80,7 @@ class PartitionState:
         self.watermark = 0
         self.arrival = 0
         self.binding: Binding | None = None
+        self.holes: Holes = ()
         self.tally = Tally()
         self.users: dict[str, User] = {}
         self.changes = Changes()
@@ -339,7 +336,8 @@ class PartitionState:
         Run the generator to its end, or discard the state: entries that were not yielded are lost. Until then apply no
         record (an assertion of ``apply`` fails) and do not advance the time; replies may be made.
         """
-        return self.changes.take(Position(FORMAT, self.position, self.watermark, self.arrival, self.binding))
+        position = Position(FORMAT, self.position, self.watermark, self.arrival, self.binding, self.holes)
+        return self.changes.take(position)
 
     def discarding(self) -> Iterator[None]:
         """Empty a state that nobody uses any more, in steps: nothing else frees calls, which refer to their account."""

@@ -39,8 +39,10 @@ def _moment(context: click.Context, option: click.Parameter, text: str | None) -
 def replay(file: BinaryIO, speed: float) -> None:
     """Publish a log of events: FILE holds one JSON object a line; - is standard input.
 
-    Publishing a log twice does not change the counters: a worker ignores an event that it has counted already. A line
-    that is no event becomes a dead letter, see `ecounters dlq`.
+    Publishing a log twice does not change the counters of calls that have ended: a worker ignores an event that it has
+    counted already. But a switch.snapshot or switch.restarted is told again: it ends those calls that are live now,
+    that it does not name and that nothing later was heard of. Such an end lifts by itself when something later comes.
+    A line that is no event becomes a dead letter, see `ecounters dlq`.
 
     \b
         ecounters replay calls.jsonl

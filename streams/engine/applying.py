@@ -6,6 +6,7 @@ import logging
 from contextlib import aclosing, closing
 from typing import Any, Final
 
+from ecounters.changelog.holes import closed, is_open
 from ecounters.partition.records import Uncounted
 from ecounters.partition.state import PartitionState
 from streams.basics.slices import Slice
@@ -147,10 +148,14 @@ class BatchApplier:
         producer is not: it may be in seconds, or of another day. The lag is then that of the state's watermark.
         """
         uncounted: list[Uncounted] = []
+        if is_open(state.holes) and run.by_broker:
+            state.holes = closed(state.holes, records[0].timestamp)
         for _ in state.applying(records, NO_WALL_CLOCK_MS if run.by_broker else now_ms(), uncounted):
             await self._yield(state, time_slice)
         if uncounted:
             self._uncounted.add(uncounted)
+        if is_open(state.holes) and state.watermark > state.holes[-1].begin:  # its producers' times say nothing
+            state.holes = closed(state.holes, state.watermark)
         self._status.last_record_ms = records[-1].timestamp if run.by_broker else state.watermark or now_ms()
 
     def _pass_over(self, state: PartitionState, faulty: RecordBatch) -> int:

@@ -7,11 +7,14 @@ from typing import Final, Protocol
 
 from aiokafka.errors import IllegalStateError, KafkaError
 
+from ecounters.changelog.binding import Binding
+from ecounters.partition.lost import lose_to
 from ecounters.partition.records import Uncounted
 from ecounters.partition.state import PartitionState
 from streams.basics.text import one_line
 from streams.basics.times import now_ms
 from streams.engine.status import PartitionStatus
+from streams.metrics.catalogue import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -57,13 +60,18 @@ class PartitionFeed:
 
     The partition is read from ``state.position``: events before this offset are counted, the event at it is the next.
     The consumer group's committed offset is not used. ``follow`` sets ``status.following``, and changes
-    ``state.position`` if it lies outside the offsets that the topic has.
+    ``state.position`` if it lies outside the offsets that the topic has. A state that is of no topic yet is bound to
+    ``binding`` the first time: where its topic begins is where it begins. From then on, what is missing is a hole.
     """
 
-    def __init__(self, status: PartitionStatus, events: EventsSource, stale_after_ms: int) -> None:
+    def __init__(
+        self, status: PartitionStatus, events: EventsSource, stale_after_ms: int, binding: Binding, metrics: Metrics
+    ) -> None:
         self._status = status
         self._events = events
         self._stale_after_ms = stale_after_ms
+        self._binding = binding
+        self._metrics = metrics
 
     # --------------------------------------------------------------------------------- from where to read
 
@@ -89,6 +97,9 @@ class PartitionFeed:
                 return  # released, or restored: then the restore follows the new state
             status.following = True  # set before the seek: a batch that is dropped from now on sets it to False again
             await self._events.follow(status.partition, state.position)
+            if state.binding is None:
+                state.binding = self._binding
+                log.info("partition %s is bound to %s", status.partition, state.binding.log)
         except (IllegalStateError, KafkaError, TimeoutError) as error:
             status.following = False
             log.info("partition %s is not read yet: %s", status.partition, one_line(error))
@@ -111,14 +122,19 @@ class PartitionFeed:
     def _skip_to(self, state: PartitionState, earliest: int) -> None:
         """Raise the position to ``earliest``, because Kafka has deleted the events before that.
 
-        Logs an error, except at position 0: there nothing was counted yet, and a topic may have begun long ago.
+        Logs an error, counts them in the metric ``skipped`` and notes a hole, except for a new state: a topic may have
+        begun long before its first worker.
         """
-        if state.position:
-            log.error(
-                "partition %s: events from offset %s to %s were deleted by Kafka before they were counted",
-                self._status.partition, state.position, earliest - 1,
-            )  # fmt: skip
-        state.skip_to(earliest)
+        if not state.position and state.binding is None:
+            state.skip_to(earliest)
+            return
+        log.error(
+            "partition %s: events from offset %s to %s were deleted by Kafka before they were counted; replies for "
+            "that time are incomplete",
+            self._status.partition, state.position, earliest - 1,
+        )  # fmt: skip
+        self._metrics.skipped.inc(earliest - state.position)
+        lose_to(state, earliest)
 
     # ------------------------------------------------------------------------------------ how far behind
 

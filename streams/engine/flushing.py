@@ -154,11 +154,11 @@ class PartitionFlusher:
             if status.state is not state:
                 return False  # released or restored while this flush waited: the state may be empty by now
             saved = not state.changed and state.position == status.flushed_offset and not self._uncounted.dead_letters
-            if saved and not always and not status.unbound:
+            if saved and not always and not (status.unbound and state.binding is not None):
                 return True
             outbox = writer.outbox()
             misrouted = await self._collect_changes(state, outbox)
-            position = state.position
+            position, is_bound = state.position, state.binding is not None
         began = time.perf_counter()
         if not await self._context.topics.confirm():  # what was read may be of another topic
             if self._context.topics.stopped is None:
@@ -171,7 +171,7 @@ class PartitionFlusher:
         for dead_letter in self._uncounted.dead_letters_of(await self._context.events.republish(misrouted)):
             outbox.add_dead_letter(dead_letter)
         left_out = await writer.write(outbox)
-        status.flushed_offset, status.unbound = position, False
+        status.flushed_offset, status.unbound = position, not is_bound
         if left_out:
             self._report(left_out)
         self._context.metrics.flushes.observe(time.perf_counter() - began)

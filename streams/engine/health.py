@@ -103,6 +103,7 @@ class WorkerHealth:
         metrics, partitions = self._metrics, list(self._table.owned.values())
         states = [partition.status.state for partition in partitions if partition.status.state is not None]
         metrics.reaped.set(sum(state.tally.reaped for state in states))
+        metrics.holes.set(sum(len(state.holes) for state in states))
         metrics.orphaned.set(sum(state.tally.orphaned for state in states))
         live = suspected = kept = 0
         for partition in partitions:

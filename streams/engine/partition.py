@@ -74,7 +74,8 @@ class OwnedPartition:
 
     def __init__(self, partition: int, context: WorkerContext, changelog: Changelog) -> None:
         self.status = PartitionStatus(partition)
-        self.feed = PartitionFeed(self.status, context.events, context.settings.feed.stale_after_ms)
+        stale_after_ms = context.settings.feed.stale_after_ms
+        self.feed = PartitionFeed(self.status, context.events, stale_after_ms, context.binding, context.metrics)
         self._context = context
         self._changelog = changelog
         self._uncounted = UncountedBuffer(context.settings.feed.topic, partition, context.metrics)
@@ -186,7 +187,8 @@ class OwnedPartition:
         self._context.metrics.restored_entries.inc(entries)
         status = self.status
         status.unbound = state.binding is None
-        state.binding = rebound(state.binding, self._context.binding)
+        if state.binding is not None:
+            state.binding = rebound(state.binding, self._context.binding)
         if status.state is not None:
             discard(status.state.discarding(), self._context, status.state_lock)
         status.state, status.flushed_offset, status.committed_offset = state, state.position, -1
@@ -202,7 +204,6 @@ class OwnedPartition:
             status.partition, entries, time.perf_counter() - began, state.position,
         )  # fmt: skip
         if status.unbound:  # at once: a partition without events would never say of which topic it is
-            log.info("partition %s is bound to %s", status.partition, state.binding.log)
             await self.flush()
 
     async def _flush_periodically(self) -> None:

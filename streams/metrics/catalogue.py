@@ -33,6 +33,10 @@ class Metrics(NamedTuple):
     """One offset for each transaction of a producer is normal, its marker, and one for each event of an aborted
     transaction. Rises faster: Kafka has deleted events before they were counted; set the topic's retention longer than
     the longest outage."""
+    holes: Gauge
+    """Above 0: Kafka has deleted events before they were counted, also while no worker ran. Counters of that time are
+    too small for ever, and replies for it say that they are incomplete. Set the topic's retention longer than the
+    longest outage. It falls when that time is older than what is kept."""
     reaped: Gauge
     """Rises: switches lose call.ended events, or long calls send no heartbeats. Calls end for silence after
     ECOUNTERS_MAX_CALL_MS. A gauge, because it can fall: a partition begins at 0 at each restore, and is taken out when
@@ -93,6 +97,7 @@ class Metrics(NamedTuple):
             refused_ratio=Gauge("ecounters_refused_ratio", "Refused of all read in the last minute", registry=registry),
             misrouted=Counter("ecounters_events_misrouted", "Events sent on to their partition", registry=registry),
             skipped=Counter("ecounters_offsets_skipped", "Offsets without an event", registry=registry),
+            holes=Gauge("ecounters_holes", "Times whose events Kafka deleted uncounted", registry=registry),
             reaped=Gauge("ecounters_calls_reaped", "Calls ended for silence since they came", registry=registry),
             orphaned=Gauge("ecounters_calls_orphaned", "Calls dropped without a start", registry=registry),
             live_calls=Gauge("ecounters_live_calls", "Live calls on this worker", registry=registry),

@@ -24,6 +24,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from ecounters.changelog.holes import Holes, concern_live
 from ecounters.errors import INTERNAL, RequestRefused
 from ecounters.partition.user import User
 from ecounters.reports.large import LargeReply
@@ -51,7 +52,8 @@ class Body:
 class Moment(NamedTuple):
     """What a reply's headers say of the moment that its body is of. Times are ms since the Unix epoch.
 
-    ``lag_ms`` and ``fresh``: as in ``PartitionView``.
+    ``lag_ms``: as in ``PartitionView``. ``fresh``: likewise, and False while a hole concerns the live calls. ``holes``:
+    the times for which events are missing for ever.
     """
 
     partition: int
@@ -60,12 +62,15 @@ class Moment(NamedTuple):
     suspected: int
     lag_ms: int
     fresh: bool
+    holes: Holes
 
     @classmethod
     def of(cls, view: PartitionView, user: User | None) -> Moment:
         """The moment of a view of the user's partition, which must have been made just now."""
         state, suspected = view.state, user.suspected if user is not None else 0
-        return cls(state.partition, state.position, state.watermark, suspected, view.lag_ms, view.fresh)
+        clock = max(state.watermark, state.clock)
+        fresh = view.fresh and not concern_live(state.holes, clock, state.policy.max_call_ms)
+        return cls(state.partition, state.position, state.watermark, suspected, view.lag_ms, fresh, state.holes)
 
 
 Finished = tuple[Body, Moment]

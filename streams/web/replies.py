@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from ecounters.changelog.holes import concern
 from ecounters.partition.user import User
 from ecounters.query.dates import time_range
 from ecounters.query.request import Query
@@ -114,10 +115,11 @@ def _body_at_once(user: User | None, account: Account, span: tuple[int, int], qu
 
 def _reply(body: Body, moment: Moment) -> Reply:
     """The reply with that body. Range and ETag belong to the body; a cached body has the other headers of now."""
+    is_complete = moment.fresh and not concern(moment.holes, body.begin, body.end)
     headers = {
         "ETag": body.etag,
         "X-Ecounters-Lag-Ms": str(moment.lag_ms),
-        "X-Ecounters-Complete": "true" if moment.fresh else "false",
+        "X-Ecounters-Complete": "true" if is_complete else "false",
         "X-Ecounters-Suspected": str(moment.suspected),
         "X-Ecounters-Range": f"{_milliseconds(body.begin)}/{_milliseconds(body.end)}",
         "X-Ecounters-Position": f"{moment.partition}:{moment.position}",

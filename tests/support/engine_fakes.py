@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from ecounters.changelog.binding import Binding, EventsLog
 from ecounters.changelog.entries import Entry
+from ecounters.changelog.holes import Holes
 from ecounters.events.partitioner import partition_of
 from ecounters.partition.policy import Policy
 from ecounters.partition.records import Uncounted
@@ -164,6 +165,7 @@ class FakeChangelog:
 
     def __init__(self, position: int = 0) -> None:
         self.position = position
+        self.binding: Binding | None = BINDING
         self.writers: list[FakeWriter] = []
         self.failures: list[Exception] = []
         self.closed = 0
@@ -181,7 +183,7 @@ class FakeChangelog:
             raise self.failures.pop(0)
         self.writers.append(FakeWriter())
         state = restored(self.entries, PARTITION, PARTITIONS)
-        state.position, state.binding = self.position, BINDING
+        state.position, state.binding = self.position, self.binding
         return state, 0
 
     async def has_changed(self) -> bool:
@@ -196,7 +198,8 @@ class FakeChangelog:
 
 @dataclass(slots=True)
 class PartitionFixture:
-    """An owned partition among fakes. ``failed``: the errors for which it would have ended the worker."""
+    """An owned partition among fakes. ``failed``: the errors for which it would have ended the worker. ``holes``: those
+    that a test has noted before the release."""
 
     partition: OwnedPartition
     context: WorkerContext
@@ -205,6 +208,7 @@ class PartitionFixture:
     changelog: FakeChangelog
     metrics: Metrics
     failed: list[BaseException] = field(default_factory=list)
+    holes: Holes = ()
 
     @property
     def state(self) -> PartitionState:

@@ -19,6 +19,7 @@ from aiokafka import TopicPartition
 
 from ecounters.changelog.binding import Binding, Counted, EventsLog
 from ecounters.changelog.entries import FORMAT, FORMATS, POSITION, Entry, Position, position_entry, user_of
+from ecounters.changelog.holes import merged
 from ecounters.errors import Stop
 from ecounters.events.partitioner import partition_of
 from ecounters.partition.moving import exchanging, position_in, settle_due, times_of
@@ -209,9 +210,10 @@ async def _write_all(
         if not left:
             continue
         contents = _distributed(archive, sources, new, policy)
+        holes = merged(outline.positions[source].holes for source in sources)
         times = times_of(outline.positions[source] for source in sources)
         for target in left:
-            position = Position(FORMAT, begins[target], *times, binding)
+            position = Position(FORMAT, begins[target], *times, binding, holes)
             tp = TopicPartition(changelog.topic, target)
             async with state_writer(settings.broker, changelog.transactional_id(target), tp) as writer:
                 progress.add(await writer.write(_with_position(contents.pop(target, []), position)))

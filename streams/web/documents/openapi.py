@@ -60,7 +60,11 @@ REPLY_HEADERS: Final[dict[str, tuple[str, Schema, bool]]] = {
     "ETag": ("Of the plain body: send it as If-None-Match", _like('^W/"[0-9a-f]+-.{27}"$'), True),
     "X-Ecounters-As-Of": ("Time of the newest event that is in it", _MOMENT, False),
     "X-Ecounters-Lag-Ms": ("How far the partition is behind its end", _COUNT, True),
-    "X-Ecounters-Complete": ("false: restoring, no word from Kafka, or a topic has changed", {"type": "boolean"}, True),
+    "X-Ecounters-Complete": (
+        "false: restoring, Kafka silent, a changed topic, or a hole",
+        {"type": "boolean"},
+        True,
+    ),
     "X-Ecounters-Suspected": ("Live calls not heard of for long", _COUNT, True),
     "X-Ecounters-Range": ("What was counted: begin/end in RFC 3339", _like("^[^/]+/[^/]+$"), True),
     "X-Ecounters-Position": ("partition:offset of the next event that is not in it", _like("^[0-9]+:[0-9]+$"), True),

@@ -9,7 +9,7 @@ from aiokafka.errors import IllegalStateError, KafkaError
 
 from streams.basics.times import now_ms
 from streams.engine.feed import FAR_BEHIND_EVENTS
-from tests.support.engine_fakes import PARTITION, PartitionFixture, live_fixture, new_fixture
+from tests.support.engine_fakes import BINDING, PARTITION, PartitionFixture, live_fixture, new_fixture
 
 
 def followed(position: int, *, earliest: int, end: int) -> PartitionFixture:
@@ -21,6 +21,7 @@ def followed(position: int, *, earliest: int, end: int) -> PartitionFixture:
             fixture.events.followed.clear()
             await fixture.partition.feed.follow()
             assert fixture.partition.status.following
+            fixture.holes = fixture.state.holes
             return fixture
 
     return asyncio.run(run())
@@ -44,6 +45,57 @@ def followed(position: int, *, earliest: int, end: int) -> PartitionFixture:
 def test_where_it_reads(position: int, earliest: int, end: int, begin: int) -> None:
     """From the position on, if the topic has it; else from the nearest offset at which uncounted events can be."""
     assert followed(position, earliest=earliest, end=end).events.followed == [(PARTITION, begin)]
+
+
+def test_what_kafka_has_deleted_is_a_hole() -> None:
+    """Also for a state that is bound and has counted nothing. The metric counts the offsets."""
+    for position in (2, 0):
+        fixture = followed(position, earliest=7, end=9)
+        assert len(fixture.holes) == 1
+        assert fixture.metrics.skipped._value.get() == 7 - position
+    fixture = followed(7, earliest=7, end=9)
+    assert (fixture.holes, fixture.metrics.skipped._value.get()) == ((), 0)
+
+
+def test_a_new_state_begins_where_its_topic_begins() -> None:
+    """A topic may have begun long before its first worker. From then on the state is bound, and a gap is a hole."""
+
+    async def run() -> None:
+        fixture = new_fixture()
+        fixture.changelog.binding = None
+        fixture.events.earliest, fixture.events.end = 3, 9
+        fixture.partition.start()
+        await fixture.until(lambda: fixture.changelog.writers and fixture.writer.written)
+        assert (fixture.state.position, fixture.state.binding, fixture.state.holes) == (3, BINDING, ())
+        fixture.events.earliest = 4
+        await fixture.partition.feed.follow()
+        assert len(fixture.state.holes) == 1
+        await fixture.partition.release()
+
+    asyncio.run(run())
+
+
+def test_a_state_is_not_bound_before_it_is_followed() -> None:
+    """A flush before that, as at the end of a rebalance, saves no binding: where the topic begins is not known yet."""
+
+    async def run() -> None:
+        fixture = new_fixture()
+        fixture.changelog.binding = None
+        fixture.events.rebalancing = True
+        fixture.partition.start()
+        await fixture.until(lambda: fixture.partition.status.live)
+        assert await fixture.partition.flush(always=True)
+        assert (fixture.state.binding, fixture.partition.status.unbound) == (None, True)
+        fixture.events.rebalancing = False
+        await fixture.partition.feed.follow()
+        assert await fixture.partition.flush()
+        assert (fixture.state.binding, fixture.partition.status.unbound) == (BINDING, False)
+        assert len(fixture.writer.written) == 2
+        assert await fixture.partition.flush()
+        assert len(fixture.writer.written) == 2
+        await fixture.partition.release()
+
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize("error", [KafkaError("away"), IllegalStateError("not assigned"), TimeoutError()])

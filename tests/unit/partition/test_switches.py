@@ -53,3 +53,21 @@ def test_a_call_is_found_by_the_switch_of_its_present_start() -> None:
     assert {key[:1] for key, value in feed.state.take_changes() if value is not None} == {POSITION}
     feed.pass_time()
     assert index._calls == {}
+
+
+def test_a_log_that_comes_twice_tells_its_snapshots_again() -> None:
+    """Ended calls stay. A live call that the log has behind the snapshot ends, until a later time is heard."""
+    snapshot = event("switch.snapshot", 20, "u1", switchId="s", callIds=["c1"])
+    log = [
+        *call("c0").started(0, switchId="s").ringing(1).answered(2).ended(9).events,
+        *call("c1").started(5, switchId="s").events,
+        snapshot,
+        *call("c2").started(15, switchId="s").events,
+        *call("c3").started(16, switchId="s").add("call.heartbeat", 21).events,
+    ]
+    feed = Feed().take(*log)
+    assert picked(feed, "TC", "CST", "LCT") == (4, {"16": 1}, {"CTC": 3})
+    feed.take(*log)
+    assert picked(feed, "TC", "CST", "LCT") == (4, {"16": 1, "-3": 1}, {"CTC": 2})
+    feed.take(event("call.heartbeat", 30, "u1", callId="c2"))
+    assert picked(feed, "TC", "CST", "LCT") == (4, {"16": 1}, {"CTC": 3})
