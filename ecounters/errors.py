@@ -36,6 +36,7 @@ REASONS: Final = {
     "late": "of an unknown call, 15 minutes or more behind the newest event of the partition",
     "call_id_reused": "a new call.started of a call id, later than the end of the call that has this id",
     "call_too_large": "more of a call than is kept: 200 starts, 200 legs, 1,000 each of inputs, holds and IVR entries",
+    "not_forwarded": "of another partition's user, and the worker may not write to the topic of events",
     "unreadable": "a record batch with a wrong checksum, or that cannot be unpacked; stands for all of its messages",
 }
 """Reason of a dead letter -> why the message cannot be counted. The minutes are those of the default settings."""

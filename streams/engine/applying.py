@@ -79,6 +79,9 @@ class BatchApplier:
                         async with self._status.state_lock:
                             reached = await self._apply_some(self._state_at(reached), run)
                         await self._flusher.flush_if_large(self._state_at(reached))
+                        if self._flusher.is_full():
+                            self._status.following = False  # it is followed from here on again when there is room
+                            return
             async with self._status.state_lock:
                 self._state_at(reached).skip_to(batch.end)
                 await self.advance_clock()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from typing import Any, Final, cast
 
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 from faust.exceptions import ProducerSendError
 from faust.types import TP
 
@@ -17,6 +19,9 @@ from streams.kafka.consumer import Consumer
 from streams.kafka.open_transactions import READ_UNCOMMITTED, end_offset, first_offset
 from streams.kafka.shared_clients import SharedClients
 
+log = logging.getLogger(__name__)
+
+MISSING_RIGHT_LOG_S: Final = 60.0
 OFFSETS_LIMIT_S: Final = 10.0
 OFFSETS_PAUSE_S: Final = 0.1
 """How long ``EventsTopic.offsets`` tries, and its pause while a partition has no leader."""
@@ -28,6 +33,7 @@ class EventsTopic:
     def __init__(self, app: Any, topic: str, partitions: int, clients: SharedClients) -> None:
         self._app = app
         self._clients = clients
+        self._log_again_s = 0.0  # monotonic
         self._topic = topic
         self._partitions = partitions
 
@@ -77,11 +83,12 @@ class EventsTopic:
         """Send misrouted events to their users' partitions, and return when all are acknowledged.
 
         Returns those that are larger than the topic takes, with the reason too_large: their producer has packed them,
-        and this one does not. Raises KafkaError if another one is not acknowledged. The events may be sent again then,
+        and this one does not; and those that this worker may not publish, with the reason not_forwarded.
+        Raises KafkaError if another one is not acknowledged. The events may be sent again then,
         or if the flush fails later. Duplicates are harmless: applying an event twice changes nothing.
         """
         acknowledgements = []
-        too_large = []
+        refused = []
         try:
             for uncounted in misrouted:
                 partition = partition_of(uncounted.user_id, self._partitions)
@@ -92,7 +99,20 @@ class EventsTopic:
                 try:
                     await acknowledgement
                 except TOO_LARGE:
-                    too_large.append(uncounted._replace(reason="too_large"))
+                    refused.append(uncounted._replace(reason="too_large"))
+                except TopicAuthorizationFailedError:
+                    self._log_missing_right()
+                    refused.append(uncounted._replace(reason="not_forwarded"))
         except (ProducerSendError, AssertionError) as error:  # AssertionError: aiokafka does not know the partition
             raise KafkaError(str(error)) from error
-        return too_large
+        return refused
+
+    def _log_missing_right(self) -> None:
+        """Say that this worker may not write to the topic of events, once in MISSING_RIGHT_LOG_S."""
+        if time.monotonic() >= self._log_again_s:
+            self._log_again_s = time.monotonic() + MISSING_RIGHT_LOG_S
+            log.error(
+                "topic %s refuses misrouted events, which become dead letters (not_forwarded): this worker needs the "
+                "right Write on it; then `ecounters dlq --replay` counts them",
+                self._topic,
+            )

@@ -171,9 +171,10 @@ class PartitionFeed:
         return left > FAR_BEHIND_EVENTS or self.lag_ms() > FAR_BEHIND_MS
 
     def is_fresh(self) -> bool:
-        """Whether the partition is live, and a broker has replied to its fetches within ``stale_after_ms``."""
+        """Whether the partition is live, does not wait for an operator, and a broker has replied to its fetches within
+        ``stale_after_ms``."""
         _, age_s = self._events.end_of(self._status.partition)
-        return self._status.live and self._is_recent(age_s)
+        return self._status.live and self._status.waiting is None and self._is_recent(age_s)
 
     def _is_recent(self, age_s: float | None) -> bool:
         return age_s is not None and age_s * 1000 < self._stale_after_ms

@@ -19,7 +19,7 @@ from streams.engine.context import WorkerContext
 from streams.engine.dead_letters import UncountedBuffer
 from streams.engine.feed import PartitionFeed
 from streams.engine.restore import Changelog, Writer
-from streams.engine.status import PartitionStatus
+from streams.engine.status import PartitionStatus, Waiting
 from streams.kafka.changelog_writer import LeftOut, NotWritten
 from streams.kafka.outbox import Outbox
 
@@ -30,6 +30,10 @@ ENTRIES_PER_STEP: Final = 5
 each is of a call with 1,000 DTMF inputs."""
 FAR_BEHIND_INTERVALS: Final = 5
 """A partition that is far behind is flushed only every fifth interval, or when it has ``bytes_max`` unsaved bytes."""
+KEPT_RETRY_S: Final = 10.0
+"""A topic of dead letters that has refused them is asked again after this time."""
+KEPT_LOG_S: Final = 60.0
+"""That it refuses them is logged again after this time."""
 UNSAVED_FLUSHES_MAX: Final = 4
 """If a partition has more unsaved bytes than so many times ``bytes_max``, applying a batch flushes and waits for the
 end of the flush. This bounds the memory."""
@@ -69,6 +73,8 @@ class PartitionFlusher:
         self._context = context
         self._settings = context.settings.flush
         self._flush_lock = asyncio.Lock()
+        self._refused = ""  # why the topic of dead letters refuses them; "" if it does not
+        self._ask_again_s = self._log_again_s = 0.0  # monotonic
         self._requested = asyncio.Event()  # set: wait_until_due returns before its interval is over
 
     # ------------------------------------------------------------------------------------------------ when
@@ -150,6 +156,8 @@ class PartitionFlusher:
 
     async def _flush(self, state: PartitionState, writer: Writer, *, always: bool) -> bool:
         status = self._status
+        if not await self._takes_dead_letters(writer, always=always):
+            return False
         async with status.state_lock:
             if status.state is not state:
                 return False  # released or restored while this flush waited: the state may be empty by now
@@ -177,6 +185,47 @@ class PartitionFlusher:
         self._context.metrics.flushes.observe(time.perf_counter() - began)
         self._context.metrics.flushed_entries.inc(outbox.entries)
         return True
+
+    async def _takes_dead_letters(self, writer: Writer, *, always: bool) -> bool:
+        """Whether the next transaction can be written: its dead letters, if it may have any, have a topic that takes
+        them. Begins the transaction then.
+
+        If the topic refuses them, nothing is flushed: a position without them would lose them. The state counts on, its
+        changes and the dead letters stay in memory, and after a crash their events are read again. The topic is asked
+        again every KEPT_RETRY_S, and at each flush that is to prove the ownership.
+        """
+        kept = len(self._uncounted.dead_letters) + len(self._uncounted.misrouted)
+        if not kept:
+            if self._status.kept_letters:  # a restore has emptied the buffer: their events are read again
+                self._refused = ""
+                self._keep(0)
+            return True
+        now_s = time.monotonic()
+        if self._refused and now_s < self._ask_again_s and not always:
+            self._keep(kept)
+            return False
+        self._refused = await writer.begin_with_dead_letters()
+        self._ask_again_s = now_s + KEPT_RETRY_S
+        self._keep(kept if self._refused else 0)
+        return not self._refused
+
+    def _keep(self, kept: int) -> None:
+        """Note in the status how many uncounted records are kept, and whether there is room for more."""
+        status, topic = self._status, self._context.settings.changelog.dlq_topic
+        status.kept_letters = kept
+        text = f"topic {topic} refuses dead letters ({self._refused}): this worker needs the right Write on it"
+        status.waiting = None
+        if kept and self.is_full():
+            why = f"partition {status.partition} cannot count further; the operator of this service has to act"
+            status.waiting = Waiting(why, f"partition {status.partition} waits: {text}")
+        if kept and time.monotonic() >= self._log_again_s:
+            self._log_again_s = time.monotonic() + KEPT_LOG_S
+            log.error("partition %s keeps %s dead letters and saves nothing: %s", status.partition, kept, text)
+
+    def is_full(self) -> bool:
+        """Whether the topic of dead letters refuses them, and so much is unsaved that nothing more may be applied."""
+        state = self._status.state
+        return bool(self._refused) and state is not None and self.is_overdue(state)
 
     def _report(self, left_out: Sequence[LeftOut]) -> None:
         """Log what Kafka did not take, each kind once with its largest, and count all in a metric."""

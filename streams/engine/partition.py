@@ -215,7 +215,7 @@ class OwnedPartition:
             if self._context.topics.stopped is not None:
                 self.status.live = False
                 return
-            if not self.status.following:
+            if not self.status.following and not self._flusher.is_full():
                 await self.feed.follow()
             async with self.status.state_lock:
                 await self._applier.advance_clock()

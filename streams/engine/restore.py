@@ -36,6 +36,12 @@ FORMAT_HELPS: Final = "run the release that wrote it; `ecounters state check` sh
 class Writer(Protocol):
     """Writes one partition's changelog in transactions; ``streams.kafka.changelog_writer.ChangelogWriter`` is one."""
 
+    async def begin_with_dead_letters(self) -> str:
+        """Begin the next transaction, which may have dead letters. Returns "", or why their topic refuses them.
+
+        Raises NotWritten as ``write`` does.
+        """
+
     def outbox(self) -> Outbox:
         """An empty outbox, to be filled and given to ``write``."""
 

@@ -39,6 +39,8 @@ class PartitionStatus:
     |                  | restore, and after a failed flush or the release                     | a failed flush         |
     | waiting          | why the partition waits for an operator; None if it does not         | OwnedPartition         |
     | unbound          | the changelog does not say yet of which topic the state is           | restore, flush         |
+    | kept_letters     | how many uncounted records wait because the topic of dead letters    | flush                  |
+    |                  | refuses them; nothing is saved meanwhile                             |                        |
     | following        | False: the consumer does not read from state.position on yet, so     | feed; the table when a |
     |                  | ``feed.follow`` is due before the next flush                         | batch was dropped      |
     | flushed_offset   | the changelog holds the effect of all events before this offset      | restore, flush         |
@@ -61,6 +63,7 @@ class PartitionStatus:
     state: PartitionState | None = None
     live: bool = False
     waiting: Waiting | None = None
+    kept_letters: int = 0
     unbound: bool = False
     following: bool = True
     flushed_offset: int = 0
@@ -70,4 +73,4 @@ class PartitionStatus:
 
     def forget(self) -> None:
         """Set ``live`` to False, and ``state`` and ``waiting`` to None: the partition is not this worker's any more."""
-        self.live, self.state, self.waiting = False, None, None
+        self.live, self.state, self.waiting, self.kept_letters = False, None, None, 0

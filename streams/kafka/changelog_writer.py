@@ -25,8 +25,8 @@ import asyncio
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
-from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import IllegalOperation, KafkaError
+from aiokafka import TopicPartition
+from aiokafka.errors import IllegalOperation, KafkaError, TopicAuthorizationFailedError
 
 from ecounters.changelog.entries import KINDS, POSITION, kind_of
 from streams.basics.tasks import end_tasks
@@ -53,6 +53,8 @@ LIMIT_S: Final = REQUEST_LIMIT_S
 """How long one transaction, or one takeover, may take. aiokafka itself would try for ever."""
 CLOSE_S: Final = 0.5
 """How long ``ChangelogTakeover.close`` waits for the producer to stop."""
+DLQ_LOOK_S: Final = 2.0
+"""How long a takeover looks for the topic of dead letters. Counting does not need it."""
 TRANSACTION_LIMIT_MS: Final = 30_000
 """The broker aborts a transaction that its producer has not ended after this time."""
 DEAD_LETTERS_LIMIT_S: Final = 5.0
@@ -111,12 +113,26 @@ class ChangelogTakeover:
                     max_batch_size=BATCH_BYTES,
                     max_request_size=REQUEST_BYTES_MAX,
                 )
-                writer = ChangelogWriter(producer, self._id, self._changelog, self._dlq)
+                writer = ChangelogWriter(
+                    producer, self._id, self._changelog, await self._dlq_partition(producer.client)
+                )
                 await producer.start()
                 await writer.abort_open_transaction()
         except _NO_KAFKA_ERRORS as error:  # the cluster is starting and knows no broker, or another worker took the id
             raise KafkaError(f"{self._id}: {named(error)}") from error
         return writer
+
+    async def _dlq_partition(self, client: Any) -> TopicPartition:
+        """Where this partition's dead letters go: if their topic has fewer partitions, modulo their number.
+
+        While the topic cannot be seen, the partition of the same number, which is not looked for.
+        """
+        topic = self._dlq.topic
+        with suppress(KafkaError, TimeoutError):
+            async with asyncio.timeout(DLQ_LOOK_S):
+                await internals.wait_for_metadata(client, topic)
+        partitions = client.cluster.partitions_for_topic(topic)
+        return TopicPartition(topic, self._dlq.partition % len(partitions)) if partitions else self._dlq
 
     async def end_of_changelog(self) -> int:
         """The end offset of the changelog, with what is not committed. Takes no id over. Raises KafkaError."""
@@ -148,7 +164,7 @@ class ChangelogWriter:
     """
 
     def __init__(
-        self, producer: AIOKafkaProducer, transactional_id: str, changelog: TopicPartition, dlq: TopicPartition
+        self, producer: SharingProducer, transactional_id: str, changelog: TopicPartition, dlq: TopicPartition
     ) -> None:
         self._producer = producer
         self._sender = BatchSender(producer)
@@ -156,6 +172,7 @@ class ChangelogWriter:
         self._changelog = changelog
         self._dlq = dlq
         self._unsettled_position: int | None = None  # the argument of a ``settle_dead_letters`` that has not succeeded
+        self._begun = False  # whether ``begin_with_dead_letters`` has begun the next transaction
         self._last_had_dead_letters = False  # whether the last transaction had any; its marker may be missing
 
     async def abort_open_transaction(self) -> None:
@@ -190,6 +207,31 @@ class ChangelogWriter:
             raise KafkaError(f"{self._id}: {named(error)}") from error
         self._unsettled_position = None
 
+    async def begin_with_dead_letters(self) -> str:
+        """Begin the next transaction, which may have dead letters. Returns "", or why their topic refuses them.
+
+        If it refuses, no transaction is begun, and the writer can go on without dead letters. Raises NotWritten as
+        ``write`` does.
+        """
+        if self._begun:
+            return ""
+        try:
+            async with asyncio.timeout(LIMIT_S):
+                try:
+                    await self._settle_before(dead_letters=True)
+                except TopicAuthorizationFailedError as error:
+                    return named(error)
+                await self._producer.begin_transaction()
+                try:
+                    await self._producer.add_partition(self._dlq)
+                except TopicAuthorizationFailedError as error:
+                    await self._producer.abort_transaction()
+                    return named(error)
+        except (KafkaError, TimeoutError, *_NO_KAFKA_ERRORS) as error:
+            raise NotWritten(f"{self._id}: {named(error)}") from error
+        self._begun = True
+        return ""
+
     def outbox(self) -> Outbox:
         """An empty outbox, for ``write``."""
         return Outbox(self._producer.create_batch)
@@ -205,8 +247,10 @@ class ChangelogWriter:
         """
         try:
             async with asyncio.timeout(LIMIT_S):
-                await self._settle_before(outbox)
-                await self._producer.begin_transaction()
+                if not self._begun:
+                    await self._settle_before(dead_letters=outbox.has_dead_letters)
+                    await self._producer.begin_transaction()
+                self._begun = False
                 left_out = await self._send(outbox)
                 await self._producer.commit_transaction()
         except (KafkaError, TimeoutError, *_NO_KAFKA_ERRORS) as error:
@@ -214,18 +258,18 @@ class ChangelogWriter:
         self._last_had_dead_letters = outbox.has_dead_letters
         return left_out
 
-    async def _settle_before(self, outbox: Outbox) -> None:
-        """Before a transaction: end earlier transactions of dead letters that are still open.
+    async def _settle_before(self, *, dead_letters: bool) -> None:
+        """Before a transaction, with dead letters or without: end earlier ones of dead letters that are still open.
 
         The markers of the new transaction would commit or abort their dead letters as well, which may be wrong.
 
         1. If the last ``write`` had dead letters, and a marker in their topic is missing, they are committed.
-        2. If ``settle_dead_letters`` has not succeeded, and the outbox has dead letters, it is called again.
+        2. If ``settle_dead_letters`` has not succeeded, and there are dead letters, it is called again.
         """
         if self._last_had_dead_letters and await open_transactions(self._client, self._dlq):
             await self._write_markers(self._changelog, self._dlq, commit=True)
             await until_no_open_transaction(self._client, self._changelog)
-        if self._unsettled_position is not None and outbox.has_dead_letters:
+        if self._unsettled_position is not None and dead_letters:
             await self.settle_dead_letters(self._unsettled_position)
 
     async def _send(self, outbox: Outbox) -> list[LeftOut]:

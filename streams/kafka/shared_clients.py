@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.client import AIOKafkaClient, ConnectionGroup
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import KafkaConnectionError
@@ -28,6 +28,8 @@ REQUEST_LIMIT_S: Final = 15.0
 """How long a request may take. Then aiokafka closes the connection, and all requests on it fail."""
 RETRY_BACKOFF_MS: Final = 100
 """aiokafka's pause before it sends a request again."""
+ADDED_POLL_S: Final = 0.002
+"""The pause between two looks at whether a partition was added to a transaction."""
 UNCOMPRESSED: Final = 0
 """aiokafka's number of no compression."""
 
@@ -110,6 +112,20 @@ class SharingProducer(AIOKafkaProducer):  # type: ignore[misc]
     async def start(self) -> None:
         """Take the transactional id over. Raises KafkaError, or AssertionError while no broker is known."""
         await self._sender.start()
+
+    async def add_partition(self, tp: TopicPartition) -> None:
+        """Add a partition to the open transaction without a record, and return once the coordinator has it.
+
+        Raises TopicAuthorizationFailedError if the client may not write to the topic: then only ``abort_transaction``
+        may follow. Raises KafkaError otherwise if the transaction has failed.
+        """
+        transaction = self._txn_manager
+        transaction.maybe_add_partition_to_txn(tp)
+        while tp not in transaction.txn_partitions:
+            ended = transaction.wait_for_transaction_end()
+            if ended.done():
+                ended.result()
+            await asyncio.sleep(ADDED_POLL_S)
 
     async def stop(self) -> None:
         """Send what is left, and end the sending task."""

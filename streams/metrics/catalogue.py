@@ -59,6 +59,9 @@ class Metrics(NamedTuple):
     which command helps."""
     lag_ms: Gauge
     """Rises steadily: the worker is saturated; start another one, up to as many as there are partitions."""
+    kept_letters: Gauge
+    """Above 0: alert on it. The topic of dead letters refuses them; the log names the right that is missing. Counting
+    goes on, but nothing of that partition is saved; with 64 MB unsaved (four times ECOUNTERS_FLUSH_BYTES) it waits."""
     flushes: Histogram
     """Rises: the brokers acknowledge slowly; look at their disks and replication. A transaction that takes 15 s fails,
     and its partition is restored."""
@@ -108,6 +111,7 @@ class Metrics(NamedTuple):
                 "ecounters_topics_changed", "1 if a topic was deleted, made anew or grown", registry=registry
             ),
             lag_ms=Gauge("ecounters_lag_ms", "Largest lag of a partition behind its end", registry=registry),
+            kept_letters=Gauge("ecounters_dead_letters_kept", "Kept while their topic refuses them", registry=registry),
             flushes=Histogram(
                 "ecounters_flush_seconds", "Time of one flush until acknowledged", buckets=_BUCKETS_S, registry=registry
             ),

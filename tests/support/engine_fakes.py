@@ -140,8 +140,14 @@ class FakeWriter:
     def __init__(self) -> None:
         self.written: list[Outbox] = []
         self.left_out: list[LeftOut] = []
+        self.refused = ""
         self.fail: BaseException | None = None
         self.before: Callable[[], object] = lambda: None
+
+    async def begin_with_dead_letters(self) -> str:
+        """``refused``."""
+        await asyncio.sleep(0)
+        return self.refused
 
     def outbox(self) -> Outbox:
         """An empty outbox of fake batches."""

@@ -65,6 +65,7 @@ class Cluster:
 
     ``replication``: copies of topics that do not say how many, and of Kafka's internal topics. All copies but one must
     have a write before it is acknowledged. ``far``: node -> (port, advertised port) of a second listener.
+    ``settings``: of all nodes, more than SETTINGS.
     """
 
     def __init__(
@@ -73,11 +74,13 @@ class Cluster:
         count: int = 1,
         replication: int | None = None,
         far: Mapping[int, tuple[int, int]] | None = None,
+        settings: Mapping[str, object] | None = None,
     ) -> None:
         self.directory = directory
         self.nodes: dict[int, Broker] = {}
         self._count = count
         self._far = far or {}
+        self._more = settings or {}
         self._copies = min(count, 3) if replication is None else replication
         self._id = "k" + secrets.token_urlsafe(16)[1:]  # the format tool takes a leading "-" for an option
         self._java: list[str] = []
@@ -118,7 +121,13 @@ class Cluster:
         copies = {f"{topic}.replication.factor": self._copies for topic in ("default", "offsets.topic")}
         for topic in ("transaction.state.log", "share.coordinator.state.topic"):
             copies |= {f"{topic}.replication.factor": self._copies, f"{topic}.min.isr": needed}
-        return {**SETTINGS, **copies, "min.insync.replicas": needed, "controller.quorum.voters": ",".join(voters)}
+        return {
+            **SETTINGS,
+            **copies,
+            "min.insync.replicas": needed,
+            "controller.quorum.voters": ",".join(voters),
+            **self._more,
+        }
 
     def wait(self, limit_s: float = START_LIMIT_S) -> None:
         """Wait until every running node replies and knows exactly the running nodes. Raises Stop after ``limit_s``."""

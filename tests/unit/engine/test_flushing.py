@@ -1,4 +1,4 @@
-"""What a flush does with records that Kafka does not take."""
+"""What a flush does with records that Kafka does not take, or refuses."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 
 import pytest
 
+from streams.engine import flushing
 from streams.kafka.changelog_writer import DEAD_LETTER, LeftOut
 from tests.support.engine_fakes import PARTITION, PartitionFixture, balances, batch, on_live, user_of
 
@@ -52,3 +53,30 @@ def test_a_misrouted_event_that_is_too_large_to_be_sent_on_is_a_dead_letter() ->
         assert len(fixture.events.republished) == 2
 
     on_live(work)
+
+
+def test_refused_dead_letters_are_kept_until_their_topic_takes_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counting goes on, and nothing is saved. When too much is unsaved, the partition waits; then all is saved."""
+    monkeypatch.setattr(flushing, "KEPT_RETRY_S", 0.0)
+
+    async def work(fixture: PartitionFixture) -> None:
+        status = fixture.partition.status
+        fixture.writer.refused = "TopicAuthorizationFailedError"
+        await fixture.partition.apply_batch(batch(0, [*balances(0, 2), {"type": "unknown"}]))
+        assert not await fixture.partition.flush()
+        assert (status.live, status.waiting, status.kept_letters, fixture.writer.written) == (True, None, 1, [])
+        await fixture.partition.apply_batch(batch(3, [{"type": "unknown"}] * 40))  # more than four times bytes_max
+        assert status.waiting is not None
+        assert "topic dlq refuses dead letters" in status.waiting.detail
+        assert (status.live, status.following) == (True, False)
+        position = fixture.state.position
+        await fixture.partition.apply_batch(batch(position, balances(position, 1)))
+        assert fixture.state.position == position
+        fixture.writer.refused = ""
+        assert await fixture.partition.flush()
+        (outbox,) = fixture.writer.written
+        assert len(outbox.dlq_batches[0].messages) == position - 2
+        assert fixture.partition.feed.is_fresh()  # it waits no more
+        assert (status.kept_letters, status.flushed_offset) == (0, position)
+
+    on_live(work, bytes_max=2_000)
