@@ -167,7 +167,6 @@ class PartitionFlusher:
             outbox = writer.outbox()
             misrouted = await self._collect_changes(state, outbox)
             position, is_bound = state.position, state.binding is not None
-        began = time.perf_counter()
         if not await self._context.topics.confirm():  # what was read may be of another topic
             if self._context.topics.stopped is None:
                 log.warning(
@@ -176,6 +175,7 @@ class PartitionFlusher:
             status.live = False
             self._requested.set()
             return False
+        began = time.perf_counter()
         for dead_letter in self._uncounted.dead_letters_of(await self._context.events.republish(misrouted)):
             outbox.add_dead_letter(dead_letter)
         left_out = await writer.write(outbox)

@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import stat
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,12 @@ import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
+from ecounters.changelog.binding import Binding, EventsLog
+from ecounters.changelog.entries import FORMAT, POSITION, Position, position_entry, read_position
+from ecounters.changelog.holes import Hole
 from ecounters.events.partitioner import partition_of
+from ecounters.windows.calendar import HOUR_MS
+from streams.kafka.positions import read_positions
 from tests.support.accounts import TOKEN, add_users
 from tests.support.audits import audited, ran
 from tests.support.kafka_cluster import Cluster
@@ -127,6 +133,24 @@ def test_a_backup_brings_everything_back(deployment: Deployment, tmp_path: Path)
         assert exit_code == 0, (lines, err)
         exit_code, lines, err = ran(again, "state", "export", str(tmp_path / "other.state"))
         assert exit_code == 1 and "are running" in err, (lines, err)
+
+
+def test_holes_come_with_the_state(deployment: Deployment, tmp_path: Path) -> None:
+    """What Kafka deleted before it was counted is missing in the copy too, and its replies say so."""
+    now_ms = int(time.time() * 1000)
+    hole = Hole(now_ms - 2 * HOUR_MS, now_ms - HOUR_MS)
+    binding = Binding(EventsLog("", deployment.name, "", deployment.partitions), "0.1")
+    position = Position(FORMAT, 0, now_ms, now_ms, binding, (hole,))
+    asyncio.run(write(deployment, 1, POSITION, position_entry(position)[1] or b""))
+    file = exported(deployment, tmp_path)
+    again = deployment.with_settings(APP_ID=f"{deployment.name}-again")
+    again.create_topics()
+    exit_code, lines, err = ran(again, "state", "import", "--as-is", str(file))
+    assert exit_code == 0, (lines, err)
+    saved = asyncio.run(read_positions(again.broker, f"{again.name}-again-state-changelog", again.partitions))
+    assert {at: read_position(value).holes for at, value in saved.items()} == {0: (), 1: (hole,), 2: (), 3: ()}
+    with Worker(again).wait_ready() as worker:
+        assert worker.metric("ecounters_holes") == 1
 
 
 def test_a_damaged_file_is_refused_before_anything_is_written(deployment: Deployment, tmp_path: Path) -> None:
