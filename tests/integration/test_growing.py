@@ -13,7 +13,6 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from aiokafka.errors import KafkaError
 
 from ecounters.changelog.entries import read_position
 from ecounters.simulator.world import Published, simulate
@@ -90,23 +89,26 @@ def test_growing_under_chaos_keeps_every_counter(deployment: Deployment, tmp_pat
 def imported_partitions(deployment: Deployment) -> int:
     """How many partitions of the changelog an import has written."""
     settings = deployment.loaded()
-    try:
-        found = asyncio.run(read_positions(settings.broker, settings.changelog_topic, deployment.partitions))
-    except (KafkaError, TimeoutError):  # the changelog is being made anew
-        return 0
+    found = asyncio.run(read_positions(settings.broker, settings.changelog_topic, deployment.partitions))
     bindings = [read_position(value).binding for value in found.values()]
     ids = [one.import_id for one in bindings if one is not None]
     return sum(bool(one) and not one.endswith(BEGUN) for one in ids)
 
 
-def kill_amid_import(deployment: Deployment, *args: str) -> None:
-    """Run a command that imports, and kill it when some partitions are written and others are not."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "streams.cli", *args], cwd=ROOT, env=deployment.environment(), stdout=subprocess.DEVNULL
-    )
-    while process.poll() is None:
-        if 0 < imported_partitions(deployment) < deployment.partitions:
-            process.kill()
+def kill_amid_import(deployment: Deployment, *args: str, after: str = "") -> None:
+    """Run a command that imports, and kill it when some partitions are written and others are not.
+
+    ``after``: a text of its output; before that the changelog is not looked at, which could make it.
+    """
+    command = [sys.executable, "-m", "streams.cli", *args]
+    process = subprocess.Popen(command, cwd=ROOT, env=deployment.environment(), stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    with process.stdout:
+        while after and after not in (line := process.stdout.readline()):
+            assert line, f"it never said {after!r}"
+        while process.poll() is None:
+            if 0 < imported_partitions(deployment) < deployment.partitions:
+                process.kill()
     assert process.wait() == -signal.SIGKILL, "it was at its end before it could be killed"
 
 
@@ -117,7 +119,7 @@ def test_a_growth_that_is_killed_amid_its_import_goes_on(deployment: Deployment,
     stop_before_the_end(deployment, before, between)
     grown = replace(deployment, partitions=12)
     grow = ("topics", "--grow", "12", "--yes", "--dir", str(tmp_path))
-    kill_amid_import(grown, *grow)
+    kill_amid_import(grown, *grow, after="was made anew")
     refused = Worker(grown)
     assert refused.process.wait(30) == 2
     assert "is not done" in refused.log_tail()
