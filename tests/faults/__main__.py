@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Final
 
 from ecounters.errors import Stop
-from tests.faults.environment_rounds import NODES, ROUNDS
+from tests.faults.environment_rounds import NODES
+from tests.faults.growth_rounds import ROUNDS
 from tests.faults.network import Network
 from tests.faults.round_audit import RoundResult
 from tests.faults.testbed import RedisServer, Testbed

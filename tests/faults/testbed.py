@@ -80,6 +80,7 @@ class Testbed:
         self._plan = Plan(
             yesterday_ms(), seed=self.chance.randrange(1, 1_000_000), users=USERS, rate_per_s=1.2, chaos=True
         )
+        self._messages = self._recorded(simulate(self._plan))
 
     # ------------------------------------------------------------------------------------------- its log
 
@@ -87,9 +88,17 @@ class Testbed:
         """Create topics and users, and start publishing."""
         self.deployment.create_topics()
         add_users(self.deployment, (f"u{n + 1}" for n in range(USERS)))
-        self._feed = LogPublisher(
-            self.deployment, self._recorded(simulate(self._plan)), RATE, misroute_every=MISROUTE_EVERY
-        )
+        self._publish_on()
+
+    def _publish_on(self) -> None:
+        self._feed = LogPublisher(self.deployment, self._messages, RATE, misroute_every=MISROUTE_EVERY)
+
+    def go_on_with(self, partitions: int) -> None:
+        """Let the round have so many partitions: also the publisher, which has published to the old ones until now."""
+        assert self._feed is not None
+        self._feed.stop()
+        self.deployment = replace(self.deployment, partitions=partitions)
+        self._publish_on()
 
     def _recorded(self, messages: Iterable[Published]) -> Iterator[Published]:
         for message in messages:
