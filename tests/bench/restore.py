@@ -47,7 +47,6 @@ def restore(testbed: Testbed, deployment: Deployment) -> Table:
     table = Table(f"restore, {testbed.title}: {PARTITIONS} partitions", COLUMNS, notes=list(NOTES))
     table.add("as written", *_measured(testbed, deployment))
     compacted = testbed.with_new_group(deployment)
-    testbed.make_topics(compacted)
     for partition in range(PARTITIONS):
         asyncio.run(_compact(testbed.broker, deployment, compacted, partition))
     table.add("compacted", *_measured(testbed, compacted))

@@ -105,9 +105,11 @@ class Testbed:
         return Deployment(self.broker, self.server.redis_url, self.dir, name, PARTITIONS)
 
     def with_new_group(self, deployment: Deployment) -> Deployment:
-        """The same events for a new consumer group, with an empty changelog."""
+        """The same events for a new consumer group, with an empty changelog, which is made here."""
         self._names += 1
-        return deployment.with_settings(APP_ID=f"{self._prefix}-app{self._names}")
+        new = deployment.with_settings(APP_ID=f"{self._prefix}-app{self._names}")
+        self.make_topics(new)
+        return new
 
     def delete_changelog(self, deployment: Deployment) -> None:
         """Delete a changelog that is not used any more: the embedded broker has everything in memory."""

@@ -47,6 +47,7 @@ def test_while_kafka_hangs_replies_go_on_and_say_that_they_are_incomplete(
 ) -> None:
     """While the broker hangs replies have the counts so far and their age; afterwards all missed events are counted."""
     here = replace(deployment, broker=server.broker).with_settings(STALE_AFTER_MS=1_000)
+    here.create_topics()
     add_users(here, ["u1"])
     with Worker(here).wait_ready() as worker:
         publish_values(here, "u1", *RecentCall("c1", "u1").started(0).values())
