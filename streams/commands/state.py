@@ -35,7 +35,7 @@ def state() -> None:
     \b
     A worker says that a partition waits for an entry that it cannot read:
         ecounters state check                       names the entries; workers may run
-        ecounters state repair                      takes them out; workers are stopped
+        ecounters state repair                      takes them out; workers may run
 
     `ecounters topics --grow N` adds partitions: it exports, alters the topics, and imports.
     """
@@ -75,7 +75,7 @@ def repair(yes: bool) -> int:
     """Take out the entries that `check` names, after asking.
 
     What such an entry was of is lost; all others stay. If the entries are of a newer release, run that release instead.
-    Workers must be stopped.
+    Workers may run: a partition with such an entry restores itself afterwards, within 10 s.
 
     Exit code 1: something is left that cannot be taken out so.
     """

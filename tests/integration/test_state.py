@@ -52,6 +52,14 @@ def calls(worker: Worker) -> set[int]:
     return {worker.ask({"userId": user, **body}).json["message"]["TC"] for user in NAMES}
 
 
+def wait_for_all(worker: Worker) -> None:
+    """Wait until the worker replies for all users. AssertionError after 30 s."""
+    deadline = time.monotonic() + 30
+    while any(worker.ask({"userId": user, "token": TOKEN}).status != 200 for user in NAMES):
+        assert time.monotonic() < deadline, worker.log_tail()
+        time.sleep(0.1)
+
+
 def count_and_stop(deployment: Deployment, prefix: str = "a") -> None:
     """Let a worker count calls of all users, and end."""
     add_users(deployment, NAMES)
@@ -108,10 +116,12 @@ def test_check_names_foreign_entries_and_repair_takes_them_out(deployment: Deplo
     assert exit_code == 130, (lines, err)
     exit_code, lines, err = ran(deployment, "state", "export", str(deployment.log_dir / "never"))
     assert exit_code == 1 and "no file was written" in err, (lines, err)
-    exit_code, lines, err = ran(deployment, "state", "repair", "--yes")
-    assert exit_code == 0 and lines[-1] == "Took out 2 entries.", (lines, err)
-    assert ran(deployment, "state", "check")[0] == 0
-    with Worker(deployment).wait_ready() as worker:
+    with Worker(deployment).wait_ready() as worker:  # of which partition 1 waits
+        assert worker.metric("ecounters_partitions") == deployment.partitions
+        exit_code, lines, err = ran(deployment, "state", "repair", "--yes")
+        assert exit_code == 0 and lines[-1] == "Took out 2 entries.", (lines, err)
+        assert ran(deployment, "state", "check")[0] == 0
+        wait_for_all(worker)
         assert calls(worker) == {CALLS}
 
 

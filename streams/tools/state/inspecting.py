@@ -19,7 +19,6 @@ from streams.kafka.state_writer import state_writer
 from streams.settings.narrow import ChangelogSettings
 from streams.settings.table import Settings
 from streams.tools.state.contents import Fault, common_binding, read_contents
-from streams.tools.state.target import refuse_if_running
 
 
 class Summary(NamedTuple):
@@ -149,19 +148,18 @@ async def survey(settings: Settings, *, checks: bool) -> Survey:
 
 
 async def repair(settings: Settings, faults: Iterable[Fault]) -> int:
-    """Write a tombstone for each of the faults that has a key. Returns how many were written.
+    """Write a tombstone for each of the faults that has a key and is still there. Returns how many were written.
 
-    Takes each partition's transactional id over, so a worker that still runs is fenced. Raises Stop if the group has
-    members, KafkaError.
+    Takes over the transactional id of each partition with a fault, and then reads the partition again: its worker
+    cannot write any more, so no entry that it has written anew meanwhile is lost. The worker restores the partition.
+    Raises KafkaError, and Stop if a partition cannot be read on.
     """
-    await refuse_if_running(settings)
-    by_partition: dict[int, list[Fault]] = {}
-    for fault in faults:
-        if fault.key is not None:
-            by_partition.setdefault(fault.partition, []).append(fault)
     changelog, written = ChangelogSettings.of(settings), 0
-    for partition, found in sorted(by_partition.items()):
+    for partition in sorted({fault.partition for fault in faults}):
         tp = TopicPartition(changelog.topic, partition)
         async with state_writer(settings.broker, changelog.transactional_id(partition), tp) as writer:
-            written += await writer.write((fault.key, None) for fault in found if fault.key is not None)
+            async with keyed_reader(settings.broker, changelog.topic) as reader:
+                contents = await read_contents(reader, partition, Progress("read again", what="entries"))
+            contents.check(reader.partitions)
+            written += await writer.write([(fault.key, None) for fault in contents.faults if fault.key is not None])
     return written
