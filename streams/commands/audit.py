@@ -83,6 +83,10 @@ def audit(workers: tuple[str, ...], since: str | None, windows: bool, skip_unkno
     log but has no account cannot be compared. Run it with the same settings as the workers, because some of them change
     what is counted.
 
+    A state that was moved (`ecounters topics --grow`, `ecounters state import`) says what was counted before, and up to
+    where. The audit counts that too, as long as it can be read. It refuses a state that is of another topic or number
+    of partitions.
+
     Exit code 0: all counters are equal. Exit code 1: some differ, or not all could be compared.
 
     \b
