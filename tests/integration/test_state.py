@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
@@ -21,6 +22,7 @@ from ecounters.changelog.holes import Hole
 from ecounters.events.partitioner import partition_of
 from ecounters.windows.calendar import HOUR_MS
 from streams.kafka.positions import read_positions
+from streams.tools.state.archive import VERSION, ArchiveWriter, Header
 from tests.support.accounts import TOKEN, add_users
 from tests.support.audits import audited, ran
 from tests.support.kafka_cluster import Cluster
@@ -180,6 +182,20 @@ def test_a_damaged_file_is_refused_before_anything_is_written(deployment: Deploy
         exit_code, lines, err = ran(again, "state", "import", str(file))
         assert exit_code == 1 and says in err, (says, lines, err)
     assert "all              0" in ran(again, "state", "show")[1][-1]
+
+
+def test_a_file_of_a_newer_format_is_refused(deployment: Deployment, tmp_path: Path) -> None:
+    """Nobody knows what its entries mean; the message names both formats."""
+    path = tmp_path / "newer.state"
+    binding = Binding(EventsLog("another", "events", "", 4), "")
+    with ArchiveWriter(path, Header(VERSION, FORMAT + 1, "99.0", "2026-03-01T09:00:00Z", binding)) as writer:
+        writer.add(0, {b"p": msgspec.msgpack.encode((FORMAT + 1, 0, 0, 0))})
+        writer.finish()
+    exit_code, lines, err = ran(deployment, "state", "import", str(path), "--from-start")
+    assert exit_code == 1 and f"format {FORMAT + 1} of the entries; this release reads 1 to {FORMAT}" in err, (
+        lines,
+        err,
+    )
 
 
 def test_partitions_added_by_hand_are_noticed(deployment: Deployment) -> None:

@@ -77,16 +77,18 @@ async def import_state(settings: Settings, archive: Archive, choice: str = "", c
     log = await _checked_log(settings)
     old = archive.header.binding
     if archive.header.format not in FORMATS:
-        raise Stop(f"{archive.path} has format {archive.header.format} of the entries; this release reads {FORMATS}")
+        raise Stop(
+            f"{archive.path} has format {archive.header.format} of the entries; this release reads 1 to {FORMAT}"
+        )
     outline = _outline(archive)
     ends = tuple(position.position for position in outline.positions)
-    import_id = _import_id(archive, log, settings)
+    import_id = _import_id(archive, log, settings, choice)
     done = await _done(settings, log.partitions, import_id)
-    if not done:
-        await mark_begun(settings, archive)
     begins = _begins_of(done, log, old) or beginnings(
         old.log, ends, log, await offsets_of(settings.broker, log.topic, log.partitions), choice
     )
+    if not done:
+        await mark_begun(settings, archive, choice)
     copied = 0
     if copy_from:
         copied = await copy_rest(settings, old.log, ends, log, copy_from)
@@ -138,7 +140,7 @@ def _outline(archive: Archive) -> _Outline:
     return _Outline(positions, accounts)
 
 
-async def mark_begun(settings: Settings, archive: Archive) -> None:
+async def mark_begun(settings: Settings, archive: Archive, choice: str = "") -> None:
     """Write into an empty changelog that an import has begun: until it is whole, workers refuse the changelog.
 
     They know it by the first partition, which has an import_id that others have not. A changelog of one partition needs
@@ -147,7 +149,7 @@ async def mark_begun(settings: Settings, archive: Archive) -> None:
     log = await _checked_log(settings)
     if log.partitions == 1:
         return
-    import_id = _import_id(archive, log, settings)
+    import_id = _import_id(archive, log, settings, choice)
     if await _done(settings, log.partitions, import_id):
         return
     changelog = ChangelogSettings.of(settings)
@@ -163,9 +165,9 @@ def is_cut_short(positions: dict[int, Position], partitions: int) -> bool:
     return bool(ids - {""}) and (len(ids) > 1 or len(positions) < partitions)
 
 
-def _import_id(archive: Archive, log: EventsLog, settings: Settings) -> str:
-    """Names an import: a hash of the file and the target."""
-    target = f"{archive.sha256} {log} {settings.changelog_topic}"
+def _import_id(archive: Archive, log: EventsLog, settings: Settings, choice: str) -> str:
+    """Names an import: a hash of the file, the target, and from where on the target is read."""
+    target = f"{archive.sha256} {log} {settings.changelog_topic} {choice}"
     return hashlib.sha256(target.encode()).hexdigest()[:ID_DIGITS]
 
 
