@@ -28,7 +28,7 @@ from streams.kafka.log_reader import LogReader, LogRow, log_reader
 from streams.kafka.metadata import ClusterFacts
 from streams.settings.table import Settings
 from streams.tools.state.contents import common_binding
-from streams.tools.state.target import facts_of, is_same_topic, log_of, saved_positions
+from streams.tools.state.target import is_same_topic, log_of, saved_positions, topics_of
 
 EARLIER_MS: Final = 900_000
 """With ``--from``, reading starts so much, and ``clock_ahead_ms``, before that time. An event's ``ts`` may be ahead of
@@ -62,7 +62,7 @@ async def lineage_of(settings: Settings) -> Lineage:
 
     Raises Stop if the state is not of the topic of events as it is now: then no comparison can be right. KafkaError.
     """
-    facts = await facts_of(settings)
+    facts = await topics_of(settings)
     changelog, log = facts.topics.get(settings.changelog_topic), log_of(settings, facts)
     if changelog is None or log is None:
         return Lineage([])
@@ -121,7 +121,7 @@ async def recount_segments(
     """
     if not lineage.segments:
         return [Recount(at, reader.partitions, limits) for at in range(reader.partitions)]
-    today = await facts_of(settings, *{segment.log.topic for segment in lineage.segments})
+    today = await topics_of(settings, *{segment.log.topic for segment in lineage.segments})
     recounts = [
         Recount(at, lineage.segments[0].log.partitions, limits) for at in range(lineage.segments[0].log.partitions)
     ]

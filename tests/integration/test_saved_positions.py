@@ -7,11 +7,10 @@ import os
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.client import AIOKafkaClient
 
 from ecounters.changelog.entries import read_position
 from ecounters.events.partitioner import partition_of
-from streams.kafka.metadata import ClusterFacts, cluster_facts
+from streams.kafka.metadata import ClusterFacts, facts_of
 from streams.kafka.positions import read_positions
 from tests.support.accounts import add_users
 from tests.support.published_calls import RecentCall, publish_values, wait_for_counter
@@ -21,16 +20,7 @@ from tests.support.workers import Deployment, Worker
 
 def facts(broker: str, *topics: str) -> ClusterFacts:
     """What the broker says of these topics."""
-
-    async def ask() -> ClusterFacts:
-        client = AIOKafkaClient(bootstrap_servers=broker)
-        try:
-            await client.bootstrap()
-            return await cluster_facts(client, topics)
-        finally:
-            await client.close()
-
-    return asyncio.run(ask())
+    return asyncio.run(facts_of(broker, topics))
 
 
 def changelog_of(deployment: Deployment) -> str:

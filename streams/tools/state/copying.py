@@ -14,7 +14,7 @@ from streams.basics.terminal import Progress
 from streams.kafka.log_reader import KeyedRow, keyed_reader
 from streams.kafka.publisher import publisher
 from streams.settings.table import Settings
-from streams.tools.state.target import facts_of
+from streams.tools.state.target import topics_of
 
 
 async def copy_rest(settings: Settings, old: EventsLog, ends: Sequence[int], new: EventsLog, copy_from: str) -> int:
@@ -22,7 +22,7 @@ async def copy_rest(settings: Settings, old: EventsLog, ends: Sequence[int], new
 
     To do so twice changes no counter. Raises Stop if ``copy_from`` is not the topic that the state has counted.
     """
-    facts = await facts_of(settings, copy_from)
+    facts = await topics_of(settings, copy_from)
     found = facts.topics.get(copy_from)
     if found is None or (facts.cluster_id, copy_from, found.topic_id) != (old.cluster, old.topic, old.topic_id):
         raise Stop(

@@ -23,7 +23,7 @@ from streams.settings.table import Settings
 from streams.tools.state.archive import VERSION, ArchiveWriter, Header, Size
 from streams.tools.state.contents import Contents, common_binding, read_contents
 from streams.tools.state.inspecting import survey
-from streams.tools.state.target import facts_of, log_of, refuse_if_running, saved_positions
+from streams.tools.state.target import log_of, refuse_if_running, saved_positions, topics_of
 
 
 class Exported(NamedTuple):
@@ -48,7 +48,7 @@ async def export(settings: Settings, path: Path) -> Exported:
     state is unfinished or if the state cannot be read; KafkaError; OSError.
     """
     await refuse_if_running(settings)
-    facts = await facts_of(settings)
+    facts = await topics_of(settings)
     if settings.changelog_topic not in facts.topics:
         raise Stop(f"there is no changelog {settings.changelog_topic}: nothing was counted under this app id")
     partitions = facts.topics[settings.changelog_topic].partitions

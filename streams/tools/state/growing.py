@@ -23,7 +23,7 @@ from streams.settings.table import Settings
 from streams.tools.state.archive import read_archive
 from streams.tools.state.exporting import export
 from streams.tools.state.importing import Imported, import_state, is_cut_short, mark_begun
-from streams.tools.state.target import facts_of, refuse_if_running, saved_positions
+from streams.tools.state.target import refuse_if_running, saved_positions, topics_of
 
 
 class Plan(NamedTuple):
@@ -53,7 +53,7 @@ async def plan(settings: Settings, partitions: int, directory: Path) -> Plan | N
     Raises Stop if workers run, if topics are missing, or if nothing can be grown so.
     """
     await refuse_if_running(settings)
-    facts = await facts_of(settings)
+    facts = await topics_of(settings)
     path = directory / f"{settings.app_id}-{partitions}-partitions.state"
     events, changelog = facts.topics.get(settings.topic), facts.topics.get(settings.changelog_topic)
     if events is None:
@@ -84,7 +84,7 @@ async def grow(settings: Settings, plan: Plan, say: Callable[[str], None]) -> Im
         exported = await export(settings, plan.path)
         say(f"Exported {exported.line} to {plan.path}.")
     archive = read_archive(plan.path)
-    before = await facts_of(settings)
+    before = await topics_of(settings)
     for topic in (settings.topic, settings.dlq_topic):
         if topic in before.topics:
             await add_partitions(settings.broker, topic, plan.new)

@@ -34,12 +34,12 @@ from streams.tools.state.beginnings import AS_IS, beginnings
 from streams.tools.state.contents import read_contents
 from streams.tools.state.copying import copy_rest, spread_restarts
 from streams.tools.state.target import (
-    facts_of,
     is_same_topic,
     log_of,
     offsets_of,
     refuse_if_running,
     saved_positions,
+    topics_of,
 )
 
 ID_DIGITS: Final = 16
@@ -103,7 +103,7 @@ async def import_state(settings: Settings, archive: Archive, choice: str = "", c
 
 async def _checked_log(settings: Settings) -> EventsLog:
     """The topic of events. Raises Stop if it or the changelog is missing, or if their partitions differ."""
-    facts = await facts_of(settings)
+    facts = await topics_of(settings)
     log, changelog = log_of(settings, facts), facts.topics.get(settings.changelog_topic)
     if log is None or changelog is None:
         missing = settings.topic if log is None else settings.changelog_topic

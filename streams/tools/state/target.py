@@ -5,28 +5,22 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.client import AIOKafkaClient
 
 from ecounters.changelog.binding import EventsLog
 from ecounters.changelog.entries import Position, read_position
 from ecounters.errors import Stop
 from streams.kafka.group_members import group_members
-from streams.kafka.metadata import ClusterFacts, cluster_facts
+from streams.kafka.metadata import ClusterFacts, facts_of
 from streams.kafka.positions import read_positions
 from streams.settings.table import Settings
 
 
-async def facts_of(settings: Settings, *more: str) -> ClusterFacts:
+async def topics_of(settings: Settings, *more: str) -> ClusterFacts:
     """What the cluster says of the topics of a deployment, and of ``more``; one that is missing is not in it.
 
     Raises KafkaError.
     """
-    client = AIOKafkaClient(bootstrap_servers=settings.broker)
-    try:
-        await client.bootstrap()
-        return await cluster_facts(client, (settings.topic, settings.dlq_topic, settings.changelog_topic, *more))
-    finally:
-        await client.close()
+    return await facts_of(settings.broker, (settings.topic, settings.dlq_topic, settings.changelog_topic, *more))
 
 
 def log_of(settings: Settings, facts: ClusterFacts) -> EventsLog | None:
