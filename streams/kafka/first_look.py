@@ -7,7 +7,7 @@ setting would fence the workers that are right, and save its own offsets in plac
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from aiokafka.admin import AIOKafkaAdminClient
@@ -15,6 +15,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from ecounters.changelog.binding import EventsLog
 from ecounters.changelog.fitting import misfit
 from ecounters.errors import Unfit
+from streams.kafka.group_facts import committed_offsets
 from streams.kafka.metadata import facts_of
 from streams.kafka.positions import read_positions
 from streams.kafka.topic_checks import Found, refusal, warnings
@@ -38,8 +39,8 @@ async def first_look(settings: Settings) -> FirstLook:
     """Look at the topics and at the saved positions.
 
     Raises Unfit if a topic is missing, if topics must not be used (``topic_checks.refusal``), or if the saved states
-    are not of this topic (``fitting.misfit``). Raises Stop if a configuration cannot be read, KafkaError or
-    TimeoutError if the broker cannot be reached.
+    are not of this topic (``fitting.misfit``) or gone (``forgotten``). Raises Stop if a configuration cannot be
+    read, KafkaError or TimeoutError if the broker cannot be reached.
     """
     spec = TopicsSpec.of(settings)
     cluster_id, found = await _found(settings.broker, spec)
@@ -50,8 +51,28 @@ async def first_look(settings: Settings) -> FirstLook:
     saved = await read_positions(settings.broker, spec.changelog, log.partitions)
     if why := misfit(saved, log, spec.changelog):
         raise Unfit(why)
+    committed = await committed_offsets(settings.broker, settings.app_id, spec.events)
+    if why := forgotten(saved, committed, settings.app_id, spec):
+        raise Unfit(why)
     lines = [f"{name}: {topic.partitions} partitions" for name, topic in found.facts.items()]
     return FirstLook(log, found.facts[spec.changelog].topic_id, lines + warnings(spec.names, found))
+
+
+def forgotten(saved: Collection[int], committed: Mapping[int, int], group: str, spec: TopicsSpec) -> str:
+    """Why no worker must begin anew: events were counted, and the changelog does not have them; "" if there is none.
+
+    ``saved``: the partitions that have a saved position. ``committed``: partition -> the offset that the group has
+    committed, which workers do after they have saved a position.
+    """
+    lost = sorted(partition for partition, offset in committed.items() if offset > 0 and partition not in saved)
+    if not lost:
+        return ""
+    return (
+        f"{spec.changelog} has no saved state of partition {lost[0]} of {spec.events}, but workers have counted it up "
+        f"to offset {committed[lost[0]]}: the changelog was deleted, or made anew; `ecounters state import FILE` "
+        "brings a state back that was exported; to count again what Kafka still has: kafka-consumer-groups.sh "
+        f"--delete --group {group}"
+    )
 
 
 async def _found(broker: str, spec: TopicsSpec) -> tuple[str, Found]:

@@ -15,7 +15,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from ecounters.changelog.entries import read_position
 from ecounters.events.partitioner import partition_of
 from streams.kafka.positions import read_positions
-from streams.kafka.topics import EVENTS_CONFIG
+from streams.kafka.topics import CHANGELOG_CONFIG, EVENTS_CONFIG
 from streams.web.paths import READY_PATH
 from tests.support.accounts import TOKEN, add_users
 from tests.support.published_calls import RecentCall, publish_values, wait_for_counter
@@ -54,10 +54,11 @@ def anew(topic: str, partitions: int) -> Callable[[AIOKafkaAdminClient], Any]:
     """Delete a topic and make it again."""
 
     async def work(admin: AIOKafkaAdminClient) -> None:
+        config = CHANGELOG_CONFIG if topic.endswith("-changelog") else EVENTS_CONFIG
         await admin.delete_topics([topic])
         while topic in await admin.list_topics():  # noqa: ASYNC110 - the broker tells nobody
             await asyncio.sleep(0.01)
-        await admin.create_topics([NewTopic(topic, partitions, 1, topic_configs=EVENTS_CONFIG)])
+        await admin.create_topics([NewTopic(topic, partitions, 1, topic_configs=config)])
 
     return work
 
@@ -81,8 +82,15 @@ def send(deployment: Deployment, partitions: int, user: str, calls: Iterable[str
 
 
 def ask(worker: Worker, user: str) -> Reply:
-    """The user's counters."""
-    return worker.ask({"userId": user, "token": TOKEN})
+    """The user's counters. A topic that comes or goes lets the group share out its partitions: 503 for that moment."""
+    replies: list[Reply] = []
+
+    def answered() -> bool:
+        replies.append(worker.ask({"userId": user, "token": TOKEN}))
+        return replies[-1].status != 503
+
+    until(worker, answered)
+    return replies[-1]
 
 
 def until(worker: Worker, holds: Callable[[], object]) -> None:
@@ -201,3 +209,8 @@ def test_a_changelog_that_is_made_anew_is_not_written(deployment: Deployment) ->
         assert ask(worker, "u1").json["message"]["TC"] >= 1
         worker.end()
     assert saved(deployment) == {}
+    with Worker(deployment) as worker:  # what was deleted is not taken for nothing
+        assert worker.process.wait(60) == 2, worker.log_tail()
+        last = worker.log.read_text().splitlines()[-1]
+    assert f"{deployment.name}-state-changelog has no saved state of partition" in last
+    assert f"kafka-consumer-groups.sh --delete --group {deployment.name}" in last

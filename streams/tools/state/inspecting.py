@@ -13,7 +13,7 @@ from ecounters.changelog.entries import Position
 from ecounters.errors import Stop
 from streams.basics.terminal import Progress
 from streams.basics.times import utc_text
-from streams.kafka.group_members import group_members
+from streams.kafka.group_facts import group_members
 from streams.kafka.log_reader import Unreadable, keyed_reader
 from streams.kafka.state_writer import state_writer
 from streams.settings.narrow import ChangelogSettings

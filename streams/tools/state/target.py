@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from ecounters.changelog.binding import EventsLog
 from ecounters.changelog.entries import Position, read_position
 from ecounters.errors import Stop
-from streams.kafka.group_members import group_members
+from streams.kafka.group_facts import group_members
 from streams.kafka.metadata import ClusterFacts, facts_of
 from streams.kafka.positions import read_positions
 from streams.settings.table import Settings

@@ -1,10 +1,11 @@
-"""Who is in a consumer group now."""
+"""What Kafka knows of a consumer group: who is in it, and what it has committed. Asked without joining it."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Final
+from typing import Final, TypeVar
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import (
@@ -16,6 +17,8 @@ from aiokafka.errors import (
 
 from streams.kafka.topics import KNOWN_POLL_S, KNOWN_POLLS, REQUEST_LIMIT_MS
 
+T = TypeVar("T")
+
 _NOT_YET: Final = (GroupCoordinatorNotAvailableError, GroupLoadInProgressError, NotCoordinatorForGroupError)
 """A new cluster makes the topic that it keeps groups in at the first question, and a broker reads it when it starts."""
 
@@ -23,17 +26,30 @@ _NOT_YET: Final = (GroupCoordinatorNotAvailableError, GroupLoadInProgressError, 
 async def group_members(broker: str, group: str) -> list[str]:
     """The members of a group, each as "client id at host". A group that nobody knows has none.
 
-    A worker that was killed stays a member until its session times out. If the group's coordinator is not there yet,
-    asks again, KNOWN_POLLS times at most. Raises KafkaError.
+    A worker that was killed stays a member until its session times out. Raises KafkaError.
     """
+    return await _asked(broker, lambda admin: _members(admin, group))
+
+
+async def committed_offsets(broker: str, group: str, topic: str) -> dict[int, int]:
+    """partition of the topic -> the offset that the group has committed. Partitions without one are left out.
+
+    Raises KafkaError.
+    """
+    found = await _asked(broker, lambda admin: admin.list_consumer_group_offsets(group))
+    return {tp.partition: known.offset for tp, known in found.items() if tp.topic == topic and known.offset >= 0}
+
+
+async def _asked(broker: str, ask: Callable[[AIOKafkaAdminClient], Awaitable[T]]) -> T:
+    """What ``ask`` returns. If the group's coordinator is not there yet, asks again, KNOWN_POLLS times at most."""
     admin = AIOKafkaAdminClient(bootstrap_servers=broker, request_timeout_ms=REQUEST_LIMIT_MS)
     try:
         await admin.start()
         for _ in range(KNOWN_POLLS):
             with suppress(*_NOT_YET):
-                return await _members(admin, group)
+                return await ask(admin)
             await asyncio.sleep(KNOWN_POLL_S)
-        return await _members(admin, group)
+        return await ask(admin)
     finally:
         await admin.close()
 
