@@ -59,7 +59,7 @@ def worker(server: Embedded, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     in_thread(add_users, deployment, [deployment.name])
     with Worker(deployment) as running:
         yield running.wait_ready()
-    deployment.end_all()
+    in_thread(deployment.end_all)
 
 
 @pytest.fixture
