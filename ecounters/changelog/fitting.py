@@ -6,7 +6,7 @@ line for the operator: what is there, what was expected, and what helps. "" mean
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 import msgspec
@@ -53,12 +53,13 @@ def rebound(saved: Binding, now: Binding) -> Binding:
     return msgspec.structs.replace(now, history=saved.history, import_id=saved.import_id)
 
 
-def misfit(saved: Mapping[int, bytes], log: EventsLog, changelog: str) -> str:
+def misfit(saved: Mapping[int, bytes], log: EventsLog, changelog: str, away: Collection[int] = ()) -> str:
     """Why no worker must go on with these saved positions and ``log``; "" if it may.
 
     ``saved``: partition -> the encoded position. Partitions without one are left out: they have counted nothing, or
     their import is not done. ``changelog``: the name of the topic that has them. A position that cannot be read is
-    passed over: it concerns its own partition alone, and is noticed at the restore.
+    passed over: it concerns its own partition alone, and is noticed at the restore. So are those of the partitions
+    ``away``, whose brokers are.
     """
     positions: dict[int, Position | None] = {}
     for partition, value in sorted(saved.items()):
@@ -77,7 +78,7 @@ def misfit(saved: Mapping[int, bytes], log: EventsLog, changelog: str) -> str:
         for partition, position in positions.items()
         if position is not None and position.binding is not None
     }
-    unread = {partition for partition, position in positions.items() if position is None}
+    unread = {partition for partition, position in positions.items() if position is None} | set(away)
     if undone := _not_imported(bindings, unread, log.partitions):
         return (
             f"an import into {changelog} is not done: partition{'s' if len(undone) > 1 else ''} "

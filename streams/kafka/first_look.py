@@ -48,11 +48,12 @@ async def first_look(settings: Settings) -> FirstLook:
         raise Unfit(why)
     facts = found.facts[spec.events]
     log = EventsLog(cluster_id, spec.events, facts.topic_id, facts.partitions)
-    saved = await read_positions(settings.broker, spec.changelog, log.partitions)
-    if why := misfit(saved, log, spec.changelog):
+    away = found.facts[spec.changelog].away
+    saved = await read_positions(settings.broker, spec.changelog, log.partitions, away)
+    if why := misfit(saved, log, spec.changelog, away):
         raise Unfit(why)
     committed = await committed_offsets(settings.broker, settings.app_id, spec.events)
-    if why := forgotten(saved, committed, settings.app_id, spec):
+    if why := forgotten(saved.keys() | away, committed, settings.app_id, spec):
         raise Unfit(why)
     lines = [f"{name}: {topic.partitions} partitions" for name, topic in found.facts.items()]
     return FirstLook(log, found.facts[spec.changelog].topic_id, lines + warnings(spec.names, found))
@@ -61,8 +62,8 @@ async def first_look(settings: Settings) -> FirstLook:
 def forgotten(saved: Collection[int], committed: Mapping[int, int], group: str, spec: TopicsSpec) -> str:
     """Why no worker must begin anew: events were counted, and the changelog does not have them; "" if there is none.
 
-    ``saved``: the partitions that have a saved position. ``committed``: partition -> the offset that the group has
-    committed, which workers do after they have saved a position.
+    ``saved``: the partitions that have a saved position, or cannot be read now. ``committed``: partition -> the offset
+    that the group has committed, which workers do after they have saved a position.
     """
     lost = sorted(partition for partition, offset in committed.items() if offset > 0 and partition not in saved)
     if not lost:

@@ -30,8 +30,8 @@ NO_ID: Final = bytes(16)
 """The topic id of a broker that has none, and in a request that names the topic."""
 NO_RIGHTS: Final = -0x80000000
 """What a broker says in place of a topic's rights if it does not know of any."""
-COPIES: Final = 4
-"""The index of the copies of a partition in the answer."""
+NUMBER, LEADER, COPIES = 1, 2, 4
+"""The indexes of a partition's number, leader (-1: none) and copies in the answer."""
 UNKNOWN_TOPIC: Final = 3
 """Kafka's error code UNKNOWN_TOPIC_OR_PARTITION."""
 
@@ -123,12 +123,14 @@ class TopicFacts(NamedTuple):
 
     ``topic_id``: 32 hexadecimal digits; "" if the broker tells none. ``copies``: of the partition with the fewest.
     ``rights``: bit field of Kafka's AclOperation codes that this client may do; None if the broker does not tell.
+    ``away``: the partitions without a leader, as while their only broker is away.
     """
 
     topic_id: str
     partitions: int
     copies: int
     rights: int | None
+    away: frozenset[int] = frozenset()
 
 
 class ClusterFacts(NamedTuple):
@@ -195,6 +197,12 @@ async def cluster_facts(client: AIOKafkaClient, topics: Iterable[str]) -> Cluste
         if error_code:
             raise for_code(error_code)(f"topic {name}")
         copies = min((len(partition[COPIES]) for partition in partitions), default=0)
-        known_rights = None if rights == NO_RIGHTS else rights
-        found[name] = TopicFacts("" if topic_id == NO_ID else topic_id.hex(), len(partitions), copies, known_rights)
+        away = frozenset(partition[NUMBER] for partition in partitions if partition[LEADER] < 0)
+        found[name] = TopicFacts(
+            "" if topic_id == NO_ID else topic_id.hex(),
+            len(partitions),
+            copies,
+            None if rights == NO_RIGHTS else rights,
+            away,
+        )
     return ClusterFacts(response.cluster_id or "", found)

@@ -7,6 +7,7 @@ markers, and compaction never removes the newest one. Only records of others can
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -23,8 +24,10 @@ FETCH_BYTES: Final = 1_048_576
 """How much one fetch returns at most of one partition, unless a single batch is larger."""
 
 
-async def read_positions(broker: str, topic: str, partitions: int) -> dict[int, bytes]:
+async def read_positions(broker: str, topic: str, partitions: int, away: Collection[int] = ()) -> dict[int, bytes]:
     """partition -> the encoded ``Position`` that was committed last. Partitions that have none are left out.
+
+    ``away``: partitions that cannot be read now, and are left out too.
 
     Takes no transactional id and joins no group, so it disturbs nobody. The topic must exist. Raises KafkaError if the
     broker cannot be reached or refuses, TimeoutError if connecting or a fetch takes LIMIT_S.
@@ -40,7 +43,7 @@ async def read_positions(broker: str, topic: str, partitions: int) -> dict[int, 
     try:
         async with asyncio.timeout(LIMIT_S):
             await consumer.start()
-            tps = [TopicPartition(topic, partition) for partition in range(partitions)]
+            tps = [TopicPartition(topic, partition) for partition in range(partitions) if partition not in away]
             consumer.assign(tps)
             begins = await consumer.beginning_offsets(tps)
             ends = await consumer.end_offsets(tps)

@@ -89,3 +89,10 @@ def test_an_import_that_is_half_done_is_refused(others: dict[int, bytes], undone
     assert "ecounters state import FILE" in why
     whole = dict.fromkeys(range(3), bound(LOG, "i1"))
     assert misfit(whole, LOG, CHANGELOG) == ""
+
+
+def test_a_partition_whose_broker_is_away_stops_no_worker() -> None:
+    """It may have the import that all others have; it is looked at when it is restored."""
+    imported = {at: bound(LOG, "i1") for at in range(LOG.partitions - 1)}
+    assert "lack it" in misfit(imported, LOG, CHANGELOG)
+    assert misfit(imported, LOG, CHANGELOG, {LOG.partitions - 1}) == ""
