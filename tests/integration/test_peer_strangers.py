@@ -91,7 +91,7 @@ def test_a_stranger_at_the_address_of_a_dead_worker_is_not_believed(workers: lis
     log = asked.log.read_text()
     said = [line for line in log.splitlines() if f"127.0.0.1:{dead.port}" in line and "WARNING streams.web" in line]
     assert len(said) == 1 and "without the right signature" in said[0], said
-    assert SECRET not in log and "666" not in log
+    assert SECRET not in log and '"TC"' not in log
     assert asked.metric("ecounters_hops_total") >= len(answers)
 
 
@@ -112,4 +112,5 @@ def test_a_signed_request_that_is_none_of_a_workers_gets_400(workers: list[Worke
         content = json.dumps({**right, "asked": asked}).encode()
         reply = owner.request("POST", PEER_PATH, content, signature_of(content))
         assert (reply.status, reply.json["code"]) == (400, code)
-    assert "Traceback" not in owner.log.read_text() and "ERROR" not in owner.log.read_text()
+    log = owner.log.read_text()
+    assert "Traceback" not in log and " ERROR streams." not in log, log  # aiokafka logs a commit amid a rebalance
