@@ -74,7 +74,8 @@ def check() -> int:
 def repair(yes: bool) -> int:
     """Take out the entries that `check` names, after asking.
 
-    What such an entry was of is lost; all others stay. If the entries are of a newer release, run that release instead.
+    What such an entry was of is lost; all others stay. A position is never taken out: without it all events would be
+    counted again. If the entries are of a newer release, run that release instead.
     Workers may run: a partition with such an entry restores itself afterwards, within 10 s.
 
     Exit code 1: something is left that cannot be taken out so.
@@ -83,7 +84,7 @@ def repair(yes: bool) -> int:
     found = run_to_end(settings, survey(settings, checks=True))
     for line in found.check_lines():
         click.echo(line)
-    faults = [fault for fault in found.faults if fault.key is not None]
+    faults = found.removable
     if faults:
         if not yes:
             click.confirm(f"Take these {len(faults):,} entries out?", abort=True, err=True)

@@ -127,6 +127,21 @@ def test_check_names_foreign_entries_and_repair_takes_them_out(deployment: Deplo
         assert calls(worker) == {CALLS}
 
 
+@pytest.mark.parametrize("value", [position_entry(Position(FORMAT + 1, 5, 0, 0))[1], b"damaged"])
+def test_a_position_is_never_taken_out(deployment: Deployment, value: bytes) -> None:
+    """Of a newer format or damaged. Without it, all events would be counted again onto what is there."""
+    count_and_stop(deployment)
+    asyncio.run(write(deployment, 1, POSITION, value))
+    asyncio.run(write(deployment, 1, b"foreign", b"x"))
+    exit_code, lines, err = ran(deployment, "state", "repair", "--yes")
+    assert exit_code == 1 and lines[-1] == "Took out 1 entries.", (lines, err)
+    assert any(line.startswith("A position cannot be taken out") for line in lines), lines
+    saved = asyncio.run(read_positions(deployment.broker, f"{deployment.name}-state-changelog", 4))
+    assert saved[1] == value
+    exit_code, lines, err = ran(deployment, "state", "repair", "--yes")
+    assert exit_code == 1 and not any("Took out" in line for line in lines), (lines, err)
+
+
 def test_a_backup_brings_everything_back(deployment: Deployment, tmp_path: Path) -> None:
     """The file is for its owner alone. It is imported into an empty changelog, and not into one with a state."""
     count_and_stop(deployment)

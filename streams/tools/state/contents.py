@@ -16,12 +16,18 @@ from streams.kafka.log_reader import KeyedRow, LogReader, Unreadable
 
 
 class Fault(NamedTuple):
-    """An entry that a restore cannot read: where it is, and why. ``key`` None: Kafka cannot remove it by its key."""
+    """An entry that a restore cannot read: where it is, and why. ``key``: None if the record has none."""
 
     partition: int
     offset: int
     key: bytes | None
     why: str
+
+    @property
+    def is_removable(self) -> bool:
+        """Whether ``repair`` may take it out. Kafka removes by keys. Without its position a state would be counted onto
+        from the start of the topic, so all that it has would be counted twice."""
+        return self.key is not None and self.key != POSITION
 
     def line(self) -> str:
         """The line for people."""

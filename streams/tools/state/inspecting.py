@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from aiokafka import TopicPartition
 
 from ecounters.changelog.binding import Binding, EventsLog
-from ecounters.changelog.entries import Position
+from ecounters.changelog.entries import POSITION, Position
 from ecounters.errors import Stop
 from streams.basics.terminal import Progress
 from streams.basics.times import utc_text
@@ -68,6 +68,11 @@ class Survey:
         """Whether a restore can read everything, and finds each account where it belongs."""
         return not (self.faults or self.unreadable or self.misplaced or self.why_unbound)
 
+    @property
+    def removable(self) -> list[Fault]:
+        """The faults that ``repair`` may take out."""
+        return [fault for fault in self.faults if fault.is_removable]
+
     def moving_line(self) -> Iterator[str]:
         """The warning that workers are running, if they are."""
         if self.members:
@@ -109,8 +114,12 @@ class Survey:
         entries = sum(row.entries for row in self.partitions)
         if self.sound:
             yield f"All {entries:,} entries of {len(self.partitions)} partitions can be read."
-        elif self.faults:
-            count = len(self.faults)
+        if any(fault.key == POSITION for fault in self.faults):
+            yield (
+                "A position cannot be taken out: without it all events would be counted again. Run the release that "
+                "wrote it, or import a file of `ecounters state export`."
+            )
+        if count := len(self.removable):
             yield f"{count:,} of {entries:,} entries cannot be read; `ecounters state repair` takes them out."
 
 
@@ -148,7 +157,7 @@ async def survey(settings: Settings, *, checks: bool) -> Survey:
 
 
 async def repair(settings: Settings, faults: Iterable[Fault]) -> int:
-    """Write a tombstone for each of the faults that has a key and is still there. Returns how many were written.
+    """Write a tombstone for each removable fault that is still there. Returns how many were written.
 
     Takes over the transactional id of each partition with a fault, and then reads the partition again: its worker
     cannot write any more, so no entry that it has written anew meanwhile is lost. The worker restores the partition.
@@ -161,5 +170,8 @@ async def repair(settings: Settings, faults: Iterable[Fault]) -> int:
             async with keyed_reader(settings.broker, changelog.topic) as reader:
                 contents = await read_contents(reader, partition, Progress("read again", what="entries"))
             contents.check(reader.partitions)
-            written += await writer.write([(fault.key, None) for fault in contents.faults if fault.key is not None])
+            tombstones = [
+                (fault.key, None) for fault in contents.faults if fault.key is not None and fault.is_removable
+            ]
+            written += await writer.write(tombstones)
     return written
