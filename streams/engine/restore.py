@@ -80,7 +80,7 @@ class PartitionChangelog:
         self._context = context
         self._takeover: ChangelogTakeover | None = None
         self._writer: ChangelogWriter | None = None
-        self._end = 0  # the end of the changelog when it could not be read
+        self._end = 0  # the end of the changelog before the last restore read it
 
     @property
     def writer(self) -> ChangelogWriter | None:
@@ -112,27 +112,26 @@ class PartitionChangelog:
             TopicPartition(topics.dlq_topic, self._partition),
         )
         writer = await self._takeover.open()
+        self._end = await self._takeover.end_of_changelog()  # before it is read: a repair may come at any time
         state = PartitionState(self._partition, settings.partitions, settings.policy)
         last: dict[bytes, bytes] = {}
         try:
             entries = await self._read(changelog, state, last)
             if state.binding is not None and (why := misfit_of(state.binding, self._context.binding.log)):
                 # It fitted, or was not there, when this worker began: another one, or an import, has bound it since.
-                self._end = await self._takeover.end_of_changelog()
                 what = f"partition {self._partition} has a saved state of another topic; {REPAIR}"
                 raise MustWait(what, f"partition {self._partition} waits: {why}")
             await self._settle_dead_letters(writer, state.position)
         except BaseException as error:
             discard(chain(state.discarding(), emptying(last)), self._context)
             if isinstance(error, UnreadableEntries):
-                self._end = await self._takeover.end_of_changelog()
                 raise await self._must_wait(error.keys) from error
             raise
         self._writer = writer
         return state, entries
 
     async def has_changed(self) -> bool:
-        """Whether the changelog has grown since ``restore`` raised MustWait.
+        """Whether the changelog has grown since the ``restore`` that raised MustWait began to read it.
 
         Only then it is worth to read all of it again. This also leaves the transactional id alone: to take it over
         again would fence whoever repairs the changelog. Raises KafkaError or OSError if the broker does not say.
