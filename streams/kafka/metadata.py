@@ -151,7 +151,11 @@ async def facts_of(broker: str, topics: Iterable[str]) -> ClusterFacts:
 
 
 class FactsClient:
-    """Asks for the same topics again and again over one connection, which the first request makes."""
+    """Asks for the same topics again and again over one connection.
+
+    The first request makes the connection, and so does the next one after a failure. It begins at the configured
+    addresses then: the brokers that were known may hang, or all have moved.
+    """
 
     def __init__(self, broker: str, topics: Sequence[str]) -> None:
         self._broker = broker
@@ -168,13 +172,17 @@ class FactsClient:
                 await client.close()
                 raise
             self._client = client
-        return await cluster_facts(self._client, self._topics)
+        try:
+            return await cluster_facts(self._client, self._topics)
+        except BaseException:
+            await self.close()
+            raise
 
     async def close(self) -> None:
         """Close the connection."""
-        if self._client is not None:
-            await self._client.close()
-            self._client = None
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
 
 
 async def cluster_facts(client: AIOKafkaClient, topics: Iterable[str]) -> ClusterFacts:

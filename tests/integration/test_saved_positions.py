@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
 
 from ecounters.changelog.entries import read_position
 from ecounters.events.partitioner import partition_of
-from streams.kafka.metadata import ClusterFacts, facts_of
+from streams.kafka.metadata import ClusterFacts, FactsClient, facts_of
 from streams.kafka.positions import read_positions
+from streams.local.children import Guard
+from streams.local.embedded import Embedded
+from streams.local.ports import free_ports
 from tests.support.accounts import add_users
 from tests.support.published_calls import RecentCall, publish_values, wait_for_counter
 from tests.support.topics import make_topics, wait_until_flushed
@@ -78,3 +84,24 @@ async def write_foreign(deployment: Deployment, partition: int, count: int) -> N
             await producer.send(changelog_of(deployment), b"%d" % at, b"foreign", partition)
     finally:
         await producer.stop()
+
+
+def test_the_topics_are_asked_for_again_where_all_brokers_have_moved(tmp_path: Path) -> None:
+    """At the configured addresses: those that the first broker has told lead nowhere now."""
+    with Guard() as guard:
+        ports = free_ports(2)
+        broker = ",".join(f"127.0.0.1:{port}" for port in ports)
+
+        async def ask() -> None:
+            facts = FactsClient(broker, ("events",))
+            for port in ports:
+                server = Embedded.start(tmp_path / str(port), kafka_port=port)
+                guard.watch(server.child)
+                with suppress(KafkaError):  # it asks where the first one was
+                    await facts.ask()
+                assert (await facts.ask()).topics == {}
+                server.kill()
+                guard.release(server.child)
+            await facts.close()
+
+        asyncio.run(ask())
