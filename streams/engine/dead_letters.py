@@ -95,6 +95,7 @@ class UncountedBuffer:
         key, value, headers = record.key, record.value, self._headers(uncounted.reason, uncounted.field, record.offset)
         if value and len(value) > DEAD_LETTER_VALUE_MAX:
             value = value[:DEAD_LETTER_VALUE_MAX]
+            # Only some records have ``value_size``: those whose value was cut already when they were unpacked.
             headers.append(("size", b"%d" % (getattr(record, "value_size", None) or len(record.value))))
         return DeadLetter(key and key[:DEAD_LETTER_KEY_MAX], value, headers)
 

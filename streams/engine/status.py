@@ -37,7 +37,7 @@ class PartitionStatus:
     | state            | the counters; None before the first restore and after the release    | restore, release       |
     | live             | whether events are applied and flushed; False before and during a    | restore, release,      |
     |                  | restore, and after a failed flush or the release                     | a failed flush         |
-    | waiting          | why the partition waits for an operator; None if it does not         | OwnedPartition         |
+    | waiting          | why the partition waits for an operator; None if it does not         | OwnedPartition, flush  |
     | unbound          | the changelog does not say yet of which topic the state is           | restore, flush         |
     | kept_letters     | how many uncounted records wait because the topic of dead letters    | flush                  |
     |                  | refuses them; nothing is saved meanwhile                             |                        |

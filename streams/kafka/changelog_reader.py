@@ -78,7 +78,7 @@ class ChangelogReaders:
             async with self._turns:
                 consumer = self._idle.pop() if self._idle else self._new_consumer()
                 try:
-                    if not consumer.assignment():
+                    if not consumer.assignment():  # a new one: those that have read keep their last partition
                         async with asyncio.timeout(LIMIT_S):
                             await consumer.start()
                     async with aclosing(_records(consumer, tp, slices, convert)) as reading:

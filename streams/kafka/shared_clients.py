@@ -76,7 +76,7 @@ class SharedClient(AIOKafkaClient):  # type: ignore[misc]
 class SharingProducer(AIOKafkaProducer):  # type: ignore[misc]
     """A transactional producer that uses ``client``, which is connected, in place of one of its own.
 
-    ``stop`` leaves the client as it is. Takes the options of aiokafka's class, of which these two must be given.
+    ``stop`` leaves the client as it is. Takes the options of aiokafka's class, of which these three must be given.
     """
 
     def __init__(
