@@ -10,16 +10,15 @@ import difflib
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
-from aiokafka.admin import AIOKafkaAdminClient
-
 from ecounters.changelog.binding import EventsLog
 from ecounters.changelog.fitting import misfit
 from ecounters.errors import Unfit
+from streams.kafka.admin import admin_client
 from streams.kafka.group_facts import committed_offsets
 from streams.kafka.metadata import facts_of
 from streams.kafka.positions import read_positions
 from streams.kafka.topic_checks import Found, refusal, warnings
-from streams.kafka.topics import REQUEST_LIMIT_MS, TopicsSpec, topic_settings
+from streams.kafka.topics import TopicsSpec, topic_settings
 from streams.settings.table import Settings
 
 
@@ -79,15 +78,11 @@ def forgotten(saved: Collection[int], committed: Mapping[int, int], group: str, 
 async def _found(broker: str, spec: TopicsSpec) -> tuple[str, Found]:
     """(the cluster's id, the three topics). Raises Unfit if one is missing, and what ``first_look`` raises."""
     cluster_id, topics = await facts_of(broker, spec.names)
-    admin = AIOKafkaAdminClient(bootstrap_servers=broker, request_timeout_ms=REQUEST_LIMIT_MS)
-    try:
-        await admin.start()
+    async with admin_client(broker) as admin:
         for name in spec.names:
             if name not in topics:
                 raise Unfit(missing(name, await admin.list_topics(), is_events=name == spec.events))
         return cluster_id, Found(topics, await topic_settings(admin, list(topics)))
-    finally:
-        await admin.close()
 
 
 def missing(topic: str, existing: Collection[str], *, is_events: bool) -> str:

@@ -15,7 +15,8 @@ from aiokafka.errors import (
     for_code,
 )
 
-from streams.kafka.topics import KNOWN_POLL_S, KNOWN_POLLS, REQUEST_LIMIT_MS
+from streams.kafka.admin import admin_client
+from streams.kafka.topics import KNOWN_POLL_S, KNOWN_POLLS
 
 T = TypeVar("T")
 
@@ -42,16 +43,12 @@ async def committed_offsets(broker: str, group: str, topic: str) -> dict[int, in
 
 async def _asked(broker: str, ask: Callable[[AIOKafkaAdminClient], Awaitable[T]]) -> T:
     """What ``ask`` returns. If the group's coordinator is not there yet, asks again, KNOWN_POLLS times at most."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=broker, request_timeout_ms=REQUEST_LIMIT_MS)
-    try:
-        await admin.start()
+    async with admin_client(broker) as admin:
         for _ in range(KNOWN_POLLS):
             with suppress(*_NOT_YET):
                 return await ask(admin)
             await asyncio.sleep(KNOWN_POLL_S)
         return await ask(admin)
-    finally:
-        await admin.close()
 
 
 async def _members(admin: AIOKafkaAdminClient, group: str) -> list[str]:

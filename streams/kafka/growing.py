@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
 
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.errors import for_code
 
 from ecounters.errors import Stop
-from streams.kafka.topics import CHANGELOG_CONFIG, KNOWN_POLL_S, KNOWN_POLLS, REQUEST_LIMIT_MS
-
-_UNKNOWN_TOPIC: Final = 3
-_TOPIC_ALREADY_EXISTS: Final = 36
-"""Kafka's error codes UNKNOWN_TOPIC_OR_PARTITION and TOPIC_ALREADY_EXISTS."""
+from streams.kafka.admin import admin_client
+from streams.kafka.metadata import UNKNOWN_TOPIC
+from streams.kafka.topics import CHANGELOG_CONFIG, KNOWN_POLL_S, KNOWN_POLLS, TOPIC_ALREADY_EXISTS
 
 
 async def add_partitions(broker: str, topic: str, partitions: int) -> None:
     """Let an existing topic have so many partitions; returns once the brokers report them. Raises KafkaError, and
     TimeoutError after KNOWN_POLLS requests."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=broker, request_timeout_ms=REQUEST_LIMIT_MS)
-    try:
-        await admin.start()
+    async with admin_client(broker) as admin:
         if await _count(admin, topic) < partitions:
             await admin.create_partitions({topic: NewPartitions(partitions)})
         await _until(admin, topic, partitions)
-    finally:
-        await admin.close()
 
 
 async def make_changelog_anew(broker: str, topic: str, partitions: int, copies: int) -> None:
@@ -34,24 +27,20 @@ async def make_changelog_anew(broker: str, topic: str, partitions: int, copies: 
 
     Raises KafkaError, Stop if the brokers refuse, TimeoutError if they do not report it after KNOWN_POLLS requests.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=broker, request_timeout_ms=REQUEST_LIMIT_MS)
-    try:
-        await admin.start()
+    async with admin_client(broker) as admin:
         for _, code in (await admin.delete_topics([topic])).topic_error_codes:
-            if code not in (0, _UNKNOWN_TOPIC):
+            if code not in (0, UNKNOWN_TOPIC):
                 raise Stop(f"topic {topic} cannot be deleted: {for_code(code).__name__}")
         await _until(admin, topic, 0)
         for _ in range(KNOWN_POLLS):
             new = NewTopic(topic, partitions, copies, topic_configs=CHANGELOG_CONFIG)
             ((_, code, *text),) = (await admin.create_topics([new])).topic_errors
-            if code != _TOPIC_ALREADY_EXISTS:  # a broker that has not taken in the deletion yet says so
+            if code != TOPIC_ALREADY_EXISTS:  # a broker that has not taken in the deletion yet says so
                 break
             await asyncio.sleep(KNOWN_POLL_S)
         if code:
             raise Stop(f"topic {topic} cannot be made: {text[0] if text and text[0] else for_code(code).__name__}")
         await _until(admin, topic, partitions)
-    finally:
-        await admin.close()
 
 
 async def _until(admin: AIOKafkaAdminClient, topic: str, partitions: int) -> None:

@@ -7,19 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import for_code
 
 from ecounters.errors import Stop, Unfit
+from streams.kafka.admin import admin_client
 from streams.kafka.metadata import facts_of
 from streams.kafka.topic_checks import DAY_MS, HOUR_MS, MESSAGE_BYTES, MIB, Found, Names, refusal, warnings
 from streams.settings.table import Settings
 
-REQUEST_LIMIT_MS: Final = 10_000
-"""How long each request to the broker may take. Creating a topic of many partitions takes seconds on a busy cluster."""
-
-_TOPIC_ALREADY_EXISTS: Final = 36
+TOPIC_ALREADY_EXISTS: Final = 36
 """Kafka's error code TOPIC_ALREADY_EXISTS."""
 KNOWN_POLL_S: Final = 0.05
 KNOWN_POLLS: Final = 200
@@ -91,12 +89,8 @@ async def count_partitions(broker: str, topic: str) -> int:
 
     Make sure that the topic exists: some brokers create a topic when they are asked about one that is missing.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=broker, request_timeout_ms=REQUEST_LIMIT_MS)
-    try:
-        await admin.start()
+    async with admin_client(broker) as admin:
         return (await _partitions(admin, [topic]))[topic]
-    finally:
-        await admin.close()
 
 
 async def topic_configs(broker: str, topics: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -104,15 +98,11 @@ async def topic_configs(broker: str, topics: Sequence[str]) -> dict[str, dict[st
 
     Raises Stop if a topic is missing or its configuration cannot be read, KafkaError if the broker cannot be reached.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=broker, request_timeout_ms=REQUEST_LIMIT_MS)
-    try:
-        await admin.start()
+    async with admin_client(broker) as admin:
         # Ask about listed topics only: some brokers create a topic when they are asked about one that is missing.
         if missing := set(topics) - set(await admin.list_topics()):
             raise Stop(f"there is no topic {', '.join(sorted(missing))}; `ecounters topics` creates what is missing")
         return await topic_settings(admin, list(topics))
-    finally:
-        await admin.close()
 
 
 class Topics(NamedTuple):
@@ -133,12 +123,8 @@ async def ensure_topics(broker: str, spec: TopicsSpec) -> Topics:
     the configuration of an existing one cannot be read. Raises KafkaError if the broker cannot be reached, TimeoutError
     if a new topic is not known after KNOWN_POLLS requests.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=broker, request_timeout_ms=REQUEST_LIMIT_MS)
-    try:
-        await admin.start()
+    async with admin_client(broker) as admin:
         return await _ensure(admin, broker, spec)
-    finally:
-        await admin.close()
 
 
 async def _ensure(admin: Any, broker: str, spec: TopicsSpec) -> Topics:
@@ -209,12 +195,8 @@ async def is_stamped_by_broker(broker: str, topic: str) -> bool:
 
 async def _config_of(broker: str, topic: str) -> dict[str, str]:
     """The configuration of an existing topic: name of a setting -> value."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=broker, request_timeout_ms=REQUEST_LIMIT_MS)
-    try:
-        await admin.start()
+    async with admin_client(broker) as admin:
         return (await topic_settings(admin, [topic]))[topic]
-    finally:
-        await admin.close()
 
 
 async def _partitions(admin: Any, names: list[str]) -> dict[str, int]:
@@ -249,7 +231,7 @@ async def _create(admin: Any, topics: list[NewTopic]) -> tuple[list[str], list[s
     response = await admin.create_topics(topics)
     lines, existing = [], []
     for name, code, *text in response.topic_errors:
-        if code == _TOPIC_ALREADY_EXISTS:
+        if code == TOPIC_ALREADY_EXISTS:
             existing.append(name)
             continue
         if code:

@@ -1,0 +1,23 @@
+"""The client for requests about topics and groups."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from aiokafka.admin import AIOKafkaAdminClient
+
+REQUEST_LIMIT_MS: Final = 10_000
+"""How long each request to the broker may take. Creating a topic of many partitions takes seconds on a busy cluster."""
+
+
+@asynccontextmanager
+async def admin_client(broker: str) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A context with a started admin client. Raises KafkaError if the broker cannot be reached."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker, request_timeout_ms=REQUEST_LIMIT_MS)
+    try:
+        await admin.start()
+        yield admin
+    finally:
+        await admin.close()
