@@ -15,10 +15,9 @@ from ecounters.changelog.fitting import misfit
 from ecounters.errors import Unfit
 from streams.kafka.admin import admin_client
 from streams.kafka.group_facts import committed_offsets
-from streams.kafka.metadata import facts_of
 from streams.kafka.positions import read_positions
 from streams.kafka.topic_checks import Found, refusal, warnings
-from streams.kafka.topics import TopicsSpec, topic_settings
+from streams.kafka.topics import TopicsSpec, found_topics
 from streams.settings.table import Settings
 
 
@@ -42,11 +41,11 @@ async def first_look(settings: Settings) -> FirstLook:
     read, KafkaError or TimeoutError if the broker cannot be reached.
     """
     spec = TopicsSpec.of(settings)
-    cluster_id, found = await _found(settings.broker, spec)
+    found = await _found(settings.broker, spec)
     if why := refusal(spec.names, found):
         raise Unfit(why)
     facts = found.facts[spec.events]
-    log = EventsLog(cluster_id, spec.events, facts.topic_id, facts.partitions)
+    log = EventsLog(found.cluster_id, spec.events, facts.topic_id, facts.partitions)
     away = found.facts[spec.changelog].away
     saved = await read_positions(settings.broker, spec.changelog, log.partitions, away)
     if why := misfit(saved, log, spec.changelog, away):
@@ -75,14 +74,14 @@ def forgotten(saved: Collection[int], committed: Mapping[int, int], group: str, 
     )
 
 
-async def _found(broker: str, spec: TopicsSpec) -> tuple[str, Found]:
-    """(the cluster's id, the three topics). Raises Unfit if one is missing, and what ``first_look`` raises."""
-    cluster_id, topics = await facts_of(broker, spec.names)
+async def _found(broker: str, spec: TopicsSpec) -> Found:
+    """The three topics. Raises Unfit if one is missing, and what ``first_look`` raises."""
     async with admin_client(broker) as admin:
+        found = await found_topics(admin, broker, spec.names)
         for name in spec.names:
-            if name not in topics:
+            if name not in found.facts:
                 raise Unfit(missing(name, await admin.list_topics(), is_events=name == spec.events))
-        return cluster_id, Found(topics, await topic_settings(admin, list(topics)))
+        return found
 
 
 def missing(topic: str, existing: Collection[str], *, is_events: bool) -> str:

@@ -27,10 +27,14 @@ class Names(NamedTuple):
 
 
 class Found(NamedTuple):
-    """The topics that exist, by name, and their configurations: topic -> {name of a setting: value}."""
+    """The topics that exist, by name, and their configurations: topic -> {name of a setting: value}.
+
+    ``cluster_id``: of the cluster that has them; "" if the broker tells none.
+    """
 
     facts: Mapping[str, TopicFacts]
     configs: Mapping[str, Mapping[str, str]]
+    cluster_id: str = ""
 
 
 def refusal(names: Names, found: Found) -> str:

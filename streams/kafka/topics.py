@@ -160,8 +160,8 @@ async def found_topics(admin: Any, broker: str, names: Names) -> Found:
 
     Raises Stop if the configuration of one cannot be read, KafkaError if the broker cannot be reached.
     """
-    facts = (await facts_of(broker, names)).topics
-    return Found(facts, await topic_settings(admin, list(facts)))
+    cluster_id, facts = await facts_of(broker, names)
+    return Found(facts, await topic_settings(admin, list(facts)), cluster_id)
 
 
 async def _until_known(admin: Any, names: list[str]) -> None:
