@@ -36,7 +36,7 @@ _DIGITS: Final = re.compile(r"\d{5,}")
 """What may be a telephone number."""
 
 UNREADABLE: Final = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError)
-"""What decoding raises for an entry that is none of ours. msgspec's errors are ValueErrors."""
+"""What decoding, and making a state, raises for an entry that is none of ours. msgspec's errors are ValueErrors."""
 
 _any = msgspec.msgpack.Decoder(Any).decode
 _read: Final[dict[bytes, Any]] = {
@@ -62,8 +62,13 @@ def why_unreadable(key: bytes | None, value: bytes) -> str:
             return "" if key == POSITION else "it is of no known kind"
         _read[kind](key, value)
     except UNREADABLE as error:
-        return str(error) if isinstance(error, ValueError) else type(error).__name__
+        return why(error)
     return ""
+
+
+def why(error: Exception) -> str:
+    """Why an entry cannot be read. The text of other errors than ValueErrors could show what the entry holds."""
+    return str(error) if isinstance(error, ValueError) else type(error).__name__
 
 
 def shown_key(key: bytes | None) -> str:

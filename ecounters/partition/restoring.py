@@ -17,6 +17,7 @@ from typing import Final
 
 from ecounters.calls.large import LargeCall
 from ecounters.calls.record import SAVED, Call
+from ecounters.changelog.checking import UNREADABLE, why
 from ecounters.changelog.entries import (
     CALL,
     CELL,
@@ -42,10 +43,6 @@ from ecounters.windows.restoring import restore_cell, restore_slot
 
 STEP: Final = 100
 """How many entries, or calls, one step of ``restore`` handles. A step takes less than 1 ms."""
-
-
-UNREADABLE: Final = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError)
-"""What the making of a state raises for an entry that is none of ours, or damaged. msgspec's errors are ValueErrors."""
 
 
 def restore(state: PartitionState, last: dict[bytes, bytes]) -> Generator[None]:
@@ -90,15 +87,10 @@ def restore(state: PartitionState, last: dict[bytes, bytes]) -> Generator[None]:
                     call.user.restore_call(call)
                 state.timeouts.restore(call)
             except UNREADABLE as error:
-                raise UnreadableEntries({call_entry(call.user.id, call)[0]: _why(error)}) from error
+                raise UnreadableEntries({call_entry(call.user.id, call)[0]: why(error)}) from error
         yield
     for (user_id, call_id), items in large.items():  # Kafka did not take the entry of the call, see ``flushing``
         changes.add_left_over(user_id, call_id, items)
-
-
-def _why(error: Exception) -> str:
-    """Why an entry cannot be read. The text of other errors than ValueErrors could show what the entry holds."""
-    return str(error) if isinstance(error, ValueError) else type(error).__name__
 
 
 LargeCalls = dict[tuple[str, str], LargeCall]
@@ -118,7 +110,7 @@ def _make_all(state: PartitionState, large: LargeCalls, last: dict[bytes, bytes]
             try:
                 call = _make(state, large, key, value)
             except UNREADABLE as error:
-                unreadable[key] = _why(error)
+                unreadable[key] = why(error)
                 continue
             if call is not None:
                 calls.append(call)
