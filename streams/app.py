@@ -26,6 +26,7 @@ from streams.engine.table import StateManager, StateTable
 from streams.engine.topics_watch import Topics, TopicsWatch
 from streams.engine.view import GroupDirectory
 from streams.kafka.changelog_reader import ChangelogReaders
+from streams.kafka.clients import Kafka
 from streams.kafka.consumer import broker_urls
 from streams.kafka.group import Assignor
 from streams.kafka.metadata import FactsClient
@@ -85,9 +86,9 @@ def build(settings: Settings, log: EventsLog, changelog_id: str = "") -> WorkerP
     sessions = Sessions(look_ups, settings.session_cache_s)
     slices = TimeSlices(settings.slice_ms)
     binding = Binding(log, version("ecounters"))
-    facts = FactsClient(settings.broker, (settings.topic, settings.changelog_topic))
+    facts = FactsClient(Kafka.of(settings), (settings.topic, settings.changelog_topic))
     topics = TopicsWatch(Topics(log, settings.changelog_topic, changelog_id), facts.ask, app.crash, metrics)
-    clients, readers = SharedClients(settings.broker, settings.app_id), ChangelogReaders(settings.broker)
+    clients, readers = SharedClients(Kafka.of(settings), settings.app_id), ChangelogReaders(Kafka.of(settings))
     events = EventsTopic(app, settings.topic, partitions, clients)
     partition_settings = PartitionSettings.of(settings, partitions)
     context = WorkerContext(partition_settings, binding, metrics, topics, events, app.crash, slices, clients, readers)

@@ -12,6 +12,7 @@ from ecounters.simulator import world
 from streams.basics.terminal import Progress
 from streams.basics.times import epoch_ms, moment_ms, now_ms
 from streams.commands.common import settings_with
+from streams.kafka.clients import Kafka
 from streams.kafka.publisher import Outgoing
 from streams.tools import publish as publishing
 from streams.tools.run_to_end import run_to_end
@@ -52,7 +53,7 @@ def replay(file: BinaryIO, speed: float) -> None:
     progress = Progress("published")
     messages = publishing.read_log(file)
     pace = publishing.at_speed(speed)
-    run_to_end(settings, publishing.publish(messages, settings.broker, settings.topic, pace, progress))
+    run_to_end(settings, publishing.publish(messages, Kafka.of(settings), settings.topic, pace, progress))
     progress.end()
 
 
@@ -106,7 +107,7 @@ def simulate(
     pace = publishing.by_the_clock if speed else publishing.at_speed(0)
     progress = Progress("published")
     try:
-        run_to_end(settings, publishing.publish(messages, settings.broker, settings.topic, pace, progress))
+        run_to_end(settings, publishing.publish(messages, Kafka.of(settings), settings.topic, pace, progress))
     except KeyboardInterrupt:
         click.echo("", err=True)  # Ctrl-C is the usual end: a new line keeps the total apart from the terminal's ^C
     progress.end()

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from streams.commands.common import settings_with
+from streams.kafka.clients import Kafka
 from streams.kafka.topics import TopicsSpec, ensure_topics
 from streams.settings.table import Settings
 from streams.tools.run_to_end import run_to_end
@@ -51,7 +52,7 @@ def topics(partitions: int | None, replication: int | None, grow: int | None, di
         _grow(settings_with(), grow, directory, confirmed=yes)
         return
     settings = settings_with(partitions=partitions, replication=replication)
-    for line in run_to_end(settings, ensure_topics(settings.broker, TopicsSpec.of(settings))).lines:
+    for line in run_to_end(settings, ensure_topics(Kafka.of(settings), TopicsSpec.of(settings))).lines:
         click.echo(line)
 
 

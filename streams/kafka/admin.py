@@ -8,14 +8,16 @@ from typing import Final
 
 from aiokafka.admin import AIOKafkaAdminClient
 
+from streams.kafka.clients import Kafka
+
 REQUEST_LIMIT_MS: Final = 10_000
 """How long each request to the broker may take. Creating a topic of many partitions takes seconds on a busy cluster."""
 
 
 @asynccontextmanager
-async def admin_client(broker: str) -> AsyncIterator[AIOKafkaAdminClient]:
+async def admin_client(kafka: Kafka) -> AsyncIterator[AIOKafkaAdminClient]:
     """A context with a started admin client. Raises KafkaError if the broker cannot be reached."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=broker, request_timeout_ms=REQUEST_LIMIT_MS)
+    admin = kafka.admin(request_timeout_ms=REQUEST_LIMIT_MS)
     try:
         await admin.start()
         yield admin

@@ -14,6 +14,7 @@ from ecounters.changelog.entries import Entry
 from streams.basics.slices import Slice, TimeSlices
 from streams.kafka import internals
 from streams.kafka.batches import next_result
+from streams.kafka.clients import Kafka
 
 LIMIT_S: Final = 15.0
 """How long connecting may take, and each fetch. aiokafka itself would try for ever."""
@@ -40,9 +41,9 @@ def key_and_offset_of(_: TopicPartition, record: Any) -> tuple[bytes | None, int
     return record.key, record.offset
 
 
-async def read_changelog(broker: str, tp: TopicPartition, slices: TimeSlices) -> AsyncGenerator[list[Entry]]:
+async def read_changelog(kafka: Kafka, tp: TopicPartition, slices: TimeSlices) -> AsyncGenerator[list[Entry]]:
     """Yield all committed entries of a partition, as ``ChangelogReaders.read`` does."""
-    async with aclosing(ChangelogReaders(broker).read(tp, slices, entry_of)) as reading:
+    async with aclosing(ChangelogReaders(kafka).read(tp, slices, entry_of)) as reading:
         async for entries in reading:
             yield entries
 
@@ -55,8 +56,8 @@ class ChangelogReaders:
     consumers are stopped.
     """
 
-    def __init__(self, broker: str) -> None:
-        self._broker = broker
+    def __init__(self, kafka: Kafka) -> None:
+        self._kafka = kafka
         self._turns = asyncio.Semaphore(READERS_MAX)
         self._reading = 0  # those that read, and those that wait for their turn
         self._idle: list[AIOKafkaConsumer] = []
@@ -94,8 +95,7 @@ class ChangelogReaders:
                 await self._idle.pop().stop()
 
     def _new_consumer(self) -> AIOKafkaConsumer:
-        return AIOKafkaConsumer(
-            bootstrap_servers=self._broker,
+        return self._kafka.consumer(
             isolation_level="read_committed",
             enable_auto_commit=False,
             auto_offset_reset="earliest",

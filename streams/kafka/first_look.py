@@ -14,6 +14,7 @@ from ecounters.changelog.binding import EventsLog
 from ecounters.changelog.fitting import misfit
 from ecounters.errors import Unfit
 from streams.kafka.admin import admin_client
+from streams.kafka.clients import Kafka
 from streams.kafka.group_facts import committed_offsets
 from streams.kafka.positions import read_positions
 from streams.kafka.topic_checks import Found, refusal, warnings
@@ -41,16 +42,16 @@ async def first_look(settings: Settings) -> FirstLook:
     read, KafkaError or TimeoutError if the broker cannot be reached.
     """
     spec = TopicsSpec.of(settings)
-    found = await _found(settings.broker, spec)
+    found = await _found(Kafka.of(settings), spec)
     if why := refusal(spec.names, found):
         raise Unfit(why)
     facts = found.facts[spec.events]
     log = EventsLog(found.cluster_id, spec.events, facts.topic_id, facts.partitions)
     away = found.facts[spec.changelog].away
-    saved = await read_positions(settings.broker, spec.changelog, log.partitions, away)
+    saved = await read_positions(Kafka.of(settings), spec.changelog, log.partitions, away)
     if why := misfit(saved, log, spec.changelog, away):
         raise Unfit(why)
-    committed = await committed_offsets(settings.broker, settings.app_id, spec.events)
+    committed = await committed_offsets(Kafka.of(settings), settings.app_id, spec.events)
     if why := forgotten(saved.keys() | away, committed, settings.app_id, spec):
         raise Unfit(why)
     lines = [f"{name}: {topic.partitions} partitions" for name, topic in found.facts.items()]
@@ -74,10 +75,10 @@ def forgotten(saved: Collection[int], committed: Mapping[int, int], group: str, 
     )
 
 
-async def _found(broker: str, spec: TopicsSpec) -> Found:
+async def _found(kafka: Kafka, spec: TopicsSpec) -> Found:
     """The three topics. Raises Unfit if one is missing, and what ``first_look`` raises."""
-    async with admin_client(broker) as admin:
-        found = await found_topics(admin, broker, spec.names)
+    async with admin_client(kafka) as admin:
+        found = await found_topics(admin, kafka, spec.names)
         for name in spec.names:
             if name not in found.facts:
                 raise Unfit(missing(name, await admin.list_topics(), is_events=name == spec.events))

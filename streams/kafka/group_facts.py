@@ -16,6 +16,7 @@ from aiokafka.errors import (
 )
 
 from streams.kafka.admin import admin_client
+from streams.kafka.clients import Kafka
 from streams.kafka.topics import KNOWN_POLL_S, KNOWN_POLLS
 
 T = TypeVar("T")
@@ -24,26 +25,26 @@ _NOT_YET: Final = (GroupCoordinatorNotAvailableError, GroupLoadInProgressError, 
 """A new cluster makes the topic that it keeps groups in at the first question, and a broker reads it when it starts."""
 
 
-async def group_members(broker: str, group: str) -> list[str]:
+async def group_members(kafka: Kafka, group: str) -> list[str]:
     """The members of a group, each as "client id at host". A group that nobody knows has none.
 
     A worker that was killed stays a member until its session times out. Raises KafkaError.
     """
-    return await _asked(broker, lambda admin: _members(admin, group))
+    return await _asked(kafka, lambda admin: _members(admin, group))
 
 
-async def committed_offsets(broker: str, group: str, topic: str) -> dict[int, int]:
+async def committed_offsets(kafka: Kafka, group: str, topic: str) -> dict[int, int]:
     """partition of the topic -> the offset that the group has committed. Partitions without one are left out.
 
     Raises KafkaError.
     """
-    found = await _asked(broker, lambda admin: admin.list_consumer_group_offsets(group))
+    found = await _asked(kafka, lambda admin: admin.list_consumer_group_offsets(group))
     return {tp.partition: known.offset for tp, known in found.items() if tp.topic == topic and known.offset >= 0}
 
 
-async def _asked(broker: str, ask: Callable[[AIOKafkaAdminClient], Awaitable[T]]) -> T:
+async def _asked(kafka: Kafka, ask: Callable[[AIOKafkaAdminClient], Awaitable[T]]) -> T:
     """What ``ask`` returns. If the group's coordinator is not there yet, asks again, KNOWN_POLLS times at most."""
-    async with admin_client(broker) as admin:
+    async with admin_client(kafka) as admin:
         for _ in range(KNOWN_POLLS):
             with suppress(*_NOT_YET):
                 return await ask(admin)

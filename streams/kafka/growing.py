@@ -9,25 +9,26 @@ from aiokafka.errors import for_code
 
 from ecounters.errors import Stop
 from streams.kafka.admin import admin_client
+from streams.kafka.clients import Kafka
 from streams.kafka.metadata import UNKNOWN_TOPIC
 from streams.kafka.topics import CHANGELOG_CONFIG, KNOWN_POLL_S, KNOWN_POLLS, TOPIC_ALREADY_EXISTS
 
 
-async def add_partitions(broker: str, topic: str, partitions: int) -> None:
+async def add_partitions(kafka: Kafka, topic: str, partitions: int) -> None:
     """Let an existing topic have so many partitions; returns once the brokers report them. Raises KafkaError, and
     TimeoutError after KNOWN_POLLS requests."""
-    async with admin_client(broker) as admin:
+    async with admin_client(kafka) as admin:
         if await _count(admin, topic) < partitions:
             await admin.create_partitions({topic: NewPartitions(partitions)})
         await _until(admin, topic, partitions)
 
 
-async def make_changelog_anew(broker: str, topic: str, partitions: int, copies: int) -> None:
+async def make_changelog_anew(kafka: Kafka, topic: str, partitions: int, copies: int) -> None:
     """Delete the changelog, if it is there, and create it with so many partitions and copies.
 
     Raises KafkaError, Stop if the brokers refuse, TimeoutError if they do not report it after KNOWN_POLLS requests.
     """
-    async with admin_client(broker) as admin:
+    async with admin_client(kafka) as admin:
         for _, code in (await admin.delete_topics([topic])).topic_error_codes:
             if code not in (0, UNKNOWN_TOPIC):
                 raise Stop(f"topic {topic} cannot be deleted: {for_code(code).__name__}")

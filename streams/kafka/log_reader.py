@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from ecounters.errors import Stop
 from streams.kafka import internals
 from streams.kafka.batches import Batch, next_batch, next_result
+from streams.kafka.clients import Kafka
 from streams.kafka.fetched import prepare
 from streams.kafka.record_batches import RecordBatch
 from streams.kafka.topics import count_partitions, is_stamped_by_broker
@@ -197,7 +198,7 @@ class LogReader(Generic[Row]):
 
 @asynccontextmanager
 async def log_reader(
-    broker: str, topic: str, since_ms: int | None = None, only: Callable[[int], int] | None = None
+    kafka: Kafka, topic: str, since_ms: int | None = None, only: Callable[[int], int] | None = None
 ) -> AsyncIterator[LogReader[LogRow]]:
     """A context with a LogReader, which begins at the start of the topic, or at the time ``since_ms``.
 
@@ -206,29 +207,28 @@ async def log_reader(
     ``only``: a function from the count of partitions to the one partition to read; None to read all of them. Raises
     Stop if there is no such topic, KafkaError if the broker cannot be reached.
     """
-    async with _consumer(broker, topic) as consumer:
-        if since_ms is not None and not await is_stamped_by_broker(broker, topic):
+    async with _consumer(kafka, topic) as consumer:
+        if since_ms is not None and not await is_stamped_by_broker(kafka, topic):
             since_ms = None
-        reader = LogReader(consumer, topic, await count_partitions(broker, topic), log_row)
+        reader = LogReader(consumer, topic, await count_partitions(kafka, topic), log_row)
         await reader.begin(since_ms, only(reader.partitions) if only is not None else None)
         yield reader
 
 
 @asynccontextmanager
-async def keyed_reader(broker: str, topic: str) -> AsyncIterator[LogReader[KeyedRow]]:
+async def keyed_reader(kafka: Kafka, topic: str) -> AsyncIterator[LogReader[KeyedRow]]:
     """A context with a LogReader of KeyedRows, which begins at the start of the topic. Raises what ``log_reader``
     raises."""
-    async with _consumer(broker, topic) as consumer:
-        reader = LogReader(consumer, topic, await count_partitions(broker, topic), keyed_row)
+    async with _consumer(kafka, topic) as consumer:
+        reader = LogReader(consumer, topic, await count_partitions(kafka, topic), keyed_row)
         await reader.begin(None, None)
         yield reader
 
 
 @asynccontextmanager
-async def _consumer(broker: str, topic: str) -> AsyncIterator[AIOKafkaConsumer]:
+async def _consumer(kafka: Kafka, topic: str) -> AsyncIterator[AIOKafkaConsumer]:
     """A context with a consumer for a LogReader. Raises Stop if there is no such topic."""
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=broker,
+    consumer = kafka.consumer(
         isolation_level="read_committed",
         enable_auto_commit=False,
         auto_offset_reset="earliest",

@@ -25,6 +25,7 @@ from aiokafka.protocol.types import (
 )
 
 from ecounters.errors import Stop
+from streams.kafka.clients import Kafka
 
 NO_ID: Final = bytes(16)
 """The topic id of a broker that has none, and in a request that names the topic."""
@@ -140,9 +141,9 @@ class ClusterFacts(NamedTuple):
     topics: dict[str, TopicFacts]
 
 
-async def facts_of(broker: str, topics: Iterable[str]) -> ClusterFacts:
+async def facts_of(kafka: Kafka, topics: Iterable[str]) -> ClusterFacts:
     """``cluster_facts`` by a connection of its own. Raises what ``cluster_facts`` raises."""
-    client = AIOKafkaClient(bootstrap_servers=broker)
+    client = kafka.client()
     try:
         await client.bootstrap()
         return await cluster_facts(client, topics)
@@ -157,15 +158,15 @@ class FactsClient:
     addresses then: the brokers that were known may hang, or all have moved.
     """
 
-    def __init__(self, broker: str, topics: Sequence[str]) -> None:
-        self._broker = broker
+    def __init__(self, kafka: Kafka, topics: Sequence[str]) -> None:
+        self._kafka = kafka
         self._topics = topics
         self._client: AIOKafkaClient | None = None
 
     async def ask(self) -> ClusterFacts:
         """What a broker says of the topics now. Raises what ``cluster_facts`` raises."""
         if self._client is None:
-            client = AIOKafkaClient(bootstrap_servers=self._broker)
+            client = self._kafka.client()
             try:
                 await client.bootstrap()
             except BaseException:

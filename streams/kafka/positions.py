@@ -13,6 +13,7 @@ from typing import Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from ecounters.changelog.entries import POSITION
+from streams.kafka.clients import Kafka
 
 FIRST_REACH: Final = 16
 """How many offsets before the end of a partition to read first."""
@@ -24,7 +25,7 @@ FETCH_BYTES: Final = 1_048_576
 """How much one fetch returns at most of one partition, unless a single batch is larger."""
 
 
-async def read_positions(broker: str, topic: str, partitions: int, away: Collection[int] = ()) -> dict[int, bytes]:
+async def read_positions(kafka: Kafka, topic: str, partitions: int, away: Collection[int] = ()) -> dict[int, bytes]:
     """partition -> the encoded ``Position`` that was committed last. Partitions that have none are left out.
 
     ``away``: partitions that cannot be read now, and are left out too.
@@ -32,8 +33,7 @@ async def read_positions(broker: str, topic: str, partitions: int, away: Collect
     Takes no transactional id and joins no group, so it disturbs nobody. The topic must exist. Raises KafkaError if the
     broker cannot be reached or refuses, TimeoutError if connecting or a fetch takes LIMIT_S.
     """
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=broker,
+    consumer = kafka.consumer(
         isolation_level="read_committed",
         enable_auto_commit=False,
         auto_offset_reset="earliest",

@@ -8,9 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple
 
-from aiokafka import AIOKafkaProducer
-
 from ecounters.events.partitioner import partition_of
+from streams.kafka.clients import Kafka
 
 BATCH_BYTES: Final = 262_144
 """The largest size of a batch, unless a single message is larger. Large batches make a replay fast. Each partition has
@@ -143,15 +142,13 @@ class Publisher:
 
 
 @asynccontextmanager
-async def publisher(broker: str, topic: str) -> AsyncIterator[Publisher]:
+async def publisher(kafka: Kafka, topic: str) -> AsyncIterator[Publisher]:
     """A context with a Publisher. If it ends without an error, the broker has acknowledged everything.
 
     Raises KafkaError on entry if the broker cannot be reached or has no such topic, and on exit if a batch could not be
     sent.
     """
-    producer = AIOKafkaProducer(
-        bootstrap_servers=broker, acks="all", max_batch_size=BATCH_BYTES, max_request_size=REQUEST_BYTES_MAX
-    )
+    producer = kafka.producer(acks="all", max_batch_size=BATCH_BYTES, max_request_size=REQUEST_BYTES_MAX)
     try:
         await producer.start()
         publishing = Publisher(producer, topic, len(await producer.partitions_for(topic)))
@@ -161,9 +158,9 @@ async def publisher(broker: str, topic: str) -> AsyncIterator[Publisher]:
         await producer.stop()
 
 
-async def publish_one(broker: str, topic: str, user_id: str, value: bytes) -> Published:
+async def publish_one(kafka: Kafka, topic: str, user_id: str, value: bytes) -> Published:
     """Publish one message to its user's partition, and return when all replicas have it. Raises KafkaError."""
-    async with AIOKafkaProducer(bootstrap_servers=broker, acks="all") as producer:
+    async with kafka.producer(acks="all") as producer:
         partition = partition_of(user_id, len(await producer.partitions_for(topic)))
         written = await producer.send_and_wait(topic, value, key=user_id.encode(), partition=partition)
     stamped_ms = written.timestamp if written.timestamp_type == LOG_APPEND_TIME else None

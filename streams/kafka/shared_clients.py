@@ -21,6 +21,8 @@ from aiokafka.errors import KafkaConnectionError
 from aiokafka.producer.message_accumulator import MessageAccumulator
 from aiokafka.producer.sender import Sender
 
+from streams.kafka.clients import Kafka
+
 CLIENTS_MAX: Final = 8
 """A worker has at most so many clients for its changelogs, so at most twice as many connections to each broker. With up
 to so many partitions each has a client of its own."""
@@ -136,9 +138,9 @@ class SharingProducer(AIOKafkaProducer):  # type: ignore[misc]
 class SharedClients:
     """The clients for the changelogs of a worker. Each connects when it is asked for, and stays until ``close``."""
 
-    def __init__(self, broker: str, client_id: str) -> None:
+    def __init__(self, kafka: Kafka, client_id: str) -> None:
         """``client_id``: for the broker's logs and quotas; "-state-" and the client's number are added."""
-        self._broker = broker
+        self._kafka = kafka
         self._client_id = client_id
         self._clients: dict[int, SharedClient] = {}
         self._locks = [asyncio.Lock() for _ in range(CLIENTS_MAX)]
@@ -153,9 +155,10 @@ class SharedClients:
             client = self._clients.get(number)
             if client is None:
                 client = self._clients[number] = SharedClient(
-                    bootstrap_servers=self._broker,
-                    client_id=f"{self._client_id}-state-{number}",
-                    request_timeout_ms=int(REQUEST_LIMIT_S * 1000),
+                    **self._kafka.options(
+                        client_id=f"{self._client_id}-state-{number}",
+                        request_timeout_ms=int(REQUEST_LIMIT_S * 1000),
+                    )
                 )
             if not client.is_connected:
                 await client.bootstrap()

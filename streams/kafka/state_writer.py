@@ -19,6 +19,7 @@ from streams.basics.text import named
 from streams.kafka import internals
 from streams.kafka.batch_sender import BatchSender
 from streams.kafka.changelog_writer import BATCH_BYTES, LIMIT_S, REQUEST_BYTES_MAX
+from streams.kafka.clients import Kafka
 from streams.kafka.open_transactions import open_transactions, until_no_open_transaction
 
 TRANSACTION_LIMIT_MS: Final = 600_000
@@ -77,13 +78,12 @@ class StateWriter:
 
 
 @asynccontextmanager
-async def state_writer(broker: str, transactional_id: str, changelog: TopicPartition) -> AsyncIterator[StateWriter]:
+async def state_writer(kafka: Kafka, transactional_id: str, changelog: TopicPartition) -> AsyncIterator[StateWriter]:
     """A context with the only writer of a partition's changelog: whoever had the transactional id is fenced.
 
     An open transaction is aborted. Raises KafkaError, or TimeoutError after LIMIT_S, if the takeover fails.
     """
-    producer = AIOKafkaProducer(
-        bootstrap_servers=broker,
+    producer = kafka.producer(
         client_id=transactional_id,
         transactional_id=transactional_id,
         transaction_timeout_ms=TRANSACTION_LIMIT_MS,

@@ -13,6 +13,7 @@ from aiokafka.errors import for_code
 
 from ecounters.errors import Stop, Unfit
 from streams.kafka.admin import admin_client
+from streams.kafka.clients import Kafka
 from streams.kafka.metadata import facts_of
 from streams.kafka.topic_checks import DAY_MS, HOUR_MS, MESSAGE_BYTES, MIB, Found, Names, refusal, warnings
 from streams.settings.table import Settings
@@ -84,21 +85,21 @@ class TopicsSpec:
         )
 
 
-async def count_partitions(broker: str, topic: str) -> int:
+async def count_partitions(kafka: Kafka, topic: str) -> int:
     """How many partitions an existing topic has. Raises KafkaError if the broker cannot be reached.
 
     Make sure that the topic exists: some brokers create a topic when they are asked about one that is missing.
     """
-    async with admin_client(broker) as admin:
+    async with admin_client(kafka) as admin:
         return (await _partitions(admin, [topic]))[topic]
 
 
-async def topic_configs(broker: str, topics: Sequence[str]) -> dict[str, dict[str, str]]:
+async def topic_configs(kafka: Kafka, topics: Sequence[str]) -> dict[str, dict[str, str]]:
     """topic -> {name of a setting: value}.
 
     Raises Stop if a topic is missing or its configuration cannot be read, KafkaError if the broker cannot be reached.
     """
-    async with admin_client(broker) as admin:
+    async with admin_client(kafka) as admin:
         # Ask about listed topics only: some brokers create a topic when they are asked about one that is missing.
         if missing := set(topics) - set(await admin.list_topics()):
             raise Stop(f"there is no topic {', '.join(sorted(missing))}; `ecounters topics` creates what is missing")
@@ -114,7 +115,7 @@ class Topics(NamedTuple):
     """What exists, what was created, and warnings, as lines for the user."""
 
 
-async def ensure_topics(broker: str, spec: TopicsSpec) -> Topics:
+async def ensure_topics(kafka: Kafka, spec: TopicsSpec) -> Topics:
     """Create the topics that are missing and check the others. Returns once the brokers report all of them.
 
     If the topic of events or the changelog exists, missing topics get as many partitions as it has.
@@ -123,12 +124,12 @@ async def ensure_topics(broker: str, spec: TopicsSpec) -> Topics:
     the configuration of an existing one cannot be read. Raises KafkaError if the broker cannot be reached, TimeoutError
     if a new topic is not known after KNOWN_POLLS requests.
     """
-    async with admin_client(broker) as admin:
-        return await _ensure(admin, broker, spec)
+    async with admin_client(kafka) as admin:
+        return await _ensure(admin, kafka, spec)
 
 
-async def _ensure(admin: Any, broker: str, spec: TopicsSpec) -> Topics:
-    found = await found_topics(admin, broker, spec.names)
+async def _ensure(admin: Any, kafka: Kafka, spec: TopicsSpec) -> Topics:
+    found = await found_topics(admin, kafka, spec.names)
     if why := refusal(spec.names, found):
         raise Unfit(why)
     existing = {name: facts.partitions for name, facts in found.facts.items()}
@@ -151,16 +152,16 @@ async def _ensure(admin: Any, broker: str, spec: TopicsSpec) -> Topics:
     created, created_by_others = await _create(admin, missing) if missing else ([], [])
     await _until_known(admin, [spec.events, spec.dlq, spec.changelog])
     if created_by_others:  # another process has created some in the meantime: check these like all existing topics
-        return await _ensure(admin, broker, spec)
+        return await _ensure(admin, kafka, spec)
     return Topics(partitions, lines + created)
 
 
-async def found_topics(admin: Any, broker: str, names: Names) -> Found:
+async def found_topics(admin: Any, kafka: Kafka, names: Names) -> Found:
     """What there is of the three topics. ``admin``: a started admin client.
 
     Raises Stop if the configuration of one cannot be read, KafkaError if the broker cannot be reached.
     """
-    cluster_id, facts = await facts_of(broker, names)
+    cluster_id, facts = await facts_of(kafka, names)
     return Found(facts, await topic_settings(admin, list(facts)), cluster_id)
 
 
@@ -178,24 +179,24 @@ async def _until_known(admin: Any, names: list[str]) -> None:
     raise TimeoutError(f"the brokers do not know of {', '.join(names)} yet, which were made; try again")
 
 
-async def largest_message(broker: str, topic: str) -> int:
+async def largest_message(kafka: Kafka, topic: str) -> int:
     """``max.message.bytes`` of an existing topic: the largest batch that it takes. MESSAGE_BYTES if it says none.
 
     Raises Stop if the broker refuses to tell, KafkaError if it cannot be reached.
     """
-    size = (await _config_of(broker, topic)).get("max.message.bytes", "")
+    size = (await _config_of(kafka, topic)).get("max.message.bytes", "")
     return int(size) if size.isdecimal() else MESSAGE_BYTES
 
 
-async def is_stamped_by_broker(broker: str, topic: str) -> bool:
+async def is_stamped_by_broker(kafka: Kafka, topic: str) -> bool:
     """Whether the broker stamps the records of an existing topic. Else their timestamps are their producers', and say
     nothing of when a record was written. Raises what ``largest_message`` raises."""
-    return (await _config_of(broker, topic)).get("message.timestamp.type") == "LogAppendTime"
+    return (await _config_of(kafka, topic)).get("message.timestamp.type") == "LogAppendTime"
 
 
-async def _config_of(broker: str, topic: str) -> dict[str, str]:
+async def _config_of(kafka: Kafka, topic: str) -> dict[str, str]:
     """The configuration of an existing topic: name of a setting -> value."""
-    async with admin_client(broker) as admin:
+    async with admin_client(kafka) as admin:
         return (await topic_settings(admin, [topic]))[topic]
 
 

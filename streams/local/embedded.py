@@ -20,10 +20,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Self
 
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from ecounters.errors import Stop
+from streams.kafka.clients import Kafka
 from streams.kafka.topic_checks import MIB
 from streams.kafka.topics import EVENTS_CONFIG
 from streams.local.children import Child
@@ -154,7 +154,7 @@ async def limit_event_retention(settings: Settings) -> None:
     Raises KafkaError if the server cannot be reached.
     """
     limits = {"retention.bytes": str(EVENTS_KEPT_BYTES), "segment.bytes": str(2 * MIB)}
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.broker)
+    admin = Kafka.of(settings).admin()
     try:
         await admin.start()
         topic = ConfigResource(ConfigResourceType.TOPIC, settings.topic, configs={**EVENTS_CONFIG, **limits})

@@ -25,6 +25,7 @@ from streams.basics.addresses import host_port, local_url
 from streams.basics.tasks import end_tasks
 from streams.basics.terminal import Line
 from streams.basics.text import one_line
+from streams.kafka.clients import Kafka
 from streams.kafka.topics import TopicsSpec, ensure_topics
 from streams.local.children import Child, Guard
 from streams.local.data_lock import locked
@@ -155,7 +156,7 @@ class _Run:
         """
         await self._start_server()
         settings = self._settings
-        await ensure_topics(settings.broker, TopicsSpec.of(settings))
+        await ensure_topics(Kafka.of(settings), TopicsSpec.of(settings))
         await limit_event_retention(settings)
         token = await self._new_token()
         self._settings = settings = self._with_free_port(settings)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 import orjson
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from ecounters.simulator.world import SWITCHES_MIN
 from streams.basics.times import now_ms
+from streams.kafka.clients import Kafka
 from streams.kafka.publisher import Outgoing, publisher
 from streams.kafka.topics import count_partitions
 from streams.settings.table import Settings
@@ -41,9 +42,9 @@ async def prepare_simulator(settings: Settings) -> list[str]:
 
 async def _has_events(settings: Settings) -> bool:
     """Whether the topic ever had an event, even if Kafka has deleted it since."""
-    count = await count_partitions(settings.broker, settings.topic)
+    count = await count_partitions(Kafka.of(settings), settings.topic)
     partitions = [TopicPartition(settings.topic, partition) for partition in range(count)]
-    consumer = AIOKafkaConsumer(bootstrap_servers=settings.broker)
+    consumer = Kafka.of(settings).consumer()
     await consumer.start()
     try:
         return any((await consumer.end_offsets(partitions)).values())
@@ -53,7 +54,7 @@ async def _has_events(settings: Settings) -> bool:
 
 async def _restart_switches(settings: Settings, at_ms: int) -> None:
     """Publish a switch.restarted event for each simulated switch, at ``at_ms``, to every partition."""
-    async with publisher(settings.broker, settings.topic) as publishing:
+    async with publisher(Kafka.of(settings), settings.topic) as publishing:
         for switch in (f"sw{index}" for index in range(1, SWITCHES_MIN + 1)):
             event = {"id": f"up-{switch}-{at_ms}", "type": "switch.restarted", "ts": at_ms, "switchId": switch}
             await publishing.put(Outgoing(orjson.dumps(event), None, True, None))

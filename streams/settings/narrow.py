@@ -42,7 +42,6 @@ def limits_of(settings: Settings) -> Limits:
 class ChangelogSettings:
     """Where the changelogs and dead letters of a worker's partitions are written."""
 
-    broker: str
     app_id: str
     topic: str
     dlq_topic: str
@@ -50,7 +49,7 @@ class ChangelogSettings:
     @classmethod
     def of(cls, settings: Settings) -> Self:
         """Select these from ``settings``."""
-        return cls(settings.broker, settings.app_id, settings.changelog_topic, settings.dlq_topic)
+        return cls(settings.app_id, settings.changelog_topic, settings.dlq_topic)
 
     def transactional_id(self, partition: int) -> str:
         """The transactional id of a partition's writer. All workers use the same one, so a new owner fences the old."""

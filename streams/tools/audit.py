@@ -25,6 +25,7 @@ from streams.access.accounts import Accounts, UserInfo
 from streams.access.store import OVERALL_COUNT
 from streams.basics.terminal import Progress
 from streams.basics.times import now_ms, zone_named
+from streams.kafka.clients import Kafka
 from streams.kafka.log_reader import LogReader, LogRow, Unreadable, log_reader
 from streams.settings.narrow import AuditSettings
 from streams.settings.table import Settings
@@ -83,7 +84,7 @@ async def run_audit(settings: Settings, urls: Sequence[str], options: Options) -
     accounts = Accounts.connect(settings)
     try:
         async with (
-            log_reader(settings.broker, settings.topic, earlier) as reader,
+            log_reader(Kafka.of(settings), settings.topic, earlier) as reader,
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=REPLY_LIMIT_S)) as client,
         ):
             warn_of(reader.missing)

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Final, NamedTuple
 
 import orjson
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from ecounters.errors import Stop
 from ecounters.events.partitioner import partition_of
 from streams.basics.terminal import Progress
+from streams.kafka.clients import Kafka
 from streams.kafka.publisher import publisher
 from streams.kafka.topics import count_partitions, largest_message
 from streams.settings.table import Settings
@@ -59,8 +60,7 @@ class Selection(NamedTuple):
 @asynccontextmanager
 async def _consumer(settings: Settings) -> AsyncIterator[Any]:
     """Yield a started consumer without a group that reads committed dead letters only. It is stopped at the end."""
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.broker,
+    consumer = Kafka.of(settings).consumer(
         isolation_level="read_committed",
         enable_auto_commit=False,
         auto_offset_reset="earliest",
@@ -83,7 +83,7 @@ async def find_span(settings: Settings, selection: Selection) -> Span:
         # Listing all topics is safe. A request for one that is missing makes some brokers create it.
         if topic not in await consumer.topics():
             raise Stop(f"there is no topic {topic}: is ECOUNTERS_TOPIC right? `ecounters topics` makes what is missing")
-        count = await count_partitions(settings.broker, topic)
+        count = await count_partitions(Kafka.of(settings), topic)
         if selection.partition is not None and selection.partition >= count:
             raise Stop(f"there is no partition {selection.partition}: {topic} has 0 to {count - 1}")
         # See Selection: the dead letters of a partition of events are in the partition of the same number.
@@ -220,11 +220,11 @@ async def replay(settings: Settings, span: Span, selection: Selection) -> Replay
     Leaves out those that are truncated, or a record batch that cannot be read: the event would be another one, or none.
     Removes nothing from the dead-letter topic. Prints progress on stderr. Raises KafkaError, and Stop as ``read`` does.
     """
-    partitions = await count_partitions(settings.broker, settings.topic)
-    most = await largest_message(settings.broker, settings.topic) - FRAME_BYTES
+    partitions = await count_partitions(Kafka.of(settings), settings.topic)
+    most = await largest_message(Kafka.of(settings), settings.topic) - FRAME_BYTES
     published = too_large = not_whole = 0
     progress = Progress("published", what="messages")
-    async with publisher(settings.broker, settings.topic) as publishing:
+    async with publisher(Kafka.of(settings), settings.topic) as publishing:
         async for dead_letter in read(settings, span, selection, Progress("read", what="dead letters")):
             if not dead_letter.is_whole:
                 not_whole += 1

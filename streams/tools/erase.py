@@ -12,6 +12,7 @@ from ecounters.errors import Stop
 from ecounters.text import shown
 from streams.access.accounts import TEXT_MAX, Accounts
 from streams.basics.times import now_ms
+from streams.kafka.clients import Kafka
 from streams.kafka.publisher import publish_one
 from streams.kafka.topics import topic_configs
 from streams.settings.table import Settings
@@ -61,10 +62,10 @@ async def erase(settings: Settings, user_id: str) -> Erasure:
             f"no event can have the user id {shown(user_id[:TEXT_MAX])}, so nothing is counted of it; `ecounters user "
             "remove` removes its account"
         )
-    configs = await topic_configs(settings.broker, [settings.topic, settings.dlq_topic, settings.changelog_topic])
+    configs = await topic_configs(Kafka.of(settings), [settings.topic, settings.dlq_topic, settings.changelog_topic])
     at_ms = now_ms()
     event = {"id": f"erased-{secrets.token_hex(ID_BYTES)}", "type": "account.erased", "ts": at_ms, "userId": user_id}
-    published = await publish_one(settings.broker, settings.topic, user_id, orjson.dumps(event))
+    published = await publish_one(Kafka.of(settings), settings.topic, user_id, orjson.dumps(event))
     if published.stamped_ms is not None and at_ms > published.stamped_ms + settings.clock_ahead_ms:
         raise Stop(
             "the clock of this machine is ahead of the broker's, so workers refuse the event that was published "

@@ -17,6 +17,7 @@ from ecounters.recount.recount import Recount
 from streams.access.sessions import Sessions
 from streams.basics.terminal import Progress
 from streams.basics.times import local_time, now_ms
+from streams.kafka.clients import Kafka
 from streams.kafka.log_reader import LogRow, log_reader
 from streams.settings.narrow import limits_of
 from streams.settings.table import Settings
@@ -184,7 +185,7 @@ async def run_explain(settings: Settings, question: Question) -> Explained:
     progress, limits = Progress("read"), limits_of(settings)
     lineage = await lineage_of(settings)
     only = None if lineage.segments else partition_in  # a move needs the watermarks of the other partitions
-    async with log_reader(settings.broker, settings.topic, only=only) as reader:
+    async with log_reader(Kafka.of(settings), settings.topic, only=only) as reader:
         warn_of(reader.missing)
         partition = partition_in(reader.partitions)
         explanation = Explanation(Recount(partition, reader.partitions, limits), question)

@@ -10,18 +10,19 @@ import orjson
 
 from streams.basics.terminal import Progress
 from streams.basics.times import epoch_ms, moment_ms
+from streams.kafka.clients import Kafka
 from streams.kafka.publisher import Outgoing, publisher
 
 
 async def publish(
-    messages: Iterable[Outgoing], broker: str, topic: str, wait_s: Callable[[int], float], progress: Progress
+    messages: Iterable[Outgoing], kafka: Kafka, topic: str, wait_s: Callable[[int], float], progress: Progress
 ) -> None:
     """Publish messages in order, each when it is due, and return when Kafka has acknowledged all of them.
 
     ``wait_s``: a message's time in ms -> seconds to wait; 0 or less publishes at once. A message without a time is
     published at once too. ``progress`` counts the records. Raises KafkaError.
     """
-    async with publisher(broker, topic) as publishing:
+    async with publisher(kafka, topic) as publishing:
         for message in messages:
             if message.due_ms is not None and (seconds := wait_s(message.due_ms)) > 0:
                 await publishing.send()

@@ -24,6 +24,7 @@ from ecounters.recount.moving import moved
 from ecounters.recount.recount import Recount
 from streams.basics.terminal import Progress
 from streams.basics.times import utc_text
+from streams.kafka.clients import Kafka
 from streams.kafka.log_reader import LogReader, LogRow, log_reader
 from streams.kafka.metadata import ClusterFacts
 from streams.settings.table import Settings
@@ -129,7 +130,7 @@ async def recount_segments(
         if segment.log.topic == settings.topic and _is_there(segment.log, today):
             await _read(reader, recounts, segment, read)
         elif _is_there(segment.log, today):
-            async with log_reader(settings.broker, segment.log.topic, since_ms) as earlier:
+            async with log_reader(Kafka.of(settings), segment.log.topic, since_ms) as earlier:
                 await _read(earlier, recounts, segment, read)
         elif since_ms is None:
             raise Stop(f"{_away(segment.log)}; {await _what_can_be_compared(settings, lineage.begins, limits)}")
@@ -173,7 +174,7 @@ def _away(log: EventsLog) -> str:
 async def _what_can_be_compared(settings: Settings, begins: tuple[int, ...], limits: Limits) -> str:
     """From which time on a recount of the topic of today alone has everything."""
     first_ms = 0
-    async with log_reader(settings.broker, settings.topic) as reader:
+    async with log_reader(Kafka.of(settings), settings.topic) as reader:
         for partition, begin in enumerate(begins):
             reader.skip_to(partition, begin)
             async for rows in reader.up_to(partition, min(reader.begins[partition] + 1, reader.ends[partition])):

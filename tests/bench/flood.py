@@ -16,6 +16,7 @@ from ecounters.errors import Stop
 from ecounters.events.partitioner import partition_of
 from ecounters.simulator.chaos import BREAKS
 from ecounters.simulator.world import simulate
+from streams.kafka.clients import Kafka
 from streams.kafka.publisher import Outgoing, Publisher, publisher
 from tests.bench.events import SIMULATED
 from tests.bench.latency import Load
@@ -258,7 +259,7 @@ def live(testbed: Testbed, events: int) -> Table:
 
 
 async def _live(deployment: Deployment, worker: Worker, events: int) -> list[list[str | float]]:
-    async with publisher(deployment.broker, deployment.name) as publishing:
+    async with publisher(deployment.kafka, deployment.name) as publishing:
         half = Half(publishing)
         watch = Watch(worker, half)
         going = asyncio.create_task(Load(half).go())  # type: ignore[arg-type]  # all that it asks of a publisher
@@ -300,7 +301,7 @@ async def _span(watch: Watch, label: str, over: Any) -> list[str | float]:
 
 
 async def _pour(broker: str, topic: str, messages: list[Outgoing]) -> None:
-    async with publisher(broker, topic) as publishing:
+    async with publisher(Kafka(broker), topic) as publishing:
         for message in messages:
             await publishing.put(message)
 

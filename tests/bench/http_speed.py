@@ -121,7 +121,7 @@ def _add(table: Table, name: str, result: dict[str, Any], used_s: float) -> None
 
 @asynccontextmanager
 async def _feed(deployment: Deployment) -> AsyncIterator[None]:
-    async with publisher(deployment.broker, deployment.name) as publishing:
+    async with publisher(deployment.kafka, deployment.name) as publishing:
         going = asyncio.create_task(Load(publishing).go())
         try:
             await asyncio.sleep(WARM_S)

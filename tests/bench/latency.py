@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from ecounters.errors import Stop
 from streams.access.accounts import Accounts
+from streams.kafka.clients import Kafka
 from streams.kafka.publisher import Publisher, publisher
 from streams.settings.table import Settings
 from tests.bench.events import Rounds, Switch
@@ -82,7 +83,7 @@ def _check_lag(worker: Worker) -> None:
 
 async def _measure(job: ProbeJob) -> tuple[dict[str, Any], float]:
     """The measurements of the probe process, and the rate that was published meanwhile."""
-    async with publisher(job.broker, job.topic) as publishing:
+    async with publisher(Kafka(job.broker), job.topic) as publishing:
         load = Load(publishing)
         going = asyncio.create_task(load.go())
         try:

@@ -17,6 +17,7 @@ import time
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from streams.kafka.clients import Kafka
 from streams.kafka.topics import count_partitions
 from streams.settings.table import Settings
 from streams.worker import GC_THRESHOLDS
@@ -26,7 +27,7 @@ from tests.bench.measure import cpu_s
 async def read_all(broker: str, topic: str) -> dict[str, float]:
     """Read from the beginning to the present end. Measures from the seek until the last records are returned."""
     settings = Settings()
-    partitions = [TopicPartition(topic, at) for at in range(await count_partitions(broker, topic))]
+    partitions = [TopicPartition(topic, at) for at in range(await count_partitions(Kafka(broker), topic))]
     consumer = AIOKafkaConsumer(
         bootstrap_servers=broker,
         enable_auto_commit=False,

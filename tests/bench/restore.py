@@ -14,6 +14,7 @@ from ecounters.errors import Stop
 from streams.basics.slices import TimeSlices
 from streams.kafka.changelog_reader import read_changelog
 from streams.kafka.changelog_writer import ChangelogTakeover
+from streams.kafka.clients import Kafka
 from streams.kafka.shared_clients import SharedClients
 from tests.bench.measure import restored
 from tests.bench.report import Table, median, say
@@ -83,13 +84,15 @@ def _measured(testbed: Testbed, deployment: Deployment) -> list[float]:
 async def _compact(broker: str, source: Deployment, target: Deployment, partition: int) -> None:
     """Write the last entry of each key to another changelog; the position comes last, as in every flush."""
     last: dict[bytes, bytes | None] = {}
-    async for entries in read_changelog(broker, TopicPartition(_changelog(source), partition), TimeSlices(1_000)):
+    async for entries in read_changelog(
+        Kafka(broker), TopicPartition(_changelog(source), partition), TimeSlices(1_000)
+    ):
         for key, value in entries:
             last.pop(key, None)
             last[key] = value
     kept: Iterator[Entry] = ((key, value) for key, value in last.items() if value is not None)
     changelog, dlq = (TopicPartition(topic, partition) for topic in (_changelog(target), f"{target.name}.dlq"))
-    clients = SharedClients(broker, app_id(target))
+    clients = SharedClients(Kafka(broker), app_id(target))
     takeover = ChangelogTakeover(clients, f"{app_id(target)}-state-{partition}", changelog, dlq)
     writer = await takeover.open()
     try:

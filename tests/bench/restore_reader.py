@@ -21,6 +21,7 @@ from ecounters.partition.restoring import restore
 from ecounters.partition.state import PartitionState
 from streams.basics.slices import TimeSlices
 from streams.kafka.changelog_reader import read_changelog
+from streams.kafka.clients import Kafka
 from streams.worker import GC_THRESHOLDS
 
 
@@ -31,7 +32,7 @@ async def _read(broker: str, topic: str, partitions: int) -> dict[str, float]:
     for partition in range(partitions):
         state, last = PartitionState(partition, partitions, Policy()), dict[bytes, bytes]()
         began = time.process_time()
-        async for some in read_changelog(broker, TopicPartition(topic, partition), TimeSlices(1_000)):
+        async for some in read_changelog(Kafka(broker), TopicPartition(topic, partition), TimeSlices(1_000)):
             keep_last(last, some)
             entries += len(some)
         read = time.process_time()

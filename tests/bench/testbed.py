@@ -20,6 +20,7 @@ from aiokafka.errors import KafkaError
 
 from ecounters.errors import Stop
 from streams.basics.terminal import Progress
+from streams.kafka.clients import Kafka
 from streams.kafka.publisher import Outgoing
 from streams.kafka.topics import TopicsSpec, ensure_topics
 from streams.local.children import Child, Guard
@@ -120,7 +121,7 @@ class Testbed:
         spec = TopicsSpec(
             deployment.name, f"{deployment.name}.dlq", f"{app_id(deployment)}-state-changelog", PARTITIONS, 1
         )
-        asyncio.run(ensure_topics(self.broker, spec))
+        asyncio.run(ensure_topics(Kafka(self.broker), spec))
 
     def publish(self, deployment: Deployment, messages: Iterable[Outgoing]) -> Log:
         """Publish messages as fast as possible; returns when the broker has them all."""
@@ -132,7 +133,7 @@ class Testbed:
                 value_bytes += len(message.value)
                 yield message
 
-        asyncio.run(publish(counted(), self.broker, deployment.name, at_speed(0), progress))
+        asyncio.run(publish(counted(), Kafka(self.broker), deployment.name, at_speed(0), progress))
         progress.end()
         ends = asyncio.run(ends_of(self.broker, deployment.name, PARTITIONS))
         return Log(deployment.name, progress.count, value_bytes, ends)

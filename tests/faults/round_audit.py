@@ -18,6 +18,7 @@ import aiohttp
 from ecounters.recount.recount import Recount
 from streams.access.accounts import Accounts
 from streams.basics.terminal import Progress
+from streams.kafka.clients import Kafka
 from streams.kafka.log_reader import LogRow, log_reader
 from streams.settings.narrow import AuditSettings
 from streams.tools.audit import Audit
@@ -81,7 +82,7 @@ async def _audit_round(deployment: Deployment, workers: Sequence[Worker], fresh:
     result = RoundResult()
     try:
         async with (
-            log_reader(settings.broker, settings.topic) as reader,
+            log_reader(Kafka.of(settings), settings.topic) as reader,
             aiohttp.ClientSession(timeout=timeout) as client,
         ):
             result.fed = sum(reader.ends.values())

@@ -15,6 +15,7 @@ from itertools import cycle
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from ecounters.events.partitioner import partition_of
+from streams.kafka.clients import Kafka
 from streams.kafka.topics import CHANGELOG_CONFIG, DLQ_CONFIG, EVENTS_CONFIG, TopicsSpec, ensure_topics
 from tests.support.accounts import TOKEN, add_users
 from tests.support.kafka_cluster import Cluster
@@ -136,7 +137,7 @@ def in_one_copy(deployment: Deployment, cluster: Cluster) -> Deployment:
                 await admin.create_topics([NewTopic(topic, -1, -1, replica_assignments=nodes, topic_configs=alone)])
         finally:
             await admin.close()
-        await ensure_topics(settings.broker, TopicsSpec.of(settings))
+        await ensure_topics(Kafka.of(settings), TopicsSpec.of(settings))
 
     asyncio.run(make())
     return here

@@ -59,7 +59,7 @@ def test_an_audit_of_correct_workers_finds_no_difference_and_names_the_offsets(d
 
 async def compare_ends(deployment: Deployment, at: dict[str, str]) -> None:
     """Assert that the offsets in the output are the ends of the log."""
-    async with log_reader(deployment.broker, deployment.name) as reader:
+    async with log_reader(deployment.kafka, deployment.name) as reader:
         assert {int(partition): int(offset) for partition, offset in at.items()}.items() <= reader.ends.items()
 
 
@@ -160,8 +160,8 @@ def test_the_log_is_read_from_a_time_to_given_offsets(deployment: Deployment) ->
 
     async def read() -> None:
         async with (
-            log_reader(deployment.broker, deployment.name, since) as late,
-            log_reader(deployment.broker, deployment.name) as reader,
+            log_reader(deployment.kafka, deployment.name, since) as late,
+            log_reader(deployment.kafka, deployment.name) as reader,
         ):
             assert reader.missing == {} == late.missing
             assert all(reader.begins[at] == 0 < late.begins[at] < late.ends[at] for at in range(deployment.partitions))

@@ -60,7 +60,7 @@ def groups_and_topics(deployment: Deployment) -> tuple[set[str], set[str]]:
 
 def positions(deployment: Deployment) -> dict[int, Position]:
     """partition -> the saved position."""
-    found = asyncio.run(read_positions(deployment.broker, changelog_of(deployment), deployment.partitions))
+    found = asyncio.run(read_positions(deployment.kafka, changelog_of(deployment), deployment.partitions))
     return {partition: read_position(value) for partition, value in found.items()}
 
 

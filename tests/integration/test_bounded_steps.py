@@ -53,7 +53,7 @@ def worker(deployment: Deployment) -> Iterator[Worker]:
 
 def feed(deployment: Deployment, messages: Iterable[Outgoing]) -> None:
     """Publish messages as fast as possible, and wait until they are flushed."""
-    asyncio.run(publish(messages, deployment.broker, deployment.name, at_speed(0), Progress("published")))
+    asyncio.run(publish(messages, deployment.kafka, deployment.name, at_speed(0), Progress("published")))
     wait_until_flushed(deployment)
 
 

@@ -103,7 +103,7 @@ async def _make_changelog(deployment: Deployment) -> None:
 def _feed(deployment: Deployment, rounds: Rounds, times: itertools.count[int], count: int) -> int:
     """Publish rounds of calls that come and go, and wait until they are flushed; returns the number of events."""
     messages = [message for ts in itertools.islice(times, count) for message in rounds.next(ts)]
-    asyncio.run(publish(messages, deployment.broker, deployment.name, at_speed(0), Progress("published")))
+    asyncio.run(publish(messages, deployment.kafka, deployment.name, at_speed(0), Progress("published")))
     wait_until_flushed(deployment)
     return len(messages)
 
@@ -117,7 +117,7 @@ def _compacted(deployment: Deployment, ts: int) -> Size:
     for beat in itertools.count():
         value = f'{{"id":"b{ts}-{beat}","type":"balance.updated","ts":{ts},"userId":"u1","balance":1}}'
         message = Outgoing(value.encode(), "u1", False, None)
-        asyncio.run(publish([message], deployment.broker, deployment.name, at_speed(0), Progress("published")))
+        asyncio.run(publish([message], deployment.kafka, deployment.name, at_speed(0), Progress("published")))
         wait_until_flushed(deployment)
         size = asyncio.run(_size(deployment))
         if size.entries < 1.05 * size.keys:
@@ -130,9 +130,7 @@ async def _size(deployment: Deployment) -> Size:
     sent, written = await _sent(deployment)
     count = 0
     last: dict[bytes, bytes | None] = {}
-    async for entries in read_changelog(
-        deployment.broker, TopicPartition(_changelog(deployment), 0), TimeSlices(1_000)
-    ):
+    async for entries in read_changelog(deployment.kafka, TopicPartition(_changelog(deployment), 0), TimeSlices(1_000)):
         count += len(entries)
         last.update(entries)
     assert POSITION in last

@@ -22,6 +22,7 @@ from streams.access.sessions import Sessions
 from streams.basics.terminal import Progress
 from streams.cli import main
 from streams.kafka import publisher as kafka_publisher
+from streams.kafka.clients import Kafka
 from streams.kafka.publisher import Outgoing
 from streams.kafka.topics import TopicsSpec, ensure_topics
 from streams.settings.load import load
@@ -221,7 +222,7 @@ def test_a_changelog_that_deletes_by_time_is_refused(settings: Settings) -> None
     """Such a changelog would lose counters; the error has the command that repairs it."""
     asyncio.run(make(settings, settings.changelog_topic, 3))
     with pytest.raises(Stop, match=r"cleanup\.policy=delete.*--add-config cleanup\.policy=compact"):
-        asyncio.run(ensure_topics(settings.broker, TopicsSpec.of(settings)))
+        asyncio.run(ensure_topics(Kafka.of(settings), TopicsSpec.of(settings)))
 
 
 def test_unequal_numbers_of_partitions_are_refused(settings: Settings) -> None:
@@ -229,13 +230,13 @@ def test_unequal_numbers_of_partitions_are_refused(settings: Settings) -> None:
     asyncio.run(make(settings, settings.topic, 4))
     asyncio.run(make(settings, settings.changelog_topic, 3, cleanup_policy="compact"))
     with pytest.raises(Stop, match=r"4 partitions and .* has 3"):
-        asyncio.run(ensure_topics(settings.broker, TopicsSpec.of(settings)))
+        asyncio.run(ensure_topics(Kafka.of(settings), TopicsSpec.of(settings)))
 
 
 def test_new_topics_follow_the_existing_events_topic(settings: Settings) -> None:
     """An events topic of 5 partitions gets a changelog of 5, and a warning if it has the producers' clock."""
     asyncio.run(make(settings, settings.topic, 5))
-    lines = asyncio.run(ensure_topics(settings.broker, TopicsSpec.of(settings))).lines
+    lines = asyncio.run(ensure_topics(Kafka.of(settings), TopicsSpec.of(settings))).lines
     assert f"{settings.changelog_topic}: made, 5 partitions, 1 copies" in lines
     assert any("warning: message.timestamp.type=CreateTime" in line for line in lines)
 
@@ -274,7 +275,7 @@ def test_a_users_partition_is_the_one_kafka_clients_choose(settings: Settings) -
     users = [f"u{at}" * (1 + at % 5) for at in range(40)] + ["जन", "日本語"]
 
     async def work() -> dict[int, list[tuple[bytes | None, bytes, int]]]:
-        await ensure_topics(settings.broker, TopicsSpec.of(settings))
+        await ensure_topics(Kafka.of(settings), TopicsSpec.of(settings))
         async with AIOKafkaProducer(bootstrap_servers=settings.broker) as producer:
             for user in users:
                 await producer.send(settings.topic, b"{}", key=user.encode())
@@ -289,7 +290,7 @@ def test_records_have_the_brokers_clock(settings: Settings, capsys: pytest.Captu
     """The events topic is created with LogAppendTime, and its records have it."""
     messages = [Outgoing(b"{}", "u", False, None)]
     ran(capsys, "topics")
-    asyncio.run(publish(messages, settings.broker, settings.topic, at_speed(0), Progress("published")))
+    asyncio.run(publish(messages, Kafka.of(settings), settings.topic, at_speed(0), Progress("published")))
     found = asyncio.run(read_all(settings, settings.topic))
     assert [kind for records in found.values() for _, _, kind in records] == [1]
 
@@ -299,7 +300,7 @@ def test_a_refused_message_ends_a_replay(settings: Settings, capsys: pytest.Capt
     assert ran(capsys, "topics")[0] == 0
     messages = [Outgoing(b"x" * 3_000_000, "u", False, None)]
     with pytest.raises(Exception, match="MessageSizeTooLarge"):
-        asyncio.run(publish(messages, settings.broker, settings.topic, at_speed(0), Progress("published")))
+        asyncio.run(publish(messages, Kafka.of(settings), settings.topic, at_speed(0), Progress("published")))
 
 
 # ------------------------------------------------------------------------------------------- simulate

@@ -42,8 +42,8 @@ class Engine:
         metrics = Metrics.create(CollectorRegistry())
         self.failed: list[BaseException] = []
         topics = watch(FakeFacts(), self._fail, metrics)
-        clients = SharedClients(deployment.broker, deployment.name)
-        readers = ChangelogReaders(deployment.broker)
+        clients = SharedClients(deployment.kafka, deployment.name)
+        readers = ChangelogReaders(deployment.kafka)
         self.context = WorkerContext(
             settings, BINDING, metrics, topics, FakeEvents(), self._fail, TimeSlices(5), clients, readers
         )

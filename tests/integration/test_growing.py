@@ -16,6 +16,7 @@ import pytest
 
 from ecounters.changelog.entries import read_position
 from ecounters.simulator.world import Published, simulate
+from streams.kafka.clients import Kafka
 from streams.kafka.positions import read_positions
 from streams.tools.state.importing import BEGUN
 from tests.support.accounts import TOKEN, add_users
@@ -89,7 +90,7 @@ def test_growing_under_chaos_keeps_every_counter(deployment: Deployment, tmp_pat
 def imported_partitions(deployment: Deployment) -> int:
     """How many partitions of the changelog an import has written."""
     settings = deployment.loaded()
-    found = asyncio.run(read_positions(settings.broker, settings.changelog_topic, deployment.partitions))
+    found = asyncio.run(read_positions(Kafka.of(settings), settings.changelog_topic, deployment.partitions))
     bindings = [read_position(value).binding for value in found.values()]
     ids = [one.import_id for one in bindings if one is not None]
     return sum(bool(one) and not one.endswith(BEGUN) for one in ids)

@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError
 
 from ecounters.changelog.entries import read_position
 from ecounters.events.partitioner import partition_of
+from streams.kafka.clients import Kafka
 from streams.kafka.metadata import ClusterFacts, FactsClient, facts_of
 from streams.kafka.positions import read_positions
 from streams.local.children import Guard
@@ -26,7 +27,7 @@ from tests.support.workers import Deployment, Worker
 
 def facts(broker: str, *topics: str) -> ClusterFacts:
     """What the broker says of these topics."""
-    return asyncio.run(facts_of(broker, topics))
+    return asyncio.run(facts_of(Kafka(broker), topics))
 
 
 def changelog_of(deployment: Deployment) -> str:
@@ -36,7 +37,7 @@ def changelog_of(deployment: Deployment) -> str:
 
 def positions(deployment: Deployment) -> dict[int, int]:
     """partition -> the saved position."""
-    found = asyncio.run(read_positions(deployment.broker, changelog_of(deployment), deployment.partitions))
+    found = asyncio.run(read_positions(deployment.kafka, changelog_of(deployment), deployment.partitions))
     return {partition: read_position(value).position for partition, value in found.items()}
 
 
@@ -93,7 +94,7 @@ def test_the_topics_are_asked_for_again_where_all_brokers_have_moved(tmp_path: P
         broker = ",".join(f"127.0.0.1:{port}" for port in ports)
 
         async def ask() -> None:
-            facts = FactsClient(broker, ("events",))
+            facts = FactsClient(Kafka(broker), ("events",))
             for port in ports:
                 server = Embedded.start(tmp_path / str(port), kafka_port=port)
                 guard.watch(server.child)

@@ -136,7 +136,7 @@ def test_a_position_is_never_taken_out(deployment: Deployment, value: bytes) -> 
     exit_code, lines, err = ran(deployment, "state", "repair", "--yes")
     assert exit_code == 1 and lines[-1] == "Took out 1 entries.", (lines, err)
     assert any(line.startswith("A position cannot be taken out") for line in lines), lines
-    saved = asyncio.run(read_positions(deployment.broker, f"{deployment.name}-state-changelog", 4))
+    saved = asyncio.run(read_positions(deployment.kafka, f"{deployment.name}-state-changelog", 4))
     assert saved[1] == value
     exit_code, lines, err = ran(deployment, "state", "repair", "--yes")
     assert exit_code == 1 and not any("Took out" in line for line in lines), (lines, err)
@@ -174,7 +174,7 @@ def test_holes_come_with_the_state(deployment: Deployment, tmp_path: Path) -> No
     again.create_topics()
     exit_code, lines, err = ran(again, "state", "import", "--as-is", str(file))
     assert exit_code == 0, (lines, err)
-    saved = asyncio.run(read_positions(again.broker, f"{again.name}-again-state-changelog", again.partitions))
+    saved = asyncio.run(read_positions(again.kafka, f"{again.name}-again-state-changelog", again.partitions))
     assert {at: read_position(value).holes for at, value in saved.items()} == {0: (), 1: (hole,), 2: (), 3: ()}
     with Worker(again).wait_ready() as worker:
         assert worker.metric("ecounters_holes") == 1

@@ -112,7 +112,7 @@ def is_complete(worker: Worker, user: str) -> bool:
 def saved(deployment: Deployment) -> dict[int, int]:
     """partition -> the saved position."""
     topic = f"{deployment.name}-state-changelog"
-    found = asyncio.run(read_positions(deployment.broker, topic, deployment.partitions))
+    found = asyncio.run(read_positions(deployment.kafka, topic, deployment.partitions))
     return {partition: read_position(value).position for partition, value in found.items()}
 
 

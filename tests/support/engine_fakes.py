@@ -24,6 +24,7 @@ from streams.engine.topics_watch import Topics, TopicsWatch
 from streams.kafka.batches import Batch
 from streams.kafka.changelog_reader import ChangelogReaders
 from streams.kafka.changelog_writer import LeftOut
+from streams.kafka.clients import Kafka
 from streams.kafka.metadata import ClusterFacts, TopicFacts
 from streams.kafka.outbox import Outbox
 from streams.kafka.shared_clients import SharedClients
@@ -244,7 +245,7 @@ def new_fixture(
     settings = PartitionSettings(
         PARTITIONS,
         Policy(),
-        ChangelogSettings("nowhere:1", "test", "changelog", "dlq"),
+        ChangelogSettings("test", "changelog", "dlq"),
         FlushSettings(interval_ms, bytes_max),
         FeedSettings("events", stale_after_ms=10_000, heartbeat_s=0.0),
     )
@@ -256,7 +257,7 @@ def new_fixture(
         failed.append(error)
 
     topics = watch(facts, fail, metrics)
-    clients, readers = SharedClients("nowhere:1", "test"), ChangelogReaders("nowhere:1")
+    clients, readers = SharedClients(Kafka("nowhere:1"), "test"), ChangelogReaders(Kafka("nowhere:1"))
     context = WorkerContext(settings, BINDING, metrics, topics, events, fail, TimeSlices(slice_ms), clients, readers)
     events.end = position
     partition = OwnedPartition(PARTITION, context, changelog)

@@ -11,6 +11,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from streams.kafka.clients import Kafka
 from streams.kafka.topics import count_partitions
 from tests.support.workers import Deployment
 
@@ -24,7 +25,7 @@ async def read_topic(broker: str, topic: str, isolation: str = "read_uncommitted
     )
     await consumer.start()
     try:
-        partitions = [TopicPartition(topic, at) for at in range(await count_partitions(broker, topic))]
+        partitions = [TopicPartition(topic, at) for at in range(await count_partitions(Kafka(broker), topic))]
         consumer.assign(partitions)
         await consumer.seek_to_beginning(*partitions)
         ends = await consumer.end_offsets(partitions)

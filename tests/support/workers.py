@@ -20,6 +20,7 @@ from typing import Any, Final, Self
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from streams.kafka.clients import Kafka
 from streams.kafka.topics import TopicsSpec, ensure_topics
 from streams.local.ports import free_ports
 from streams.settings.load import load
@@ -86,10 +87,14 @@ class Deployment:
         """The settings that a process in this deployment has."""
         return load({name: value for name, value in self.environment().items() if name.startswith("ECOUNTERS_")})
 
+    @property
+    def kafka(self) -> Kafka:
+        """How a process in this deployment reaches Kafka."""
+        return Kafka.of(self.loaded())
+
     def create_topics(self) -> None:
         """Create the topics as `ecounters topics` does."""
-        settings = self.loaded()
-        asyncio.run(ensure_topics(settings.broker, TopicsSpec.of(settings)))
+        asyncio.run(ensure_topics(self.kafka, TopicsSpec.of(self.loaded())))
 
     def with_settings(self, **settings: object) -> Deployment:
         """The same topics and store with further settings."""

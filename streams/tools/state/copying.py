@@ -11,6 +11,7 @@ from ecounters.changelog.binding import EventsLog
 from ecounters.errors import Stop
 from ecounters.events.partitioner import partition_of
 from streams.basics.terminal import Progress
+from streams.kafka.clients import Kafka
 from streams.kafka.log_reader import KeyedRow, keyed_reader
 from streams.kafka.publisher import publisher
 from streams.settings.table import Settings
@@ -32,7 +33,7 @@ async def copy_rest(settings: Settings, old: EventsLog, ends: Sequence[int], new
     if old.topic == new.topic:
         raise Stop(f"--copy-rest {copy_from}: it is the topic of events itself")
     copied, progress = 0, Progress("copied")
-    async with publisher(settings.broker, new.topic) as publishing:
+    async with publisher(Kafka.of(settings), new.topic) as publishing:
         async for partition, rows in _rest(settings, old, ends):
             for _, key, value in rows:
                 for target in targets(value, partition, old.partitions, new.partitions):
@@ -49,7 +50,7 @@ async def spread_restarts(settings: Settings, old: EventsLog, ends: Sequence[int
     A switch.restarted without a user is in each partition that there was. What follows it counts on workers, so the
     accounts that go to a new partition need it there as well. Events with a user are published again by the workers.
     """
-    async with publisher(settings.broker, new.topic) as publishing:
+    async with publisher(Kafka.of(settings), new.topic) as publishing:
         async for partition, rows in _rest(settings, old, ends):
             for _, key, value in rows:
                 if not _is_restart(value):
@@ -90,7 +91,7 @@ def _event(value: bytes | None) -> dict[str, object]:
 
 async def _rest(settings: Settings, old: EventsLog, ends: Sequence[int]) -> AsyncIterator[tuple[int, list[KeyedRow]]]:
     """(partition, rows) of what the topic ``old`` has behind ``ends`` now."""
-    async with keyed_reader(settings.broker, old.topic) as reader:
+    async with keyed_reader(Kafka.of(settings), old.topic) as reader:
         for partition, end in enumerate(ends):
             reader.skip_to(partition, end)
             async for rows in reader.up_to(partition, reader.ends[partition]):

@@ -16,6 +16,7 @@ from ecounters.changelog.entries import FORMAT, Position
 from ecounters.errors import Stop
 from streams.basics.terminal import Progress
 from streams.basics.times import now_ms, utc_text
+from streams.kafka.clients import Kafka
 from streams.kafka.log_reader import KeyedRow, LogReader, Unreadable, keyed_reader
 from streams.kafka.state_writer import state_writer
 from streams.settings.narrow import ChangelogSettings
@@ -55,7 +56,7 @@ async def export(settings: Settings, path: Path) -> Exported:
     changelog = ChangelogSettings.of(settings)
     for partition in range(partitions):
         tp = TopicPartition(changelog.topic, partition)
-        async with state_writer(settings.broker, changelog.transactional_id(partition), tp):
+        async with state_writer(Kafka.of(settings), changelog.transactional_id(partition), tp):
             pass
     positions = await _positions(settings, partitions)
     binding = common_binding(positions, partitions)
@@ -72,7 +73,7 @@ async def export(settings: Settings, path: Path) -> Exported:
     path.parent.mkdir(parents=True, exist_ok=True)
     header = Header(VERSION, _format(positions), version("ecounters"), utc_text(now_ms(), "seconds"), binding)
     with ArchiveWriter(path, header) as writer:
-        async with keyed_reader(settings.broker, changelog.topic) as reader:
+        async with keyed_reader(Kafka.of(settings), changelog.topic) as reader:
             await _copy(reader, header, writer)
         return Exported(binding, was_bound, writer.finish())
 

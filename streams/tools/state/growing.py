@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from ecounters.changelog.entries import Position
 from ecounters.errors import Stop
+from streams.kafka.clients import Kafka
 from streams.kafka.growing import add_partitions, make_changelog_anew
 from streams.kafka.metadata import ClusterFacts
 from streams.settings.table import Settings
@@ -87,13 +88,13 @@ async def grow(settings: Settings, plan: Plan, say: Callable[[str], None]) -> Im
     before = await topics_of(settings)
     for topic in (settings.topic, settings.dlq_topic):
         if topic in before.topics:
-            await add_partitions(settings.broker, topic, plan.new)
+            await add_partitions(Kafka.of(settings), topic, plan.new)
             say(f"{topic} has {plan.new} partitions.")
     if plan.exports or not _has_partitions(before, settings.changelog_topic, plan.new):
         copies = before.topics[
             settings.changelog_topic if settings.changelog_topic in before.topics else settings.topic
         ]
-        await make_changelog_anew(settings.broker, settings.changelog_topic, plan.new, copies.copies)
+        await make_changelog_anew(Kafka.of(settings), settings.changelog_topic, plan.new, copies.copies)
         await mark_begun(settings, archive)
         say(f"{settings.changelog_topic} was made anew with {plan.new} partitions.")
     return await import_state(settings, archive)

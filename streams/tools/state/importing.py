@@ -25,6 +25,7 @@ from ecounters.events.partitioner import partition_of
 from ecounters.partition.moving import exchanging, position_in, settle_due, times_of
 from ecounters.partition.policy import Policy
 from streams.basics.terminal import Progress
+from streams.kafka.clients import Kafka
 from streams.kafka.log_reader import keyed_reader
 from streams.kafka.state_writer import state_writer
 from streams.settings.narrow import ChangelogSettings, policy_of
@@ -85,7 +86,7 @@ async def import_state(settings: Settings, archive: Archive, choice: str = "", c
     import_id = _import_id(archive, log, settings, choice)
     done = await _done(settings, log.partitions, import_id)
     begins = _begins_of(done, log, old) or beginnings(
-        old.log, ends, log, await offsets_of(settings.broker, log.topic, log.partitions), choice
+        old.log, ends, log, await offsets_of(Kafka.of(settings), log.topic, log.partitions), choice
     )
     if not done:
         await mark_begun(settings, archive, choice)
@@ -155,7 +156,7 @@ async def mark_begun(settings: Settings, archive: Archive, choice: str = "") -> 
     changelog = ChangelogSettings.of(settings)
     mark = Position(FORMAT, 0, 0, 0, Binding(log, version("ecounters"), (), import_id + BEGUN))
     tp = TopicPartition(changelog.topic, 0)
-    async with state_writer(settings.broker, changelog.transactional_id(0), tp) as writer:
+    async with state_writer(Kafka.of(settings), changelog.transactional_id(0), tp) as writer:
         await writer.write([position_entry(mark)])
 
 
@@ -179,7 +180,7 @@ async def _done(settings: Settings, partitions: int, import_id: str) -> dict[int
     full = sorted(set(positions) - set(done) - begun)
     if not full:
         progress = Progress("looked at", what="entries of the target")
-        async with keyed_reader(settings.broker, settings.changelog_topic) as reader:
+        async with keyed_reader(Kafka.of(settings), settings.changelog_topic) as reader:
             for at in set(range(partitions)) - set(done) - begun:
                 if (await read_contents(reader, at, progress)).last:
                     full.append(at)
@@ -217,7 +218,7 @@ async def _write_all(
         for target in left:
             position = Position(FORMAT, begins[target], *times, binding, holes)
             tp = TopicPartition(changelog.topic, target)
-            async with state_writer(settings.broker, changelog.transactional_id(target), tp) as writer:
+            async with state_writer(Kafka.of(settings), changelog.transactional_id(target), tp) as writer:
                 progress.add(await writer.write(_with_position(contents.pop(target, []), position)))
     progress.end()
     return progress.count

@@ -13,6 +13,7 @@ from ecounters.changelog.entries import POSITION, Position
 from ecounters.errors import Stop
 from streams.basics.terminal import Progress
 from streams.basics.times import utc_text
+from streams.kafka.clients import Kafka
 from streams.kafka.group_facts import group_members
 from streams.kafka.log_reader import Unreadable, keyed_reader
 from streams.kafka.state_writer import state_writer
@@ -134,9 +135,9 @@ async def survey(settings: Settings, *, checks: bool) -> Survey:
 
     Disturbs no worker. Raises KafkaError, and Stop if there is no changelog or it cannot be read on.
     """
-    found = Survey(settings.changelog_topic, await group_members(settings.broker, settings.app_id))
+    found = Survey(settings.changelog_topic, await group_members(Kafka.of(settings), settings.app_id))
     progress = Progress("read", what="entries")
-    async with keyed_reader(settings.broker, settings.changelog_topic) as reader:
+    async with keyed_reader(Kafka.of(settings), settings.changelog_topic) as reader:
         for partition in range(reader.partitions):
             contents = await read_contents(reader, partition, progress)
             position = contents.position()
@@ -166,8 +167,8 @@ async def repair(settings: Settings, faults: Iterable[Fault]) -> int:
     changelog, written = ChangelogSettings.of(settings), 0
     for partition in sorted({fault.partition for fault in faults}):
         tp = TopicPartition(changelog.topic, partition)
-        async with state_writer(settings.broker, changelog.transactional_id(partition), tp) as writer:
-            async with keyed_reader(settings.broker, changelog.topic) as reader:
+        async with state_writer(Kafka.of(settings), changelog.transactional_id(partition), tp) as writer:
+            async with keyed_reader(Kafka.of(settings), changelog.topic) as reader:
                 contents = await read_contents(reader, partition, Progress("read again", what="entries"))
             contents.check(reader.partitions)
             tombstones = [

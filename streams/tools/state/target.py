@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from ecounters.changelog.binding import EventsLog
 from ecounters.changelog.entries import Position, read_position
 from ecounters.errors import Stop
+from streams.kafka.clients import Kafka
 from streams.kafka.group_facts import group_members
 from streams.kafka.metadata import ClusterFacts, facts_of
 from streams.kafka.positions import read_positions
@@ -20,7 +21,7 @@ async def topics_of(settings: Settings, *more: str) -> ClusterFacts:
 
     Raises KafkaError.
     """
-    return await facts_of(settings.broker, (settings.topic, settings.dlq_topic, settings.changelog_topic, *more))
+    return await facts_of(Kafka.of(settings), (settings.topic, settings.dlq_topic, settings.changelog_topic, *more))
 
 
 def log_of(settings: Settings, facts: ClusterFacts) -> EventsLog | None:
@@ -37,7 +38,7 @@ def is_same_topic(one: EventsLog, other: EventsLog) -> bool:
 async def saved_positions(settings: Settings, partitions: int) -> dict[int, Position]:
     """partition -> its saved position. Raises Stop for one that cannot be read, and what ``read_positions`` raises."""
     found = {}
-    for at, value in (await read_positions(settings.broker, settings.changelog_topic, partitions)).items():
+    for at, value in (await read_positions(Kafka.of(settings), settings.changelog_topic, partitions)).items():
         try:
             found[at] = read_position(value)
         except ValueError as error:
@@ -47,7 +48,7 @@ async def saved_positions(settings: Settings, partitions: int) -> dict[int, Posi
 
 async def refuse_if_running(settings: Settings) -> None:
     """Raise Stop if the group has members: what they write would be lost, or would spoil what is written here."""
-    members = await group_members(settings.broker, settings.app_id)
+    members = await group_members(Kafka.of(settings), settings.app_id)
     if members:
         raise Stop(
             f"workers of {settings.app_id} are running: {', '.join(members)}. Stop them first. One that was killed "
@@ -62,9 +63,9 @@ class Offsets(NamedTuple):
     ends: dict[int, int]
 
 
-async def offsets_of(broker: str, topic: str, partitions: int) -> Offsets:
+async def offsets_of(kafka: Kafka, topic: str, partitions: int) -> Offsets:
     """The offsets that an existing topic has now. Raises KafkaError."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=broker, isolation_level="read_committed", enable_auto_commit=False)
+    consumer = kafka.consumer(isolation_level="read_committed", enable_auto_commit=False)
     try:
         await consumer.start()
         tps = [TopicPartition(topic, at) for at in range(partitions)]

@@ -10,6 +10,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from streams.kafka.changelog_writer import ChangelogTakeover
+from streams.kafka.clients import Kafka
 from streams.kafka.shared_clients import SharedClients
 
 METADATA, API_VERSIONS = 3, 18
@@ -37,7 +38,7 @@ def test_a_takeover_from_a_cluster_without_brokers_is_a_kafka_error() -> None:
         server = await asyncio.start_server(starting, "127.0.0.1", 0)
         async with server:
             host, port = server.sockets[0].getsockname()
-            clients = SharedClients(f"{host}:{port}", "a")
+            clients = SharedClients(Kafka(f"{host}:{port}"), "a")
             takeover = ChangelogTakeover(clients, "a-state-0", TopicPartition("changelog", 0), TopicPartition("dlq", 0))
             with pytest.raises(KafkaError, match="a-state-0"):
                 await takeover.open()
