@@ -20,6 +20,7 @@ from streams.app import WorkerParts, build
 from streams.basics.text import one_line
 from streams.kafka.first_look import FirstLook, first_look
 from streams.kafka.internals import until_crashed
+from streams.metrics.loop_pauses import LoopPauses
 from streams.settings.table import Settings
 from streams.web.server import Runner
 
@@ -96,7 +97,9 @@ def run_worker(settings: Settings) -> int:
     gc.set_threshold(*GC_THRESHOLDS)
     _raise_open_file_limit()
     _pin_malloc_threshold()
-    return asyncio.run(_run(settings))
+    pauses = LoopPauses()
+    with asyncio.Runner(loop_factory=pauses.new_loop) as runner:
+        return runner.run(_run(settings, pauses))
 
 
 def _raise_open_file_limit() -> None:
@@ -116,8 +119,11 @@ def _pin_malloc_threshold() -> None:
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES)
 
 
-async def _run(settings: Settings) -> int:
-    """Wait for the topics, build the worker, serve HTTP and run the app. Returns the exit code."""
+async def _run(settings: Settings, pauses: LoopPauses) -> int:
+    """Wait for the topics, build the worker, serve HTTP and run the app. Returns the exit code.
+
+    ``pauses`` are those of the running loop.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
@@ -131,10 +137,10 @@ async def _run(settings: Settings) -> int:
     try:
         await web.TCPSite(runner, settings.host, settings.port, backlog=LISTEN_BACKLOG).start()
         log.info("serving on http://%s:%s", settings.host, settings.port)
-        parts.pauses.start()
+        pauses.take()  # those of the start are nobody's
+        parts.metrics.loop_pause.set_function(pauses.take)
         return await _serve(parts, stop)
     finally:
-        parts.pauses.stop()
         await runner.cleanup()
         await parts.redis.aclose()
         await parts.facts.close()

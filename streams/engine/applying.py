@@ -190,8 +190,10 @@ class BatchApplier:
         now, at_end = now_ms(), self._feed.at_end()
         if at_end:  # so that the next event's lag is its own, and not the silence before it
             status.last_record_ms = max(status.last_record_ms, now)
-        async with Slice(self._context.slices) as time_slice:
-            with closing(state.advancing(now, at_end=at_end)) as calls:
+        with closing(state.advancing(now, at_end=at_end)) as calls:
+            if next(calls, False) is False:  # nothing is due, as mostly: a slice would cost more than this
+                return
+            async with Slice(self._context.slices) as time_slice:
                 for index, _ in enumerate(calls):
                     if index % CALLS_PER_STEP == CALLS_PER_STEP - 1:
                         await time_slice.yield_if_used_up()

@@ -24,9 +24,7 @@ from streams.kafka.group import Assignor, guard_coordinator
 from streams.kafka.transport_app import TransportApp
 
 IDLE_AFTER_S: Final = 1.0
-IDLE_FETCH_WAIT_MS: Final = 500
-"""After IDLE_AFTER_S without records a broker may hold a fetch request for so long. A request names all idle
-partitions: with 256 of them, 20 requests a second took 7 % of a core for nothing."""
+"""After so long without records brokers may hold fetch requests for longer."""
 EMPTY_FETCH_S: Final = 0.01
 """The least time that a fetch without records takes. A broker may reply at once, although a fetch request lets it wait
 for records. Such a broker would get 2,000 requests a second for nothing."""
@@ -80,7 +78,9 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer = self._ensure_consumer()
         prepare(consumer)
         internals.wrap_fetch(consumer, at_least(EMPTY_FETCH_S))
-        self._idle = IdleFetches(partial(internals.set_next_fetch_wait, consumer), self.app.fetch_wait_ms)
+        self._idle = IdleFetches(
+            partial(internals.set_next_fetch_wait, consumer), self.app.fetch_wait_ms, self.app.idle_fetch_wait_ms
+        )
         internals.wrap_fetch(consumer, self._idle.wrap)
         guard_coordinator(internals.coordinator_of(consumer), self._crash_app)
 
@@ -253,10 +253,15 @@ class IdleFetches:
     So fetches are long only when no records have come, and ``note_activity`` was not called, for ``idle_after_s``.
     """
 
-    def __init__(self, set_wait: Callable[[int], None], wait_ms: int, idle_after_s: float = IDLE_AFTER_S) -> None:
-        """``set_wait`` sets how many ms brokers may hold the next fetches. ``wait_ms``: of those that are not long."""
+    def __init__(
+        self, set_wait: Callable[[int], None], wait_ms: int, idle_wait_ms: int, idle_after_s: float = IDLE_AFTER_S
+    ) -> None:
+        """``set_wait`` sets how many ms brokers may hold the next fetches: ``idle_wait_ms`` for long ones, else
+        ``wait_ms``.
+        """
         self._set_wait = set_wait
         self._wait_ms = wait_ms
+        self._idle_wait_ms = idle_wait_ms
         self._idle_after_s = idle_after_s
         self._active_s = time.monotonic()
 
@@ -273,7 +278,7 @@ class IdleFetches:
             if has_records:
                 self.note_activity()
             elif time.monotonic() - self._active_s >= self._idle_after_s:
-                self._set_wait(max(self._wait_ms, IDLE_FETCH_WAIT_MS))
+                self._set_wait(self._idle_wait_ms)
             return has_records
 
         return fetch_and_set

@@ -31,6 +31,8 @@ class TransportApp(faust.App):
 
     fetch_wait_ms: int
     """How long a broker may hold a fetch request while it has no events."""
+    idle_fetch_wait_ms: int
+    """The same once no events have come for a while."""
     partitions: int
     """How many partitions the topic of events had at the start: only these are assigned to workers."""
     positions: Positions

@@ -31,9 +31,10 @@ fetches and one for the group; and one of the producer of misrouted events."""
 STARTING_MAX: Final = CONNECTIONS_MAX + 2 * READERS_MAX + 4
 """While all partitions are restored: also those of the readers, and one more of each client that is connecting."""
 MEMORY_MIB_MAX: Final = 100
-IDLE_S: Final = 20.0
-IDLE_SHARE_MAX: Final = 0.10
-"""The share of a core; 0.05 is promised of a machine of its own. Here other processes make everything dearer."""
+IDLE_S: Final = 10.0
+IDLE_SHARE_MAX: Final = 0.05
+"""The share of a core, in the best of IDLE_LOOKS: other processes of the machine make everything dearer."""
+IDLE_LOOKS: Final = 3
 
 
 @pytest.fixture
@@ -81,6 +82,13 @@ def cpu_s(worker: Worker) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def idle_share(worker: Worker) -> float:
+    """The share of a core that the worker uses in IDLE_S."""
+    before = cpu_s(worker)
+    time.sleep(IDLE_S)
+    return (cpu_s(worker) - before) / IDLE_S
+
+
 def memory_mib(worker: Worker) -> float:
     """The resident memory of the worker."""
     status = Path(f"/proc/{worker.process.pid}/status").read_text()
@@ -106,9 +114,7 @@ def test_256_partitions_are_ready_within_30_s_each_time(many: Deployment) -> Non
             assert wait_for_counter(worker, "u1", "LCT", {"IBD": 1}).status == 200
             if start == STARTS - 1:
                 assert memory_mib(worker) < MEMORY_MIB_MAX
-                before = cpu_s(worker)
-                time.sleep(IDLE_S)
-                assert (cpu_s(worker) - before) / IDLE_S < IDLE_SHARE_MAX
+                assert min(idle_share(worker) for _ in range(IDLE_LOOKS)) < IDLE_SHARE_MAX
                 assert connections_of(worker) <= CONNECTIONS_MAX
             if start % 2:
                 worker.end()

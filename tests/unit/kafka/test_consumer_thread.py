@@ -13,7 +13,7 @@ from aiokafka.consumer.fetcher import FetchError
 from aiokafka.errors import TopicAuthorizationFailedError
 from faust.types import TP
 
-from streams.kafka.consumer_thread import EMPTY_FETCH_S, IDLE_FETCH_WAIT_MS, ConsumerThread, IdleFetches, at_least
+from streams.kafka.consumer_thread import EMPTY_FETCH_S, ConsumerThread, IdleFetches, at_least
 from tests.support.fetch_results import fetched
 from tests.support.record_batches import batch
 
@@ -42,15 +42,15 @@ def test_fetches_are_long_while_no_records_come_and_short_once_some_have() -> No
         return has_records.pop(0)
 
     async def run() -> None:
-        idle = IdleFetches(waits.append, 50, idle_after_s=0.0)
+        idle = IdleFetches(waits.append, 50, 900, idle_after_s=0.0)
         paced = idle.wrap(fetch)
         for _ in range(3):
             await paced()
         idle.note_activity()
-        await IdleFetches(waits.append, 50, idle_after_s=60.0).wrap(fetch)()  # not idle for long enough
+        await IdleFetches(waits.append, 50, 900, idle_after_s=60.0).wrap(fetch)()  # not idle for long enough
 
     asyncio.run(run())
-    assert waits == [IDLE_FETCH_WAIT_MS, 50, IDLE_FETCH_WAIT_MS, 50]
+    assert waits == [900, 50, 900, 50]
 
 
 @pytest.mark.parametrize("where", ["in aiokafka's own pause", "in ours"])
