@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Final
 
 from prometheus_client import Counter
 
+from streams.engine.partition import OwnedPartition
 from streams.engine.status import Waiting
 from streams.engine.table import StateTable
 from streams.engine.topics_watch import TopicsWatch
@@ -53,40 +55,81 @@ class RefusedShare:
 
 
 class WorkerHealth:
-    """Says for /readyz whether the worker is ready, and updates gauges for /metrics, by the state of its partitions.
+    """Says for /readyz whether the worker can answer, and updates gauges for /metrics, by the state of its partitions.
 
-    Its only data of its own are the samples of ``RefusedShare``, to which ``collect`` adds.
+    ``joined``: whether the worker knows the group. Its data of its own: the samples of ``RefusedShare``, to which
+    ``collect`` adds; whether the worker has been ready; and whether it is being stopped.
     """
 
-    def __init__(self, app: Any, table: StateTable, topics: TopicsWatch, ready_lag_ms: int, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        app: Any,
+        table: StateTable,
+        topics: TopicsWatch,
+        ready_lag_ms: int,
+        metrics: Metrics,
+        joined: Callable[[], bool],
+    ) -> None:
         self._app = app
         self._topics = topics
         self._table = table
         self._ready_lag_ms = ready_lag_ms
         self._metrics = metrics
+        self._joined = joined
         self._refused = RefusedShare(time.monotonic())
+        self._was_ready = False
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Note that the worker is being stopped: it is not ready from now on, though it still answers."""
+        self._stopping = True
 
     def not_ready(self) -> str:
         """Why a load balancer should send requests to other workers for now, as one line; "" if this one is ready.
 
-        A partition that waits for an operator does not make the worker not ready: it would wait on any worker, and this
-        one replies for the users of all other partitions.
+        Ready means that it can answer, not that it is up to date. While Kafka is away, in a rebalance, and far behind
+        the log's end it is ready: all workers would be in the same state, and replies go on and say so. Once it has
+        been ready, partitions that it gets from a dead worker change nothing: until they are restored no worker can
+        answer for them, and this one answers for all others.
+
+        A partition that waits for an operator changes nothing either: it would wait on any worker.
         """
-        if not self._app.started or not self._app.rebalancing_count:
+        if self._stopping:
+            return "this worker is being stopped"
+        if not self._joined():
             return "this worker has not joined the others yet"
-        if self._app.rebalancing:
-            return "partitions are being shared out"
-        owned = self._table.owned
-        partitions = [partition for partition in owned.values() if partition.status.waiting is None]
-        restoring = sum(not partition.status.live for partition in partitions)
-        if restoring:
-            return f"{restoring} of {len(owned)} partitions are being restored"
-        if not all(partition.feed.is_fresh() for partition in partitions):
-            return "nothing has been heard of Kafka lately"
-        lag_ms = max((partition.feed.lag_ms() for partition in partitions), default=0)
-        if lag_ms > self._ready_lag_ms:
-            return f"the counters are {lag_ms} ms behind"
+        if not self._was_ready:
+            silent = [partition for partition in self._restoring() if partition.status.state is None]
+            if silent:
+                return f"{len(silent)} of {len(self._table.owned)} partitions are being restored"
+            self._was_ready = True
         return ""
+
+    def delays(self) -> dict[str, Any]:
+        """What keeps the counters from being up to date, for the body of /readyz; empty if nothing does.
+
+        ``rebalancing``: partitions are being shared out. ``restoring``: so many partitions are being restored.
+        ``silent``: nothing has been heard of Kafka lately. ``lag_ms``: the largest lag, above ECOUNTERS_READY_LAG_MS.
+        """
+        found: dict[str, Any] = {}
+        restoring = self._restoring()
+        live = [partition for partition in self._table.owned.values() if partition.status.live]
+        feeds = [partition.feed for partition in live if partition.status.waiting is None]
+        if self._app.rebalancing:
+            found["rebalancing"] = True
+        if restoring:
+            found["restoring"] = len(restoring)
+        if not all(feed.is_fresh() for feed in feeds):
+            found["silent"] = True
+        lag_ms = max((feed.lag_ms() for feed in feeds), default=0)
+        if lag_ms > self._ready_lag_ms:
+            found["lag_ms"] = lag_ms
+        return found
+
+    def _restoring(self) -> list[OwnedPartition]:
+        """The partitions that are not live, without those that wait for an operator."""
+        partitions = self._table.owned.values()
+        return [partition for partition in partitions if not partition.status.live and not partition.status.waiting]
 
     def waiting(self) -> list[str]:
         """What this worker, or partitions of it, wait for an operator for, one line each: the topics first."""

@@ -36,6 +36,8 @@ REVOKE_FLUSH_S: Final = 5.0
 class StateTable(Table[Any, Any]):
     """This worker's partitions: ``owned`` maps partition -> OwnedPartition. Only ``on_rebalance`` changes ``owned``.
 
+    ``joined``: whether this worker has ever got an assignment.
+
     ``app.Table`` makes the table with Faust's arguments; call ``configure`` before the app is started. The callers:
 
     | caller                     | methods                                                       |
@@ -50,6 +52,7 @@ class StateTable(Table[Any, Any]):
     def __init__(self, app: Any, **options: Any) -> None:
         super().__init__(app, **options)
         self.owned: dict[int, OwnedPartition] = {}
+        self.joined = False
         self._context: WorkerContext
         self._zone_of: ZoneOf
         self._topic = ""
@@ -92,6 +95,7 @@ class StateTable(Table[Any, Any]):
 
         Only ``assigned`` decides. Kafka revokes all partitions in a rebalance; those that come back keep their state.
         """
+        self.joined = True
         mine = {tp.partition for tp in assigned if tp.topic == self._topic}
         gone = [self.owned.pop(partition) for partition in list(self.owned) if partition not in mine]
         await asyncio.gather(*(owned.release() for owned in gone))

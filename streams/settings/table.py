@@ -148,7 +148,9 @@ class Settings:
         whole(70_000, 104_857_600),
         "most bytes that one fetch takes of one partition; bounds memory",
     )
-    ready_lag_ms: int = _setting("10000", "ms", whole(100, 86_400_000), "above this lag /readyz says not ready")
+    ready_lag_ms: int = _setting(
+        "10000", "ms", whole(100, 86_400_000), "above this lag the body of /readyz says how large it is"
+    )
     stale_after_ms: int = _setting(
         "10000", "ms", whole(500, 3_600_000), "if the broker is silent for longer, replies say that they are incomplete"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import orjson
 from aiohttp import web
@@ -33,6 +33,9 @@ class Health(Protocol):
 
     def not_ready(self) -> str:
         """Why requests should be sent to other workers for now, as one line; "" if this worker is ready."""
+
+    def delays(self) -> dict[str, Any]:
+        """What keeps the counters from being up to date: field of the body of /readyz -> value."""
 
     def waiting(self) -> list[str]:
         """Why partitions of this worker wait for an operator, one line each."""
@@ -106,15 +109,17 @@ class Api:
         return json_response(b'{"status":"ok"}')
 
     async def readyz(self, request: web.Request) -> web.Response:
-        """GET /readyz: 200 if the worker is restored, connected and not too far behind; else 503 with the reason.
+        """GET /readyz: 200 if the worker can answer; else 503 with the reason.
 
-        Partitions that wait for an operator are named in ``waiting``, and change nothing else.
+        The body also says what keeps the counters from being up to date, and names in ``waiting`` the partitions that
+        wait for an operator. Neither changes the status.
         """
         reason = self._health.not_ready()
         if reason:
             return plain_error(503, reason)
         waiting = self._health.waiting()
-        return json_response(orjson.dumps({"status": "ready", **({"waiting": waiting} if waiting else {})}))
+        more = {"waiting": waiting} if waiting else {}
+        return json_response(orjson.dumps({"status": "ready", **self._health.delays(), **more}))
 
     async def metrics(self, request: web.Request) -> web.Response:
         """GET /metrics: all metrics, in Prometheus' text format. Brings the gauges up to date first."""

@@ -204,7 +204,7 @@ class Watch:
     def look(self) -> Look:
         """Look once. Runs in a thread, so that publishing goes on."""
         began = time.monotonic()
-        why = self.worker.why_not_ready()
+        why = self.worker.why_not_settled()
         answered_s = time.monotonic() - began
         asker = Asker(self.worker)
         published = self.half.count

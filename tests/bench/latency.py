@@ -76,7 +76,7 @@ async def _token(redis_url: str) -> str:
 
 
 def _check_lag(worker: Worker) -> None:
-    why = worker.why_not_ready()
+    why = worker.why_not_settled()
     if why:
         say(f"the worker was not ready at the end: {why}")
 

@@ -95,7 +95,8 @@ def unreachable(testbed: Testbed, times: int) -> None:
         time.sleep(AWAY_S)
         for worker in testbed.workers:
             assert worker.request("GET", "/healthz").status == 200
-            assert worker.why_not_ready()
+            assert worker.why_not_settled()
+            assert worker.why_not_ready() == ""
         for node in NODES:
             testbed.cluster.resume(node)
         testbed.tally["outages"] += 1
@@ -120,7 +121,7 @@ def cut_off(testbed: Testbed, times: int) -> None:
         testbed.tally["cuts"] += 1
         testbed.wait_settled(far)
         assert far.request("GET", "/healthz").status == 200
-        assert far.why_not_ready()
+        assert far.why_not_settled()
         replies = far.ask({"userId": "u1", "token": TOKEN}), near.ask({"userId": "u1", "token": TOKEN})
         assert replies[1].headers["X-Ecounters-Complete"] == "true", replies
         if replies[0].status == 200 and replies[0].headers["X-Ecounters-Complete"] == "true":

@@ -179,7 +179,7 @@ class Testbed:
     def wait_ready_or_not(self, worker: Worker, limit_s: float = 8.0) -> None:
         """Wait until a worker is ready, has ended, or ``limit_s`` has passed."""
         deadline = time.monotonic() + limit_s
-        while worker.why_not_ready() and worker.process.poll() is None and time.monotonic() < deadline:
+        while worker.why_not_settled() and worker.process.poll() is None and time.monotonic() < deadline:
             time.sleep(POLL_S)
 
     def wait_settled(self, *without: Worker) -> None:
@@ -194,7 +194,7 @@ class Testbed:
 
     def _unsettled(self, crew: Sequence[Worker]) -> str:
         for worker in crew:
-            if why := worker.why_not_ready():
+            if why := worker.why_not_settled():
                 return f"{worker.name}: {why}"
         held = sum(worker.metric("ecounters_partitions") for worker in crew)
         return (

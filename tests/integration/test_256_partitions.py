@@ -102,9 +102,9 @@ def test_256_partitions_are_ready_within_30_s_each_time(many: Deployment) -> Non
     for start in range(STARTS):
         began = time.monotonic()
         with Worker(many) as worker:
-            while worker.why_not_ready():
+            while worker.why_not_settled():
                 assert worker.process.poll() is None, worker.log_tail()
-                assert time.monotonic() - began < READY_LIMIT_S, (start, worker.why_not_ready(), worker.log_tail())
+                assert time.monotonic() - began < READY_LIMIT_S, (start, worker.why_not_settled(), worker.log_tail())
                 most = max(most, connections_of(worker))
                 time.sleep(0.05)
             assert 0 < connections_of(worker) <= CONNECTIONS_MAX

@@ -63,9 +63,9 @@ def wait_until_waiting(workers: list[Worker], count: int) -> list[str]:
     deadline = time.monotonic() + WAITS_LIMIT_S
     while True:
         lines = waiting_of(workers)
-        if len(lines) == count and not any(worker.why_not_ready() for worker in workers):
+        if len(lines) == count and not any(worker.why_not_settled() for worker in workers):
             return lines
-        said = [(worker.why_not_ready(), worker.process.poll(), worker.log_tail()) for worker in workers]
+        said = [(worker.why_not_settled(), worker.process.poll(), worker.log_tail()) for worker in workers]
         assert time.monotonic() < deadline, (lines, said)
         time.sleep(0.1)
 

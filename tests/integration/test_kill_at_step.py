@@ -150,7 +150,7 @@ def test_an_event_that_arrives_in_a_rebalance_is_counted_without_another_behind_
     with Worker(deployment).wait_ready():
         for _ in range(4):
             second = Worker(deployment)
-            while second.why_not_ready():
+            while second.why_not_settled():
                 assert second.process.poll() is None, second.log_tail()
                 LogPublisher(deployment, islice(log, 8), 0).wait()
             wait_until_flushed(deployment, FLUSHED_LIMIT_S)

@@ -141,7 +141,7 @@ def test_without_the_right_to_write_dead_letters_counting_goes_on_and_nothing_is
         wait_for_metric(first, "ecounters_dead_letters_kept", 1)
         publish_call(deployment, "u1", "c2")
         assert wait_for_counter(first, "u1", "TC", 2).headers["X-Ecounters-Complete"] == "true"
-        assert first.why_not_ready() == ""
+        assert first.why_not_settled() == ""
         first.kill()
     with Worker(deployment, replaces=first).wait_ready() as second:
         wait_for_counter(second, "u1", "TC", 2)

@@ -167,7 +167,7 @@ def test_the_old_partitions_are_shared_after_a_topic_has_grown(deployment: Deplo
             wait_for_counter(one, user, "TC", 1)
         until(one, lambda: is_complete(one, next(iter(stays))))
         assert one.metric("ecounters_partitions") == deployment.partitions
-        assert one.why_not_ready() == ""
+        assert one.why_not_settled() == ""
 
 
 @pytest.mark.parametrize("rows", [1, 20])

@@ -70,7 +70,7 @@ def test_an_open_transaction_holds_up_only_what_is_behind_it(deployment: Deploym
             reply = worker.ask({"userId": "u1", "token": TOKEN})
             assert (reply.status, reply.json["message"]["TC"]) == (200, 1), reply
             assert (reply.headers["X-Ecounters-Complete"], reply.headers["X-Ecounters-Lag-Ms"]) == ("true", "0"), reply
-            assert worker.why_not_ready() == ""
+            assert worker.why_not_settled() == ""
             time.sleep(0.2)
         assert reply.headers["X-Ecounters-Position"] == f"{partition_of('u1', deployment.partitions)}:4"
         assert_equal_everywhere(deployment, worker, 1)

@@ -32,6 +32,8 @@ PATH: Final = COUNTERS_PATHS[0]
 READY_LIMIT_S: Final = 60.0
 END_LIMIT_S: Final = 20.0
 DROP_LIMIT_MS: Final = 10_000
+LATE: Final = ("rebalancing", "restoring", "silent", "lag_ms")
+"""What /readyz says of a worker that can answer, and whose counters are not up to date."""
 
 
 @dataclass(frozen=True)
@@ -219,10 +221,19 @@ class Worker:
             return str(error)
         return "" if reply.status == 200 else str(reply.json["message"])
 
+    def why_not_settled(self) -> str:
+        """Why it is not ready, or what /readyz says is late: a rebalance, a restore, silence of Kafka, a lag; "" if
+        nothing is."""
+        if why := self.why_not_ready():
+            return why
+        late = {name: value for name, value in self.request("GET", READY_PATH).json.items() if name in LATE}
+        return str(late) if late else ""
+
     def wait_ready(self, limit_s: float = READY_LIMIT_S) -> Self:
-        """Wait until /readyz says 200. AssertionError, with the end of the log, if it ends or takes too long."""
+        """Wait until /readyz says 200, and that nothing is late. AssertionError, with the end of the log, if it ends or
+        takes too long."""
         deadline = time.monotonic() + limit_s
-        while why := self.why_not_ready():
+        while why := self.why_not_settled():
             assert self.process.poll() is None, f"it ended: {self.log_tail()}"
             assert time.monotonic() < deadline, f"not ready after {limit_s} s ({why}): {self.log_tail()}"
             time.sleep(0.05)

@@ -240,13 +240,19 @@ def _worker(common: Mapping[str, Any]) -> dict[str, Any]:
     page["get"]["responses"]["200"]["headers"]["Cache-Control"] = _constant(CACHED_IF_UNCHANGED)
     status: Schema = {"type": "object", "required": ["status"], "properties": {"status": {"type": "string"}}}
     waiting = {"type": "array", "items": {"type": "string"}, "description": "Why partitions wait for an operator"}
-    ready: Schema = {**status, "properties": {**status["properties"], "waiting": waiting}}
+    delays: Schema = {
+        "rebalancing": {"type": "boolean", "description": "Partitions are being shared out among the workers"},
+        "restoring": {"type": "integer", "description": "So many partitions are being restored"},
+        "silent": {"type": "boolean", "description": "Nothing has been heard of Kafka lately"},
+        "lag_ms": {"type": "integer", "description": "The counters are so far behind"},
+    }
+    ready: Schema = {**status, "properties": {**status["properties"], **delays, "waiting": waiting}}
     not_ready = {
         "description": "Why not", "headers": dict(common), "content": _content(error([INVALID_PARAMETER])),
     }  # fmt: skip
     return {
         HEALTH_PATH: _get("healthz", "The process is alive", _content(status), common),
-        READY_PATH: _get("readyz", "Restored, connected, and not far behind", _content(ready), common, not_ready),
+        READY_PATH: _get("readyz", "The worker can answer; what is late is named", _content(ready), common, not_ready),
         METRICS_PATH: _get("metrics", "For Prometheus", _text("text/plain"), common),
         OPENAPI_PATH: _get("openapi", "This document", _content({"type": "object"}), common),
         ASYNCAPI_PATH: _get("asyncapi", "The events, machine readable", _content({"type": "object"}), common),

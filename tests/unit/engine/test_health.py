@@ -10,8 +10,9 @@ import pytest
 from streams.app import build
 from streams.basics.times import now_ms
 from streams.engine.health import SHARE_S, SHARE_STEP_S, RefusedShare, WorkerHealth
+from streams.engine.table import StateTable
 from streams.settings.table import Settings
-from tests.support.engine_fakes import LOG, PARTITION, balances, batch, live_fixture, new_fixture
+from tests.support.engine_fakes import LOG, PARTITION, PartitionFixture, balances, batch, live_fixture, new_fixture
 
 
 def test_the_share_of_nothing_is_0() -> None:
@@ -67,33 +68,51 @@ def test_in_the_first_minute_the_share_counts_from_the_start() -> None:
 class FakeApp:
     """What Faust's app says of the group."""
 
-    started: bool = True
     rebalancing: bool = False
-    rebalancing_count: int = 1
 
 
-def test_a_worker_is_ready_when_its_partitions_are_restored_fed_and_near_the_end() -> None:
-    """Otherwise it says why not, in one line, so that a load balancer sends requests elsewhere."""
+def health_of(fixture: PartitionFixture, app: FakeApp | None = None) -> tuple[WorkerHealth, StateTable]:
+    """The health of a worker that has the fixture's partition, and its table."""
+    table = build(Settings(advertise="127.0.0.1:1"), LOG).table
+    table.owned[PARTITION] = fixture.partition
+    topics, metrics = fixture.context.topics, fixture.metrics
+    return WorkerHealth(app or FakeApp(), table, topics, 10_000, metrics, lambda: table.joined), table
+
+
+def test_a_worker_is_ready_once_it_can_answer_and_until_it_is_stopped() -> None:
+    """It has joined, and has restored what it had then. Partitions that it gets later change nothing."""
 
     async def run() -> None:
         async with live_fixture(position=5) as fixture:
-            app, table = FakeApp(), build(Settings(advertise="127.0.0.1:1"), LOG).table
-            table.owned[PARTITION] = fixture.partition
-            health, status = (
-                WorkerHealth(app, table, fixture.context.topics, 10_000, fixture.metrics),
-                fixture.partition.status,
-            )
-            assert health.not_ready() == ""
-            status.last_record_ms, fixture.events.end = now_ms() - 20_000, 6
-            assert "ms behind" in health.not_ready()
-            fixture.events.age_s = None
-            assert health.not_ready() == "nothing has been heard of Kafka lately"
+            health, table = health_of(fixture)
+            assert health.not_ready() == "this worker has not joined the others yet"
+            table.joined = True
             table.owned[PARTITION + 1] = new_fixture().partition
             assert health.not_ready() == "1 of 2 partitions are being restored"
-            app.rebalancing = True
-            assert health.not_ready() == "partitions are being shared out"
-            app.rebalancing_count = 0
-            assert health.not_ready() == "this worker has not joined the others yet"
+            del table.owned[PARTITION + 1]
+            assert (health.not_ready(), health.delays()) == ("", {})
+            table.owned[PARTITION + 1] = new_fixture().partition
+            assert (health.not_ready(), health.delays()) == ("", {"restoring": 1})
+            health.stop()
+            assert health.not_ready() == "this worker is being stopped"
+
+    asyncio.run(run())
+
+
+def test_lag_silence_and_rebalances_are_said_and_change_nothing() -> None:
+    """All workers would be in the same state, and replies go on."""
+
+    async def run() -> None:
+        async with live_fixture(position=5) as fixture:
+            app = FakeApp()
+            (health, table), status = health_of(fixture, app), fixture.partition.status
+            table.joined = True
+            status.last_record_ms, fixture.events.end = now_ms() - 20_000, 6
+            ((name, lag_ms),) = health.delays().items()
+            assert (name, health.not_ready()) == ("lag_ms", "")
+            assert 20_000 <= lag_ms < 25_000
+            fixture.events.end, fixture.events.age_s, app.rebalancing = 5, None, True
+            assert (health.delays(), health.not_ready()) == ({"rebalancing": True, "silent": True}, "")
 
     asyncio.run(run())
 
@@ -103,11 +122,10 @@ def test_the_gauges_are_of_all_owned_partitions() -> None:
 
     async def run() -> None:
         async with live_fixture() as fixture:
-            table = build(Settings(advertise="127.0.0.1:1"), LOG).table
-            table.owned[PARTITION] = fixture.partition
+            health, table = health_of(fixture)
             table.owned[PARTITION + 1] = new_fixture().partition
             await fixture.partition.apply_batch(batch(0, balances(0, 3)))
-            await WorkerHealth(FakeApp(), table, fixture.context.topics, 10_000, fixture.metrics).collect()
+            await health.collect()
             gauges = fixture.metrics.partitions
             assert [gauges.labels(status)._value.get() for status in ("live", "restoring")] == [1, 1]
             assert fixture.metrics.refused_ratio._value.get() == 0
