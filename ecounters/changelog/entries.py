@@ -90,6 +90,8 @@ class Position(msgspec.Struct, array_like=True, frozen=True):
     holes: Holes = ()
 
 
+NO_POSITION: Final = "there are entries, but no position"
+"""What is wrong with a changelog that has this. An empty one is a new one."""
 KEY_SHOWN_MAX: Final = 40
 """So many bytes of a key of an unknown kind are shown in a message."""
 

@@ -59,7 +59,7 @@ def misfit(saved: Mapping[int, bytes], log: EventsLog, changelog: str, away: Col
     ``saved``: partition -> the encoded position. Partitions without one are left out: they have counted nothing, or
     their import is not done. ``changelog``: the name of the topic that has them. A position that cannot be read is
     passed over: it concerns its own partition alone, and is noticed at the restore. So are those of the partitions
-    ``away``, whose brokers are.
+    ``away``: their brokers are, or what they hold is damaged.
     """
     positions: dict[int, Position | None] = {}
     for partition, value in sorted(saved.items()):

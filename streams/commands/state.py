@@ -75,21 +75,22 @@ def repair(yes: bool) -> int:
     """Take out the entries that `check` names, after asking.
 
     What such an entry was of is lost; all others stay. A position is never taken out: without it all events would be
-    counted again. If the entries are of a newer release, run that release instead.
+    counted again. One that somebody else took out is put back, while Kafka still has it. If the entries are of a newer
+    release, run that release instead. Damaged records may have held anything, and stay.
     Workers may run: a partition with such an entry restores itself afterwards, within 10 s.
 
-    Exit code 1: something is left that cannot be taken out so.
+    Exit code 1: something is left that cannot be mended so.
     """
     settings = settings_with()
     found = run_to_end(settings, survey(settings, checks=True))
     for line in found.check_lines():
         click.echo(line)
-    faults = found.removable
+    faults = found.repairable
     if faults:
         if not yes:
-            click.confirm(f"Take these {len(faults):,} entries out?", abort=True, err=True)
+            click.confirm(f"Mend these {len(faults):,} entries?", abort=True, err=True)
         count = run_to_end(settings, repair_faults(settings, faults))
-        click.echo(f"Took out {count:,} entries.")
+        click.echo(f"Mended {count:,} entries.")
     left = len(found.faults) > len(faults) or found.unreadable or found.misplaced or found.why_unbound
     return 1 if left else 0
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, closing
 from itertools import chain
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import CorruptRecordException, KafkaError
 
-from ecounters.changelog.entries import POSITION, UnreadableEntries, keep_last, shown_entry
+from ecounters.changelog.entries import NO_POSITION, POSITION, Entry, UnreadableEntries, keep_last, shown_entry
 from ecounters.changelog.fitting import misfit_of
 from ecounters.partition.emptying import emptying
 from ecounters.partition.restoring import restore
@@ -21,8 +21,9 @@ from streams.basics.text import named
 from streams.engine.context import WorkerContext
 from streams.engine.discarding import discard
 from streams.engine.status import MustWait
-from streams.kafka.changelog_reader import entry_of, key_and_offset_of
+from streams.kafka.changelog_reader import DAMAGE_HELPS, entry_of
 from streams.kafka.changelog_writer import ChangelogTakeover, ChangelogWriter, LeftOut
+from streams.kafka.log_reader import Unreadable
 from streams.kafka.outbox import Outbox
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,10 @@ REPAIR: Final = "the operator of this service has to repair it"
 ENTRY_HELPS: Final = "`ecounters state check` names all of them, `ecounters state repair` takes them out"
 FORMAT_HELPS: Final = "run the release that wrote it; `ecounters state check` shows what there is"
 """What helps against an entry that cannot be read. The position must stay: without it all events are counted again."""
+POSITION_HELPS: Final = (
+    "`ecounters state repair` puts it back where Kafka still has it; else `ecounters state import FILE` brings a state "
+    "back that was exported"
+)
 
 
 class Writer(Protocol):
@@ -62,7 +67,7 @@ class Changelog(Protocol):
     async def restore(self) -> tuple[PartitionState, int]:
         """Take the changelog over and read it. Returns (the state, how many entries were read).
 
-        Raises MustWait if it has entries that cannot be read, or a state of another topic.
+        Raises MustWait if it has records or entries that cannot be read, or a state of another topic.
         """
 
     async def has_changed(self) -> bool:
@@ -81,6 +86,8 @@ class PartitionChangelog:
         self._takeover: ChangelogTakeover | None = None
         self._writer: ChangelogWriter | None = None
         self._end = 0  # the end of the changelog before the last restore read it
+        self._is_doubtful = False  # the last restore has met a record batch that could not be decoded
+        self._damage: list[Unreadable] = []  # what the last restore could not read
 
     @property
     def writer(self) -> ChangelogWriter | None:
@@ -98,9 +105,10 @@ class PartitionChangelog:
         2. Read all committed entries, and build the state from the last entry of each key.
         3. Commit or abort dead letters that the previous owner left in an open transaction. A failure is only logged.
 
-        Raises KafkaError or OSError (TimeoutError is one) if the broker is away or refuses: try again. Raises MustWait
-        if entries are damaged, of an unknown kind, or of a format that this version does not know, and if the state is
-        bound to another topic than this worker's.
+        Raises KafkaError or OSError (TimeoutError is one) if the broker is away or refuses, and the first time that a
+        record batch cannot be decoded, which may have come about on the way: try again. Raises MustWait if record
+        batches are damaged, if entries are damaged, of an unknown kind, or of a format that this version does not know,
+        and if the state is bound to another topic than this worker's.
         """
         await self.close()
         settings = self._context.settings
@@ -124,19 +132,30 @@ class PartitionChangelog:
             await self._settle_dead_letters(writer, state.position)
         except BaseException as error:
             discard(chain(state.discarding(), emptying(last)), self._context)
+            self._is_doubtful = isinstance(error, CorruptRecordException)
             if isinstance(error, UnreadableEntries):
                 raise await self._must_wait(error.keys) from error
             raise
-        self._writer = writer
+        self._writer, self._is_doubtful = writer, False
         return state, entries
 
     async def has_changed(self) -> bool:
-        """Whether the changelog has grown since the ``restore`` that raised MustWait began to read it.
+        """Whether the changelog has grown since the ``restore`` that raised MustWait began to read it; of damaged
+        records, whether they can be read now, as another broker leads the partition.
 
         Only then it is worth to read all of it again. This also leaves the transactional id alone: to take it over
         again would fence whoever repairs the changelog. Raises KafkaError or OSError if the broker does not say.
         """
         assert self._takeover is not None, "restore comes first"
+        if self._damage:
+            first, damage = self._damage[0], list[Unreadable]()
+            offsets = range(first.first_offset, first.last_offset + 1)
+            async with aclosing(
+                self._context.readers.read_again(self._changelog, self._context.slices, damage, offsets)
+            ) as reading:
+                async for _ in reading:
+                    pass
+            return not damage
         return await self._takeover.end_of_changelog() != self._end
 
     async def close(self) -> None:
@@ -152,12 +171,17 @@ class PartitionChangelog:
         """The error for entries that cannot be read: it names the first of them and what helps. Reads the log again."""
         offsets: dict[bytes | None, int] = {}
         changelog = self._changelog
-        reading = self._context.readers.read(changelog, self._context.slices, key_and_offset_of)
-        async with aclosing(reading):
-            async for records in reading:
-                offsets.update((key, offset) for key, offset in records if key in keys)
+        async with aclosing(self._context.readers.read_again(changelog, self._context.slices, [])) as reading:
+            async for rows in reading:
+                offsets.update((key, offset) for offset, key, _ in rows if key in keys)
         first = min(keys, key=lambda key: offsets.get(key, -1))
         more = f", and {len(keys) - 1} more" if len(keys) > 1 else ""
+        if keys.get(POSITION) == NO_POSITION:
+            taken_out = f"; it was taken out at offset {offsets[POSITION]}" if POSITION in offsets else ""
+            detail = (
+                f"partition {self._partition} waits: in {changelog.topic} {NO_POSITION}{taken_out}; {POSITION_HELPS}"
+            )
+            return MustWait(f"partition {self._partition} lacks its saved position; {REPAIR}", detail)
         helps = FORMAT_HELPS if first == POSITION else ENTRY_HELPS
         detail = (
             f"partition {self._partition} waits: {changelog.topic} has at offset {offsets.get(first)} an entry that "
@@ -172,17 +196,47 @@ class PartitionChangelog:
         state, so several changelogs are read at the same time.
         """
         slices = self._context.slices
-        count = 0
-        reading = self._context.readers.read(changelog, slices, entry_of)
-        async with aclosing(reading):
+        count, self._damage = 0, []
+        async with aclosing(self._entries(changelog)) as reading:
             async for entries in reading:
                 keep_last(last, entries)
                 count += len(entries)
+        if self._damage:
+            raise self._damaged(changelog)
+        lacks_position = bool(last) and POSITION not in last
         async with self._context.restore_lock, Slice(slices) as time_slice:
             with closing(restore(state, last)) as steps:
                 for _ in steps:
                     await time_slice.yield_if_used_up()
+        if lacks_position:  # from the topic's start all events would be counted again, onto what there is
+            raise UnreadableEntries({POSITION: NO_POSITION})
         return count
+
+    async def _entries(self, changelog: TopicPartition) -> AsyncGenerator[list[Entry]]:
+        """Yield the entries of the changelog. After CorruptRecordException: those that can be read;
+        ``_damage`` gets what cannot be.
+
+        Holds a time slice as ``ChangelogReaders.read`` does, and raises what that raises.
+        """
+        readers, slices = self._context.readers, self._context.slices
+        if not self._is_doubtful:
+            async with aclosing(readers.read(changelog, slices, entry_of)) as reading:
+                async for entries in reading:
+                    yield entries
+            return
+        async with aclosing(readers.read_again(changelog, slices, self._damage)) as reading_again:
+            async for rows in reading_again:
+                yield [(cast(bytes, key), value) for _, key, value in rows]
+
+    def _damaged(self, changelog: TopicPartition) -> MustWait:
+        """The error for ``_damage``: it names the first of the record batches and what helps."""
+        first = self._damage[0]
+        more = f", and {len(self._damage) - 1} more" if len(self._damage) > 1 else ""
+        detail = (
+            f"partition {self._partition} waits: {changelog.topic} has at offsets {first.first_offset} to "
+            f"{first.last_offset} damaged records{more}: {first.why}; {DAMAGE_HELPS}"
+        )
+        return MustWait(f"partition {self._partition} has saved records that are damaged; {REPAIR}", detail)
 
     async def _settle_dead_letters(self, writer: ChangelogWriter, position: int) -> None:
         """Commit or abort the dead letters that a crash left in an open transaction.

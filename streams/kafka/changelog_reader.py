@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
 from itertools import islice
 from typing import Any, Final, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import CorruptRecordException, KafkaError
 
 from ecounters.changelog.entries import Entry
+from ecounters.errors import Stop
 from streams.basics.slices import Slice, TimeSlices
+from streams.basics.text import named
 from streams.kafka import internals
 from streams.kafka.batches import next_result
 from streams.kafka.clients import Kafka
+from streams.kafka.log_reader import KeyedRow, Unreadable, keyed_reader
 
 LIMIT_S: Final = 15.0
 """How long connecting may take, and each fetch. aiokafka itself would try for ever."""
@@ -24,6 +28,11 @@ FETCH_WAIT_MS: Final = 100
 """How long a broker may hold a fetch request while it has no records."""
 READERS_MAX: Final = 8
 """How many partitions are read at the same time. While one is decoded, the next ones are fetched."""
+DAMAGE_HELPS: Final = (
+    "if another broker has a sound copy, let that one lead; else import a file of `ecounters state export`, or count "
+    "anew from the topic of events (deploy/README.md, Damaged records)"
+)
+"""What helps against damaged records of a changelog. What they held is not known, so nothing can take them out."""
 READ_STEP: Final = 1_000
 """How many entries a list has at most. To decode them takes well below 1 ms."""
 
@@ -34,11 +43,6 @@ T = TypeVar("T")
 def entry_of(_: TopicPartition, record: Any) -> Entry:
     """(key, value) of a record as aiokafka has decoded it from a batch, before it makes a ConsumerRecord."""
     return record.key, record.value
-
-
-def key_and_offset_of(_: TopicPartition, record: Any) -> tuple[bytes | None, int]:
-    """(key, offset) of such a record."""
-    return record.key, record.offset
 
 
 async def read_changelog(kafka: Kafka, tp: TopicPartition, slices: TimeSlices) -> AsyncGenerator[list[Entry]]:
@@ -71,8 +75,8 @@ class ChangelogReaders:
         generator holds a time slice of ``slices`` while it decodes, and still holds the slice while the caller handles
         a list. So the caller must not await anything between two lists.
 
-        Waits for its turn without a limit. Raises KafkaError if the partition cannot be read, TimeoutError if
-        connecting or a fetch takes LIMIT_S.
+        Waits for its turn without a limit. Raises CorruptRecordException at a record batch that cannot be decoded,
+        another KafkaError if the partition cannot be read, TimeoutError if connecting or a fetch takes LIMIT_S.
         """
         self._reading += 1
         try:
@@ -93,6 +97,31 @@ class ChangelogReaders:
             self._reading -= 1
             while self._idle and not self._reading:
                 await self._idle.pop().stop()
+
+    async def read_again(
+        self, tp: TopicPartition, slices: TimeSlices, damage: list[Unreadable], offsets: range | None = None
+    ) -> AsyncGenerator[list[KeyedRow]]:
+        """Yield what can be read of a partition as rows, and add to ``damage`` what cannot.
+
+        Slower than ``read``, and over a connection of its own: each record batch is checked by itself, and fetched a
+        second time before it counts as damaged. Records that only aiokafka cannot decode are read. ``offsets``: those
+        to read; all without it. Holds a time slice as ``read`` does.
+
+        Raises KafkaError or OSError if the partition cannot be read on.
+        """
+        try:
+            async with keyed_reader(self._kafka, tp.topic, [tp.partition]) as reader:
+                end = reader.ends[tp.partition]
+                if offsets is not None:
+                    reader.skip_to(tp.partition, offsets.start)
+                    end = min(end, offsets.stop)
+                async with aclosing(reader.up_to(tp.partition, end)) as reading:
+                    async for rows in reading:
+                        async with Slice(slices):
+                            yield rows
+                damage += reader.unreadable
+        except Stop as error:  # the broker sends nothing more
+            raise KafkaError(str(error)) from error
 
     def _new_consumer(self) -> AIOKafkaConsumer:
         return self._kafka.consumer(
@@ -121,7 +150,7 @@ async def _records(
             result = await next_result(consumer, tp)
         source, records = internals.converted(result, convert)
         async with Slice(slices) as time_slice:
-            while some := list(islice(records, READ_STEP)):
+            while some := _decoded(records, tp):
                 yield some
                 await time_slice.yield_if_used_up()
         # ``next_fetch_offset`` counts transaction markers too. The last one is right before ``end``.
@@ -129,3 +158,11 @@ async def _records(
         internals.set_position(result)
         if position < end:
             internals.fetch_again(internals.open_fetcher(consumer), tp)
+
+
+def _decoded(records: Iterator[T], tp: TopicPartition) -> list[T]:
+    """The next records, at most READ_STEP. Raises CorruptRecordException: codecs raise errors of many kinds."""
+    try:
+        return list(islice(records, READ_STEP))
+    except Exception as error:
+        raise CorruptRecordException(f"{tp.topic}, partition {tp.partition}: {named(error)}") from error

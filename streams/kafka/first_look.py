@@ -16,7 +16,7 @@ from ecounters.errors import Unfit
 from streams.kafka.admin import admin_client
 from streams.kafka.clients import Kafka
 from streams.kafka.group_facts import committed_offsets
-from streams.kafka.positions import read_positions
+from streams.kafka.positions import known_positions
 from streams.kafka.topic_checks import Found, refusal, warnings
 from streams.kafka.topics import TopicsSpec, found_topics
 from streams.settings.table import Settings
@@ -48,11 +48,12 @@ async def first_look(settings: Settings) -> FirstLook:
     facts = found.facts[spec.events]
     log = EventsLog(found.cluster_id, spec.events, facts.topic_id, facts.partitions)
     away = found.facts[spec.changelog].away
-    saved = await read_positions(Kafka.of(settings), spec.changelog, log.partitions, away)
-    if why := misfit(saved, log, spec.changelog, away):
+    saved, unknown = await known_positions(Kafka.of(settings), spec.changelog, log.partitions, away)
+    unknown |= away  # each of these waits by itself
+    if why := misfit(saved, log, spec.changelog, unknown):
         raise Unfit(why)
     committed = await committed_offsets(Kafka.of(settings), settings.app_id, spec.events)
-    if why := forgotten(saved.keys() | away, committed, settings.app_id, spec):
+    if why := forgotten(saved.keys() | unknown, committed, settings.app_id, spec):
         raise Unfit(why)
     lines = [f"{name}: {topic.partitions} partitions" for name, topic in found.facts.items()]
     return FirstLook(log, found.facts[spec.changelog].topic_id, lines + warnings(spec.names, found))
@@ -61,8 +62,8 @@ async def first_look(settings: Settings) -> FirstLook:
 def forgotten(saved: Collection[int], committed: Mapping[int, int], group: str, spec: TopicsSpec) -> str:
     """Why no worker must begin anew: events were counted, and the changelog does not have them; "" if there is none.
 
-    ``saved``: the partitions that have a saved position, or cannot be read now. ``committed``: partition -> the offset
-    that the group has committed, which workers do after they have saved a position.
+    ``saved``: the partitions that have a saved position, or whose position cannot be told now. ``committed``: partition
+    -> the offset that the group has committed, which workers do after they have saved a position.
     """
     lost = sorted(partition for partition, offset in committed.items() if offset > 0 and partition not in saved)
     if not lost:

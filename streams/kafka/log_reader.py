@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
@@ -90,12 +90,12 @@ class LogReader(Generic[Row]):
         self._read_again: dict[int, int] = {}  # partition -> the offset that was read again last
         self._reading: dict[int, AsyncGenerator[list[Row]]] = {}
 
-    async def begin(self, since_ms: int | None, only: int | None) -> None:
+    async def begin(self, since_ms: int | None, only: Collection[int] | None) -> None:
         """Go to the start of all partitions, or to their first record with a timestamp of ``since_ms`` or later.
 
-        ``only``: the one partition to read; None for all of them. Call this method once, before ``up_to``.
+        ``only``: the partitions to read; None for all of them. Call this method once, before ``up_to``.
         """
-        chosen = [tp for number, tp in self._tps.items() if only is None or number == only]
+        chosen = [tp for number, tp in self._tps.items() if only is None or number in only]
         self._consumer.assign(chosen)
         starts = await self._consumer.beginning_offsets(chosen)
         ends = await self._consumer.end_offsets(chosen)
@@ -119,7 +119,7 @@ class LogReader(Generic[Row]):
             self.begins[partition] = self._position[partition] = offset
             self._consumer.seek(self._tps[partition], offset)
 
-    async def up_to(self, partition: int, offset: int) -> AsyncIterator[list[Row]]:
+    async def up_to(self, partition: int, offset: int) -> AsyncGenerator[list[Row]]:
         """Yield the partition's rows with offsets below ``offset``, in order, as lists. Begins behind the rows that
         earlier calls have yielded.
 
@@ -211,17 +211,19 @@ async def log_reader(
         if since_ms is not None and not await is_stamped_by_broker(kafka, topic):
             since_ms = None
         reader = LogReader(consumer, topic, await count_partitions(kafka, topic), log_row)
-        await reader.begin(since_ms, only(reader.partitions) if only is not None else None)
+        await reader.begin(since_ms, [only(reader.partitions)] if only is not None else None)
         yield reader
 
 
 @asynccontextmanager
-async def keyed_reader(kafka: Kafka, topic: str) -> AsyncIterator[LogReader[KeyedRow]]:
-    """A context with a LogReader of KeyedRows, which begins at the start of the topic. Raises what ``log_reader``
-    raises."""
+async def keyed_reader(
+    kafka: Kafka, topic: str, only: Collection[int] | None = None
+) -> AsyncIterator[LogReader[KeyedRow]]:
+    """A context with a LogReader of KeyedRows, which begins at the start of the topic. ``only``: the partitions
+    to read; None to read all of them. Raises what ``log_reader`` raises."""
     async with _consumer(kafka, topic) as consumer:
         reader = LogReader(consumer, topic, await count_partitions(kafka, topic), keyed_row)
-        await reader.begin(None, None)
+        await reader.begin(None, only)
         yield reader
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
-from typing import Final
+from typing import Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import CorruptRecordException, KafkaError, UnsupportedCodecError
 
 from ecounters.changelog.entries import POSITION
 from streams.kafka.clients import Kafka
+from streams.kafka.log_reader import KeyedRow, LogReader, keyed_reader
 
 FIRST_REACH: Final = 16
 """How many offsets before the end of a partition to read first."""
@@ -31,7 +33,8 @@ async def read_positions(kafka: Kafka, topic: str, partitions: int, away: Collec
     ``away``: partitions that cannot be read now, and are left out too.
 
     Takes no transactional id and joins no group, so it disturbs nobody. The topic must exist. Raises KafkaError if the
-    broker cannot be reached or refuses, TimeoutError if connecting or a fetch takes LIMIT_S.
+    broker cannot be reached or refuses, TimeoutError if connecting or a fetch takes LIMIT_S. Damaged records raise
+    CorruptRecordException, or an error of their codec.
     """
     consumer = kafka.consumer(
         isolation_level="read_committed",
@@ -57,6 +60,57 @@ async def read_positions(kafka: Kafka, topic: str, partitions: int, away: Collec
     finally:
         await consumer.stop()
     return found
+
+
+class KnownPositions(NamedTuple):
+    """``saved``: as ``read_positions`` returns it. ``unknown``: the partitions whose position nobody can tell."""
+
+    saved: dict[int, bytes]
+    unknown: set[int]
+
+
+async def known_positions(kafka: Kafka, topic: str, partitions: int, away: Collection[int]) -> KnownPositions:
+    """As ``read_positions``, but damaged records, or entries without a position, concern their own partition alone.
+
+    Only where there are any, whole partitions are read. Raises KafkaError or OSError if they cannot be.
+    """
+    there = set(range(partitions)) - set(away)
+    saved: dict[int, bytes] = {}
+    try:
+        saved = await read_positions(kafka, topic, partitions, away)
+    except Exception as error:
+        if _is_away(error):
+            raise
+    unknown: set[int] = set()
+    if left := sorted(there - saved.keys()):
+        async with keyed_reader(kafka, topic, left) as reader:
+            for partition in left:
+                await _look(reader, partition, saved, unknown)
+    return KnownPositions(saved, unknown)
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether an error says that a broker is away or refuses. Others are of what was read: codecs raise many kinds."""
+    if isinstance(error, CorruptRecordException | UnsupportedCodecError):
+        return False
+    return isinstance(error, KafkaError | TimeoutError | ConnectionError)
+
+
+async def _look(reader: LogReader[KeyedRow], partition: int, saved: dict[int, bytes], unknown: set[int]) -> None:
+    """Read a partition, and add its position to ``saved``, or the partition to ``unknown``."""
+    held: set[bytes | None] = set()
+    at, before = -1, len(reader.unreadable)
+    async for rows in reader.up_to(partition, reader.ends[partition]):
+        for offset, key, value in rows:
+            if value is None:
+                held.discard(key)
+                continue
+            held.add(key)
+            if key == POSITION:
+                at, saved[partition] = offset, value
+    if any(damage.last_offset > at for damage in reader.unreadable[before:]) or (held and at < 0):
+        saved.pop(partition, None)
+        unknown.add(partition)
 
 
 async def _last_positions(consumer: AIOKafkaConsumer, ranges: dict[TopicPartition, range]) -> dict[int, bytes]:

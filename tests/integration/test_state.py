@@ -121,7 +121,7 @@ def test_check_names_foreign_entries_and_repair_takes_them_out(deployment: Deplo
     with Worker(deployment).wait_ready() as worker:  # of which partition 1 waits
         assert worker.metric("ecounters_partitions") == deployment.partitions
         exit_code, lines, err = ran(deployment, "state", "repair", "--yes")
-        assert exit_code == 0 and lines[-1] == "Took out 2 entries.", (lines, err)
+        assert exit_code == 0 and lines[-1] == "Mended 2 entries.", (lines, err)
         assert ran(deployment, "state", "check")[0] == 0
         wait_for_all(worker)
         assert calls(worker) == {CALLS}
@@ -134,12 +134,12 @@ def test_a_position_is_never_taken_out(deployment: Deployment, value: bytes) -> 
     asyncio.run(write(deployment, 1, POSITION, value))
     asyncio.run(write(deployment, 1, b"foreign", b"x"))
     exit_code, lines, err = ran(deployment, "state", "repair", "--yes")
-    assert exit_code == 1 and lines[-1] == "Took out 1 entries.", (lines, err)
+    assert exit_code == 1 and lines[-1] == "Mended 1 entries.", (lines, err)
     assert any(line.startswith("A position cannot be taken out") for line in lines), lines
     saved = asyncio.run(read_positions(deployment.kafka, f"{deployment.name}-state-changelog", 4))
     assert saved[1] == value
     exit_code, lines, err = ran(deployment, "state", "repair", "--yes")
-    assert exit_code == 1 and not any("Took out" in line for line in lines), (lines, err)
+    assert exit_code == 1 and not any("Mended" in line for line in lines), (lines, err)
 
 
 def test_a_backup_brings_everything_back(deployment: Deployment, tmp_path: Path) -> None:

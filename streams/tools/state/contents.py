@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ecounters.changelog.binding import Binding
 from ecounters.changelog.checking import shown_key, why_unreadable
-from ecounters.changelog.entries import POSITION, Position, read_position, user_of
+from ecounters.changelog.entries import NO_POSITION, POSITION, Position, read_position, user_of
 from ecounters.errors import Stop
 from ecounters.events.partitioner import partition_of
 from streams.basics.terminal import Progress
@@ -16,18 +16,22 @@ from streams.kafka.log_reader import KeyedRow, LogReader, Unreadable
 
 
 class Fault(NamedTuple):
-    """An entry that a restore cannot read: where it is, and why. ``key``: None if the record has none."""
+    """An entry that a restore cannot read, or a position that it lacks: where it is, and why.
+
+    ``key``: None if the record has none. ``value``: what ``repair`` writes in its place; None takes it out.
+    """
 
     partition: int
     offset: int
     key: bytes | None
     why: str
+    value: bytes | None = None
 
     @property
-    def is_removable(self) -> bool:
-        """Whether ``repair`` may take it out. Kafka removes by keys. Without its position a state would be counted onto
-        from the start of the topic, so all that it has would be counted twice."""
-        return self.key is not None and self.key != POSITION
+    def is_repairable(self) -> bool:
+        """Whether ``repair`` may take it out, or can put it back. Kafka removes by keys. Without its position a state
+        would be counted onto from the start of the topic, so all that it has would be counted twice."""
+        return self.key is not None and (self.key != POSITION or self.value is not None)
 
     def line(self) -> str:
         """The line for people."""
@@ -39,14 +43,16 @@ class Contents:
     """What the changelog of one partition holds, read to its end.
 
     ``last``: key -> (offset, value) of its last entry, without tombstones. ``records``: how many were read.
-    ``unreadable``: record batches that cannot be read. ``faults`` and ``misplaced``: filled by ``check``; the second
-    are accounts that belong to another partition.
+    ``unreadable``: record batches that cannot be read. ``saved``: (offset, value) of the last position, also of one
+    that was taken out. ``faults`` and ``misplaced``: filled by ``check``; the second are accounts that belong to
+    another partition.
     """
 
     partition: int
     last: dict[bytes, tuple[int, bytes]] = field(default_factory=dict)
     records: int = 0
     unreadable: list[Unreadable] = field(default_factory=list)
+    saved: tuple[int, bytes] | None = None
     faults: list[Fault] = field(default_factory=list)
     misplaced: set[str] = field(default_factory=set)
 
@@ -76,9 +82,19 @@ class Contents:
                 is_here = here[user] = partition_of(user, partitions) == self.partition
             if not is_here:
                 self.misplaced.add(user)
-        if POSITION not in self.last and self.last:
-            offset = next(iter(self.last.values()))[0]
-            self.faults.append(Fault(self.partition, offset, None, "there are entries, but no position"))
+        unreadable = {fault.key for fault in self.faults}
+        ours = [offset for key, (offset, _) in self.last.items() if key not in unreadable]
+        if POSITION not in self.last and ours:
+            self.faults.append(self._without_position(max(ours)))
+
+    def _without_position(self, end: int) -> Fault:
+        """The fault that the position is missing. ``end``: the offset of the last entry.
+
+        Each flush writes the position last. So one behind all entries, in records of which none is damaged, is theirs.
+        """
+        if self.saved is None or self.saved[0] < end or self.unreadable or why_unreadable(POSITION, self.saved[1]):
+            return Fault(self.partition, end, POSITION, NO_POSITION)
+        return Fault(self.partition, self.saved[0], POSITION, f"{NO_POSITION}: it was taken out", self.saved[1])
 
 
 async def read_contents(reader: LogReader[KeyedRow], partition: int, progress: Progress) -> Contents:
@@ -93,6 +109,8 @@ async def read_contents(reader: LogReader[KeyedRow], partition: int, progress: P
                 last.pop(key, None)
             else:
                 last[key] = offset, value
+                if key == POSITION:
+                    contents.saved = offset, value
         contents.records += len(rows)
         progress.add(len(rows))
     contents.unreadable = reader.unreadable[before:]

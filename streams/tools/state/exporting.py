@@ -16,6 +16,7 @@ from ecounters.changelog.entries import FORMAT, Position
 from ecounters.errors import Stop
 from streams.basics.terminal import Progress
 from streams.basics.times import now_ms, utc_text
+from streams.kafka.changelog_reader import DAMAGE_HELPS
 from streams.kafka.clients import Kafka
 from streams.kafka.log_reader import KeyedRow, LogReader, Unreadable, keyed_reader
 from streams.kafka.state_writer import state_writer
@@ -119,7 +120,9 @@ def _refuse_faults(contents: Contents, header: Header) -> None:
 
 def _cannot_be_read(what: Unreadable) -> Stop:
     partition, first, last, why = what
-    return Stop(f"partition {partition} cannot be read at offsets {first} to {last}: {why}; no file was written")
+    return Stop(
+        f"partition {partition} cannot be read at offsets {first} to {last}: {why}; no file was written; {DAMAGE_HELPS}"
+    )
 
 
 def _format(positions: dict[int, Position]) -> int:

@@ -13,6 +13,7 @@ from ecounters.changelog.entries import POSITION, Position
 from ecounters.errors import Stop
 from streams.basics.terminal import Progress
 from streams.basics.times import utc_text
+from streams.kafka.changelog_reader import DAMAGE_HELPS
 from streams.kafka.clients import Kafka
 from streams.kafka.group_facts import group_members
 from streams.kafka.log_reader import Unreadable, keyed_reader
@@ -70,9 +71,9 @@ class Survey:
         return not (self.faults or self.unreadable or self.misplaced or self.why_unbound)
 
     @property
-    def removable(self) -> list[Fault]:
-        """The faults that ``repair`` may take out."""
-        return [fault for fault in self.faults if fault.is_removable]
+    def repairable(self) -> list[Fault]:
+        """The faults that ``repair`` can mend."""
+        return [fault for fault in self.faults if fault.is_repairable]
 
     def moving_line(self) -> Iterator[str]:
         """The warning that workers are running, if they are."""
@@ -98,6 +99,8 @@ class Survey:
         yield from (row.line() for row in self.partitions)
         entries, size = sum(row.entries for row in self.partitions), sum(row.bytes for row in self.partitions)
         yield f"{'all':>9}  {entries:>13,}  {size:>15,}"
+        if self.unreadable:
+            yield f"{len(self.unreadable):,} record batches cannot be read and are left out: `ecounters state check`."
 
     def check_lines(self) -> Iterator[str]:
         """What ``check`` prints."""
@@ -115,13 +118,18 @@ class Survey:
         entries = sum(row.entries for row in self.partitions)
         if self.sound:
             yield f"All {entries:,} entries of {len(self.partitions)} partitions can be read."
-        if any(fault.key == POSITION for fault in self.faults):
+        if self.unreadable:
+            yield f"What damaged records held is not known, so `ecounters state repair` leaves them: {DAMAGE_HELPS}."
+        if any(fault.key == POSITION and not fault.is_repairable for fault in self.faults):
             yield (
                 "A position cannot be taken out: without it all events would be counted again. Run the release that "
                 "wrote it, or import a file of `ecounters state export`."
             )
-        if count := len(self.removable):
+        lost = sum(fault.value is not None for fault in self.faults)
+        if count := len(self.repairable) - lost:
             yield f"{count:,} of {entries:,} entries cannot be read; `ecounters state repair` takes them out."
+        if lost:
+            yield f"{lost:,} positions are missing; `ecounters state repair` puts them back."
 
 
 def shown_log(log: EventsLog) -> str:
@@ -158,7 +166,8 @@ async def survey(settings: Settings, *, checks: bool) -> Survey:
 
 
 async def repair(settings: Settings, faults: Iterable[Fault]) -> int:
-    """Write a tombstone for each removable fault that is still there. Returns how many were written.
+    """Write what mends each repairable fault that is still there: a tombstone, or the position that was taken out.
+    Returns how many were mended.
 
     Takes over the transactional id of each partition with a fault, and then reads the partition again: its worker
     cannot write any more, so no entry that it has written anew meanwhile is lost. The worker restores the partition.
@@ -171,8 +180,8 @@ async def repair(settings: Settings, faults: Iterable[Fault]) -> int:
             async with keyed_reader(Kafka.of(settings), changelog.topic) as reader:
                 contents = await read_contents(reader, partition, Progress("read again", what="entries"))
             contents.check(reader.partitions)
-            tombstones = [
-                (fault.key, None) for fault in contents.faults if fault.key is not None and fault.is_removable
+            entries = [
+                (fault.key, fault.value) for fault in contents.faults if fault.key is not None and fault.is_repairable
             ]
-            written += await writer.write(tombstones)
+            written += await writer.write(entries)
     return written

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from ecounters.changelog.entries import FORMAT, Position, position_entry
 from streams.engine import restore
 from streams.engine.restore import PartitionChangelog
 from streams.engine.status import MustWait
@@ -40,10 +41,14 @@ class FakeReaders:
     def __init__(self, then: Callable[[], None]) -> None:
         self.then = then
 
-    async def read(self, *_: object) -> AsyncIterator[list[tuple[Any, Any]]]:
-        """Yields the record, the second time as (key, offset)."""
-        yield [(b"foreign", b"x")]
+    async def read(self, *_: object) -> AsyncGenerator[list[tuple[Any, Any]]]:
+        """Yields a position, and the record."""
+        yield [position_entry(Position(FORMAT, 0, 0, 0)), (b"foreign", b"x")]
         self.then()
+
+    async def read_again(self, *_: object) -> AsyncGenerator[list[tuple[int, Any, Any]]]:
+        """Yields the record with its offset."""
+        yield [(1, b"foreign", b"x")]
 
 
 @pytest.mark.parametrize("repairs", [False, True])
