@@ -9,14 +9,18 @@ import logging
 import os
 import resource
 import signal
-import sys
 from contextlib import suppress
+from importlib.metadata import version
 from typing import Any, Final
 
 from aiohttp import web
 from aiokafka.errors import KafkaError
 
+from ecounters.changelog.binding import EventsLog
+from ecounters.errors import Stop
 from streams.app import WorkerParts, build
+from streams.basics.addresses import host_port
+from streams.basics.logs import LifeLines, set_up
 from streams.basics.text import one_line
 from streams.kafka.first_look import FirstLook, first_look
 from streams.kafka.internals import until_crashed
@@ -46,38 +50,10 @@ MMAP_THRESHOLD_BYTES: Final = 131_072
 """glibc's default for M_MMAP_THRESHOLD; setting it keeps glibc from raising it (see ``_pin_malloc_threshold``)."""
 M_MMAP_THRESHOLD: Final = -3
 """The parameter's number for ``mallopt``, from malloc.h."""
-LOG_REPEAT_S: Final = 30.0
-"""A library's message is logged once in this time at most."""
 GC_THRESHOLDS: Final = (10_000, 1_000, 1_000)
 """Thresholds of the three generations. Calls and cells form no cycles, but Python's defaults would traverse all of
 them many times a second. A traversal of 10,000 new objects takes 2 to 10 ms, in one step of the event loop; of 50,000
 it took up to 38 ms. Each new object is traversed once, however many are traversed at a time."""
-
-
-class RateLimitedLog(logging.Filter):
-    """Drops a library's message if the same one was logged within LOG_REPEAT_S.
-
-    While a broker is away, the libraries log 600 lines a minute. Two messages are the same if logger and format string
-    are equal. Messages of libraries below WARNING also need the level DEBUG. Messages of this project always pass.
-    Faust's services log under this project's names where this project subclasses them. These messages begin with "["
-    and are treated as a library's.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._next: dict[tuple[str, str], float] = {}
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Whether to log the record. Notes the time of a library's record that passes."""
-        if record.name.startswith("streams.") and not record.msg.startswith("["):
-            return True
-        if record.levelno < logging.WARNING and not logging.getLogger().isEnabledFor(logging.DEBUG):
-            return False
-        key = record.name, record.msg
-        if record.created < self._next.get(key, 0.0):
-            return False
-        self._next[key] = record.created + LOG_REPEAT_S
-        return True
 
 
 def run_worker(settings: Settings) -> int:
@@ -85,21 +61,24 @@ def run_worker(settings: Settings) -> int:
 
     Sets up the process first: logging, garbage collector, file limit, malloc. If the app does not stop within
     STOP_LIMIT_S, the process exits here. Raises Stop if topics or saved states cannot be used, OSError if the port
-    cannot, and any error of the app's start.
+    cannot; with logs as JSON it logs these and returns the exit code. Any other error is logged.
     """
-    logging.basicConfig(
-        level=settings.log_level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(RateLimitedLog())
-    # At DEBUG aiokafka logs the bytes that it sends: the group's secret and the changelog are among them.
-    logging.getLogger("aiokafka").setLevel(max(logging.INFO, logging.getLogger().level))
+    set_up(settings.log_level, settings.log_format, settings.instance)
     gc.set_threshold(*GC_THRESHOLDS)
     _raise_open_file_limit()
     _pin_malloc_threshold()
     pauses = LoopPauses()
-    with asyncio.Runner(loop_factory=pauses.new_loop) as runner:
-        return runner.run(_run(settings, pauses))
+    try:
+        with asyncio.Runner(loop_factory=pauses.new_loop) as runner:
+            return runner.run(_run(settings, pauses))
+    except (Stop, OSError) as error:
+        if settings.log_format == "text":
+            raise  # the command line prints it
+        log.critical("%s", error)
+        return error.exit_code if isinstance(error, Stop) else 1
+    except Exception:
+        log.exception("ending: the worker could not go on")
+        return EXIT_CRASHED
 
 
 def _raise_open_file_limit() -> None:
@@ -136,14 +115,28 @@ async def _run(settings: Settings, pauses: LoopPauses) -> int:
     await runner.setup()
     try:
         await web.TCPSite(runner, settings.host, settings.port, backlog=LISTEN_BACKLOG).start()
-        log.info("serving on http://%s:%s", settings.host, settings.port)
+        life = LifeLines(log, _facts(settings, look.log))
+        life.started(f"http://{host_port(settings.host, settings.port)}")
         pauses.take()  # those of the start are nobody's
         parts.metrics.loop_pause.set_function(pauses.take)
-        return await _serve(parts, stop)
+        return await _serve(parts, stop, life)
     finally:
         await runner.cleanup()
         await parts.redis.aclose()
         await parts.facts.close()
+
+
+def _facts(settings: Settings, bound_to: EventsLog) -> dict[str, object]:
+    """What the first and the last entry of the log say: the release, which worker this is, and what it is bound to."""
+    return {
+        "version": version("ecounters"),
+        "instance": settings.instance,
+        "app_id": settings.app_id,
+        "cluster": bound_to.cluster,
+        "topic": bound_to.topic,
+        "topic_id": bound_to.topic_id or "unknown",
+        "partitions": bound_to.partitions,
+    }
 
 
 async def _wait_for_look(settings: Settings, stop: asyncio.Event) -> FirstLook | None:
@@ -167,7 +160,7 @@ async def _wait_for_look(settings: Settings, stop: asyncio.Event) -> FirstLook |
     return None
 
 
-async def _serve(parts: WorkerParts, stop: asyncio.Event) -> int:
+async def _serve(parts: WorkerParts, stop: asyncio.Event, life: LifeLines) -> int:
     """Run Faust's app until ``stop`` is set or the app crashes, then stop it and return the exit code.
 
     If the app does not stop within STOP_LIMIT_S, the process exits here. Raises the error of a start that fails.
@@ -183,8 +176,7 @@ async def _serve(parts: WorkerParts, stop: asyncio.Event) -> int:
     for task in (*ended, starting):
         task.cancel()
     parts.streams.end()
-    if crashed:
-        log.error("ending: %r", app.crash_reason)
+    exit_code, reason = (EXIT_CRASHED, app.crash_reason) if crashed else (0, None)
     try:
         async with asyncio.timeout(STOP_LIMIT_S):
             if not crashed:
@@ -193,9 +185,11 @@ async def _serve(parts: WorkerParts, stop: asyncio.Event) -> int:
     except TimeoutError:
         # Safe at any moment: a transaction that is not committed has no effect, and its events are read again.
         log.warning("the end took more than %s s; ending without it", STOP_LIMIT_S)
+        life.ended(exit_code, reason)
         logging.shutdown()
-        os._exit(EXIT_CRASHED if crashed else 0)
-    return EXIT_CRASHED if crashed else 0
+        os._exit(exit_code)
+    life.ended(exit_code, reason)
+    return exit_code
 
 
 async def _until_no_rebalance(app: Any) -> None:

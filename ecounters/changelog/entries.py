@@ -24,6 +24,7 @@ makes a state of them, and ``streams/kafka`` writes and reads the topic.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
@@ -94,6 +95,7 @@ NO_POSITION: Final = "there are entries, but no position"
 """What is wrong with a changelog that has this. An empty one is a new one."""
 KEY_SHOWN_MAX: Final = 40
 """So many bytes of a key of an unknown kind are shown in a message."""
+_DIGITS: Final = re.compile(rb"[0-9]{5,}")
 
 
 class UnreadableEntries(ValueError):
@@ -113,9 +115,13 @@ def kind_of(key: bytes | None) -> str:
 
 
 def shown_entry(key: bytes | None, why: str) -> str:
-    """An entry that cannot be read, for a message: its kind and why; of an unknown kind also the start of its key."""
+    """An entry that cannot be read, for a message: its kind and why; of an unknown kind also the start of its key.
+
+    Long runs of digits in a key are masked: they may be a telephone number, which no log may have.
+    """
     kind = kind_of(key)
-    of_key = "" if key and key[:1] in KINDS else f" with the key {key and key[:KEY_SHOWN_MAX]!r}"
+    masked = key and _DIGITS.sub(b"*", key[:KEY_SHOWN_MAX])
+    of_key = "" if key and key[:1] in KINDS else f" with the key {masked!r}"
     return f"{kind}{of_key} ({why})"
 
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from streams.basics.logs import without_request
 from streams.basics.tasks import end_tasks
 
 log = logging.getLogger(__name__)
@@ -88,7 +89,7 @@ class LookUps:
         if reply is None:
             reply = self._waiting[command] = asyncio.get_running_loop().create_future()
             if self._sender is None:
-                self._sender = asyncio.create_task(self._send_waiting())
+                self._sender = asyncio.create_task(self._send_waiting(), context=without_request())
         return reply
 
     async def _send_waiting(self) -> None:

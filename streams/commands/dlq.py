@@ -29,6 +29,8 @@ def _since(context: click.Context, option: click.Parameter, text: str | None) ->
 @click.command()
 @click.option("--since", callback=_since, help="Refused since then: 30m, 2h or 1d ago, or RFC 3339.  [default: all]")
 @click.option("--reason", help="Only those that were refused for this reason.")
+@click.option("--user", help="Only those of this user's events.")
+@click.option("--id", "event_id", help="Only those of the event with this id.")
 @click.option("--partition", type=click.IntRange(0), help="Only those whose events came from this partition.")
 @click.option(
     "--samples", type=click.IntRange(0, 1_000), default=3, show_default=True, help="Samples of each reason and field."
@@ -41,6 +43,8 @@ def _since(context: click.Context, option: click.Parameter, text: str | None) ->
 def dlq(
     since: int | None,
     reason: str | None,
+    user: str | None,
+    event_id: str | None,
     partition: int | None,
     samples: int,
     out: BinaryIO | None,
@@ -57,6 +61,8 @@ def dlq(
         ecounters dlq
         ecounters dlq --since 2h --reason clock_ahead --samples 10
         ecounters dlq --partition 3 --samples 0
+        ecounters dlq --user acme --since 1d
+        ecounters dlq --id 7f3a-0042
 
     Use --replay when the cause is gone: a clock was ahead, or the workers know a new type of event now. A message goes
     to the partition of its user, with its key. If no user can be read from it, it goes to the partition that it came
@@ -77,17 +83,22 @@ def dlq(
     """
     if yes and not again:
         raise click.UsageError("--yes is for --replay")
-    settings, selection = settings_with(), Selection(reason, partition, since)
+    settings, selection = settings_with(), Selection(reason, partition, since, user, event_id)
     result = run_to_end(settings, survey(settings, selection, samples, out))
+    # If the messages go to standard output, the report goes to standard error.
+    _show(result, settings.dlq_topic, selection, to_stderr=out is not None and out.name in ("-", "<stdout>"))
+    if again and result.count:
+        _replay(settings, result, selection, confirmed=yes)
+
+
+def _show(result: Survey, topic: str, selection: Selection, *, to_stderr: bool) -> None:
+    """Print counts and samples of dead letters, or that there are none; and how many were not written to the file."""
     lines = [*table_lines(result.groups), *sample_lines(result.groups)]
-    for line in lines or [nothing_selected(settings.dlq_topic, result, selection)]:
-        # If the messages go to standard output, the report goes to standard error.
-        click.echo(line, err=out is not None and out.name in ("-", "<stdout>"))
+    for line in lines or [nothing_selected(topic, result, selection)]:
+        click.echo(line, err=to_stderr)
     if result.unwritten:
         left_out = f"{result.unwritten:,} messages are empty, truncated or have line breaks and were not written."
         click.echo(left_out, err=True)
-    if again and result.count:
-        _replay(settings, result, selection, confirmed=yes)
 
 
 def _replay(settings: Settings, result: Survey, selection: Selection, *, confirmed: bool) -> None:

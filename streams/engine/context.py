@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from ecounters.changelog.binding import Binding
 from streams.basics.slices import TimeSlices
 from streams.engine.feed import EventsSource
+from streams.engine.refusals import RefusalLog
 from streams.engine.topics_watch import TopicsWatch
 from streams.kafka.changelog_reader import ChangelogReaders
 from streams.kafka.shared_clients import SharedClients
@@ -27,6 +28,7 @@ class WorkerContext:
     ``restore_lock``: held while a state is built from restored entries. So the first partitions are ready early;
     without the lock all of them would share the processor and be ready late. ``discards``: the tasks that free the
     memory of states, see ``discarding``. ``discard_lock``: held by the one of them that works.
+    ``refusals``: says in the log that events are refused.
     """
 
     settings: PartitionSettings
@@ -40,4 +42,5 @@ class WorkerContext:
     readers: ChangelogReaders
     restore_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     discard_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    refusals: RefusalLog = field(default_factory=RefusalLog)
     discards: set[asyncio.Task[None]] = field(default_factory=set)

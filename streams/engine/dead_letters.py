@@ -6,6 +6,7 @@ from collections import deque
 from typing import Any, Final
 
 from ecounters.partition.records import MISROUTED, Uncounted
+from streams.engine.refusals import RefusalLog
 from streams.kafka.outbox import DeadLetter, Headers
 from streams.metrics.catalogue import Metrics
 
@@ -34,15 +35,17 @@ class UncountedBuffer:
     |              | transaction                                                                    |
     | bytes        | about how many bytes of memory both lists take                                 |
 
-    ``add`` fills the lists, ``drain`` empties them. ``add`` also increments the metrics ``refused`` and ``misrouted``.
+    ``add`` fills the lists, ``drain`` empties them. ``add`` also increments the metrics ``refused`` and ``misrouted``,
+    and tells ``refusals``, which is of the whole worker.
     """
 
-    def __init__(self, topic: str, partition: int, metrics: Metrics) -> None:
+    def __init__(self, topic: str, partition: int, metrics: Metrics, refusals: RefusalLog) -> None:
         self.bytes = 0
         self.dead_letters: deque[DeadLetter] = deque()
         self.misrouted: list[Uncounted] = []
         self._origin = topic, str(partition)
         self._metrics = metrics
+        self._refusals = refusals
         self._shared_headers: dict[tuple[str, str], Headers] = {}  # by (reason, field)
 
     def add(self, uncounted: list[Uncounted]) -> None:
@@ -50,22 +53,24 @@ class UncountedBuffer:
 
         A metric is incremented once a call, not once a record, because a faulty switch can send a flood of bad events.
         """
-        counts: dict[str, int] = {}
+        kinds: dict[tuple[str, str], list[Uncounted]] = {}
         for item in uncounted:
-            counts[item.reason] = counts.get(item.reason, 0) + 1
+            kinds.setdefault((item.reason, item.field), []).append(item)
             self.bytes += DEAD_LETTER_BYTES + len(item.record.value or b"")
             if item.reason == MISROUTED:
                 self.misrouted.append(item)
             else:
                 self.dead_letters.append(self._dead_letter(item))
-        self._metrics.misrouted.inc(counts.pop(MISROUTED, 0))
-        for reason, count in counts.items():
-            self._metrics.refused.labels(reason).inc(count)
+        for (reason, field), items in kinds.items():
+            if reason == MISROUTED:
+                self._metrics.misrouted.inc(len(items))
+            else:
+                self._refused(reason, field, len(items), items[-1].record.offset)
 
     def dead_letters_of(self, uncounted: list[Uncounted]) -> list[DeadLetter]:
         """Make dead letters of records that were misrouted, and cannot be sent to their partitions. Counts them."""
         for item in uncounted:
-            self._metrics.refused.labels(item.reason).inc()
+            self._refused(item.reason, item.field, 1, item.record.offset)
         return [self._dead_letter(item) for item in uncounted]
 
     def add_unreadable(self, first: int, last: int, sent: memoryview) -> None:
@@ -78,7 +83,7 @@ class UncountedBuffer:
         headers += [("last_offset", b"%d" % last), ("size", b"%d" % len(sent))]
         self.dead_letters.append(DeadLetter(None, value, headers))
         self.bytes += DEAD_LETTER_BYTES + len(value or b"")
-        self._metrics.refused.labels("unreadable").inc()
+        self._refused("unreadable", "", 1, first)
 
     def drain(self) -> tuple[deque[DeadLetter], list[Uncounted]]:
         """Return (dead letters, misrouted events) since the last ``drain``, and empty the buffer.
@@ -88,6 +93,11 @@ class UncountedBuffer:
         drained = self.dead_letters, self.misrouted
         self.dead_letters, self.misrouted, self.bytes = deque(), [], 0
         return drained
+
+    def _refused(self, reason: str, field: str, count: int, last: int) -> None:
+        """Count refusals of one kind in the metrics, and log them now and then. ``last``: the offset of the last."""
+        self._metrics.refused.labels(reason).inc(count)
+        self._refusals.note(reason, field, count, "/".join((*self._origin, str(last))))
 
     def _dead_letter(self, uncounted: Uncounted) -> DeadLetter:
         """Make the dead letter of a refused record: its key and value, truncated, and headers that say why."""

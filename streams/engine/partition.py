@@ -78,7 +78,7 @@ class OwnedPartition:
         self.feed = PartitionFeed(self.status, context.events, stale_after_ms, context.binding, context.metrics)
         self._context = context
         self._changelog = changelog
-        self._uncounted = UncountedBuffer(context.settings.feed.topic, partition, context.metrics)
+        self._uncounted = UncountedBuffer(context.settings.feed.topic, partition, context.metrics, context.refusals)
         self._flusher = PartitionFlusher(self.status, changelog, self._uncounted, self.feed, context)
         self._applier = BatchApplier(self.status, self.feed, self._flusher, self._uncounted, context)
         self._task: asyncio.Task[None] | None = None

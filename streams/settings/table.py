@@ -155,6 +155,9 @@ class Settings:
         "10000", "ms", whole(500, 3_600_000), "if the broker is silent for longer, replies say that they are incomplete"
     )
     log_level: str = _setting("INFO", "level", parsers.log_level, "DEBUG, INFO, WARNING, ERROR or CRITICAL")
+    log_format: str = _setting(
+        "text", "form", parsers.log_format, "text, or json: one JSON object a line, for log collectors"
+    )
     throttle_per_min: int = _setting(
         "20", "a minute", whole(1, 1_000_000), "wrong credentials from one address or for one user before 429"
     )
@@ -165,6 +168,11 @@ class Settings:
         "reverse proxies before the worker; with N, the client's address is the N-th from the end of X-Forwarded-For, "
         "and X-Forwarded-Proto is believed; with 0 neither is",
     )
+
+    @property
+    def instance(self) -> str:
+        """Which worker this is, for people: its name, else where other workers reach it."""
+        return self.instance_id or self.advertise
 
     @property
     def dlq_topic(self) -> str:

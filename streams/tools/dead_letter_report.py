@@ -10,10 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+import orjson
+
 from streams.basics.times import utc_text
 
 SHOWN_BYTES: Final = 200
 """How many of the first bytes of a message a sample shows at most."""
+SEARCHED_BYTES: Final = 65_536
+"""How many of the first bytes of a message that is no JSON are searched for a user or an id."""
 
 
 class StoredDeadLetter(NamedTuple):
@@ -41,6 +45,33 @@ class StoredDeadLetter(NamedTuple):
     def is_whole(self) -> bool:
         """Whether this is one message, as it was: neither truncated nor a record batch that cannot be read."""
         return not self.last_offset and self.size <= len(self.value or b"")
+
+    @property
+    def user(self) -> str:
+        """The account of the event; the key, as text, where the message names none."""
+        return self.named("userId") or self._found("userId") or (self.key or b"").decode("utf-8", "replace")
+
+    @property
+    def event_id(self) -> str:
+        """The id of the event; "" if the message has none."""
+        return self.named("id") or self._found("id")
+
+    def named(self, field: str) -> str:
+        """A field of the event that is a text; "" without such a field, and for a message that is no JSON object."""
+        try:
+            event = orjson.loads(self.value or b"")
+        except orjson.JSONDecodeError:
+            return ""
+        text = event.get(field) if isinstance(event, dict) else None
+        return text if isinstance(text, str) else ""
+
+    def _found(self, field: str) -> str:
+        """A field as JSON writes it, anywhere in the beginning of the message, which may be cut or no JSON.
+
+        So the messages of a switch that writes wrong JSON can be found by user and id, too.
+        """
+        found = re.search(rb'"%s"\s*:\s*"([^"\\]*)"' % field.encode(), (self.value or b"")[:SEARCHED_BYTES])
+        return found[1].decode("utf-8", "replace") if found else ""
 
     @classmethod
     def of(cls, record: Any) -> StoredDeadLetter:

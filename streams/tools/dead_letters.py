@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Final, NamedTuple
 
-import orjson
 from aiokafka import TopicPartition
 
 from ecounters.errors import Stop
@@ -37,6 +36,7 @@ FRAME_BYTES: Final = 200
 class Selection(NamedTuple):
     """Which dead letters to read. A field that is None selects all.
 
+    ``user``: the account that the event names, or its key if no account can be read. ``event_id``: the event's ``id``.
     ``partition``: the event's own partition. A worker writes a dead letter into the partition of the same number of the
     dead-letter topic. ``since_ms``: the dead letter was written at this time or later.
     """
@@ -44,6 +44,8 @@ class Selection(NamedTuple):
     reason: str | None = None
     partition: int | None = None
     since_ms: int | None = None
+    user: str | None = None
+    event_id: str | None = None
 
     def includes(self, dead_letter: StoredDeadLetter) -> bool:
         """Whether a dead letter matches every field that is not None."""
@@ -51,6 +53,8 @@ class Selection(NamedTuple):
             (self.reason is None or dead_letter.reason == self.reason)
             and (self.partition is None or dead_letter.partition == self.partition)
             and (self.since_ms is None or dead_letter.at_ms >= self.since_ms)
+            and (self.user is None or dead_letter.user == self.user)
+            and (self.event_id is None or dead_letter.event_id == self.event_id)
         )
 
 
@@ -182,7 +186,7 @@ def nothing_selected(topic: str, result: Survey, selection: Selection) -> str:
     if selection.reason is not None and result.reasons:
         reasons = ", ".join(sorted(printable(reason.encode()) for reason in result.reasons))
         return f"Nothing in {topic} was refused as {selection.reason}; there is: {reasons}."
-    narrowed = "" if selection == Selection() else " of that time or place"
+    narrowed = "" if selection == Selection() else " of that user, event, time or place"
     return f"Nothing{narrowed} in {topic}."
 
 
@@ -195,12 +199,7 @@ def destination(dead_letter: StoredDeadLetter, partitions: int) -> int:
     It is the partition of the event's user. If no user can be read from the message, it is the partition that the
     message came from, modulo ``partitions``.
     """
-    try:
-        event = orjson.loads(dead_letter.value or b"")
-    except orjson.JSONDecodeError:
-        event = None
-    user_id = event.get("userId") if isinstance(event, dict) else None
-    if isinstance(user_id, str) and user_id:
+    if user_id := dead_letter.named("userId"):
         return partition_of(user_id, partitions)
     return dead_letter.partition % partitions
 

@@ -25,6 +25,7 @@ from aiohttp import web
 from ecounters.errors import API_ERRORS, INTERNAL, INVALID_PARAMETER, RequestRefused
 from ecounters.query.request import BODY_BYTES_MAX, Query, parse_forwarded
 from streams.access.sessions import Account
+from streams.basics.logs import REQUEST_ID
 from streams.basics.times import now_ms as wall_clock_ms
 from streams.basics.times import zone_named
 from streams.engine.view import PartitionView
@@ -32,6 +33,7 @@ from streams.metrics.catalogue import Metrics
 from streams.web.large_replies import moving
 from streams.web.paths import PEER_PATH
 from streams.web.replies import Reply, ReplyCache
+from streams.web.request_ids import ID_HEADER
 from streams.web.responses import body_as_sent, error_response, internal_error
 from streams.web.signing import (
     REPLY_HEADERS,
@@ -187,7 +189,7 @@ class PeerRouter:
         not have the partition, does not accept the signature, or sends no signed reply of this release.
         """
         signature = request_signature(secret, content)
-        headers = {REQUEST_SIGNATURE: signature, "Content-Type": "application/json"}
+        headers = {REQUEST_SIGNATURE: signature, "Content-Type": "application/json", ID_HEADER: REQUEST_ID.get()}
         try:
             async with self._client().post(
                 url + PEER_PATH, data=content, headers=headers, allow_redirects=False

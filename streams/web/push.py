@@ -17,8 +17,10 @@ from aiohttp import HttpVersion11, hdrs, web
 from ecounters.errors import INTERNAL, RequestRefused
 from ecounters.query.request import Query
 from streams.access.sessions import Account
+from streams.basics.logs import REQUEST_ID, without_request
 from streams.metrics.catalogue import Metrics
 from streams.web.cookie import SessionCookie
+from streams.web.request_ids import ID_HEADER
 from streams.web.responder import Authorize
 from streams.web.responses import COMMON_HEADERS, error_body
 from streams.web.sse import sse_event, sse_retry
@@ -101,7 +103,7 @@ class PushStreams:
 
         Starts the subject's task if none runs. If bytes are left in the buffer at the end, the connection is aborted.
         """
-        response = web.StreamResponse(headers=HEADERS)
+        response = web.StreamResponse(headers={**HEADERS, ID_HEADER: REQUEST_ID.get()})
         chunked = request.version >= HttpVersion11
         if not chunked:
             response.force_close()
@@ -113,7 +115,7 @@ class PushStreams:
         listener = Listener(transport, subject.version, chunked=chunked)
         subject.listeners.add(listener)
         if subject.is_idle:
-            subject.task = asyncio.create_task(subject.run())
+            subject.task = asyncio.create_task(subject.run(), context=without_request())
         self._metrics.listeners.inc()
         try:
             payload = b"" if request.headers.get(hdrs.LAST_EVENT_ID) == subject.version else subject.payload

@@ -18,8 +18,10 @@ from aiohttp.typedefs import Handler, Middleware
 
 from ecounters.errors import INTERNAL, INVALID_PARAMETER, RequestRefused
 from ecounters.query.request import BODY_BYTES_MAX
+from streams.basics.logs import REQUEST_ID
 from streams.metrics.catalogue import Metrics
 from streams.web.decompression import decoder_of
+from streams.web.request_ids import ID_HEADER, id_of, new_id
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +33,7 @@ EXPOSED_HEADERS: Final = (
     "X-Ecounters-Suspected",
     "X-Ecounters-Range",
     "X-Ecounters-Position",
+    "X-Request-Id",
 )
 """The headers of a reply that a browser shows to the scripts of a page of another origin."""
 COMMON_HEADERS: Final = {
@@ -46,7 +49,9 @@ COMMON_HEADERS: Final = {
 """Headers of the vendor's sample response, and the last two of Access-Control and Cache-Control, which are ours. Every
 response has them, with its own values where its handler set any."""
 PREFLIGHT_HEADERS: Final = {
-    "Access-Control-Allow-Headers": "X-Requested-With,content-type,content-encoding,If-None-Match,Last-Event-ID",
+    "Access-Control-Allow-Headers": (
+        "X-Requested-With,content-type,content-encoding,If-None-Match,Last-Event-ID,X-Request-Id"
+    ),
 }
 """Headers of the response to a preflight, instead of those in COMMON_HEADERS: what pages of other origins may send."""
 
@@ -102,12 +107,13 @@ def http_error(error: web.HTTPException) -> web.Response:
 
 
 def add_common_headers(response: web.StreamResponse) -> None:
-    """Add COMMON_HEADERS and Server to a response, except those that it has already.
+    """Add COMMON_HEADERS, the request's id and Server to a response, except those that it has already.
 
     The response's headers must not have been sent yet.
     """
     for name, value in COMMON_HEADERS.items():
         response.headers.setdefault(name, value)
+    response.headers.setdefault(ID_HEADER, REQUEST_ID.get() or new_id())
     response.headers.setdefault("Server", "ecounters")  # aiohttp would send its version and Python's
 
 
@@ -152,17 +158,25 @@ def client_address(request: web.Request, proxies: int) -> str:
     return first_proxied or request.remote or ""
 
 
+def _route_of(request: web.Request) -> str:
+    """The path of a request's route as it was registered; "?" if there is no route."""
+    resource = request.match_info.route.resource
+    return "?" if resource is None else resource.canonical
+
+
 def middleware(metrics: Metrics) -> Middleware:
     """The middleware of all routes.
 
-    It turns exceptions of handlers into error responses, adds the common headers, and counts responses by status in the
-    metrics. It measures times, except for streams, which last as long as their client wants.
+    It gives each request its id, turns exceptions of handlers into error responses, adds the common headers, and counts
+    responses by status in the metrics. At DEBUG it logs each request with its route, since a path or query may hold
+    what must not be logged. It measures times, except for streams, which last as long as their client wants.
     A ConnectionError is raised on and not counted.
     """
 
     @web.middleware
     async def respond(request: web.Request, handler: Handler) -> web.StreamResponse:
         began = time.perf_counter()
+        REQUEST_ID.set(id_of(request))  # its connection's task handles one request after the other
         try:
             response = await handler(request)
         except RequestRefused as refused:
@@ -180,8 +194,10 @@ def middleware(metrics: Metrics) -> Middleware:
         if not is_stream:
             add_common_headers(response)
         metrics.requests.labels(response.status).inc()
+        took_s = time.perf_counter() - began
         if not is_stream:
-            metrics.request_seconds.observe(time.perf_counter() - began)
+            metrics.request_seconds.observe(took_s)
+        log.debug("%s %s: %s after %.1f ms", request.method, _route_of(request), response.status, 1000 * took_s)
         return response
 
     return respond

@@ -19,7 +19,9 @@ from aiohttp.http_exceptions import (
 )
 from yarl import URL
 
+from streams.basics.logs import REQUEST_ID
 from streams.web.paths import served_path
+from streams.web.request_ids import id_of, new_id
 from streams.web.responses import add_common_headers, http_error, internal_error, plain_error
 
 IDLE_LIMIT_S: Final = 75.0
@@ -72,6 +74,7 @@ class Connection(web.RequestHandler):
         An unforeseen exception is logged. The connection is closed after the response. Raises ConnectionError if a
         response has begun already or the client is gone.
         """
+        REQUEST_ID.set(id_of(request) if status >= 500 else new_id())  # what is no HTTP has no headers
         if request.writer.output_size > 0 or isinstance(exc, ConnectionError):
             raise ConnectionError("the response has begun already, or nobody waits for it")
         response = plain_error(status, _reason(exc)) if status < 500 else internal_error(exc)
@@ -93,6 +96,7 @@ class Connection(web.RequestHandler):
         Returns what aiohttp's method returns: (the response that was sent, whether the client is gone).
         """
         if isinstance(resp, web.HTTPException):
+            REQUEST_ID.set(id_of(request))
             resp = http_error(resp)
             add_common_headers(resp)
         limit_s = SEND_LIMIT_S + (resp.content_length or 0) / SLOWEST_BYTES_PER_S

@@ -34,7 +34,7 @@ SLOWEST: Final = 2_000
 """Events a second. A worker that is slower is given up."""
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
-_STAMP: Final = r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) INFO "
+_STAMP: Final = r"^([\d-]+T[\d:.]+Z) INFO "
 _GENERATION: Final = re.compile(_STAMP + r"[\w.]+: generation \d+: partitions \[", re.MULTILINE)
 _RESTORED: Final = re.compile(
     _STAMP + r"[\w.]+: partition \d+ restored: (\d+) entries in ([0-9.]+) s, next offset", re.MULTILINE
@@ -106,8 +106,8 @@ def until_first_restored(worker: Worker) -> Restored:
 
 
 def _time(stamp: str) -> float:
-    """asctime of a log line as seconds; both processes have the same zone."""
-    return datetime.strptime(stamp, "%Y-%m-%d %H:%M:%S,%f").timestamp()
+    """The time of a log line, as seconds."""
+    return datetime.fromisoformat(stamp).timestamp()
 
 
 def _check(worker: Worker, deadline: float, what: str) -> None:

@@ -88,7 +88,7 @@ def asked(worker: Worker, user: str) -> Reply:
 
 def assert_named(lines: list[str], changelog: str, offsets: list[int]) -> None:
     """The lines name partition, offset, kind and what helps."""
-    for partition, kind in enumerate(("unknown thing with the key b'\\xff0391234567'", "call", "cell")):
+    for partition, kind in enumerate(("unknown thing with the key b'\\xff*'", "call", "cell")):
         where = f"partition {partition} waits: {changelog} has at offset {offsets[partition]} "
         assert lines[partition].startswith(where), lines
         assert f"cannot be read: {kind} (" in lines[partition], lines

@@ -132,7 +132,7 @@ def test_dlq_shows_counts_and_samples_of_dead_letters(here: Deployment, worker: 
     assert counts(ran(here, "--partition", "3").stdout) == {("empty", "-"): 1, ("too_long", "switchId"): 1}
     assert counts(ran(here, "--since", "1h").stdout) == expected
     nothing = ran(here, "--since", "2099-01-01T00:00:00Z")
-    assert nothing.stdout == f"Nothing of that time or place in {here.name}.dlq.\n"
+    assert nothing.stdout == f"Nothing of that user, event, time or place in {here.name}.dlq.\n"
     other = ran(here, "--reason", "late").stdout
     assert other.endswith("refused as late; there is: empty, missing, not_json, too_long, unknown_type.\n")
 

@@ -16,7 +16,7 @@ DOCUMENTED_HEADERS: Final = {
     "Access-Control-Allow-Headers": "X-Requested-With,content-type",
     "Access-Control-Allow-Credentials": "true",
     "Access-Control-Expose-Headers": "ETag, X-Ecounters-As-Of, X-Ecounters-Lag-Ms, X-Ecounters-Complete, "
-    "X-Ecounters-Suspected, X-Ecounters-Range, X-Ecounters-Position",
+    "X-Ecounters-Suspected, X-Ecounters-Range, X-Ecounters-Position, X-Request-Id",
     "Cache-Control": "no-store",
     "Vary": "Origin",
     "Strict-Transport-Security": "max-age=31536000; includeSubDomains",

@@ -105,6 +105,7 @@ SERIES: Final = Operation("series", "The counters of one account, step by step",
 def document(version: str) -> dict[str, Any]:
     """The whole document as a JSON value. ``version``: the installed version of Ecounters."""
     common = {name: _constant(value) for name, value in COMMON_HEADERS.items()}
+    common["X-Request-Id"] = _header("The request's own, or one that was made", _like("^[ -~]{1,128}$"), True)
     common["Vary"] = _header("", _like("^(Origin|Accept-Encoding)"), True)
     paths = {path: _post(COUNTERS, common, index) for index, path in enumerate(COUNTERS_PATHS)}
     paths |= {path: _post(SERIES, common, index) for index, path in enumerate(SERIES_PATHS)}

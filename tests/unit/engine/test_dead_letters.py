@@ -13,6 +13,7 @@ from streams.engine.dead_letters import (
     DEAD_LETTER_VALUE_MAX,
     UncountedBuffer,
 )
+from streams.engine.refusals import RefusalLog
 from streams.metrics.catalogue import Metrics
 
 
@@ -29,7 +30,7 @@ class Record:
 def buffer() -> tuple[UncountedBuffer, Metrics]:
     """An empty buffer of partition 3, and its metrics."""
     metrics = Metrics.create(CollectorRegistry())
-    return UncountedBuffer("events", 3, metrics), metrics
+    return UncountedBuffer("events", 3, metrics, RefusalLog()), metrics
 
 
 def test_a_dead_letter_is_the_message_and_says_why() -> None:
@@ -91,7 +92,7 @@ def test_a_message_that_is_too_large_is_truncated() -> None:
 def test_records_that_cannot_be_read_are_one_dead_letter() -> None:
     """It has their offsets and, if it fits, the record batch as the broker has sent it."""
     metrics = Metrics.create(CollectorRegistry())
-    uncounted = UncountedBuffer("events", 3, metrics)
+    uncounted = UncountedBuffer("events", 3, metrics, RefusalLog())
     uncounted.add_unreadable(5, 8, memoryview(b"damaged"))
     uncounted.add_unreadable(9, 9, memoryview(bytes(DEAD_LETTER_VALUE_MAX + 1)))
     letters, _ = uncounted.drain()

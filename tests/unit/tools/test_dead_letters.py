@@ -35,11 +35,31 @@ def test_where_a_letter_is_published_to(value: bytes | None, expected: int) -> N
         (Selection(reason="missing"), False),
         (Selection(partition=4), False),
         (Selection(since_ms=1_001), False),
+        (Selection(user="u1", event_id="e7"), True),
+        (Selection(user="u2"), False),
+        (Selection(event_id="e8"), False),
     ],
 )
 def test_a_selection_includes_what_meets_all_of_it(selection: Selection, includes: bool) -> None:
-    """By the reason, by the partition that the event came from, and by the time since which it was refused."""
-    assert selection.includes(StoredDeadLetter("late", "", "events", 5, "17", 1_000, None, b"{}")) is includes
+    """By reason, partition of the event, time since which it was refused, user and event."""
+    value = b'{"userId":"u1","id":"e7"}'
+    assert selection.includes(StoredDeadLetter("late", "", "events", 5, "17", 1_000, None, value)) is includes
+
+
+@pytest.mark.parametrize(
+    ("value", "key", "expected"),
+    [
+        (b'{"id":"e7","userId":"u1"}', b"k", ("u1", "e7")),
+        (b'{"id":"e7","userId":"u1","callId":', b"k", ("u1", "e7")),
+        (b'{"id":7,"userId":""}', b"k", ("k", "")),
+        (b"\xff", b"\xff", ("\ufffd", "")),
+        (None, None, ("", "")),
+    ],
+)
+def test_user_and_event_of_a_letter(value: bytes | None, key: bytes | None, expected: tuple[str, str]) -> None:
+    """Also of a message that was cut, or is no JSON; where it names no user, the key does."""
+    letter = StoredDeadLetter("late", "", "events", 5, "17", 1_000, key, value)
+    assert (letter.user, letter.event_id) == expected
 
 
 def test_a_file_has_the_messages_that_are_lines() -> None:
@@ -56,7 +76,7 @@ def test_nothing_is_explained() -> None:
     """There is none at all, none of that time or place, or none of that reason but of others."""
     survey = Survey({}, reasons={"late", "empty"})
     assert nothing_selected("t", Survey({}), Selection()) == "Nothing in t."
-    assert nothing_selected("t", survey, Selection(partition=1)) == "Nothing of that time or place in t."
+    assert nothing_selected("t", survey, Selection(partition=1)) == "Nothing of that user, event, time or place in t."
     assert (
         nothing_selected("t", survey, Selection("nope")) == "Nothing in t was refused as nope; there is: empty, late."
     )

@@ -20,6 +20,7 @@ from ecounters.events.types import TEXT_MAX, TYPES
 from ecounters.partition.records import Uncounted
 from ecounters.simulator.world import Plan, simulate
 from streams.engine.dead_letters import DEAD_LETTER_VALUE_MAX, UncountedBuffer
+from streams.engine.refusals import RefusalLog
 from streams.metrics.catalogue import Metrics
 from streams.web.documents.asyncapi import document
 from tests.support.builders import T0_MS
@@ -148,7 +149,7 @@ def test_every_reason_is_known() -> None:
 
 def test_every_header_of_a_dead_letter_is_known() -> None:
     """A dead letter, a truncated one, and that of a record batch have the headers of the document, and no others."""
-    buffer = UncountedBuffer("events", 3, Metrics.create(CollectorRegistry()))
+    buffer = UncountedBuffer("events", 3, Metrics.create(CollectorRegistry()), RefusalLog())
     for value in (b"", b"x" * (DEAD_LETTER_VALUE_MAX + 1)):
         buffer.add([Uncounted(KeyedRecord(value), "late", "ts", "")])
     buffer.add_unreadable(5, 9, memoryview(b"batch"))
