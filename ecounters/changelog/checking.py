@@ -6,7 +6,6 @@ by the same functions that a restore uses.
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final
 
 import msgspec
@@ -29,11 +28,7 @@ from ecounters.changelog.entries import (
     read_slot,
     read_user,
 )
-
-SHOWN_MAX: Final = 60
-"""The most characters of a key in a message."""
-_DIGITS: Final = re.compile(r"\d{5,}")
-"""What may be a telephone number."""
+from ecounters.text import masked
 
 UNREADABLE: Final = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError)
 """What decoding, and making a state, raises for an entry that is none of ours. msgspec's errors are ValueErrors."""
@@ -79,5 +74,4 @@ def shown_key(key: bytes | None) -> str:
         content = repr(_any(key[1:])) if key[:1] in KINDS and len(key) > 1 else repr(key)
     except UNREADABLE:
         content = repr(key)
-    masked = _DIGITS.sub(lambda digits: digits[0][:2] + "*" * (len(digits[0]) - 2), content)
-    return f"{kind_of(key)} {masked if len(masked) <= SHOWN_MAX else masked[: SHOWN_MAX - 3] + '...'}"
+    return f"{kind_of(key)} {masked(content)}"

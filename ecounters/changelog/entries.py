@@ -24,7 +24,6 @@ makes a state of them, and ``streams/kafka`` writes and reads the topic.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
@@ -36,6 +35,7 @@ from ecounters.calls.record import Call
 from ecounters.changelog.binding import Binding
 from ecounters.changelog.holes import Holes
 from ecounters.changelog.saved_call import SavedCall, saved_form
+from ecounters.text import masked
 from ecounters.windows.cell import Cell, Dims
 
 Entry = tuple[bytes, bytes | None]
@@ -93,9 +93,6 @@ class Position(msgspec.Struct, array_like=True, frozen=True):
 
 NO_POSITION: Final = "there are entries, but no position"
 """What is wrong with a changelog that has this. An empty one is a new one."""
-KEY_SHOWN_MAX: Final = 40
-"""So many bytes of a key of an unknown kind are shown in a message."""
-_DIGITS: Final = re.compile(rb"[0-9]{5,}")
 
 
 class UnreadableEntries(ValueError):
@@ -115,13 +112,9 @@ def kind_of(key: bytes | None) -> str:
 
 
 def shown_entry(key: bytes | None, why: str) -> str:
-    """An entry that cannot be read, for a message: its kind and why; of an unknown kind also the start of its key.
-
-    Long runs of digits in a key are masked: they may be a telephone number, which no log may have.
-    """
+    """An entry that cannot be read, for a message: its kind and why; of an unknown kind also its key, masked."""
     kind = kind_of(key)
-    masked = key and _DIGITS.sub(b"*", key[:KEY_SHOWN_MAX])
-    of_key = "" if key and key[:1] in KINDS else f" with the key {masked!r}"
+    of_key = "" if key and key[:1] in KINDS else f" with the key {masked(repr(key))}"
     return f"{kind}{of_key} ({why})"
 
 

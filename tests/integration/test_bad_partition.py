@@ -88,7 +88,7 @@ def asked(worker: Worker, user: str) -> Reply:
 
 def assert_named(lines: list[str], changelog: str, offsets: list[int]) -> None:
     """The lines name partition, offset, kind and what helps."""
-    for partition, kind in enumerate(("unknown thing with the key b'\\xff*'", "call", "cell")):
+    for partition, kind in enumerate(("unknown thing with the key b'\\xff03********'", "call", "cell")):
         where = f"partition {partition} waits: {changelog} has at offset {offsets[partition]} "
         assert lines[partition].startswith(where), lines
         assert f"cannot be read: {kind} (" in lines[partition], lines
@@ -131,9 +131,7 @@ def test_entries_that_cannot_be_read_stop_their_partitions_alone(deployment: Dep
     logs = [worker.log.read_text() for worker in workers]  # the first worker had all partitions for a moment
     assert {log.count(f"partition {at} waits") for log in logs for at in range(3)} <= {0, 1}, logs
     assert all(any(f"partition {at} waits" in log for log in logs) for at in range(3)), logs
-    assert not any(
-        "0391234567" in line and "partition 0 waits" not in line for log in logs for line in log.splitlines()
-    )
+    assert not any("0391234567" in log for log in logs)
     plant(deployment, 0, b"\xff0391234567", None)
     plant(deployment, 1, CALL + b"\xff0391234567", None)
     plant(deployment, 2, CELL + b"\xff0391234567", None)

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from ecounters.changelog.checking import shown_key, why_unreadable
-from ecounters.changelog.entries import Position, number_entry, position_entry, user_entry, user_of
+from ecounters.changelog.entries import Position, number_entry, position_entry, shown_entry, user_entry, user_of
 from tests.support.builders import Feed, event
 
 encode = msgspec.msgpack.encode
@@ -72,3 +72,16 @@ def test_why_an_entry_cannot_be_read(key: bytes | None, value: bytes, why: str) 
 def test_a_key_is_shown_without_telephone_numbers(key: bytes | None, shown: str) -> None:
     """Of five digits and more two are left."""
     assert shown_key(key) == shown
+
+
+@pytest.mark.parametrize(
+    ("key", "shown"),
+    [
+        (None, "unknown thing with the key None (why)"),
+        (b"\xff0391234567", "unknown thing with the key b'\\xff03********' (why)"),
+        (b"n+15550001111", "telephone number (why)"),
+    ],
+)
+def test_an_unreadable_entry_is_shown_without_telephone_numbers(key: bytes | None, shown: str) -> None:
+    """As the log of a worker has it: only keys that are not the project's own, and of their digits two."""
+    assert shown_entry(key, "why") == shown
