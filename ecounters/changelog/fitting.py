@@ -79,7 +79,7 @@ def misfit(saved: Mapping[int, bytes], log: EventsLog, changelog: str, away: Col
         if position is not None and position.binding is not None
     }
     unread = {partition for partition, position in positions.items() if position is None} | set(away)
-    if undone := _not_imported(bindings, unread, log.partitions):
+    if undone := not_imported(bindings, log.partitions, unread):
         return (
             f"an import into {changelog} is not done: partition{'s' if len(undone) > 1 else ''} "
             f"{', '.join(map(str, undone))} of {log.partitions} lack it; run `ecounters state import FILE` again"
@@ -87,14 +87,18 @@ def misfit(saved: Mapping[int, bytes], log: EventsLog, changelog: str, away: Col
     return next((why for binding in bindings.values() if (why := misfit_of(binding, log))), "")
 
 
-def _not_imported(bindings: Mapping[int, Binding], unread: set[int], partitions: int) -> list[int]:
-    """The partitions that have not got the import that others have; [] if there was none, or it is done."""
-    ids = [binding.import_id for binding in bindings.values() if binding.import_id]
+def not_imported(bindings: Mapping[int, Binding | None], partitions: int, unread: Collection[int] = ()) -> list[int]:
+    """The partitions that have not got the import that others have; [] if there was none, or it is done.
+
+    ``bindings``: partition -> what its state is bound to, of those that have a position. ``partitions``: how many there
+    are. ``unread``: those of which nobody knows.
+    """
+    ids = [binding.import_id for binding in bindings.values() if binding is not None and binding.import_id]
     if not ids:
         return []
     latest = max(sorted(set(ids)), key=ids.count)
-    return [
-        partition
-        for partition in range(partitions)
-        if partition not in unread and (partition not in bindings or bindings[partition].import_id != latest)
-    ]
+    return [at for at in range(partitions) if at not in unread and _import_of(bindings.get(at)) != latest]
+
+
+def _import_of(binding: Binding | None) -> str:
+    return "" if binding is None else binding.import_id

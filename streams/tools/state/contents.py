@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from ecounters.changelog.binding import Binding
 from ecounters.changelog.checking import shown_key, why_unreadable
 from ecounters.changelog.entries import NO_POSITION, POSITION, Position, read_position, user_of
+from ecounters.changelog.fitting import not_imported
 from ecounters.errors import Stop
 from ecounters.events.partitioner import partition_of
 from streams.basics.terminal import Progress
@@ -129,8 +130,7 @@ def common_binding(positions: dict[int, Position], partitions: int) -> Binding |
     them did not come to its end.
     """
     bindings = {at: position.binding for at, position in positions.items()}
-    found = {binding.import_id for binding in bindings.values() if binding is not None}
-    if found - {""} and (len(found) > 1 or len(bindings) < partitions or None in bindings.values()):
+    if not_imported(bindings, partitions):
         raise Stop(
             "an import of this state did not come to its end: begin the same `ecounters state import` (or "
             "`ecounters topics --grow`) again"

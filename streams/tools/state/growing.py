@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ecounters.changelog.entries import Position
+from ecounters.changelog.fitting import not_imported
 from ecounters.errors import Stop
 from streams.kafka.clients import Kafka
 from streams.kafka.growing import add_partitions, make_changelog_anew
@@ -23,7 +24,7 @@ from streams.kafka.metadata import ClusterFacts
 from streams.settings.table import Settings
 from streams.tools.state.archive import read_archive
 from streams.tools.state.exporting import export
-from streams.tools.state.importing import Imported, import_state, is_cut_short, mark_begun
+from streams.tools.state.importing import Imported, import_state, mark_begun
 from streams.tools.state.target import refuse_if_running, saved_positions, topics_of
 
 
@@ -65,7 +66,7 @@ async def plan(settings: Settings, partitions: int, directory: Path) -> Plan | N
     of = {one.binding.log.partitions for one in positions.values() if one.binding is not None}
     if events.partitions > partitions or max(of, default=0) > partitions:
         raise Stop(f"{settings.topic} has {max(events.partitions, *of)} partitions already; Kafka can only add some")
-    if partitions in of and not is_cut_short(positions, partitions):
+    if partitions in of and not not_imported({at: one.binding for at, one in positions.items()}, partitions):
         return None
     exports = bool(positions) and partitions not in of
     if not exports and not path.exists():

@@ -160,12 +160,6 @@ async def mark_begun(settings: Settings, archive: Archive, choice: str = "") -> 
         await writer.write([position_entry(mark)])
 
 
-def is_cut_short(positions: dict[int, Position], partitions: int) -> bool:
-    """Whether an import has written some of so many partitions, and not all."""
-    ids = {one.binding.import_id for one in positions.values() if one.binding is not None}
-    return bool(ids - {""}) and (len(ids) > 1 or len(positions) < partitions)
-
-
 def _import_id(archive: Archive, log: EventsLog, settings: Settings, choice: str) -> str:
     """Names an import: a hash of the file, the target, and from where on the target is read."""
     target = f"{archive.sha256} {log} {settings.changelog_topic} {choice}"
