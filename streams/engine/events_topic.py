@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from typing import Any, Final, cast
 
 from aiokafka import TopicPartition
@@ -14,6 +13,7 @@ from faust.types import TP
 
 from ecounters.events.partitioner import partition_of
 from ecounters.partition.records import Uncounted
+from streams.basics.repeated import LogAgain
 from streams.kafka.batch_sender import TOO_LARGE
 from streams.kafka.consumer import Consumer
 from streams.kafka.open_transactions import READ_UNCOMMITTED, end_offset, first_offset
@@ -21,7 +21,6 @@ from streams.kafka.shared_clients import SharedClients
 
 log = logging.getLogger(__name__)
 
-MISSING_RIGHT_LOG_S: Final = 60.0
 OFFSETS_LIMIT_S: Final = 10.0
 OFFSETS_PAUSE_S: Final = 0.1
 """How long ``EventsTopic.offsets`` tries, and its pause while a partition has no leader."""
@@ -33,7 +32,7 @@ class EventsTopic:
     def __init__(self, app: Any, topic: str, partitions: int, clients: SharedClients) -> None:
         self._app = app
         self._clients = clients
-        self._log_again_s = 0.0  # monotonic
+        self._log_again = LogAgain()  # that a right is missing
         self._topic = topic
         self._partitions = partitions
 
@@ -108,9 +107,8 @@ class EventsTopic:
         return refused
 
     def _log_missing_right(self) -> None:
-        """Say that this worker may not write to the topic of events, once in MISSING_RIGHT_LOG_S."""
-        if time.monotonic() >= self._log_again_s:
-            self._log_again_s = time.monotonic() + MISSING_RIGHT_LOG_S
+        """Say that this worker may not write to the topic of events, as often as ``LogAgain`` says."""
+        if self._log_again.is_due():
             log.error(
                 "topic %s refuses misrouted events, which become dead letters (not_forwarded): this worker needs the "
                 "right Write on it; then `ecounters dlq --replay` counts them",

@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError
 from ecounters.changelog.entries import POSITION
 from ecounters.partition.records import Uncounted
 from ecounters.partition.state import PartitionState
+from streams.basics.repeated import LogAgain
 from streams.basics.slices import Slice
 from streams.engine.context import WorkerContext
 from streams.engine.dead_letters import UncountedBuffer
@@ -35,8 +36,6 @@ TICKS_PER_INTERVAL: Final = 8
 """The flushes of all partitions begin at so many moments of an interval."""
 KEPT_RETRY_S: Final = 10.0
 """A topic of dead letters that has refused them is asked again after this time."""
-KEPT_LOG_S: Final = 60.0
-"""That it refuses them is logged again after this time."""
 UNSAVED_FLUSHES_MAX: Final = 4
 """If a partition has more unsaved bytes than so many times ``bytes_max``, applying a batch flushes and waits for the
 end of the flush. This bounds the memory."""
@@ -77,7 +76,8 @@ class PartitionFlusher:
         self._settings = context.settings.flush
         self._flush_lock = asyncio.Lock()
         self._refused = ""  # why the topic of dead letters refuses them; "" if it does not
-        self._ask_again_s = self._log_again_s = 0.0  # monotonic
+        self._ask_again_s = 0.0  # monotonic
+        self._log_again = LogAgain()  # that it refuses them
         self._requested = False  # True: wait_until_due returns before its interval is over
         self._wake_up = asyncio.Event()
 
@@ -243,8 +243,7 @@ class PartitionFlusher:
         if kept and self.is_full():
             why = f"partition {status.partition} cannot count further; the operator of this service has to act"
             status.waiting = Waiting(why, f"partition {status.partition} waits: {text}")
-        if kept and time.monotonic() >= self._log_again_s:
-            self._log_again_s = time.monotonic() + KEPT_LOG_S
+        if kept and self._log_again.is_due():
             log.error("partition %s keeps %s dead letters and saves nothing: %s", status.partition, kept, text)
 
     def is_full(self) -> bool:

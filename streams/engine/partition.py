@@ -11,6 +11,7 @@ from typing import Final
 from aiokafka.errors import KafkaError
 
 from ecounters.changelog.fitting import rebound
+from streams.basics.repeated import LogAgain
 from streams.basics.tasks import end_tasks
 from streams.basics.text import named
 from streams.basics.times import now_ms
@@ -34,8 +35,6 @@ The reply announces a rebalance if another worker owns the partition now. A shor
 changelog away from that owner."""
 WAIT_S: Final = 10.0
 """A partition that waits for an operator looks in such intervals whether it can go on."""
-WAIT_LOG_S: Final = 60.0
-"""Why a partition waits is logged again after this time at the earliest, unless it is another reason."""
 RESTORE_PAUSES_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
 """Pauses after the first, second, ... failed restore in a row. All further failures use the last pause."""
 
@@ -82,7 +81,7 @@ class OwnedPartition:
         self._flusher = PartitionFlusher(self.status, changelog, self._uncounted, self.feed, context)
         self._applier = BatchApplier(self.status, self.feed, self._flusher, self._uncounted, context)
         self._task: asyncio.Task[None] | None = None
-        self._waiting_logged_s = 0.0  # monotonic
+        self._log_again = LogAgain()  # why the partition waits
 
     # ------------------------------------------------------------------------------- from start to release
 
@@ -149,19 +148,18 @@ class OwnedPartition:
     async def _wait_for_operator(self, waiting: Waiting) -> None:
         """Say why the partition waits, and return once its changelog has changed: it may have been repaired.
 
-        The log says it once, and again every WAIT_LOG_S at most. While the topics have changed, ``TopicsWatch`` has
+        The log says it once, and again as ``LogAgain`` says. While the topics have changed, ``TopicsWatch`` has
         logged it for all partitions, and this waits until they are as before.
         """
         if self.status.waiting != waiting:
-            self._waiting_logged_s = -WAIT_LOG_S
+            self._log_again.reset()
         self.status.waiting = waiting
         while self._context.topics.stopped is not None:
             await asyncio.sleep(WAIT_S)
             if self._context.topics.stopped is None:
                 return
         while True:
-            if time.monotonic() - self._waiting_logged_s >= WAIT_LOG_S:
-                self._waiting_logged_s = time.monotonic()
+            if self._log_again.is_due():
                 log.error("%s", waiting.detail)
             await asyncio.sleep(WAIT_S)
             try:
