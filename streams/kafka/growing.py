@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import asyncio
 
-from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka.admin import NewPartitions, NewTopic
 from aiokafka.errors import for_code
 
 from ecounters.errors import Stop
 from streams.kafka.admin import admin_client
 from streams.kafka.clients import Kafka
 from streams.kafka.metadata import UNKNOWN_TOPIC
-from streams.kafka.topics import CHANGELOG_CONFIG, KNOWN_POLL_S, KNOWN_POLLS, TOPIC_ALREADY_EXISTS
+from streams.kafka.topics import (
+    CHANGELOG_CONFIG,
+    KNOWN_POLL_S,
+    KNOWN_POLLS,
+    TOPIC_ALREADY_EXISTS,
+    partitions_of,
+    until_partitions,
+)
 
 
 async def add_partitions(kafka: Kafka, topic: str, partitions: int) -> None:
     """Let an existing topic have so many partitions; returns once the brokers report them. Raises KafkaError, and
     TimeoutError after KNOWN_POLLS requests."""
     async with admin_client(kafka) as admin:
-        if await _count(admin, topic) < partitions:
+        if (await partitions_of(admin, [topic]))[topic] < partitions:
             await admin.create_partitions({topic: NewPartitions(partitions)})
-        await _until(admin, topic, partitions)
+        await until_partitions(admin, [topic], lambda found: found[topic] == partitions)
 
 
 async def make_changelog_anew(kafka: Kafka, topic: str, partitions: int, copies: int) -> None:
@@ -32,7 +39,7 @@ async def make_changelog_anew(kafka: Kafka, topic: str, partitions: int, copies:
         for _, code in (await admin.delete_topics([topic])).topic_error_codes:
             if code not in (0, UNKNOWN_TOPIC):
                 raise Stop(f"topic {topic} cannot be deleted: {for_code(code).__name__}")
-        await _until(admin, topic, 0)
+        await until_partitions(admin, [topic], lambda found: found[topic] == 0)
         for _ in range(KNOWN_POLLS):
             new = NewTopic(topic, partitions, copies, topic_configs=CHANGELOG_CONFIG)
             ((_, code, *text),) = (await admin.create_topics([new])).topic_errors
@@ -41,21 +48,4 @@ async def make_changelog_anew(kafka: Kafka, topic: str, partitions: int, copies:
             await asyncio.sleep(KNOWN_POLL_S)
         if code:
             raise Stop(f"topic {topic} cannot be made: {text[0] if text and text[0] else for_code(code).__name__}")
-        await _until(admin, topic, partitions)
-
-
-async def _until(admin: AIOKafkaAdminClient, topic: str, partitions: int) -> None:
-    """Wait until the brokers report so many partitions; 0: until they do not know the topic any more."""
-    for _ in range(KNOWN_POLLS):
-        if await _count(admin, topic) == partitions:
-            return
-        await asyncio.sleep(KNOWN_POLL_S)
-    raise TimeoutError(f"the brokers do not report {partitions} partitions of {topic} yet; try again")
-
-
-async def _count(admin: AIOKafkaAdminClient, topic: str) -> int:
-    """How many partitions a topic has; 0 if there is none. Asks about listed ones only: some brokers create others."""
-    if topic not in await admin.list_topics():
-        return 0
-    (found,) = await admin.describe_topics([topic])
-    return len(found["partitions"])
+        await until_partitions(admin, [topic], lambda found: found[topic] == partitions)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -86,12 +86,9 @@ class TopicsSpec:
 
 
 async def count_partitions(kafka: Kafka, topic: str) -> int:
-    """How many partitions an existing topic has. Raises KafkaError if the broker cannot be reached.
-
-    Make sure that the topic exists: some brokers create a topic when they are asked about one that is missing.
-    """
+    """How many partitions a topic has; 0 if there is none. Raises KafkaError if the broker cannot be reached."""
     async with admin_client(kafka) as admin:
-        return (await _partitions(admin, [topic]))[topic]
+        return (await partitions_of(admin, [topic]))[topic]
 
 
 async def topic_configs(kafka: Kafka, topics: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -150,7 +147,8 @@ async def _ensure(admin: Any, kafka: Kafka, spec: TopicsSpec) -> Topics:
         if name not in existing
     ]
     created, created_by_others = await _create(admin, missing) if missing else ([], [])
-    await _until_known(admin, [spec.events, spec.dlq, spec.changelog])
+    names = [spec.events, spec.dlq, spec.changelog]
+    await until_partitions(admin, names, lambda found: all(found.values()))
     if created_by_others:  # another process has created some in the meantime: check these like all existing topics
         return await _ensure(admin, kafka, spec)
     return Topics(partitions, lines + created)
@@ -165,18 +163,17 @@ async def found_topics(admin: Any, kafka: Kafka, names: Names) -> Found:
     return Found(facts, await topic_settings(admin, list(facts)), cluster_id)
 
 
-async def _until_known(admin: Any, names: list[str]) -> None:
-    """Wait until the brokers report these topics with partitions: Kafka acknowledges a creation before all brokers know
-    of it.
+async def until_partitions(admin: Any, names: list[str], fit: Callable[[dict[str, int]], bool]) -> None:
+    """Wait until the brokers report numbers of partitions that ``fit``: Kafka acknowledges a change before all brokers
+    know of it. A topic that is not there has 0.
 
     Raises TimeoutError after KNOWN_POLLS requests.
     """
     for _ in range(KNOWN_POLLS):
-        known = set(await admin.list_topics()) & set(names)
-        if len(known) == len(names) and all((await _partitions(admin, names)).values()):
+        if fit(await partitions_of(admin, names)):
             return
         await asyncio.sleep(KNOWN_POLL_S)
-    raise TimeoutError(f"the brokers do not know of {', '.join(names)} yet, which were made; try again")
+    raise TimeoutError(f"the brokers do not know of what was done to {', '.join(names)} yet; try again")
 
 
 async def largest_message(kafka: Kafka, topic: str) -> int:
@@ -200,11 +197,16 @@ async def _config_of(kafka: Kafka, topic: str) -> dict[str, str]:
         return (await topic_settings(admin, [topic]))[topic]
 
 
-async def _partitions(admin: Any, names: list[str]) -> dict[str, int]:
-    """topic -> how many partitions it has."""
-    if not names:
-        return {}
-    return {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics(names)}
+async def partitions_of(admin: Any, names: list[str]) -> dict[str, int]:
+    """topic -> how many partitions it has; 0 if there is none. Asks about listed ones only: some brokers create others.
+
+    Raises KafkaError if the broker cannot be reached.
+    """
+    listed = set(await admin.list_topics())
+    found = dict.fromkeys(names, 0)
+    if there := [name for name in names if name in listed]:
+        found |= {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics(there)}
+    return found
 
 
 async def topic_settings(admin: Any, names: list[str]) -> dict[str, dict[str, str]]:
