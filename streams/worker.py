@@ -13,7 +13,6 @@ from contextlib import suppress
 from importlib.metadata import version
 from typing import Any, Final
 
-from aiohttp import web
 from aiokafka.errors import KafkaError
 
 from ecounters.changelog.binding import EventsLog
@@ -25,8 +24,9 @@ from streams.basics.text import one_line
 from streams.kafka.first_look import FirstLook, first_look
 from streams.kafka.internals import until_crashed
 from streams.metrics.loop_pauses import LoopPauses
+from streams.settings.narrow import HttpSettings
 from streams.settings.table import Settings
-from streams.web.server import Runner
+from streams.web.listening import Ports
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +44,6 @@ EXIT_CRASHED: Final = 70
 """Exit code after an unexpected error (EX_SOFTWARE of sysexits.h)."""
 BROKER_RETRY_S: Final = 2.0
 """Pause between two attempts to reach Kafka at the start."""
-LISTEN_BACKLOG: Final = 1_024
-"""TCP connections that may wait to be accepted: all listeners of a worker that has ended reconnect at once."""
 MMAP_THRESHOLD_BYTES: Final = 131_072
 """glibc's default for M_MMAP_THRESHOLD; setting it keeps glibc from raising it (see ``_pin_malloc_threshold``)."""
 M_MMAP_THRESHOLD: Final = -3
@@ -111,17 +109,16 @@ async def _run(settings: Settings, pauses: LoopPauses) -> int:
     if look is None:
         return 0
     parts = build(settings, look.log, look.changelog_id)
-    runner = Runner(parts.api.application(), handle_signals=False, shutdown_timeout=0.2)
-    await runner.setup()
+    ports = Ports(parts.api, HttpSettings.of(settings))
     try:
-        await web.TCPSite(runner, settings.host, settings.port, backlog=LISTEN_BACKLOG).start()
+        await ports.open()
         life = LifeLines(log, _facts(settings, look.log))
         life.started(f"http://{host_port(settings.host, settings.port)}")
         pauses.take()  # those of the start are nobody's
         parts.metrics.loop_pause.set_function(pauses.take)
         return await _serve(parts, stop, life)
     finally:
-        await runner.cleanup()
+        await ports.close()
         await parts.redis.aclose()
         await parts.facts.close()
 

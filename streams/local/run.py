@@ -78,7 +78,7 @@ class _Run:
 
     def __init__(self, options: RunOptions, lock: int, guard: Guard) -> None:
         self._options = options
-        self._settings = options.settings
+        self._settings = dataclasses.replace(options.settings, admin_port=0)  # all is on the one port that is printed
         self._lock = lock
         self._guard = guard
         self._children: list[Child] = []

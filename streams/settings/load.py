@@ -100,6 +100,8 @@ def _consistent(settings: Settings) -> Settings:
             f"ECOUNTERS_KEEP_DAYS {settings.keep_days} is wrong: it must not be less than "
             f"ECOUNTERS_KEEP_WINDOWS_H {settings.keep_windows_h}"
         )
+    if settings.admin_port == settings.port:
+        raise SettingsError(f"ECOUNTERS_ADMIN_PORT {settings.admin_port} is wrong: it must not be ECOUNTERS_PORT")
     if settings.advertise:
         return settings
     if settings.host in ("0.0.0.0", "::"):

@@ -108,6 +108,21 @@ class PartitionSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """Where a worker serves HTTP. ``admin_port``: that of health, metrics and documents; 0 if they have none."""
+
+    host: str
+    port: int
+    admin_port: int
+    path_prefix: str
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Select these from ``settings``."""
+        return cls(settings.host, settings.port, settings.admin_port, settings.path_prefix)
+
+
+@dataclass(frozen=True, slots=True)
 class AuditSettings:
     """The workers' settings that an audit needs to compare their counters with a recount."""
 

@@ -45,6 +45,10 @@ topic_name = matching(
     r"[A-Za-z0-9._-]{1,200}", "must be 1 to 200 letters, digits, '.', '_' or '-' (a Kafka topic's name)"
 )
 optional_name = matching(r"[A-Za-z0-9._-]{0,200}", "must be up to 200 letters, digits, '.', '_' or '-'")
+path_prefix = matching(
+    r"|(?!.{101})(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+",
+    "must be a path such as /counters: of letters, digits, '_', '-' and '.', up to 100 characters, no slash at its end",
+)
 log_format = matching(r"text|json", "must be text or json")
 secret = matching(r"|[!-~]{16,512}", "must be 16 to 512 characters, all of them ASCII and none a space")
 host = matching(r"[A-Za-z0-9._:-]+", "must be a host name or an address to listen on")

@@ -61,6 +61,15 @@ class Settings:
     )
     host: str = _setting("127.0.0.1", "address", parsers.host, "where HTTP is served; 0.0.0.0 is every interface")
     port: int = _setting("8080", "port", whole(1, 65_535), "where HTTP is served")
+    admin_port: int = _setting(
+        "0",
+        "port",
+        whole(0, 65_535),
+        "where health, metrics and documents are served instead; 0: on ECOUNTERS_PORT",
+    )
+    path_prefix: str = _setting(
+        "", "path", parsers.path_prefix, "such as /counters: paths may begin with it, where a proxy leaves it there"
+    )
     advertise: str = _setting(
         "",
         "host:port",

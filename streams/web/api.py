@@ -68,8 +68,11 @@ class Api:
         self._health = health
         self._metrics = metrics
 
-    def application(self) -> web.Application:
-        """An aiohttp application with all routes. Its cleanup closes the connections to other workers."""
+    def application(self, *, with_admin: bool = True) -> web.Application:
+        """An aiohttp application with all routes; those of ``admin_application`` only ``with_admin``.
+
+        Its cleanup closes the connections to other workers.
+        """
         app = web.Application(middlewares=[middleware(self._metrics)], client_max_size=BODY_BYTES_MAX)
         for path in COUNTERS_PATHS:
             app.router.add_post(path, self.counters)
@@ -83,11 +86,21 @@ class Api:
             app.router.add_get(path, self._streams.stream, allow_head=False)
             app.router.add_options(path, self.options)
         self._dashboard.add_to(app.router)
+        if with_admin:
+            self._add_admin(app)
+        return app
+
+    def admin_application(self) -> web.Application:
+        """An application with the routes for those who run the worker: health, metrics and documents."""
+        app = web.Application(middlewares=[middleware(self._metrics)], client_max_size=BODY_BYTES_MAX)
+        self._add_admin(app)
+        return app
+
+    def _add_admin(self, app: web.Application) -> None:
         app.router.add_get(HEALTH_PATH, self.healthz)
         app.router.add_get(READY_PATH, self.readyz)
         app.router.add_get(METRICS_PATH, self.metrics)
         self._docs.add_to(app)
-        return app
 
     async def counters(self, request: web.Request) -> web.Response:
         """POST /api/v2/overallCount/Ecounters: all counters of one account."""

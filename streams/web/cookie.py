@@ -5,6 +5,8 @@
 
 So where the connection is secure, no other host can set the cookie, such as one of the same domain: it could make the
 dashboard show another account. Only the name of the request's own kind of connection is read.
+Under a path prefix, such as /a/b, ".a.b" is added to both names, so that two deployments at one host have two cookies.
+The cookie's own path stays "/", which __Host- needs, and which is right whether a proxy takes the prefix off or not.
 """
 
 from __future__ import annotations
@@ -23,10 +25,12 @@ class SessionCookie:
     """Reads the cookie of requests, and sets it in responses.
 
     ``proxies``: how many trusted reverse proxies each request passes. Without any, X-Forwarded-Proto is not believed.
+    ``prefix``: the path prefix that the worker is served under, or "".
     """
 
-    def __init__(self, proxies: int) -> None:
+    def __init__(self, proxies: int, prefix: str = "") -> None:
         self._proxies = proxies
+        self._suffix = prefix.replace("/", ".")
 
     def ssid_of(self, request: web.Request) -> str:
         """The ssid in the request's cookie; "" without one. Bytes in it that are no text become "?".
@@ -51,13 +55,13 @@ class SessionCookie:
         Scripts cannot read it, and requests from other sites do not carry it.
         """
         secure = self._is_secure(request)
-        name = SECURE_NAME if secure else PLAIN_NAME
+        name = self._name(request)
         response.set_cookie(
             name, ssid, max_age=lasts_s, path="/", httponly=True, samesite="Strict", secure=secure or None
         )
 
     def _name(self, request: web.Request) -> str:
-        return SECURE_NAME if self._is_secure(request) else PLAIN_NAME
+        return (SECURE_NAME if self._is_secure(request) else PLAIN_NAME) + self._suffix
 
     def _is_secure(self, request: web.Request) -> bool:
         """Whether the client's connection is TLS: to this worker, or by X-Forwarded-Proto to the first trusted proxy.

@@ -110,7 +110,7 @@ class Dashboard:
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Add the routes."""
         router.add_get(DASHBOARD_PATH, self.page)
-        router.add_get(f"{DASHBOARD_PATH}/", self.page)
+        router.add_get(f"{DASHBOARD_PATH}/", self.redirect)
         router.add_get(f"{DASHBOARD_PATH}/files/{{version}}/{{name}}", self.file)
         router.add_get(f"{DASHBOARD_PATH}/session", self.session)
         router.add_post(f"{DASHBOARD_PATH}/login", self.login)
@@ -120,6 +120,13 @@ class Dashboard:
     async def page(self, request: web.Request) -> web.Response:
         """GET /dashboard: the page. It is the same for everybody and holds no counters."""
         return self._page.response(request)
+
+    async def redirect(self, request: web.Request) -> web.Response:
+        """GET /dashboard/: to the page. The page's addresses are relative to its path, as is that of the page here.
+
+        So they lead to this worker under any path prefix, also where a proxy takes the prefix off.
+        """
+        return web.Response(status=308, headers={"Location": "../dashboard", "Cache-Control": CACHED_IF_UNCHANGED})
 
     async def file(self, request: web.Request) -> web.Response:
         """GET /dashboard/files/<version>/<name>: a file of the page. Raises HTTPNotFound for another version."""

@@ -44,12 +44,15 @@ DOCS_PATH: Final = "/docs"
 _BY_LOWER_CASE: Final = {path.lower(): path for path in API_PATHS}
 
 
-def served_path(path: str) -> str:
-    """The path that is served for the path of a request: the same, but for two kinds.
+def served_path(path: str, prefix: str = "") -> str:
+    """The path that is served for the path of a request: without ``prefix`` if it begins with that; else the same, but
+    for two kinds.
 
     A path of the API in another case, or with one slash behind it, is that path of the API: the vendor's server takes
     both. A path of more than PATH_CHARACTERS_MAX is NOWHERE.
     """
+    if prefix and path.startswith(prefix + "/"):
+        path = path.removeprefix(prefix)
     if len(path) > PATH_CHARACTERS_MAX:
         return NOWHERE
     return _BY_LOWER_CASE.get(path.lower().removesuffix("/"), path)

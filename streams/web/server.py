@@ -122,10 +122,10 @@ def _reason(exc: BaseException | None) -> str:
     return f"this is no valid HTTP: {why}"
 
 
-def _with_served_path(message: RawRequestMessage) -> RawRequestMessage:
-    """The same request with the path of a route in its URL, if it has another spelling of that path."""
+def _with_served_path(message: RawRequestMessage, prefix: str) -> RawRequestMessage:
+    """The same request with the path of a route in its URL, if it has another spelling of that path, or the prefix."""
     url = message.url
-    path = served_path(url.raw_path)
+    path = served_path(url.raw_path, prefix)
     if path == url.raw_path:
         return message
     query, host = url.raw_query_string, url.raw_authority
@@ -151,13 +151,17 @@ class Server(web.Server):
 
 
 class Runner(web.AppRunner):
-    """Runs an application on a Server."""
+    """Runs an application on a Server. ``prefix``: what paths may begin with; requests lose it here."""
+
+    def __init__(self, app: web.Application, *, prefix: str = "", **options: Any) -> None:
+        super().__init__(app, **options)
+        self._prefix = prefix
 
     async def _make_server(self) -> Server:
         original = await super()._make_server()
 
         def request_of(message: RawRequestMessage, *args: Any) -> web.BaseRequest:
-            return original.request_factory(_of_a_known_version(_with_served_path(message)), *args)
+            return original.request_factory(_of_a_known_version(_with_served_path(message, self._prefix)), *args)
 
         return Server(
             original.request_handler,

@@ -37,8 +37,9 @@ def test_the_page_and_its_files_have_a_strict_policy(worker: Worker) -> None:
     assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy and "unsafe" not in policy
     assert (page.headers["X-Content-Type-Options"], page.headers["Referrer-Policy"]) == ("nosniff", "no-referrer")
     assert worker.request("GET", "/dashboard", headers={"If-None-Match": page.headers["ETag"]}).status == 304
-    assert worker.request("GET", "/dashboard/").body == page.body
-    found = set(re.findall(r'"(/dashboard/files/[^"]+)"', page.body.decode()))
+    moved = worker.request("GET", "/dashboard/")
+    assert (moved.status, moved.headers["Location"]) == (308, "../dashboard")
+    found = {f"/{path}" for path in re.findall(r'"(dashboard/files/[^"]+)"', page.body.decode())}
     assert {path.rpartition("/")[2] for path in found} == {"icon.svg", "dashboard.css", "app.js", "Chart.bundle.js"}
     assert b"<script>" not in page.body and b"style=" not in page.body and b"http:" not in page.body
     for path in found:

@@ -29,16 +29,17 @@ def in_thread(do: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 class DashboardPage:
     """One page of the dashboard. Its methods wait up to SOON_MS, or ``within_ms``, and fail after that.
 
+    ``home``: what the page's addresses begin with; by default that is the worker.
     ``problems``: unexpected lines on the console, script errors, requests to other hosts, tokens in URLs.
     """
 
-    def __init__(self, page: Page, worker: Worker) -> None:
+    def __init__(self, page: Page, worker: Worker, home: str = "") -> None:
         self.page = page
         self.worker = worker
         self.user = worker.deployment.name
         self.problems: list[str] = []
         self.said: list[str] = []
-        self._home = f"http://127.0.0.1:{worker.port}/"
+        self._home = home or f"http://127.0.0.1:{worker.port}/"
         page.set_default_timeout(SOON_MS)
         page.on("console", self._heard)
         page.on("pageerror", lambda error: self.problems.append(str(error)))

@@ -44,10 +44,12 @@ def certificate(folder: Path) -> ssl.SSLContext:
 class Proxy:
     """Answers for SUBDOMAIN with an empty page, and passes all other requests on to the worker.
 
-    ``tls``: the context of its server; None for plain HTTP, without X-Forwarded-Proto. ``port``: where it listens.
+    ``tls``: the context of its server; None for plain HTTP, without X-Forwarded-Proto. ``strips``: a path prefix that
+    it takes off; other paths are nowhere. ``port``: where it listens.
     """
 
-    def __init__(self, worker: Worker, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, worker: Worker, tls: ssl.SSLContext | None, strips: str = "") -> None:
+        self._strips = strips
         self._to = f"http://127.0.0.1:{worker.port}"
         self._tls = tls
         self._session: aiohttp.ClientSession | None = None
@@ -79,12 +81,14 @@ class Proxy:
         if request.host.startswith(SUBDOMAIN):
             return web.Response(text="<!doctype html><title>another site</title>", content_type="text/html")
         assert self._session is not None
+        if not request.path_qs.startswith(self._strips + "/"):
+            raise web.HTTPNotFound
         headers = {name: value for name, value in request.headers.items() if name.lower() not in NOT_PASSED}
         if self._tls is not None:
             headers["X-Forwarded-Proto"] = "https"
         async with self._session.request(
             request.method,
-            self._to + request.path_qs,
+            self._to + request.path_qs.removeprefix(self._strips),
             headers=headers,
             data=await request.read(),
             allow_redirects=False,
@@ -100,9 +104,9 @@ class Proxy:
 
 
 @contextmanager
-def proxied(worker: Worker, tls: ssl.SSLContext | None) -> Iterator[Proxy]:
+def proxied(worker: Worker, tls: ssl.SSLContext | None, strips: str = "") -> Iterator[Proxy]:
     """A Proxy that serves in a thread of its own."""
-    proxy, ready, loop, ended = Proxy(worker, tls), threading.Event(), asyncio.new_event_loop(), asyncio.Event()
+    proxy, ready, loop, ended = Proxy(worker, tls, strips), threading.Event(), asyncio.new_event_loop(), asyncio.Event()
 
     def run() -> None:
         with asyncio.Runner(loop_factory=lambda: loop) as runner:

@@ -45,7 +45,7 @@ All live and windowed counters of one account in one answer.
 Errors have one form, and their message says what was wrong and where. A path that is not here gives 404 in that form,
 a method that a path does not have 405 with `Allow`, and bytes that are no HTTP 400. `OPTIONS` is answered at the paths
 of the counters, the series and the stream. These paths are taken in any case and with a slash behind them.
-What is published to Kafka so that it is counted is described by [/asyncapi.json](/asyncapi.json).
+What is published to Kafka so that it is counted is described by [asyncapi.json](asyncapi.json).
 """
 
 _COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
@@ -114,7 +114,7 @@ def document(version: str) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": "Ecounters", "version": version, "description": DESCRIPTION, "license": {"name": "MIT"}},
-        "servers": [{"url": "/"}],
+        "servers": [{"url": "."}],
         "tags": [{"name": "counters"}, {"name": "worker", "description": "For those who run it"}],
         "paths": paths,
         "components": {

@@ -71,7 +71,7 @@ byId("login-form").addEventListener("submit", async (event) => {
   button.disabled = true;
   say(byId("login-error"), "");
   try {
-    const response = await post("/dashboard/login", { userId: byId("user").value.trim(), token: byId("token").value });
+    const response = await post("dashboard/login", { userId: byId("user").value.trim(), token: byId("token").value });
     const reply = await response.json();
     if (response.ok) {
       byId("token").value = "";
@@ -90,7 +90,7 @@ byId("login-form").addEventListener("submit", async (event) => {
 
 byId("logout").addEventListener("click", async () => {
   try {
-    const response = await post("/dashboard/logout", {});
+    const response = await post("dashboard/logout", {});
     if (response.ok) showLogin();
     else announce("Logging out did not work. Try again.");
   } catch {

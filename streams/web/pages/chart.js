@@ -103,7 +103,7 @@ export class Chart {
   async fetch() {
     const [backMs, interval] = SPANS[this.span];
     const filter = [{ field: "date", op: "gte", value: Date.now() - backMs }];
-    const response = await fetch("/dashboard/series", {
+    const response = await fetch("dashboard/series", {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify({ interval, filter }),

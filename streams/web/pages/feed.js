@@ -1,7 +1,7 @@
 // The stream of counters, and its reconnection: a connection that is lost or silent for too long is opened again.
 
-/** One of STREAM_PATHS in streams/web/paths.py. */
-const STREAM = "/api/v2/overallCount/stream";
+/** One of STREAM_PATHS in streams/web/paths.py. Like all addresses of the page, relative to it: it may have a prefix. */
+const STREAM = "api/v2/overallCount/stream";
 /** The counters that the board shows and that the payload has only on request. */
 const FIELDS = [
   "UC", "CM", "PM", "CA", "GH_UC", "FR_UC", "FR_CM", "FR_PM", "FR_CA", "FR_GH_UC", "FR_UC_N", "FR_CAN_FR_PM_N",
@@ -100,7 +100,7 @@ export class Feed {
 /** The cookie's session as {userId, zone}; {denied: true} without one; {problem: text} if the server cannot tell. */
 export async function currentSession() {
   try {
-    const response = await fetch("/dashboard/session", { signal: AbortSignal.timeout(REQUEST_LIMIT_MS) });
+    const response = await fetch("dashboard/session", { signal: AbortSignal.timeout(REQUEST_LIMIT_MS) });
     if (response.ok) return (await response.json()).message || { denied: true };
     if (response.status === 400) return { problem: `${(await response.json()).message}.` };
     return { problem: response.status === 429 ? throttledText(response) : NO_REPLY };

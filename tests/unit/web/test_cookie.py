@@ -54,6 +54,16 @@ def test_the_name_goes_by_the_clients_connection(
     assert ("Secure" in parts) is secure and not any(part.startswith("Domain") for part in parts)
 
 
+@pytest.mark.parametrize(("scheme", "name"), [("http", "ecounters.a.b"), ("https", "__Host-ecounters.a.b")])
+def test_each_path_prefix_has_a_cookie_of_its_own(scheme: str, name: str) -> None:
+    """So that two deployments at one host do not log one another's users out."""
+    session_cookie, response = SessionCookie(0, "/a/b"), web.Response()
+    asked = request(*cookie(f"ecounters=other; __Host-ecounters=other; {name}=ours"), scheme=scheme)
+    assert session_cookie.ssid_of(asked) == "ours"
+    session_cookie.set(asked, response, "s", 60)
+    assert list(response.cookies) == [name] and response.cookies[name]["path"] == "/"
+
+
 @pytest.mark.parametrize(
     ("texts", "ssid"),
     [

@@ -30,6 +30,17 @@ def test_a_path_of_the_api_is_served_in_any_case_and_with_a_slash(path: str) -> 
         assert paths.served_path(other) == other
 
 
+def test_a_path_loses_the_prefix_once() -> None:
+    """Before anything else is looked at; what only begins like the prefix stays."""
+    path = paths.COUNTERS_PATHS[0]
+    assert paths.served_path("/a/b" + path.lower() + "/", "/a/b") == path
+    assert paths.served_path(path, "/a/b") == path
+    for other in ("/a/b", "/a/bc/healthz", "/A/b/healthz", "/a/healthz"):
+        assert paths.served_path(other, "/a/b") == other
+    assert paths.served_path("/a/b/a/b/healthz", "/a/b") == "/a/b/healthz"
+    assert paths.served_path("/a/b" + "/" * 201, "/a/b") == paths.NOWHERE
+
+
 @pytest.mark.parametrize("path", ["/", "/healthz", "/Healthz", "/healthz/", "/Internal/answer", "/DASHBOARD", "*", ""])
 def test_other_paths_are_exact(path: str) -> None:
     """What is no path of the API stays as it is; a very long path is nowhere."""

@@ -1,0 +1,49 @@
+"""Where a worker serves HTTP: on one port or two, with or without a path prefix, over IPv4, IPv6 or both."""
+
+from __future__ import annotations
+
+import socket
+from typing import Final
+
+from aiohttp import web
+
+from streams.settings.narrow import HttpSettings
+from streams.web.api import Api
+from streams.web.server import Runner
+
+LISTEN_BACKLOG: Final = 1_024
+"""TCP connections that may wait to be accepted: all listeners of a worker that has ended reconnect at once."""
+CLOSE_LIMIT_S: Final = 0.2
+"""How long requests that are under way may take to end when the ports are closed."""
+EVERY_ADDRESS: Final = "::"
+"""The host that means every address of IPv6, and here of IPv4 too. asyncio would serve IPv6 alone."""
+
+
+class Ports:
+    """The ports of a worker: that of the API and, if there is one, that of health, metrics and documents."""
+
+    def __init__(self, api: Api, settings: HttpSettings) -> None:
+        self._settings = settings
+        apart = settings.admin_port > 0
+        applications = [(settings.port, api.application(with_admin=not apart))]
+        if apart:
+            applications.append((settings.admin_port, api.admin_application()))
+        self._runners = [
+            (port, Runner(app, prefix=settings.path_prefix, handle_signals=False, shutdown_timeout=CLOSE_LIMIT_S))
+            for port, app in applications
+        ]
+
+    async def open(self) -> None:
+        """Serve. Raises OSError if a port cannot be listened on; then ``close`` too."""
+        for port, runner in self._runners:
+            await runner.setup()
+            if self._settings.host == EVERY_ADDRESS and socket.has_dualstack_ipv6():
+                both = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
+                await web.SockSite(runner, both, backlog=LISTEN_BACKLOG).start()
+            else:
+                await web.TCPSite(runner, self._settings.host, port, backlog=LISTEN_BACKLOG).start()
+
+    async def close(self) -> None:
+        """Close the ports and all connections."""
+        for _, runner in self._runners:
+            await runner.cleanup()
