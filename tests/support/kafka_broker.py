@@ -20,12 +20,13 @@ STOP_LIMIT_S: Final = 30.0
 ANSWER_LIMIT_S: Final = 2.0
 
 
-# $0: data directory, $1: configuration, $2: cluster id, the rest: Java. exec turns the shell into the broker: both have
-# one pid. Formatting takes as long as the start, so it happens here, in all nodes at the same time.
+# $0: data directory, $1: configuration, $2: cluster id, $3: options that make users, the rest: Java. exec turns the
+# shell into the broker: both have one pid. Formatting takes as long as the start, so it happens here, in all nodes at
+# the same time.
 _START: Final = """
-data=$0 config=$1 cluster=$2
-shift 2
-[ -e "$data/meta.properties" ] || "$@" kafka.tools.StorageTool format -t "$cluster" -c "$config" || exit
+data=$0 config=$1 cluster=$2 users=$3
+shift 3
+[ -e "$data/meta.properties" ] || "$@" kafka.tools.StorageTool format -t "$cluster" -c "$config" $users || exit
 exec "$@" kafka.Kafka "$config"
 """
 
@@ -37,14 +38,22 @@ _METADATA: Final = struct.pack(">hhihi", 3, 1, 1, -1, -1)
 class Broker:
     """One node, broker and controller at once. It keeps data and ports while its process is killed and started.
 
-    ``far``: (port, advertised port) of a second listener, for a relay in between. ``logs``: one file for each start.
+    ``far``: (port, advertised port) of a second listener, for a relay in between. ``secured``: name of a further
+    listener -> port. ``logs``: one file for each start.
     """
 
     def __init__(
-        self, data: Path, node: int, ports: Sequence[int], guard: Guard, far: tuple[int, int] | None = None
+        self,
+        data: Path,
+        node: int,
+        ports: Sequence[int],
+        guard: Guard,
+        far: tuple[int, int] | None = None,
+        secured: Mapping[str, int] | None = None,
     ) -> None:
         self.node = node
         self.far = far
+        self.secured = dict(secured or {})
         self.port, self.controller_port = ports
         self.paused = False
         self.logs: list[Path] = []
@@ -63,25 +72,26 @@ class Broker:
         assert self._child is not None
         return self._child.pid
 
-    def start(self, java_command: Sequence[str], cluster_id: str, settings: Mapping[str, object]) -> None:
+    def start(
+        self, java_command: Sequence[str], cluster_id: str, settings: Mapping[str, object], users: str = ""
+    ) -> None:
         """Start the process; returns before it is ready. An empty data directory is formatted first.
 
-        ``settings``: of all nodes; those of this node are added.
+        ``settings``: of all nodes; those of this node are added. ``users``: options of the formatting.
         """
-        own = {
-            "node.id": self.node,
-            "listeners": f"PLAINTEXT://{LOCAL}:{self.port},CONTROLLER://{LOCAL}:{self.controller_port}",
-            "log.dirs": self._data,
-        }
+        near = [f"PLAINTEXT://{LOCAL}:{self.port}", *(f"{name}://{LOCAL}:{at}" for name, at in self.secured.items())]
+        listeners = [*near, f"CONTROLLER://{LOCAL}:{self.controller_port}"]
+        own = {"node.id": self.node, "log.dirs": self._data}
         if self.far is not None:
-            near, (port, told) = f"PLAINTEXT://{LOCAL}:{self.port}", self.far
-            own["listeners"] = f"{own['listeners']},FAR://{LOCAL}:{port}"
-            own["advertised.listeners"] = f"{near},FAR://{LOCAL}:{told}"
+            port, told = self.far
+            listeners.append(f"FAR://{LOCAL}:{port}")
+            own["advertised.listeners"] = ",".join([*near, f"FAR://{LOCAL}:{told}"])
+        own["listeners"] = ",".join(listeners)
         config = self._data.with_suffix(".properties")
         config.write_text("".join(f"{name}={value}\n" for name, value in {**settings, **own}.items()))
         # A new file for each start: Child empties its file, and errors before a kill are wanted.
         self.logs.append(self._data.with_suffix(f".{len(self.logs)}.log"))
-        command = ["/bin/sh", "-c", _START, str(self._data), str(config), cluster_id, *java_command]
+        command = ["/bin/sh", "-c", _START, str(self._data), str(config), cluster_id, users, *java_command]
         self._child = Child(f"kafka-{self.node}", command, self.logs[-1])
         self._guard.watch(self._child)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shlex
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +15,7 @@ from streams.local.children import Guard
 from streams.local.ports import LOCAL, free_ports
 from tests.support.kafka_broker import Broker
 from tests.support.kafka_jars import fetch, java
+from tests.support.kafka_security import LISTENERS, Security
 
 START_LIMIT_S: Final = 90.0
 """A start takes 5 s on an idle machine; tests run on busy ones too."""
@@ -32,11 +34,16 @@ JVM: Final = (
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
 )
+SCRIPTS: Final = {
+    "kafka-acls.sh": "org.apache.kafka.tools.AclCommand",
+    "kafka-configs.sh": "kafka.admin.ConfigCommand",
+}
+"""Script of Kafka's distribution -> the class that it runs."""
 SETTINGS: Final[Mapping[str, object]] = {
     "process.roles": "broker,controller",
     "controller.listener.names": "CONTROLLER",
     "inter.broker.listener.name": "PLAINTEXT",
-    "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,FAR:PLAINTEXT",
+    "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,FAR:PLAINTEXT,SASL:SASL_SSL,MTLS:SSL",
     "auto.create.topics.enable": "false",
     "unclean.leader.election.enable": "false",
     # Few partitions of internal topics: each costs files and time at every start.
@@ -65,7 +72,8 @@ class Cluster:
 
     ``replication``: copies of topics that do not say how many, and of Kafka's internal topics. All copies but one must
     have a write before it is acknowledged. ``far``: node -> (port, advertised port) of a second listener.
-    ``settings``: of all nodes, more than SETTINGS.
+    ``settings``: of all nodes, more than SETTINGS. ``security``: what gives the nodes secured listeners; without it
+    they have none.
     """
 
     def __init__(
@@ -75,12 +83,14 @@ class Cluster:
         replication: int | None = None,
         far: Mapping[int, tuple[int, int]] | None = None,
         settings: Mapping[str, object] | None = None,
+        security: Security | None = None,
     ) -> None:
         self.directory = directory
         self.nodes: dict[int, Broker] = {}
         self._count = count
         self._far = far or {}
-        self._more = settings or {}
+        self.security = security
+        self._more = {**(security.broker_settings() if security else {}), **(settings or {})}
         self._copies = min(count, 3) if replication is None else replication
         self._id = "k" + secrets.token_urlsafe(16)[1:]  # the format tool takes a leading "-" for an option
         self._java: list[str] = []
@@ -97,23 +107,42 @@ class Cluster:
         """The addresses of all nodes, running or not, separated by commas."""
         return ",".join(f"{LOCAL}:{broker.port}" for broker in self.nodes.values())
 
+    def address_of(self, listener: str) -> str:
+        """The addresses of all nodes at one of their secured listeners, separated by commas."""
+        return ",".join(f"{LOCAL}:{broker.secured[listener]}" for broker in self.nodes.values())
+
+    def scripts(self) -> Path:
+        """A directory with Kafka's own scripts for administrators, by the names that its distribution has."""
+        folder = self.directory / "scripts"
+        folder.mkdir(exist_ok=True)
+        for name, main in SCRIPTS.items():
+            script = folder / name
+            script.write_text(f'#!/bin/sh\nexec {shlex.join(self._java)} {main} "$@"\n')
+            script.chmod(0o755)
+        return folder
+
     def start(self) -> Self:
         """Fetch Apache Kafka if necessary, start all nodes on empty directories, and wait. Raises Stop on failure."""
         self._java = [str(java()), *JVM, "-cp", f"{fetch()}/*"]
         self.directory.mkdir(parents=True, exist_ok=True)
         self._guard = Guard()
         try:
-            ports = free_ports(2 * self._count)
+            names = LISTENERS if self.security else ()
+            ports = iter(free_ports((2 + len(names)) * self._count))
             for node in range(1, self._count + 1):
-                own = ports[2 * node - 2 : 2 * node]
-                self.nodes[node] = Broker(self.directory / f"node-{node}", node, own, self._guard, self._far.get(node))
+                own, secured = (next(ports), next(ports)), {name: next(ports) for name in names}
+                data = self.directory / f"node-{node}"
+                self.nodes[node] = Broker(data, node, own, self._guard, self._far.get(node), secured)
             for broker in self.nodes.values():
-                broker.start(self._java, self._id, self._settings())
+                self._start(broker)
             self.wait()
         except BaseException:
             self.end_all()
             raise
         return self
+
+    def _start(self, broker: Broker) -> None:
+        broker.start(self._java, self._id, self._settings(), self.security.users_option() if self.security else "")
 
     def _settings(self) -> dict[str, object]:
         voters = [f"{node}@{LOCAL}:{broker.controller_port}" for node, broker in self.nodes.items()]
@@ -172,7 +201,7 @@ class Cluster:
         """Start nodes on their data and ports, stopping those that run, and wait until the cluster is complete."""
         for node in nodes:
             self.stop(node)
-            self.nodes[node].start(self._java, self._id, self._settings())
+            self._start(self.nodes[node])
         self.wait()
 
     def pause(self, node: int) -> None:
