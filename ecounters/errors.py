@@ -5,6 +5,7 @@
   x RequestRefused     reply to the request with it; carries ``code``, ``http_status`` and ``detail``
   x Stop               print it as one line and end the process with ``exit_code`` 1
     + SettingsError    the same for a wrong setting: ``exit_code`` 2
+    + AccessRefused    the same where Kafka or Redis does not let this process in, or not do it: ``exit_code`` 2
     + Unfit            the same where topics or a saved state do not fit what the settings name: ``exit_code`` 2
 
 ``partition.records.Misrouted`` is a BadEvent whose message is published again instead. A function that raises something
@@ -120,6 +121,12 @@ class Stop(EcountersError):
 
 class SettingsError(Stop):
     """A setting is wrong or unknown. The text names the setting."""
+
+    exit_code = 2
+
+
+class AccessRefused(Stop):
+    """Kafka or Redis refuses who this process is, or what it must do. The text says which, and what helps."""
 
     exit_code = 2
 

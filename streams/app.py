@@ -27,7 +27,7 @@ from streams.engine.topics_watch import Topics, TopicsWatch
 from streams.engine.view import GroupDirectory
 from streams.kafka.changelog_reader import ChangelogReaders
 from streams.kafka.clients import Kafka
-from streams.kafka.consumer import broker_urls
+from streams.kafka.consumer import faust_options
 from streams.kafka.group import Assignor
 from streams.kafka.metadata import FactsClient
 from streams.kafka.publisher import REQUEST_BYTES_MAX
@@ -90,9 +90,10 @@ def build(settings: Settings, log: EventsLog, changelog_id: str = "") -> WorkerP
     sessions = Sessions(look_ups, settings.session_cache_s)
     slices = TimeSlices(settings.slice_ms)
     binding = Binding(log, version("ecounters"))
-    facts = FactsClient(Kafka.of(settings), (settings.topic, settings.changelog_topic))
+    kafka = Kafka.of(settings)
+    facts = FactsClient(kafka, (settings.topic, settings.changelog_topic))
     topics = TopicsWatch(Topics(log, settings.changelog_topic, changelog_id), facts.ask, app.crash, metrics)
-    clients, readers = SharedClients(Kafka.of(settings), settings.app_id), ChangelogReaders(Kafka.of(settings))
+    clients, readers = SharedClients(kafka), ChangelogReaders(kafka)
     events = EventsTopic(app, settings.topic, partitions, clients)
     partition_settings = PartitionSettings.of(settings, partitions)
     context = WorkerContext(partition_settings, binding, metrics, topics, events, app.crash, slices, clients, readers)
@@ -119,7 +120,7 @@ def _options(settings: Settings) -> dict[str, Any]:
     rebalance_s = max(REBALANCE_S, float(settings.session_timeout_s))
     return {
         "id": settings.app_id,
-        "broker": list(broker_urls(settings.broker)),
+        **faust_options(Kafka.of(settings)),
         "Table": StateTable,
         "TableManager": StateManager,
         "PartitionAssignor": Assignor,

@@ -21,8 +21,10 @@ from streams.app import WorkerParts, build
 from streams.basics.addresses import host_port
 from streams.basics.logs import LifeLines, set_up
 from streams.basics.text import one_line
+from streams.kafka.clients import Kafka
 from streams.kafka.first_look import FirstLook, first_look
 from streams.kafka.internals import until_crashed
+from streams.kafka.refusals import access_refused
 from streams.metrics.loop_pauses import LoopPauses
 from streams.settings.narrow import HttpSettings
 from streams.settings.table import Settings
@@ -139,7 +141,8 @@ def _facts(settings: Settings, bound_to: EventsLog) -> dict[str, object]:
 async def _wait_for_look(settings: Settings, stop: asyncio.Event) -> FirstLook | None:
     """Look at topics and saved states, again and again while Kafka is away. Returns None if ``stop`` was set meanwhile.
 
-    Raises Stop if topics or states must not be used. The group is not joined yet, and no transactional id is taken.
+    Raises Stop if topics or states must not be used, or if Kafka does not let this worker in. The group is not joined
+    yet, and no transactional id is taken.
     """
     while not stop.is_set():
         try:
@@ -148,6 +151,8 @@ async def _wait_for_look(settings: Settings, stop: asyncio.Event) -> FirstLook |
                 log.log(logging.WARNING if ": warning: " in line else logging.INFO, "topic %s", line)
             return look
         except (KafkaError, OSError) as error:
+            if refused := await access_refused(Kafka.of(settings)):
+                raise refused from error
             log.warning("Kafka at %s cannot be used yet, trying again: %s", settings.broker, one_line(error))
         try:
             async with asyncio.timeout(BROKER_RETRY_S):

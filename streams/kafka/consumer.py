@@ -21,14 +21,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
 from typing import Any, ClassVar, Final, cast
 
 from aiokafka.errors import ConsumerStoppedError
+from faust.auth import Credentials, OAuthCredentials, SASLCredentials, SSLCredentials
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage, Message
 
 from streams.kafka.batches import Batch
+from streams.kafka.clients import Kafka
 from streams.kafka.consumer_thread import ConsumerThread
 from streams.kafka.transport_app import TransportApp
 
@@ -158,6 +159,21 @@ class Transport(driver.Transport):
     driver_version = f"{driver.Transport.driver_version} in batches"
 
 
-def broker_urls(brokers: str) -> Iterable[str]:
-    """``host:port,host:port`` -> the URL of each broker, for Faust's setting ``broker``."""
-    return [f"ecounters://{broker}" for broker in brokers.split(",")]
+def faust_options(kafka: Kafka) -> dict[str, Any]:
+    """Faust's settings about how it reaches Kafka, by this module's transport."""
+    security = kafka.security()
+    context = security.get("ssl_context")
+    credentials: Credentials | None = None
+    if "sasl_oauth_token_provider" in security:
+        credentials = OAuthCredentials(oauth_cb=security["sasl_oauth_token_provider"], ssl_context=context)
+    elif kafka.has_sasl:
+        credentials = SASLCredentials(
+            username=kafka.user, password=kafka.password, mechanism=kafka.mechanism, ssl_context=context
+        )
+    elif context is not None:
+        credentials = SSLCredentials(context)
+    return {
+        "broker": [f"ecounters://{broker}" for broker in kafka.brokers.split(",")],
+        "broker_client_id": kafka.client_id,
+        "broker_credentials": credentials,
+    }

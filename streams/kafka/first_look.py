@@ -10,15 +10,20 @@ import difflib
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
+from aiokafka.errors import TopicAuthorizationFailedError
+
 from ecounters.changelog.binding import EventsLog
 from ecounters.changelog.fitting import misfit
 from ecounters.errors import Unfit
+from streams.kafka import worker_rights
 from streams.kafka.admin import admin_client
 from streams.kafka.clients import Kafka
 from streams.kafka.group_facts import committed_offsets
 from streams.kafka.positions import known_positions
+from streams.kafka.rights import TOPIC, missing_right
 from streams.kafka.topic_checks import Found, refusal, warnings
 from streams.kafka.topics import TopicsSpec, found_topics
+from streams.settings.narrow import ChangelogSettings
 from streams.settings.table import Settings
 
 
@@ -37,9 +42,10 @@ class FirstLook(NamedTuple):
 async def first_look(settings: Settings) -> FirstLook:
     """Look at the topics and at the saved positions.
 
-    Raises Unfit if a topic is missing, if topics must not be used (``topic_checks.refusal``), or if the saved states
-    are not of this topic (``fitting.misfit``) or gone (``forgotten``). Raises Stop if a configuration cannot be
-    read, KafkaError or TimeoutError if the broker cannot be reached.
+    Raises AccessRefused if Kafka does not allow what a worker must do. Raises Unfit if a topic is missing, if topics
+    must not be used (``topic_checks.refusal``), or if the saved states are not of this topic (``fitting.misfit``) or
+    gone (``forgotten``). Raises Stop if a configuration cannot be read, KafkaError or TimeoutError if the broker cannot
+    be reached.
     """
     spec = TopicsSpec.of(settings)
     found = await _found(Kafka.of(settings), spec)
@@ -47,6 +53,7 @@ async def first_look(settings: Settings) -> FirstLook:
         raise Unfit(why)
     facts = found.facts[spec.events]
     log = EventsLog(found.cluster_id, spec.events, facts.topic_id, facts.partitions)
+    await _refuse_rights(settings, spec, found)
     away = found.facts[spec.changelog].away
     saved, unknown = await known_positions(Kafka.of(settings), spec.changelog, log.partitions, away)
     unknown |= away  # each of these waits by itself
@@ -56,7 +63,8 @@ async def first_look(settings: Settings) -> FirstLook:
     if why := forgotten(saved.keys() | unknown, committed, settings.app_id, spec):
         raise Unfit(why)
     lines = [f"{name}: {topic.partitions} partitions" for name, topic in found.facts.items()]
-    return FirstLook(log, found.facts[spec.changelog].topic_id, lines + warnings(spec.names, found))
+    lines += [*warnings(spec.names, found), *worker_rights.warnings(spec.names, found.facts)]
+    return FirstLook(log, found.facts[spec.changelog].topic_id, lines)
 
 
 def forgotten(saved: Collection[int], committed: Mapping[int, int], group: str, spec: TopicsSpec) -> str:
@@ -76,10 +84,28 @@ def forgotten(saved: Collection[int], committed: Mapping[int, int], group: str, 
     )
 
 
+async def _refuse_rights(settings: Settings, spec: TopicsSpec, found: Found) -> None:
+    """Raise AccessRefused if a right is missing, as far as Kafka lets one look. Raises KafkaError."""
+    if refused := worker_rights.lacking(spec.names, found.facts):
+        raise refused
+    client, changelog = Kafka.of(settings).client(), ChangelogSettings.of(settings)
+    try:
+        await client.bootstrap()
+        await worker_rights.refuse_group(client, settings.app_id)
+        for partition in {0, found.facts[spec.events].partitions - 1}:
+            await worker_rights.refuse_transactional_id(client, changelog.transactional_id(partition))
+    finally:
+        await client.close()
+
+
 async def _found(kafka: Kafka, spec: TopicsSpec) -> Found:
     """The three topics. Raises Unfit if one is missing, and what ``first_look`` raises."""
     async with admin_client(kafka) as admin:
-        found = await found_topics(admin, kafka, spec.names)
+        try:
+            found = await found_topics(admin, kafka, spec.names)
+        except TopicAuthorizationFailedError as error:  # it is not even shown
+            (name,) = error.args
+            raise missing_right("Write" if name == spec.dlq else "Read", TOPIC, name) from error
         for name in spec.names:
             if name not in found.facts:
                 raise Unfit(missing(name, await admin.list_topics(), is_events=name == spec.events))

@@ -17,6 +17,7 @@ from aiokafka.errors import (
 
 from streams.kafka.admin import admin_client
 from streams.kafka.clients import Kafka
+from streams.kafka.rights import GROUP, needing
 from streams.kafka.topics import KNOWN_POLL_S, KNOWN_POLLS
 
 T = TypeVar("T")
@@ -30,7 +31,7 @@ async def group_members(kafka: Kafka, group: str) -> list[str]:
 
     A worker that was killed stays a member until its session times out. Raises KafkaError.
     """
-    return await _asked(kafka, lambda admin: _members(admin, group))
+    return await _asked(kafka, group, lambda admin: _members(admin, group))
 
 
 async def committed_offsets(kafka: Kafka, group: str, topic: str) -> dict[int, int]:
@@ -38,18 +39,19 @@ async def committed_offsets(kafka: Kafka, group: str, topic: str) -> dict[int, i
 
     Raises KafkaError.
     """
-    found = await _asked(kafka, lambda admin: admin.list_consumer_group_offsets(group))
+    found = await _asked(kafka, group, lambda admin: admin.list_consumer_group_offsets(group))
     return {tp.partition: known.offset for tp, known in found.items() if tp.topic == topic and known.offset >= 0}
 
 
-async def _asked(kafka: Kafka, ask: Callable[[AIOKafkaAdminClient], Awaitable[T]]) -> T:
-    """What ``ask`` returns. If the group's coordinator is not there yet, asks again, KNOWN_POLLS times at most."""
-    async with admin_client(kafka) as admin:
-        for _ in range(KNOWN_POLLS):
-            with suppress(*_NOT_YET):
-                return await ask(admin)
-            await asyncio.sleep(KNOWN_POLL_S)
-        return await ask(admin)
+async def _asked(kafka: Kafka, group: str, ask: Callable[[AIOKafkaAdminClient], Awaitable[T]]) -> T:
+    """What ``ask`` returns of a group. If its coordinator is not there yet, asks again, KNOWN_POLLS times at most."""
+    with needing("Describe", GROUP, group):
+        async with admin_client(kafka) as admin:
+            for _ in range(KNOWN_POLLS):
+                with suppress(*_NOT_YET):
+                    return await ask(admin)
+                await asyncio.sleep(KNOWN_POLL_S)
+            return await ask(admin)
 
 
 async def _members(admin: AIOKafkaAdminClient, group: str) -> list[str]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 
 from aiokafka.admin import NewPartitions, NewTopic
-from aiokafka.errors import for_code
+from aiokafka.errors import TopicAuthorizationFailedError, for_code
 
 from ecounters.errors import Stop
 from streams.kafka.admin import admin_client
 from streams.kafka.clients import Kafka
 from streams.kafka.metadata import UNKNOWN_TOPIC
+from streams.kafka.rights import TOPIC, missing_right, needing
 from streams.kafka.topics import (
     CHANGELOG_CONFIG,
     KNOWN_POLL_S,
@@ -26,7 +27,8 @@ async def add_partitions(kafka: Kafka, topic: str, partitions: int) -> None:
     TimeoutError after KNOWN_POLLS requests."""
     async with admin_client(kafka) as admin:
         if (await partitions_of(admin, [topic]))[topic] < partitions:
-            await admin.create_partitions({topic: NewPartitions(partitions)})
+            with needing("Alter", TOPIC, topic):
+                await admin.create_partitions({topic: NewPartitions(partitions)})
         await until_partitions(admin, [topic], lambda found: found[topic] == partitions)
 
 
@@ -37,6 +39,8 @@ async def make_changelog_anew(kafka: Kafka, topic: str, partitions: int, copies:
     """
     async with admin_client(kafka) as admin:
         for _, code in (await admin.delete_topics([topic])).topic_error_codes:
+            if code == TopicAuthorizationFailedError.errno:
+                raise missing_right("Delete", TOPIC, topic)
             if code not in (0, UNKNOWN_TOPIC):
                 raise Stop(f"topic {topic} cannot be deleted: {for_code(code).__name__}")
         await until_partitions(admin, [topic], lambda found: found[topic] == 0)

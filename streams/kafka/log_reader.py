@@ -205,12 +205,14 @@ async def log_reader(
     If producers stamp the records of the topic, it begins at the start: their times need not be those of the records.
 
     ``only``: a function from the count of partitions to the one partition to read; None to read all of them. Raises
-    Stop if there is no such topic, KafkaError if the broker cannot be reached.
+    Stop if there is no such topic, AccessRefused if Kafka does not allow to read it, KafkaError if the broker cannot be
+    reached.
     """
-    async with _consumer(kafka, topic) as consumer:
+    partitions = await count_partitions(kafka, topic, "Read")
+    async with _consumer(kafka) as consumer:
         if since_ms is not None and not await is_stamped_by_broker(kafka, topic):
             since_ms = None
-        reader = LogReader(consumer, topic, await count_partitions(kafka, topic), log_row)
+        reader = LogReader(consumer, topic, partitions, log_row)
         await reader.begin(since_ms, [only(reader.partitions)] if only is not None else None)
         yield reader
 
@@ -221,15 +223,16 @@ async def keyed_reader(
 ) -> AsyncIterator[LogReader[KeyedRow]]:
     """A context with a LogReader of KeyedRows, which begins at the start of the topic. ``only``: the partitions
     to read; None to read all of them. Raises what ``log_reader`` raises."""
-    async with _consumer(kafka, topic) as consumer:
-        reader = LogReader(consumer, topic, await count_partitions(kafka, topic), keyed_row)
+    partitions = await count_partitions(kafka, topic, "Read")
+    async with _consumer(kafka) as consumer:
+        reader = LogReader(consumer, topic, partitions, keyed_row)
         await reader.begin(None, only)
         yield reader
 
 
 @asynccontextmanager
-async def _consumer(kafka: Kafka, topic: str) -> AsyncIterator[AIOKafkaConsumer]:
-    """A context with a consumer for a LogReader. Raises Stop if there is no such topic."""
+async def _consumer(kafka: Kafka) -> AsyncIterator[AIOKafkaConsumer]:
+    """A context with a consumer for a LogReader. Raises KafkaError if the broker cannot be reached."""
     consumer = kafka.consumer(
         isolation_level="read_committed",
         enable_auto_commit=False,
@@ -239,9 +242,6 @@ async def _consumer(kafka: Kafka, topic: str) -> AsyncIterator[AIOKafkaConsumer]
     try:
         await consumer.start()
         prepare(consumer)
-        # List all topics: some brokers create a topic when they are asked about one that is missing.
-        if topic not in await consumer.topics():
-            raise Stop(f"there is no topic {topic}; `ecounters topics` makes it")
         yield consumer
     finally:
         await consumer.stop()

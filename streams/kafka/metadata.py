@@ -204,7 +204,7 @@ async def cluster_facts(client: AIOKafkaClient, topics: Iterable[str]) -> Cluste
         if error_code == UNKNOWN_TOPIC:
             continue
         if error_code:
-            raise for_code(error_code)(f"topic {name}")
+            raise for_code(error_code)(name)
         copies = min((len(partition[COPIES]) for partition in partitions), default=0)
         away = frozenset(partition[NUMBER] for partition in partitions if partition[LEADER] < 0)
         found[name] = TopicFacts(

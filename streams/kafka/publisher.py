@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from ecounters.events.partitioner import partition_of
 from streams.kafka.clients import Kafka
+from streams.kafka.topics import count_partitions
 
 BATCH_BYTES: Final = 262_144
 """The largest size of a batch, unless a single message is larger. Large batches make a replay fast. Each partition has
@@ -145,13 +146,14 @@ class Publisher:
 async def publisher(kafka: Kafka, topic: str) -> AsyncIterator[Publisher]:
     """A context with a Publisher. If it ends without an error, the broker has acknowledged everything.
 
-    Raises KafkaError on entry if the broker cannot be reached or has no such topic, and on exit if a batch could not be
-    sent.
+    On entry raises Stop if there is no such topic, AccessRefused if Kafka does not allow to write to it, KafkaError if
+    the broker cannot be reached; on exit KafkaError if a batch could not be sent.
     """
+    partitions = await count_partitions(kafka, topic, "Write")
     producer = kafka.producer(acks="all", max_batch_size=BATCH_BYTES, max_request_size=REQUEST_BYTES_MAX)
     try:
         await producer.start()
-        publishing = Publisher(producer, topic, len(await producer.partitions_for(topic)))
+        publishing = Publisher(producer, topic, partitions)
         yield publishing
         await publishing.finish()
     finally:
@@ -159,9 +161,12 @@ async def publisher(kafka: Kafka, topic: str) -> AsyncIterator[Publisher]:
 
 
 async def publish_one(kafka: Kafka, topic: str, user_id: str, value: bytes) -> Published:
-    """Publish one message to its user's partition, and return when all replicas have it. Raises KafkaError."""
+    """Publish one message to its user's partition, and return when all replicas have it.
+
+    Raises what ``publisher`` raises.
+    """
+    partition = partition_of(user_id, await count_partitions(kafka, topic, "Write"))
     async with kafka.producer(acks="all") as producer:
-        partition = partition_of(user_id, len(await producer.partitions_for(topic)))
         written = await producer.send_and_wait(topic, value, key=user_id.encode(), partition=partition)
     stamped_ms = written.timestamp if written.timestamp_type == LOG_APPEND_TIME else None
     return Published(partition, written.offset, stamped_ms)

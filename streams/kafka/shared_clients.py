@@ -138,10 +138,9 @@ class SharingProducer(AIOKafkaProducer):  # type: ignore[misc]
 class SharedClients:
     """The clients for the changelogs of a worker. Each connects when it is asked for, and stays until ``close``."""
 
-    def __init__(self, kafka: Kafka, client_id: str) -> None:
-        """``client_id``: for the broker's logs and quotas; "-state-" and the client's number are added."""
+    def __init__(self, kafka: Kafka) -> None:
+        """``kafka``: to its client id "-state-" and the client's number are added."""
         self._kafka = kafka
-        self._client_id = client_id
         self._clients: dict[int, SharedClient] = {}
         self._locks = [asyncio.Lock() for _ in range(CLIENTS_MAX)]
 
@@ -156,7 +155,7 @@ class SharedClients:
             if client is None:
                 client = self._clients[number] = SharedClient(
                     **self._kafka.options(
-                        client_id=f"{self._client_id}-state-{number}",
+                        client_id=f"{self._kafka.client_id}-state-{number}",
                         request_timeout_ms=int(REQUEST_LIMIT_S * 1000),
                     )
                 )

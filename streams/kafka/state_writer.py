@@ -21,6 +21,7 @@ from streams.kafka.batch_sender import BatchSender
 from streams.kafka.changelog_writer import BATCH_BYTES, LIMIT_S, REQUEST_BYTES_MAX
 from streams.kafka.clients import Kafka
 from streams.kafka.open_transactions import open_transactions, until_no_open_transaction
+from streams.kafka.rights import TOPIC, TRANSACTIONAL_ID, needing
 
 TRANSACTION_LIMIT_MS: Final = 600_000
 """The broker aborts a transaction that its producer has not ended after this time. Kafka allows 15 minutes."""
@@ -67,9 +68,10 @@ class StateWriter:
         return count
 
     async def _send(self, batches: list[Any]) -> None:
-        left_out = await BatchSender(self._producer).send(self._changelog, batches)
+        topic, partition = self._changelog
+        with needing("Write", TOPIC, topic):
+            left_out = await BatchSender(self._producer).send(self._changelog, batches)
         if left_out:
-            topic, partition = self._changelog
             raise Stop(
                 f"{topic} takes no record of {len(left_out[0].value or b''):,} bytes (partition {partition}, a "
                 f"{kind_of(left_out[0].key)}): kafka-configs.sh --alter --topic {topic} --add-config "
@@ -93,7 +95,8 @@ async def state_writer(kafka: Kafka, transactional_id: str, changelog: TopicPart
     )
     try:
         async with asyncio.timeout(LIMIT_S):
-            await producer.start()
+            with needing("Write", TRANSACTIONAL_ID, transactional_id):
+                await producer.start()
             if await open_transactions(producer.client, changelog):
                 await producer.begin_transaction()
                 internals.add_to_transaction(producer, changelog)

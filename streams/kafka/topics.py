@@ -9,12 +9,13 @@ from typing import Any, Final, NamedTuple
 
 from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import for_code
+from aiokafka.errors import ClusterAuthorizationFailedError, TopicAuthorizationFailedError, for_code
 
 from ecounters.errors import Stop, Unfit
 from streams.kafka.admin import admin_client
 from streams.kafka.clients import Kafka
 from streams.kafka.metadata import facts_of
+from streams.kafka.rights import TOPIC, is_missing, missing_right, needing
 from streams.kafka.topic_checks import DAY_MS, HOUR_MS, MESSAGE_BYTES, MIB, Found, Names, refusal, warnings
 from streams.settings.table import Settings
 
@@ -85,10 +86,19 @@ class TopicsSpec:
         )
 
 
-async def count_partitions(kafka: Kafka, topic: str) -> int:
-    """How many partitions a topic has; 0 if there is none. Raises KafkaError if the broker cannot be reached."""
-    async with admin_client(kafka) as admin:
-        return (await partitions_of(admin, [topic]))[topic]
+async def count_partitions(kafka: Kafka, topic: str, needed: str) -> int:
+    """How many partitions a topic has that this process is going to use. ``needed``: "Read" or "Write".
+
+    Raises Stop if there is no such topic, AccessRefused if Kafka does not allow this, KafkaError if the broker cannot
+    be reached.
+    """
+    with needing(needed, TOPIC, topic):
+        facts = (await facts_of(kafka, [topic])).topics.get(topic)
+    if facts is None:
+        raise Stop(f"there is no topic {topic}: is ECOUNTERS_TOPIC right? `ecounters topics` makes what is missing")
+    if is_missing(facts.rights, needed):
+        raise missing_right(needed, TOPIC, topic)
+    return facts.partitions
 
 
 async def topic_configs(kafka: Kafka, topics: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -212,7 +222,8 @@ async def partitions_of(admin: Any, names: list[str]) -> dict[str, int]:
 async def topic_settings(admin: Any, names: list[str]) -> dict[str, dict[str, str]]:
     """topic -> {name of a setting: value}.
 
-    Raises Stop if the broker refuses to tell those of a topic, KafkaError if it cannot be reached.
+    Raises Stop if the broker does not tell those of a topic, AccessRefused for lack of the right, KafkaError if it
+    cannot be reached.
     """
     if not names:
         return {}
@@ -220,6 +231,8 @@ async def topic_settings(admin: Any, names: list[str]) -> dict[str, dict[str, st
     configs = {}
     for response in await admin.describe_configs(resources):
         for code, text, _, name, entries in response.resources:
+            if code == TopicAuthorizationFailedError.errno:
+                raise missing_right("DescribeConfigs", TOPIC, name)
             if code:
                 raise Stop(f"topic {name}: its configuration cannot be read: {text or for_code(code).__name__}")
             configs[name] = {entry[0]: entry[1] for entry in entries}
@@ -237,6 +250,8 @@ async def _create(admin: Any, topics: list[NewTopic]) -> tuple[list[str], list[s
         if code == TOPIC_ALREADY_EXISTS:
             existing.append(name)
             continue
+        if code in (TopicAuthorizationFailedError.errno, ClusterAuthorizationFailedError.errno):
+            raise missing_right("Create", TOPIC, name)
         if code:
             reason = text[0] if text and text[0] else for_code(code).__name__
             raise Stop(f"topic {name} cannot be made: {reason}")

@@ -42,7 +42,7 @@ async def prepare_simulator(settings: Settings) -> list[str]:
 
 async def _has_events(settings: Settings) -> bool:
     """Whether the topic ever had an event, even if Kafka has deleted it since."""
-    count = await count_partitions(Kafka.of(settings), settings.topic)
+    count = await count_partitions(Kafka.of(settings), settings.topic, "Read")
     partitions = [TopicPartition(settings.topic, partition) for partition in range(count)]
     consumer = Kafka.of(settings).consumer()
     await consumer.start()

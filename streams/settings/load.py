@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from ecounters.errors import SettingsError
 from streams.basics.addresses import host_port
+from streams.settings.kafka_access import refuse_contradictions
 from streams.settings.table import PREFIX, SETTINGS, Setting, Settings
 
 TEST_PREFIX: Final = "ECOUNTERS_TEST_"
@@ -102,6 +103,7 @@ def _consistent(settings: Settings) -> Settings:
         )
     if settings.admin_port == settings.port:
         raise SettingsError(f"ECOUNTERS_ADMIN_PORT {settings.admin_port} is wrong: it must not be ECOUNTERS_PORT")
+    refuse_contradictions(settings)
     if settings.advertise:
         return settings
     if settings.host in ("0.0.0.0", "::"):

@@ -41,9 +41,25 @@ def matching(pattern: str, must: str) -> Parser:
     return parse
 
 
+def one_of(*values: str) -> Parser:
+    """Make a parser of these texts, which returns the text as it stands there. Case does not matter."""
+    known = {value.upper(): value for value in values}
+
+    def parse(text: str) -> str:
+        if text.upper() not in known:
+            raise ValueError(f"must be one of {', '.join(filter(None, values))}")
+        return known[text.upper()]
+
+    return parse
+
+
 topic_name = matching(
     r"[A-Za-z0-9._-]{1,200}", "must be 1 to 200 letters, digits, '.', '_' or '-' (a Kafka topic's name)"
 )
+kafka_protocol = one_of("plaintext", "ssl", "sasl_plaintext", "sasl_ssl")
+kafka_mechanism = one_of("", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER")
+printable = matching(r"[^\x00-\x1f\x7f]{0,4096}", "must be one line of text")
+optional_path = matching(r"[^\x00-\x1f\x7f]{0,4096}", "must be the path of a file")
 optional_name = matching(r"[A-Za-z0-9._-]{0,200}", "must be up to 200 letters, digits, '.', '_' or '-'")
 path_prefix = matching(
     r"|(?!.{101})(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+",

@@ -56,6 +56,42 @@ class Settings:
     """
 
     broker: str = _setting("127.0.0.1:9092", "host:port,…", parsers.brokers, "Kafka, where events come from")
+    kafka_protocol: str = _setting(
+        "plaintext",
+        "protocol",
+        parsers.kafka_protocol,
+        "plaintext, ssl, sasl_plaintext or sasl_ssl: what the listener of ECOUNTERS_BROKER speaks",
+    )
+    kafka_mechanism: str = _setting(
+        "",
+        "mechanism",
+        parsers.kafka_mechanism,
+        "with a protocol of SASL: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER",
+    )
+    kafka_user: str = _setting("", "text", parsers.printable, "who logs in to Kafka, by PLAIN or SCRAM")
+    kafka_password: str = _setting("", "text", parsers.printable, "the password of ECOUNTERS_KAFKA_USER", secret=True)
+    kafka_token_file: str = _setting(
+        "", "path", parsers.optional_path, "holds the token for OAUTHBEARER; read again for each connection"
+    )
+    kafka_ca: str = _setting(
+        "",
+        "path",
+        parsers.optional_path,
+        "PEM: the authorities that sign the brokers' certificates; by default those of the system",
+    )
+    kafka_cert: str = _setting(
+        "", "path", parsers.optional_path, "PEM: this client's certificate, for brokers that ask for one"
+    )
+    kafka_key: str = _setting(
+        "", "path", parsers.optional_path, "PEM: the private key of ECOUNTERS_KAFKA_CERT, not encrypted"
+    )
+    kafka_client_id: str = _setting(
+        "",
+        "name",
+        parsers.optional_name,
+        "names this process in Kafka's logs, quotas and tools; by default ECOUNTERS_APP_ID, and with "
+        "ECOUNTERS_INSTANCE_ID also that",
+    )
     redis: str = _setting(
         "redis://127.0.0.1:6379/0", "URL", parsers.redis_url, "users and sessions are kept there", secret=True
     )

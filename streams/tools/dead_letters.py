@@ -84,10 +84,7 @@ async def find_span(settings: Settings, selection: Selection) -> Span:
     """
     topic = settings.dlq_topic
     async with _consumer(settings) as consumer:
-        # Listing all topics is safe. A request for one that is missing makes some brokers create it.
-        if topic not in await consumer.topics():
-            raise Stop(f"there is no topic {topic}: is ECOUNTERS_TOPIC right? `ecounters topics` makes what is missing")
-        count = await count_partitions(Kafka.of(settings), topic)
+        count = await count_partitions(Kafka.of(settings), topic, "Read")
         if selection.partition is not None and selection.partition >= count:
             raise Stop(f"there is no partition {selection.partition}: {topic} has 0 to {count - 1}")
         # See Selection: the dead letters of a partition of events are in the partition of the same number.
@@ -219,7 +216,7 @@ async def replay(settings: Settings, span: Span, selection: Selection) -> Replay
     Leaves out those that are truncated, or a record batch that cannot be read: the event would be another one, or none.
     Removes nothing from the dead-letter topic. Prints progress on stderr. Raises KafkaError, and Stop as ``read`` does.
     """
-    partitions = await count_partitions(Kafka.of(settings), settings.topic)
+    partitions = await count_partitions(Kafka.of(settings), settings.topic, "Write")
     most = await largest_message(Kafka.of(settings), settings.topic) - FRAME_BYTES
     published = too_large = not_whole = 0
     progress = Progress("published", what="messages")

@@ -7,11 +7,14 @@ import logging
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 from redis.exceptions import RedisError
 
 from ecounters.errors import Stop
 from streams.basics.text import one_line
+from streams.kafka.clients import Kafka
+from streams.kafka.refusals import access_refused
+from streams.kafka.rights import TOPIC, missing_right
 from streams.settings.table import Settings, masked
 
 T = TypeVar("T")
@@ -20,13 +23,18 @@ T = TypeVar("T")
 def run_to_end(settings: Settings, work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine in an event loop of its own and return its result.
 
-    A KafkaError or RedisError of ``work`` is raised as Stop, with one line that names the server's address. Silences
+    A KafkaError or RedisError of ``work`` is raised as Stop, with one line that names the server's address; as
+    AccessRefused if Kafka does not let this process in, or does not allow what it must do. Silences
     aiokafka's log in this process from now on: its lines about an unreachable broker would precede the line of Stop.
     """
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
         return asyncio.run(work)
+    except TopicAuthorizationFailedError as error:
+        raise missing_right("Describe", TOPIC, one_line(error)) from error
     except KafkaError as error:
+        if refused := asyncio.run(access_refused(Kafka.of(settings))):
+            raise refused from error
         raise Stop(f"Kafka at {settings.broker}: {one_line(error)}") from error
     except RedisError as error:
         raise Stop(f"Redis at {masked(settings.redis)}: {one_line(error)}") from error

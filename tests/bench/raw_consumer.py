@@ -27,7 +27,7 @@ from tests.bench.measure import cpu_s
 async def read_all(broker: str, topic: str) -> dict[str, float]:
     """Read from the beginning to the present end. Measures from the seek until the last records are returned."""
     settings = Settings()
-    partitions = [TopicPartition(topic, at) for at in range(await count_partitions(Kafka(broker), topic))]
+    partitions = [TopicPartition(topic, at) for at in range(await count_partitions(Kafka(broker), topic, "Read"))]
     consumer = AIOKafkaConsumer(
         bootstrap_servers=broker,
         enable_auto_commit=False,

@@ -92,7 +92,7 @@ async def _compact(broker: str, source: Deployment, target: Deployment, partitio
             last[key] = value
     kept: Iterator[Entry] = ((key, value) for key, value in last.items() if value is not None)
     changelog, dlq = (TopicPartition(topic, partition) for topic in (_changelog(target), f"{target.name}.dlq"))
-    clients = SharedClients(Kafka(broker), app_id(target))
+    clients = SharedClients(Kafka(broker))
     takeover = ChangelogTakeover(clients, f"{app_id(target)}-state-{partition}", changelog, dlq)
     writer = await takeover.open()
     try:

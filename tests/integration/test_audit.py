@@ -147,7 +147,8 @@ def test_an_audit_of_a_missing_topic_says_so(deployment: Deployment) -> None:
     assert (exit_code, lines, err) == (
         1,
         [],
-        f"ecounters: there is no topic {deployment.name}-not; `ecounters topics` makes it\n",
+        f"ecounters: there is no topic {deployment.name}-not: is ECOUNTERS_TOPIC right? "
+        "`ecounters topics` makes what is missing\n",
     )
 
 

@@ -42,7 +42,7 @@ class Engine:
         metrics = Metrics.create(CollectorRegistry())
         self.failed: list[BaseException] = []
         topics = watch(FakeFacts(), self._fail, metrics)
-        clients = SharedClients(deployment.kafka, deployment.name)
+        clients = SharedClients(deployment.kafka)
         readers = ChangelogReaders(deployment.kafka)
         self.context = WorkerContext(
             settings, BINDING, metrics, topics, FakeEvents(), self._fail, TimeSlices(5), clients, readers

@@ -113,7 +113,7 @@ def wait_for_metric(worker: Worker, name: str, value: float) -> None:
 
 def test_dead_letters_go_to_a_partition_that_is_there(deployment: Deployment) -> None:
     """With 2 partitions for the dead letters of 4: no partition restores itself, and each letter is there once."""
-    assert asyncio.run(count_partitions(deployment.kafka, deployment.loaded().dlq_topic)) == 2
+    assert asyncio.run(count_partitions(deployment.kafka, deployment.loaded().dlq_topic, "Read")) == 2
     users = [f"u{at}" for at in range(8)]
     add_users(deployment, users)
     with Worker(deployment).wait_ready() as worker:

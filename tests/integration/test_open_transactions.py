@@ -62,7 +62,7 @@ def test_a_writers_own_open_transaction_is_committed_before_its_next_flush(deplo
 
     async def test() -> None:
         async with unverified(deployment):
-            clients = SharedClients(deployment.kafka, deployment.name)
+            clients = SharedClients(deployment.kafka)
             takeover, writer = await written(clients, deployment, 1, ())
             try:
                 producer: Any = writer._producer
@@ -84,7 +84,7 @@ def test_a_writers_own_open_transaction_is_committed_before_its_next_flush(deplo
 async def leave_open_transaction(deployment: Deployment, offset: int, committed: tuple[str, ...]) -> None:
     """Send a flush as a transaction of which the coordinator knows only ``committed``; commit it if that is any."""
     async with unverified(deployment):
-        clients = SharedClients(deployment.kafka, deployment.name)
+        clients = SharedClients(deployment.kafka)
         takeover, writer = await written(clients, deployment, offset, committed)
         try:
             if committed:

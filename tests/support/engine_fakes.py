@@ -257,7 +257,7 @@ def new_fixture(
         failed.append(error)
 
     topics = watch(facts, fail, metrics)
-    clients, readers = SharedClients(Kafka("nowhere:1"), "test"), ChangelogReaders(Kafka("nowhere:1"))
+    clients, readers = SharedClients(Kafka("nowhere:1")), ChangelogReaders(Kafka("nowhere:1"))
     context = WorkerContext(settings, BINDING, metrics, topics, events, fail, TimeSlices(slice_ms), clients, readers)
     events.end = position
     partition = OwnedPartition(PARTITION, context, changelog)

@@ -25,7 +25,7 @@ async def read_topic(broker: str, topic: str, isolation: str = "read_uncommitted
     )
     await consumer.start()
     try:
-        partitions = [TopicPartition(topic, at) for at in range(await count_partitions(Kafka(broker), topic))]
+        partitions = [TopicPartition(topic, at) for at in range(await count_partitions(Kafka(broker), topic, "Read"))]
         consumer.assign(partitions)
         await consumer.seek_to_beginning(*partitions)
         ends = await consumer.end_offsets(partitions)

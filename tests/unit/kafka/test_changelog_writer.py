@@ -38,7 +38,7 @@ def test_a_takeover_from_a_cluster_without_brokers_is_a_kafka_error() -> None:
         server = await asyncio.start_server(starting, "127.0.0.1", 0)
         async with server:
             host, port = server.sockets[0].getsockname()
-            clients = SharedClients(Kafka(f"{host}:{port}"), "a")
+            clients = SharedClients(Kafka(f"{host}:{port}"))
             takeover = ChangelogTakeover(clients, "a-state-0", TopicPartition("changelog", 0), TopicPartition("dlq", 0))
             with pytest.raises(KafkaError, match="a-state-0"):
                 await takeover.open()
