@@ -116,7 +116,8 @@ async def recount_segments(
     """Recount what was counted before, and return the recounts of today's partitions, which go on in ``reader``.
 
     ``reader``: of the topic of today, all partitions; it is read on behind what was counted before. ``since_ms``: None
-    for the whole log. ``read``: called with the rows of each partition, in order; it must let the recount read them.
+    for the whole log. ``read``: called once with each row that was counted before, in order; the recount must
+    read them.
 
     Raises Stop if a topic of before cannot be read any more. With ``since_ms`` it is left out, with a line on stderr.
     """
@@ -126,17 +127,20 @@ async def recount_segments(
     recounts = [
         Recount(at, lineage.segments[0].log.partitions, limits) for at in range(lineage.segments[0].log.partitions)
     ]
+    begins: tuple[int, ...] = ()
     for segment in lineage.segments:
         if segment.log.topic == settings.topic and _is_there(segment.log, today):
             await _read(reader, recounts, segment, read)
         elif _is_there(segment.log, today):
             async with log_reader(Kafka.of(settings), segment.log.topic, since_ms) as earlier:
+                for partition, begin in enumerate(begins):  # one segment before may be of this topic too
+                    earlier.skip_to(partition, begin)
                 await _read(earlier, recounts, segment, read)
         elif since_ms is None:
             raise Stop(f"{_away(segment.log)}; {await _what_can_be_compared(settings, lineage.begins, limits)}")
         else:
             sys.stderr.write(f"{_away(segment.log)}, and is left out\n")
-        recounts = moved(recounts, segment.begins)
+        recounts, begins = moved(recounts, segment.begins), segment.begins
     for partition, begin in enumerate(lineage.begins):
         reader.skip_to(partition, begin)
     return recounts
