@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -123,14 +123,15 @@ async def _rows(reader: LogReader[KeyedRow], partition: int) -> AsyncIterator[li
         yield rows
 
 
-def common_binding(positions: dict[int, Position], partitions: int) -> Binding | None:
+def common_binding(positions: dict[int, Position], partitions: int, unread: Collection[int] = ()) -> Binding | None:
     """What all partitions are bound to; None if a release saved them that did not bind states. Its release is "".
 
-    ``partitions``: how many the changelog has. Raises Stop if they are bound to different topics, or if an import of
+    ``partitions``: how many the changelog has. ``unread``: those that have entries, and a position that is missing or
+    cannot be read. Raises Stop if they are bound to different topics, or if an import of
     them did not come to its end.
     """
     bindings = {at: position.binding for at, position in positions.items()}
-    if not_imported(bindings, partitions):
+    if not_imported(bindings, partitions, unread):
         raise Stop(
             "an import of this state did not come to its end: begin the same `ecounters state import` (or "
             "`ecounters topics --grow`) again"

@@ -144,11 +144,13 @@ async def survey(settings: Settings, *, checks: bool) -> Survey:
     Disturbs no worker. Raises KafkaError, and Stop if there is no changelog or it cannot be read on.
     """
     found = Survey(settings.changelog_topic, await group_members(Kafka.of(settings), settings.app_id))
-    progress = Progress("read", what="entries")
+    progress, unread = Progress("read", what="entries"), set[int]()
     async with keyed_reader(Kafka.of(settings), settings.changelog_topic) as reader:
         for partition in range(reader.partitions):
             contents = await read_contents(reader, partition, progress)
             position = contents.position()
+            if contents.unreadable or (position is None and contents.last):
+                unread.add(partition)
             if checks:
                 bound_to = None if position is None or position.binding is None else position.binding.log.partitions
                 contents.check(bound_to or reader.partitions)
@@ -159,7 +161,7 @@ async def survey(settings: Settings, *, checks: bool) -> Survey:
             found.partitions.append(Summary(partition, len(contents.last), contents.bytes, position))
     progress.end()
     try:
-        found.binding = common_binding(found.positions, len(found.partitions))
+        found.binding = common_binding(found.positions, len(found.partitions), unread)
     except Stop as why:
         found.why_unbound = str(why)
     return found

@@ -1,0 +1,42 @@
+"""What a changelog holds, by its positions."""
+
+from __future__ import annotations
+
+import pytest
+
+from ecounters.changelog.binding import Binding, EventsLog
+from ecounters.changelog.entries import FORMAT, POSITION, USER, Position, position_entry, user_entry
+from ecounters.errors import Stop
+from streams.kafka.log_reader import Unreadable
+from streams.tools.state.contents import Contents, Fault, common_binding
+
+BINDING = Binding(EventsLog("k", "events", "", 3), "", (), "an import")
+SAVED = position_entry(Position(FORMAT, 7, 0, 0, BINDING))[1] or b""
+ACCOUNT = user_entry("u1", (1, "e1", 2), None)
+
+
+def test_an_import_is_unfinished_where_partitions_lack_it() -> None:
+    """Not where a position is missing behind entries: there somebody took it out."""
+    positions = {at: Position(FORMAT, 0, 0, 0, BINDING) for at in range(2)}
+    assert common_binding(positions, 3, {2}) == BINDING
+    with pytest.raises(Stop, match="did not come to its end"):
+        common_binding(positions, 3)
+
+
+def faults(last: dict[bytes, tuple[int, bytes]], saved: tuple[int, bytes] | None, damaged: bool = False) -> list[Fault]:
+    """What is wrong with a partition that has these entries, and had that position."""
+    contents = Contents(0, last, saved=saved)
+    contents.unreadable = [Unreadable(0, 1, 2, "why")] * damaged
+    contents.check(1)
+    return contents.faults
+
+
+def test_a_position_is_put_back_only_if_it_is_that_of_all_entries() -> None:
+    """One behind all entries is: each flush writes its position last. Of damaged records nobody knows that."""
+    account = {ACCOUNT[0]: (4, ACCOUNT[1] or b"")}
+    assert faults({}, (5, SAVED)) == []
+    assert [fault.value for fault in faults(account, (5, SAVED))] == [SAVED]
+    for lost in (faults(account, (3, SAVED)), faults(account, None), faults(account, (5, SAVED), damaged=True)):
+        assert [(fault.key, fault.is_repairable) for fault in lost] == [(POSITION, False)]
+    assert [fault.key for fault in faults({b"foreign": (9, b"x"), **account}, (5, SAVED))] == [b"foreign", POSITION]
+    assert [fault.key for fault in faults({USER + b"\xc1": (9, b"x")}, None)] == [USER + b"\xc1"]
