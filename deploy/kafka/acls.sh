@@ -36,9 +36,11 @@ if [ -n "${WORKER:-}" ]; then
 fi
 
 if [ -n "${OPERATOR:-}" ]; then
-  allow "$OPERATOR" --operation Read --operation Write --operation DescribeConfigs \
-    --operation Create --operation Alter --operation Delete \
+  allow "$OPERATOR" --operation Read --operation DescribeConfigs --operation Create \
     --topic "$events" --topic "$dlq" --topic "$changelog"
+  allow "$OPERATOR" --operation Write --topic "$events" --topic "$changelog"
+  allow "$OPERATOR" --operation Alter --topic "$events" --topic "$dlq"
+  allow "$OPERATOR" --operation Delete --topic "$changelog"
   allow "$OPERATOR" --operation Describe --group "$app_id"
   allow "$OPERATOR" --operation Write --resource-pattern-type prefixed --transactional-id "$app_id-state-"
 fi

@@ -42,14 +42,16 @@ def lacking(names: Names, facts: Mapping[str, TopicFacts]) -> AccessRefused | No
 
 def warnings(names: Names, facts: Mapping[str, TopicFacts]) -> list[str]:
     """One line for each right on a topic that a worker can do without for a time, and that is missing."""
-    losses = {
-        names.events: "events that came to a wrong partition become dead letters",
-        names.dlq: "dead letters are kept in the worker's state until it may write them",
-    }
+    losses = (
+        ("Write", names.events, "events that came to a wrong partition become dead letters"),
+        ("Write", names.dlq, "dead letters are kept, and what came with them is not saved"),
+        ("Read", names.dlq, "dead letters that were open when all brokers died are not settled, and new ones are kept"),
+    )
     return [
-        f"{name}: warning: Kafka does not allow {right('Write', TOPIC, name)}: {loss}; {remedy('Write', TOPIC, name)}"
-        for name, loss in losses.items()
-        if is_missing(facts[name].rights, "Write")
+        f"{name}: warning: Kafka does not allow {right(operation, TOPIC, name)}: {loss}; "
+        f"{remedy(operation, TOPIC, name)}"
+        for operation, name, loss in losses
+        if is_missing(facts[name].rights, operation)
     ]
 
 

@@ -10,18 +10,23 @@ from pathlib import Path
 
 import pytest
 
+from ecounters.errors import AccessRefused
+from streams.cli import main
+from streams.kafka.first_look import first_look
+from streams.kafka.growing import add_partitions, make_changelog_anew
 from streams.kafka.refusals import access_refused
 from tests.support.accounts import add_users
-from tests.support.acls import give_rights
+from tests.support.acls import give_rights, rights_of, without
 from tests.support.audits import audited, ran
 from tests.support.certificates import Authority
 from tests.support.kafka_cluster import Cluster
-from tests.support.kafka_security import MTLS, PASSWORD, SASL, WORKER, Security
+from tests.support.kafka_security import MTLS, OPERATOR, PASSWORD, SASL, WORKER, Security
 from tests.support.published_calls import RecentCall, publish_values, wait_for_counter
 from tests.support.topics import wait_until_flushed
 from tests.support.workers import Deployment, Worker
 
 PRINCIPAL = f"User:{WORKER}"
+OPERATORS_PRINCIPAL = f"User:{OPERATOR}"
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +45,7 @@ def plain(secured: Cluster, redis_url: str, tmp_path_factory: pytest.TempPathFac
     settings = {"SESSION_TIMEOUT_S": 6, "FLUSH_INTERVAL_MS": 200}
     made = Deployment(secured.address, redis_url, tmp_path_factory.mktemp("logs"), partitions=2, settings=settings)
     made.create_topics()
-    give_rights(secured, made, WORKER=PRINCIPAL)
+    give_rights(secured, made, WORKER=PRINCIPAL, OPERATOR=OPERATORS_PRINCIPAL)
     yield made
     made.end_all()
 
@@ -121,3 +126,74 @@ def test_a_worker_and_a_command_that_are_refused_end(plain: Deployment, secured:
         last = err.splitlines()[-1]
         assert (exit_code, words in last, "wrong-word" in err) == (2, True, False), err
         assert last.startswith("ecounters: Kafka at 127.0.0.1:")
+
+
+def test_a_start_names_each_right_that_is_missing(plain: Deployment, secured: Cluster) -> None:
+    """Each right of a worker is taken away alone. What can be done without is a warning."""
+    settings = entering(plain, secured, MTLS).loaded()
+    events, dlq = settings.topic, settings.dlq_topic
+
+    def said() -> str:
+        try:
+            return "\n".join(asyncio.run(first_look(settings)).lines)
+        except AccessRefused as error:
+            return f"refused: {error}"
+
+    rights = rights_of(secured.address, PRINCIPAL)
+    assert len(rights) == 11
+    assert "Kafka does not allow" not in said()
+    can_do_without = {f"Write on topic {events}", f"Write on topic {dlq}", f"Read on topic {dlq}"}
+    for acl in rights:
+        with without(secured.address, PRINCIPAL, acl):
+            lines = said()
+        assert f"Kafka does not allow {acl.words}" in lines
+        assert lines.startswith("refused: ") == (acl.words not in can_do_without), lines
+
+
+def test_a_command_names_each_right_that_is_missing(
+    plain: Deployment,
+    secured: Cluster,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Each right of the operator is taken away alone, and a command that needs it says so with exit code 2."""
+    assert secured.security is not None
+    operator = entering(plain, secured, MTLS, **secured.security.operator_settings())
+    settings, log = operator.loaded(), tmp_path / "log"
+    events, dlq, changelog = settings.topic, settings.dlq_topic, settings.changelog_topic
+    log.write_text("{}\n")
+    for name, value in operator.environment().items():
+        if name.startswith("ECOUNTERS_"):
+            monkeypatch.setenv(name, value)
+
+    def said(*words: str) -> str:
+        assert main([*words]) == 2
+        return capsys.readouterr().err.splitlines()[-1]
+
+    async def grow(topic: str) -> None:
+        if topic == changelog:
+            await make_changelog_anew(operator.kafka, topic, 2, 1)
+        else:
+            await add_partitions(operator.kafka, topic, 3)
+
+    commands: dict[str, dict[str, tuple[str, ...]]] = {
+        "Read": {events: ("explain", "--user", "u1", "--counter", "TC"), dlq: ("dlq",), changelog: ("state", "check")},
+        "Write": {events: ("replay", str(log)), f"{settings.app_id}-state-": ("state", "export", str(tmp_path / "x"))},
+        "DescribeConfigs": dict.fromkeys((events, dlq, changelog), ("topics",)),
+        "Describe": {settings.app_id: ("state", "show")},
+        "Create": {},
+    }
+    tried = 0
+    for acl in rights_of(secured.address, OPERATORS_PRINCIPAL):
+        operation = acl.words.split()[0]
+        with without(secured.address, OPERATORS_PRINCIPAL, acl):
+            if operation in ("Alter", "Delete"):
+                with pytest.raises(AccessRefused, match=f"Kafka does not allow {acl.words}"):
+                    asyncio.run(grow(acl.name))
+            elif acl.name in commands[operation]:
+                assert said(*commands[operation][acl.name]).startswith(f"ecounters: Kafka does not allow {acl.words}")
+            else:
+                continue
+        tried += 1
+    assert tried == 12

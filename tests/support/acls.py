@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
@@ -19,6 +20,7 @@ KINDS: Final = {2: "topic", 3: "group", 5: "transactional-id"}
 OPERATIONS: Final = {3: "Read", 4: "Write", 5: "Create", 6: "Delete", 7: "Alter", 8: "Describe", 10: "DescribeConfigs"}
 ANY, ANY_PATTERN, ALLOW = 1, 1, 3
 """Numbers in Kafka's requests: any kind or operation, any pattern, a permission."""
+POLL_S: Final = 0.02
 
 
 class Acl(NamedTuple):
@@ -63,13 +65,17 @@ def rights_of(broker: str, principal: str) -> list[Acl]:
 
 @contextmanager
 def without(broker: str, principal: str, acl: Acl) -> Iterator[None]:
-    """A context in which a right is taken away."""
+    """A context in which a right is taken away. A broker learns of a change some ms after it was acknowledged."""
     one = (acl.kind, acl.name, acl.pattern, principal, "*", acl.operation, ALLOW)
     asyncio.run(_send(broker, DeleteAclsRequest(*one)))
+    while acl in rights_of(broker, principal):
+        time.sleep(POLL_S)
     try:
         yield
     finally:
         asyncio.run(_send(broker, CreateAclsRequest(*one)))
+        while acl not in rights_of(broker, principal):
+            time.sleep(POLL_S)
 
 
 async def _send(broker: str, request: Any) -> None:

@@ -25,6 +25,8 @@ PASSWORD: Final = "correct-horse-7"
 """Of all users."""
 WORKER: Final = "ecounters"
 """The user that workers are."""
+OPERATOR: Final = "operator"
+"""Who runs commands, and comes by a certificate."""
 MECHANISMS: Final = ("SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN", "OAUTHBEARER")
 SCRAM_ROUNDS: Final = 4_096
 TOKEN_S: Final = 3_600
@@ -49,6 +51,7 @@ class Security:
         self.ca = authority.ca
         self._node = authority.joined("node")
         self.certificate, self.key = authority.signed(WORKER)
+        self.certificate_of_operator, self.key_of_operator = authority.signed(OPERATOR)
         self.token = folder / "token"
         self.token.write_text(unsecured_token(WORKER))
 
@@ -73,6 +76,11 @@ class Security:
             "listener.name.sasl.sasl.enabled.mechanisms": ",".join(MECHANISMS),
             **modules,
         }
+
+    def operator_settings(self) -> dict[str, object]:
+        """The settings of the operator at the listener MTLS, as ``client_settings`` has them."""
+        own = {"KAFKA_CERT": self.certificate_of_operator, "KAFKA_KEY": self.key_of_operator}
+        return {**self.client_settings(MTLS), **own}
 
     def client_settings(self, how: str) -> dict[str, object]:
         """The settings of a worker or command, as names without ECOUNTERS_, but for the address of the listener.
