@@ -137,7 +137,8 @@ def import_command(file: Path, choice: str | None, copy_rest: str | None) -> Non
     \b
         ecounters state import counters.state
         ecounters state import counters.state --from-start
-        ECOUNTERS_TOPIC=events2 ecounters state import counters.state --from-start --copy-rest events
+        export ECOUNTERS_TOPIC=events2 ECOUNTERS_APP_ID=app2
+        ecounters state import counters.state --from-start --copy-rest events
     """
     if copy_rest and choice != FROM_START:
         raise click.UsageError(f"--copy-rest needs {FROM_START}")
