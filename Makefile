@@ -9,7 +9,7 @@ NEEDS := pyproject.toml $(LOCK)
 AT_ONCE := 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-kafka faults fuzz lint bench clean
+.PHONY: help run test test-kafka faults moves fuzz lint bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,13 @@ lint: $(VENV)/.test ## Lint and types alone; changes nothing
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+moves: $(VENV)/.test ## Restart workers behind nginx, and ask all the while: nobody may notice
+	@$(BIN)/python -c 'from tests.support.kafka_jars import java; java()' 2>/dev/null || \
+	  $(BIN)/pip install --quiet --disable-pip-version-check -c $(LOCK) -e '.[kafka]'
+	$(BIN)/python -m tests.support.kafka -- $(BIN)/python -m tests.moves $(MOVES)
+
+MOVES := # options of `make moves`: MOVES="--only repeats --questions 1000"
 
 bench: $(VENV)/.test ## Measure events a second
 	$(BIN)/python -m tests.bench

@@ -40,6 +40,8 @@ from streams.web.api import Api
 from streams.web.cookie import SessionCookie
 from streams.web.dashboard import Dashboard
 from streams.web.docs import Docs
+from streams.web.handover import Handover
+from streams.web.peer_client import PeerClient
 from streams.web.peers import PeerRouter
 from streams.web.push import PushStreams
 from streams.web.replies import ReplyCache
@@ -70,6 +72,8 @@ class WorkerParts:
     streams: PushStreams
     metrics: Metrics
     facts: FactsClient
+    health: WorkerHealth
+    directory: GroupDirectory
 
 
 def build(settings: Settings, log: EventsLog, changelog_id: str = "") -> WorkerParts:
@@ -96,23 +100,27 @@ def build(settings: Settings, log: EventsLog, changelog_id: str = "") -> WorkerP
     clients, readers = SharedClients(kafka), ChangelogReaders(kafka)
     events = EventsTopic(app, settings.topic, partitions, clients)
     partition_settings = PartitionSettings.of(settings, partitions)
-    context = WorkerContext(partition_settings, binding, metrics, topics, events, app.crash, slices, clients, readers)
+    directory = GroupDirectory(app, table, partitions, topics)
+    peers = PeerClient(lambda: settings.secret or cast(Assignor, app.assignor).secret, metrics)
+    handover = Handover(table, directory, peers)
+    context = WorkerContext(
+        partition_settings, binding, metrics, topics, events, app.crash, slices, clients, readers, handover
+    )
     table.configure(context, sessions.zone_of)
     add_agent(app, settings.topic, table)
-    directory = GroupDirectory(app, table.owned, partitions, topics)
     cache = ReplyCache(settings.keep_days_ms, slices)
-    router = PeerRouter(cache, directory, lambda: settings.secret or cast(Assignor, app.assignor).secret, metrics)
+    router = PeerRouter(cache, directory, peers)
     known = KnownNetworks(look_ups, settings.secret)
     login = ThrottledLogin(sessions, Throttle(settings.throttle_per_min), known)
-    health = WorkerHealth(app, table, topics, settings.ready_lag_ms, metrics, lambda: table.joined)
+    health = WorkerHealth(app, table, topics, settings.ready_lag_ms, metrics, table.joined.is_set)
     docs = Docs(settings.topic)
     responder = Responder(login, router, settings.proxies)
     cookie = SessionCookie(settings.proxies, settings.path_prefix)
     streams = PushStreams(responder.authorize, router.reply, cookie, metrics)
     accounts = Accounts(redis, settings.sessions_per_user)
     dashboard = Dashboard(responder.authorize, responder.respond, sessions, accounts, cookie)
-    api = Api(responder.respond, router, streams, dashboard, docs, health, metrics)
-    return WorkerParts(app, table, redis, api, streams, metrics, facts)
+    api = Api(responder.respond, router, handover, streams, dashboard, docs, health, metrics)
+    return WorkerParts(app, table, redis, api, streams, metrics, facts, health, directory)
 
 
 def _options(settings: Settings) -> dict[str, Any]:

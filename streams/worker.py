@@ -9,6 +9,7 @@ import logging
 import os
 import resource
 import signal
+import time
 from contextlib import suppress
 from importlib.metadata import version
 from typing import Any, Final
@@ -33,8 +34,8 @@ from streams.web.listening import Ports
 log = logging.getLogger(__name__)
 
 STOP_LIMIT_S: Final = 4.5
-"""How long Faust's app may take to stop; then the process exits at once. Service managers often kill a process 5 s
-after the signal. Events whose effect was not flushed by then are read again."""
+"""How long Faust's app may take to stop; then the process exits at once. Events whose effect was not flushed by then
+are read again. A worker takes ECOUNTERS_DRAIN_S, this and ECOUNTERS_HANDOVER_S to end, at most."""
 REBALANCE_END_LIMIT_S: Final = 2.0
 """How long of STOP_LIMIT_S a worker that is told to stop waits for the end of a rebalance that is under way.
 
@@ -103,11 +104,8 @@ async def _run(settings: Settings, pauses: LoopPauses) -> int:
 
     ``pauses`` are those of the running loop.
     """
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signum, stop.set)
-    look = await _wait_for_look(settings, stop)
+    signals = _Signals()
+    look = await _wait_for_look(settings, signals.stop)
     if look is None:
         return 0
     parts = build(settings, look.log, look.changelog_id)
@@ -118,7 +116,7 @@ async def _run(settings: Settings, pauses: LoopPauses) -> int:
         life.started(f"http://{host_port(settings.host, settings.port)}")
         pauses.take()  # those of the start are nobody's
         parts.metrics.loop_pause.set_function(pauses.take)
-        return await _serve(parts, stop, life)
+        return await _Life(parts, ports, signals, settings, life).run()
     finally:
         await ports.close()
         await parts.redis.aclose()
@@ -136,6 +134,19 @@ def _facts(settings: Settings, bound_to: EventsLog) -> dict[str, object]:
         "topic_id": bound_to.topic_id or "unknown",
         "partitions": bound_to.partitions,
     }
+
+
+class _Signals:
+    """SIGTERM and SIGINT. ``stop`` is set by the first one, ``again`` by the second: it ends all waits."""
+
+    def __init__(self) -> None:
+        self.stop = asyncio.Event()
+        self.again = asyncio.Event()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(signum, self._told)
+
+    def _told(self) -> None:
+        (self.again if self.stop.is_set() else self.stop).set()
 
 
 async def _wait_for_look(settings: Settings, stop: asyncio.Event) -> FirstLook | None:
@@ -162,36 +173,103 @@ async def _wait_for_look(settings: Settings, stop: asyncio.Event) -> FirstLook |
     return None
 
 
-async def _serve(parts: WorkerParts, stop: asyncio.Event, life: LifeLines) -> int:
-    """Run Faust's app until ``stop`` is set or the app crashes, then stop it and return the exit code.
+class _Life:
+    """A worker from its start to its end.
 
-    If the app does not stop within STOP_LIMIT_S, the process exits here. Raises the error of a start that fails.
+        SIGTERM  | answers as before,  | flushes, leaves the group | answers from what it has, until the others have
+                 | /readyz is 503      |                           | restored its partitions
+                 | ECOUNTERS_DRAIN_S   | STOP_LIMIT_S              | ECOUNTERS_HANDOVER_S at most
+
+    A second signal ends the first and the last wait.
     """
-    app: Any = parts.faust
-    ended = [asyncio.create_task(stop.wait()), asyncio.create_task(until_crashed(app))]
-    starting = asyncio.create_task(app.start())
-    done, _ = await asyncio.wait([*ended, starting], return_when=asyncio.FIRST_COMPLETED)
-    if done == {starting}:
-        starting.result()
-        await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
-    crashed = not stop.is_set()
-    for task in (*ended, starting):
-        task.cancel()
-    parts.streams.end()
-    exit_code, reason = (EXIT_CRASHED, app.crash_reason) if crashed else (0, None)
-    try:
-        async with asyncio.timeout(STOP_LIMIT_S):
-            if not crashed:
-                await _until_no_rebalance(app)
-            await app.stop()
-    except TimeoutError:
-        # Safe at any moment: a transaction that is not committed has no effect, and its events are read again.
-        log.warning("the end took more than %s s; ending without it", STOP_LIMIT_S)
-        life.ended(exit_code, reason)
-        logging.shutdown()
-        os._exit(exit_code)
-    life.ended(exit_code, reason)
-    return exit_code
+
+    def __init__(
+        self, parts: WorkerParts, ports: Ports, signals: _Signals, settings: Settings, lines: LifeLines
+    ) -> None:
+        self._parts = parts
+        self._app: Any = parts.faust
+        self._ports = ports
+        self._signals = signals
+        self._settings = settings
+        self._lines = lines
+
+    async def run(self) -> int:
+        """Run Faust's app until SIGTERM, SIGINT or a crash, then end in order. Returns the exit code.
+
+        If the app does not stop within STOP_LIMIT_S, the process exits here. Raises the error of a start that fails,
+        after the app was stopped.
+        """
+        parts = self._parts
+        crash = asyncio.create_task(until_crashed(self._app))
+        told = asyncio.create_task(self._signals.stop.wait())
+        starting = asyncio.create_task(self._start())
+        await asyncio.wait([crash, told, starting], return_when=asyncio.FIRST_COMPLETED)
+        failure = starting.exception() if starting.done() else None
+        if failure is None:
+            await asyncio.wait([crash, told], return_when=asyncio.FIRST_COMPLETED)
+            parts.health.stop()
+            if parts.table.joined.is_set():
+                again = asyncio.create_task(self._signals.again.wait())
+                drain_s = self._settings.drain_s
+                await asyncio.wait([crash, again], timeout=drain_s, return_when=asyncio.FIRST_COMPLETED)
+                again.cancel()
+        crashed = crash.done() or failure is not None
+        for task in (crash, told, starting):
+            task.cancel()
+        parts.streams.end()
+        exit_code, reason = (EXIT_CRASHED, self._app.crash_reason) if crashed else (0, None)
+        await self._stop(exit_code, reason)
+        if failure is not None:
+            raise failure
+        if not crashed:
+            await self._answer_until_not_needed()
+        self._lines.ended(exit_code, reason)
+        return exit_code
+
+    async def _start(self) -> None:
+        """Start Faust's app, and serve the API once the group is joined. Raises the first error of both.
+
+        A proxy that asks nobody whether a worker is ready would send requests to one that knows no other worker yet.
+        """
+        joining = asyncio.create_task(self._parts.table.joined.wait())
+        starting = asyncio.create_task(self._app.start())
+        try:
+            done, _ = await asyncio.wait([joining, starting], return_when=asyncio.FIRST_COMPLETED)
+            if starting in done:
+                starting.result()
+            await joining
+            await self._ports.open_api()
+            await starting
+        finally:
+            joining.cancel()
+            starting.cancel()
+
+    async def _stop(self, exit_code: int, reason: BaseException | None) -> None:
+        """Stop Faust's app: flush, commit, leave the group. If that takes more than STOP_LIMIT_S, the process exits."""
+        try:
+            async with asyncio.timeout(STOP_LIMIT_S):
+                if not exit_code:
+                    await _until_no_rebalance(self._app)
+                await self._app.stop()
+        except TimeoutError:
+            # Safe at any moment: a transaction that is not committed has no effect, and its events are read again.
+            log.warning("the end took more than %s s; ending without it", STOP_LIMIT_S)
+            self._lines.ended(exit_code, reason)
+            logging.shutdown()
+            os._exit(exit_code)
+
+    async def _answer_until_not_needed(self) -> None:
+        """Answer from the states of before until the other workers have restored the partitions that this one had.
+
+        Ends at once if there are no other workers, after ECOUNTERS_HANDOVER_S, and at a second signal.
+        """
+        limit_s = self._settings.handover_s
+        began = time.monotonic()
+        while self._parts.directory.is_needed() and not self._signals.again.is_set():
+            if time.monotonic() - began >= limit_s:
+                log.warning("after %s s the other workers have not restored all partitions; ending", limit_s)
+                return
+            await asyncio.sleep(POLL_S)
 
 
 async def _until_no_rebalance(app: Any) -> None:

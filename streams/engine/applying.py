@@ -63,9 +63,9 @@ class BatchApplier:
     async def apply(self, batch: Batch) -> None:
         """Apply a batch. If events before it are missing, follow the partition from the state's position on instead.
 
-        Ignores the batch while the partition is not live: its events are read again after the restore. Waits for a
-        flush if very much is unsaved. Increments the metrics ``accepted`` and ``skipped``, and those of
-        ``UncountedBuffer``.
+        Ignores the batch, or the rest of it, while the partition is not live or is frozen: its events are read again
+        after the restore, or after the rebalance. Waits for a flush if very much is unsaved. Increments the metrics
+        ``accepted`` and ``skipped``, and those of ``UncountedBuffer``.
 
         A record batch that cannot be read is read again once. If it still cannot, it becomes one dead letter.
         """
@@ -94,7 +94,8 @@ class BatchApplier:
     def _state_at(self, offset: int) -> PartitionState:
         """The state, if all events before ``offset`` are in it. Raises _NotLive or _MustReadAgain if not."""
         state = self._status.state
-        if state is None or not self._status.live or self._context.topics.stopped is not None:
+        status = self._status
+        if state is None or not status.live or status.frozen or self._context.topics.stopped is not None:
             raise _NotLive
         if offset > state.position:
             raise _MustReadAgain(f"events before offset {offset} are missing")
@@ -111,7 +112,7 @@ class BatchApplier:
             )  # fmt: skip
 
     async def _apply_some(self, state: PartitionState, run: Run) -> int:
-        """Apply records of a run, to its end or until very much is unsaved. Hold ``state_lock``.
+        """Apply records of a run, to its end, until very much is unsaved, or until a revoke. Hold ``state_lock``.
 
         Returns the offset before which all of the run is applied. Raises _NotLive if the partition is released or
         restored meanwhile, _MustReadAgain at a record batch that cannot be read.
@@ -120,7 +121,7 @@ class BatchApplier:
         reached = state.position
         try:
             async with Slice(self._context.slices) as time_slice:
-                while not self._flusher.is_overdue(state):
+                while not self._flusher.is_overdue(state) and not self._status.frozen:
                     records = run.take()
                     if records:
                         await self._apply_step(state, run, records, time_slice)

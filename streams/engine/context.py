@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from ecounters.changelog.binding import Binding
 from streams.basics.slices import TimeSlices
@@ -17,6 +18,17 @@ from streams.metrics.catalogue import Metrics
 from streams.settings.narrow import PartitionSettings
 
 
+class Handover(Protocol):
+    """Tells the workers that had a partition before that this one has it; ``streams.web.handover.Handover`` is one."""
+
+    async def announce(self, partition: int, position: int) -> int:
+        """Say that this worker has the partition's state up to ``position``. From now on it answers, and they do not.
+
+        Returns 0, or how far the state is of one that has shown more: then it goes on answering. Takes a bounded time,
+        and raises no error: who cannot be reached answers nobody.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerContext:
     """Settings and services for every owned partition. ``streams.app.build`` makes one per worker.
@@ -25,6 +37,7 @@ class WorkerContext:
     ``topics``: notices what becomes of the topics. ``events``: the topic of events. ``fail``: ends the worker because
     of an error that must never happen. ``slices``: all long computations of all partitions run in these time slices,
     one partition at a time. ``clients``, ``readers``: the connections over which changelogs are written and read.
+    ``handover``: tells the workers that had a partition before.
     ``restore_lock``: held while a state is built from restored entries. So the first partitions are ready early;
     without the lock all of them would share the processor and be ready late. ``discards``: the tasks that free the
     memory of states, see ``discarding``. ``discard_lock``: held by the one of them that works.
@@ -40,6 +53,7 @@ class WorkerContext:
     slices: TimeSlices
     clients: SharedClients
     readers: ChangelogReaders
+    handover: Handover
     restore_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     discard_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     refusals: RefusalLog = field(default_factory=RefusalLog)

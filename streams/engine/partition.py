@@ -11,6 +11,7 @@ from typing import Final
 from aiokafka.errors import KafkaError
 
 from ecounters.changelog.fitting import rebound
+from ecounters.partition.state import PartitionState
 from streams.basics.repeated import LogAgain
 from streams.basics.tasks import end_tasks
 from streams.basics.text import named
@@ -35,6 +36,9 @@ The reply announces a rebalance if another worker owns the partition now. A shor
 changelog away from that owner."""
 WAIT_S: Final = 10.0
 """A partition that waits for an operator looks in such intervals whether it can go on."""
+ANSWER_LIMIT_S: Final = 10.0
+ANSWER_POLL_S: Final = 0.05
+"""How long a restored partition may read, before it answers, what the owner before has shown and not flushed."""
 RESTORE_PAUSES_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
 """Pauses after the first, second, ... failed restore in a row. All further failures use the last pause."""
 
@@ -82,6 +86,7 @@ class OwnedPartition:
         self._applier = BatchApplier(self.status, self.feed, self._flusher, self._uncounted, context)
         self._task: asyncio.Task[None] | None = None
         self._log_again = LogAgain()  # why the partition waits
+        self._answering: asyncio.Task[None] | None = None
 
     # ------------------------------------------------------------------------------- from start to release
 
@@ -95,11 +100,17 @@ class OwnedPartition:
         Flush before, while the partition is still this worker's. Unsaved events are read again by the next owner.
         """
         self._forget_state()
-        task, self._task = self._task, None
-        if task is not None:
-            await end_tasks(task)
+        tasks = [task for task in (self._task, self._answering) if task is not None]
+        self._task = self._answering = None
+        await end_tasks(*tasks)
         self._forget_state()  # again: the task may have finished a restore before it ended
         await self._changelog.close()
+
+    def hand_out_state(self) -> PartitionState | None:
+        """Return the state, for the use of the caller, and forget it here: nothing of it is flushed from now on."""
+        state = self.status.state
+        self.status.forget()
+        return state
 
     def _forget_state(self) -> None:
         state = self.status.state
@@ -192,6 +203,8 @@ class OwnedPartition:
         status.state, status.flushed_offset, status.committed_offset = state, state.position, -1
         status.last_record_ms = state.arrival or now_ms()
         self._uncounted.drain()  # these records come after the restored position, and are read again
+        if not status.answering and (self._answering is None or self._answering.done()):
+            self._answering = asyncio.create_task(self._begin_to_answer(), name=f"partition {status.partition} answers")
         if topics.stopped is not None:
             raise MustWait(topics.stopped.why, topics.stopped.detail)
         status.waiting = None
@@ -204,12 +217,31 @@ class OwnedPartition:
         if status.unbound:  # at once: a partition without events would never say of which topic it is
             await self.flush()
 
+    async def _begin_to_answer(self) -> None:
+        """Tell the workers that had the partition before that this one has it; then let replies be made from the state.
+
+        One of them has shown more if it could not flush all before it gave the partition up. Its events are read again,
+        and that worker goes on answering until the state here is as far, or until ANSWER_LIMIT_S have passed.
+        """
+        status, deadline = self.status, time.monotonic() + ANSWER_LIMIT_S
+        shown = 0
+        while (state := status.state) is not None:
+            late = time.monotonic() >= deadline
+            if state.position >= shown or late:
+                shown = await self._context.handover.announce(status.partition, max(state.position, shown))
+                if not shown or late:
+                    status.answering = status.state is not None
+                    return
+            await asyncio.sleep(ANSWER_POLL_S)
+
     async def _flush_periodically(self) -> None:
         """Flush whenever it is due; return when the partition is not live any more.
 
         Before each flush, follow the partition again if it is not followed, and advance the clock.
         """
         while await self._flusher.wait_until_due():
+            if self.status.frozen:
+                continue
             if self._context.topics.stopped is not None:
                 self.status.live = False
                 return

@@ -39,6 +39,10 @@ class PartitionStatus:
     |                  | restore, and after a failed flush or the release                     | a failed flush         |
     | waiting          | why the partition waits for an operator; None if it does not         | OwnedPartition, flush  |
     | unbound          | the changelog does not say yet of which topic the state is           | restore, flush         |
+    | frozen           | True from the last flush of a revoke on: no event is applied, time   | table                  |
+    |                  | does not pass, and nothing more is flushed                           |                        |
+    | answering        | replies are made from the state: who had the partition before does   | restore, release       |
+    |                  | not answer any more                                                  |                        |
     | kept_letters     | how many uncounted records wait because the topic of dead letters    | flush                  |
     |                  | refuses them; nothing is saved meanwhile                             |                        |
     | following        | False: the consumer does not read from state.position on yet, so     | feed; the table when a |
@@ -63,6 +67,8 @@ class PartitionStatus:
     state: PartitionState | None = None
     live: bool = False
     waiting: Waiting | None = None
+    frozen: bool = False
+    answering: bool = False
     kept_letters: int = 0
     unbound: bool = False
     following: bool = True
@@ -72,5 +78,7 @@ class PartitionStatus:
     state_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def forget(self) -> None:
-        """Set ``live`` to False, and ``state`` and ``waiting`` to None: the partition is not this worker's any more."""
-        self.live, self.state, self.waiting, self.kept_letters = False, None, None, 0
+        """Set ``state`` and ``waiting`` to None, and what depends on the state to False: the partition is not this
+        worker's any more."""
+        self.state, self.waiting, self.kept_letters = None, None, 0
+        self.live = self.answering = False

@@ -20,6 +20,8 @@ from faust.tables.manager import TableManager
 from faust.types import TP
 
 from streams.engine.context import WorkerContext
+from streams.engine.discarding import discard
+from streams.engine.kept import KeptStates
 from streams.engine.partition import OwnedPartition
 from streams.engine.restore import PartitionChangelog
 from streams.engine.roll_up import ZoneOf, roll_up_periodically
@@ -36,7 +38,8 @@ REVOKE_FLUSH_S: Final = 5.0
 class StateTable(Table[Any, Any]):
     """This worker's partitions: ``owned`` maps partition -> OwnedPartition. Only ``on_rebalance`` changes ``owned``.
 
-    ``joined``: whether this worker has ever got an assignment.
+    ``joined``: set once this worker has got an assignment. ``kept``: states of partitions that it has given up, to
+    answer from.
 
     ``app.Table`` makes the table with Faust's arguments; call ``configure`` before the app is started. The callers:
 
@@ -44,23 +47,29 @@ class StateTable(Table[Any, Any]):
     |----------------------------|---------------------------------------------------------------|
     | the agent                  | apply_batch                                                   |
     | StateManager               | on_rebalance, prove_ownership, follow_live, start and stop    |
-    | streams.kafka.consumer, as | to_commit, committed, lost, flush_before_revoke               |
+    | streams.kafka, as          | to_commit, committed, lost, held, flush_before_revoke         |
     | ``Positions``              |                                                               |
-    | health, GroupDirectory     | read ``owned``                                                |
+    | streams.web.handover       | hand_over                                                     |
+    | health, GroupDirectory     | read ``owned`` and ``kept``, successor_of                     |
     """
 
     def __init__(self, app: Any, **options: Any) -> None:
         super().__init__(app, **options)
         self.owned: dict[int, OwnedPartition] = {}
-        self.joined = False
+        self.joined = asyncio.Event()
+        self._successors: dict[int, tuple[int, str]] = {}
+        self.kept: KeptStates
+        self._generation = 0
         self._context: WorkerContext
         self._zone_of: ZoneOf
         self._topic = ""
         self._roll_up: asyncio.Task[None] | None = None
+        self._late: set[asyncio.Task[None]] = set()  # flushes that go on after a revoke
 
     def configure(self, context: WorkerContext, zone_of: ZoneOf) -> None:
         """Set what Faust's constructor does not pass. Call it once, before the app is started."""
         self._context = context
+        self.kept = KeptStates(context)
         self._zone_of = zone_of
         self._topic = context.settings.feed.topic
 
@@ -76,11 +85,13 @@ class StateTable(Table[Any, Any]):
     async def on_stop(self) -> None:
         """Flush all live partitions, then release all, and close the connections to their changelogs.
 
-        They stay in ``owned``, so that their offsets are committed.
+        They stay in ``owned``, so that their offsets are committed. Their states are kept to answer from.
         """
         if self._roll_up is not None:
             self._roll_up.cancel()
         await self.flush_before_revoke()
+        for partition in self.owned.values():
+            self._keep(partition)
         await asyncio.gather(*(partition.release() for partition in self.owned.values()))
         await self._context.topics.stop()
         with suppress(KafkaError):
@@ -94,10 +105,22 @@ class StateTable(Table[Any, Any]):
         """Release the partitions that are not assigned any more, and start to restore the new ones.
 
         Only ``assigned`` decides. Kafka revokes all partitions in a rebalance; those that come back keep their state.
+        The states of those that are gone are kept, to answer from until their next owners have restored them.
         """
-        self.joined = True
+        self.joined.set()
+        self._generation = generation_id
         mine = {tp.partition for tp in assigned if tp.topic == self._topic}
         gone = [self.owned.pop(partition) for partition in list(self.owned) if partition not in mine]
+        for owned in gone:
+            self._keep(owned)
+        for partition, (generation, _) in list(self._successors.items()):
+            if generation < generation_id:  # the assignment is newer
+                del self._successors[partition]
+                self.kept.drop(partition)
+            else:
+                self.kept.drop_later(partition)
+        for owned in self.owned.values():
+            owned.status.frozen = False
         await asyncio.gather(*(owned.release() for owned in gone))
         for partition in sorted(mine - set(self.owned)):
             changelog = PartitionChangelog(partition, self._context)
@@ -105,19 +128,79 @@ class StateTable(Table[Any, Any]):
             owned.start()
         log.info("generation %s: partitions %s", generation_id, sorted(mine) or "none")
 
-    async def flush_before_revoke(self) -> None:
-        """Flush all live partitions, for REVOKE_FLUSH_S at most. Called before every rebalance and at the worker's end.
+    def _keep(self, owned: OwnedPartition) -> None:
+        """Keep the state of a partition that this worker gives up, if it has answered from it."""
+        answering = owned.status.answering
+        state = owned.hand_out_state()
+        if state is None:
+            return
+        if answering:
+            self.kept.keep(state, owned.status.state_lock)
+        else:
+            discard(state.discarding(), self._context, owned.status.state_lock)
 
-        Flushes that take longer go on unobserved; if one fails, the next owner reads its events again. An unexpected
-        error of a flush that has ended in time ends the worker.
+    def successor_of(self, partition: int) -> str | None:
+        """URL of the worker that has said that it has the partition now: this worker must not answer for it. None if
+        none has, since the last assignment."""
+        successor = self._successors.get(partition)
+        return successor and successor[1]
+
+    def hand_over(self, partition: int, position: int, generation: int, successor: str) -> int:
+        """Note that the worker at the URL ``successor`` has the partition's state up to ``position``, and answers.
+
+        Returns 0. Returns the position of the state here if it is further: then nothing is noted, and this worker goes
+        on answering until the other one says that it is as far. Ignores what is older than this worker's assignment.
         """
-        flushes = [asyncio.create_task(partition.flush()) for partition in self._live()]
+        owned = self.owned.get(partition)
+        if generation < self._generation or (generation == self._generation and owned is not None):
+            return 0
+        if position < self.held().get(partition, 0):
+            return self.held()[partition]
+        self._successors[partition] = generation, successor
+        self.kept.drop_later(partition)
+        return 0
+
+    def held(self) -> Mapping[int, int]:
+        """partition -> the offset up to which this worker has a state from which it can answer. From any thread."""
+        owned = {
+            partition: state.position
+            for partition, one in list(self.owned.items())
+            if (state := one.status.state) is not None and one.status.answering
+        }
+        found = self.kept.positions() | owned
+        return {partition: position for partition, position in found.items() if partition not in self._successors}
+
+    async def flush_before_revoke(self) -> None:
+        """Freeze and flush all live partitions, for REVOKE_FLUSH_S at most. Called before every rebalance and at the
+        worker's end.
+
+        Nothing is applied from here on: what this worker shows until the next owner has the partition is what that
+        owner restores. Flushes that take longer go on; if one fails, the next owner reads its events again. An
+        unexpected error of a flush ends the worker, whenever it comes.
+        """
+        live = self._live()
+        for partition in live:
+            partition.status.frozen = True
+        flushes = [asyncio.create_task(partition.flush()) for partition in live]
         if not flushes:
             return
-        done, _ = await asyncio.wait(flushes, timeout=REVOKE_FLUSH_S)
+        done, late = await asyncio.wait(flushes, timeout=REVOKE_FLUSH_S)
         for flush in done:
-            if not flush.cancelled() and (error := flush.exception()) is not None:
-                await self._context.fail(error)
+            await self._report(flush)
+        for flush in late:
+            log.warning("a flush before a rebalance takes more than %s s; the rebalance goes on", REVOKE_FLUSH_S)
+            watching = asyncio.create_task(self._report_later(flush), name="late flush")
+            self._late.add(watching)
+            watching.add_done_callback(self._late.discard)
+
+    async def _report_later(self, flush: asyncio.Task[bool]) -> None:
+        await asyncio.wait([flush])
+        await self._report(flush)
+
+    async def _report(self, flush: asyncio.Task[bool]) -> None:
+        """End the worker if a flush has ended by an unexpected error."""
+        if not flush.cancelled() and (error := flush.exception()) is not None:
+            await self._context.fail(error)
 
     async def prove_ownership(self) -> None:
         """Flush every live partition, even if nothing has changed.

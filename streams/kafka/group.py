@@ -3,8 +3,9 @@
 What Faust's assignor, with our additions, sends through the broker in a rebalance::
 
     a member (every worker)                    the leader (one of the workers)
-    join, with its URL                   ──►   assign(): partitions for every member, and in the user data of each
-    on_assignment()                      ◄──     every member's URL and partitions, and the group's secret
+    join, with its URL, and of which     ──►   assign(): partitions for every member, and in the user data of each
+    partitions it has a state                    every member's URL and partitions, the group's secret, and who has a
+    on_assignment()                      ◄──     state of each partition that moves
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, cast
 
 import orjson
-from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
 from faust.assignor import PartitionAssignor
 
 from streams.kafka import internals
@@ -27,6 +28,9 @@ log = logging.getLogger(__name__)
 
 SECRET_BYTES: Final = 24
 """The length of the group's secret, which is sent as twice as many hexadecimal digits."""
+HOLDERS_MAX: Final = 3
+"""So many workers that may have a state of a partition are told to all: when workers are restarted one after the other,
+a partition can move again before its owner has restored it."""
 EMPTY_ASSIGNMENT: Final = ConsumerProtocolMemberAssignment(0, [], b"").encode()
 """An assignment without partitions and without user data, as Kafka's protocol writes it."""
 REJOIN_PAUSE_S: Final = 0.5
@@ -78,10 +82,14 @@ class Assignor(PartitionAssignor):
     | field            | meaning                                                         | written by               |
     |------------------|-----------------------------------------------------------------|--------------------------|
     | addresses        | partition -> URL of its owner, as of the last assignment        | on_assignment            |
+    | members          | URLs of all workers, as of the last assignment                  | on_assignment            |
     | secret           | proves that a request comes from the group; "" before the first | assign (in the leader),  |
     |                  | assignment                                                      | on_assignment            |
     | address_is_stale | the last assignment has another URL for this worker than its    | on_assignment            |
     |                  | own                                                             |                          |
+    | holders          | partition -> URLs of the workers that had it before its owner,  | on_assignment            |
+    |                  | and may still answer from the state that they have; the newest  |                          |
+    |                  | state first. Only partitions that move                          |                          |
 
     A leader that has no secret yet draws one. Only members that Kafka lets into the group get it.
     """
@@ -89,8 +97,19 @@ class Assignor(PartitionAssignor):
     def __init__(self, app: Any, replicas: int = 0) -> None:
         super().__init__(app, replicas)
         self.addresses: dict[int, str] = {}
+        self.members: set[str] = set()
         self.secret = ""
         self.address_is_stale = False
+        self.holders: dict[int, list[str]] = {}
+
+    def metadata(self, topics: set[str]) -> Any:
+        """What this worker says of itself when it joins: as Faust does, of which partitions it has a state, up to
+        which offset, and whom it knows to have one."""
+        metadata = super().metadata(topics)
+        more = {"held": cast(TransportApp, self.app).positions.held(), "holders": self.holders}
+        user_data = orjson.loads(metadata.user_data) | more
+        content = orjson.dumps(user_data, option=orjson.OPT_NON_STR_KEYS)
+        return ConsumerProtocolMemberMetadata(metadata.version, metadata.subscription, content)
 
     def assign(self, cluster: Any, member_metadata: Any) -> Any:
         """As the group's leader: assign the partitions, as Faust does, and add the secret to all members' user data.
@@ -99,15 +118,23 @@ class Assignor(PartitionAssignor):
         has no state, and one of a topic that was deleted still has its counters.
         """
         self.secret = self.secret or secrets.token_hex(SECRET_BYTES)
-        assignments = super().assign(BoundPartitions(cast(TransportApp, self.app).partitions), member_metadata)
-        return {member: self._with_secret(assignment) for member, assignment in assignments.items()}
+        partitions = cast(TransportApp, self.app).partitions
+        assignments = super().assign(BoundPartitions(partitions), member_metadata)
+        said = {member: orjson.loads(metadata.user_data) for member, metadata in member_metadata.items()}
+        owners = {
+            partition: said[member]["url"]
+            for member, assignment in assignments.items()
+            for _, assigned in assignment.assignment
+            for partition in assigned
+        }
+        more = {"secret": self.secret, "holders": holders_of(list(said.values()), owners)}
+        return {member: self._with(more, assignment) for member, assignment in assignments.items()}
 
-    def _with_secret(self, assignment: Any) -> Any:
-        """The same assignment with the secret in its user data, which is compressed JSON."""
-        user_data = orjson.loads(self._decompress(assignment.user_data)) | {"secret": self.secret}
-        return ConsumerProtocolMemberAssignment(
-            assignment.version, assignment.assignment, self._compress(orjson.dumps(user_data))
-        )
+    def _with(self, more: dict[str, Any], assignment: Any) -> Any:
+        """The same assignment with these fields in its user data, which is compressed JSON."""
+        user_data = orjson.loads(self._decompress(assignment.user_data)) | more
+        content = orjson.dumps(user_data, option=orjson.OPT_NON_STR_KEYS)
+        return ConsumerProtocolMemberAssignment(assignment.version, assignment.assignment, self._compress(content))
 
     def on_assignment(self, assignment: Any) -> None:
         """Take in this worker's assignment; every member does, the leader too.
@@ -126,9 +153,44 @@ class Assignor(PartitionAssignor):
         user_data = orjson.loads(self._decompress(assignment.user_data))
         self.secret = user_data.get("secret", self.secret)
         self.address_is_stale = user_data["url"] != str(self._url)
-        self.addresses = {
-            partition: url
-            for url, topics in self.external_topics_metadata().items()
-            for partitions in topics.values()  # there is one topic: that of events
-            for partition in partitions
-        }
+        self.holders = {int(partition): urls for partition, urls in user_data.get("holders", {}).items()}
+        self.members = set(self.external_topics_metadata())
+        self.addresses = _partitions_of(self.external_topics_metadata())
+
+
+def holders_of(said: Sequence[Mapping[str, Any]], owners: Mapping[int, str]) -> dict[int, list[str]]:
+    """partition -> URLs of the workers that have a state of it, for each partition that its owner has no state of.
+
+    ``said``: the user data with which each member has joined. ``owners``: partition -> URL of its owner from now on. A
+    member has a state if it says so. A worker that has left may have one if a member knows it as the last owner, or as
+    one that had a state then. The newest state comes first. HOLDERS_MAX are kept.
+    """
+    members = {str(one["url"]): {int(at): int(to) for at, to in one.get("held", {}).items()} for one in said}
+    found = {}
+    for partition, owner in owners.items():
+        last_owners = [
+            url
+            for one in said
+            for url, topics in one.get("external_topic_distribution", {}).items()
+            if any(partition in partitions for partitions in topics.values())
+        ]
+        earlier = [url for one in said for url in one.get("holders", {}).get(str(partition), ())]
+        gone = [url for url in [*last_owners, *earlier] if url not in members]
+        holding = [url for url, held in members.items() if partition in held]
+        holding.sort(key=lambda url: members[url][partition], reverse=True)
+        # Who was the last owner has the newest state, even if it has left.
+        first = [url for url in last_owners if url in holding or url in gone]
+        urls = list(dict.fromkeys([*first[:1], *holding, *gone]))[:HOLDERS_MAX]
+        if urls and urls[0] != owner:
+            found[partition] = urls
+    return found
+
+
+def _partitions_of(distribution: Mapping[str, Mapping[str, Sequence[int]]]) -> dict[int, str]:
+    """URL -> topic -> partitions, as Faust has it, turned round: partition -> URL. There is one topic: of events."""
+    return {
+        partition: url
+        for url, topics in distribution.items()
+        for partitions in topics.values()
+        for partition in partitions
+    }

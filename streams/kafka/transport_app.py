@@ -22,6 +22,9 @@ class Positions(Protocol):
     def lost(self, tp: TP) -> None:
         """Note that a batch of this partition was dropped: read the partition again from its state's position."""
 
+    def held(self) -> Mapping[int, int]:
+        """partition -> the offset up to which this worker has a state from which it can answer. From any thread."""
+
     async def flush_before_revoke(self) -> None:
         """At the start of a rebalance: flush what can be flushed while this worker still owns its partitions."""
 

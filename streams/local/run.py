@@ -197,7 +197,7 @@ class _Run:
         command = [sys.executable, "-m", "streams.cli", *arguments]
         # The embedded broker never removes a dead worker from its group. A new worker with the same instance id
         # replaces the dead one at once.
-        env = environment(self._settings) | {f"{PREFIX}INSTANCE_ID": name}
+        env = environment(self._settings) | {f"{PREFIX}INSTANCE_ID": name, f"{PREFIX}DRAIN_S": "0"}
         self._add_child(Child(name, command, log, env=env))
 
     async def _new_token(self) -> str:

@@ -186,6 +186,20 @@ class Settings:
     session_timeout_s: int = _setting(
         "10", "s", whole(2, 300), "a worker that Kafka has not heard of for so long loses its partitions"
     )
+    drain_s: int = _setting(
+        "5",
+        "s",
+        whole(0, 3_600),
+        "how long a worker that is told to end goes on as before, while /readyz says 503: load balancers have to "
+        "notice; a second SIGTERM ends the wait",
+    )
+    handover_s: int = _setting(
+        "15",
+        "s",
+        whole(0, 3_600),
+        "how long it answers after that, at most, until other workers have restored its partitions; the process must "
+        "be given ECOUNTERS_DRAIN_S + 5 s + this to end",
+    )
     fetch_wait_ms: int = _setting("50", "ms", whole(1, 10_000), "how long the broker waits for more events to send")
     fetch_bytes: int = _setting(
         "1048576",

@@ -13,6 +13,7 @@ from ecounters.query.request import BODY_BYTES_MAX, parse_request
 from streams.metrics.catalogue import Metrics
 from streams.web.dashboard import Dashboard
 from streams.web.docs import Docs
+from streams.web.handover import Handover
 from streams.web.paths import (
     COUNTERS_PATHS,
     HEALTH_PATH,
@@ -21,6 +22,7 @@ from streams.web.paths import (
     READY_PATH,
     SERIES_PATHS,
     STREAM_PATHS,
+    TAKEN_PATH,
 )
 from streams.web.peers import PeerRouter
 from streams.web.push import PushStreams
@@ -54,6 +56,7 @@ class Api:
         self,
         respond: Respond,
         router: PeerRouter,
+        handover: Handover,
         streams: PushStreams,
         dashboard: Dashboard,
         docs: Docs,
@@ -62,6 +65,7 @@ class Api:
     ) -> None:
         self._respond = respond
         self._router = router
+        self._handover = handover
         self._streams = streams
         self._dashboard = dashboard
         self._docs = docs
@@ -81,6 +85,7 @@ class Api:
             app.router.add_post(path, self.series)
             app.router.add_options(path, self.options)
         app.router.add_post(PEER_PATH, self._router.reply_to_peer)
+        app.router.add_post(TAKEN_PATH, self._handover.hear)
         app.on_cleanup.append(self._close)
         for path in STREAM_PATHS:
             app.router.add_get(path, self._streams.stream, allow_head=False)

@@ -73,6 +73,13 @@ class Moment(NamedTuple):
         return cls(state.partition, state.position, state.watermark, suspected, view.lag_ms, fresh, state.holes)
 
 
+class Moving(RequestRefused):
+    """The refusal of a query to which no worker replies for now, or this worker not any more."""
+
+    def __init__(self) -> None:
+        super().__init__(INTERNAL, "these counters are being moved or restored; try again shortly", http_status=503)
+
+
 Finished = tuple[Body, Moment]
 LookUp = Callable[[User | None], Body | None]
 """Finds a body that is up to date for a settled user."""
@@ -181,13 +188,8 @@ def _again(view: PartitionView) -> PartitionView:
     """The view of the user's partition as it is now. Raises RequestRefused (503) if this worker has no state of it."""
     now = view.again()
     if now is None:
-        raise moving()
+        raise Moving
     return now
-
-
-def moving() -> RequestRefused:
-    """The refusal of a query to which no worker replies for now."""
-    return RequestRefused(INTERNAL, "these counters are being moved or restored; try again shortly", http_status=503)
 
 
 def _retrieve(task: asyncio.Task[Finished]) -> None:

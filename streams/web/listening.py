@@ -13,7 +13,7 @@ from streams.web.server import Runner
 
 LISTEN_BACKLOG: Final = 1_024
 """TCP connections that may wait to be accepted: all listeners of a worker that has ended reconnect at once."""
-CLOSE_LIMIT_S: Final = 0.2
+CLOSE_LIMIT_S: Final = 1.0
 """How long requests that are under way may take to end when the ports are closed."""
 EVERY_ADDRESS: Final = "::"
 """The host that means every address of IPv6, and here of IPv4 too. asyncio would serve IPv6 alone."""
@@ -34,14 +34,30 @@ class Ports:
         ]
 
     async def open(self) -> None:
-        """Serve. Raises OSError if a port cannot be listened on; then ``close`` too."""
-        for port, runner in self._runners:
+        """Serve health, metrics and documents, if they have a port of their own, and see whether the other one is free.
+
+        Raises OSError if a port cannot be listened on; then ``close`` too.
+        """
+        api, *apart = self._runners
+        for port, runner in apart:
+            await (await self._site(port, runner)).start()
+        site = await self._site(*api)
+        await site.start()
+        await site.stop()
+
+    async def open_api(self) -> None:
+        """Serve the API. Raises OSError if another process listens there by now; then ``close`` too."""
+        port, runner = self._runners[0]
+        await (await self._site(port, runner)).start()
+
+    async def _site(self, port: int, runner: Runner) -> web.BaseSite:
+        """Where a runner serves, which is set up if it is not yet."""
+        if runner.server is None:
             await runner.setup()
-            if self._settings.host == EVERY_ADDRESS and socket.has_dualstack_ipv6():
-                both = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
-                await web.SockSite(runner, both, backlog=LISTEN_BACKLOG).start()
-            else:
-                await web.TCPSite(runner, self._settings.host, port, backlog=LISTEN_BACKLOG).start()
+        if self._settings.host == EVERY_ADDRESS and socket.has_dualstack_ipv6():
+            both = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
+            return web.SockSite(runner, both, backlog=LISTEN_BACKLOG)
+        return web.TCPSite(runner, self._settings.host, port, backlog=LISTEN_BACKLOG)
 
     async def close(self) -> None:
         """Close the ports and all connections."""

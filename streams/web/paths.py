@@ -24,6 +24,9 @@ NOWHERE: Final = "/"
 PEER_PATH: Final = "/internal/answer"
 """POST: another worker's query for a user whose partition is on this worker."""
 
+TAKEN_PATH: Final = "/internal/taken"
+"""POST: another worker says that it answers for a partition from now on, which this worker had before."""
+
 DASHBOARD_PATH: Final = "/dashboard"
 """GET: the dashboard's page. Its files, its log-in and its series are below this path."""
 

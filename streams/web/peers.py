@@ -6,18 +6,23 @@
 * A has authorized the query. A's request to B holds no credentials, only user id, time zone, time and query.
 * Request and reply are signed with a secret that all workers have (``signing``). The secret itself is in neither. So a
   stranger who got a dead worker's address does not learn it, and A does not believe the stranger.
-* B replies from its own states, or refuses with 421. B asks no other worker, so there is one hop at most.
+* B replies from its own states, or refuses with 421 and names the owner that it knows. B asks no other worker: there is
+  one hop at most between a client's worker and the one that replies.
+* While a partition moves, A asks the next owner and then those that had the partition before, which keep their states
+  until the next owner has restored its own (``handover``).
 
-The address of B is in the metadata of the consumer group.
+The addresses are in the metadata of the consumer group.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final, Protocol
 
-import aiohttp
 import msgspec
 import orjson
 from aiohttp import web
@@ -25,32 +30,19 @@ from aiohttp import web
 from ecounters.errors import API_ERRORS, INTERNAL, INVALID_PARAMETER, RequestRefused
 from ecounters.query.request import BODY_BYTES_MAX, Query, parse_forwarded
 from streams.access.sessions import Account
-from streams.basics.logs import REQUEST_ID
 from streams.basics.times import now_ms as wall_clock_ms
 from streams.basics.times import zone_named
-from streams.engine.view import PartitionView
-from streams.metrics.catalogue import Metrics
-from streams.web.large_replies import moving
+from streams.engine.view import HERE, PartitionView
+from streams.web.large_replies import Moving
 from streams.web.paths import PEER_PATH
+from streams.web.peer_client import HOP_LIMIT_S, NOT_SIGNED, PeerClient
 from streams.web.replies import Reply, ReplyCache
-from streams.web.request_ids import ID_HEADER
 from streams.web.responses import body_as_sent, error_response, internal_error
-from streams.web.signing import (
-    REPLY_HEADERS,
-    REQUEST_SIGNATURE,
-    is_signed_request,
-    new_nonce,
-    request_signature,
-    sign_reply,
-    signed_body,
-)
+from streams.web.signing import REPLY_HEADERS, REQUEST_SIGNATURE, is_signed_request, new_nonce, sign_reply
 
-log = logging.getLogger(__name__)
-
-HOP_LIMIT_S: Final = 2.0
-"""A hop fails after this time. It is counted from the wait for a connection to the end of the reply."""
-CONNECTIONS_MAX: Final = 100
-"""A worker opens at most so many connections to each other worker. Further hops wait for one, within HOP_LIMIT_S."""
+ASKED_MAX: Final = 6
+"""So many workers are asked for a reply, one after the other, within HOP_LIMIT_S: the owner, and those that had the
+partition before."""
 SIGNED_FOR_MS: Final = 300_000
 """How far the clocks of two workers may differ. A copy of a request could be sent again until the receiver's clock is
 this far ahead of the request's time."""
@@ -62,9 +54,11 @@ WAITING_RETRY_S: Final = 30
 
 NOT_OWNED: Final = 421
 """Misdirected Request: the worker that got the request does not own the partition, or has not restored it yet."""
-NOT_SIGNED: Final = 403
-"""The signature is missing or wrong, the clocks of the two workers differ by more than SIGNED_FOR_MS, or this worker
-has no secret yet."""
+SUCCESSOR_PAUSE_S: Final = 0.02
+"""A worker that has said that it answers for a partition is asked again after this time, if it does not yet: it waits
+for the last worker that it has told."""
+OWNER_HEADER: Final = REPLY_HEADERS + "Owner"
+"""The header of NOT_OWNED with the URL of the owner, if another worker is."""
 
 
 class Forwarded(msgspec.Struct):
@@ -87,49 +81,60 @@ class PartitionDirectory(Protocol):
     ``engine.view.GroupDirectory`` implements it.
     """
 
+    @property
+    def url(self) -> str:
+        """The URL at which the other workers reach this one."""
+
+    @property
+    def others(self) -> set[str]:
+        """URLs of the other workers."""
+
+    @property
+    def has_left(self) -> bool:
+        """Whether this worker gets no assignments any more."""
+
     def view_of(self, user_id: str) -> PartitionView | None:
-        """The user's partition; None unless this worker owns and has restored it."""
+        """The user's partition; None unless this worker owns it and answers for it."""
+
+    def kept_view_of(self, user_id: str) -> PartitionView | None:
+        """The state of the user's partition that this worker has kept since it gave the partition up."""
 
     def why_waiting(self, user_id: str) -> str:
         """Why the user's partition, which this worker owns, waits for an operator; "" if it does not wait."""
 
-    def address_of(self, user_id: str) -> str | None:
+    def route_to(self, user_id: str) -> list[str]:
+        """Whom to ask one after the other: URLs of other workers, and HERE for the state that this worker keeps."""
+
+    def successor_for(self, user_id: str) -> str | None:
         """URL of the other worker that owns the user's partition; None if no other worker is known to own it."""
+
+    def has_successor(self, user_id: str) -> bool:
+        """Whether another worker has said that it answers for the user's partition."""
 
 
 class PeerRouter:
     """Gets the reply to a query from this worker or from the partition's owner, and replies to other workers.
 
-    ``secret``: returns the workers' secret; "" until this worker has it. Counts the hops that it makes in the metrics,
-    by result. ``close`` it at the end.
+    ``client`` counts the hops in the metrics, by result. ``close`` it at the end.
     """
 
-    def __init__(
-        self, replies: ReplyCache, partitions: PartitionDirectory, secret: Callable[[], str], metrics: Metrics
-    ) -> None:
+    def __init__(self, replies: ReplyCache, partitions: PartitionDirectory, client: PeerClient) -> None:
         self._replies = replies
         self._partitions = partitions
-        self._secret = secret
-        self._metrics = metrics
-        self._session: aiohttp.ClientSession | None = None
-        self._failing: set[str] = set()  # URLs of the workers of which a warning was logged since their last reply
+        self._client = client
 
     async def reply(self, account: Account, query: Query, now_ms: int) -> Reply:
         """The reply to a query of an authorized account.
 
         Raises RequestRefused: on this worker as ``ReplyCache.reply``, on another worker whatever it refuses the query
-        with, and 1032 with status 503 if no owner is known, the hop to it fails, or the partition waits for an
-        operator.
+        with, and 1032 with status 503 if nobody who has the partition, or had it before, is known and answers, or if
+        the partition waits for an operator.
         """
         if (view := self._partitions.view_of(account.user_id)) is not None:
-            return await self._replies.reply(view, account, query, now_ms)
+            with suppress(Moving):  # given up while a large reply waited for its turn
+                return await self._replies.reply(view, account, query, now_ms)
         self._refuse_if_waiting(account.user_id)
-        url = self._partitions.address_of(account.user_id)
-        secret = self._secret()
-        if url is None or not secret:
-            raise moving()
-        forwarded = Forwarded(account.user_id, str(account.zone), now_ms, query.forwarded(), new_nonce())
-        return await self._hop(url, msgspec.json.encode(forwarded), secret)
+        return await self._ask_others(account, query, now_ms)
 
     async def reply_to_peer(self, request: web.Request) -> web.Response:
         """POST /internal/answer: the signed reply to another worker's query, its refusal, or NOT_OWNED without a body.
@@ -138,7 +143,7 @@ class PeerRouter:
         Raises RequestRefused as ``body_as_sent``.
         """
         content = await body_as_sent(request.clone(client_max_size=PEER_BODY_BYTES_MAX))
-        secret, signature = self._secret(), request.headers.get(REQUEST_SIGNATURE, "")
+        secret, signature = self._client.secret(), request.headers.get(REQUEST_SIGNATURE, "")
         if not is_signed_request(secret, content, signature):
             return web.Response(status=NOT_SIGNED)
         try:
@@ -166,82 +171,80 @@ class PeerRouter:
         if abs(now_ms - forwarded.at) > SIGNED_FOR_MS:
             return web.Response(status=NOT_SIGNED)
         account = Account(forwarded.userId, zone)
-        if (view := self._partitions.view_of(account.user_id)) is None:
-            self._refuse_if_waiting(account.user_id)
-            return web.Response(status=NOT_OWNED)
-        reply = await self._replies.reply(view, account, parse_forwarded(forwarded.asked), now_ms)
-        return web.Response(body=reply.body, headers=reply.headers)
+        partitions, user_id = self._partitions, account.user_id
+        view = partitions.view_of(user_id)
+        if view is None:
+            self._refuse_if_waiting(user_id)
+            view = partitions.kept_view_of(user_id) if not partitions.has_successor(user_id) else None
+        if view is not None:
+            with suppress(Moving):
+                reply = await self._replies.reply(view, account, parse_forwarded(forwarded.asked), now_ms)
+                return web.Response(body=reply.body, headers=reply.headers)
+        owner = partitions.successor_for(user_id)
+        return web.Response(status=NOT_OWNED, headers={OWNER_HEADER: owner} if owner else {})
 
     def _refuse_if_waiting(self, user_id: str) -> None:
         """Raise 503 with the reason if the user's partition is here, and waits for an operator."""
         if why := self._partitions.why_waiting(user_id):
             raise RequestRefused(INTERNAL, why, http_status=503, retry_after_s=WAITING_RETRY_S)
 
+    async def _ask_others(self, account: Account, query: Query, now_ms: int) -> Reply:
+        """The reply of the first worker that has one, this one included; see ``GroupDirectory.route_to``.
+
+        A worker that does not own the partition may name the owner: that one is asked next. It is asked again if it was
+        asked before, as it may have restored the partition since. ASKED_MAX are asked. A worker that has left the group
+        knows no owners of now, and asks whoever is left.
+        """
+        partitions, user_id = self._partitions, account.user_id
+        asked: Counter[str] = Counter()
+        waiting = partitions.route_to(user_id)
+        if partitions.has_left:
+            waiting += sorted(partitions.others - set(waiting))
+        forwarded = Forwarded(user_id, str(account.zone), now_ms, query.forwarded(), new_nonce())
+        content, deadline = msgspec.json.encode(forwarded), time.monotonic() + HOP_LIMIT_S
+        while waiting and asked.total() < ASKED_MAX and (left_s := deadline - time.monotonic()) > 0:
+            url = waiting.pop(0)
+            asked[url] += 1
+            if url == HERE:
+                view = partitions.kept_view_of(user_id) if not partitions.has_successor(user_id) else None
+                if view is not None:
+                    with suppress(Moving):
+                        return await self._replies.reply(view, account, query, now_ms)
+                continue
+            answer = await self._hop(url, content, left_s)
+            if isinstance(answer, Reply):
+                return answer
+            if not answer and partitions.has_successor(user_id):
+                answer = partitions.successor_for(user_id) or ""
+                await asyncio.sleep(SUCCESSOR_PAUSE_S)
+            if answer and answer != partitions.url and asked[answer] < 2:
+                waiting.insert(0, answer)
+        raise Moving
+
     async def close(self) -> None:
         """Close the connections to other workers."""
-        if self._session is not None:
-            await self._session.close()
+        await self._client.close()
 
-    async def _hop(self, url: str, content: bytes, secret: str) -> Reply:
-        """The reply of the worker at ``url``. Counts the hop.
+    async def _hop(self, url: str, content: bytes, limit_s: float) -> Reply | str:
+        """The reply of the worker at ``url``; else the URL of the owner that it names, or "". Counts the hop.
 
-        Raises the RequestRefused that the worker sent. Raises 503 if the worker cannot be reached or is too slow, does
-        not have the partition, does not accept the signature, or sends no signed reply of this release.
+        Raises the RequestRefused that the worker sent.
         """
-        signature = request_signature(secret, content)
-        headers = {REQUEST_SIGNATURE: signature, "Content-Type": "application/json", ID_HEADER: REQUEST_ID.get()}
-        try:
-            async with self._client().post(
-                url + PEER_PATH, data=content, headers=headers, allow_redirects=False
-            ) as response:
-                body = await signed_body(secret, signature, response)
-        except (aiohttp.ClientError, OSError) as error:
-            raise self._failed(url, "unreachable", f"gives no answer: {type(error).__name__}") from error
-        if body is None and response.status == NOT_SIGNED:
-            raise self._failed(url, "not_trusted", "does not trust this one: ECOUNTERS_SECRET or the clocks differ")
-        if body is None:
-            why = (
-                f"answers HTTP {response.status} without the right signature: it is of another release, or none of ours"
-            )
-            raise self._failed(url, "not_ours", why)
+        response = await self._client.ask(url, PEER_PATH, content, limit_s)
+        if response is None:
+            return ""
         if response.status == NOT_OWNED:
-            raise self._failed(url, "not_mine")
+            self._client.failed(url, "not_mine")
+            return response.headers.get(OWNER_HEADER, "")
         if response.status == 200 and REPLY_HEADERS + "Position" in response.headers:
-            self._succeeded(url, "answered")
-            return Reply(body, response.headers["ETag"], _headers_of(response))
-        refused = _refusal(response.status, body)
+            self._client.succeeded(url, "answered")
+            return Reply(response.body, response.headers["ETag"], _headers_of(response.headers))
+        refused = _refusal(response.status, response.body)
         if refused is None:
-            raise self._failed(url, "not_ours", f"is none of this release: it answers HTTP {response.status}")
-        self._succeeded(url, "refused")
+            self._client.failed(url, "not_ours", f"is none of this release: it answers HTTP {response.status}")
+            return ""
+        self._client.succeeded(url, "refused")
         raise refused
-
-    def _succeeded(self, url: str, result: str) -> None:
-        """Count a hop that gave a reply or a refusal. The next failure of the worker at ``url`` is logged again."""
-        self._metrics.hops.labels(result).inc()
-        self._failing.discard(url)
-
-    def _failed(self, url: str, result: str, why: str = "") -> RequestRefused:
-        """Count a hop that gave neither a reply nor a refusal, and return the 503 to raise.
-
-        ``why`` is logged as a warning, unless one was logged since the worker's last success. "" is never logged.
-        """
-        self._metrics.hops.labels(result).inc()
-        if why and url not in self._failing:
-            self._failing.add(url)
-            log.warning("the worker at %s %s", url, why)
-        return moving()
-
-    def _client(self) -> aiohttp.ClientSession:
-        """The HTTP client of all hops. The first hop makes it."""
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=HOP_LIMIT_S),
-                connector=aiohttp.TCPConnector(limit=0, limit_per_host=CONNECTIONS_MAX),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                headers={"Accept-Encoding": "identity"},
-                auto_decompress=False,  # a stranger's small reply could become gigabytes
-            )
-        return self._session
 
 
 def _refusal(status: int, body: bytes) -> RequestRefused | None:
@@ -257,7 +260,7 @@ def _refusal(status: int, body: bytes) -> RequestRefused | None:
     return RequestRefused(code, message.removeprefix(text).removeprefix(": "), http_status=status)
 
 
-def _headers_of(response: aiohttp.ClientResponse) -> dict[str, str]:
+def _headers_of(headers: Mapping[str, str]) -> dict[str, str]:
     """The headers of the reply in a response. ETag is looked up by name: aiohttp spells it "Etag"."""
-    ours = {name: value for name, value in response.headers.items() if name.startswith(REPLY_HEADERS)}
-    return {"ETag": response.headers["ETag"], **ours}
+    ours = {name: value for name, value in headers.items() if name.startswith(REPLY_HEADERS)}
+    return {"ETag": headers["ETag"], **ours}

@@ -18,7 +18,17 @@ from streams.kafka.shared_clients import SharedClients
 from streams.metrics.catalogue import Metrics
 from streams.settings.narrow import PartitionSettings
 from tests.support.builders import call
-from tests.support.engine_fakes import BINDING, PARTITION, PARTITIONS, USER, FakeEvents, FakeFacts, batch, watch
+from tests.support.engine_fakes import (
+    BINDING,
+    PARTITION,
+    PARTITIONS,
+    USER,
+    FakeEvents,
+    FakeFacts,
+    FakeHandover,
+    batch,
+    watch,
+)
 from tests.support.workers import Deployment
 
 LIVE: Final = 20_000
@@ -45,7 +55,16 @@ class Engine:
         clients = SharedClients(deployment.kafka)
         readers = ChangelogReaders(deployment.kafka)
         self.context = WorkerContext(
-            settings, BINDING, metrics, topics, FakeEvents(), self._fail, TimeSlices(5), clients, readers
+            settings,
+            BINDING,
+            metrics,
+            topics,
+            FakeEvents(),
+            self._fail,
+            TimeSlices(5),
+            clients,
+            readers,
+            FakeHandover(),
         )
 
     async def _fail(self, error: BaseException) -> None:

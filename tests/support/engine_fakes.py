@@ -203,6 +203,20 @@ class FakeChangelog:
         self.closed += 1
 
 
+class FakeHandover:
+    """Notes what is announced. ``shown``: what the owner before replies, one reply after the other; then 0."""
+
+    def __init__(self) -> None:
+        self.announced: list[tuple[int, int]] = []
+        self.shown: list[int] = []
+
+    async def announce(self, partition: int, position: int) -> int:
+        """The next of ``shown``."""
+        await asyncio.sleep(0)
+        self.announced.append((partition, position))
+        return self.shown.pop(0) if self.shown else 0
+
+
 @dataclass(slots=True)
 class PartitionFixture:
     """An owned partition among fakes. ``failed``: the errors for which it would have ended the worker. ``holes``: those
@@ -214,6 +228,7 @@ class PartitionFixture:
     events: FakeEvents
     changelog: FakeChangelog
     metrics: Metrics
+    handover: FakeHandover
     failed: list[BaseException] = field(default_factory=list)
     holes: Holes = ()
 
@@ -258,10 +273,11 @@ def new_fixture(
 
     topics = watch(facts, fail, metrics)
     clients, readers = SharedClients(Kafka("nowhere:1")), ChangelogReaders(Kafka("nowhere:1"))
-    context = WorkerContext(settings, BINDING, metrics, topics, events, fail, TimeSlices(slice_ms), clients, readers)
+    handover, slices = FakeHandover(), TimeSlices(slice_ms)
+    context = WorkerContext(settings, BINDING, metrics, topics, events, fail, slices, clients, readers, handover)
     events.end = position
     partition = OwnedPartition(PARTITION, context, changelog)
-    return PartitionFixture(partition, context, facts, events, changelog, metrics, failed)
+    return PartitionFixture(partition, context, facts, events, changelog, metrics, handover, failed)
 
 
 @asynccontextmanager

@@ -30,7 +30,9 @@ from streams.web.paths import COUNTERS_PATHS, METRICS_PATH, READY_PATH
 ROOT: Final = Path(__file__).parent.parent.parent
 PATH: Final = COUNTERS_PATHS[0]
 READY_LIMIT_S: Final = 60.0
-END_LIMIT_S: Final = 20.0
+END_LIMIT_S: Final = 30.0
+HANDOVER_S: Final = 10
+"""Workers of tests end as soon as others have their partitions, but no later; a test may kill all others."""
 DROP_LIMIT_MS: Final = 10_000
 LATE: Final = ("rebalancing", "restoring", "silent", "lag_ms")
 """What /readyz says of a worker that can answer, and whose counters are not up to date."""
@@ -79,6 +81,8 @@ class Deployment:
             "TOPIC": self.name,
             "APP_ID": self.name,
             "PARTITIONS": self.partitions,
+            "DRAIN_S": 0,
+            "HANDOVER_S": HANDOVER_S,
             **self.settings,
             **more,
         }

@@ -76,7 +76,7 @@ def health_of(fixture: PartitionFixture, app: FakeApp | None = None) -> tuple[Wo
     table = build(Settings(advertise="127.0.0.1:1"), LOG).table
     table.owned[PARTITION] = fixture.partition
     topics, metrics = fixture.context.topics, fixture.metrics
-    return WorkerHealth(app or FakeApp(), table, topics, 10_000, metrics, lambda: table.joined), table
+    return WorkerHealth(app or FakeApp(), table, topics, 10_000, metrics, table.joined.is_set), table
 
 
 def test_a_worker_is_ready_once_it_can_answer_and_until_it_is_stopped() -> None:
@@ -86,7 +86,7 @@ def test_a_worker_is_ready_once_it_can_answer_and_until_it_is_stopped() -> None:
         async with live_fixture(position=5) as fixture:
             health, table = health_of(fixture)
             assert health.not_ready() == "this worker has not joined the others yet"
-            table.joined = True
+            table.joined.set()
             table.owned[PARTITION + 1] = new_fixture().partition
             assert health.not_ready() == "1 of 2 partitions are being restored"
             del table.owned[PARTITION + 1]
@@ -106,7 +106,7 @@ def test_lag_silence_and_rebalances_are_said_and_change_nothing() -> None:
         async with live_fixture(position=5) as fixture:
             app = FakeApp()
             (health, table), status = health_of(fixture, app), fixture.partition.status
-            table.joined = True
+            table.joined.set()
             status.last_record_ms, fixture.events.end = now_ms() - 20_000, 6
             ((name, lag_ms),) = health.delays().items()
             assert (name, health.not_ready()) == ("lag_ms", "")

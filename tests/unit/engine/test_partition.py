@@ -303,3 +303,36 @@ def test_one_flush_at_a_time() -> None:
         assert len(fixture.writer.written) == 1
 
     on_live(work)
+
+
+def test_a_restored_partition_answers_once_the_owner_before_knows() -> None:
+    """Both would answer otherwise, and the one before would show fewer calls than this one."""
+
+    async def run() -> None:
+        fixture = new_fixture(position=7)
+        fixture.handover.shown = [9]  # the one before has shown two events that it could not flush
+        fixture.partition.start()
+        await fixture.until(lambda: fixture.handover.announced)
+        assert not fixture.partition.status.answering
+        await fixture.partition.apply_batch(batch(7, balances(7, 3)))
+        await fixture.until(lambda: fixture.partition.status.answering)
+        assert fixture.handover.announced == [(PARTITION, 7), (PARTITION, 10)]
+        await fixture.partition.release()
+        assert not fixture.partition.status.answering
+
+    asyncio.run(run())
+
+
+def test_a_restored_partition_does_not_wait_for_ever_for_what_was_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The events may be gone: the owner before is not waited for then."""
+    monkeypatch.setattr(module, "ANSWER_LIMIT_S", 0.2)
+
+    async def run() -> None:
+        fixture = new_fixture(position=7)
+        fixture.handover.shown = [9]
+        fixture.partition.start()
+        await fixture.until(lambda: fixture.partition.status.answering)
+        assert fixture.handover.announced == [(PARTITION, 7), (PARTITION, 9)]
+        await fixture.partition.release()
+
+    asyncio.run(run())

@@ -8,12 +8,23 @@ import pytest
 from faust.types import TP
 
 from streams.app import build
+from streams.engine import kept
 from streams.engine import table as module
 from streams.engine.table import StateTable
 from streams.settings.table import Settings
 from tests.support.engine_fakes import LOG, PARTITION, PartitionFixture, balances, batch, live_fixture, new_fixture
 
+pytestmark = pytest.mark.usefixtures("short_grace")
+
 TP_OF_EVENTS = TP(Settings().topic, PARTITION)
+TP_OF_FIXTURE = TP("events", PARTITION)
+"""For tables that were configured with the context of a fixture."""
+
+
+@pytest.fixture
+def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A state that another worker has taken is emptied soon."""
+    monkeypatch.setattr(kept, "GRACE_S", 0.05)
 
 
 def table_with(fixture: PartitionFixture) -> StateTable:
@@ -135,5 +146,93 @@ def test_at_the_end_all_are_flushed_and_released() -> None:
             writer = fixture.writer
             await table.on_stop()
             assert (len(writer.written), fixture.partition.status.state) == (1, None)
+
+    asyncio.run(run())
+
+
+def test_an_unexpected_error_of_a_late_flush_ends_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for that flush any more, and its error would only be a line of asyncio's in the log."""
+    monkeypatch.setattr(module, "REVOKE_FLUSH_S", 0.01)
+
+    async def run() -> None:
+        async with live_fixture() as fixture:
+            table = table_with(fixture)
+            await table.apply_batch(PARTITION, batch(0, balances(0, 2)))
+            fixture.writer.fail = RuntimeError("a mistake of ours")
+            table.configure(fixture.context, no_zone)
+            async with fixture.partition.status.state_lock:
+                await table.flush_before_revoke()
+            await fixture.until(lambda: fixture.failed)
+
+    asyncio.run(run())
+
+
+async def no_zone(user_id: str) -> None:
+    """No user has a zone."""
+
+
+def test_what_is_shown_after_a_revoke_is_what_was_flushed() -> None:
+    """Events that come amid the revoke are read again by the next owner: whoever shows them would go back."""
+
+    async def run() -> None:
+        async with live_fixture(slice_ms=0) as fixture:
+            table, state = table_with(fixture), fixture.state
+            applying = asyncio.create_task(table.apply_batch(PARTITION, batch(0, balances(0, 5_000))))
+            await fixture.until(lambda: state.position)
+            await table.flush_before_revoke()
+            await applying
+            await table.apply_batch(PARTITION, batch(state.position, balances(state.position, 5)))
+            assert 0 < state.position < 5_000
+            assert fixture.partition.status.flushed_offset == state.position
+            await table.on_rebalance({TP_OF_EVENTS}, set(), set(), 1)
+            await table.apply_batch(PARTITION, batch(state.position, balances(state.position, 5)))
+            assert state.position == fixture.partition.status.flushed_offset + 5
+
+    asyncio.run(run())
+
+
+def test_a_state_that_is_kept_to_answer_from_is_never_flushed() -> None:
+    """The partition has forgotten it, and what is kept has no writer; it is emptied a while after its next owner has
+    the partition."""
+
+    async def run() -> None:
+        async with live_fixture() as fixture:
+            table, state, writer = table_with(fixture), fixture.state, fixture.writer
+            table.configure(fixture.context, no_zone)
+            await table.apply_batch(PARTITION, batch(0, balances(0, 3)))
+            await table.on_rebalance(set(), set(), set(), 2)
+            one = table.kept.get(PARTITION)
+            assert one is not None
+            assert (one.state, one.state.position, table.held()) == (state, 3, {PARTITION: 3})
+            assert not await fixture.partition.flush(always=True)
+            await table.flush_before_revoke()
+            await table.prove_ownership()
+            assert writer.written == []
+            assert table.hand_over(PARTITION, 2, 2, "http://next") == 3  # it has less than was shown
+            assert table.hand_over(PARTITION, 9, 1, "http://old") == 0  # of an assignment before
+            assert table.successor_of(PARTITION) is None
+            assert table.hand_over(PARTITION, 3, 2, "http://next") == 0
+            assert (table.successor_of(PARTITION), table.held()) == ("http://next", {})
+            await fixture.until(lambda: table.kept.get(PARTITION) is None and not fixture.context.discards)
+            assert state.users == {}
+
+    asyncio.run(run())
+
+
+def test_a_partition_that_was_taken_before_this_worker_knows_is_not_answered_for() -> None:
+    """The next owner may get the assignment, and restore, before this worker gets it."""
+
+    async def run() -> None:
+        async with live_fixture() as fixture:
+            table = table_with(fixture)
+            table.configure(fixture.context, no_zone)
+            await table.on_rebalance({TP_OF_FIXTURE}, set(), set(), 1)
+            assert table.hand_over(PARTITION, 0, 2, "http://next") == 0
+            assert table.successor_of(PARTITION) == "http://next"
+            await table.on_rebalance(set(), set(), set(), 2)
+            assert table.successor_of(PARTITION) == "http://next"
+            await table.on_rebalance({TP_OF_FIXTURE}, set(), set(), 3)
+            assert (table.successor_of(PARTITION), table.kept.get(PARTITION)) == (None, None)
+            await asyncio.gather(*(one.release() for one in table.owned.values()))
 
     asyncio.run(run())

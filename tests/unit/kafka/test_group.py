@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
+import orjson
 import pytest
-from aiokafka.coordinator.protocol import ConsumerProtocol
+from aiokafka.coordinator.protocol import (
+    ConsumerProtocol,
+    ConsumerProtocolMemberAssignment,
+    ConsumerProtocolMemberMetadata,
+)
 from aiokafka.errors import KafkaError
 
 from streams.app import build
 from streams.kafka import group
-from streams.kafka.group import Assignor, guard_coordinator
+from streams.kafka.group import Assignor, guard_coordinator, holders_of
 from streams.settings.table import Settings
 from tests.support.engine_fakes import LOG, PARTITIONS
 
@@ -85,3 +90,48 @@ def test_only_partitions_that_have_a_state_are_assigned(count: int) -> None:
     assigned = assignor.assign(Cluster(count), {"m1": member, "m2": member})
     partitions = [partition for one in assigned.values() for _, of in one.assignment for partition in of]
     assert sorted(partitions) == list(range(PARTITIONS))
+
+
+def joined(
+    url: str, held: dict[int, int] | None = None, owners: dict[str, list[int]] | None = None, **more: Any
+) -> Any:
+    """What a member says when it joins. ``owners``: URL -> partitions, as it knows them."""
+    distribution = {owner: {LOG.topic: partitions} for owner, partitions in (owners or {}).items()}
+    held_of = {str(partition): position for partition, position in (held or {}).items()}
+    return {"url": url, "held": held_of, "external_topic_distribution": distribution, **more}
+
+
+@pytest.mark.parametrize(
+    ("what", "said", "owner", "holders"),
+    [
+        ("it stays", [joined("a", {1: 5}, {"a": [1]}), joined("b")], "a", None),
+        ("a new worker gets it", [joined("a", {1: 5}, {"a": [1]}), joined("b")], "b", ["a"]),
+        ("its owner has left", [joined("b", {}, {"a": [1], "b": [0]})], "b", ["a"]),
+        ("it moves again before it was restored", [joined("a", {1: 5}, {"b": [1]}), joined("b", {}, {"b": [1]}),
+                                                   joined("c")], "c", ["a"]),
+        ("and the first owner has left", [joined("b", {}, {"b": [1]}, holders={"1": ["a"]}), joined("c")], "c", ["a"]),
+        ("it comes back to one that has an older state", [joined("a", {1: 5}, {"b": [1]}), joined("b", {1: 9})], "a",
+         ["b", "a"]),
+        ("its owner was restarted", [joined("a", {}, {"a": [1]}), joined("b", {}, {"a": [1]})], "a", None),
+        ("nobody has it", [joined("a"), joined("b")], "a", None),
+        ("members of a release without this", [{"url": "a"}, {"url": "b"}], "a", None),
+    ],
+)  # fmt: skip
+def test_the_leader_tells_who_had_a_partition_that_moves(
+    what: str, said: list[Any], owner: str, holders: list[str] | None
+) -> None:
+    """The newest state comes first; whoever is a member and says that it has none is not named."""
+    assert holders_of(said, {1: owner}).get(1) == holders, what
+
+
+def test_holders_reach_all_members() -> None:
+    """They come with the assignment, and members report what they hold when they join."""
+    assignor = cast(Assignor, build(Settings(advertise="127.0.0.1:1"), LOG).faust.assignor)
+    member = assignor.metadata({LOG.topic})
+    assert orjson.loads(member.user_data)["held"] == {}
+    before = joined("http://old", {}, {"http://old": [0, 1, 2, 3]})
+    said = orjson.loads(member.user_data) | {"external_topic_distribution": before["external_topic_distribution"]}
+    member = ConsumerProtocolMemberMetadata(member.version, member.subscription, orjson.dumps(said))
+    assigned = assignor.assign(Cluster(PARTITIONS), {"m1": member})
+    assignor.on_assignment(ConsumerProtocolMemberAssignment.decode(assigned["m1"].encode()))
+    assert assignor.holders == {partition: ["http://old"] for partition in range(PARTITIONS)}

@@ -20,6 +20,7 @@ from ecounters.windows.calendar import DAY_MS, HOUR_MS
 from streams.access.sessions import Account
 from streams.basics.slices import TimeSlices
 from streams.engine.view import PartitionView
+from streams.web.large_replies import Moving
 from streams.web.replies import Reply, ReplyCache
 from tests.support.builders import CallScript, Event, Feed, call, event, ms
 
@@ -301,7 +302,7 @@ def test_a_large_reply_that_waits_is_refused_once_the_partition_is_given_up(
         return [one.exception() for one in asking]
 
     refused = partition.run(run())
-    assert [(type(one), one.http_status) for one in refused] == [(RequestRefused, 503)] * 2
+    assert [(type(one), one.http_status) for one in refused] == [(Moving, 503)] * 2
     assert "u1 read" not in partition.made
     partition.owned, partition.feed = True, restored_with(call("c1").started(0))
     assert counters(partition.run(partition.ask()))["TC"] == 1
