@@ -32,6 +32,7 @@ from aiokafka.errors import KafkaError
 
 from ecounters.changelog.binding import EventsLog
 from ecounters.events.partitioner import partition_of
+from streams.basics.repeated import LogAgain
 from streams.basics.tasks import end_tasks
 from streams.basics.text import named
 from streams.kafka.metadata import ClusterFacts
@@ -130,7 +131,7 @@ class TopicsWatch:
         self._asked_s = self._looked_s = 0.0  # monotonic: when the last request was sent, and the last with a reply
         self._look: asyncio.Task[None] | None = None
         self._periodic: asyncio.Task[None] | None = None
-        self._is_failing = False
+        self._log_failures: dict[type[Exception], LogAgain] = {}
 
     @property
     def stopped(self) -> Change | None:
@@ -181,18 +182,17 @@ class TopicsWatch:
                 return
 
     async def _look_once(self) -> None:
-        """One look, at least ``spacing_s`` after the last. A broker that is away is logged, once."""
+        """One look, at least ``spacing_s`` after the last. Logs each kind of failure as often as ``LogAgain`` says."""
         await asyncio.sleep(max(0.0, self._asked_s + self._spacing_s - time.monotonic()))
         self._asked_s = sent_s = time.monotonic()
         try:
             async with asyncio.timeout(REQUEST_LIMIT_S):
                 facts = await self._ask()
         except (KafkaError, OSError) as error:  # TimeoutError is an OSError
-            if not self._is_failing:
+            if self._log_failures.setdefault(type(error), LogAgain()).is_due():
                 log.warning("the topics cannot be looked at now: %s", named(error))
-            self._is_failing = True
             return
-        self._is_failing = False
+        self._log_failures.clear()
         self._note(self._topics.change(facts))
         self._looked_s = sent_s
 

@@ -11,7 +11,7 @@ from io import BytesIO
 from typing import Any, Final, NamedTuple
 
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import NodeNotReadyError, for_code
+from aiokafka.errors import AuthenticationFailedError, KafkaError, NodeNotReadyError, for_code
 from aiokafka.protocol.abstract import AbstractType
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import (
@@ -26,6 +26,7 @@ from aiokafka.protocol.types import (
 
 from ecounters.errors import Stop
 from streams.kafka.clients import Kafka
+from streams.kafka.refusals import access_refused
 
 NO_ID: Final = bytes(16)
 """The topic id of a broker that has none, and in a request that names the topic."""
@@ -164,11 +165,20 @@ class FactsClient:
         self._client: AIOKafkaClient | None = None
 
     async def ask(self) -> ClusterFacts:
-        """What a broker says of the topics now. Raises what ``cluster_facts`` raises."""
+        """What a broker says of the topics now.
+
+        Raises AuthenticationFailedError with the reason if this process is not let in any more, and what
+        ``cluster_facts`` raises.
+        """
         if self._client is None:
             client = self._kafka.client()
             try:
                 await client.bootstrap()
+            except KafkaError as error:
+                await client.close()
+                if refused := await access_refused(self._kafka):
+                    raise AuthenticationFailedError(str(refused)) from error
+                raise
             except BaseException:
                 await client.close()
                 raise

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -15,18 +17,21 @@ from streams.cli import main
 from streams.kafka.first_look import first_look
 from streams.kafka.growing import add_partitions, make_changelog_anew
 from streams.kafka.refusals import access_refused
-from tests.support.accounts import add_users
+from tests.support.accounts import TOKEN, add_users
 from tests.support.acls import give_rights, rights_of, without
 from tests.support.audits import audited, ran
 from tests.support.certificates import Authority
 from tests.support.kafka_cluster import Cluster
-from tests.support.kafka_security import MTLS, OPERATOR, PASSWORD, SASL, WORKER, Security
+from tests.support.kafka_security import BRIEF, MTLS, OPERATOR, PASSWORD, SASL, WORKER, Security
 from tests.support.published_calls import RecentCall, publish_values, wait_for_counter
 from tests.support.topics import wait_until_flushed
 from tests.support.workers import Deployment, Worker
 
 PRINCIPAL = f"User:{WORKER}"
 OPERATORS_PRINCIPAL = f"User:{OPERATOR}"
+LIMIT_S = 40.0
+
+T = TypeVar("T")
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +131,39 @@ def test_a_worker_and_a_command_that_are_refused_end(plain: Deployment, secured:
         last = err.splitlines()[-1]
         assert (exit_code, words in last, "wrong-word" in err) == (2, True, False), err
         assert last.startswith("ecounters: Kafka at 127.0.0.1:")
+
+
+def until(get: Callable[[], T], holds: Callable[[T], bool]) -> T:
+    """Ask again until the answer is right, and return it."""
+    deadline = time.monotonic() + LIMIT_S
+    while not holds(answer := get()):
+        assert time.monotonic() < deadline, answer
+        time.sleep(0.05)
+    return answer
+
+
+@pytest.mark.usefixtures("no_users")
+def test_a_worker_that_is_not_let_in_any_more_goes_on_and_says_why(plain: Deployment, secured: Cluster) -> None:
+    """Its token is refused, and its connections are cut off: it answers, does not end, and counts on with a new one."""
+    assert secured.security is not None
+    add_users(plain, ["u2"])
+    token = secured.security.token
+    good, u2 = token.read_text(), {"userId": "u2", "token": TOKEN}
+    deployment = entering(plain, secured, "OAUTHBEARER", BROKER=secured.address_of(BRIEF), STALE_AFTER_MS=1_000)
+    with Worker(deployment).wait_ready() as worker:
+        publish_values(plain, "u2", *RecentCall("c1", "u2").started(0, "IBD").values())
+        wait_for_counter(worker, "u2", "LCT", {"IBD": 1})
+        token.write_text("e30.e30.")
+        try:
+            until(worker.log.read_text, lambda said: "refuses the token of ECOUNTERS_KAFKA_TOKEN_FILE" in said)
+            publish_values(plain, "u2", *RecentCall("c2", "u2").started(0, "IBD").values())
+            stale = until(lambda: worker.ask(u2), lambda reply: reply.headers["X-Ecounters-Complete"] == "false")
+            assert (stale.status, stale.json["message"]["LCT"]) == (200, {"IBD": 1})
+        finally:
+            token.write_text(good)
+        wait_for_counter(worker, "u2", "LCT", {"IBD": 2})
+        until(lambda: worker.ask(u2), lambda reply: reply.headers["X-Ecounters-Complete"] == "true")
+        assert worker.log.read_text().count("the topics cannot be looked at now") <= 3
 
 
 def test_a_start_names_each_right_that_is_missing(plain: Deployment, secured: Cluster) -> None:

@@ -43,7 +43,9 @@ SETTINGS: Final[Mapping[str, object]] = {
     "process.roles": "broker,controller",
     "controller.listener.names": "CONTROLLER",
     "inter.broker.listener.name": "PLAINTEXT",
-    "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,FAR:PLAINTEXT,SASL:SASL_SSL,MTLS:SSL",
+    "listener.security.protocol.map": (
+        "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,FAR:PLAINTEXT,SASL:SASL_SSL,BRIEF:SASL_SSL,MTLS:SSL"
+    ),
     "auto.create.topics.enable": "false",
     "unclean.leader.election.enable": "false",
     # Few partitions of internal topics: each costs files and time at every start.

@@ -3,6 +3,7 @@
 Besides the listener PLAINTEXT, by which nodes and tests do what they like, each node has
 
 * ``SASL``: TLS, and a log-in by SCRAM-SHA-512, SCRAM-SHA-256, PLAIN or OAUTHBEARER;
+* ``BRIEF``: the same, but a broker cuts a connection off after BRIEF_MS;
 * ``MTLS``: TLS with a certificate of the client.
 
 Who comes by one of these may do only what an ACL allows.
@@ -20,7 +21,9 @@ from tests.support.certificates import Authority
 
 SASL: Final = "SASL"
 MTLS: Final = "MTLS"
-LISTENERS: Final = (SASL, MTLS)
+BRIEF: Final = "BRIEF"
+LISTENERS: Final = (SASL, BRIEF, MTLS)
+BRIEF_MS: Final = 2_000
 PASSWORD: Final = "correct-horse-7"
 """Of all users."""
 WORKER: Final = "ecounters"
@@ -63,7 +66,11 @@ class Security:
 
     def broker_settings(self) -> dict[str, object]:
         """The settings of each node."""
-        modules = {f"listener.name.sasl.{name}.sasl.jaas.config": module for name, module in _MODULES.items()}
+        modules = {
+            f"listener.name.{listener}.{name}.sasl.jaas.config": module
+            for listener in ("sasl", "brief")
+            for name, module in _MODULES.items()
+        }
         return {
             "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
             "super.users": "User:ANONYMOUS",
@@ -74,6 +81,8 @@ class Security:
             "ssl.principal.mapping.rules": "RULE:^CN=(.*?)$/$1/",
             "listener.name.mtls.ssl.client.auth": "required",
             "listener.name.sasl.sasl.enabled.mechanisms": ",".join(MECHANISMS),
+            "listener.name.brief.sasl.enabled.mechanisms": ",".join(MECHANISMS),
+            "listener.name.brief.connections.max.reauth.ms": BRIEF_MS,
             **modules,
         }
 
