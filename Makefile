@@ -36,7 +36,7 @@ test-kafka: $(VENV)/.test ## The integration tests on Apache Kafka, fetched by M
 
 # Files that no broker makes a difference to, or that start one of their own. `make test` runs them.
 NOT_OF_KAFKA := accounts attacks bounded_steps dashboard discarded_states fuzz http_errors http_limits known_networks \
-  look_ups_under_load loop_pauses openapi peer_strangers push push_server reply_compression run session_bound sessions \
+  look_ups_under_load loop_pauses openapi peer_strangers push push_server reply_compression run secured_redis session_bound sessions \
   sessions_without_redis throttled_login user_commands
 FAULTS := # options of `make faults`: FAULTS="--seed 2 --only zombie --scale 0.5"
 

@@ -66,7 +66,7 @@ class Accounts:
     @classmethod
     def connect(cls, settings: Settings) -> Self:
         """Accounts with a Redis client of their own. ``close`` them at the end."""
-        return cls(connect(settings.redis), settings.sessions_per_user)
+        return cls(connect(settings.redis, settings.redis_ca), settings.sessions_per_user)
 
     async def close(self) -> None:
         """Close the connections to Redis."""

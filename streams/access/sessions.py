@@ -77,9 +77,9 @@ class Sessions:
         self._cache: OrderedDict[bytes, _CachedAccount] = OrderedDict()  # key: see _cache_key
 
     @classmethod
-    def connect(cls, redis_url: str, cache_s: float) -> Self:
+    def connect(cls, redis_url: str, cache_s: float, ca: str = "") -> Self:
         """Sessions with a Redis client of their own. ``close`` them at the end."""
-        return cls(LookUps(connect(redis_url)), cache_s)
+        return cls(LookUps(connect(redis_url, ca)), cache_s)
 
     async def close(self) -> None:
         """Close the connections to Redis."""

@@ -26,17 +26,21 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Awaitable, Mapping
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 
 from ecounters.errors import Stop
+from streams.settings.redis_urls import SentinelUrl, has_tls, is_sentinel, sentinel_url
 
 REDIS_LIMIT_S: Final = 5.0
 """How long a single wait for Redis takes at most: for a connection to be accepted, or for a reply. ``look_ups`` has a
 shorter limit of its own, because requests wait for it."""
+SENTINEL_LIMIT_S: Final = 0.5
+"""How long a sentinel may take to be connected to, and to reply: the next one is asked then."""
 POOL_MAX: Final = 50
 """The most connections of one client."""
 POOL_WAIT_S: Final = 5.0
@@ -57,18 +61,66 @@ SESSION_PREFIX: Final = b"ecounters:session:"
 SESSIONS_PREFIX: Final = b"ecounters:sessions:"
 
 
-def connect(redis_url: str) -> Redis:
-    """A Redis client with a pool of its own. It connects at its first command. ``aclose`` it at the end."""
-    pool = BlockingConnectionPool.from_url(
-        redis_url,
-        timeout=POOL_WAIT_S,
-        max_connections=POOL_MAX,
-        socket_timeout=REDIS_LIMIT_S,
-        socket_connect_timeout=REDIS_LIMIT_S,
+def connect(redis_url: str, ca: str = "") -> Redis:
+    """A Redis client with a pool of its own. It connects at its first command. ``aclose`` it at the end.
+
+    ``redis_url``: as the setting. ``ca``: the path of the authorities to trust; "": those of the system.
+    """
+    options: dict[str, Any] = {
+        "socket_timeout": REDIS_LIMIT_S,
+        "socket_connect_timeout": REDIS_LIMIT_S,
         # One retry: a connection that the server closed while it was idle fails only at its next use.
-        retry=Retry(NoBackoff(), 1),
+        "retry": Retry(NoBackoff(), 1),
+    }
+    if has_tls(redis_url) and ca:
+        options["ssl_ca_certs"] = ca
+    waiting = {"timeout": POOL_WAIT_S, "max_connections": POOL_MAX}
+    if is_sentinel(redis_url):
+        return Redis.from_pool(_pool_behind(sentinel_url(redis_url), options, waiting))
+    return Redis.from_pool(BlockingConnectionPool.from_url(redis_url, **options, **waiting))
+
+
+class WaitingSentinelPool(SentinelConnectionPool, BlockingConnectionPool):
+    """A pool that asks sentinels where the master is, and in which a command waits for a connection while all are busy.
+
+    A connection that has failed is opened anew to the master of then. ``sentinels``: closed together with the pool.
+    """
+
+    async def get_master_address(self) -> Any:
+        """The address of the master. Raises MasterNotFoundError, a ConnectionError: redis-py's text has many lines."""
+        try:
+            return await super().get_master_address()  # type: ignore[no-untyped-call]
+        except MasterNotFoundError:
+            raise MasterNotFoundError(f"no sentinel knows a master {self.service_name} that is alive") from None
+
+    async def aclose(self) -> None:
+        """Close all connections, those to the sentinels too."""
+        await super().aclose()
+        for sentinel in self.sentinel_manager.sentinels:
+            await sentinel.aclose()
+
+
+def _pool_behind(url: SentinelUrl, options: Mapping[str, Any], waiting: Mapping[str, Any]) -> WaitingSentinelPool:
+    """The pool for a Redis behind Sentinel. Sentinels are asked in turn, so each has little time and no second try."""
+    asking = {
+        **options,
+        "socket_timeout": SENTINEL_LIMIT_S,
+        "socket_connect_timeout": SENTINEL_LIMIT_S,
+        "retry": Retry(NoBackoff(), 0),
+        "username": url.sentinel_user or None,
+        "password": url.sentinel_password or None,
+        "ssl": url.has_tls,
+    }
+    return WaitingSentinelPool(  # type: ignore[no-untyped-call]
+        url.master,
+        Sentinel(url.sentinels, sentinel_kwargs=asking),
+        db=url.database,
+        username=url.user or None,
+        password=url.password or None,
+        ssl=url.has_tls,
+        **options,
+        **waiting,
     )
-    return Redis.from_pool(pool)
 
 
 async def read_hash(redis: Redis, key: bytes) -> dict[str, str]:

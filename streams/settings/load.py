@@ -11,8 +11,10 @@ from typing import Any, Final
 
 from ecounters.errors import SettingsError
 from streams.basics.addresses import host_port
+from streams.basics.tls import client_context
 from streams.settings.kafka_access import refuse_contradictions
-from streams.settings.table import PREFIX, SETTINGS, Setting, Settings
+from streams.settings.redis_urls import has_tls
+from streams.settings.table import PREFIX, SETTINGS, Setting, Settings, masked
 
 TEST_PREFIX: Final = "ECOUNTERS_TEST_"
 """Variables that begin like this belong to the test suite. ``load`` ignores them."""
@@ -104,6 +106,13 @@ def _consistent(settings: Settings) -> Settings:
     if settings.admin_port == settings.port:
         raise SettingsError(f"ECOUNTERS_ADMIN_PORT {settings.admin_port} is wrong: it must not be ECOUNTERS_PORT")
     refuse_contradictions(settings)
+    if settings.redis_ca and not has_tls(settings.redis):
+        raise SettingsError(f"ECOUNTERS_REDIS_CA is set, and ECOUNTERS_REDIS {masked(settings.redis)} is without TLS")
+    if settings.redis_ca:
+        try:
+            client_context(settings.redis_ca)
+        except ValueError as why:
+            raise SettingsError(f"ECOUNTERS_REDIS_CA is wrong: {why}") from None
     if settings.advertise:
         return settings
     if settings.host in ("0.0.0.0", "::"):

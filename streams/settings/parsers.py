@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from streams.settings.redis_urls import MUST, is_sentinel, sentinel_url
+
 LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 Parser = Callable[[str], Any]
@@ -94,17 +96,19 @@ def brokers(text: str) -> str:
 
 
 def redis_url(text: str) -> str:
-    """Accept the URL of a Redis database, over TCP, TLS or a Unix socket. Returns the text."""
-    must = "must be redis://[user:password@]host:port/database, rediss://… or unix:///path"
+    """Accept the URL of a Redis database, over TCP, TLS, a Unix socket or Sentinel. Returns the text."""
+    if is_sentinel(text):
+        sentinel_url(text)
+        return text
     try:
         url = urlsplit(text)
         valid = bool(url.hostname) and url.port != 0 and re.fullmatch(r"(/[0-9]*)?", url.path) is not None
     except ValueError:
-        raise ValueError(must) from None
+        raise ValueError(MUST) from None
     if url.scheme == "unix":
         valid = len(url.path) > 1
     if url.scheme not in ("redis", "rediss", "unix") or not valid:
-        raise ValueError(must)
+        raise ValueError(MUST)
     return text
 
 

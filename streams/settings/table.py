@@ -95,6 +95,12 @@ class Settings:
     redis: str = _setting(
         "redis://127.0.0.1:6379/0", "URL", parsers.redis_url, "users and sessions are kept there", secret=True
     )
+    redis_ca: str = _setting(
+        "",
+        "path",
+        parsers.optional_path,
+        "PEM: the authorities that sign the certificates of Redis and its sentinels; by default those of the system",
+    )
     host: str = _setting("127.0.0.1", "address", parsers.host, "where HTTP is served; 0.0.0.0 is every interface")
     port: int = _setting("8080", "port", whole(1, 65_535), "where HTTP is served")
     admin_port: int = _setting(

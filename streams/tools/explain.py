@@ -164,7 +164,7 @@ class Explained:
 
 async def zone_of(settings: Settings, user_id: str) -> ZoneInfo | None:
     """A user's time zone; None if Redis has no such user or cannot be reached."""
-    sessions = Sessions.connect(settings.redis, settings.session_cache_s)
+    sessions = Sessions.connect(settings.redis, settings.session_cache_s, settings.redis_ca)
     try:
         return await sessions.zone_of(user_id)
     finally:

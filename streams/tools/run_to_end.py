@@ -8,9 +8,9 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError, RedisError
 
-from ecounters.errors import Stop
+from ecounters.errors import AccessRefused, Stop
 from streams.basics.text import one_line
 from streams.kafka.clients import Kafka
 from streams.kafka.refusals import access_refused
@@ -36,5 +36,7 @@ def run_to_end(settings: Settings, work: Coroutine[Any, Any, T]) -> T:
         if refused := asyncio.run(access_refused(Kafka.of(settings))):
             raise refused from error
         raise Stop(f"Kafka at {settings.broker}: {one_line(error)}") from error
+    except (AuthenticationError, AuthorizationError, NoPermissionError) as error:
+        raise AccessRefused(f"Redis at {masked(settings.redis)}: {one_line(error)}") from error
     except RedisError as error:
         raise Stop(f"Redis at {masked(settings.redis)}: {one_line(error)}") from error
