@@ -46,6 +46,7 @@ from streams.web.peers import PeerRouter
 from streams.web.push import PushStreams
 from streams.web.replies import ReplyCache
 from streams.web.responder import Responder
+from streams.web.tls import client_context
 
 QUEUED_BATCHES_MAX: Final = 4
 """So many batches may wait for the agent. Faust's default is 4,096 messages, but a message here is a batch of up to
@@ -101,7 +102,9 @@ def build(settings: Settings, log: EventsLog, changelog_id: str = "") -> WorkerP
     events = EventsTopic(app, settings.topic, partitions, clients)
     partition_settings = PartitionSettings.of(settings, partitions)
     directory = GroupDirectory(app, table, partitions, topics)
-    peers = PeerClient(lambda: settings.secret or cast(Assignor, app.assignor).secret, metrics)
+    peers = PeerClient(
+        lambda: settings.secret or cast(Assignor, app.assignor).secret, metrics, client_context(settings.tls_ca)
+    )
     handover = Handover(table, directory, peers)
     context = WorkerContext(
         partition_settings, binding, metrics, topics, events, app.crash, slices, clients, readers, handover
@@ -132,7 +135,7 @@ def _options(settings: Settings) -> dict[str, Any]:
         "Table": StateTable,
         "TableManager": StateManager,
         "PartitionAssignor": Assignor,
-        "canonical_url": f"http://{settings.advertise}",
+        "canonical_url": f"{settings.scheme}://{settings.advertise}",
         # streams.web serves HTTP. Faust's server would serve before the partitions are restored, without saying so.
         "web_enabled": False,
         # `ecounters topics` and `ecounters run` create the topics.

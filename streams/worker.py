@@ -112,8 +112,10 @@ async def _run(settings: Settings, pauses: LoopPauses) -> int:
     ports = Ports(parts.api, HttpSettings.of(settings))
     try:
         await ports.open()
+        if settings.tls_cert:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, ports.reload)
         life = LifeLines(log, _facts(settings, look.log))
-        life.started(f"http://{host_port(settings.host, settings.port)}")
+        life.started(f"{settings.scheme}://{host_port(settings.host, settings.port)}")
         pauses.take()  # those of the start are nobody's
         parts.metrics.loop_pause.set_function(pauses.take)
         return await _Life(parts, ports, signals, settings, life).run()

@@ -13,6 +13,6 @@ def host_port(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def local_url(host: str, port: int) -> str:
+def local_url(host: str, port: int, scheme: str = "http") -> str:
     """The URL at which this machine reaches a server that listens on ``host`` and ``port``."""
-    return f"http://{host_port(_LOOPBACK.get(host, host), port)}"
+    return f"{scheme}://{host_port(_LOOPBACK.get(host, host), port)}"

@@ -59,7 +59,7 @@ def _addresses(context: click.Context, option: click.Parameter, urls: tuple[str,
     metavar="URL",
     multiple=True,
     callback=_addresses,
-    help="A worker's address; give one for each worker.  [default: http://ECOUNTERS_HOST:ECOUNTERS_PORT]",
+    help="A worker's address; give one for each worker.  [default: http(s)://ECOUNTERS_HOST:ECOUNTERS_PORT]",
 )
 @click.option(
     "--from",
@@ -97,7 +97,8 @@ def audit(workers: tuple[str, ...], since: str | None, windows: bool, skip_unkno
     settings = settings_with()
     since_ms = None if since is None else _range("--from", "gte", since, settings.zone, settings)[0]
     options = Options(since_ms, windows, skip_unknown)
-    outcome = run_to_end(settings, run_audit(settings, workers or (local_url(settings.host, settings.port),), options))
+    urls = workers or (local_url(settings.host, settings.port, settings.scheme),)
+    outcome = run_to_end(settings, run_audit(settings, urls, options))
     for line in lines_of(outcome, options):
         click.echo(line)
     return 0 if is_equal(outcome, options) else 1

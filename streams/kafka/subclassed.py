@@ -28,6 +28,7 @@ _PRODUCER: Final = "streams.kafka.shared_clients:SharingProducer"
 _ASSIGNOR: Final = "streams.kafka.group:Assignor"
 _TABLES: Final = "streams.engine.table:StateManager"
 _SERVER: Final = "streams.web.server:Server"
+_CONNECTION: Final = "streams.web.server:Connection"
 _RUNNER: Final = "streams.web.server:Runner"
 
 SUBCLASSED: Final = (
@@ -56,5 +57,6 @@ SUBCLASSED: Final = (
     Subclassed(_TABLES, "_tables_registered", False, "likewise"),
     Subclassed(_SERVER, "_loop", False, "an argument of the connection's constructor"),
     Subclassed(_SERVER, "_kwargs", False, "likewise"),
+    Subclassed(_CONNECTION, "_reading_paused", False, "whether aiohttp waits for the handler to read the body"),
     Subclassed(_RUNNER, "_make_server", True, "makes our Server"),
 )

@@ -74,11 +74,14 @@ class _ChildEnded(Exception):
 
 
 class _Run:
-    """One ``ecounters run``. ``lock``: descriptor of the locked data directory; ``guard`` watches every child."""
+    """One ``ecounters run``. The worker serves all on one port and without TLS, at the URL that is printed.
+
+    ``lock``: descriptor of the locked data directory; ``guard`` watches every child.
+    """
 
     def __init__(self, options: RunOptions, lock: int, guard: Guard) -> None:
         self._options = options
-        self._settings = dataclasses.replace(options.settings, admin_port=0)  # all is on the one port that is printed
+        self._settings = dataclasses.replace(options.settings, admin_port=0, tls_cert="", tls_key="")
         self._lock = lock
         self._guard = guard
         self._children: list[Child] = []

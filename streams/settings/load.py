@@ -103,6 +103,8 @@ def _consistent(settings: Settings) -> Settings:
             f"ECOUNTERS_KEEP_DAYS {settings.keep_days} is wrong: it must not be less than "
             f"ECOUNTERS_KEEP_WINDOWS_H {settings.keep_windows_h}"
         )
+    if bool(settings.tls_cert) != bool(settings.tls_key):
+        raise SettingsError("ECOUNTERS_TLS_CERT and ECOUNTERS_TLS_KEY must be given both or not at all")
     if settings.admin_port == settings.port:
         raise SettingsError(f"ECOUNTERS_ADMIN_PORT {settings.admin_port} is wrong: it must not be ECOUNTERS_PORT")
     refuse_contradictions(settings)

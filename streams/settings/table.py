@@ -112,6 +112,13 @@ class Settings:
     path_prefix: str = _setting(
         "", "path", parsers.path_prefix, "such as /counters: paths may begin with it, where a proxy leaves it there"
     )
+    tls_cert: str = _setting(
+        "", "path", str, "the certificate chain in PEM: HTTP is served over TLS; SIGHUP reads it again"
+    )
+    tls_key: str = _setting("", "path", str, "the key of ECOUNTERS_TLS_CERT, in PEM and not encrypted")
+    tls_ca: str = _setting(
+        "", "path", str, "the CAs, in PEM, of other workers' certificates; by default those that the system trusts"
+    )
     advertise: str = _setting(
         "",
         "host:port",
@@ -233,6 +240,11 @@ class Settings:
         "reverse proxies before the worker; with N, the client's address is the N-th from the end of X-Forwarded-For, "
         "and X-Forwarded-Proto is believed; with 0 neither is",
     )
+
+    @property
+    def scheme(self) -> str:
+        """That of this worker's URLs."""
+        return "https" if self.tls_cert else "http"
 
     @property
     def instance(self) -> str:

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-import aiohttp
-
 from ecounters.errors import Stop
 from ecounters.recount.counters import BALANCES, GAUGES, KEYS, PAYLOAD
 from ecounters.recount.parse import partition_of
@@ -31,7 +29,7 @@ from streams.settings.narrow import AuditSettings
 from streams.settings.table import Settings
 from streams.tools.audit_report import Difference, Options, Outcome, Range
 from streams.tools.segments import EARLIER_MS, lineage_of, reading, recount_segments
-from streams.tools.workers import REPLY_LIMIT_S, CountersReply, Workers
+from streams.tools.workers import CountersReply, Workers, http_client
 
 FIELDS: Final = tuple(sorted(KEYS - set(PAYLOAD)))
 """The counters that a reply has only if the query names them."""
@@ -85,7 +83,7 @@ async def run_audit(settings: Settings, urls: Sequence[str], options: Options) -
     try:
         async with (
             log_reader(Kafka.of(settings), settings.topic, earlier) as reader,
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=REPLY_LIMIT_S)) as client,
+            http_client(settings) as client,
         ):
             warn_of(reader.missing)
             narrow, progress = AuditSettings.of(settings), Progress("read")

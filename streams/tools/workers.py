@@ -19,10 +19,12 @@ import orjson
 from ecounters.errors import Stop
 from streams.basics.text import one_line
 from streams.basics.times import moment_ms, now_ms
+from streams.settings.table import Settings
 from streams.web.paths import COUNTERS_PATHS
+from streams.web.tls import client_context
 
 REPLY_LIMIT_S: Final = 10.0
-"""Timeout of one HTTP request to a worker. Whoever makes the HTTP client for ``Workers`` must set it there."""
+"""Timeout of one HTTP request to a worker."""
 NO_PROGRESS_LIMIT_S: Final = 60.0
 """``Workers.query`` gives up when no reply has had a higher position than the replies before for this time."""
 RETRY_PAUSE_S: Final = 0.2
@@ -48,6 +50,12 @@ class CountersReply:
     at_end: bool
     sent_ms: int
     received_ms: int
+
+
+def http_client(settings: Settings) -> aiohttp.ClientSession:
+    """The HTTP client for ``Workers``. It checks certificates as workers do. Must be closed."""
+    connector = aiohttp.TCPConnector(ssl=client_context(settings.tls_ca))
+    return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=REPLY_LIMIT_S), connector=connector)
 
 
 class Workers:

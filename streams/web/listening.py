@@ -1,4 +1,4 @@
-"""Where a worker serves HTTP: on one port or two, with or without a path prefix, over IPv4, IPv6 or both."""
+"""Where a worker serves HTTP: on one port or two, with or without TLS and a path prefix, over IPv4, IPv6 or both."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from aiohttp import web
 from streams.settings.narrow import HttpSettings
 from streams.web.api import Api
 from streams.web.server import Runner
+from streams.web.tls import ServerTls
 
 LISTEN_BACKLOG: Final = 1_024
 """TCP connections that may wait to be accepted: all listeners of a worker that has ended reconnect at once."""
@@ -20,10 +21,14 @@ EVERY_ADDRESS: Final = "::"
 
 
 class Ports:
-    """The ports of a worker: that of the API and, if there is one, that of health, metrics and documents."""
+    """The ports of a worker: that of the API and, if there is one, that of health, metrics and documents.
+
+    Raises SettingsError if certificate and key cannot be used.
+    """
 
     def __init__(self, api: Api, settings: HttpSettings) -> None:
         self._settings = settings
+        self._tls = ServerTls(settings.tls_cert, settings.tls_key) if settings.tls_cert else None
         apart = settings.admin_port > 0
         applications = [(settings.port, api.application(with_admin=not apart))]
         if apart:
@@ -54,10 +59,16 @@ class Ports:
         """Where a runner serves, which is set up if it is not yet."""
         if runner.server is None:
             await runner.setup()
+        context = self._tls.context if self._tls else None
         if self._settings.host == EVERY_ADDRESS and socket.has_dualstack_ipv6():
             both = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
-            return web.SockSite(runner, both, backlog=LISTEN_BACKLOG)
-        return web.TCPSite(runner, self._settings.host, port, backlog=LISTEN_BACKLOG)
+            return web.SockSite(runner, both, backlog=LISTEN_BACKLOG, ssl_context=context)
+        return web.TCPSite(runner, self._settings.host, port, backlog=LISTEN_BACKLOG, ssl_context=context)
+
+    def reload(self) -> None:
+        """Read the certificate again, if there is one. Connections go on; new ones get the new certificate."""
+        if self._tls is not None:
+            self._tls.reload()
 
     async def close(self) -> None:
         """Close the ports and all connections."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import ssl
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
@@ -35,12 +36,14 @@ class PeerReply(NamedTuple):
 class PeerClient:
     """Sends signed requests to other workers, and believes signed responses alone.
 
-    ``secret``: returns the workers' secret; "" until this worker has it. Counts failures in the metric of hops, by
-    result. ``close`` it at the end.
+    ``secret``: returns the workers' secret; "" until this worker has it. ``tls``: how the certificates of workers with
+    https are checked; None: by the system's CAs. Counts failures in the metric of hops, by result. ``close`` it at the
+    end.
     """
 
-    def __init__(self, secret: Callable[[], str], metrics: Metrics) -> None:
+    def __init__(self, secret: Callable[[], str], metrics: Metrics, tls: ssl.SSLContext | None = None) -> None:
         self.secret = secret
+        self._tls = tls
         self._metrics = metrics
         self._session: aiohttp.ClientSession | None = None
         self._failing: set[str] = set()  # URLs of the workers of which a warning was logged since their last reply
@@ -100,7 +103,7 @@ class PeerClient:
         """The HTTP client of all hops. The first hop makes it."""
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, limit_per_host=CONNECTIONS_MAX),
+                connector=aiohttp.TCPConnector(limit=0, limit_per_host=CONNECTIONS_MAX, ssl=self._tls or True),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"Accept-Encoding": "identity"},
                 auto_decompress=False,  # a stranger's small reply could become gigabytes

@@ -49,11 +49,17 @@ class Connection(web.RequestHandler):
     Unforeseen exceptions are logged. Broken HTTP and clients that close the connection are not.
     """
 
-    __slots__ = ()
+    __slots__ = ("_feeding", "_late")
+
+    def __init__(self, manager: web.Server, **options: Any) -> None:
+        super().__init__(manager, **options)
+        self._late = bytearray()  # what was received and is not parsed yet
+        self._feeding: asyncio.Handle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Limit what is received at once, by the attribute that asyncio's transports have for it.
 
+        Transports with TLS have no such attribute: ``data_received`` takes what they give in pieces.
         A response counts as sent once the kernel has all of it, and not when 64 KB are left.
         """
         if hasattr(transport, "max_size"):
@@ -61,6 +67,47 @@ class Connection(web.RequestHandler):
         if isinstance(transport, asyncio.Transport):
             transport.set_write_buffer_limits(0)
         super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what was received; of more than RECEIVED_BYTES_MAX a piece in each step of the event loop.
+
+        A transport with TLS gives all at once that has come: 400 KB in one step, if the loop was busy for 0.1 s.
+        """
+        if not self._late and len(data) <= RECEIVED_BYTES_MAX:
+            super().data_received(data)
+            return
+        self._late += data
+        self._feed_later()
+
+    def resume_reading(self, *args: Any, **options: Any) -> None:
+        """Called by aiohttp when the handler has read the body so far: go on with what was received already."""
+        super().resume_reading(*args, **options)
+        if self._late:
+            self._feed_later()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Drop what was not parsed."""
+        self._late.clear()
+        super().connection_lost(exc)
+
+    def _feed_later(self) -> None:
+        if self.transport is not None and self._feeding is None:
+            self.transport.pause_reading()
+            self._feeding = asyncio.get_running_loop().call_soon(self._feed)
+
+    def _feed(self) -> None:
+        """Parse one piece. Goes on with the next unless aiohttp waits for the handler (see ``resume_reading``)."""
+        self._feeding = None
+        piece = bytes(self._late[:RECEIVED_BYTES_MAX])
+        del self._late[:RECEIVED_BYTES_MAX]
+        if piece:
+            super().data_received(piece)
+        if self._reading_paused or self.transport is None:
+            return
+        if self._late:
+            self._feed_later()
+        elif not getattr(self, "_buffer_paused", False):  # of aiohttp 3.14: it resumes reading by itself then
+            self.transport.resume_reading()
 
     def handle_error(
         self,

@@ -26,16 +26,22 @@ NOT_PASSED: Final = frozenset({"connection", "content-length", "keep-alive", "tr
 """Headers of a connection, which a proxy does not pass on."""
 
 
-def certificate(folder: Path) -> ssl.SSLContext:
-    """A server's context with a certificate that nobody has signed. Needs openssl."""
+def make_certificate(folder: Path, name: str, *options: str) -> tuple[Path, Path]:
+    """A certificate that nobody has signed, and its key: two files. Needs openssl. ``options``: more of its options."""
     openssl = shutil.which("openssl")
     assert openssl is not None
-    key, cert = folder / "key.pem", folder / "cert.pem"
+    cert, key = folder / f"{name}.pem", folder / f"{name}-key.pem"
     subprocess.run(
-        [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={DOMAIN}",
+        [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}", *options,
          "-keyout", key, "-out", cert],
         check=True, capture_output=True,
     )  # fmt: skip
+    return cert, key
+
+
+def certificate(folder: Path) -> ssl.SSLContext:
+    """A server's context with a certificate that nobody has signed. Needs openssl."""
+    cert, key = make_certificate(folder, DOMAIN)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(cert, key)
     return context

@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -126,6 +127,7 @@ class Worker:
 
     ``replaces``: an ended worker whose name in the group this one takes. ``named``: whether it has a name (an instance
     id): a successor with that name gets its partitions at once, else the group waits for the session timeout.
+    ``tls``: how it is asked over TLS; None without TLS.
     ``probed``: the port of health and metrics, if they have one of their own.
     ``launcher``: a module and its options that start the command line instead of streams.cli (see kill_at_step).
     """
@@ -138,6 +140,7 @@ class Worker:
         named: bool = True,
         port: int = 0,
         probed: int = 0,
+        tls: ssl.SSLContext | None = None,
         launcher: Sequence[str] = (),
     ) -> None:
         self.deployment = deployment
@@ -145,6 +148,7 @@ class Worker:
         self.launcher = launcher
         self.port = port or free_ports(1)[0]
         self.probed = probed or self.port
+        self.tls = tls
         self.name: str = f"w{self.port}" if replaces is None else replaces.name
         self.log = deployment.log_dir / f"worker-{self.name}-{self.port}.log"
         environment = deployment.environment(PORT=self.port, INSTANCE_ID=self.name if named else "")
@@ -201,7 +205,10 @@ class Worker:
     def request(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Reply:
         """Send one request. A body of bytes is sent as it is, any other as JSON. OSError if nothing listens."""
         port = self.probed if path in (READY_PATH, METRICS_PATH) else self.port
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        if self.tls is None:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        else:
+            connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=5, context=self.tls)
         try:
             content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
             connection.request(method, path, content, dict(headers or {}))

@@ -147,6 +147,7 @@ RELIED_ON: Final[dict[type, dict[str, str]]] = {
     PartitionAssignor: {"_compress": "(raw)", "_decompress": "(compressed)", "_url": ATTRIBUTE},
     TableManager: {"_tables_finalized": ATTRIBUTE, "_tables_registered": ATTRIBUTE},
     web.Server: {"_kwargs": ATTRIBUTE, "_loop": ATTRIBUTE},
+    web.RequestHandler: {"_reading_paused": ATTRIBUTE},
     web.AppRunner: {"_make_server": "async (self)"},
 }
 """class -> member -> its parameters, or ATTRIBUTE. Of what has no underscore, what no documentation promises."""
@@ -177,7 +178,6 @@ def form_of(member: Any) -> str:
 
 
 # ------------------------------------------------------------------------------------------------ what is installed
-
 
 MISSING: Final = object()
 Found = dict[tuple[type, str], Any]
