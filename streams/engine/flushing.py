@@ -238,7 +238,7 @@ class PartitionFlusher:
         """Note in the status how many uncounted records are kept, and whether there is room for more."""
         status, topic = self._status, self._context.settings.changelog.dlq_topic
         status.kept_letters = kept
-        text = f"topic {topic} refuses dead letters ({self._refused}): this worker needs the right Write on it"
+        text = f"topic {topic} refuses dead letters: {self._refused}"
         status.waiting = None
         if kept and self.is_full():
             why = f"partition {status.partition} cannot count further; the operator of this service has to act"

@@ -42,7 +42,8 @@ class Writer(Protocol):
     """Writes one partition's changelog in transactions; ``streams.kafka.changelog_writer.ChangelogWriter`` is one."""
 
     async def begin_with_dead_letters(self) -> str:
-        """Begin the next transaction, which may have dead letters. Returns "", or why their topic refuses them.
+        """Begin the next transaction, which may have dead letters. Returns "", or why their topic refuses them and
+        what helps.
 
         Raises NotWritten as ``write`` does.
         """

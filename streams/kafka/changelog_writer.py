@@ -33,6 +33,7 @@ from streams.basics.tasks import end_tasks
 from streams.basics.text import named
 from streams.kafka import internals
 from streams.kafka.batch_sender import BatchSender
+from streams.kafka.metadata import TopicFacts, cluster_facts
 from streams.kafka.open_transactions import (
     POLL_S,
     READ_UNCOMMITTED,
@@ -60,6 +61,9 @@ TRANSACTION_LIMIT_MS: Final = 30_000
 DEAD_LETTERS_LIMIT_S: Final = 5.0
 """How long ``settle_dead_letters`` may take. Counting waits for it, though no count depends on it."""
 
+DLQ_MISSING: Final = "it is not there, and `ecounters topics` makes it"
+DLQ_REFUSED: Final = "this worker needs the right Write on it"
+"""Why a topic refuses dead letters, and what helps."""
 DEAD_LETTER: Final = "dead letter"
 """The ``kind`` of a dead letter that is left out."""
 
@@ -113,26 +117,13 @@ class ChangelogTakeover:
                     max_batch_size=BATCH_BYTES,
                     max_request_size=REQUEST_BYTES_MAX,
                 )
-                writer = ChangelogWriter(
-                    producer, self._id, self._changelog, await self._dlq_partition(producer.client)
-                )
+                writer = ChangelogWriter(producer, self._id, self._changelog, self._dlq)
+                await writer.look_at_dead_letter_topic()
                 await producer.start()
                 await writer.abort_open_transaction()
         except _NO_KAFKA_ERRORS as error:  # the cluster is starting and knows no broker, or another worker took the id
             raise KafkaError(f"{self._id}: {named(error)}") from error
         return writer
-
-    async def _dlq_partition(self, client: Any) -> TopicPartition:
-        """Where this partition's dead letters go: if their topic has fewer partitions, modulo their number.
-
-        While the topic cannot be seen, the partition of the same number, which is not looked for.
-        """
-        topic = self._dlq.topic
-        with suppress(KafkaError, TimeoutError):
-            async with asyncio.timeout(DLQ_LOOK_S):
-                await internals.wait_for_metadata(client, topic)
-        partitions = client.cluster.partitions_for_topic(topic)
-        return TopicPartition(topic, self._dlq.partition % len(partitions)) if partitions else self._dlq
 
     async def end_of_changelog(self) -> int:
         """The end offset of the changelog, with what is not committed. Takes no id over. Raises KafkaError."""
@@ -171,9 +162,36 @@ class ChangelogWriter:
         self._id = transactional_id
         self._changelog = changelog
         self._dlq = dlq
+        self._dlq_id = ""  # the id of its topic, if the broker tells one
         self._unsettled_position: int | None = None  # the argument of a ``settle_dead_letters`` that has not succeeded
         self._begun = False  # whether ``begin_with_dead_letters`` has begun the next transaction
         self._last_had_dead_letters = False  # whether the last transaction had any; its marker may be missing
+
+    async def look_at_dead_letter_topic(self) -> None:
+        """Find out where dead letters go: to the partition of the same number, modulo their topic's count.
+
+        While the topic cannot be seen, this changes nothing.
+        """
+        with suppress(KafkaError, TimeoutError):
+            async with asyncio.timeout(DLQ_LOOK_S):
+                if (facts := await self._dead_letter_topic()) is not None:
+                    self._write_dead_letters_to(facts)
+
+    async def _dead_letter_topic(self) -> TopicFacts | None:
+        """The topic of dead letters as it is now; None if it is missing. Raises KafkaError.
+
+        If it is not the one of before, nothing is left to be settled: the open dead letters went with that one.
+        """
+        facts = (await cluster_facts(self._client, [self._dlq.topic])).topics.get(self._dlq.topic)
+        if facts is None or (self._dlq_id and facts.topic_id != self._dlq_id):
+            self._last_had_dead_letters, self._unsettled_position = False, None
+        return facts
+
+    def _write_dead_letters_to(self, topic: TopicFacts) -> None:
+        dlq = TopicPartition(self._dlq.topic, self._changelog.partition % topic.partitions)
+        if (dlq, topic.topic_id) != (self._dlq, self._dlq_id):
+            self._client.force_metadata_update()  # it knows the topic of before
+        self._dlq, self._dlq_id = dlq, topic.topic_id
 
     async def abort_open_transaction(self) -> None:
         """Abort an open transaction in the changelog, even one that the broker's coordinator has forgotten.
@@ -208,7 +226,8 @@ class ChangelogWriter:
         self._unsettled_position = None
 
     async def begin_with_dead_letters(self) -> str:
-        """Begin the next transaction, which may have dead letters. Returns "", or why their topic refuses them.
+        """Begin the next transaction, which may have dead letters. Returns "", or why their topic refuses them and what
+        helps.
 
         If it refuses, no transaction is begun, and the writer can go on without dead letters. Raises NotWritten as
         ``write`` does.
@@ -218,15 +237,19 @@ class ChangelogWriter:
         try:
             async with asyncio.timeout(LIMIT_S):
                 try:
+                    topic = await self._dead_letter_topic()
+                    if topic is None:
+                        return DLQ_MISSING
                     await self._settle_before(dead_letters=True)
-                except TopicAuthorizationFailedError as error:
-                    return named(error)
+                except TopicAuthorizationFailedError:
+                    return DLQ_REFUSED
+                self._write_dead_letters_to(topic)
                 await self._producer.begin_transaction()
                 try:
                     await self._producer.add_partition(self._dlq)
-                except TopicAuthorizationFailedError as error:
+                except TopicAuthorizationFailedError:
                     await self._producer.abort_transaction()
-                    return named(error)
+                    return DLQ_REFUSED
         except (KafkaError, TimeoutError, *_NO_KAFKA_ERRORS) as error:
             raise NotWritten(f"{self._id}: {named(error)}") from error
         self._begun = True
@@ -266,6 +289,8 @@ class ChangelogWriter:
         1. If the last ``write`` had dead letters, and a marker in their topic is missing, they are committed.
         2. If ``settle_dead_letters`` has not succeeded, and there are dead letters, it is called again.
         """
+        if self._last_had_dead_letters:
+            await self._dead_letter_topic()
         if self._last_had_dead_letters and await open_transactions(self._client, self._dlq):
             await self._write_markers(self._changelog, self._dlq, commit=True)
             await until_no_open_transaction(self._client, self._changelog)

@@ -1,4 +1,4 @@
-"""Rights that a worker lacks, and few partitions for dead letters: no event is lost, and counting goes on."""
+"""Rights that a worker lacks, and a small or changing topic of dead letters: no event is lost, and counting goes on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest
 
@@ -33,6 +33,7 @@ TOPIC, LITERAL, ALL, WRITE, DENY, ALLOW = 2, 3, 2, 4, 2, 3
 """Numbers in Kafka's requests: a resource type, a pattern type, two operations, two permissions."""
 EVERYBODY: Final = "User:ANONYMOUS"
 LIMIT_S: Final = 40.0
+USERS: Final = [f"u{at}" for at in range(8)]
 
 pytestmark = pytest.mark.usefixtures("no_users")
 
@@ -180,3 +181,56 @@ def test_without_the_right_to_write_events_misrouted_ones_become_dead_letters(de
         exit_code, lines, err = ran(deployment, "dlq", "--replay", "--yes")
         assert exit_code == 0, (lines, err)
         wait_for_counter(worker, "u1", "LCT", {"IBD": 1})
+
+
+async def change_topic(deployment: Deployment, what: str, partitions: int = 0) -> None:
+    """Delete, make or grow the topic of dead letters."""
+    topic = deployment.loaded().dlq_topic
+    admin = AIOKafkaAdminClient(bootstrap_servers=deployment.broker)
+    await admin.start()
+    try:
+        if what == "delete":
+            await admin.delete_topics([topic])
+        elif what == "make":
+            await admin.create_topics([NewTopic(topic, partitions, 1)])
+        else:
+            await admin.create_partitions({topic: NewPartitions(partitions)})
+    finally:
+        await admin.close()
+
+
+def publish(deployment: Deployment, call: str) -> None:
+    """Publish a bad event and a call of each user."""
+    for user in USERS:
+        publish_values(deployment, user, b"no event")
+        publish_call(deployment, user, call)
+
+
+def test_a_topic_of_dead_letters_that_changes_stops_nothing(deployment: Deployment) -> None:
+    """Deleted: the letters are kept, and the log and a metric say so. Made anew with fewer partitions, and grown: they
+    are there, once each. No partition restores itself."""
+    add_users(deployment, USERS)
+    with Worker(deployment).wait_ready() as worker:
+        publish(deployment, "c1")
+        wait_until_flushed(deployment)
+        asyncio.run(change_topic(deployment, "delete"))
+        publish(deployment, "c2")
+        for user in USERS:
+            wait_for_counter(worker, user, "TC", 2)
+        wait_for_metric(worker, "ecounters_dead_letters_kept", len(USERS))
+        asyncio.run(change_topic(deployment, "make", 1))
+        wait_for_metric(worker, "ecounters_dead_letters_kept", 0)
+        wait_until_flushed(deployment)
+        assert len(dead_letters(deployment)) == len(USERS)
+        asyncio.run(change_topic(deployment, "grow", 6))
+        publish(deployment, "c3")
+        for user in USERS:
+            wait_for_counter(worker, user, "TC", 3)
+        wait_until_flushed(deployment)
+        assert len(dead_letters(deployment)) == 2 * len(USERS)
+        said = worker.log.read_text()
+        assert "could not be flushed" not in said, said
+        assert f"topic {deployment.loaded().dlq_topic} refuses dead letters" in said
+        assert "`ecounters topics` makes it" in said
+        exit_code, lines, err = audited(deployment, worker)
+        assert (exit_code, lines[0].split(":")[0]) == (0, "equal"), (lines, err)
