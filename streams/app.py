@@ -74,7 +74,7 @@ class WorkerParts:
     metrics: Metrics
     facts: FactsClient
     health: WorkerHealth
-    directory: GroupDirectory
+    handover: Handover
 
 
 def build(settings: Settings, log: EventsLog, changelog_id: str = "") -> WorkerParts:
@@ -123,7 +123,7 @@ def build(settings: Settings, log: EventsLog, changelog_id: str = "") -> WorkerP
     accounts = Accounts(redis, settings.sessions_per_user)
     dashboard = Dashboard(responder.authorize, responder.respond, sessions, accounts, cookie)
     api = Api(responder.respond, router, handover, streams, dashboard, docs, health, metrics)
-    return WorkerParts(app, table, redis, api, streams, metrics, facts, health, directory)
+    return WorkerParts(app, table, redis, api, streams, metrics, facts, health, handover)
 
 
 def _options(settings: Settings) -> dict[str, Any]:

@@ -43,6 +43,8 @@ If it stops amid a rebalance, Faust cancels the commit of the revoke, and the wo
 leaving the group: its partitions then wait for the session timeout.
 """
 POLL_S: Final = 0.05
+NEEDED_POLL_S: Final = 0.2
+"""How often a worker that has left the group looks whether the others answer for its partitions."""
 EXIT_CRASHED: Final = 70
 """Exit code after an unexpected error (EX_SOFTWARE of sysexits.h)."""
 BROKER_RETRY_S: Final = 2.0
@@ -210,6 +212,7 @@ class _Life:
         if failure is None:
             await asyncio.wait([crash, told], return_when=asyncio.FIRST_COMPLETED)
             parts.health.stop()
+            parts.handover.stop()
             if parts.table.joined.is_set():
                 again = asyncio.create_task(self._signals.again.wait())
                 drain_s = self._settings.drain_s
@@ -263,15 +266,15 @@ class _Life:
     async def _answer_until_not_needed(self) -> None:
         """Answer from the states of before until the other workers have restored the partitions that this one had.
 
-        Ends at once if there are no other workers, after ECOUNTERS_HANDOVER_S, and at a second signal.
+        Ends at once if there are no other workers that stay, after ECOUNTERS_HANDOVER_S, and at a second signal.
         """
         limit_s = self._settings.handover_s
         began = time.monotonic()
-        while self._parts.directory.is_needed() and not self._signals.again.is_set():
+        while await self._parts.handover.is_needed() and not self._signals.again.is_set():
             if time.monotonic() - began >= limit_s:
                 log.warning("after %s s the other workers have not restored all partitions; ending", limit_s)
                 return
-            await asyncio.sleep(POLL_S)
+            await asyncio.sleep(NEEDED_POLL_S)
 
 
 async def _until_no_rebalance(app: Any) -> None:

@@ -78,11 +78,11 @@ class WorkerHealth:
         self._joined = joined
         self._refused = RefusedShare(time.monotonic())
         self._was_ready = False
-        self._stopping = False
+        self.stopping = False
 
     def stop(self) -> None:
         """Note that the worker is being stopped: it is not ready from now on, though it still answers."""
-        self._stopping = True
+        self.stopping = True
 
     def not_ready(self) -> str:
         """Why a load balancer should send requests to other workers for now, as one line; "" if this one is ready.
@@ -94,7 +94,7 @@ class WorkerHealth:
 
         A partition that waits for an operator changes nothing either: it would wait on any worker.
         """
-        if self._stopping:
+        if self.stopping:
             return "this worker is being stopped"
         if not self._joined():
             return "this worker has not joined the others yet"

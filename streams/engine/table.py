@@ -28,6 +28,7 @@ from streams.engine.roll_up import ZoneOf, roll_up_periodically
 from streams.engine.status import PartitionStatus
 from streams.kafka import internals
 from streams.kafka.batches import Batch
+from streams.kafka.group import Assignor
 
 log = logging.getLogger(__name__)
 
@@ -111,8 +112,13 @@ class StateTable(Table[Any, Any]):
         self._generation = generation_id
         mine = {tp.partition for tp in assigned if tp.topic == self._topic}
         gone = [self.owned.pop(partition) for partition in list(self.owned) if partition not in mine]
+        assignor = cast(Assignor, cast(Any, self.app).assignor)
         for owned in gone:
             self._keep(owned)
+        # Where the next owner has a state already, or another worker a newer one, nobody asks for this one.
+        for partition in self.kept.positions():
+            if str(cast(Any, self.app).conf.canonical_url) not in assignor.holders.get(partition, ()):
+                self.kept.drop(partition)
         for partition, (generation, _) in list(self._successors.items()):
             if generation < generation_id:  # the assignment is newer
                 del self._successors[partition]

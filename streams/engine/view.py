@@ -128,7 +128,3 @@ class GroupDirectory:
     def has_left(self) -> bool:
         """Whether this worker has left the group, or is about to: it gets no assignments any more."""
         return bool(self._app.should_stop)
-
-    def is_needed(self) -> bool:
-        """Whether nobody else answers yet for some partition that this worker has given up, though others could."""
-        return bool(self.others) and bool(self._table.held())

@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 
 from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.errors import IllegalStateError, KafkaError
+from aiokafka.protocol.group import LeaveGroupRequest
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
@@ -25,6 +26,8 @@ from streams.kafka.transport_app import TransportApp
 
 IDLE_AFTER_S: Final = 1.0
 """After so long without records brokers may hold fetch requests for longer."""
+LEAVE_LIMIT_S: Final = 1.5
+"""How long a broker may take to reply when the group is left amid a rebalance: a fetch may be held before that."""
 EMPTY_FETCH_S: Final = 0.01
 """The least time that a fetch without records takes. A broker may reply at once, although a fetch request lets it wait
 for records. Such a broker would get 2,000 requests a second for nothing."""
@@ -96,7 +99,26 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         """
         if self._consumer is not None:
             internals.forget_instance_id(self._consumer)
+            if self.app.rebalancing:
+                await self._leave_amid_rebalance(self._consumer)
         await super().on_thread_stop()
+
+    async def _leave_amid_rebalance(self, consumer: Any) -> None:
+        """Leave the group while a request to join it may be under way, which a broker holds until all have joined.
+
+        aiokafka's stop waits for that request, and would leave only then: longer than the worker may take to end. The
+        broker ends it with an error when the member leaves. The message to leave goes over another connection, since a
+        broker handles the requests of one connection one after the other. A failure is only logged.
+        """
+        coordinator = internals.coordinator_of(consumer)
+        if coordinator.coordinator_id is None or not coordinator.member_id:
+            return
+        request = LeaveGroupRequest(coordinator.group_id, coordinator.member_id)
+        try:
+            async with asyncio.timeout(LEAVE_LIMIT_S):
+                await internals.client_of_fetches(consumer).send(coordinator.coordinator_id, request)
+        except (KafkaError, OSError) as error:
+            self.log.warning("the group was not left amid a rebalance: %s", named(error))
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """At the end of a rebalance: pause all assigned partitions until ``follow`` says where to begin with each.

@@ -36,6 +36,10 @@ class Health(Protocol):
     def not_ready(self) -> str:
         """Why requests should be sent to other workers for now, as one line; "" if this worker is ready."""
 
+    @property
+    def stopping(self) -> bool:
+        """Whether this worker is being stopped."""
+
     def delays(self) -> dict[str, Any]:
         """What keeps the counters from being up to date: field of the body of /readyz -> value."""
 
@@ -87,6 +91,7 @@ class Api:
         app.router.add_post(PEER_PATH, self._router.reply_to_peer)
         app.router.add_post(TAKEN_PATH, self._handover.hear)
         app.on_cleanup.append(self._close)
+        app.on_response_prepare.append(self._end_connection)
         for path in STREAM_PATHS:
             app.router.add_get(path, self._streams.stream, allow_head=False)
             app.router.add_options(path, self.options)
@@ -114,6 +119,13 @@ class Api:
     async def series(self, request: web.Request) -> web.Response:
         """POST /api/v2/overallCount/series: the counters of one account, step by step."""
         return await self._respond(request, parse_request(await body_of(request), series=True))
+
+    async def _end_connection(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Close the connection after a response, once the worker is being stopped: proxies keep connections, and would
+        send a request into one in the moment in which the worker ends."""
+        if self._health.stopping:
+            response.force_close()
+            response.headers["Connection"] = "close"
 
     async def _close(self, app: web.Application) -> None:
         await self._router.close()

@@ -11,6 +11,8 @@ it again. Whoever cannot be reached answers nobody, and is not waited for.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -27,6 +29,8 @@ from streams.web.signing import REQUEST_SIGNATURE, is_signed_request, new_nonce,
 
 ANNOUNCE_LIMIT_S: Final = 0.5
 """The next owner waits for the last one's reply for so long at most."""
+NO_PARTITION: Final = -1
+"""In a message: no partition was taken; the sender wants to know whether the receiver stays."""
 TAKEN_FOR_MS: Final = 30_000
 """A message that is older or newer than this, by the clock of the receiver, is ignored."""
 
@@ -46,9 +50,11 @@ class Taken(msgspec.Struct):
 
 
 class TakenReply(msgspec.Struct):
-    """The body of the reply: 0, or up to which offset the receiver's state is, which has shown more."""
+    """The body of the reply. ``position``: 0, or up to which offset the receiver's state is, which has shown more.
+    ``stays``: whether the receiver is not about to end."""
 
     position: int
+    stays: bool = True
 
 
 class Handover:
@@ -61,6 +67,11 @@ class Handover:
         self._table = table
         self._directory = directory
         self._client = client
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Say from now on that this worker is about to end."""
+        self._stopping = True
 
     async def announce(self, partition: int, position: int) -> int:
         """Say that this worker has the partition's state up to ``position``, to all that may have an earlier one.
@@ -72,23 +83,35 @@ class Handover:
         if kept is not None and kept.state.position > position:
             return kept.state.position
         directory = self._directory
-        message = Taken(partition, position, directory.generation, directory.url, now_ms(), new_nonce())
-        content = msgspec.json.encode(message)
-        replies = await asyncio.gather(*(self._tell(url, content) for url in directory.holders_of(partition)))
-        shown = max(replies, default=0)
+        replies = await self._tell(directory.holders_of(partition), partition, position)
+        shown = max((reply.position for reply in replies), default=0)
         if not shown:
             self._table.kept.drop_later(partition)
         return shown
 
-    async def _tell(self, url: str, content: bytes) -> int:
-        """What one worker replies: 0, also if it does not reply, or the position of its state."""
-        response = await self._client.ask(url, TAKEN_PATH, content, ANNOUNCE_LIMIT_S)
-        if response is None or response.status != 200:
-            return 0
-        try:
-            return msgspec.json.decode(response.body, type=TakenReply).position
-        except msgspec.MsgspecError:
-            return 0
+    async def is_needed(self) -> bool:
+        """Whether nobody else answers yet for some partition that this worker has given up, and somebody may soon.
+
+        Nobody will if no other worker can be reached, or all are about to end as well.
+        """
+        if not self._table.held():
+            return False
+        return any(reply.stays for reply in await self._tell(self._directory.others, NO_PARTITION, 0))
+
+    async def _tell(self, urls: Iterable[str], partition: int, position: int) -> list[TakenReply]:
+        """The replies of those workers that reply, to the message that this one has a partition."""
+        directory = self._directory
+        message = Taken(partition, position, directory.generation, directory.url, now_ms(), new_nonce())
+        content = msgspec.json.encode(message)
+        responses = await asyncio.gather(
+            *(self._client.ask(url, TAKEN_PATH, content, ANNOUNCE_LIMIT_S) for url in urls)
+        )
+        found = []
+        for response in responses:
+            if response is not None and response.status == 200:
+                with suppress(msgspec.MsgspecError):
+                    found.append(msgspec.json.decode(response.body, type=TakenReply))
+        return found
 
     async def hear(self, request: web.Request) -> web.Response:
         """POST /internal/taken: another worker has a partition that was this one's. Replies with a signed TakenReply.
@@ -107,9 +130,10 @@ class Handover:
         else:
             if abs(now_ms() - taken.at) > TAKEN_FOR_MS:
                 return web.Response(status=NOT_SIGNED)
-            shown = self._table.hand_over(taken.partition, taken.position, taken.generation, taken.url)
-            response = web.Response(
-                body=msgspec.json.encode(TakenReply(shown)), headers={"Content-Type": "application/json"}
-            )
+            shown = 0
+            if taken.partition != NO_PARTITION:
+                shown = self._table.hand_over(taken.partition, taken.position, taken.generation, taken.url)
+            reply = TakenReply(shown, stays=not self._stopping)
+            response = web.Response(body=msgspec.json.encode(reply), headers={"Content-Type": "application/json"})
         await sign_reply(secret, signature, response)
         return response

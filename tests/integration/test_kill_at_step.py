@@ -15,6 +15,7 @@ from threading import Thread
 import pytest
 
 from ecounters.simulator.world import simulate
+from streams.web.paths import READY_PATH
 from tests.faults.environment_rounds import HOUR_S, ahead_of_time
 from tests.faults.kill_at_step import launcher_at, launcher_with_clock
 from tests.support.accounts import add_users
@@ -88,6 +89,27 @@ def test_a_worker_that_is_told_to_stop_amid_a_rebalance_leaves_in_order(deployme
         leaving.wait_ended_in_order()
         publisher.stop()
         assert_recounted(deployment, [staying.wait_ready()])
+
+
+def test_a_worker_that_is_told_to_stop_in_a_long_rebalance_leaves_in_order(deployment: Deployment) -> None:
+    """A rebalance waits for a member that sleeps; a worker that is told to stop meanwhile waits for neither."""
+    if not os.environ.get("ECOUNTERS_TEST_BROKER"):
+        pytest.skip("the embedded broker waits for members that sleep for ever")
+    publisher = start_publisher(deployment, 29)
+    here = deployment.with_settings(SESSION_TIMEOUT_S=20)
+    leaving, sleeping = (Worker(here, named=False).wait_ready() for _ in range(2))
+    leaving.wait_ready()
+    sleeping.process.send_signal(signal.SIGSTOP)
+    with Worker(here, named=False) as joining:
+        deadline = time.monotonic() + KILLED_LIMIT_S
+        while not leaving.request("GET", READY_PATH).json.get("rebalancing"):
+            assert time.monotonic() < deadline, leaving.log_tail()
+            time.sleep(0.05)
+        leaving.process.send_signal(signal.SIGTERM)
+        leaving.wait_ended_in_order()
+        sleeping.process.send_signal(signal.SIGCONT)
+        publisher.stop()
+        assert_recounted(deployment, [joining.wait_ready(), sleeping.wait_ready()])
 
 
 def test_redelivery_future_events_and_a_wrong_clock_change_no_counter(deployment: Deployment) -> None:

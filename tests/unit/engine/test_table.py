@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import cast
 
 import pytest
 from faust.types import TP
@@ -11,6 +12,7 @@ from streams.app import build
 from streams.engine import kept
 from streams.engine import table as module
 from streams.engine.table import StateTable
+from streams.kafka.group import Assignor
 from streams.settings.table import Settings
 from tests.support.engine_fakes import LOG, PARTITION, PartitionFixture, balances, batch, live_fixture, new_fixture
 
@@ -167,6 +169,11 @@ def test_an_unexpected_error_of_a_late_flush_ends_the_worker(monkeypatch: pytest
     asyncio.run(run())
 
 
+def holders_of(table: StateTable) -> dict[int, list[str]]:
+    """Who has a state of a partition that moves, as this worker knows it from the group's leader."""
+    return cast(Assignor, table.app.assignor).holders
+
+
 async def no_zone(user_id: str) -> None:
     """No user has a zone."""
 
@@ -200,6 +207,7 @@ def test_a_state_that_is_kept_to_answer_from_is_never_flushed() -> None:
             table, state, writer = table_with(fixture), fixture.state, fixture.writer
             table.configure(fixture.context, no_zone)
             await table.apply_batch(PARTITION, batch(0, balances(0, 3)))
+            holders_of(table)[PARTITION] = ["http://127.0.0.1:1"]
             await table.on_rebalance(set(), set(), set(), 2)
             one = table.kept.get(PARTITION)
             assert one is not None
@@ -215,6 +223,20 @@ def test_a_state_that_is_kept_to_answer_from_is_never_flushed() -> None:
             assert (table.successor_of(PARTITION), table.held()) == ("http://next", {})
             await fixture.until(lambda: table.kept.get(PARTITION) is None and not fixture.context.discards)
             assert state.users == {}
+
+    asyncio.run(run())
+
+
+def test_a_state_is_kept_only_if_others_may_ask_for_it() -> None:
+    """The next owner, or another worker, may have a newer one: this one would show fewer calls."""
+
+    async def run() -> None:
+        async with live_fixture() as fixture:
+            table = table_with(fixture)
+            table.configure(fixture.context, no_zone)
+            holders_of(table)[PARTITION] = ["http://another"]
+            await table.on_rebalance(set(), set(), set(), 2)
+            assert (table.kept.get(PARTITION), table.held()) == (None, {})
 
     asyncio.run(run())
 
