@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from ecounters.calls.items import Dtmf, Hold, Leg
 from ecounters.calls.large import LargeCall
+from ecounters.large_dict import LargeDict
 from ecounters.windows.cell import Cell
 
 NEITHER, FRESH, REPEAT = 1, 2, 3
@@ -45,10 +46,10 @@ class CallOwner(Protocol):
     """
 
     id: str
-    calls: dict[str, Call]
+    calls: LargeDict[str, Call]
     touched: list[Call]
-    numbers: dict[str, int]
-    new_numbers: dict[str, int | None]
+    numbers: LargeDict[str, int]
+    new_numbers: LargeDict[str, int | None]
     erased: bool
 
     def rebuild_contribution(self, call: Call) -> None:

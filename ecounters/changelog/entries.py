@@ -35,6 +35,7 @@ from ecounters.calls.record import Call
 from ecounters.changelog.binding import Binding
 from ecounters.changelog.holes import Holes
 from ecounters.changelog.saved_call import SavedCall, saved_form
+from ecounters.large_dict import LargeDict
 from ecounters.text import masked
 from ecounters.windows.cell import Cell, Dims
 
@@ -255,7 +256,7 @@ def format_of(value: bytes) -> int:
     return fields[0]
 
 
-def keep_last(last: dict[bytes, bytes], entries: Iterable[Entry]) -> None:
+def keep_last(last: dict[bytes, bytes] | LargeDict[bytes, bytes], entries: Iterable[Entry]) -> None:
     """Update ``last`` (key -> last value) with the next entries of a changelog, in order. A tombstone removes its key.
 
     Kafka's compaction does the same. Values stay encoded here, so that only those that remain cost their decoding.

@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterator
 from ecounters.calls.large import LargeCall
 from ecounters.calls.record import CHANGED, DIRTY, SAVED, TOUCHED, Call, CallOwner
 from ecounters.changelog.entries import ENTRY_BYTES, Entry, Position, call_entry, item_entries, position_entry
+from ecounters.large_dict import LargeDict
 from ecounters.partition.emptying import emptying
 from ecounters.partition.user import User
 
@@ -28,7 +29,7 @@ class Changes:
         self._dropped: list[Call] = []
         self._erased: list[User] = []
         self._left_over: list[tuple[str, str, LargeCall]] = []
-        self._users: dict[CallOwner, None] = {}  # whose cells, numbers or balances may have changed
+        self._users: LargeDict[CallOwner, None] = LargeDict()  # whose cells, numbers or balances may have changed
 
     def __bool__(self) -> bool:
         """Whether the next flush may have more to write than the position."""
@@ -46,12 +47,14 @@ class Changes:
             user.touched.append(call)
         if not flags & DIRTY:
             self._calls.append(call)
-            self._users[user] = None
+            if user not in self._users.first:
+                self._users[user] = None
         call.flags = flags | CHANGED
 
     def add_user(self, user: CallOwner) -> None:
         """Note that cells, numbers or balances of an account may have changed."""
-        self._users[user] = None
+        if user not in self._users.first:
+            self._users[user] = None
 
     def add_dropped(self, call: Call) -> None:
         """Note that a call's record was dropped: the next flush writes a tombstone if the changelog has the call.
@@ -91,7 +94,7 @@ class Changes:
         before its entry is yielded. The cells follow, so they hold the contributions of all calls that the flush saves.
         """
         dropped, erased, calls, users = self._dropped, self._erased, self._calls, self._users
-        self._dropped, self._erased, self._calls, self._users = [], [], [], {}
+        self._dropped, self._erased, self._calls, self._users = [], [], [], LargeDict()
         self.in_steps = True
         try:
             while dropped:  # so that the memory of each is freed at once, and not of all in one step

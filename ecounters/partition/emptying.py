@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from ecounters.large_dict import LargeDict
 
-def emptying(*collections: list[Any] | dict[Any, Any]) -> Iterator[None]:
+
+def emptying(*collections: list[Any] | dict[Any, Any] | LargeDict[Any, Any]) -> Iterator[None]:
     """Remove everything from lists and dicts, one item after the other; yield after each item."""
     for collection in collections:
         if isinstance(collection, list):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ecounters.calls.record import Call
+from ecounters.large_dict import LargeDict
 from ecounters.partition.emptying import emptying
 
 
@@ -18,19 +19,23 @@ class LiveBySwitch:
     __slots__ = ("_calls", "_users")
 
     def __init__(self) -> None:
-        self._calls: dict[tuple[str, str], dict[Call, None]] = {}  # (switch, user id) -> calls
-        self._users: dict[str, dict[str, None]] = {}  # switch -> the user ids with which it is in _calls
+        self._calls: LargeDict[tuple[str, str], LargeDict[Call, None]] = LargeDict()  # (switch, user id) -> calls
+        # switch -> the user ids with which it is in _calls
+        self._users: LargeDict[str, LargeDict[str, None]] = LargeDict()
 
     def add(self, call: Call) -> None:
         """Add a call under its present switch."""
+        if not call.switch:
+            return
         key = call.switch, call.user.id
-        calls = self._calls.get(key)
+        calls = self._calls.first.get(key)
         if calls is None:
-            if not call.switch:
-                return
-            calls = self._calls[key] = {}
-            self._users.setdefault(call.switch, {})[call.user.id] = None
-        calls[call] = None
+            calls = self._calls.get(key)
+        if calls is None:
+            calls = self._calls[key] = LargeDict()
+            self._users.setdefault(call.switch, LargeDict())[call.user.id] = None
+        if call not in calls.first:
+            calls[call] = None
 
     def discard(self, call: Call) -> None:
         """Remove a call from its present switch, if it is there. Call this before the call's switch changes."""
@@ -51,12 +56,14 @@ class LiveBySwitch:
         while self._calls:
             _, calls = self._calls.popitem()
             yield from emptying(calls)
-        yield from emptying(self._users)
+        while self._users:
+            _, users = self._users.popitem()
+            yield from emptying(users)
 
     def calls(self, switch: str, user_id: str | None) -> Iterator[Call]:
         """Yield the calls of a switch: of one account, or of all accounts for None.
 
         Do not change the index meanwhile.
         """
-        for each in self._users.get(switch, {}) if user_id is None else [user_id]:
-            yield from self._calls.get((switch, each), {})
+        for each in self._users.get(switch, ()) if user_id is None else (user_id,):
+            yield from self._calls.get((switch, each), ())

@@ -1,6 +1,6 @@
 """Restoring: making a partition's state out of the entries of its changelog.
 
-    last: dict[bytes, bytes] = {}
+    last = LargeDict()
     for entries in ...:                  # as the changelog is read
         keep_last(last, entries)         # of changelog.entries
     for _ in restore(state, last):       # state: a new PartitionState
@@ -36,6 +36,7 @@ from ecounters.changelog.entries import (
     read_slot,
     read_user,
 )
+from ecounters.large_dict import LargeDict
 from ecounters.partition.format_1 import convert_call, convert_users
 from ecounters.partition.state import PartitionState
 from ecounters.partition.user import User
@@ -45,7 +46,7 @@ STEP: Final = 100
 """How many entries, or calls, one step of ``restore`` handles. A step takes less than 1 ms."""
 
 
-def restore(state: PartitionState, last: dict[bytes, bytes]) -> Generator[None]:
+def restore(state: PartitionState, last: dict[bytes, bytes] | LargeDict[bytes, bytes]) -> Generator[None]:
     """Put the entries into a new state, in steps; yield after each step. Without entries the state remains new.
 
     ``last`` is the last value of each key, see ``keep_last``. It is emptied on the way, so that the bytes of an entry
@@ -67,7 +68,7 @@ def restore(state: PartitionState, last: dict[bytes, bytes]) -> Generator[None]:
         state.position, state.watermark, state.arrival = position.position, position.watermark, position.arrival
         state.binding, state.holes = position.binding, position.holes
         state.timeouts.begin_at(position.watermark)
-    large: LargeCalls = {}
+    large: LargeCalls = LargeDict()
     calls = yield from _make_all(state, large, last)
     changes, dtmf_digits = state.changes, state.policy.dtmf_digits
     if is_format_1:
@@ -93,28 +94,31 @@ def restore(state: PartitionState, last: dict[bytes, bytes]) -> Generator[None]:
         changes.add_left_over(user_id, call_id, items)
 
 
-LargeCalls = dict[tuple[str, str], LargeCall]
+LargeCalls = LargeDict[tuple[str, str], LargeCall]
 """(user, call id) -> the items of a large call, in no particular order."""
 
 
-def _make_all(state: PartitionState, large: LargeCalls, last: dict[bytes, bytes]) -> Generator[None, None, list[Call]]:
+def _make_all(
+    state: PartitionState, large: LargeCalls, last: dict[bytes, bytes] | LargeDict[bytes, bytes]
+) -> Generator[None, None, list[Call]]:
     """Put the content of all entries into the state or ``large``, in steps, and return the calls. Empties ``last``.
 
     Raises UnreadableEntries after the last step, with all that cannot be read.
     """
     calls: list[Call] = []
     unreadable: dict[bytes | None, str] = {}
-    while last:
-        for _ in range(min(STEP, len(last))):
-            key, value = last.popitem()
-            try:
-                call = _make(state, large, key, value)
-            except UNREADABLE as error:
-                unreadable[key] = why(error)
-                continue
-            if call is not None:
-                calls.append(call)
-        yield
+    for table in last.tables() if isinstance(last, LargeDict) else (last,):
+        while table:
+            for _ in range(min(STEP, len(table))):
+                key, value = table.popitem()
+                try:
+                    call = _make(state, large, key, value)
+                except UNREADABLE as error:
+                    unreadable[key] = why(error)
+                    continue
+                if call is not None:
+                    calls.append(call)
+            yield
     if unreadable:
         raise UnreadableEntries(unreadable)
     return calls
@@ -154,7 +158,7 @@ def _make(state: PartitionState, large: LargeCalls, key: bytes, value: bytes) ->
 
 def _user(state: PartitionState, user_id: str) -> User:
     """The account with this id; a new one is added to the state if there is none."""
-    user = state.users.get(user_id)
+    user = state.users.first.get(user_id) or state.users.get(user_id)
     if user is None:
         user = state.users[user_id] = User(user_id)
         user.version += 1

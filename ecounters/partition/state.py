@@ -37,6 +37,7 @@ from ecounters.events.types import (
     SwitchRestarted,
     SwitchSnapshot,
 )
+from ecounters.large_dict import LargeDict
 from ecounters.partition.changes import Changes
 from ecounters.partition.policy import Policy
 from ecounters.partition.records import Misrouted, Record, Tally, Uncounted
@@ -82,7 +83,7 @@ class PartitionState:
         self.binding: Binding | None = None
         self.holes: Holes = ()
         self.tally = Tally()
-        self.users: dict[str, User] = {}
+        self.users: LargeDict[str, User] = LargeDict()
         self.changes = Changes()
         self._rolls_up = False
         self.timeouts = Timeouts(policy, self.users, self.changes, self.tally)
@@ -144,7 +145,7 @@ class PartitionState:
         Adds those that this state does not count to ``uncounted``. What nearly every event needs stands in this one
         loop, because a function call more would cost time per event.
         """
-        users: Any = self.users  # Any, because ``get`` is also called with the user_id None of some switch events
+        users: Any = self.users.first  # Any: ``get`` is also called with the user_id None of some switch events
         max_call_ms, arrival, watermark = self._max_call_ms, self.arrival, self.watermark
         ahead, latest = self.policy.clock_ahead_ms, wall_ms + self.policy.clock_ahead_ms
         joins, place, touch = self._joins, self.timeouts.place, self.changes.touch
@@ -154,7 +155,7 @@ class PartitionState:
                 event: Any = parse(record.value)
                 user = users.get(event.user_id)
                 if user is None and event.user_id is not None:
-                    user = self._new_user(event.user_id)
+                    user = self._other_user(event.user_id)
                 ts, timestamp = event.ts, record.timestamp
                 if ts > latest or (ts > timestamp and timestamp and ts > timestamp + ahead):
                     raise BadEvent("clock_ahead", "ts")
@@ -163,7 +164,7 @@ class PartitionState:
                     long_step = self._apply_to_account_or_switch(event, user)
                     watermark = self.watermark
                 else:
-                    call = user.calls.get(event.call_id)
+                    call = user.calls.first.get(event.call_id)
                     if call is None or call.timer_slot <= 0 or call.last_ts + max_call_ms <= watermark:
                         call = self._record_for(event, user, call)
                     join(call, event)
@@ -209,11 +210,14 @@ class PartitionState:
         """
         self.position = max(self.position, offset)
 
-    def _new_user(self, user_id: str) -> User:
-        """A new account for an event whose account is not in ``users``; it is added there once the event is accepted.
+    def _other_user(self, user_id: str) -> User:
+        """The account of an event that is not in ``users.first``; a new one is in ``users`` once the event is accepted.
 
         Raises Misrouted if the account belongs to another partition.
         """
+        user = self.users.get(user_id)
+        if user is not None:
+            return user
         if partition_of(user_id, self.partitions) != self.partition:
             raise Misrouted(user_id)
         return User(user_id)
@@ -221,11 +225,13 @@ class PartitionState:
     def _record_for(self, event: Any, user: User, call: Call | None) -> Call:
         """The record to join the event to, if the call is new, waits to be dropped, or has been silent for max_call.
 
-        ``call``: its present record, if any. Drops that if it is due by the watermark: so the result does not depend on
-        when ``advance`` runs. Makes a new record, and adds the account to ``users``, if there is none now; raises
-        BadEvent "late" instead if the event is too far behind the watermark.
+        ``call``: its record in ``user.calls.first``, if any. Drops a record that is due by the watermark: so the result
+        does not depend on when ``advance`` runs. Makes a record, and adds the account to ``users``, if there is none;
+        raises BadEvent "late" instead if the event is too far behind the watermark.
         """
         watermark = self.watermark
+        if call is None and user.calls.parts:
+            call = user.calls.get(event.call_id)
         if (
             call is not None
             and (call.timer_slot < 0 or call.last_ts + self._max_call_ms <= watermark)
@@ -238,7 +244,8 @@ class PartitionState:
                 raise BadEvent("late", "ts")
             self.timeouts.forget_balances(user, self.watermark)
             call = user.calls[event.call_id] = Call(event.call_id, user)
-            self.users.setdefault(user.id, user)
+            if user.id not in self.users.first:
+                self.users.setdefault(user.id, user)
         elif call.cell is None and not call.flags & TOUCHED:
             user.rebuild_contribution(call)  # of a restored call that has ended: ``restore_call`` did not compute it
         return call
@@ -292,11 +299,6 @@ class PartitionState:
         user = self.users.get(user_id)
         limit = self.watermark - self.policy.keep_windows_ms - DAY_MS
         return user is not None and min(user.spans.windows, default=limit) < limit
-
-    def roll_up(self, user_id: str, zone: ZoneInfo) -> None:
-        """Roll up the account's windows at once: all steps of ``rolling_up``."""
-        for _ in self.rolling_up(user_id, zone):
-            pass
 
     def rolling_up(self, user_id: str, zone: ZoneInfo) -> Generator[None]:
         """Roll up the account's windows into days of ``zone``: those days that lie wholly before the windows to keep.

@@ -21,6 +21,7 @@ from collections.abc import Generator, Iterator
 from typing import Final
 
 from ecounters.calls.record import LIVE, REAPED, SUSPECTED, TOUCHED, Call
+from ecounters.large_dict import LargeDict
 from ecounters.partition.changes import Changes
 from ecounters.partition.emptying import emptying
 from ecounters.partition.live_by_switch import LiveBySwitch
@@ -46,7 +47,7 @@ class Timeouts:
     flush must write.
     """
 
-    def __init__(self, policy: Policy, users: dict[str, User], changes: Changes, tally: Tally) -> None:
+    def __init__(self, policy: Policy, users: LargeDict[str, User], changes: Changes, tally: Tally) -> None:
         self.clock = 0
         self.in_steps = False
         """True while an ``advance`` has begun and is not at its end: no record may be applied then."""
@@ -57,7 +58,7 @@ class Timeouts:
         self.live_by_switch = LiveBySwitch()
         self._silence_timers = TimerWheel(SILENCE)
         self._drop_timers = TimerWheel(DROP)
-        self._silent: dict[Call, None] = {}  # calls that are SUSPECTED or REAPED
+        self._silent: LargeDict[Call, None] = LargeDict()  # calls that are SUSPECTED or REAPED
         self._erased: list[User] = []  # accounts whose calls have timers still
         self._purged_at = 0  # the watermark of the last ``_forget_old``
 

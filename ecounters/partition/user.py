@@ -19,6 +19,7 @@ from ecounters.changelog.entries import (
 )
 from ecounters.counters.contributions import contributions, input_amounts, live_key
 from ecounters.events.types import BalanceUpdated
+from ecounters.large_dict import LargeDict
 from ecounters.partition.emptying import emptying
 from ecounters.windows.calendar import window_of
 from ecounters.windows.cell import Cell
@@ -77,14 +78,14 @@ class User:
 
     def __init__(self, user_id: str) -> None:
         self.id = user_id
-        self.calls: dict[str, Call] = {}
+        self.calls: LargeDict[str, Call] = LargeDict()
         self.touched: list[Call] = []
         self.spans = Spans()
-        self.live: dict[LiveKey, int] = {}
-        self._live_keys: dict[LiveKey, LiveKey] = {}  # equal keys are one object: calls of one key share it
+        self.live: LargeDict[LiveKey, int] = LargeDict()
+        self._live_keys: LargeDict[LiveKey, LiveKey] = LargeDict()  # equal keys are one object, which calls share
         self.suspected = 0
-        self.numbers: dict[str, int] = {}
-        self.new_numbers: dict[str, int | None] = {}
+        self.numbers: LargeDict[str, int] = LargeDict()
+        self.new_numbers: LargeDict[str, int | None] = LargeDict()
         self.balance: Balance | None = None
         self.call_balance: Balance | None = None
         self.dirty = False
@@ -178,7 +179,7 @@ class User:
             if old_key is not None:
                 self._add_live(old_key, -1)
             if key is not None:
-                key = self._live_keys.setdefault(key, key)
+                key = self._live_keys.first.get(key) or self._live_keys.setdefault(key, key)
                 self._add_live(key, 1)
             call.live_key = key
 
@@ -211,7 +212,7 @@ class User:
         if self.dirty:
             self.dirty = False
             yield user_entry(self.id, self.balance, self.call_balance)
-        numbers, self.new_numbers = self.new_numbers, {}
+        numbers, self.new_numbers = self.new_numbers, LargeDict()
         while numbers:  # so that the memory of each is freed at once, and not of all in one step
             number, last_start = numbers.popitem()
             yield number_entry(self.id, number, last_start)

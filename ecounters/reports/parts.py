@@ -9,13 +9,14 @@ A part takes some 1 ms at most. Some parts are empty: they stand for work that h
 from __future__ import annotations
 
 import heapq
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator
 from itertools import chain, islice
 from typing import Any, Final, TypeVar
 
 import orjson
 
 from ecounters.counters.definitions import COUNTERS, Kind
+from ecounters.large_dict import LargeDict
 from ecounters.reports.payload import is_whole, value_of
 from ecounters.reports.totals import Totals
 
@@ -69,7 +70,7 @@ def series_parts(steps: Iterable[tuple[dict[str, Any], Iterable[bytes]]]) -> Ite
     yield b"]"
 
 
-def _entries(key: str, totals: Totals) -> Mapping[str, int] | None:
+def _entries(key: str, totals: Totals) -> dict[str, int] | LargeDict[str, int] | None:
     """The entries of a counter that is a map, and perhaps some for "" or with 0, which do not count.
 
     None for a counter that is a number.
@@ -84,7 +85,7 @@ def _entries(key: str, totals: Totals) -> Mapping[str, int] | None:
     return None
 
 
-def map_parts(entries: Mapping[str, int]) -> Iterator[bytes]:
+def map_parts(entries: dict[str, int] | LargeDict[str, int]) -> Iterator[bytes]:
     """The parts of a map in the order of a reply, see ``payload.in_order``. Leaves out the key "" and zeros."""
     numbers: list[int] = []  # ints take less time and memory than the rows of ``in_order``
     odd_numbers: list[OddNumber] = []

@@ -16,6 +16,7 @@ from typing import Any, Final
 import orjson
 
 from ecounters.counters.definitions import COUNTERS, PAYLOAD, Counter, Kind
+from ecounters.large_dict import LargeDict
 from ecounters.reports.totals import Totals
 
 Value = dict[str, int] | int | float
@@ -75,7 +76,7 @@ def etag_of(length: int, sha1: bytes) -> str:
     return f'W/"{length:x}-{base64.b64encode(sha1).decode()[:27]}"'
 
 
-def in_order(entries: dict[str, int]) -> dict[str, int]:
+def in_order(entries: dict[str, int] | LargeDict[str, int]) -> dict[str, int]:
     """A map in the order of a reply: first keys that are whole numbers, by value; then the others, by code points."""
     return dict(sorted(entries.items(), key=lambda entry: _rank(entry[0])))
 

@@ -16,11 +16,13 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final, TypeVar
 
+from ecounters.large_dict import LargeDict
 from ecounters.partition.user import LiveKey, User
 from ecounters.query.conditions import Predicate, Where
 from ecounters.reports.totals import Totals
 from ecounters.windows.cell import CAMPAIGN, DID, TYPE, Cell, Dims
 from ecounters.windows.span import FEW, Span
+from ecounters.windows.sums import add_to
 
 SMALL_US: Final = 5_000
 """An account is small if to count it, and to render the maps, takes about so many µs at most."""
@@ -39,23 +41,24 @@ CELLS_STEP: Final = 50
 T = TypeVar("T")
 
 
-class Matches(dict[Dims, bool]):
-    """The dimensions that have been looked at -> whether a filter matches them: cells of many spans have the same."""
+class Matches:
+    """Whether a filter matches dimensions. Remembers that for each: cells of many spans have the same ones."""
 
     def __init__(self, where: Where) -> None:
-        super().__init__()
         self._predicate: Predicate = where.to_predicate()
+        self._known: LargeDict[Dims, bool] = LargeDict()
 
-    def __missing__(self, dims: Dims) -> bool:
-        """Evaluate the filter for dimensions that have not been looked at, and remember the result."""
-        result = self[dims] = self._predicate(dims)
+    def __getitem__(self, dims: Dims) -> bool:
+        """Whether the filter matches these dimensions."""
+        result = self._known.get(dims)
+        if result is None:
+            result = self._known[dims] = self._predicate(dims)
         return result
 
     def look_at(self, many_dims: Iterable[Dims]) -> None:
         """Evaluate the filter for all of these dimensions."""
         for dims in many_dims:
-            if dims not in self:
-                self[dims] = self._predicate(dims)
+            self[dims]
 
 
 def is_small(user: User | None, begin: int, end: int) -> bool:
@@ -174,18 +177,17 @@ def _add_span(span: Span, totals: Totals) -> Iterator[None]:
     for mine, theirs in zip(totals.sum.calls, cached.calls, strict=True):
         for items in _batches(theirs.items(), STEP):
             for value, calls in items:
-                mine[value] = mine.get(value, 0) + calls
+                add_to(mine, value, calls)
             yield
     for cell in span.split:
         if cell.inputs is not None:
             yield from _add_slots(cell.inputs.counts, totals)
 
 
-def _add_slots(counts: dict[str, int], totals: Totals) -> Iterator[None]:
-    mine = totals.counts
+def _add_slots(counts: LargeDict[str, int], totals: Totals) -> Iterator[None]:
     for items in _batches(counts.items(), STEP):
         for slot, amount in items:
-            mine[slot] = mine.get(slot, 0) + amount
+            add_to(totals.counts, slot, amount)
         yield
 
 

@@ -8,16 +8,18 @@ Nothing is formatted in this file: ``payload`` renders totals as the message of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Final, cast
 
+from ecounters.large_dict import LargeDict
 from ecounters.partition.user import LiveKey, User
 from ecounters.query.conditions import Predicate, Where
 from ecounters.windows.cell import CAMPAIGN, DID, STATUS, TYPE
-from ecounters.windows.sums import Sum
+from ecounters.windows.sums import Sum, add_to
 
 IVR: Final = 3
 """Index of the IVR in a LiveKey. TYPE, CAMPAIGN and DID are the same indexes in a LiveKey as in Dims."""
+LIVE_DIMENSIONS: Final = 4
 
 _DIMENSION: Final = {"type": TYPE, "campaign": CAMPAIGN, "did": DID, "status": STATUS}
 _LIVE_DIMENSION: Final = {"type": TYPE, "campaign": CAMPAIGN, "did": DID, "ivr": IVR}
@@ -45,8 +47,8 @@ class Totals:
         self.balance: int | float = 0
         self.call_balance: int | float = 0
         # Computed from `counts` and `live` at the first call of `inputs` and `live_by`; None before that.
-        self._inputs: dict[str, dict[str, int]] | None = None
-        self._live_by: tuple[dict[str, int], ...] | None = None
+        self._inputs: dict[str, LargeDict[str, int]] | None = None
+        self._live_by: tuple[LargeDict[str, int], ...] | None = None
 
     def merge(self, other: Totals) -> None:
         """Add the totals of another user, or of several other users. ``other`` does not change.
@@ -75,17 +77,17 @@ class Totals:
             str(value): calls for value, calls in calls_by_value.items() if value is not None and value != "" and calls
         }
 
-    def calls_with_zeros(self, dimension: str) -> Mapping[str, int]:
+    def calls_with_zeros(self, dimension: str) -> dict[str, int] | LargeDict[str, int]:
         """As ``calls_by``, perhaps with an entry for "", and with zeros. Takes no longer for more values."""
         if dimension == "status":
             return self.calls_by(dimension)
-        return cast(dict[str, int], self.sum.calls[_DIMENSION[dimension]])
+        return cast(LargeDict[str, int], self.sum.calls[_DIMENSION[dimension]])
 
-    def inputs(self, key: str) -> dict[str, int]:
+    def inputs(self, key: str) -> LargeDict[str, int]:
         """The map of a counter of DTMF inputs: "DTMF" -> {"1": 5, "#": 2} from the slots "DTMF/1" and "DTMF/#"."""
         if self._inputs is None:
             self.add_inputs(self.counts.items())
-        return self._inputs.get(key, {}) if self._inputs is not None else {}
+        return (self._inputs or {}).get(key) or LargeDict()
 
     def add_inputs(self, items: Iterable[tuple[str, int]]) -> None:
         """Add the input slots among some items of ``counts`` to what ``inputs`` returns.
@@ -96,22 +98,22 @@ class Totals:
         for slot, amount in items:
             name, slash, entry = slot.partition("/")
             if slash and amount:
-                by_counter.setdefault(name, {})[entry] = amount
+                by_counter.setdefault(name, LargeDict())[entry] = amount
 
-    def live_by(self, dimension: str) -> dict[str, int]:
+    def live_by(self, dimension: str) -> LargeDict[str, int]:
         """Live calls by the values of "type", "campaign", "did" or "ivr"; calls without a value are left out."""
         return (self._live_by or self.count_live(self.live.items()))[_LIVE_DIMENSION[dimension]]
 
-    def count_live(self, items: Iterable[tuple[LiveKey, int]]) -> tuple[dict[str, int], ...]:
+    def count_live(self, items: Iterable[tuple[LiveKey, int]]) -> tuple[LargeDict[str, int], ...]:
         """Add items of ``live`` to what ``live_by`` returns. Returns that, by the indexes of a LiveKey.
 
         For ``reading``, which does in steps what the first call of ``live_by`` does at once.
         """
-        tables = self._live_by = self._live_by or ({}, {}, {}, {})
+        tables = self._live_by = self._live_by or tuple(LargeDict[str, int]() for _ in range(LIVE_DIMENSIONS))
         for key, calls in items:
             for calls_by_value, value in zip(tables, key, strict=True):
                 if value:
-                    calls_by_value[value] = calls_by_value.get(value, 0) + calls
+                    add_to(calls_by_value, value, calls)
         return tables
 
 
@@ -146,5 +148,5 @@ def totals_of(user: User | None, begin: int, end: int, where: Where | None = Non
 def _live_calls(user: User, predicate: Predicate | None) -> dict[LiveKey, int]:
     """A copy of the items of ``user.live`` for which the predicate holds. The status of live calls is None."""
     if predicate is None:
-        return dict(user.live)
+        return dict(user.live.items())
     return {key: calls for key, calls in user.live.items() if predicate((key[TYPE], key[CAMPAIGN], key[DID], None))}

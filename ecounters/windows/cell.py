@@ -17,6 +17,8 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from ecounters.large_dict import LargeDict
+
 Dims = tuple[str, str, str, int | None]
 """The dimensions of a call: (type, campaign or "", DID or "", status of the end or None while it lives)."""
 
@@ -25,6 +27,7 @@ CAMPAIGN: Final = 1
 DID: Final = 2
 STATUS: Final = 3
 """The indexes of ``Dims``, and of ``Sum.calls``."""
+DIMENSIONS: Final = 4
 
 UnitSlots = tuple[str, ...]
 """The slots to which a call adds 1. Calls with equal unit slots usually share one tuple, see ``contributions``."""
@@ -43,8 +46,8 @@ class Inputs(Struct, gc=False, eq=False):
     slot -> the amount in the changelog, 0 for a slot without an entry; None: no slot has an entry yet.
     """
 
-    counts: dict[str, int]
-    saved: dict[str, int] | None = None
+    counts: LargeDict[str, int]
+    saved: LargeDict[str, int] | None = None
 
     def saved_slots(self) -> Iterator[str]:
         """Yield the slots that have an entry in the changelog, if the cell has one."""
@@ -63,7 +66,7 @@ class Inputs(Struct, gc=False, eq=False):
         saved = self.saved
         if saved is None:
             yield from ((slot, True) for slot in self.counts)
-            self.saved = {}
+            self.saved = LargeDict()
             return
         while saved:
             slot, saved_amount = saved.popitem()
@@ -110,7 +113,7 @@ class Cell(Struct, gc=False, eq=False):
 
     def rename(self, slot: str, new_slot: str) -> None:
         """Give the amount of an input slot to another input slot. No sum may hold the cell's counts yet."""
-        counts = self.counts
+        counts: dict[str, int] | LargeDict[str, int] = self.counts
         if self.inputs is not None:
             counts = self.inputs.counts
             if self.inputs.saved is not None:
@@ -134,6 +137,9 @@ def has_many_inputs(cell: Cell) -> bool:
 def split(cell: Cell) -> None:
     """Split a whole cell: move its input slots from ``counts`` to ``inputs``. None of them has an entry yet."""
     counts = cell.counts
-    inputs = {slot: amount for slot, amount in counts.items() if "/" in slot}
+    inputs = LargeDict[str, int]()
+    for slot, amount in counts.items():
+        if "/" in slot:
+            inputs[slot] = amount
     cell.counts = {slot: amount for slot, amount in counts.items() if "/" not in slot}
     cell.inputs = Inputs(inputs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from itertools import islice, takewhile
 
+from ecounters.large_dict import LargeDict
 from ecounters.windows.calendar import WINDOW_MS
 from ecounters.windows.cell import Cell, Dims, Inputs, has_many_inputs, split
 from ecounters.windows.span import Span
@@ -42,7 +43,7 @@ def restore_slot(spans: Spans, begin: int, end: int, dims: Dims, slot: str, amou
         return
     cell = _cell(spans, begin, end, dims)
     if cell.inputs is None:
-        cell.inputs = Inputs({}, {})
+        cell.inputs = Inputs(LargeDict(), LargeDict())
     cell.inputs.counts[slot] = amount
 
 
@@ -59,7 +60,7 @@ def _cell(spans: Spans, begin: int, end: int, dims: Dims) -> Cell:
     """The cell that is being restored. Adds the span and the cell if they are missing."""
     span = _span(spans, begin, end)
     if span is None:
-        span = Span(begin, end, {})
+        span = Span(begin, end)
         if end - begin == WINDOW_MS:
             spans.windows[begin] = span
         else:

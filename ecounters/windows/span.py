@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, field
 
+from ecounters.large_dict import LargeDict
 from ecounters.windows.cell import Cell, Dims
 from ecounters.windows.sums import Sum
 
@@ -34,14 +35,14 @@ class Span(Struct, gc=False, eq=False):
 
     begin: int
     end: int
-    cells: dict[Dims, Cell]
+    cells: LargeDict[Dims, Cell] = field(default_factory=LargeDict)
     cached_sum: Sum | None = None
     unsummed: list[Cell] = []
     split: dict[Cell, None] = {}
 
     def cell(self, dims: Dims) -> Cell:
         """The cell of these dimensions. If there is none, a new, empty one is added."""
-        cell = self.cells.get(dims)
+        cell = self.cells.first.get(dims) or self.cells.get(dims)
         if cell is None:
             cell = self.cells[dims] = Cell(self.begin, self.end, dims, {})
             if self.cached_sum is not None:

@@ -17,6 +17,7 @@ from itertools import chain, islice
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from ecounters.large_dict import LargeDict
 from ecounters.windows.calendar import WINDOW_MS, day_of
 from ecounters.windows.cell import Amounts, Cell, Dims, UnitSlots, has_many_inputs, split
 from ecounters.windows.span import Span
@@ -64,7 +65,7 @@ class Spans:
         if span is None:
             span = self._day_with(window)
             if span is None:
-                span = self.windows[window] = Span(window, window + WINDOW_MS, {})
+                span = self.windows[window] = Span(window, window + WINDOW_MS)
         return span.cell(dims)
 
     def has(self, window: int) -> bool:
@@ -91,7 +92,8 @@ class Spans:
                 counts.pop(slot, None)
         inputs = cell.inputs
         for index in range(0, len(amounts), 2):
-            slot, table = amounts[index], counts
+            slot = amounts[index]
+            table: dict[str, int] | LargeDict[str, int] = counts
             if inputs is not None and "/" in slot:
                 table = inputs.counts
                 if inputs.saved is not None:
@@ -195,7 +197,7 @@ class Spans:
         for begin in sorted(self.windows):
             if begin not in self.windows:
                 continue  # it is in the day that was rolled up last
-            day = Span(*self._clear_of_others(*day_of(begin, zone), begin), {})
+            day = Span(*self._clear_of_others(*day_of(begin, zone), begin))
             if day.end > keep_from:
                 break
             windows = [self.windows[at] for at in range(day.begin, day.end, WINDOW_MS) if at in self.windows]

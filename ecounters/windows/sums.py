@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from ecounters.windows.cell import Cell, Dims
+from typing import TypeVar
+
+from ecounters.large_dict import LargeDict
+from ecounters.windows.cell import DIMENSIONS, Cell, Dims
+
+K = TypeVar("K")
 
 
 class Sum:
@@ -18,19 +23,16 @@ class Sum:
     __slots__ = ("calls", "counts")
 
     def __init__(self) -> None:
-        self.counts: dict[str, int] = {}
-        self.calls: tuple[dict[str | int | None, int], ...] = ({}, {}, {}, {})
+        self.counts: LargeDict[str, int] = LargeDict()
+        self.calls: tuple[LargeDict[str | int | None, int], ...] = tuple(LargeDict() for _ in range(DIMENSIONS))
 
     def add(self, dims: Dims, counts: dict[str, int], sign: int = 1) -> None:
         """Add (sign 1) or take back (sign -1) the counts of a cell with those dimensions."""
         self.add_slots(counts, sign)
         calls = sign * counts.get("TC", 0)
         if calls:
-            (by_type, by_campaign, by_did, by_status), (call_type, campaign, did, status) = self.calls, dims
-            by_type[call_type] = by_type.get(call_type, 0) + calls
-            by_campaign[campaign] = by_campaign.get(campaign, 0) + calls
-            by_did[did] = by_did.get(did, 0) + calls
-            by_status[status] = by_status.get(status, 0) + calls
+            for calls_by_value, value in zip(self.calls, dims, strict=True):
+                add_to(calls_by_value, value, calls)
 
     def add_cell(self, cell: Cell) -> None:
         """Add all counts of a cell, whether it is whole or split."""
@@ -38,9 +40,13 @@ class Sum:
         if cell.inputs is not None:
             self.add_slots(cell.inputs.counts)
 
-    def add_slots(self, counts: dict[str, int], sign: int = 1) -> None:
+    def add_slots(self, counts: dict[str, int] | LargeDict[str, int], sign: int = 1) -> None:
         """Add (sign 1) or take back (sign -1) amounts of slots other than TC, such as the input slots of a cell."""
-        mine = self.counts
+        mine = self.counts.room(len(counts))
+        if mine is None:
+            for slot, amount in counts.items():
+                add_to(self.counts, slot, sign * amount)
+            return
         for slot, amount in counts.items():
             mine[slot] = mine.get(slot, 0) + sign * amount
 
@@ -49,4 +55,13 @@ class Sum:
         self.add_slots(other.counts)
         for mine, theirs in zip(self.calls, other.calls, strict=True):
             for value, calls in theirs.items():
-                mine[value] = mine.get(value, 0) + calls
+                add_to(mine, value, calls)
+
+
+def add_to(counts: LargeDict[K, int], key: K, amount: int) -> None:
+    """Add an amount to that of a key."""
+    first = counts.first
+    if key in first:
+        first[key] += amount
+    else:
+        counts[key] = counts.get(key, 0) + amount

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ecounters.changelog.binding import Binding
+from ecounters.partition.records import Uncounted
 from streams.basics.slices import TimeSlices
-from streams.engine.feed import EventsSource
 from streams.engine.refusals import RefusalLog
 from streams.engine.topics_watch import TopicsWatch
 from streams.kafka.changelog_reader import ChangelogReaders
@@ -26,6 +26,37 @@ class Handover(Protocol):
 
         Returns 0, or how far the state is of one that has shown more: then it goes on answering. Takes a bounded time,
         and raises no error: who cannot be reached answers nobody.
+        """
+
+
+class EventsSource(Protocol):
+    """The topic of events as owned partitions use it; ``streams.engine.events_topic.EventsTopic`` is one."""
+
+    @property
+    def rebalancing(self) -> bool:
+        """Whether the group is being rebalanced now: nothing can be followed until that is over."""
+
+    async def offsets(self, partition: int) -> tuple[int, int]:
+        """(the first offset that Kafka still has, the offset after the last event), by a request to the broker.
+
+        Raises KafkaError, IllegalStateError or TimeoutError if they are not available.
+        """
+
+    async def follow(self, partition: int, offset: int) -> None:
+        """Read a partition's events from ``offset`` on. Raises IllegalStateError if the partition is not assigned."""
+
+    def end_of(self, partition: int) -> tuple[int | None, float | None]:
+        """(the last stable offset, seconds since a broker reported it), without a request.
+
+        Events from this offset on belong to open transactions, or are behind some: nobody can read them yet.
+        (None, None) if the partition is not assigned or was not fetched yet.
+        """
+
+    async def republish(self, misrouted: list[Uncounted]) -> list[Uncounted]:
+        """Send events to the partitions of their users, and return when all are acknowledged.
+
+        Returns those that are larger than the topic takes, with the reason too_large. Raises KafkaError if another one
+        is not acknowledged.
         """
 
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import logging
-from typing import Final, Protocol
+from typing import Final
 
 from aiokafka.errors import IllegalStateError, KafkaError
 
-from ecounters.changelog.binding import Binding
-from ecounters.partition.lost import lose_to
-from ecounters.partition.records import Uncounted
+from ecounters.partition.lost import losing_to
 from ecounters.partition.state import PartitionState
+from streams.basics.slices import Slice
 from streams.basics.text import one_line
 from streams.basics.times import now_ms
+from streams.engine.context import WorkerContext
 from streams.engine.status import PartitionStatus
-from streams.metrics.catalogue import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -24,54 +23,21 @@ FAR_BEHIND_EVENTS: Final = 20_000
 behind. It is flushed less often until it has caught up."""
 
 
-class EventsSource(Protocol):
-    """The topic of events as owned partitions use it; ``streams.engine.events_topic.EventsTopic`` is one."""
-
-    @property
-    def rebalancing(self) -> bool:
-        """Whether the group is being rebalanced now: nothing can be followed until that is over."""
-
-    async def offsets(self, partition: int) -> tuple[int, int]:
-        """(the first offset that Kafka still has, the offset after the last event), by a request to the broker.
-
-        Raises KafkaError, IllegalStateError or TimeoutError if they are not available.
-        """
-
-    async def follow(self, partition: int, offset: int) -> None:
-        """Read a partition's events from ``offset`` on. Raises IllegalStateError if the partition is not assigned."""
-
-    def end_of(self, partition: int) -> tuple[int | None, float | None]:
-        """(the last stable offset, seconds since a broker reported it), without a request.
-
-        Events from this offset on belong to open transactions, or are behind some: nobody can read them yet.
-        (None, None) if the partition is not assigned or was not fetched yet.
-        """
-
-    async def republish(self, misrouted: list[Uncounted]) -> list[Uncounted]:
-        """Send events to the partitions of their users, and return when all are acknowledged.
-
-        Returns those that are larger than the topic takes, with the reason too_large. Raises KafkaError if another one
-        is not acknowledged.
-        """
-
-
 class PartitionFeed:
     """Decides from which offset one partition is read, and measures how far the state is behind the log's end.
 
     The partition is read from ``state.position``: events before this offset are counted, the event at it is the next.
     The consumer group's committed offset is not used. ``follow`` sets ``status.following``, and changes
     ``state.position`` if it lies outside the offsets that the topic has. A state that is of no topic yet is bound to
-    ``binding`` the first time: where its topic begins is where it begins. From then on, what is missing is a hole.
+    the worker's topic the first time: where that begins is where the state begins. From then on, what is missing is a
+    hole.
     """
 
-    def __init__(
-        self, status: PartitionStatus, events: EventsSource, stale_after_ms: int, binding: Binding, metrics: Metrics
-    ) -> None:
+    def __init__(self, status: PartitionStatus, context: WorkerContext) -> None:
         self._status = status
-        self._events = events
-        self._stale_after_ms = stale_after_ms
-        self._binding = binding
-        self._metrics = metrics
+        self._context = context
+        self._events = context.events
+        self._stale_after_ms = context.settings.feed.stale_after_ms
 
     # --------------------------------------------------------------------------------- from where to read
 
@@ -92,13 +58,13 @@ class PartitionFeed:
             if end < counted:
                 await self._go_back(state, counted, end, end if earliest else 0)
             if earliest > state.position:
-                self._skip_to(state, earliest)
+                await self._skip_to(state, earliest)
             if status.state is not state:
                 return  # released, or restored: then the restore follows the new state
             status.following = True  # set before the seek: a batch that is dropped from now on sets it to False again
             await self._events.follow(status.partition, state.position)
             if state.binding is None:
-                state.binding = self._binding
+                state.binding = self._context.binding
                 log.info("partition %s is bound to %s", status.partition, state.binding.log)
         except (IllegalStateError, KafkaError, TimeoutError) as error:
             status.following = False
@@ -119,7 +85,7 @@ class PartitionFeed:
             if self._status.state is state:
                 state.position = offset
 
-    def _skip_to(self, state: PartitionState, earliest: int) -> None:
+    async def _skip_to(self, state: PartitionState, earliest: int) -> None:
         """Raise the position to ``earliest``, because Kafka has deleted the events before that.
 
         Logs an error, counts them in the metric ``skipped`` and notes a hole, except for a new state: a topic may have
@@ -133,8 +99,11 @@ class PartitionFeed:
             "that time are incomplete",
             self._status.partition, state.position, earliest - 1,
         )  # fmt: skip
-        self._metrics.skipped.inc(earliest - state.position)
-        lose_to(state, earliest)
+        self._context.metrics.skipped.inc(earliest - state.position)
+        async with self._status.state_lock, Slice(self._context.slices) as time_slice:
+            if self._status.state is state:
+                for _ in losing_to(state, earliest):
+                    await time_slice.yield_if_used_up()
 
     # ------------------------------------------------------------------------------------ how far behind
 

@@ -77,8 +77,7 @@ class OwnedPartition:
 
     def __init__(self, partition: int, context: WorkerContext, changelog: Changelog) -> None:
         self.status = PartitionStatus(partition)
-        stale_after_ms = context.settings.feed.stale_after_ms
-        self.feed = PartitionFeed(self.status, context.events, stale_after_ms, context.binding, context.metrics)
+        self.feed = PartitionFeed(self.status, context)
         self._context = context
         self._changelog = changelog
         self._uncounted = UncountedBuffer(context.settings.feed.topic, partition, context.metrics, context.refusals)

@@ -13,6 +13,7 @@ from aiokafka.errors import CorruptRecordException, KafkaError
 
 from ecounters.changelog.entries import NO_POSITION, POSITION, Entry, UnreadableEntries, keep_last, shown_entry
 from ecounters.changelog.fitting import misfit_of
+from ecounters.large_dict import LargeDict
 from ecounters.partition.emptying import emptying
 from ecounters.partition.restoring import restore
 from ecounters.partition.state import PartitionState
@@ -123,7 +124,7 @@ class PartitionChangelog:
         writer = await self._takeover.open()
         self._end = await self._takeover.end_of_changelog()  # before it is read: a repair may come at any time
         state = PartitionState(self._partition, settings.partitions, settings.policy)
-        last: dict[bytes, bytes] = {}
+        last: LargeDict[bytes, bytes] = LargeDict()
         try:
             entries = await self._read(changelog, state, last)
             if state.binding is not None and (why := misfit_of(state.binding, self._context.binding.log)):
@@ -190,7 +191,7 @@ class PartitionChangelog:
         )
         return MustWait(f"partition {self._partition} has a saved entry that cannot be read; {REPAIR}", detail)
 
-    async def _read(self, changelog: TopicPartition, state: PartitionState, last: dict[bytes, bytes]) -> int:
+    async def _read(self, changelog: TopicPartition, state: PartitionState, last: LargeDict[bytes, bytes]) -> int:
         """Read the changelog to its end, and put all that it holds into ``state``. Returns how many entries were read.
 
         ``last`` is empty, and is used up on the way: key -> last value. Takes ``restore_lock`` only while it builds the
@@ -200,7 +201,7 @@ class PartitionChangelog:
         count, self._damage = 0, []
         async with aclosing(self._entries(changelog)) as reading:
             async for entries in reading:
-                keep_last(last, entries)
+                keep_last(last.room(len(entries)) or last, entries)
                 count += len(entries)
         if self._damage:
             raise self._damaged(changelog)

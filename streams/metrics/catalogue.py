@@ -85,8 +85,7 @@ class Metrics(NamedTuple):
     """Rises: the worker is busy; lower ECOUNTERS_SLICE_MS, or start another worker."""
     loop_pause: Gauge
     """Above 0.05: something kept the worker from requests and heartbeats; usually other processes have the processor.
-    Otherwise an account is larger than what was tried: report it, with what it has. Each look at the metrics begins
-    anew, so let one Prometheus look."""
+    Each look at the metrics begins anew, so let one Prometheus look."""
     listeners: Gauge
     """Each takes a file descriptor and about 20 KB. Near the limit of open files: start another worker."""
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from ecounters.recount.call import Limits
 from tests.fuzz.rounds import one_a_line, shortest
-from tests.support.builders import T0_MS, LogRecord, encoded
+from tests.support.builders import T0_MS, LogRecord, encoded, roll_up
 from tests.support.crowds import crowd, crowds
 from tests.support.log_strategies import PARTITIONS, USERS, Step, chaotic, made_event
 from tests.support.small_structures import small_calls, small_steps
@@ -81,7 +81,7 @@ def _happen(both: StateAndRecount, step: Step) -> None:
         both.crash()
     elif step.what == "roll":
         for user_id in filter(both.state.due_for_roll_up, list(both.state.users)):
-            both.state.roll_up(user_id, ZoneInfo(ZONES[step.number % len(ZONES)]))
+            roll_up(both.state, user_id, ZoneInfo(ZONES[step.number % len(ZONES)]))
 
 
 def _compare(both: StateAndRecount, *users: str, wall_ms: int | None = None) -> None:

@@ -29,7 +29,7 @@ from ecounters.reports.series import Series
 from ecounters.reports.totals import totals_of
 from ecounters.windows.calendar import DAY_MS, HOUR_MS, MINUTE_MS, WINDOW_MS
 from ecounters.windows.steps import INTERVALS, steps
-from tests.support.builders import ALL_FIELDS, T0_MS, LogRecord, answer_of, restored
+from tests.support.builders import ALL_FIELDS, T0_MS, LogRecord, answer_of, restored, roll_up
 from tests.support.filter_strategies import VALUES, filters
 from tests.support.log_strategies import PARTITIONS, USERS, Step, chaotic
 from tests.support.request_strategies import any_json, near_queries
@@ -75,7 +75,7 @@ def happened(log: list[Step], partition: int, zone: ZoneInfo) -> tuple[Partition
             state = restored(entries, partition, PARTITIONS)
         elif step.what == "roll":
             for user_id in filter(state.due_for_roll_up, list(state.users)):
-                state.roll_up(user_id, zone)
+                roll_up(state, user_id, zone)
     state.advance(0, at_end=False)
     return state, again
 

@@ -21,7 +21,7 @@ from ecounters.reports.series import Series
 from ecounters.reports.totals import totals_of
 from ecounters.windows.calendar import WINDOW_MS, window_of
 from ecounters.windows.steps import INTERVALS
-from tests.support.builders import ALL_FIELDS, T0_MS
+from tests.support.builders import ALL_FIELDS, T0_MS, roll_up
 from tests.support.filter_strategies import filters
 from tests.support.log_strategies import PARTITIONS, USERS, Step, chaotic
 
@@ -52,7 +52,7 @@ def states(steps: list[Step]) -> list[PartitionState]:
             totals_of(state.users.get(USERS[0]), 0, T0_MS * 2)
         elif step.what == "roll":
             for user_id in filter(state.due_for_roll_up, list(state.users)):
-                state.roll_up(user_id, ZoneInfo("Asia/Kolkata"))
+                roll_up(state, user_id, ZoneInfo("Asia/Kolkata"))
     return made
 
 

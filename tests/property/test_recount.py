@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ecounters.recount import parse as recount_parse
 from ecounters.simulator.world import Plan, simulate
 from ecounters.windows.calendar import DAY_MS, HOUR_MS, MINUTE_MS, day_of
-from tests.support.builders import T0_MS, LogRecord, answer_of, encoded
+from tests.support.builders import T0_MS, LogRecord, answer_of, encoded, roll_up
 from tests.support.log_strategies import KINDS, OF_NO_CALL, PARTITIONS, USERS, Step, chaotic, made_event
 from tests.support.state_and_recount import EVERYTHING, Span, StateAndRecount
 
@@ -33,7 +33,7 @@ def happen(both: StateAndRecount, step: Step, *, roll: bool) -> None:
         answer_of(both.state, USERS[step.number % len(USERS)])
     elif step.what == "roll" and roll:
         for user_id in filter(both.state.due_for_roll_up, list(both.state.users)):
-            both.state.roll_up(user_id, ZoneInfo(ZONES[step.number % len(ZONES)]))
+            roll_up(both.state, user_id, ZoneInfo(ZONES[step.number % len(ZONES)]))
 
 
 quarter_hours = st.integers(-200, 400).map(lambda n: T0_MS + n * 15 * MINUTE_MS)
@@ -153,7 +153,7 @@ def test_rolled_up_days_equal_the_recounted_days() -> None:
             both.take(*log[begin : begin + 500])
             both.state.advance(0, at_end=False)
             for user_id in filter(both.state.due_for_roll_up, list(both.state.users)):
-                both.state.roll_up(user_id, zone)
+                roll_up(both.state, user_id, zone)
         assert all(user.spans.days for user in both.state.users.values())
         days = [day_of(T0_MS + day * DAY_MS, zone) for day in range(-1, 5)]
         assert both.differences(EVERYTHING, *days, users=SIMULATED_USERS) == []

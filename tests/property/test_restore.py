@@ -14,7 +14,7 @@ from ecounters.partition.policy import Policy
 from ecounters.partition.state import PartitionState
 from ecounters.partition.user import User
 from ecounters.windows.cell import Cell
-from tests.support.builders import ALL_FIELDS, LogRecord, answer_of, restored
+from tests.support.builders import ALL_FIELDS, LogRecord, answer_of, restored, roll_up
 from tests.support.counter_identities import check_identities
 from tests.support.log_strategies import PARTITIONS, USERS, Step, chaotic
 
@@ -59,7 +59,7 @@ def do(state: PartitionState, step: Step, log: list[LogRecord], entries: list[En
         image(state)
     elif step.what == "roll":
         for user in filter(state.due_for_roll_up, list(state.users)):
-            state.roll_up(user, ZoneInfo(ZONES[step.number % len(ZONES)]))
+            roll_up(state, user, ZoneInfo(ZONES[step.number % len(ZONES)]))
     elif step.what == "cut" and entries is not None:
         entries += state.take_changes()
 

@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
+from zoneinfo import ZoneInfo
 
 from ecounters.changelog.entries import Entry, keep_last
 from ecounters.counters.definitions import FIELDS
@@ -147,6 +148,12 @@ def restored(
     for _ in restore(state, last):
         pass
     return state
+
+
+def roll_up(state: PartitionState, user_id: str, zone: ZoneInfo) -> None:
+    """Roll up the account's windows at once."""
+    for _ in state.rolling_up(user_id, zone):
+        pass
 
 
 class Feed:

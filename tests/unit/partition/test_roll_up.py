@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from ecounters.partition.policy import Policy
 from ecounters.reports.totals import totals_of
 from ecounters.windows.calendar import DAY_MS, HOUR_MS, day_of
-from tests.support.builders import T0_MS, Feed, answer_of, call, event, ms
+from tests.support.builders import T0_MS, Feed, answer_of, call, event, ms, roll_up
 
 HOUR, DAY = 3600.0, 86_400.0
 UTC_ZONE = ZoneInfo("UTC")
@@ -26,7 +26,7 @@ def test_a_partition_says_who_is_due_and_rolls_up() -> None:
     feed.clock(120 * HOUR)
     reply = feed.answer()
     assert feed.state.due_for_roll_up("u1")
-    feed.state.roll_up("u1", ZoneInfo("Asia/Kolkata"))
+    roll_up(feed.state, "u1", ZoneInfo("Asia/Kolkata"))
     user = feed.state.users["u1"]
     assert feed.answer() == reply
     assert not feed.state.due_for_roll_up("u1")
@@ -40,7 +40,7 @@ def test_a_partition_says_who_is_due_and_rolls_up() -> None:
 def test_an_answer_says_that_days_count_whole() -> None:
     """A bound inside a day that has been rolled up snaps outward to it."""
     feed = Feed().take(call("c1").started(0).ended(9)).clock(5 * DAY)
-    feed.state.roll_up("u1", UTC_ZONE)
+    roll_up(feed.state, "u1", UTC_ZONE)
     user = feed.state.users["u1"]
     totals = totals_of(user, ms(HOUR), ms(2 * HOUR))
     assert (totals.begin, totals.end) == day_of(T0_MS, UTC_ZONE)
@@ -54,7 +54,7 @@ def test_a_live_call_of_a_day_long_past_is_corrected_there() -> None:
     for hour in range(0, 100, 3):
         feed.take(call().heartbeat(hour * HOUR))
     feed.clock(100 * HOUR)
-    feed.state.roll_up("u1", UTC_ZONE)
+    roll_up(feed.state, "u1", UTC_ZONE)
     feed.take(call().ended(100 * HOUR, 16)).pass_time()
     reply = feed.answer(span=day_of(T0_MS, UTC_ZONE))
     assert (reply["CT"], reply["CST"], reply["CMPID"], reply["actualTT"]) == (
@@ -72,7 +72,7 @@ def test_retention_is_kept_by_the_watermark() -> None:
     for day in range(9):
         feed.take(call(f"c{day}").started(day * DAY).ended(day * DAY + 9)).clock(day * DAY + HOUR)
         if feed.state.due_for_roll_up("u1"):
-            feed.state.roll_up("u1", UTC_ZONE)
+            roll_up(feed.state, "u1", UTC_ZONE)
     for _ in range(9):
         feed.clock(8 * DAY + 3 * HOUR)
     user = feed.state.users["u1"]

@@ -43,7 +43,8 @@ def account(*, cells: int = 0, slots: int = 0, numbers: int = 0) -> tuple[Partit
         spans.add(spans.cell(window + n % 20 * WINDOW_MS, ("IBD", "", str(n), 16)), ("TC", "MC"), ("ringTime", 9), 1)
     for n in range(slots):
         spans.add(spans.cell(window, ("IBD", "", "", 3)), ("TC",), (f"DTMF/{n}", 1), 1)
-    user.numbers |= {f"+1555{n}": ms(0) for n in range(numbers)}
+    for n in range(numbers):
+        user.numbers[f"+1555{n}"] = ms(0)
     return state, user
 
 

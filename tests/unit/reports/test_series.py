@@ -11,7 +11,7 @@ import pytest
 from ecounters.errors import RequestRefused
 from ecounters.query.conditions import read_filter
 from ecounters.reports.series import Series
-from tests.support.builders import T0_MS, Feed, call, event
+from tests.support.builders import T0_MS, Feed, call, event, roll_up
 
 HOUR = 3_600
 UTC = ZoneInfo("UTC")
@@ -66,7 +66,7 @@ def test_a_step_holds_what_its_calls_count() -> None:
 def test_rolled_up_days_have_no_shorter_steps() -> None:
     """A shorter interval over rolled-up days is refused with the time from which on it works, and works from there."""
     made = feed().clock(4 * 24 * HOUR)
-    made.state.roll_up("u1", UTC)
+    roll_up(made.state, "u1", UTC)
     made.take(call("new", "u1").started(4 * 24 * HOUR, "QC"))
     user = made.state.users["u1"]
     assert [day.begin for day in user.spans.days] == [at("03-10 00:00")]
@@ -83,7 +83,7 @@ def test_rolled_up_days_have_no_shorter_steps() -> None:
 def test_a_day_of_another_zone_stays_whole() -> None:
     """The steps that a day of another zone lies across are merged into one."""
     made = feed().clock(4 * 24 * HOUR)
-    made.state.roll_up("u1", UTC)
+    roll_up(made.state, "u1", UTC)
     user = made.state.users["u1"]
     series = Series(user, (at("03-10 20:00"), at("03-11 20:00")), "1d", ZoneInfo("Asia/Kolkata"))
     assert [(step["from"], step["to"], step["message"]["TC"]) for step in series.message] == [

@@ -11,7 +11,7 @@ from ecounters.query.conditions import Where, read_filter
 from ecounters.reports.payload import message, message_without_live
 from ecounters.reports.totals import Totals, totals_of
 from ecounters.windows.calendar import DAY_MS, WINDOW_MS
-from tests.support.builders import ALL_FIELDS, T0_MS, WIDE, CallScript, Feed, call, event, ms
+from tests.support.builders import ALL_FIELDS, T0_MS, WIDE, CallScript, Feed, call, event, ms, roll_up
 
 DAY_S = 86_400.0
 FIRST_WINDOW = (T0_MS, T0_MS + WINDOW_MS)
@@ -92,7 +92,7 @@ def test_totals_merge_into_zeros_and_the_merged_ones_stay_as_they_are() -> None:
 def test_the_merged_range_holds_both() -> None:
     """A rolled-up day of one user makes the range wider, whichever of the two is merged into the other."""
     feed = Feed().take(*calls_of_a("a"), *calls_of_b("b")).clock(5 * DAY_S)
-    feed.state.roll_up("a", ZoneInfo("UTC"))
+    roll_up(feed.state, "a", ZoneInfo("UTC"))
     day = T0_MS - T0_MS % DAY_MS
     for first, second in (("a", "b"), ("b", "a")):
         merged = of_user(feed, first, FIRST_WINDOW)

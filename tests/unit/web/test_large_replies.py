@@ -22,7 +22,7 @@ from streams.basics.slices import TimeSlices
 from streams.engine.view import PartitionView
 from streams.web.large_replies import Moving
 from streams.web.replies import Reply, ReplyCache
-from tests.support.builders import CallScript, Event, Feed, call, event, ms
+from tests.support.builders import CallScript, Event, Feed, call, event, ms, roll_up
 
 T = TypeVar("T")
 UTC = ZoneInfo("UTC")
@@ -232,7 +232,7 @@ def test_many_changed_calls_are_settled_in_steps(partition: OnePartition, monkey
 def test_a_refusal_reaches_everybody_who_shares_the_reply(partition: OnePartition) -> None:
     """Such as that of a series over rolled-up days; the next query is tried anew."""
     partition.feed.clock(5 * DAY_MS / 1000)
-    partition.feed.state.roll_up("u1", UTC)
+    roll_up(partition.feed.state, "u1", UTC)
     asked: dict[str, Any] = {
         "interval": "1h",
         "filter": [{"field": "date", "op": "between", "value": [ms(0), ms(0) + HOUR_MS]}],

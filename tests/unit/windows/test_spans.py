@@ -224,7 +224,7 @@ def test_the_cached_sum_of_a_span_follows_its_cells() -> None:
     def sums() -> tuple[dict[str, int], ...]:
         totals = totals_of(user, *whole)
         by = (totals.calls_by(name) for name in ("type", "campaign", "did", "status"))
-        return {slot: n for slot, n in totals.counts.items() if n}, *by, totals.inputs("DTMF")
+        return {slot: n for slot, n in totals.counts.items() if n}, *by, dict(totals.inputs("DTMF"))
 
     def check() -> None:
         expected, again = sums(), User("u1")

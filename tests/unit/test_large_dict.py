@@ -1,0 +1,134 @@
+"""LargeDict: no dict of a partition's state, of a restore or of a reply grows without limit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any, Final
+
+import pytest
+
+from ecounters import large_dict
+from ecounters.changelog.entries import keep_last
+from ecounters.large_dict import FIRST_MAX, LargeDict
+from ecounters.partition.policy import Policy
+from ecounters.partition.restoring import restore
+from ecounters.partition.state import PartitionState
+from ecounters.query.conditions import read_filter
+from ecounters.reports.reading import Matches, Reading
+from tests.support.builders import WIDE, Feed, call
+from tests.support.small_structures import small_steps
+from tests.support.steps import STEP_MS
+
+ENTRIES: Final = 1_500_000
+MANY: Final = 400
+SMALL_MAX: Final = 150
+"""``FIRST_MAX`` of the tests with MANY things: each of 64 further dicts has 100 at most."""
+
+
+def test_no_entry_takes_long() -> None:
+    """A dict takes 20 ms for one of them from 262,144 on, and 130 ms for the last that makes it grow."""
+    large: LargeDict[str, int] = LargeDict()
+    keys = [f"+1{number:09}" for number in range(ENTRIES)]
+    longest_s = 0.0
+    for key in keys:
+        began_s = time.thread_time()
+        large[key] = 1
+        longest_s = max(longest_s, time.thread_time() - began_s)
+    assert len(large) == ENTRIES
+    assert longest_s * 1000 < STEP_MS
+
+
+def test_a_full_one_takes_what_it_has_and_nothing_else() -> None:
+    """The first dict stays as it is, so that it never grows again."""
+    large: LargeDict[int, int] = LargeDict()
+    for number in range(FIRST_MAX):
+        large[number] = number
+    first = large.first
+    assert large.room(0) is first and large.room(1) is None
+    large[0] = large[FIRST_MAX] = -1
+    del large[1]
+    large[FIRST_MAX + 1] = -1
+    assert (len(large), len(first), large[0], large.room(0)) == (FIRST_MAX + 1, FIRST_MAX - 1, -1, None)
+
+
+def dicts_of(thing: object, seen: set[int]) -> Iterator[dict[Any, Any]]:
+    """All dicts that can be reached from a thing through attributes and collections."""
+    if id(thing) in seen or isinstance(thing, str | bytes | int | float | type | None):
+        return
+    seen.add(id(thing))
+    inner: list[Any] = []
+    if isinstance(thing, dict):
+        yield thing
+        inner += [*thing, *thing.values()]
+    elif isinstance(thing, list | tuple | set | frozenset):
+        inner += thing
+    else:
+        names = [name for cls in type(thing).__mro__ for name in getattr(cls, "__slots__", ())]
+        names += [*getattr(thing, "__struct_fields__", ()), *getattr(thing, "__dict__", ())]
+        inner += [getattr(thing, name) for name in names if hasattr(thing, name)]
+    for each in inner:
+        yield from dicts_of(each, seen)
+
+
+def assert_small_dicts(*things: object) -> None:
+    """Assert that no dict that belongs to these things has more entries than ``FIRST_MAX``."""
+    seen: set[int] = set()
+    found = [one for thing in things for one in dicts_of(thing, seen)]
+    assert len(found) > 10
+    assert not [next(iter(one.items())) for one in found if len(one) > SMALL_MAX]
+
+
+def much_of_everything() -> Feed:
+    """Accounts, calls, numbers, inputs, dimensions, switches and silent calls, MANY of each."""
+    feed = Feed()
+    for n in range(MANY):
+        live = call(f"live{n}").started(0, number=f"+1{n}", did=f"{n}", campaignId=f"c{n}", switchId=f"s{n}")
+        same_switch = call(f"same{n}").started(1, switchId="s").dtmf(2, f"{n:04}")
+        ended = call(f"ended{n}").started(0, did=f"{n}").ended(3, status=n)
+        feed.take(live, same_switch, ended, call("c", f"u{n}").started(4, switchId="t"))
+    return feed.clock(3 * 3600)
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let SMALL_MAX entries be many for a LargeDict. Cells are split early: they have their own limit."""
+    with small_steps():
+        monkeypatch.setattr(large_dict, "FIRST_MAX", SMALL_MAX)
+        yield
+
+
+@pytest.mark.usefixtures("few")
+def test_no_dict_of_a_state_grows_without_limit() -> None:
+    """Whatever an account, switch or caller can have many of; before a flush, and after one and a restore."""
+    feed = much_of_everything()
+    feed.answer()
+    state = feed.state
+    assert len(state.users["u1"].live) > MANY
+    assert len(state.timeouts._silent) > MANY
+    assert_small_dicts(state)
+    last: LargeDict[bytes, bytes] = LargeDict()
+    keep_last(last, state.take_changes())
+    assert_small_dicts(state, last)
+    restored = PartitionState(0, 1, Policy())
+    for _ in restore(restored, last):
+        pass
+    assert_small_dicts(restored, last)
+    assert len(restored.users) == len(state.users) > MANY
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("conditions", [[], [{"field": "did", "op": "ne", "value": "7"}]])
+def test_no_dict_of_a_large_reply_grows_without_limit(conditions: list[dict[str, str]]) -> None:
+    """Its maps of calls and live calls, and what a filter remembers."""
+    user = much_of_everything().state.users["u1"]
+    user.settle()
+    _, where = read_filter(conditions)
+    matches = Matches(where) if where else None
+    reading = Reading(*WIDE)
+    for _ in reading.read(user, matches, live=True):
+        pass
+    for _ in reading.add_up():
+        pass
+    assert len(reading.totals.live_by("did")) >= MANY - 1
+    assert_small_dicts(user, reading, matches)
