@@ -55,7 +55,7 @@ async def first_look(settings: Settings) -> FirstLook:
     log = EventsLog(found.cluster_id, spec.events, facts.topic_id, facts.partitions)
     await _refuse_rights(settings, spec, found)
     away = found.facts[spec.changelog].away
-    saved, unknown = await known_positions(Kafka.of(settings), spec.changelog, log.partitions, away)
+    saved, unknown, _ = await known_positions(Kafka.of(settings), spec.changelog, log.partitions, away)
     unknown |= away  # each of these waits by itself
     if why := misfit(saved, log, spec.changelog, unknown):
         raise Unfit(why)

@@ -63,10 +63,12 @@ async def read_positions(kafka: Kafka, topic: str, partitions: int, away: Collec
 
 
 class KnownPositions(NamedTuple):
-    """``saved``: as ``read_positions`` returns it. ``unknown``: the partitions whose position nobody can tell."""
+    """``saved``: as ``read_positions`` returns it. ``unknown``: the partitions whose position nobody can tell.
+    ``damaged``: those of them with damaged records, one of which may be the position."""
 
     saved: dict[int, bytes]
     unknown: set[int]
+    damaged: set[int]
 
 
 async def known_positions(kafka: Kafka, topic: str, partitions: int, away: Collection[int]) -> KnownPositions:
@@ -81,12 +83,12 @@ async def known_positions(kafka: Kafka, topic: str, partitions: int, away: Colle
     except Exception as error:
         if _is_away(error):
             raise
-    unknown: set[int] = set()
+    known = KnownPositions(saved, set(), set())
     if left := sorted(there - saved.keys()):
         async with keyed_reader(kafka, topic, left) as reader:
             for partition in left:
-                await _look(reader, partition, saved, unknown)
-    return KnownPositions(saved, unknown)
+                await _look(reader, partition, known)
+    return known
 
 
 def _is_away(error: Exception) -> bool:
@@ -96,8 +98,8 @@ def _is_away(error: Exception) -> bool:
     return isinstance(error, KafkaError | TimeoutError | ConnectionError)
 
 
-async def _look(reader: LogReader[KeyedRow], partition: int, saved: dict[int, bytes], unknown: set[int]) -> None:
-    """Read a partition, and add its position to ``saved``, or the partition to ``unknown``."""
+async def _look(reader: LogReader[KeyedRow], partition: int, known: KnownPositions) -> None:
+    """Read a partition, and add its position, or why it is not known, to ``known``."""
     held: set[bytes | None] = set()
     at, before = -1, len(reader.unreadable)
     async for rows in reader.up_to(partition, reader.ends[partition]):
@@ -107,10 +109,13 @@ async def _look(reader: LogReader[KeyedRow], partition: int, saved: dict[int, by
                 continue
             held.add(key)
             if key == POSITION:
-                at, saved[partition] = offset, value
-    if any(damage.last_offset > at for damage in reader.unreadable[before:]) or (held and at < 0):
-        saved.pop(partition, None)
-        unknown.add(partition)
+                at, known.saved[partition] = offset, value
+    if any(damage.last_offset > at for damage in reader.unreadable[before:]):
+        known.saved.pop(partition, None)
+        known.damaged.add(partition)
+        known.unknown.add(partition)
+    elif held and at < 0:
+        known.unknown.add(partition)
 
 
 async def _last_positions(consumer: AIOKafkaConsumer, ranges: dict[TopicPartition, range]) -> dict[int, bytes]:

@@ -145,9 +145,11 @@ def test_entries_that_cannot_be_read_stop_their_partitions_alone(deployment: Dep
 
 
 @on_embedded
-def test_a_damaged_record_batch_and_a_missing_position_stop_their_partitions_alone(deployment: Deployment) -> None:
+def test_a_damaged_record_batch_and_a_missing_position_stop_their_partitions_alone(
+    deployment: Deployment, tmp_path: Path
+) -> None:
     """A worker starts nevertheless, and says where they are and what helps. The position is put back; what the batch
-    held nobody knows, so it stays. A record that only aiokafka cannot decode stops nothing."""
+    held nobody knows, so it stays, and nothing is exported. A record that only aiokafka cannot decode stops nothing."""
     users = users_of_each_partition(deployment)
     add_users(deployment, users)
     with Worker(deployment).wait_ready() as first:
@@ -180,6 +182,11 @@ def test_a_damaged_record_batch_and_a_missing_position_stop_their_partitions_alo
             publish_call(deployment, user, "c2")
             wait_for_counter(worker, user, "TC", 2)
         assert asked(worker, users[0]).json["code"] == 1032
+        worker.end()
+    for command in (["state", "export", str(tmp_path / "one.state")], ["topics", "--grow", "8", "--yes"]):
+        exit_code, said, err = ran(deployment, *command)
+        assert exit_code == 1 and "Traceback" not in err and "partition 0" in err, (said, err)
+    assert not list(tmp_path.glob("*.state"))
 
 
 @on_apache_kafka

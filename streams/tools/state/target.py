@@ -12,7 +12,7 @@ from ecounters.errors import Stop
 from streams.kafka.clients import Kafka
 from streams.kafka.group_facts import group_members
 from streams.kafka.metadata import ClusterFacts, facts_of
-from streams.kafka.positions import read_positions
+from streams.kafka.positions import known_positions
 from streams.settings.table import Settings
 
 
@@ -36,13 +36,16 @@ def is_same_topic(one: EventsLog, other: EventsLog) -> bool:
 
 
 async def saved_positions(settings: Settings, partitions: int) -> dict[int, Position]:
-    """partition -> its saved position. Raises Stop for one that cannot be read, and what ``read_positions`` raises."""
-    found = {}
-    for at, value in (await read_positions(Kafka.of(settings), settings.changelog_topic, partitions)).items():
+    """partition -> its saved position. Raises Stop for one that cannot be read; KafkaError; OSError."""
+    topic, found = settings.changelog_topic, {}
+    known = await known_positions(Kafka.of(settings), topic, partitions, ())
+    for at in sorted(known.damaged):
+        raise Stop(f"{topic}, partition {at}: records are damaged; `ecounters state check` says which, and what helps")
+    for at, value in known.saved.items():
         try:
             found[at] = read_position(value)
         except ValueError as error:
-            raise Stop(f"{settings.changelog_topic}, partition {at}: its position cannot be read: {error}") from None
+            raise Stop(f"{topic}, partition {at}: its position cannot be read: {error}") from None
     return found
 
 
