@@ -49,6 +49,7 @@ _CONSUMER: Final = "streams.kafka.consumer:Consumer"
 _THREAD: Final = "streams.kafka.consumer_thread:ConsumerThread"
 _FLUSHER: Final = "streams.engine.flushing:PartitionFlusher"
 _TABLE: Final = "streams.engine.table:StateTable"
+_HANDOVER: Final = "streams.web.handover:Handover"
 _WRITER: Final = "streams.kafka.changelog_writer:ChangelogWriter"
 _TAKEOVER: Final = "streams.kafka.changelog_writer:ChangelogTakeover"
 
@@ -76,6 +77,9 @@ POINTS: Final = {
     "revoke": Point(f"{_CONSUMER}.on_partitions_revoked", False, 2, "a rebalance begun, nothing saved"),
     "let-go": Point(f"{_TABLE}.flush_before_revoke", True, 2, "saved for a rebalance or an end, not committed"),
     "assigned": Point(f"{_TABLE}.on_rebalance", True, 2, "partitions assigned, no flow yet"),
+    "keep": Point(f"{_TABLE}._keep", True, 1, "a partition given up, its state kept to answer from"),
+    "announce": Point(f"{_HANDOVER}.announce", False, 1, "a partition restored, the owner before not told yet"),
+    "taken": Point(f"{_HANDOVER}.hear", True, 1, "told that another worker has the partition"),
     "stop": Point(f"{_TABLE}.on_stop", False, 1, "told to end, nothing saved"),
 }  # fmt: skip
 

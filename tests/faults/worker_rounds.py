@@ -141,6 +141,34 @@ def rebalance(testbed: Testbed, times: int) -> None:
         testbed.stop_worker(third)
 
 
+@register_round("handover", "SIGKILL or SIGSTOP amid a handover: given up, restored, taken", 9)
+def handover(testbed: Testbed, times: int) -> None:
+    """A worker joins, and is killed or sleeps past its session before it tells that it has its partitions; or it ends,
+    and that happens while it answers from what it keeps."""
+    testbed.start_worker()
+    for at in range(times):
+        testbed.wait_settled()
+        point, how = ("announce", "keep", "taken")[at % 3], "STOP" if at % 2 else "KILL"
+        victim = testbed.start_worker(launcher=launcher_at(point, 1, how=how))
+        if point != "announce":
+            testbed.wait_settled()
+            victim.process.send_signal(signal.SIGTERM)
+        if how == "STOP" and victim.wait_stopped(PATIENCE_S):
+            wake(testbed, victim)
+        elif how == "STOP":
+            testbed.tally["aims missed"] += 1
+        else:
+            victim.process.wait(PATIENCE_S)
+            testbed.tally["kills" if testbed.was_killed(victim) else "aims missed"] += 1
+            victim = testbed.replace(victim)
+        if how == "STOP" and point != "announce":  # it goes on to end
+            testbed.workers.remove(victim)
+            victim.wait_ended_in_order()
+        else:
+            testbed.wait_settled()
+            testbed.stop_worker(victim)
+
+
 @register_round("stop", "SIGTERM, and SIGKILL before that has come to its end", 10)
 def stop(testbed: Testbed, times: int) -> None:
     """SIGTERM, and SIGKILL at some step of the orderly end."""

@@ -80,6 +80,32 @@ def test_a_kill_at_any_step_of_a_rebalance_changes_no_counter(deployment: Deploy
     assert_recounted(deployment, [first.wait_ready()])
 
 
+def test_a_kill_or_a_pause_amid_a_handover_changes_no_counter(deployment: Deployment) -> None:
+    """Who gives partitions up, and who takes them, is killed at each step, or sleeps: all equals the recount."""
+    if not os.environ.get("ECOUNTERS_TEST_BROKER"):
+        pytest.skip("the embedded broker waits for members that were killed amid a rebalance, again and again")
+    publisher = start_publisher(deployment, 30)
+    first = Worker(deployment).wait_ready()
+    second = successor_of_killed(Worker(deployment, launcher=launcher_at("announce", 1))).wait_ready()
+    second.kill()
+    second = Worker(deployment, replaces=second, launcher=launcher_at("keep", 1)).wait_ready()
+    second.process.send_signal(signal.SIGTERM)
+    successor_of_killed(second).wait_ready().end()
+    first.kill()
+    first = Worker(deployment, replaces=first, launcher=launcher_at("taken", 1)).wait_ready()
+    with Worker(deployment) as second:
+        first = successor_of_killed(first).wait_ready()
+        second.wait_ready().end()
+    first.kill()
+    first = Worker(deployment, replaces=first, launcher=launcher_at("keep", 1, how="STOP")).wait_ready()
+    second = Worker(deployment)
+    assert first.wait_stopped()
+    time.sleep(1)  # the other one restores meanwhile, and tells nobody
+    first.process.send_signal(signal.SIGCONT)
+    publisher.stop()
+    assert_recounted(deployment, [first.wait_ready(), second.wait_ready()])
+
+
 @pytest.mark.parametrize("point", ["revoke", "let-go"])
 def test_a_worker_that_is_told_to_stop_amid_a_rebalance_leaves_in_order(deployment: Deployment, point: str) -> None:
     """SIGTERM at the begin of a revoke, or after its flush: the worker exits with 0 and without an error."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from pathlib import Path
@@ -29,6 +30,7 @@ def workers(deployment: Deployment) -> list[Worker]:
 
 
 @pytest.mark.usefixtures("no_users")
+@pytest.mark.skipif(not os.environ.get("ECOUNTERS_TEST_BROKER"), reason="`make test-kafka` runs it on Apache Kafka")
 @pytest.mark.skipif(NGINX is None, reason="there is no nginx")
 def test_workers_are_restarted_behind_nginx_and_nobody_notices(
     deployment: Deployment, workers: list[Worker], tmp_path: Path

@@ -38,18 +38,21 @@ ALLOWED: Final = {"repeats": 0.0, "no-repeats": 0.001}
 WITHOUT_MAX_S: Final = 0.5
 
 
-def play(name: str, questions: int, broker: str, launcher: Sequence[str], drain_s: int) -> tuple[Answers, list[str]]:
-    """One run. Returns what the questions got, and what was wrong."""
+def play(name: str, broker: str, options: argparse.Namespace) -> list[str]:
+    """One run. Returns what was wrong."""
     folder = Path(tempfile.mkdtemp(prefix="ecounters-moves-"))
     with ExitStack() as stack:
         store = Embedded.start(folder / "store")
         stack.callback(store.kill)
-        here = Deployment(broker, store.redis_url, folder).with_settings(DRAIN_S=drain_s, HANDOVER_S=15)
+        here = Deployment(broker, store.redis_url, folder).with_settings(
+            DRAIN_S=options.drain, HANDOVER_S=options.handover
+        )
         stack.callback(here.end_all)
         here.create_topics()
         users = users_of(here.partitions)
         add_users(here, users)
-        workers = [Worker(here, launcher=launcher).wait_ready() for _ in range(3)]
+        launcher, named = options.launcher.split(), not options.unnamed
+        workers = [Worker(here, launcher=launcher, named=named).wait_ready() for _ in range(3)]
         ports = [worker.port for worker in workers]
         nginx = stack.enter_context(Nginx(folder / "nginx", SITES[name], ports))
         asker = Asker(users, nginx.port)
@@ -57,7 +60,7 @@ def play(name: str, questions: int, broker: str, launcher: Sequence[str], drain_
         over = threading.Event()
 
         def restart() -> None:
-            for turn in range(RESTARTS[name]):
+            for turn in range(options.restarts or RESTARTS[name]):
                 if over.is_set():
                     return
                 restart_in_turn(here, workers, [turn])
@@ -66,7 +69,7 @@ def play(name: str, questions: int, broker: str, launcher: Sequence[str], drain_
         def until_asked() -> None:
             restarting = threading.Thread(target=restart)
             restarting.start()
-            while asker.answers.asked < questions:
+            while asker.answers.asked < options.questions:
                 time.sleep(0.2)
             over.set()
             restarting.join()
@@ -75,14 +78,14 @@ def play(name: str, questions: int, broker: str, launcher: Sequence[str], drain_
         answers = asker.ask_while(until_asked)
         calls.stop()
         print(f"{name}: {restarts[0]} restarts; {answers}", flush=True)
-        for one in [*answers.failed[:20], *answers.went_back[:20]]:
+        for one in [answers.slowest, *answers.failed[:20], *answers.went_back[:20]]:
             print("   ", *one)
         wrong = faults(name, answers)
         code, lines, errors = audited(here, *workers)
         print("   ", *lines[-1:], flush=True)
         if code:
             wrong.append(f"the audit differs: {lines[:5]} {errors}")
-    return answers, wrong
+    return wrong
 
 
 def faults(name: str, answers: Answers) -> list[str]:
@@ -103,6 +106,9 @@ def main(args: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", action="append", choices=SITES, help="this run; may be repeated")
     parser.add_argument("--questions", type=int, default=QUESTIONS, help=f"of each run ({QUESTIONS})")
     parser.add_argument("--drain", type=int, default=5, help="ECOUNTERS_DRAIN_S (5)")
+    parser.add_argument("--handover", type=int, default=15, help="ECOUNTERS_HANDOVER_S (15)")
+    parser.add_argument("--restarts", type=int, default=0, help="at most; 0: as many as the run has")
+    parser.add_argument("--unnamed", action="store_true", help="workers without ECOUNTERS_INSTANCE_ID")
     parser.add_argument("--launcher", default="", help="a module that starts the command line in place of streams.cli")
     options = parser.parse_args(args)
     broker = os.environ.get("ECOUNTERS_TEST_BROKER", "")
@@ -111,7 +117,7 @@ def main(args: Sequence[str] | None = None) -> int:
         return 1
     right = True
     for name in options.only or SITES:
-        _, wrong = play(name, options.questions, broker, options.launcher.split(), options.drain)
+        wrong = play(name, broker, options)
         print(f"{name}: {'; '.join(wrong) or 'right'}", flush=True)
         right = right and not wrong
     return 0 if right else 1

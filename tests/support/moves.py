@@ -92,6 +92,8 @@ class Answers:
     """(when, user, calls shown, calls shown before) of each answer that showed fewer calls than one before had."""
     longest_s: float = 0.0
     """The longest time for which a user had no answer: from a question to the next answer."""
+    slowest: tuple[float, str, str] = (0.0, "", "")
+    """(when, user, status) of the answer that ended it."""
     incomplete: int = 0
     """Answers that said that they were incomplete."""
 
@@ -164,7 +166,9 @@ class Asker:
             status = type(error).__name__
         now_s = time.monotonic()
         answers.statuses[status] += 1
-        answers.longest_s = max(answers.longest_s, now_s - self._waiting_since.get(user, asked_s))
+        without_s = now_s - self._waiting_since.get(user, asked_s)
+        if without_s > answers.longest_s:
+            answers.longest_s, answers.slowest = without_s, (time.time(), user, status)
         if shown < 0:
             answers.failed.append((time.time(), user, status))
             return
@@ -180,6 +184,6 @@ def restart_in_turn(deployment: Deployment, workers: list[Worker], turns: Iterab
         at = turn % len(workers)
         old = workers[at]
         old.end()
-        workers[at] = Worker(deployment, replaces=old, port=old.port)
+        workers[at] = Worker(deployment, replaces=old, port=old.port, named=old.named, launcher=old.launcher)
         for worker in workers:
             worker.wait_ready()
