@@ -29,6 +29,7 @@ from tests.faults.network import Network
 from tests.faults.round_audit import RoundResult
 from tests.faults.testbed import RedisServer, Testbed
 from tests.faults.worker_rounds import Round
+from tests.support import secured
 from tests.support.kafka_cluster import Cluster
 
 SHOWN: Final = 20
@@ -175,11 +176,14 @@ def main(args: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the logs, moments and victims (1)")
     parser.add_argument("--only", action="append", choices=names, metavar="ROUND", help="this round; may be repeated")
     parser.add_argument("--scale", type=float, default=1.0, help="so many times as often (1)")
+    parser.add_argument("--secured", action="store_true", help="workers and commands log in by SCRAM over TLS")
     parser.add_argument("--list", action="store_true", help="show the rounds, and do nothing")
     options = parser.parse_args(args)
     if options.list:
         print(*(f"{one.name:14} {one.times:3} times {one.what}" for one in ROUNDS), sep="\n")
         return 0
+    if options.secured:
+        secured.turn_on()
     rounds = [one for one in ROUNDS if not options.only or one.name in options.only]
     # Both signals end the run in order. A shell lets its background processes ignore SIGINT.
     for one in (signal.SIGINT, signal.SIGTERM):

@@ -1,6 +1,6 @@
 """Command line: run a command with an Apache Kafka of its own.
 
-``python -m tests.support.kafka [--nodes 3] -- COMMAND…`` fetches and starts Apache Kafka, runs COMMAND with
+``python -m tests.support.kafka [--nodes 3] [--secured] -- COMMAND…`` fetches and starts Apache Kafka, runs COMMAND with
 ECOUNTERS_TEST_BROKER set to its address, kills it, and exits with the exit code of COMMAND. With
 ECOUNTERS_TEST_KAFKA=off it does nothing.
 """
@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ecounters.errors import Stop
+from tests.support import secured
 from tests.support.kafka_cluster import Cluster
 
 
@@ -40,9 +41,12 @@ def main(args: Sequence[str] | None = None) -> int:
     """Parse the command line and run the command; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.support.kafka", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--nodes", type=int, default=1, help="how many brokers (1)")
+    parser.add_argument("--secured", action="store_true", help="workers and commands log in by SCRAM over TLS")
     parser.add_argument("command", nargs="+", help="what is run on it, after --")
     options = parser.parse_args(args)
     wanted = os.environ.get("ECOUNTERS_TEST_KAFKA", "")
+    if options.secured:
+        secured.turn_on()
     try:
         if wanted == "off":
             print("ECOUNTERS_TEST_KAFKA=off: the tests on Apache Kafka are left out.", file=sys.stderr)

@@ -13,9 +13,10 @@ from typing import Final, Self
 from ecounters.errors import Stop
 from streams.local.children import Guard
 from streams.local.ports import LOCAL, free_ports
+from tests.support import secured
 from tests.support.kafka_broker import Broker
 from tests.support.kafka_jars import fetch, java
-from tests.support.kafka_security import LISTENERS, Security
+from tests.support.kafka_security import LISTENERS, SASL, Security
 
 START_LIMIT_S: Final = 90.0
 """A start takes 5 s on an idle machine; tests run on busy ones too."""
@@ -75,7 +76,7 @@ class Cluster:
     ``replication``: copies of topics that do not say how many, and of Kafka's internal topics. All copies but one must
     have a write before it is acknowledged. ``far``: node -> (port, advertised port) of a second listener.
     ``settings``: of all nodes, more than SETTINGS. ``security``: what gives the nodes secured listeners; without it
-    they have none.
+    they have none, unless ``secured.is_on``: then the processes of deployments come by one.
     """
 
     def __init__(
@@ -91,6 +92,10 @@ class Cluster:
         self.nodes: dict[int, Broker] = {}
         self._count = count
         self._far = far or {}
+        self._is_noted = False
+        if security is None and secured.is_on():
+            security = Security(directory.parent / f"{directory.name}-security", trusted=True)
+            self._is_noted = True
         self.security = security
         self._more = {**(security.broker_settings() if security else {}), **(settings or {})}
         self._copies = min(count, 3) if replication is None else replication
@@ -132,15 +137,18 @@ class Cluster:
             names = LISTENERS if self.security else ()
             ports = iter(free_ports((2 + len(names)) * self._count))
             for node in range(1, self._count + 1):
-                own, secured = (next(ports), next(ports)), {name: next(ports) for name in names}
+                own, further = (next(ports), next(ports)), {name: next(ports) for name in names}
                 data = self.directory / f"node-{node}"
-                self.nodes[node] = Broker(data, node, own, self._guard, self._far.get(node), secured)
+                self.nodes[node] = Broker(data, node, own, self._guard, self._far.get(node), further)
             for broker in self.nodes.values():
                 self._start(broker)
             self.wait()
         except BaseException:
             self.end_all()
             raise
+        if self.security is not None and self._is_noted:
+            how = self.security.client_settings("SCRAM-SHA-512")
+            secured.note(self.address, {"BROKER": self.address_of(SASL), **how})
         return self
 
     def _start(self, broker: Broker) -> None:

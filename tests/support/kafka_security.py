@@ -46,10 +46,14 @@ _MODULES: Final = {
 
 
 class Security:
-    """The certificates and users of a cluster; files are below ``folder``. ``ca``: signs all certificates."""
+    """The certificates and users of a cluster; files are below ``folder``. ``ca``: signs all certificates.
 
-    def __init__(self, folder: Path) -> None:
+    ``trusted``: the user WORKER may do everything.
+    """
+
+    def __init__(self, folder: Path, *, trusted: bool = False) -> None:
         self.folder = folder
+        self._masters = ["User:ANONYMOUS", *([f"User:{WORKER}"] if trusted else [])]
         authority = Authority(folder)
         self.ca = authority.ca
         self._node = authority.joined("node")
@@ -73,7 +77,7 @@ class Security:
         }
         return {
             "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-            "super.users": "User:ANONYMOUS",
+            "super.users": ";".join(self._masters),
             "ssl.keystore.type": "PEM",
             "ssl.keystore.location": self._node,
             "ssl.truststore.type": "PEM",

@@ -27,6 +27,7 @@ from streams.local.ports import free_ports
 from streams.settings.load import load
 from streams.settings.table import Settings
 from streams.web.paths import COUNTERS_PATHS, METRICS_PATH, READY_PATH
+from tests.support.secured import settings_of
 
 ROOT: Final = Path(__file__).parent.parent.parent
 PATH: Final = COUNTERS_PATHS[0]
@@ -84,6 +85,7 @@ class Deployment:
             "PARTITIONS": self.partitions,
             "DRAIN_S": 0,
             "HANDOVER_S": HANDOVER_S,
+            **settings_of(self.broker),
             **self.settings,
             **more,
         }
