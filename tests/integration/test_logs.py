@@ -190,3 +190,17 @@ def test_a_refused_start_is_one_entry_of_json(deployment: Deployment) -> None:
         assert worker.process.wait(20) == 2
     (entry,) = [entry for entry in entries(worker) if entry["level"] == "CRITICAL"]
     assert "not-there" in entry["message"]
+
+
+def test_a_crash_is_one_entry(deployment: Deployment) -> None:
+    """With its cause, where it was raised, and no number; Faust's services, which all report it, are not heard. The
+    last entry says the reason again."""
+    with Worker(deployment, launcher=["tests.support.crashing"]) as worker:
+        worker.wait_ready()
+        asyncio.run(publish_messages(deployment, [Published(0, "u1", b"{}")], 0))
+        assert worker.process.wait(20) == 70
+    said = [line for line in worker.log.read_text().splitlines() if "KeyError" in line]
+    assert len(said) == 2, said
+    assert "an event could not be counted" in said[0] and "crashing.py" in said[0] and " in apply_batch < " in said[0]
+    assert " ended: " in said[1] and said[1].endswith("exit_code=70 reason=KeyError: '…'")
+    assert NUMBER not in worker.log.read_text()
