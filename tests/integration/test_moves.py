@@ -55,7 +55,7 @@ def test_a_worker_that_is_told_to_end_answers_until_others_do(deployment: Deploy
     add_users(deployment, users)
     calls = Calls(deployment, users)
     here = deployment.with_settings(DRAIN_S=3)
-    ending, other = (Worker(here, named=False).wait_ready() for _ in range(2))
+    ending, other = (Worker(here).wait_ready() for _ in range(2))
     other.wait_ready()
     calls.stop()
     began = time.monotonic()
