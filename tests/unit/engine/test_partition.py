@@ -336,3 +336,17 @@ def test_a_restored_partition_does_not_wait_for_ever_for_what_was_shown(monkeypa
         await fixture.partition.release()
 
     asyncio.run(run())
+
+
+def test_a_state_that_was_handed_out_is_neither_flushed_nor_emptied() -> None:
+    """Somebody answers from it, while the next owner writes to the changelog."""
+
+    async def work(fixture: PartitionFixture) -> None:
+        await fixture.partition.apply_batch(batch(0, balances(0, 3)))
+        writer, state = fixture.writer, fixture.partition.hand_out_state()
+        assert not await fixture.partition.flush(always=True)
+        await fixture.partition.release()
+        assert writer.written == []
+        assert state is not None and USER in state.users
+
+    on_live(work)
