@@ -18,6 +18,7 @@ from streams.access.sessions import Sessions
 from streams.access.store import connect
 from streams.access.throttle import Throttle, ThrottledLogin
 from streams.basics.slices import TimeSlices
+from streams.basics.tls import client_context
 from streams.engine.agent import add_agent
 from streams.engine.context import WorkerContext
 from streams.engine.events_topic import EventsTopic
@@ -46,7 +47,6 @@ from streams.web.peers import PeerRouter
 from streams.web.push import PushStreams
 from streams.web.replies import ReplyCache
 from streams.web.responder import Responder
-from streams.web.tls import client_context
 
 QUEUED_BATCHES_MAX: Final = 4
 """So many batches may wait for the agent. Faust's default is 4,096 messages, but a message here is a batch of up to

@@ -30,6 +30,7 @@ from streams.metrics.loop_pauses import LoopPauses
 from streams.settings.narrow import HttpSettings
 from streams.settings.table import Settings
 from streams.web.listening import Ports
+from streams.web.tls import ServerTls
 
 log = logging.getLogger(__name__)
 
@@ -107,15 +108,16 @@ async def _run(settings: Settings, pauses: LoopPauses) -> int:
     ``pauses`` are those of the running loop.
     """
     signals = _Signals()
+    tls = ServerTls(settings.tls_cert, settings.tls_key) if settings.tls_cert else None
+    if tls is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, tls.reload)
     look = await _wait_for_look(settings, signals.stop)
     if look is None:
         return 0
     parts = build(settings, look.log, look.changelog_id)
-    ports = Ports(parts.api, HttpSettings.of(settings))
+    ports = Ports(parts.api, HttpSettings.of(settings), tls)
     try:
         await ports.open()
-        if settings.tls_cert:
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, ports.reload)
         life = LifeLines(log, _facts(settings, look.log))
         life.started(f"{settings.scheme}://{host_port(settings.host, settings.port)}")
         pauses.take()  # those of the start are nobody's

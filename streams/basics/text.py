@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 def one_line(error: BaseException) -> str:
     """An error's message on one line, with single blanks for white space; the name of its class if there is none."""
@@ -11,3 +13,16 @@ def one_line(error: BaseException) -> str:
 def named(error: BaseException) -> str:
     """The name of an error's class, and its message on the same line if it has one."""
     return " ".join([type(error).__name__, *str(error).split()])
+
+
+def shown_path(text: str) -> str:
+    """A path for an error message. What is no path is not shown: it may be the secret that the file should hold."""
+    return text if is_path(text) else "what it names"
+
+
+def is_path(text: str) -> bool:
+    """Whether a text is a path: an absolute one, one of something that exists, or one in a folder that exists."""
+    try:
+        return text.startswith("/") or Path(text).exists() or ("/" in text and Path(text).parent.exists())
+    except OSError:  # it is too long
+        return False

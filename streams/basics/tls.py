@@ -1,9 +1,50 @@
-"""The TLS context of a client: whom to trust, and the client's own certificate."""
+"""TLS: whom a client trusts, and the certificate of its own that a client or server shows."""
 
 from __future__ import annotations
 
+import logging
 import ssl
 from pathlib import Path
+from typing import Any, Self
+
+from streams.basics.repeated import LogAgain
+from streams.basics.text import shown_path
+
+log = logging.getLogger(__name__)
+
+
+class RenewedContext(ssl.SSLContext):
+    """The context of a client whose files may be replaced: each new connection uses those that are there then.
+
+    The arguments are those of ``client_context``, which raises the same ValueError. While the files cannot be used, as
+    in the moment in which they are replaced, those before stay, and the log says why.
+    """
+
+    def __new__(cls, *files: str) -> Self:
+        """The base class takes the protocol."""
+        return super().__new__(cls, ssl.PROTOCOL_TLS_CLIENT)
+
+    def __init__(self, *files: str) -> None:
+        self._files = files
+        self._seen = self._look()
+        self._current = _client_context(*files)
+        self._log = LogAgain()
+
+    def wrap_bio(self, *args: Any, **options: Any) -> ssl.SSLObject:
+        """Begin a connection; asyncio calls this for each."""
+        if (seen := self._look()) != self._seen:
+            try:
+                self._current, self._seen = _client_context(*self._files), seen
+            except ValueError as why:
+                if self._log.is_due():
+                    log.warning("files for TLS cannot be used, those before stay: %s", why)
+        return self._current.wrap_bio(*args, **options)
+
+    def _look(self) -> list[tuple[int, int, int]]:
+        """What differs once a file was replaced or written again. A file that is missing is found when it is read."""
+        paths = [Path(path) for path in self._files if path]
+        found = [path.stat() for path in paths if path.exists()]
+        return [(each.st_ino, each.st_mtime_ns, each.st_size) for each in found]
 
 
 def client_context(ca: str = "", certificate: str = "", key: str = "") -> ssl.SSLContext:
@@ -12,14 +53,16 @@ def client_context(ca: str = "", certificate: str = "", key: str = "") -> ssl.SS
     ``ca``: certificates of authorities to trust; without it those of the system. ``certificate``: the client's own,
     with those between it and the authority; ``key``: its private key, where ``certificate`` does not hold it too.
 
-    Raises ValueError, whose text says which file is wrong and why. An encrypted key is refused.
+    Files that are replaced are used by the next connection. Raises ValueError, whose text says which file is wrong and
+    why. An encrypted key is refused.
     """
+    return RenewedContext(ca, certificate, key)
+
+
+def _client_context(ca: str, certificate: str, key: str) -> ssl.SSLContext:
     context = _trusting(ca) if ca else ssl.create_default_context()
     if certificate:
-        _readable(certificate)
-        if key:
-            _readable(key)
-        _load_own(context, certificate, key)
+        load_own(context, certificate, key)
     return context
 
 
@@ -35,8 +78,11 @@ def _trusting(ca: str) -> ssl.SSLContext:
     return context
 
 
-def _load_own(context: ssl.SSLContext, certificate: str, key: str) -> None:
-    """Let a context show this certificate to servers that ask for one."""
+def load_own(context: ssl.SSLContext, certificate: str, key: str) -> None:
+    """Let a context show this certificate. Arguments and ValueError are those of ``client_context``."""
+    _readable(certificate)
+    if key:
+        _readable(key)
 
     def refuse() -> str:
         raise ValueError(f"{key or certificate} is encrypted: give the key without a password, in a protected file")
@@ -55,4 +101,4 @@ def _readable(path: str) -> None:
         with Path(path).open("rb"):
             pass
     except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+        raise ValueError(f"{shown_path(path)} cannot be read: {error.strerror}") from None

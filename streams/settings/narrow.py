@@ -111,22 +111,18 @@ class PartitionSettings:
 class HttpSettings:
     """Where a worker serves HTTP.
 
-    ``admin_port``: that of health, metrics and documents; 0 if they have none. ``tls_cert``, ``tls_key``: files; "" if
-    it serves without TLS.
+    ``admin_port``: that of health, metrics and documents; 0 if they have none.
     """
 
     host: str
     port: int
     admin_port: int
     path_prefix: str
-    tls_cert: str
-    tls_key: str
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
         """Select these from ``settings``."""
-        of_tls = settings.tls_cert, settings.tls_key
-        return cls(settings.host, settings.port, settings.admin_port, settings.path_prefix, *of_tls)
+        return cls(settings.host, settings.port, settings.admin_port, settings.path_prefix)
 
 
 @dataclass(frozen=True, slots=True)

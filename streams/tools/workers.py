@@ -19,9 +19,9 @@ import orjson
 from ecounters.errors import Stop
 from streams.basics.text import one_line
 from streams.basics.times import moment_ms, now_ms
+from streams.basics.tls import client_context
 from streams.settings.table import Settings
 from streams.web.paths import COUNTERS_PATHS
-from streams.web.tls import client_context
 
 REPLY_LIMIT_S: Final = 10.0
 """Timeout of one HTTP request to a worker."""

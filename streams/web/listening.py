@@ -23,12 +23,12 @@ EVERY_ADDRESS: Final = "::"
 class Ports:
     """The ports of a worker: that of the API and, if there is one, that of health, metrics and documents.
 
-    Raises SettingsError if certificate and key cannot be used.
+    ``tls``: its certificate; None: it serves without TLS.
     """
 
-    def __init__(self, api: Api, settings: HttpSettings) -> None:
+    def __init__(self, api: Api, settings: HttpSettings, tls: ServerTls | None) -> None:
         self._settings = settings
-        self._tls = ServerTls(settings.tls_cert, settings.tls_key) if settings.tls_cert else None
+        self._tls = tls
         apart = settings.admin_port > 0
         applications = [(settings.port, api.application(with_admin=not apart))]
         if apart:
@@ -64,11 +64,6 @@ class Ports:
             both = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
             return web.SockSite(runner, both, backlog=LISTEN_BACKLOG, ssl_context=context)
         return web.TCPSite(runner, self._settings.host, port, backlog=LISTEN_BACKLOG, ssl_context=context)
-
-    def reload(self) -> None:
-        """Read the certificate again, if there is one. Connections go on; new ones get the new certificate."""
-        if self._tls is not None:
-            self._tls.reload()
 
     async def close(self) -> None:
         """Close the ports and all connections."""
