@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from ecounters.errors import SettingsError
+from streams.basics.text import shown_path
 from streams.basics.tls import client_context
 from streams.settings.table import Settings
 
@@ -69,7 +70,7 @@ def read_token(path: str) -> str:
         with Path(path).open("rb") as file:
             content = file.read(TOKEN_BYTES_MAX + 1)
     except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+        raise ValueError(f"{shown_path(path)} cannot be read: {error.strerror}") from None
     token = content.strip()
     if not token or len(content) > TOKEN_BYTES_MAX or not token.isascii() or any(byte <= 0x20 for byte in token):
         raise ValueError(f"{path} holds no token: one word of ASCII, at most {TOKEN_BYTES_MAX} bytes")

@@ -11,8 +11,10 @@ from typing import Any, Final
 
 from ecounters.errors import SettingsError
 from streams.basics.addresses import host_port
+from streams.basics.text import is_path
 from streams.basics.tls import client_context
 from streams.settings.kafka_access import refuse_contradictions
+from streams.settings.parsers import optional_path
 from streams.settings.redis_urls import has_tls
 from streams.settings.table import PREFIX, SETTINGS, Setting, Settings, masked
 
@@ -67,15 +69,17 @@ def _secret_in(name: str, path: Path) -> str:
     try:
         with path.open("rb") as file:
             content = file.read(SECRET_BYTES_MAX + 1)
-        if len(content) > SECRET_BYTES_MAX:
-            raise ValueError(f"has more than {SECRET_BYTES_MAX} bytes")
-        return content.decode().removesuffix("\n").removesuffix("\r")
-    except OSError as why:
-        raise SettingsError(f"{name} {_quoted(str(path))} is wrong: it cannot be read: {why.strerror}") from None
+        secret = content.decode().removesuffix("\n").removesuffix("\r")
+    except OSError as error:
+        why = f"it cannot be read: {error.strerror}"
     except UnicodeDecodeError:
-        raise SettingsError(f"{name} {_quoted(str(path))} is wrong: it is no text in UTF-8") from None
-    except ValueError as why:
-        raise SettingsError(f"{name} {_quoted(str(path))} is wrong: it {why}") from None
+        why = "it is no text in UTF-8"
+    else:
+        if secret and len(content) <= SECRET_BYTES_MAX:
+            return secret
+        why = f"it has more than {SECRET_BYTES_MAX} bytes" if secret else "it is empty"
+    shown = f" {_quoted(str(path))}" if is_path(str(path)) else ""
+    raise SettingsError(f"{name}{shown} is wrong: {why}")
 
 
 def _parsed(row: Setting, name: str, text: str) -> Any:
@@ -83,8 +87,9 @@ def _parsed(row: Setting, name: str, text: str) -> Any:
     try:
         return row.parse(text)
     except ValueError as why:
-        # A malformed value can hold a password that ``masked`` would not recognise, so any "@" hides the value.
-        hidden = row.secret or "@" in text
+        # A malformed value can hold a password that ``masked`` would not recognise, so any "@" hides the value. What is
+        # no path of a file may be the file's content, such as a key.
+        hidden = row.secret or "@" in text or row.parse is optional_path
         raise SettingsError(f"{name}{'' if hidden else ' ' + _quoted(text)} is wrong: it {why}") from None
 
 
@@ -110,11 +115,12 @@ def _consistent(settings: Settings) -> Settings:
     refuse_contradictions(settings)
     if settings.redis_ca and not has_tls(settings.redis):
         raise SettingsError(f"ECOUNTERS_REDIS_CA is set, and ECOUNTERS_REDIS {masked(settings.redis)} is without TLS")
-    if settings.redis_ca:
+    for name, ca in (("REDIS_CA", settings.redis_ca), ("TLS_CA", settings.tls_ca)):
         try:
-            client_context(settings.redis_ca)
+            if ca:
+                client_context(ca)
         except ValueError as why:
-            raise SettingsError(f"ECOUNTERS_REDIS_CA is wrong: {why}") from None
+            raise SettingsError(f"ECOUNTERS_{name} is wrong: {why}") from None
     if settings.advertise:
         return settings
     if settings.host in ("0.0.0.0", "::"):

@@ -113,11 +113,19 @@ class Settings:
         "", "path", parsers.path_prefix, "such as /counters: paths may begin with it, where a proxy leaves it there"
     )
     tls_cert: str = _setting(
-        "", "path", str, "the certificate chain in PEM: HTTP is served over TLS; SIGHUP reads it again"
+        "",
+        "path",
+        parsers.optional_path,
+        "PEM: the certificate chain with which HTTP is served over TLS; SIGHUP reads it again",
     )
-    tls_key: str = _setting("", "path", str, "the key of ECOUNTERS_TLS_CERT, in PEM and not encrypted")
+    tls_key: str = _setting(
+        "", "path", parsers.optional_path, "PEM: the private key of ECOUNTERS_TLS_CERT, not encrypted"
+    )
     tls_ca: str = _setting(
-        "", "path", str, "the CAs, in PEM, of other workers' certificates; by default those that the system trusts"
+        "",
+        "path",
+        parsers.optional_path,
+        "PEM: the authorities that sign other workers' certificates; by default those of the system",
     )
     advertise: str = _setting(
         "",

@@ -9,6 +9,7 @@ import pytest
 from ecounters.errors import SettingsError
 from streams.settings.load import load
 from streams.settings.parsers import LOG_LEVELS
+from streams.web.tls import ServerTls
 
 PASSWORD = "hunter2"
 
@@ -185,12 +186,14 @@ def test_a_wrong_secret_in_a_file_is_not_shown(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
-    """Missing, no file, no text, or endless."""
+    """Missing, no file, no text, empty, or endless: an empty file would mean that there is no secret."""
+    (tmp_path / "empty").write_bytes(b"\n")
     (tmp_path / "binary").write_bytes(b"\xff")
     for path, why in (
         (tmp_path / "missing", "No such file"),
         (tmp_path, "Is a directory"),
         (tmp_path / "binary", "no text in UTF-8"),
+        (tmp_path / "empty", "it is empty"),
         (Path("/dev/zero"), "more than 65536 bytes"),
     ):
         with pytest.raises(SettingsError, match=f"ECOUNTERS_SECRET_FILE .*{why}"):
@@ -203,3 +206,42 @@ def test_a_secret_and_its_file_are_one_too_many(tmp_path: Path) -> None:
         load({"ECOUNTERS_SECRET_FILE": str(tmp_path), "ECOUNTERS_SECRET": "0123456789abcdef"})
     with pytest.raises(SettingsError, match="ECOUNTERS_PORT_FILE is no setting"):
         load({"ECOUNTERS_PORT_FILE": str(tmp_path)})
+
+
+KEY = "-----BEGIN EC PRIVATE KEY-----{0}MHcCAQEEIHunter2hunter2/Hunter2hunter2{0}-----END EC PRIVATE KEY-----"
+"""What a shell makes of ``$(cat key.pem)``."""
+
+
+@pytest.mark.parametrize("name", ["REDIS_FILE", "SECRET_FILE", "KAFKA_PASSWORD_FILE"])
+@pytest.mark.parametrize(
+    "secret",
+    [f"redis://u:{PASSWORD}@h:1", PASSWORD, PASSWORD * 200, f"{PASSWORD}/ab=="],
+    ids=["url", "word", "long", "base64"],
+)
+def test_a_secret_in_place_of_its_path_is_not_shown(name: str, secret: str) -> None:
+    """It is a common mistake, and the line goes to a log."""
+    with pytest.raises(SettingsError, match=f"ECOUNTERS_{name} is wrong: it cannot be read") as caught:
+        load({f"ECOUNTERS_{name}": secret})
+    assert PASSWORD not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["KAFKA", "TLS"])
+@pytest.mark.parametrize("line_break", ["\n", "\\n"])
+def test_a_key_in_place_of_its_path_is_not_shown(kind: str, line_break: str, tmp_path: Path) -> None:
+    """Nor is a token; with real line breaks, and with those that a file of variables has."""
+    key, cert = KEY.format(line_break), tmp_path / "cert"
+    cert.write_text("")
+    given = {"ECOUNTERS_KAFKA_PROTOCOL": "ssl", f"ECOUNTERS_{kind}_CERT": str(cert), f"ECOUNTERS_{kind}_KEY": key}
+    with pytest.raises(SettingsError) as caught:
+        run_in_order(given)
+    assert "unter2hunter2" not in str(caught.value) and "_KEY is wrong" in str(caught.value)
+    oauth = {"PROTOCOL": "sasl_ssl", "MECHANISM": "OAUTHBEARER", "TOKEN_FILE": PASSWORD}
+    with pytest.raises(SettingsError, match="TOKEN_FILE is wrong: what it names cannot be read") as caught:
+        load({f"ECOUNTERS_KAFKA_{name}": value for name, value in oauth.items()})
+    assert PASSWORD not in str(caught.value)
+
+
+def run_in_order(given: dict[str, str]) -> None:
+    """Read settings, and then the certificate, as a worker does."""
+    settings = load(given)
+    ServerTls(settings.tls_cert, settings.tls_key)
