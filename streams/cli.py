@@ -108,8 +108,9 @@ def main(args: list[str] | None = None) -> int:
     """Run the command line ``args`` (None: that of the process) and return the exit code.
 
     0: the command is done; also after Ctrl-C, if this is how the command ends. 1: the command failed, with one line on
-    stderr; ``ecounters audit`` also returns 1 for a difference. 2: an option or a setting is wrong. 70: a worker
-    crashed (``worker.EXIT_CRASHED``). 130: Ctrl-C stopped another command, or the reply to its question was no.
+    stderr; ``ecounters audit`` also returns 1 for a difference. 2: an option or a setting is wrong, topics or a saved
+    state do not fit, or Kafka or Redis refuses. 70: a worker crashed (``worker.EXIT_CRASHED``). 130: Ctrl-C stopped
+    another command, or the reply to its question was no.
     """
     try:
         result = cli.main(args=args, prog_name="ecounters", standalone_mode=False)

@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 from aiokafka.errors import KafkaError
@@ -184,7 +184,7 @@ class _Run:
         server = Embedded.launch(data_dir / "store", port, log=log, inherited_fds=[self._lock])
         self._add_child(server.child)
         await asyncio.to_thread(server.wait)
-        self._settings = dataclasses.replace(self._settings, broker=server.broker, redis=server.redis_url)
+        self._settings = embedded_settings(self._settings, server.broker, server.redis_url)
 
     def _add_child(self, child: Child) -> None:
         """Register a child: the guard ends it if this process is killed, ``_end_children`` in any other case."""
@@ -267,6 +267,13 @@ def on_port(settings: Settings, port: int) -> Settings:
     """
     derived = settings.advertise == host_port(settings.host, settings.port)
     return dataclasses.replace(settings, port=port, advertise="" if derived else settings.advertise)
+
+
+def embedded_settings(settings: Settings, broker: str, redis: str) -> Settings:
+    """The settings for this broker and store, which want neither TLS nor a log-in, whatever those of others want."""
+    access = [field for field in dataclasses.fields(Settings) if field.name.startswith("kafka_")]
+    plain: dict[str, Any] = {field.name: field.default for field in access}
+    return dataclasses.replace(settings, broker=broker, redis=redis, redis_ca="", **plain)
 
 
 def environment(settings: Settings) -> dict[str, str]:

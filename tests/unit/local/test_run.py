@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import pytest
 
-from streams.local.run import environment, on_port
+from streams.local.run import embedded_settings, environment, on_port
 from streams.settings.load import load
+from streams.settings.table import Settings
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "0.0.0.0"])
@@ -23,3 +25,13 @@ def test_a_child_has_its_parents_settings(host: str, monkeypatch: pytest.MonkeyP
     child = load(environment(on_port(settings, 8081)))
     assert (child.host, child.port, child.zone, child.linger_ms) == (host, 8081, settings.zone, 1234)
     assert child.advertise == {"::1": "[::1]:8081", "0.0.0.0": "10.1.2.3:8080"}.get(host, "127.0.0.1:8081")
+
+
+def test_a_run_does_not_log_in_to_its_own_broker_and_store() -> None:
+    """Variables for the access to other ones are left aside, in this process and in its children."""
+    access = {"kafka_protocol": "sasl_ssl", "kafka_mechanism": "PLAIN", "kafka_user": "u", "kafka_password": "p"}
+    others = replace(Settings(), redis_ca="x", **access)  # type: ignore[arg-type]
+    own = embedded_settings(others, "127.0.0.1:1", "redis://127.0.0.1:2/0")
+    assert own == Settings(broker="127.0.0.1:1", redis="redis://127.0.0.1:2/0")
+    child = load({name: text for name, text in environment(own).items() if name.startswith("ECOUNTERS_")})
+    assert (child.kafka_protocol, child.kafka_user, child.redis_ca) == ("plaintext", "", "")
