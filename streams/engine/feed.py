@@ -55,11 +55,13 @@ class PartitionFeed:
         counted = state.position  # as of now: a batch that is applied during the request may exceed its `end`
         try:
             earliest, end = await self._events.offsets(status.partition)
+            if status.frozen:
+                return  # a rebalance has begun
             if end < counted:
                 await self._go_back(state, counted, end, end if earliest else 0)
             if earliest > state.position:
                 await self._skip_to(state, earliest)
-            if status.state is not state:
+            if status.state is not state or status.frozen:
                 return  # released, or restored: then the restore follows the new state
             status.following = True  # set before the seek: a batch that is dropped from now on sets it to False again
             await self._events.follow(status.partition, state.position)
@@ -82,7 +84,7 @@ class PartitionFeed:
             self._status.partition, end, counted - 1, offset,
         )  # fmt: skip
         async with self._status.state_lock:
-            if self._status.state is state:
+            if self._status.state is state and not self._status.frozen:
                 state.position = offset
 
     async def _skip_to(self, state: PartitionState, earliest: int) -> None:
@@ -101,7 +103,7 @@ class PartitionFeed:
         )  # fmt: skip
         self._context.metrics.skipped.inc(earliest - state.position)
         async with self._status.state_lock, Slice(self._context.slices) as time_slice:
-            if self._status.state is state:
+            if self._status.state is state and not self._status.frozen:
                 for _ in losing_to(state, earliest):
                     await time_slice.yield_if_used_up()
 

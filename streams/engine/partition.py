@@ -220,13 +220,21 @@ class OwnedPartition:
         """Tell the workers that had the partition before that this one has it; then let replies be made from the state.
 
         One of them has shown more if it could not flush all before it gave the partition up. Its events are read again,
-        and that worker goes on answering until the state here is as far, or until ANSWER_LIMIT_S have passed.
+        and that worker goes on answering until the state here is as far, or until ANSWER_LIMIT_S have passed. Amid a
+        rebalance nobody is told: this worker may lose the partition by it. An unexpected error ends the worker.
         """
+        try:
+            await self._take_over_answers()
+        except Exception as error:
+            log.exception("partition %s: this must not happen", self.status.partition)
+            await self._context.fail(error)
+
+    async def _take_over_answers(self) -> None:
         status, deadline = self.status, time.monotonic() + ANSWER_LIMIT_S
         shown = 0
         while (state := status.state) is not None:
             late = time.monotonic() >= deadline
-            if state.position >= shown or late:
+            if not status.frozen and (state.position >= shown or late):
                 shown = await self._context.handover.announce(status.partition, max(state.position, shown))
                 if not shown or late:
                     status.answering = status.state is not None

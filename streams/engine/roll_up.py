@@ -46,7 +46,7 @@ async def roll_up(status: PartitionStatus, zone_of: ZoneOf, slices: TimeSlices) 
     """Roll up one partition: all users with old windows whose time zone is available.
 
     A user whose zone this machine does not know is logged as an error and skipped. Takes ``state_lock`` for one user
-    at a time, and stops when the partition is restored or released meanwhile.
+    at a time, and stops when the partition is restored, frozen or released meanwhile.
     """
     state = status.state
     if state is None or not status.live:
@@ -60,7 +60,7 @@ async def roll_up(status: PartitionStatus, zone_of: ZoneOf, slices: TimeSlices) 
         if zone is None:
             continue
         async with status.state_lock:
-            if status.state is not state or not status.live:
+            if status.frozen or status.state is not state or not status.live:
                 return
             async with Slice(slices) as time_slice:
                 if user_id in state.users:

@@ -177,17 +177,16 @@ class StateTable(Table[Any, Any]):
         return {partition: position for partition, position in found.items() if partition not in self._successors}
 
     async def flush_before_revoke(self) -> None:
-        """Freeze and flush all live partitions, for REVOKE_FLUSH_S at most. Called before every rebalance and at the
-        worker's end.
+        """Freeze all partitions and flush the live ones, for REVOKE_FLUSH_S at most. Called before every rebalance and
+        at the worker's end.
 
         Nothing is applied from here on: what this worker shows until the next owner has the partition is what that
         owner restores. Flushes that take longer go on; if one fails, the next owner reads its events again. An
         unexpected error of a flush ends the worker, whenever it comes.
         """
-        live = self._live()
-        for partition in live:
+        for partition in self.owned.values():  # also those whose restore ends before the rebalance does
             partition.status.frozen = True
-        flushes = [asyncio.create_task(partition.flush()) for partition in live]
+        flushes = [asyncio.create_task(partition.flush()) for partition in self._live()]
         if not flushes:
             return
         done, late = await asyncio.wait(flushes, timeout=REVOKE_FLUSH_S)

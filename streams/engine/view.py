@@ -26,7 +26,7 @@ class PartitionView(NamedTuple):
     ``lag_ms``: how old the last event read is, in ms; see ``PartitionFeed.lag_ms``.
     ``fresh``: False if events may be missing in the reply, because the partition is not live, the group is being
     rebalanced, the broker has been silent for too long, or a topic was deleted, made anew or grown; and if the worker
-    has given the partition up, and answers until the next owner does.
+    leaves the group, or has given the partition up, and answers until the next owner does.
     ``again``: the view of the user's partition when it is called; None if this worker has no state of it any more.
     """
 
@@ -71,7 +71,8 @@ class GroupDirectory:
         state = partition.status.state if partition is not None else None
         if partition is None or state is None or not partition.status.answering or self._table.successor_of(number):
             return None
-        fresh = partition.feed.is_fresh() and not self._app.rebalancing and not self._topics.concerns(user_id)
+        reads = not self._app.rebalancing and not self.has_left
+        fresh = partition.feed.is_fresh() and reads and not self._topics.concerns(user_id)
         again = partial(self.view_of, user_id)
         return PartitionView(state, partition.feed.lag_ms(), fresh, partition.status.state_lock, again)
 

@@ -204,15 +204,21 @@ class FakeChangelog:
 
 
 class FakeHandover:
-    """Notes what is announced. ``shown``: what the owner before replies, one reply after the other; then 0."""
+    """Notes what is announced. ``shown``: what the owner before replies, one reply after the other; then 0.
+
+    ``fail``: the error that is raised instead.
+    """
 
     def __init__(self) -> None:
         self.announced: list[tuple[int, int]] = []
         self.shown: list[int] = []
+        self.fail: Exception | None = None
 
     async def announce(self, partition: int, position: int) -> int:
         """The next of ``shown``."""
         await asyncio.sleep(0)
+        if self.fail is not None:
+            raise self.fail
         self.announced.append((partition, position))
         return self.shown.pop(0) if self.shown else 0
 

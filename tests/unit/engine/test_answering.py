@@ -28,6 +28,57 @@ def test_a_restored_partition_answers_once_the_owner_before_knows() -> None:
     asyncio.run(run())
 
 
+def test_a_partition_that_is_restored_amid_a_rebalance_does_not_take_over_the_answers() -> None:
+    """It may be lost by the rebalance, and whoever had answered so far would not any more."""
+
+    async def run() -> None:
+        fixture = new_fixture(position=7)
+        status = fixture.partition.status
+        status.frozen = True
+        fixture.partition.start()
+        await fixture.until(lambda: status.live)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert (fixture.handover.announced, status.answering) == ([], False)
+        status.frozen = False
+        await fixture.until(lambda: status.answering)
+        await fixture.partition.release()
+
+    asyncio.run(run())
+
+
+def test_an_unexpected_error_of_a_handover_ends_the_worker() -> None:
+    """The partition would be counted, and nobody would ever answer for it."""
+
+    async def run() -> None:
+        fixture = new_fixture()
+        fixture.handover.fail = RuntimeError("a mistake of ours")
+        fixture.partition.start()
+        await fixture.until(lambda: fixture.failed)
+        assert fixture.failed == [fixture.handover.fail]
+        await fixture.partition.release()
+
+    asyncio.run(run())
+
+
+def test_no_time_passes_in_a_frozen_partition() -> None:
+    """The clock may be due in the moment in which a rebalance begins: the next owner restores the state without it."""
+
+    async def work(fixture: PartitionFixture) -> None:
+        status = fixture.partition.status
+        fixture.events.end = 3
+        await fixture.partition.apply_batch(batch(0, balances(0, 3)))
+        before = fixture.state.clock
+        async with status.state_lock:  # the periodic flush waits for it
+            status.following = False
+            await fixture.until(lambda: status.following)
+            status.frozen = True
+        await fixture.until(lambda: status.flushed_offset == 3)
+        assert fixture.state.clock == before
+
+    on_live(work, interval_ms=10)
+
+
 def test_a_restored_partition_does_not_wait_for_ever_for_what_was_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     """The events may be gone: the owner before is not waited for then."""
     monkeypatch.setattr(module, "ANSWER_LIMIT_S", 0.2)

@@ -129,6 +129,23 @@ def test_it_follows_nothing_during_a_rebalance_nor_before_the_restore() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.parametrize(("earliest", "end"), [(7, 9), (0, 2)])
+def test_a_state_is_not_changed_once_a_rebalance_has_begun(earliest: int, end: int) -> None:
+    """The offsets may come after the last flush: the next owner restores what was flushed, and asks for them itself."""
+
+    async def run() -> None:
+        async with live_fixture(position=5) as fixture:
+            fixture.events.earliest, fixture.events.end = earliest, end
+            fixture.events.followed.clear()
+            following = asyncio.create_task(fixture.partition.feed.follow())
+            await asyncio.sleep(0)
+            fixture.partition.status.frozen = True
+            await following
+            assert (fixture.state.position, fixture.state.holes, fixture.events.followed) == (5, (), [])
+
+    asyncio.run(run())
+
+
 def test_a_state_that_was_replaced_meanwhile_is_not_followed() -> None:
     """While the offsets are asked for the partition may be released: its next owner reads it."""
 

@@ -47,9 +47,9 @@ def test_old_windows_become_days_in_the_users_zone() -> None:
     assert [windows(status, user) > 0 for user in ("u1", "u2", "u3", "u4")] == [False, True, False, True]
 
 
-@pytest.mark.parametrize("gone", ["released", "not live"])
+@pytest.mark.parametrize("gone", ["released", "not live", "frozen"])
 def test_a_partition_that_is_given_up_meanwhile_is_left_alone(gone: str) -> None:
-    """While a zone is asked for the partition may be released, or its flush may fail: nothing is changed then."""
+    """While a zone is asked for a rebalance may begin, or a flush may fail: nothing is changed then."""
     status = with_old_windows("u1")
     state = status.state
     assert state is not None
@@ -57,7 +57,7 @@ def test_a_partition_that_is_given_up_meanwhile_is_left_alone(gone: str) -> None
     async def zone_of(user_id: str) -> ZoneInfo | None:
         if gone == "released":
             status.forget()
-        status.live = False
+        status.live = status.frozen = gone == "frozen"
         return UTC
 
     asyncio.run(roll_up(status, zone_of, TimeSlices(10)))

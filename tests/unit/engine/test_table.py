@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from faust.types import TP
@@ -12,9 +12,20 @@ from streams.app import build
 from streams.engine import kept
 from streams.engine import table as module
 from streams.engine.table import StateTable
+from streams.engine.view import GroupDirectory
 from streams.kafka.group import Assignor
 from streams.settings.table import Settings
-from tests.support.engine_fakes import LOG, PARTITION, PartitionFixture, balances, batch, live_fixture, new_fixture
+from tests.support.engine_fakes import (
+    LOG,
+    PARTITION,
+    PARTITIONS,
+    USER,
+    PartitionFixture,
+    balances,
+    batch,
+    live_fixture,
+    new_fixture,
+)
 
 pytestmark = pytest.mark.usefixtures("short_grace")
 
@@ -223,6 +234,39 @@ def test_a_state_that_is_kept_to_answer_from_is_never_flushed() -> None:
             assert (table.successor_of(PARTITION), table.held()) == ("http://next", {})
             await fixture.until(lambda: table.kept.get(PARTITION) is None and not fixture.context.discards)
             assert state.users == {}
+
+    asyncio.run(run())
+
+
+def test_partitions_that_are_not_restored_yet_are_frozen_too() -> None:
+    """A restore may end amid the rebalance: what changed from then on would not be what the next owner restores."""
+
+    async def run() -> None:
+        fixture = new_fixture()
+        table, status = table_with(fixture), fixture.partition.status
+        await table.flush_before_revoke()
+        assert status.frozen
+        table.configure(fixture.context, no_zone)
+        await table.on_rebalance({TP_OF_FIXTURE}, set(), set(), 1)
+        assert not status.frozen
+
+    asyncio.run(run())
+
+
+def test_a_worker_that_leaves_the_group_says_that_its_answers_are_incomplete() -> None:
+    """It fetches nothing any more, though its partitions are still live while they are flushed."""
+
+    async def run() -> None:
+        async with live_fixture() as fixture:
+            table = table_with(fixture)
+            app = cast(Any, table.app)
+            directory = GroupDirectory(app, table, PARTITIONS, fixture.context.topics)
+            await fixture.until(lambda: fixture.partition.status.answering)
+            view = directory.view_of(USER)
+            assert view is not None and view.fresh
+            app._stopped.set()
+            view = directory.view_of(USER)
+            assert view is not None and not view.fresh
 
     asyncio.run(run())
 
