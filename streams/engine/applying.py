@@ -182,8 +182,8 @@ class BatchApplier:
     async def advance_clock(self) -> None:
         """Let time pass in the state: suspect and reap silent calls, drop ended calls, forget old counts.
 
-        At the log's end this also sets ``status.last_record_ms`` to now. Does nothing while the partition is frozen: the
-        next owner would show fewer changes. Hold ``state_lock``.
+        At the log's end this also sets ``status.last_record_ms`` to now. Does nothing while the partition is frozen:
+        the next owner would show fewer changes. Hold ``state_lock``.
         """
         status = self._status
         state = status.state
