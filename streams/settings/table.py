@@ -23,6 +23,9 @@ PREFIX: Final = "ECOUNTERS_"
 HEARTBEATS_PER_SESSION: Final = 4
 """Heartbeats that a worker sends in one session timeout: Kafka may miss three before it declares the worker dead."""
 
+HEARTBEAT_MAX_S: Final = 1.0
+"""The reply to a heartbeat says that the group rebalances. Until all workers know, those that do count nothing."""
+
 
 class Setting(NamedTuple):
     """One row of the table.
@@ -282,7 +285,7 @@ class Settings:
     @property
     def heartbeat_s(self) -> float:
         """Seconds between two heartbeats of a worker to Kafka's group coordinator."""
-        return self.session_timeout_s / HEARTBEATS_PER_SESSION
+        return min(HEARTBEAT_MAX_S, self.session_timeout_s / HEARTBEATS_PER_SESSION)
 
 
 def _row(field: dataclasses.Field[Any]) -> Setting:

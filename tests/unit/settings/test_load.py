@@ -245,3 +245,9 @@ def run_in_order(given: dict[str, str]) -> None:
     """Read settings, and then the certificate, as a worker does."""
     settings = load(given)
     ServerTls(settings.tls_cert, settings.tls_key)
+
+
+@pytest.mark.parametrize(("session_s", "heartbeat_s"), [("2", 0.5), ("10", 1.0), ("300", 1.0)])
+def test_workers_learn_of_a_rebalance_within_a_second(session_s: str, heartbeat_s: float) -> None:
+    """A short session has four heartbeats, so that three may be missed."""
+    assert load({"ECOUNTERS_SESSION_TIMEOUT_S": session_s}).heartbeat_s == heartbeat_s
