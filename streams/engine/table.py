@@ -115,9 +115,12 @@ class StateTable(Table[Any, Any]):
         assignor = cast(Assignor, cast(Any, self.app).assignor)
         for owned in gone:
             self._keep(owned)
-        # Where the next owner has a state already, or another worker a newer one, nobody asks for this one.
+        # Where the next owner has a state already, or another worker a newer one, nobody asks for this one. But if this
+        # worker is the owner, and has not restored the partition yet, it answers from what it has kept until then.
         for partition in self.kept.positions():
-            if str(cast(Any, self.app).conf.canonical_url) not in assignor.holders.get(partition, ()):
+            restoring = partition in self.owned and not self.owned[partition].status.answering
+            url = str(cast(Any, self.app).conf.canonical_url)
+            if not restoring and url not in assignor.holders.get(partition, ()):
                 self.kept.drop(partition)
         for partition, (generation, _) in list(self._successors.items()):
             if generation < generation_id:  # the assignment is newer

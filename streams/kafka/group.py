@@ -177,9 +177,11 @@ def holders_of(said: Sequence[Mapping[str, Any]], owners: Mapping[int, str]) -> 
         earlier = [url for one in said for url in one.get("holders", {}).get(str(partition), ())]
         gone = [url for url in [*last_owners, *earlier] if url not in members]
         holding = [url for url, held in members.items() if partition in held]
-        holding.sort(key=lambda url: members[url][partition], reverse=True)
-        # Who was the last owner has the newest state, even if it has left.
-        first = [url for url in last_owners if url in holding or url in gone]
+        # Of equal positions the last owner's comes first. What it has may be of before, if it did not restore in time.
+        holding.sort(key=lambda url: (members[url][partition], url in last_owners), reverse=True)
+        first = [
+            url for url in last_owners if url in gone
+        ]  # who was the last owner, and has left, has the newest state
         urls = list(dict.fromkeys([*first[:1], *holding, *gone]))[:HOLDERS_MAX]
         if urls and urls[0] != owner:
             found[partition] = urls

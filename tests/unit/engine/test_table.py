@@ -271,6 +271,27 @@ def test_a_worker_that_leaves_the_group_says_that_its_answers_are_incomplete() -
     asyncio.run(run())
 
 
+def test_what_is_kept_is_kept_until_the_partition_is_restored_here_again() -> None:
+    """It came back, and another rebalance begins before it is restored: nobody else has a state of it."""
+
+    async def run() -> None:
+        async with live_fixture() as fixture:
+            table = table_with(fixture)
+            table.configure(fixture.context, no_zone)
+            await fixture.until(lambda: fixture.partition.status.answering)
+            holders_of(table)[PARTITION] = ["http://127.0.0.1:1"]
+            await table.on_rebalance(set(), set(), set(), 2)
+            table.owned[PARTITION] = new_fixture().partition  # it does not restore yet
+            holders_of(table).clear()
+            await table.on_rebalance({TP_OF_FIXTURE}, set(), set(), 3)
+            assert table.held() == {PARTITION: 0}
+            table.owned[PARTITION].status.answering = True
+            await table.on_rebalance({TP_OF_FIXTURE}, set(), set(), 4)
+            assert table.held() == {}
+
+    asyncio.run(run())
+
+
 def test_a_state_is_kept_only_if_others_may_ask_for_it() -> None:
     """The next owner, or another worker, may have a newer one: this one would show fewer calls."""
 
