@@ -32,8 +32,9 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 
-from ecounters.errors import Stop
+from ecounters.errors import SettingsError, Stop
 from streams.settings.redis_urls import SentinelUrl, has_tls, is_sentinel, sentinel_url
 
 REDIS_LIMIT_S: Final = 5.0
@@ -64,7 +65,8 @@ SESSIONS_PREFIX: Final = b"ecounters:sessions:"
 def connect(redis_url: str, ca: str = "") -> Redis:
     """A Redis client with a pool of its own. It connects at its first command. ``aclose`` it at the end.
 
-    ``redis_url``: as the setting. ``ca``: the path of the authorities to trust; "": those of the system.
+    ``redis_url``: as the setting. ``ca``: the path of the authorities to trust; "": those of the system. Raises
+    SettingsError if redis-py does not know a parameter behind the URL's "?", or not its value.
     """
     options: dict[str, Any] = {
         "socket_timeout": REDIS_LIMIT_S,
@@ -77,7 +79,12 @@ def connect(redis_url: str, ca: str = "") -> Redis:
     waiting = {"timeout": POOL_WAIT_S, "max_connections": POOL_MAX}
     if is_sentinel(redis_url):
         return Redis.from_pool(_pool_behind(sentinel_url(redis_url), options, waiting))
-    return Redis.from_pool(BlockingConnectionPool.from_url(redis_url, **options, **waiting))
+    try:
+        pool = BlockingConnectionPool.from_url(redis_url, **options, **waiting)
+        pool.make_connection()  # connects to nothing; the first command would raise its TypeError
+    except (TypeError, ValueError, RedisError):
+        raise SettingsError('ECOUNTERS_REDIS is wrong: redis-py cannot use a parameter behind its "?"') from None
+    return Redis.from_pool(pool)
 
 
 class WaitingSentinelPool(SentinelConnectionPool, BlockingConnectionPool):

@@ -32,9 +32,11 @@ CAUSES_MAX: Final = 4
 """So many exceptions that led to an exception are named with it."""
 MESSAGE_MAX: Final = 2_000
 """Characters of an exception's message that are logged."""
-_NUMBER: Final = re.compile(r"(?<=['\"+:])\+?[0-9]{7,}")
-"""What may be a telephone number: seven digits or more behind a quote, a colon or a plus. Offsets and times in messages
-of Kafka's clients stand behind blanks and equals signs."""
+_NUMBER: Final = re.compile(r"(?:(?<=['\"+:])|(?<=['\"]: ))\+?[0-9]{7,}")
+"""What may be a telephone number: seven digits or more behind a quote, a colon, a plus, or the name of a field in JSON.
+Offsets and times in messages of Kafka's clients stand behind blanks and equals signs."""
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+"""What a terminal that shows the log would obey."""
 _LOGGED: Final = "_ecounters_logged"
 """The attribute of an exception that has been logged."""
 
@@ -146,13 +148,14 @@ class TextLine(logging.Formatter):
     """An entry as a line of text: time, level, logger, message, request id, exception."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line. Line breaks in it become " | "."""
+        """The line. Line breaks in it become " | ", and other control characters such as "\\x1b"."""
         line = f"{_time(record)} {record.levelname} {record.name}: {_message(record)}"
         if request_id := REQUEST_ID.get():
             line += f" [request {request_id}]"
         if record.exc_info and (error := record.exc_info[1]) is not None:
             line += f" | {_told(error)} | Traceback, innermost first: {' < '.join(_frames(error))}"
-        return " | ".join(part.strip() for part in line.splitlines() if part.strip())
+        one = " | ".join(part.strip() for part in line.splitlines() if part.strip())
+        return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", one)
 
 
 class JsonLine(JsonFormatter):

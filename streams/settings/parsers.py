@@ -64,8 +64,9 @@ printable = matching(r"[^\x00-\x1f\x7f]{0,4096}", "must be one line of text")
 optional_path = matching(r"[^\x00-\x1f\x7f]{0,4096}", "must be the path of a file")
 optional_name = matching(r"[A-Za-z0-9._-]{0,200}", "must be up to 200 letters, digits, '.', '_' or '-'")
 path_prefix = matching(
-    r"|(?!.{101})(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+",
-    "must be a path such as /counters: of letters, digits, '_', '-' and '.', up to 100 characters, no slash at its end",
+    r"|(?!.{101}|/(?i:api|internal|dashboard|docs)(/|$))(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+",
+    "must be a path such as /counters: of letters, digits, '_', '-' and '.', up to 100 characters, no slash at its "
+    "end; not below /api, /internal, /dashboard or /docs, which are the worker's own",
 )
 log_format = matching(r"text|json", "must be text or json")
 secret = matching(r"|[!-~]{16,512}", "must be 16 to 512 characters, all of them ASCII and none a space")

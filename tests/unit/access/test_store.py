@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from ecounters.errors import Stop
+from ecounters.errors import SettingsError, Stop
 from streams.access.store import (
     TOKEN_MAX,
     TOKEN_MIN,
+    connect,
     decode,
     decoded,
     encode,
@@ -68,3 +69,11 @@ def test_any_text_that_json_can_spell_has_bytes() -> None:
     for text in ("acme", "ü", "\ud800"):
         assert decode(encode(text)) == text
     assert decoded({b"zone": "ü".encode()}) == {"zone": "ü"}
+
+
+@pytest.mark.parametrize("parameter", ["foo=1", "db=x", "socket_timeout=soon"])
+def test_a_parameter_that_the_client_does_not_know_is_refused(parameter: str) -> None:
+    """When the client is made, and not by the first command. The line does not show the password."""
+    with pytest.raises(SettingsError, match="ECOUNTERS_REDIS") as caught:
+        connect(f"redis://:hidden@127.0.0.1:6379/0?{parameter}")
+    assert "hidden" not in str(caught.value)

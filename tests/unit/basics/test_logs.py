@@ -89,7 +89,14 @@ def test_a_librarys_words_have_no_telephone_number(written: dict[str, io.StringI
     """What it quotes is masked; offsets and ports are not."""
     logging.getLogger("library").warning("%r at offset 123456789 of 10.0.0.1:9092", {"number": "0049151123456"})
     assert "{'number': '…'} at offset 123456789 of 10.0.0.1:9092" in written["text"].getvalue()
+    assert masked_numbers('{"from": 4915112345, "ts": "1"}') == '{"from": …, "ts": "1"}'
     assert masked_numbers('sip:4915112345@x "+4915112345" 4915112345') == 'sip:…@x "…" 4915112345'
+
+
+def test_a_terminal_gets_nothing_to_obey(written: dict[str, io.StringIO]) -> None:
+    """What a library quotes may be a stranger's bytes."""
+    logging.getLogger("library").warning("bell %s, color %s, end", "\x07", "\x1b[31m")
+    assert "bell \\x07, color \\x1b[31m, end" in written["text"].getvalue()
 
 
 def test_the_first_and_last_entry_say_what_a_worker_is(

@@ -80,6 +80,8 @@ def test_variables_of_others_are_left_alone() -> None:
         ("DATA_DIR", ""),
         ("LOG_LEVEL", "LOUD"),
         ("FLUSH_BYTES", "2000000000"),
+        ("PATH_PREFIX", "/API"),
+        ("PATH_PREFIX", "/dashboard/x"),
     ],
 )
 def test_a_wrong_value_is_refused_in_one_line(name: str, value: str) -> None:
