@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import faulthandler
 import gc
 import logging
 import os
@@ -21,6 +22,8 @@ from ecounters.errors import Stop
 from streams.app import WorkerParts, build
 from streams.basics.addresses import host_port
 from streams.basics.logs import LifeLines, set_up
+from streams.basics.service_manager import ServiceManager
+from streams.basics.tasks import end_tasks
 from streams.basics.text import one_line
 from streams.kafka.clients import Kafka
 from streams.kafka.first_look import FirstLook, first_look
@@ -37,6 +40,8 @@ log = logging.getLogger(__name__)
 STOP_LIMIT_S: Final = 4.5
 """How long Faust's app may take to stop; then the process exits at once. Events whose effect was not flushed by then
 are read again. A worker takes ECOUNTERS_DRAIN_S, this and ECOUNTERS_HANDOVER_S to end, at most."""
+END_S: Final = 2.0
+"""What closing the ports takes besides, at most: a second for each."""
 REBALANCE_END_LIMIT_S: Final = 2.0
 """How long of STOP_LIMIT_S a worker that is told to stop waits for the end of a rebalance that is under way.
 
@@ -68,6 +73,7 @@ def run_worker(settings: Settings) -> int:
     cannot; with logs as JSON it logs these and returns the exit code. Any other error is logged.
     """
     set_up(settings.log_level, settings.log_format, settings.instance)
+    faulthandler.enable()  # systemd's watchdog ends a worker whose loop hangs by SIGABRT: the log then says where
     gc.set_threshold(*GC_THRESHOLDS)
     _raise_open_file_limit()
     _pin_malloc_threshold()
@@ -103,6 +109,17 @@ def _pin_malloc_threshold() -> None:
 
 
 async def _run(settings: Settings, pauses: LoopPauses) -> int:
+    """Run a worker, and tell the service manager meanwhile, if there is one. Returns the exit code."""
+    manager = ServiceManager.of(os.environ)
+    telling = asyncio.create_task(manager.keep_told())
+    try:
+        return await _serve(settings, pauses, manager)
+    finally:
+        await end_tasks(telling)
+        manager.close()
+
+
+async def _serve(settings: Settings, pauses: LoopPauses, manager: ServiceManager) -> int:
     """Wait for the topics, build the worker, serve HTTP and run the app. Returns the exit code.
 
     ``pauses`` are those of the running loop.
@@ -111,6 +128,10 @@ async def _run(settings: Settings, pauses: LoopPauses) -> int:
     tls = ServerTls(settings.tls_cert, settings.tls_key) if settings.tls_cert else None
     if tls is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, tls.reload)
+    elif manager.address:  # `systemctl reload` must not end a worker without a certificate
+        asyncio.get_running_loop().add_signal_handler(
+            signal.SIGHUP, log.info, "SIGHUP: there is no certificate to reload"
+        )
     look = await _wait_for_look(settings, signals.stop)
     if look is None:
         return 0
@@ -122,7 +143,7 @@ async def _run(settings: Settings, pauses: LoopPauses) -> int:
         life.started(f"{settings.scheme}://{host_port(settings.host, settings.port)}")
         pauses.take()  # those of the start are nobody's
         parts.metrics.loop_pause.set_function(pauses.take)
-        return await _Life(parts, ports, signals, settings, life).run()
+        return await _Life(parts, ports, signals, settings, life, manager).run()
     finally:
         await ports.close()
         await parts.redis.aclose()
@@ -190,7 +211,13 @@ class _Life:
     """
 
     def __init__(
-        self, parts: WorkerParts, ports: Ports, signals: _Signals, settings: Settings, lines: LifeLines
+        self,
+        parts: WorkerParts,
+        ports: Ports,
+        signals: _Signals,
+        settings: Settings,
+        lines: LifeLines,
+        manager: ServiceManager,
     ) -> None:
         self._parts = parts
         self._app: Any = parts.faust
@@ -198,6 +225,7 @@ class _Life:
         self._signals = signals
         self._settings = settings
         self._lines = lines
+        self._manager = manager
 
     async def run(self) -> int:
         """Run Faust's app until SIGTERM, SIGINT or a crash, then end in order. Returns the exit code.
@@ -215,6 +243,7 @@ class _Life:
             await asyncio.wait([crash, told], return_when=asyncio.FIRST_COMPLETED)
             parts.health.stop()
             parts.handover.stop()
+            self._manager.stopping(self._settings.drain_s + STOP_LIMIT_S + self._settings.handover_s + END_S)
             if parts.table.joined.is_set():
                 again = asyncio.create_task(self._signals.again.wait())
                 drain_s = self._settings.drain_s
@@ -246,6 +275,7 @@ class _Life:
                 starting.result()
             await joining
             await self._ports.open_api()
+            self._manager.why_not_ready = self._parts.health.not_ready
             await starting
         finally:
             joining.cancel()
