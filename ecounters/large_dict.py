@@ -52,8 +52,11 @@ class LargeDict(Generic[K, V]):
     # The methods do without a further call as long as there are no parts: nearly always.
 
     def _part(self, key: K) -> dict[K, V]:
-        """The dict that has the key, or else one without it, if there are parts."""
-        return self.first if key in self.first else self.parts[hash(key) % PARTS]
+        """The dict that has the key, or else one without it, if there are parts.
+
+        By the hash of a tuple: that of an int is the int itself, so that all of some statuses would be in one part.
+        """
+        return self.first if key in self.first else self.parts[hash((key,)) % PARTS]
 
     def _taker(self, key: K) -> dict[K, V]:
         """The dict that has the key, or else the one that gets it."""

@@ -52,6 +52,15 @@ def test_a_full_one_takes_what_it_has_and_nothing_else() -> None:
     assert (len(large), len(first), large[0], large.room(0)) == (FIRST_MAX + 1, FIRST_MAX - 1, -1, None)
 
 
+@pytest.mark.usefixtures("few")
+def test_no_part_gets_all_keys_that_are_alike() -> None:
+    """The statuses of ends are any 32-bit integers: a producer may send the multiples of 64 alone."""
+    large: LargeDict[int, int] = LargeDict()
+    for status in range(0, 64 * 6_400, 64):
+        large[status] = 1
+    assert max(map(len, large.parts)) < 3 * len(large) / large_dict.PARTS
+
+
 def dicts_of(thing: object, seen: set[int]) -> Iterator[dict[Any, Any]]:
     """All dicts that can be reached from a thing through attributes and collections."""
     if id(thing) in seen or isinstance(thing, str | bytes | int | float | type | None):
