@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Final, cast
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 from redis.asyncio import Redis
 
 from ecounters.changelog.binding import Binding, EventsLog
@@ -89,9 +89,9 @@ def build(settings: Settings, log: EventsLog, changelog_id: str = "") -> WorkerP
     app.idle_fetch_wait_ms = max(settings.fetch_wait_ms, min(IDLE_FETCH_WAIT_MS, settings.stale_after_ms // 2))
     app.positions = table
     app.partitions = partitions
-    metrics = Metrics.create(CollectorRegistry())
+    metrics = _metrics(settings)
     redis = connect(settings.redis, settings.redis_ca)
-    look_ups = LookUps(redis)
+    look_ups = LookUps(redis, metrics=metrics.platform)
     sessions = Sessions(look_ups, settings.session_cache_s)
     slices = TimeSlices(settings.slice_ms)
     binding = Binding(log, version("ecounters"))
@@ -124,6 +124,14 @@ def build(settings: Settings, log: EventsLog, changelog_id: str = "") -> WorkerP
     dashboard = Dashboard(responder.authorize, responder.respond, sessions, accounts, cookie)
     api = Api(responder.respond, router, handover, streams, dashboard, docs, health, metrics)
     return WorkerParts(app, table, redis, api, streams, metrics, facts, health, handover)
+
+
+def _metrics(settings: Settings) -> Metrics:
+    """The metrics of a worker, with those of its process and of Python's garbage collector."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    GCCollector(registry=registry)
+    return Metrics.create(registry, settings.instance)
 
 
 def _options(settings: Settings) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 
 from streams.basics.logs import without_request
 from streams.basics.tasks import end_tasks
+from streams.metrics.catalogue import Platform
 
 log = logging.getLogger(__name__)
 
@@ -53,11 +54,15 @@ class LookUps:
     that has been sent already waits for the next batch. So a reply is never older than the request that gets it: what
     was changed before a request came, such as a session that was opened, is seen by the request.
 
-    ``clock``: monotonic seconds. One warning is logged when Redis fails, and one when it works again.
+    ``clock``: monotonic seconds. ``metrics``: where batches and failures are counted. One warning is logged when Redis
+    fails, and one when it works again.
     """
 
-    def __init__(self, redis: Redis, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, redis: Redis, clock: Callable[[], float] = time.monotonic, metrics: Platform | None = None
+    ) -> None:
         self._redis = redis
+        self._metrics = metrics
         self._clock = clock
         self._waiting: dict[Command, asyncio.Future[Any]] = {}  # each future gets the command's reply
         self._sender: asyncio.Task[None] | None = None  # runs while commands wait
@@ -134,12 +139,15 @@ class LookUps:
     async def _execute_within_limit(self, commands: Sequence[Command]) -> list[Any]:
         """``_execute``, but raises TimeoutError after BATCH_LIMIT_S and BATCH_CHECKS turns of the event loop."""
         execution = asyncio.create_task(self._execute(commands))
+        began = time.perf_counter()
         try:
             for _ in range(BATCH_CHECKS):
                 await asyncio.wait([execution], timeout=BATCH_LIMIT_S / BATCH_CHECKS)
                 if execution.done():
                     return execution.result()
         finally:
+            if self._metrics is not None:
+                self._metrics.redis_seconds.observe(time.perf_counter() - began)
             await end_tasks(execution)
         raise TimeoutError(f"no reply in {BATCH_LIMIT_S:g} s")
 
@@ -167,6 +175,8 @@ class LookUps:
     def _note_failure(self, error: Exception) -> None:
         """Send nothing for RETRY_AFTER_S. Log the first failure."""
         self._retry_at = self._clock() + RETRY_AFTER_S
+        if self._metrics is not None:
+            self._metrics.redis_errors.inc()
         if self._reachable:
             log.warning("Redis cannot be used, log-ins stop: %s %s", type(error).__name__, error)
         self._reachable = False

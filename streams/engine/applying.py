@@ -160,6 +160,8 @@ class BatchApplier:
             self._uncounted.add(uncounted)
         if is_open(state.holes) and state.watermark > state.holes[-1].begin:  # its producers' times say nothing
             state.holes = closed(state.holes, state.watermark)
+        if run.by_broker:
+            self._context.metrics.platform.clock_difference.note((now_ms() - records[-1].timestamp) / 1000)
         self._status.last_record_ms = records[-1].timestamp if run.by_broker else state.watermark or now_ms()
 
     def _pass_over(self, state: PartitionState, faulty: RecordBatch) -> int:

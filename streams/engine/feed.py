@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import Final
 
 from aiokafka.errors import IllegalStateError, KafkaError
@@ -65,6 +66,9 @@ class PartitionFeed:
                 return  # released, or restored: then the restore follows the new state
             status.following = True  # set before the seek: a batch that is dropped from now on sets it to False again
             await self._events.follow(status.partition, state.position)
+            if status.unowned_s is not None:
+                self._context.metrics.platform.unowned.observe(time.monotonic() - status.unowned_s)
+                status.unowned_s = None
             if state.binding is None:
                 state.binding = self._context.binding
                 log.info("partition %s is bound to %s", status.partition, state.binding.log)
@@ -117,6 +121,12 @@ class PartitionFeed:
         end, age_s = self._events.end_of(self._status.partition)
         state = self._status.state
         return state is not None and end is not None and self._is_recent(age_s) and state.position >= end
+
+    def lag_events(self) -> int:
+        """How many offsets there are between the state's position and the log's end; 0 if one of them is not known."""
+        end, _ = self._events.end_of(self._status.partition)
+        state = self._status.state
+        return 0 if end is None or state is None else max(0, end - state.position)
 
     def lag_ms(self) -> int:
         """The lag: ms between Kafka's timestamp of the last event read and now.

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import Final
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
 
 from ecounters.changelog.entries import POSITION
 from ecounters.partition.records import Uncounted
@@ -24,6 +24,7 @@ from streams.engine.restore import Changelog, Writer
 from streams.engine.status import PartitionStatus, Waiting
 from streams.kafka.changelog_writer import LeftOut, NotWritten
 from streams.kafka.outbox import Outbox
+from streams.metrics.catalogue import FAILED, FENCED, UNCONFIRMED
 
 log = logging.getLogger(__name__)
 
@@ -172,6 +173,7 @@ class PartitionFlusher:
             except (NotWritten, KafkaError) as error:
                 if status.live:
                     log.warning("partition %s could not be flushed, restoring it: %s", status.partition, error)
+                    self._context.metrics.flush_failures.labels(FENCED if _is_fenced(error) else FAILED).inc()
                 status.live = False
                 self._request()  # ends wait_until_due; the restore begins after the pause that _run makes first
                 return False
@@ -187,6 +189,9 @@ class PartitionFlusher:
             if status.state is not state:
                 return False  # released or restored while this flush waited: the state may be empty by now
             saved = not state.changed and state.position == status.flushed_offset and not self._uncounted.dead_letters
+            collected_s = time.monotonic()
+            if saved and max(status.committed_offset, 0) == status.flushed_offset:
+                status.commit_due_s = collected_s
             if saved and not always and not (status.unbound and state.binding is not None):
                 return True
             outbox = writer.outbox()
@@ -198,17 +203,21 @@ class PartitionFlusher:
                     "partition %s is not flushed: Kafka does not say that topics are the same", status.partition
                 )
             status.live = False
+            self._context.metrics.flush_failures.labels(UNCONFIRMED).inc()
             self._request()
             return False
         began = time.perf_counter()
         for dead_letter in self._uncounted.dead_letters_of(await self._context.events.republish(misrouted)):
             outbox.add_dead_letter(dead_letter)
+        size = outbox.bytes
         left_out = await writer.write(outbox)
-        status.flushed_offset, status.unbound = position, not is_bound
+        status.flushed_offset, status.flushed_s, status.unbound = position, collected_s, not is_bound
+        status.entries += outbox.entries
         if left_out:
             self._report(left_out)
         self._context.metrics.flushes.observe(time.perf_counter() - began)
         self._context.metrics.flushed_entries.inc(outbox.entries)
+        self._context.metrics.flushed_bytes.inc(size)
         return True
 
     async def _takes_dead_letters(self, writer: Writer, *, always: bool) -> bool:
@@ -279,3 +288,12 @@ class PartitionFlusher:
                 await time_slice.yield_if_used_up()
         assert outbox.last_key == POSITION  # it covers all entries before it
         return misrouted
+
+
+def _is_fenced(error: BaseException | None) -> bool:
+    """Whether an error came of another worker's takeover: the error itself, or one that it was raised from."""
+    while error is not None:
+        if isinstance(error, ProducerFenced | InvalidProducerEpoch):
+            return True
+        error = error.__cause__
+    return False

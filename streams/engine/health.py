@@ -148,14 +148,14 @@ class WorkerHealth:
         metrics.reaped.set(sum(state.tally.reaped for state in states))
         metrics.holes.set(sum(len(state.holes) for state in states))
         metrics.orphaned.set(sum(state.tally.orphaned for state in states))
-        live = suspected = kept = 0
+        live = suspected = kept = number = 0
         for partition in partitions:
             state = partition.status.state  # of now: that of before a pause may be empty
-            users = list(state.users.values()) if state is not None else []
-            for number, user in enumerate(users, 1):
+            for user in list(state.users.values()) if state is not None else []:
                 live += sum(user.live.values())
                 suspected += user.suspected
                 kept += len(user.calls)
+                number += 1
                 if number % USERS_STEP == 0:
                     await asyncio.sleep(0)
         metrics.live_calls.set(live)
@@ -167,10 +167,23 @@ class WorkerHealth:
         waiting = len(self._reasons())
         metrics.partitions.labels("waiting").set(waiting)
         metrics.partitions.labels("restoring").set(len(partitions) - live_partitions - waiting)
-        metrics.lag_ms.set(max((partition.feed.lag_ms() for partition in partitions), default=0))
+        self._show_partitions()
         refused = _total(metrics.refused)
         read = _total(metrics.accepted) + refused + _total(metrics.misrouted)
         metrics.refused_ratio.set(self._refused.look(time.monotonic(), read, refused))
+
+    def _show_partitions(self) -> None:
+        """Update the gauges by partition: those that this worker has now, and no others."""
+        gauges, owned = self._metrics.by_partition, dict(self._table.owned)
+        gauges.lag_events.show({number: one.feed.lag_events() for number, one in owned.items()})
+        gauges.lag.show({number: one.feed.lag_ms() / 1000 for number, one in owned.items()})
+        states = {number: one.status.state for number, one in owned.items()}
+        gauges.newest_event.show(
+            {number: state.arrival / 1000 for number, state in states.items() if state is not None}
+        )
+        gauges.restored.show({number: one.restored_ratio for number, one in owned.items()})
+        gauges.changelog_entries.show({number: one.status.entries for number, one in owned.items()})
+        gauges.commit_age.show({number: one.commit_age_s for number, one in owned.items()})
 
 
 def _total(counter: Counter) -> float:

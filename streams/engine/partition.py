@@ -89,6 +89,19 @@ class OwnedPartition:
 
     # ------------------------------------------------------------------------------- from start to release
 
+    @property
+    def restored_ratio(self) -> float:
+        """How much of the changelog the restore has read, 0 to 1; 1 once the partition is live."""
+        return 1.0 if self.status.live else self._changelog.read_ratio
+
+    @property
+    def commit_age_s(self) -> float:
+        """For how long not all that is counted has been committed to the consumer group; 0 if all is."""
+        status = self.status
+        if status.state is None or status.state.position == max(status.committed_offset, 0):
+            return 0.0
+        return time.monotonic() - status.commit_due_s
+
     def start(self) -> None:
         """Start the task that restores the partition and then flushes it periodically. Returns at once."""
         self._task = asyncio.create_task(self._run(), name=f"partition {self.status.partition}")
@@ -200,6 +213,8 @@ class OwnedPartition:
         if status.state is not None:
             discard(status.state.discarding(), self._context, status.state_lock)
         status.state, status.flushed_offset, status.committed_offset = state, state.position, -1
+        status.flushed_s = status.commit_due_s = time.monotonic()
+        status.entries = entries
         status.last_record_ms = state.arrival or now_ms()
         self._uncounted.drain()  # these records come after the restored position, and are read again
         if not status.answering and (self._answering is None or self._answering.done()):

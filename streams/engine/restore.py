@@ -66,6 +66,10 @@ class Changelog(Protocol):
     def writer(self) -> Writer | None:
         """The writer of the last restore that succeeded, even if it is closed by now; None before that."""
 
+    @property
+    def read_ratio(self) -> float:
+        """How much of the changelog the restore that is going on has read, or the last one: 0 to 1."""
+
     async def restore(self) -> tuple[PartitionState, int]:
         """Take the changelog over and read it. Returns (the state, how many entries were read).
 
@@ -90,6 +94,7 @@ class PartitionChangelog:
         self._end = 0  # the end of the changelog before the last restore read it
         self._is_doubtful = False  # the last restore has met a record batch that could not be decoded
         self._damage: list[Unreadable] = []  # what the last restore could not read
+        self.read_ratio = 0.0
 
     @property
     def writer(self) -> ChangelogWriter | None:
@@ -113,6 +118,7 @@ class PartitionChangelog:
         and if the state is bound to another topic than this worker's.
         """
         await self.close()
+        self.read_ratio = 0.0
         settings = self._context.settings
         topics, changelog = settings.changelog, self._changelog
         self._takeover = ChangelogTakeover(
@@ -222,13 +228,16 @@ class PartitionChangelog:
         """
         readers, slices = self._context.readers, self._context.slices
         if not self._is_doubtful:
-            async with aclosing(readers.read(changelog, slices, entry_of)) as reading:
+            async with aclosing(readers.read(changelog, slices, entry_of, self._note_read)) as reading:
                 async for entries in reading:
                     yield entries
             return
         async with aclosing(readers.read_again(changelog, slices, self._damage)) as reading_again:
             async for rows in reading_again:
                 yield [(cast(bytes, key), value) for _, key, value in rows]
+
+    def _note_read(self, ratio: float) -> None:
+        self.read_ratio = ratio
 
     def _damaged(self, changelog: TopicPartition) -> MustWait:
         """The error for ``_damage``: it names the first of the record batches and what helps."""

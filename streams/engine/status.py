@@ -52,6 +52,13 @@ class PartitionStatus:
     |                  | -1: none since the restore                                           |                        |
     | last_record_ms   | Kafka's timestamp of the last record read, in ms; the wall clock     | restore, apply,        |
     |                  | while the state is at the log's end                                  | advance of the clock   |
+    | commit_due_s     | since when not all that is counted is committed to the consumer      | restore, flush, table  |
+    |                  | group, in monotonic s: when what was committed last was collected    |                        |
+    | flushed_s        | when the changes of the last flush were collected, in monotonic s    | restore, flush         |
+    | unowned_s        | when the rebalance began since which no event is read, in monotonic  | table, feed            |
+    |                  | s; None while events are read                                        |                        |
+    | entries          | changelog entries that the last restore has read or were written     | restore, flush         |
+    |                  | since                                                                |                        |
     | state_lock       | held while several steps change or read ``state`` (see below)        | -                      |
 
     ``state_lock`` is held while a batch is applied, while the clock advances, while one user's windows are rolled up,
@@ -75,6 +82,10 @@ class PartitionStatus:
     flushed_offset: int = 0
     committed_offset: int = -1
     last_record_ms: int = 0
+    commit_due_s: float = 0.0
+    flushed_s: float = 0.0
+    unowned_s: float | None = None
+    entries: int = 0
     state_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def forget(self) -> None:

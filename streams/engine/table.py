@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final, cast
@@ -65,6 +66,7 @@ class StateTable(Table[Any, Any]):
         self._zone_of: ZoneOf
         self._topic = ""
         self._roll_up: asyncio.Task[None] | None = None
+        self._rebalance_s: float | None = None  # when the one that is going on began, in monotonic s
         self._late: set[asyncio.Task[None]] = set()  # flushes that go on after a revoke
 
     def configure(self, context: WorkerContext, zone_of: ZoneOf) -> None:
@@ -110,6 +112,9 @@ class StateTable(Table[Any, Any]):
         """
         self.joined.set()
         self._generation = generation_id
+        self._context.metrics.platform.rebalances.inc()
+        began_s = time.monotonic() if self._rebalance_s is None else self._rebalance_s
+        self._rebalance_s = None
         mine = {tp.partition for tp in assigned if tp.topic == self._topic}
         gone = [self.owned.pop(partition) for partition in list(self.owned) if partition not in mine]
         assignor = cast(Assignor, cast(Any, self.app).assignor)
@@ -134,6 +139,7 @@ class StateTable(Table[Any, Any]):
         for partition in sorted(mine - set(self.owned)):
             changelog = PartitionChangelog(partition, self._context)
             owned = self.owned[partition] = OwnedPartition(partition, self._context, changelog)
+            owned.status.unowned_s = began_s
             owned.start()
         log.info("generation %s: partitions %s", generation_id, sorted(mine) or "none")
 
@@ -187,8 +193,12 @@ class StateTable(Table[Any, Any]):
         owner restores. Flushes that take longer go on; if one fails, the next owner reads its events again. An
         unexpected error of a flush ends the worker, whenever it comes.
         """
+        if self._rebalance_s is None:
+            self._rebalance_s = time.monotonic()
         for partition in self.owned.values():  # also those whose restore ends before the rebalance does
             partition.status.frozen = True
+            if partition.status.unowned_s is None:
+                partition.status.unowned_s = self._rebalance_s
         flushes = [asyncio.create_task(partition.flush()) for partition in self._live()]
         if not flushes:
             return
@@ -258,7 +268,10 @@ class StateTable(Table[Any, Any]):
         for tp, offset in offsets.items():
             partition = self.owned.get(tp.partition)
             if partition is not None:
-                partition.status.committed_offset = offset
+                status = partition.status
+                status.committed_offset = offset
+                if offset == status.flushed_offset:
+                    status.commit_due_s = status.flushed_s
 
     def _statuses(self) -> list[PartitionStatus]:
         return [partition.status for partition in self.owned.values()]

@@ -67,13 +67,18 @@ class ChangelogReaders:
         self._idle: list[AIOKafkaConsumer] = []
 
     async def read(
-        self, tp: TopicPartition, slices: TimeSlices, convert: Callable[[TopicPartition, Any], T]
+        self,
+        tp: TopicPartition,
+        slices: TimeSlices,
+        convert: Callable[[TopicPartition, Any], T],
+        progress: Callable[[float], None] = lambda _: None,
     ) -> AsyncGenerator[list[T]]:
         """Yield ``convert`` of all committed records of a partition in order, as lists of at most READ_STEP.
 
         Call ``ChangelogTakeover.open`` first, so that no other worker writes to the partition while it is read. This
         generator holds a time slice of ``slices`` while it decodes, and still holds the slice while the caller handles
-        a list. So the caller must not await anything between two lists.
+        a list. So the caller must not await anything between two lists. ``progress`` is told after each fetch how much
+        was read, 0 to 1.
 
         Waits for its turn without a limit. Raises CorruptRecordException at a record batch that cannot be decoded,
         another KafkaError if the partition cannot be read, TimeoutError if connecting or a fetch takes LIMIT_S.
@@ -86,7 +91,7 @@ class ChangelogReaders:
                     if not consumer.assignment():  # a new one: those that have read keep their last partition
                         async with asyncio.timeout(LIMIT_S):
                             await consumer.start()
-                    async with aclosing(_records(consumer, tp, slices, convert)) as reading:
+                    async with aclosing(_records(consumer, tp, slices, convert, progress)) as reading:
                         async for records in reading:
                             yield records
                 except BaseException:
@@ -134,7 +139,11 @@ class ChangelogReaders:
 
 
 async def _records(
-    consumer: AIOKafkaConsumer, tp: TopicPartition, slices: TimeSlices, convert: Callable[[TopicPartition, Any], T]
+    consumer: AIOKafkaConsumer,
+    tp: TopicPartition,
+    slices: TimeSlices,
+    convert: Callable[[TopicPartition, Any], T],
+    progress: Callable[[float], None],
 ) -> AsyncGenerator[list[T]]:
     """Yield the records of one partition as ``ChangelogReaders.read`` does."""
     async with asyncio.timeout(LIMIT_S):
@@ -155,6 +164,7 @@ async def _records(
                 await time_slice.yield_if_used_up()
         # ``next_fetch_offset`` counts transaction markers too. The last one is right before ``end``.
         position = source.next_fetch_offset
+        progress((position - begins[tp]) / (end - begins[tp]))
         internals.set_position(result)
         if position < end:
             internals.fetch_again(internals.open_fetcher(consumer), tp)

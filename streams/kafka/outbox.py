@@ -62,6 +62,11 @@ class Outbox:
             self.dlq_batches[-1].append(timestamp=None, **message)
 
     @property
+    def bytes(self) -> int:
+        """The size of all batches, in bytes."""
+        return sum(batch.size() for batch in (*self.changelog_batches, *self.dlq_batches))
+
+    @property
     def has_dead_letters(self) -> bool:
         """Whether at least one dead letter was added."""
         return bool(self.dlq_batches[0].record_count())

@@ -2,12 +2,119 @@
 
 from __future__ import annotations
 
+import platform
+from importlib.metadata import version
 from typing import Final, NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
+
+from ecounters.errors import REASONS
+from streams.metrics.families import PartitionGauge, SmallestGauge
 
 _BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
-"""Upper limits of the buckets of both histograms, in s."""
+"""Upper limits of the buckets of histograms of waits for one reply, in s."""
+_LONG_BUCKETS_S: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 60.0, 180.0, 600.0)
+"""Upper limits of the buckets of the histogram of times without an owner, in s."""
+
+FENCED: Final = "fenced"
+FAILED: Final = "failed"
+UNCONFIRMED: Final = "unconfirmed"
+FLUSH_FAILURES: Final = (FENCED, FAILED, UNCONFIRMED)
+"""Why a flush failed: another worker has taken the changelog over; Kafka did not write; Kafka did not say that the
+topics are still the same."""
+
+
+class ByPartition(NamedTuple):
+    """Gauges with the label ``partition``. They have the partitions that this worker has now."""
+
+    lag_events: PartitionGauge
+    """As ``lag``: which partitions, and how much there is to do."""
+    lag: PartitionGauge
+    """Rises steadily: the worker is saturated; start another one, up to as many as there are partitions. One partition
+    alone: it waits, or one account has most of the events."""
+    newest_event: PartitionGauge
+    """`time()` minus this is the age of the newest event. Old in business hours: the switches of these accounts publish
+    nothing. The stamp of a broker, or the time of the event if producers stamp."""
+    restored: PartitionGauge
+    """Below 1 for long: the changelog is large or the broker slow. It does not move: see the log."""
+    changelog_entries: PartitionGauge
+    """What a restore would read if Kafka compacted nothing since the last one: for the time of the next takeover."""
+    commit_age: PartitionGauge
+    """Above 60: flushes or commits fail; the log says why. So much is read again after a crash."""
+
+    @classmethod
+    def create(cls, registry: CollectorRegistry) -> ByPartition:
+        """Make these gauges and register them in ``registry``."""
+
+        def gauge(name: str, documentation: str) -> PartitionGauge:
+            return PartitionGauge(f"ecounters_partition_{name}", documentation, registry)
+
+        return cls(
+            lag_events=gauge("lag_events", "Offsets between what is counted and the end of the partition"),
+            lag=gauge("lag_seconds", "How far behind its end the partition is counted; 0 at the end"),
+            newest_event=gauge("newest_event_timestamp_seconds", "When the newest event counted came; 0 if none has"),
+            restored=gauge("restored_ratio", "How much of the changelog the restore has read; 1 once it is over"),
+            changelog_entries=gauge("changelog_entries", "Entries read by the last restore and written since"),
+            commit_age=gauge("commit_age_seconds", "Time since all counted by then was committed; 0 if all is"),
+        )
+
+
+class Platform(NamedTuple):
+    """What a worker runs on and with: HTTP, Redis, the group, the release."""
+
+    requests: Counter
+    """By route, method and code. 5xx: the log has the cause, under the id that the response's body gives."""
+    probes: Counter
+    """Probes and scrapes, by route and code. They are not among the requests. /readyz with 503: the worker starts or
+    ends. None at all: the balancer does not look."""
+    request_seconds: Histogram
+    """By route, without probes, scrapes and streams. Rises: the worker is busy; lower ECOUNTERS_SLICE_MS, or start
+    another worker."""
+    redis_seconds: Histogram
+    """Rises: Redis or the way to it is slow, and so is each request with a token that is not known yet."""
+    redis_errors: Counter
+    """Rises: Redis failed or did not reply in 2 s. Log-ins stop; sessions that are known go on for
+    ECOUNTERS_SESSION_CACHE_S."""
+    rebalances: Counter
+    """Rises without a worker that starts or ends: workers are slow to send heartbeats; look at
+    ecounters_loop_pause_seconds and at Kafka."""
+    unowned: Histogram
+    """For each partition and rebalance. What Kafka takes to notice a dead worker (ECOUNTERS_SESSION_TIMEOUT_S) comes in
+    addition: nobody sees that time. Rises: restores are long; see ecounters_partition_changelog_entries."""
+    clock_difference: SmallestGauge
+    """Below 0, or above 1 while there is no lag: the clocks of this worker and of a broker differ; look at NTP on both.
+    Events are judged and days begin by these clocks. NaN: no event came, or producers stamp."""
+    build: Info
+    """More than one version for long: an upgrade has stopped."""
+
+    @classmethod
+    def create(cls, registry: CollectorRegistry, worker: str) -> Platform:
+        """Make these metrics and register them in ``registry``. ``worker``: which one this is, for ``build``."""
+        build = Info("ecounters_build", "The release, its Python, and the name of the worker", registry=registry)
+        build.info({"version": version("ecounters"), "python": platform.python_version(), "worker": worker})
+        return cls(
+            requests=Counter(
+                "ecounters_requests", "HTTP requests answered", ["route", "method", "code"], registry=registry
+            ),
+            probes=Counter("ecounters_probes", "Probes and scrapes answered", ["route", "code"], registry=registry),
+            request_seconds=Histogram(
+                "ecounters_request_seconds", "Time to answer", ["route"], buckets=_BUCKETS_S, registry=registry
+            ),
+            redis_seconds=Histogram(
+                "ecounters_redis_seconds", "Time of one batch of look-ups", buckets=_BUCKETS_S, registry=registry
+            ),
+            redis_errors=Counter("ecounters_redis_errors", "Batches of look-ups that failed", registry=registry),
+            rebalances=Counter("ecounters_rebalances", "Assignments of partitions received", registry=registry),
+            unowned=Histogram(
+                "ecounters_partition_unowned_seconds", "From the begin of a rebalance until a partition is read again",
+                buckets=_LONG_BUCKETS_S, registry=registry,
+            ),
+            clock_difference=SmallestGauge(
+                "ecounters_clock_difference_seconds",
+                "This worker's clock minus a broker's stamp of an event just read: smallest lately", registry,
+            ),
+            build=build,
+        )  # fmt: skip
 
 
 class Metrics(NamedTuple):
@@ -19,7 +126,7 @@ class Metrics(NamedTuple):
 
     registry: CollectorRegistry
     accepted: Counter
-    """Flat although calls run: look at ecounters_lag_ms; if that is low, no switch publishes."""
+    """Flat although calls run: look at ecounters_partition_lag_seconds; if that is low, no switch publishes."""
     refused: Counter
     """Rises: `ecounters dlq` shows the refused events; their headers say what is wrong with each."""
     refused_ratio: Gauge
@@ -57,8 +164,6 @@ class Metrics(NamedTuple):
     """Above 0: alert on it. A topic was deleted, made anew or given more partitions while this worker uses it. Counters
     of all, or of some users, stand still, and replies for them say so. The log and /readyz say what has changed, and
     which command helps."""
-    lag_ms: Gauge
-    """Rises steadily: the worker is saturated; start another one, up to as many as there are partitions."""
     kept_letters: Gauge
     """Above 0: alert on it. The topic of dead letters refuses them; the log names the right that is missing. Counting
     goes on, but nothing of that partition is saved; with 64 MB unsaved (four times ECOUNTERS_FLUSH_BYTES) it waits."""
@@ -67,6 +172,12 @@ class Metrics(NamedTuple):
     and its partition is restored."""
     flushed_entries: Counter
     """Many entries for each event: ECOUNTERS_FLUSH_INTERVAL_MS is short; longer intervals write less."""
+    flushed_bytes: Counter
+    """Divided by the count of ecounters_flush_seconds: the size of a flush. Dead letters are in it."""
+    flush_failures: Counter
+    """By reason. "failed": the brokers; the log has the error. "unconfirmed": Kafka does not reply, or topics changed.
+    "fenced" is normal after a rebalance that this worker saw late; at other times two workers have the same partition:
+    look for a second deployment with the same ECOUNTERS_APP_ID."""
     left_out: Counter
     """Above 0: a record was larger than Kafka takes. The log says of which kind, and in which partition. What a
     changelog entry holds is missing after the next restore. Raise max.message.bytes of that topic (`ecounters topics`
@@ -79,23 +190,32 @@ class Metrics(NamedTuple):
     ECOUNTERS_ADVERTISE does not lead to it. "not_trusted": ECOUNTERS_SECRET or the clocks of the two differ.
     "not_ours": something else listens at that address, or a worker of another release, such as 0.2.0, which signs no
     replies. "not_mine" is normal in a rebalance."""
-    requests: Counter
-    """By HTTP status. 5xx: the log has the cause, under the id that the response's body gives."""
-    request_seconds: Histogram
-    """Rises: the worker is busy; lower ECOUNTERS_SLICE_MS, or start another worker."""
     loop_pause: Gauge
     """Above 0.05: something kept the worker from requests and heartbeats; usually other processes have the processor.
     Each look at the metrics begins anew, so let one Prometheus look."""
     listeners: Gauge
     """Each takes a file descriptor and about 20 KB. Near the limit of open files: start another worker."""
+    by_partition: ByPartition
+    platform: Platform
 
     @classmethod
-    def create(cls, registry: CollectorRegistry) -> Metrics:
-        """Make all metrics and register them in ``registry``."""
+    def create(cls, registry: CollectorRegistry, worker: str = "") -> Metrics:
+        """Make all metrics and register them in ``registry``. ``worker``: which one this is.
+
+        Series whose labels are known are 0 from the start: Prometheus' ``rate`` sees no rise from nothing to 1.
+        No metric has a ``_created`` series, which would double all counters.
+        """
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        refused = Counter("ecounters_events_refused", "Events dead-lettered", ["reason"], registry=registry)
+        for reason in REASONS:
+            refused.labels(reason)
+        flush_failures = Counter("ecounters_flush_failures", "Flushes that failed", ["reason"], registry=registry)
+        for reason in FLUSH_FAILURES:
+            flush_failures.labels(reason)
         return cls(
             registry=registry,
             accepted=Counter("ecounters_events_accepted", "Events counted", registry=registry),
-            refused=Counter("ecounters_events_refused", "Events dead-lettered", ["reason"], registry=registry),
+            refused=refused,
             refused_ratio=Gauge("ecounters_refused_ratio", "Refused of all read in the last minute", registry=registry),
             misrouted=Counter("ecounters_events_misrouted", "Events sent on to their partition", registry=registry),
             skipped=Counter("ecounters_offsets_skipped", "Offsets without an event", registry=registry),
@@ -109,23 +229,22 @@ class Metrics(NamedTuple):
             topics_changed=Gauge(
                 "ecounters_topics_changed", "1 if a topic was deleted, made anew or grown", registry=registry
             ),
-            lag_ms=Gauge("ecounters_lag_ms", "Largest lag of a partition behind its end", registry=registry),
             kept_letters=Gauge("ecounters_dead_letters_kept", "Kept while their topic refuses them", registry=registry),
             flushes=Histogram(
                 "ecounters_flush_seconds", "Time of one flush until acknowledged", buckets=_BUCKETS_S, registry=registry
             ),
             flushed_entries=Counter("ecounters_flush_entries", "Changelog entries written", registry=registry),
+            flushed_bytes=Counter("ecounters_flush_bytes", "Bytes of changelogs and dead letters", registry=registry),
+            flush_failures=flush_failures,
             left_out=Counter(
                 "ecounters_records_left_out", "Entries and dead letters larger than Kafka takes", registry=registry
             ),
             restored_entries=Counter("ecounters_restore_entries", "Changelog entries read", registry=registry),
             hops=Counter("ecounters_hops", "Users asked for at other workers", ["result"], registry=registry),
-            requests=Counter("ecounters_requests", "HTTP requests answered", ["status"], registry=registry),
-            request_seconds=Histogram(
-                "ecounters_request_seconds", "Time to answer", buckets=_BUCKETS_S, registry=registry
-            ),
             loop_pause=Gauge(
                 "ecounters_loop_pause_seconds", "Longest pause of the event loop since the last look", registry=registry
             ),
             listeners=Gauge("ecounters_listeners", "Streams that are listened to", registry=registry),
+            by_partition=ByPartition.create(registry),
+            platform=Platform.create(registry, worker),
         )

@@ -6,11 +6,11 @@ from typing import Any, Protocol
 
 import orjson
 from aiohttp import web
-from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from ecounters.query.request import BODY_BYTES_MAX, parse_request
 from streams.metrics.catalogue import Metrics
+from streams.metrics.exposition import exposition
 from streams.web.dashboard import Dashboard
 from streams.web.docs import Docs
 from streams.web.handover import Handover
@@ -154,4 +154,5 @@ class Api:
     async def metrics(self, request: web.Request) -> web.Response:
         """GET /metrics: all metrics, in Prometheus' text format. Brings the gauges up to date first."""
         await self._health.collect()
-        return web.Response(body=generate_latest(self._metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        text = await exposition(self._metrics.registry)
+        return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})

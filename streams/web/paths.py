@@ -36,6 +36,8 @@ READY_PATH: Final = "/readyz"
 """GET: 200 if requests should be sent to this worker, else 503 with the reason."""
 METRICS_PATH: Final = "/metrics"
 """GET: the metrics, in Prometheus' text format."""
+PROBE_PATHS: Final = frozenset((HEALTH_PATH, READY_PATH, METRICS_PATH))
+"""What machines ask every few seconds: counted apart from the requests of clients."""
 
 OPENAPI_PATH: Final = "/openapi.json"
 """GET: the HTTP API as an OpenAPI document."""

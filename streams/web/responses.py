@@ -19,8 +19,9 @@ from aiohttp.typedefs import Handler, Middleware
 from ecounters.errors import INTERNAL, INVALID_PARAMETER, RequestRefused
 from ecounters.query.request import BODY_BYTES_MAX
 from streams.basics.logs import REQUEST_ID
-from streams.metrics.catalogue import Metrics
+from streams.metrics.catalogue import Metrics, Platform
 from streams.web.decompression import decoder_of
+from streams.web.paths import PROBE_PATHS
 from streams.web.request_ids import ID_HEADER, id_of, new_id
 
 log = logging.getLogger(__name__)
@@ -164,12 +165,23 @@ def _route_of(request: web.Request) -> str:
     return "?" if resource is None else resource.canonical
 
 
+def _count(metrics: Platform, method: str, route: str, code: int, took_s: float | None) -> None:
+    """Count a response. ``took_s``: None if its time says nothing."""
+    if route in PROBE_PATHS:
+        metrics.probes.labels(route, code).inc()
+        return
+    metrics.requests.labels(route, method if method in hdrs.METH_ALL else "?", code).inc()
+    if took_s is not None:
+        metrics.request_seconds.labels(route).observe(took_s)
+
+
 def middleware(metrics: Metrics) -> Middleware:
     """The middleware of all routes.
 
     It gives each request its id, turns exceptions of handlers into error responses, adds the common headers, and counts
-    responses by status in the metrics. At DEBUG it logs each request with its route, since a path or query may hold
-    what must not be logged. It measures times, except for streams, which last as long as their client wants.
+    responses by route, method and code in the metrics, those to probes and scrapes apart. At DEBUG it logs each request
+    with its route, since a path or query may hold what must not be logged. It measures times, except for streams, which
+    last as long as their client wants.
     A ConnectionError is raised on and not counted.
     """
 
@@ -193,11 +205,9 @@ def middleware(metrics: Metrics) -> Middleware:
         is_stream = response.prepared  # only a stream's headers have been sent by its handler
         if not is_stream:
             add_common_headers(response)
-        metrics.requests.labels(response.status).inc()
-        took_s = time.perf_counter() - began
-        if not is_stream:
-            metrics.request_seconds.observe(took_s)
-        log.debug("%s %s: %s after %.1f ms", request.method, _route_of(request), response.status, 1000 * took_s)
+        took_s, route = time.perf_counter() - began, _route_of(request)
+        _count(metrics.platform, request.method, route, response.status, None if is_stream else took_s)
+        log.debug("%s %s: %s after %.1f ms", request.method, route, response.status, 1000 * took_s)
         return response
 
     return respond

@@ -79,7 +79,7 @@ def test_producers_timestamps_decide_nothing(with_topic: Callable[[dict[str, str
         wait_until_flushed(deployment)
         reply = worker.ask({"userId": "u1", "token": TOKEN})
         assert (reply.headers["X-Ecounters-Complete"], reply.headers["X-Ecounters-Lag-Ms"]) == ("true", "0")
-        assert worker.metric("ecounters_lag_ms") == 0
+        assert worker.metric("ecounters_partition_lag_seconds") == 0
         assert [(reason, field, value) for *_, reason, field, value in dead_letters(deployment)] == [
             ("clock_ahead", "ts", ahead)
         ]

@@ -130,6 +130,10 @@ class FakeBatch:
         self.messages.append(message)
         return self
 
+    def size(self) -> int:
+        """The length of all values."""
+        return sum(len(message["value"] or b"") for message in self.messages)
+
     def record_count(self) -> int:
         """How many messages there are."""
         return len(self.messages)
@@ -177,6 +181,7 @@ class FakeChangelog:
         self.failures: list[Exception] = []
         self.closed = 0
         self.entries: list[Entry] = []
+        self.read_ratio = 0.0
 
     @property
     def writer(self) -> FakeWriter | None:

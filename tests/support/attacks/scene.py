@@ -60,7 +60,7 @@ class Scene:
     def wait_caught_up(self) -> None:
         """Wait until all that was published to the worker's partitions is counted."""
         deadline = time.monotonic() + COUNTED_LIMIT_S
-        while self.worker.metric("ecounters_lag_ms"):
+        while self.worker.metric("ecounters_partition_lag_seconds"):
             assert time.monotonic() < deadline, self.worker.log_tail()
             time.sleep(0.1)
 

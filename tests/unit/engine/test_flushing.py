@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 
 import pytest
+from aiokafka.errors import KafkaError, NotLeaderForPartitionError, ProducerFenced
 
 from streams.engine import flushing
-from streams.kafka.changelog_writer import DEAD_LETTER, LeftOut
+from streams.kafka.changelog_writer import DEAD_LETTER, LeftOut, NotWritten
+from streams.metrics.catalogue import FLUSH_FAILURES
 from tests.support.engine_fakes import PARTITION, PartitionFixture, balances, batch, on_live, user_of
 
 
@@ -80,3 +82,35 @@ def test_refused_dead_letters_are_kept_until_their_topic_takes_them(monkeypatch:
         assert (status.kept_letters, status.flushed_offset) == (0, position)
 
     on_live(work, bytes_max=2_000)
+
+
+@pytest.mark.parametrize(("cause", "reason"), [(ProducerFenced(), "fenced"), (NotLeaderForPartitionError(), "failed")])
+def test_a_failed_flush_is_counted_by_its_reason(cause: Exception, reason: str) -> None:
+    """Whether another worker has the partition is an error that others were raised from."""
+
+    async def work(fixture: PartitionFixture) -> None:
+        error = NotWritten("test-1")
+        error.__cause__ = KafkaError("while it was sent")
+        error.__cause__.__cause__ = cause
+        fixture.writer.fail = error
+        await fixture.partition.apply_batch(batch(0, balances(0, 3)))
+        assert not await fixture.partition.flush()
+        counts = {why: fixture.metrics.flush_failures.labels(why)._value.get() for why in FLUSH_FAILURES}
+        assert counts == {why: float(why == reason) for why in FLUSH_FAILURES}
+
+    on_live(work)
+
+
+def test_the_bytes_of_a_flush_are_counted() -> None:
+    """Those of changelog entries and of dead letters."""
+
+    async def work(fixture: PartitionFixture) -> None:
+        await fixture.partition.apply_batch(batch(0, [*balances(0, 2), {"type": "of no kind"}]))
+        before = fixture.metrics.flushed_bytes._value.get()
+        assert await fixture.partition.flush()
+        outbox = fixture.writer.written[-1]
+        assert outbox.dlq_batches[0].size() > 0
+        written = outbox.changelog_batches[0].size() + outbox.dlq_batches[0].size()
+        assert fixture.metrics.flushed_bytes._value.get() - before == written
+
+    on_live(work)

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass
 
 import pytest
+from faust.types import TP
 
 from streams.app import build
 from streams.basics.times import now_ms
@@ -129,5 +130,64 @@ def test_the_gauges_are_of_all_owned_partitions() -> None:
             gauges = fixture.metrics.partitions
             assert [gauges.labels(status)._value.get() for status in ("live", "restoring")] == [1, 1]
             assert fixture.metrics.refused_ratio._value.get() == 0
+
+    asyncio.run(run())
+
+
+def values(fixture: PartitionFixture, gauge: str) -> dict[int, float]:
+    """Partition -> value of a gauge by partition, as a look at the metrics sees it."""
+    (family,) = getattr(fixture.metrics.by_partition, gauge).collect()
+    return {int(sample.labels["partition"]): sample.value for sample in family.samples}
+
+
+def test_the_gauges_by_partition_are_of_those_that_are_owned_now() -> None:
+    """Lag, age, restore and changelog of each; none of one that was given up."""
+
+    async def run() -> None:
+        async with live_fixture() as fixture:
+            health, table = health_of(fixture)
+            table.owned[PARTITION + 1] = new_fixture().partition
+            await fixture.partition.apply_batch(batch(0, balances(0, 3)))
+            fixture.events.end = 10
+            fixture.partition.status.last_record_ms = now_ms() - 20_000
+            await health.collect()
+            assert values(fixture, "lag_events") == {PARTITION: 7, PARTITION + 1: 0}
+            assert 20 <= values(fixture, "lag")[PARTITION] < 25
+            assert values(fixture, "newest_event") == {PARTITION: fixture.state.arrival / 1000}
+            assert values(fixture, "restored") == {PARTITION: 1, PARTITION + 1: 0}
+            before = values(fixture, "changelog_entries")[PARTITION]
+            assert await fixture.partition.flush()
+            del table.owned[PARTITION + 1]
+            await health.collect()
+            assert values(fixture, "changelog_entries") == {PARTITION: before + fixture.writer.written[-1].entries}
+            assert fixture.writer.written[-1].entries > 1
+            assert [set(values(fixture, gauge)) for gauge in ("lag_events", "restored", "commit_age")] == [
+                {PARTITION}
+            ] * 3
+
+    asyncio.run(run())
+
+
+def test_the_age_of_the_commit_begins_with_what_is_not_committed() -> None:
+    """It is 0 once all is committed, also after a long silence, and counts from the oldest event that is not."""
+
+    async def run() -> None:
+        async with live_fixture() as fixture:
+            partition, status = fixture.partition, fixture.partition.status
+            status.commit_due_s -= 3_600  # an hour without an event
+            assert partition.commit_age_s == 0
+            await partition.flush()
+            await partition.apply_batch(batch(0, balances(0, 3)))
+            assert 0 < partition.commit_age_s < 60
+            _, table = health_of(fixture)
+            assert await partition.flush()
+            status.commit_due_s -= 100
+            assert 100 < partition.commit_age_s < 160
+            await partition.apply_batch(batch(3, balances(3, 2)))
+            table.committed({TP("events", PARTITION): 3})
+            assert 0 < partition.commit_age_s < 60
+            assert await partition.flush()
+            table.committed({TP("events", PARTITION): 5})
+            assert partition.commit_age_s == 0
 
     asyncio.run(run())
