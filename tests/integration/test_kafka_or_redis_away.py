@@ -76,12 +76,14 @@ def test_while_redis_is_dead_known_sessions_and_counting_go_on(deployment: Deplo
     time.sleep(1.5)  # Redis writes to disk once a second; a kill loses the rest
     with Worker(here).wait_ready() as worker:
         assert worker.ask(session).status == 200
+        assert worker.metric("ecounters_redis_errors_total") == 0
         known_s = time.monotonic()
         server.kill()
         publish_values(here, "u1", *RecentCall("c1", "u1").started(0).values())
         until(lambda: worker.ask(session), lambda reply: reply.status == 200 and reply.json["message"]["TC"] == 1)
         refused = worker.ask(U1)
         assert (refused.status, refused.json["code"], refused.headers["Retry-After"]) == (503, 1010, "1")
+        assert worker.metric("ecounters_redis_errors_total") >= 1
         assert worker.why_not_ready() == ""
         until(lambda: worker.ask(session), lambda reply: reply.status == 503)
         assert time.monotonic() - known_s > 3.5

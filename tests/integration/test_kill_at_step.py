@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import time
 from itertools import islice
@@ -15,7 +16,7 @@ from threading import Thread
 import pytest
 
 from ecounters.simulator.world import simulate
-from streams.web.paths import READY_PATH
+from streams.web.paths import METRICS_PATH, READY_PATH
 from tests.faults.environment_rounds import HOUR_S, ahead_of_time
 from tests.faults.kill_at_step import launcher_at, launcher_with_clock
 from tests.support.accounts import add_users
@@ -187,6 +188,8 @@ def test_a_worker_that_sleeps_in_a_transaction_is_fenced(deployment: Deployment,
         assert zombie.process.poll() is None, zombie.log_tail()
         assert time.monotonic() < deadline, zombie.log_tail()
         time.sleep(0.05)
+    said = zombie.request("GET", METRICS_PATH).body.decode()
+    assert re.search(r'^ecounters_flush_failures_total\{reason="fenced"\} [1-9]', said, re.MULTILINE), said
     zombie.kill()
     publisher.stop()
     assert_recounted(deployment, [worker.wait_ready()])

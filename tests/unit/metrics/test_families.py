@@ -39,5 +39,6 @@ def test_the_smallest_value_is_that_of_the_last_minutes() -> None:
     assert gauge.value() == -2.0
     now += SMALLEST_S
     assert gauge.value() == 3.0
+    gauge.note(4.0)
     now += 2 * SMALLEST_S
     assert math.isnan(gauge.value())
