@@ -15,6 +15,7 @@ from streams.engine.status import Waiting
 from streams.engine.table import StateTable
 from streams.engine.topics_watch import TopicsWatch
 from streams.metrics.catalogue import Metrics
+from streams.metrics.families import PartitionGauge
 
 SHARE_S: Final = 60.0
 """The share of refused events is measured since the newest sample that is at least so old, or since the start."""
@@ -167,23 +168,27 @@ class WorkerHealth:
         waiting = len(self._reasons())
         metrics.partitions.labels("waiting").set(waiting)
         metrics.partitions.labels("restoring").set(len(partitions) - live_partitions - waiting)
-        self._show_partitions()
+        await self._show_partitions()
         refused = _total(metrics.refused)
         read = _total(metrics.accepted) + refused + _total(metrics.misrouted)
         metrics.refused_ratio.set(self._refused.look(time.monotonic(), read, refused))
 
-    def _show_partitions(self) -> None:
-        """Update the gauges by partition: those that this worker has now, and no others."""
-        gauges, owned = self._metrics.by_partition, dict(self._table.owned)
-        gauges.lag_events.show({number: one.feed.lag_events() for number, one in owned.items()})
-        gauges.lag.show({number: one.feed.lag_ms() / 1000 for number, one in owned.items()})
-        states = {number: one.status.state for number, one in owned.items()}
-        gauges.newest_event.show(
-            {number: state.arrival / 1000 for number, state in states.items() if state is not None}
+    async def _show_partitions(self) -> None:
+        """Update the gauges by partition: those that this worker has now, and no others. Other tasks run after each
+        gauge: a worker may have hundreds of partitions.
+        """
+        gauges = self._metrics.by_partition
+        shown: tuple[tuple[PartitionGauge, Callable[[OwnedPartition], float]], ...] = (
+            (gauges.lag_events, lambda one: one.feed.lag_events()),
+            (gauges.lag, lambda one: one.feed.lag_ms() / 1000),
+            (gauges.newest_event, lambda one: 0 if (state := one.status.state) is None else state.arrival / 1000),
+            (gauges.restored, lambda one: one.restored_ratio),
+            (gauges.changelog_entries, lambda one: one.status.entries),
+            (gauges.commit_age, lambda one: one.commit_age_s),
         )
-        gauges.restored.show({number: one.restored_ratio for number, one in owned.items()})
-        gauges.changelog_entries.show({number: one.status.entries for number, one in owned.items()})
-        gauges.commit_age.show({number: one.commit_age_s for number, one in owned.items()})
+        for gauge, value in shown:
+            await asyncio.sleep(0)
+            gauge.show({number: value(one) for number, one in self._table.owned.items()})
 
 
 def _total(counter: Counter) -> float:

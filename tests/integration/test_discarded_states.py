@@ -102,8 +102,10 @@ class Engine:
 
     async def give_up_amid_a_restore(self) -> None:
         """Give the partition up when a part of its calls has been restored."""
-        owned, _ = self.owned()
+        owned, changelog = self.owned()
+        assert changelog.read_ratio == 0
         await until(self.context.restore_lock.locked)
+        assert changelog.read_ratio == 1
         for _ in range(20):
             await asyncio.sleep(0)
         assert self.context.restore_lock.locked()

@@ -153,7 +153,8 @@ def test_the_gauges_by_partition_are_of_those_that_are_owned_now() -> None:
             await health.collect()
             assert values(fixture, "lag_events") == {PARTITION: 7, PARTITION + 1: 0}
             assert 20 <= values(fixture, "lag")[PARTITION] < 25
-            assert values(fixture, "newest_event") == {PARTITION: fixture.state.arrival / 1000}
+            assert values(fixture, "newest_event") == {PARTITION: fixture.state.arrival / 1000, PARTITION + 1: 0}
+            assert fixture.state.arrival > 0
             assert values(fixture, "restored") == {PARTITION: 1, PARTITION + 1: 0}
             before = values(fixture, "changelog_entries")[PARTITION]
             assert await fixture.partition.flush()
