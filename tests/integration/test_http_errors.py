@@ -138,7 +138,9 @@ def test_paths_of_the_api_are_served_in_any_case_and_with_a_slash(deployment: De
     with StreamListener(worker, query, path=STREAM_PATHS[0].upper() + "/") as one:
         assert "UC" in one.until().json["message"]
     metrics = worker.request("GET", "/metrics").body.decode()
-    assert "overallcount" not in metrics.lower(), "no label has a path"
+    assert f'route="{PATH}"' in metrics
+    for spelled in (PATH.lower(), PATH.upper(), PATH + "/"):
+        assert f'"{spelled}' not in metrics, "a label has the route, and not the path as somebody spells it"
 
 
 def test_a_request_that_is_no_http_gets_a_400_in_the_documented_form(worker: Worker) -> None:
