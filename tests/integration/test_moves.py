@@ -14,6 +14,7 @@ from tests.support.accounts import TOKEN, add_users
 from tests.support.audits import audited
 from tests.support.moves import Asker, Calls, restart_in_turn, users_of
 from tests.support.nginx import NGINX, Nginx
+from tests.support.published_calls import wait_for_counter
 from tests.support.workers import Deployment, Worker
 
 WITHOUT_MAX_S = 0.5
@@ -58,6 +59,8 @@ def test_a_worker_that_is_told_to_end_answers_until_others_do(deployment: Deploy
     ending, other = (Worker(here).wait_ready() for _ in range(2))
     other.wait_ready()
     calls.stop()
+    for user in users:
+        wait_for_counter(ending, user, "TC", calls.count[user])
     began = time.monotonic()
     ending.process.send_signal(signal.SIGTERM)
     said, complete, at_drain = "", set[str](), 0.0
