@@ -21,7 +21,7 @@ from tests.support.topics import wait_until_flushed
 from tests.support.workers import Deployment, Worker
 
 PARTITIONS: Final = 256
-STARTS: Final = 5
+STARTS: Final = 4
 READY_LIMIT_S: Final = 30.0
 USERS: Final = 300
 """Enough for most of the partitions to have something to restore."""
@@ -33,7 +33,7 @@ STARTING_MAX: Final = CONNECTIONS_MAX + 2 * READERS_MAX + 4
 MEMORY_MIB_MAX: Final = 100
 IDLE_S: Final = 10.0
 IDLE_SHARE_MAX: Final = 0.05
-"""The share of a core, in the best of IDLE_LOOKS: other processes of the machine make everything dearer."""
+"""The share of a core, in one of IDLE_LOOKS: other processes of the machine make everything dearer."""
 IDLE_LOOKS: Final = 3
 
 
@@ -114,7 +114,7 @@ def test_256_partitions_are_ready_within_30_s_each_time(many: Deployment) -> Non
             assert wait_for_counter(worker, "u1", "LCT", {"IBD": 1}).status == 200
             if start == STARTS - 1:
                 assert memory_mib(worker) < MEMORY_MIB_MAX
-                assert min(idle_share(worker) for _ in range(IDLE_LOOKS)) < IDLE_SHARE_MAX
+                assert any(idle_share(worker) < IDLE_SHARE_MAX for _ in range(IDLE_LOOKS))
                 assert connections_of(worker) <= CONNECTIONS_MAX
             if start % 2:
                 worker.end()

@@ -219,6 +219,7 @@ def large_snapshot() -> bytes:
     return encoded(event("switch.snapshot", 0, "u1", ts=now_ms, switchId="s", callIds=["x" * 35] * 26_000))
 
 
+@pytest.mark.skipif(bool(os.environ.get("ECOUNTERS_TEST_BROKER")), reason="`make test` runs it")
 @pytest.mark.parametrize("codec", CODECS)
 def test_no_packed_record_batch_keeps_the_loop_busy_for_long(deployment: Deployment, codec: str) -> None:
     """Whatever it unpacks to, and however it is packed: each step of the loop is short, and nothing is lost.
