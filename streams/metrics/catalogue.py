@@ -192,7 +192,8 @@ class Metrics(NamedTuple):
     replies. "not_mine" is normal in a rebalance."""
     loop_pause: Gauge
     """Above 0.05: something kept the worker from requests and heartbeats; usually other processes have the processor.
-    Each look at the metrics begins anew, so let one Prometheus look."""
+    Else a partition has more than was tried: report it, with what it has. Each look at the metrics begins anew, so let
+    one Prometheus look."""
     listeners: Gauge
     """Each takes a file descriptor and about 20 KB. Near the limit of open files: start another worker."""
     by_partition: ByPartition
