@@ -16,7 +16,7 @@ from ecounters.changelog.binding import EventsLog
 from ecounters.changelog.fitting import misfit
 from ecounters.errors import Unfit
 from streams.kafka import worker_rights
-from streams.kafka.admin import admin_client
+from streams.kafka.admin import admin_client, connected_client
 from streams.kafka.clients import Kafka
 from streams.kafka.group_facts import committed_offsets
 from streams.kafka.positions import known_positions
@@ -88,14 +88,11 @@ async def _refuse_rights(settings: Settings, spec: TopicsSpec, found: Found) -> 
     """Raise AccessRefused if a right is missing, as far as Kafka lets one look. Raises KafkaError."""
     if refused := worker_rights.lacking(spec.names, found.facts):
         raise refused
-    client, changelog = Kafka.of(settings).client(), ChangelogSettings.of(settings)
-    try:
-        await client.bootstrap()
+    changelog = ChangelogSettings.of(settings)
+    async with connected_client(Kafka.of(settings)) as client:
         await worker_rights.refuse_group(client, settings.app_id)
         for partition in {0, found.facts[spec.events].partitions - 1}:
             await worker_rights.refuse_transactional_id(client, changelog.transactional_id(partition))
-    finally:
-        await client.close()
 
 
 async def _found(kafka: Kafka, spec: TopicsSpec) -> Found:

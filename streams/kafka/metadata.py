@@ -25,6 +25,7 @@ from aiokafka.protocol.types import (
 )
 
 from ecounters.errors import Stop
+from streams.kafka.admin import connected_client
 from streams.kafka.clients import Kafka
 from streams.kafka.refusals import access_refused
 
@@ -144,12 +145,8 @@ class ClusterFacts(NamedTuple):
 
 async def facts_of(kafka: Kafka, topics: Iterable[str]) -> ClusterFacts:
     """``cluster_facts`` by a connection of its own. Raises what ``cluster_facts`` raises."""
-    client = kafka.client()
-    try:
-        await client.bootstrap()
+    async with connected_client(kafka) as client:
         return await cluster_facts(client, topics)
-    finally:
-        await client.close()
 
 
 class FactsClient:

@@ -23,6 +23,7 @@ from typing import Final, Self
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from ecounters.errors import Stop
+from streams.kafka.admin import admin_client
 from streams.kafka.clients import Kafka
 from streams.kafka.topic_checks import MIB
 from streams.kafka.topics import EVENTS_CONFIG
@@ -154,13 +155,9 @@ async def limit_event_retention(settings: Settings) -> None:
     Raises KafkaError if the server cannot be reached.
     """
     limits = {"retention.bytes": str(EVENTS_KEPT_BYTES), "segment.bytes": str(2 * MIB)}
-    admin = Kafka.of(settings).admin()
-    try:
-        await admin.start()
-        topic = ConfigResource(ConfigResourceType.TOPIC, settings.topic, configs={**EVENTS_CONFIG, **limits})
+    topic = ConfigResource(ConfigResourceType.TOPIC, settings.topic, configs={**EVENTS_CONFIG, **limits})
+    async with admin_client(Kafka.of(settings)) as admin:
         await admin.alter_configs([topic])
-    finally:
-        await admin.close()
 
 
 def _reply_to(port: int, request: bytes, count: int) -> bytes:
