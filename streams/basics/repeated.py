@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Final
 
 AGAIN_S: Final = 60.0
@@ -10,16 +11,17 @@ AGAIN_S: Final = 60.0
 
 
 class LogAgain:
-    """Tells when a line is due: the first time, and then every AGAIN_S at most."""
+    """Tells when a line is due: the first time, and then every AGAIN_S at most. ``clock``: monotonic seconds."""
 
-    __slots__ = ("_again_s",)
+    __slots__ = ("_again_s", "_clock")
 
-    def __init__(self) -> None:
-        self._again_s = 0.0  # monotonic
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._again_s = 0.0
 
     def is_due(self) -> bool:
         """Whether to log the line now. After True it is not due for AGAIN_S."""
-        now_s = time.monotonic()
+        now_s = self._clock()
         if now_s < self._again_s:
             return False
         self._again_s = now_s + AGAIN_S

@@ -5,23 +5,22 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import Final
+
+from streams.basics.repeated import LogAgain
 
 log = logging.getLogger(__name__)
 
-REPEAT_S: Final = 60.0
-"""A kind of refusal, which is its reason and field, is logged once in this time at most, by all partitions together."""
-
 
 class RefusalLog:
-    """Logs refused events of a worker by kind. Never logs anything of an event but where it is: it may hold numbers.
+    """Logs refused events of a worker by kind, as often as ``LogAgain`` says. A kind is a reason and a field.
 
-    ``clock``: seconds, for tests.
+    All partitions share it. Never logs anything of an event but where it is: it may hold numbers. ``clock``: monotonic
+    seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._next: dict[tuple[str, str], float] = {}
+        self._log_again: dict[tuple[str, str], LogAgain] = {}
         self._unsaid: dict[tuple[str, str], int] = {}
 
     def note(self, reason: str, field: str, count: int, last: str) -> None:
@@ -31,10 +30,8 @@ class RefusalLog:
         """
         kind = reason, field
         unsaid = self._unsaid[kind] = self._unsaid.get(kind, 0) + count
-        now = self._clock()
-        if now < self._next.get(kind, 0.0):
+        if not self._log_again.setdefault(kind, LogAgain(self._clock)).is_due():
             return
-        self._next[kind] = now + REPEAT_S
         self._unsaid[kind] = 0
         events = f"{unsaid:,} events" if unsaid > 1 else "an event"
         why = f"{reason}, field {field}" if field else reason
