@@ -175,13 +175,17 @@ class PeerRouter:
         view = partitions.view_of(user_id)
         if view is None:
             self._refuse_if_waiting(user_id)
-            view = partitions.kept_view_of(user_id) if not partitions.has_successor(user_id) else None
+            view = self._kept_view(user_id)
         if view is not None:
             with suppress(Moving):
                 reply = await self._replies.reply(view, account, parse_forwarded(forwarded.asked), now_ms)
                 return web.Response(body=reply.body, headers=reply.headers)
         owner = partitions.successor_for(user_id)
         return web.Response(status=NOT_OWNED, headers={OWNER_HEADER: owner} if owner else {})
+
+    def _kept_view(self, user_id: str) -> PartitionView | None:
+        """What this worker has kept of the user's partition; None if nothing, or if another worker answers by now."""
+        return None if self._partitions.has_successor(user_id) else self._partitions.kept_view_of(user_id)
 
     def _refuse_if_waiting(self, user_id: str) -> None:
         """Raise 503 with the reason if the user's partition is here, and waits for an operator."""
@@ -206,7 +210,7 @@ class PeerRouter:
             url = waiting.pop(0)
             asked[url] += 1
             if url == HERE:
-                view = partitions.kept_view_of(user_id) if not partitions.has_successor(user_id) else None
+                view = self._kept_view(user_id)
                 if view is not None:
                     with suppress(Moving):
                         return await self._replies.reply(view, account, query, now_ms)
