@@ -100,16 +100,17 @@ class PartitionFeed:
         if not state.position and state.binding is None:
             state.skip_to(earliest)
             return
-        log.error(
-            "partition %s: events from offset %s to %s were deleted by Kafka before they were counted; replies for "
-            "that time are incomplete",
-            self._status.partition, state.position, earliest - 1,
-        )  # fmt: skip
-        self._context.metrics.skipped.inc(earliest - state.position)
         async with self._status.state_lock, Slice(self._context.slices) as time_slice:
-            if self._status.state is state and not self._status.frozen:
-                for _ in losing_to(state, earliest):
-                    await time_slice.yield_if_used_up()
+            if self._status.state is not state or self._status.frozen or earliest <= state.position:
+                return
+            log.error(
+                "partition %s: events from offset %s to %s were deleted by Kafka before they were counted; replies for "
+                "that time are incomplete",
+                self._status.partition, state.position, earliest - 1,
+            )  # fmt: skip
+            self._context.metrics.skipped.inc(earliest - state.position)
+            for _ in losing_to(state, earliest):
+                await time_slice.yield_if_used_up()
 
     # ------------------------------------------------------------------------------------ how far behind
 
@@ -144,10 +145,9 @@ class PartitionFeed:
 
     def is_far_behind(self) -> bool:
         """Whether the partition is far behind: by its lag, or by the offsets between the state and the log's end."""
-        end, age_s = self._events.end_of(self._status.partition)
-        state = self._status.state
-        left = 0 if end is None or state is None else end - state.position
-        if left <= 0 and self._is_recent(age_s):
+        _, age_s = self._events.end_of(self._status.partition)
+        left = self.lag_events()
+        if not left and self._is_recent(age_s):
             return False  # as of most partitions, once a second
         return left > FAR_BEHIND_EVENTS or self.lag_ms() > FAR_BEHIND_MS
 

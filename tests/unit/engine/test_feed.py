@@ -146,6 +146,27 @@ def test_a_state_is_not_changed_once_a_rebalance_has_begun(earliest: int, end: i
     asyncio.run(run())
 
 
+def test_events_that_kafka_has_deleted_are_counted_once_though_a_rebalance_begins() -> None:
+    """It begins while the state is in use: nothing is noted, and the next look notes all."""
+
+    async def run() -> None:
+        async with live_fixture(position=5) as fixture:
+            fixture.events.earliest, fixture.events.end = 7, 9
+            status = fixture.partition.status
+            async with status.state_lock:
+                following = asyncio.create_task(fixture.partition.feed.follow())
+                for _ in range(5):
+                    await asyncio.sleep(0)
+                status.frozen = True
+            await following
+            assert (fixture.state.position, fixture.metrics.skipped._value.get()) == (5, 0)
+            status.frozen = False
+            await fixture.partition.feed.follow()
+            assert (fixture.state.position, fixture.metrics.skipped._value.get()) == (7, 2)
+
+    asyncio.run(run())
+
+
 def test_a_state_that_was_replaced_meanwhile_is_not_followed() -> None:
     """While the offsets are asked for the partition may be released: its next owner reads it."""
 
