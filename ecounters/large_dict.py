@@ -49,7 +49,7 @@ class LargeDict(Generic[K, V]):
         """``first``, if it has all entries and may get so many new ones; else None."""
         return self.first if not self.parts and len(self.first) + entries <= FIRST_MAX else None
 
-    # The methods do without a further call as long as there are no parts: nearly always.
+    # Without parts, as nearly always, each method uses ``first`` directly: a further call would cost as much again.
 
     def _part(self, key: K) -> dict[K, V]:
         """The dict that has the key, or else one without it, if there are parts.

@@ -20,6 +20,7 @@ from ecounters.windows.sums import Sum, add_to
 IVR: Final = 3
 """Index of the IVR in a LiveKey. TYPE, CAMPAIGN and DID are the same indexes in a LiveKey as in Dims."""
 LIVE_DIMENSIONS: Final = 4
+"""How many there are."""
 
 _DIMENSION: Final = {"type": TYPE, "campaign": CAMPAIGN, "did": DID, "status": STATUS}
 _LIVE_DIMENSION: Final = {"type": TYPE, "campaign": CAMPAIGN, "did": DID, "ivr": IVR}

@@ -28,6 +28,7 @@ DID: Final = 2
 STATUS: Final = 3
 """The indexes of ``Dims``, and of ``Sum.calls``."""
 DIMENSIONS: Final = 4
+"""How many there are."""
 
 UnitSlots = tuple[str, ...]
 """The slots to which a call adds 1. Calls with equal unit slots usually share one tuple, see ``contributions``."""

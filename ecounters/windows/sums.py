@@ -43,7 +43,7 @@ class Sum:
     def add_slots(self, counts: dict[str, int] | LargeDict[str, int], sign: int = 1) -> None:
         """Add (sign 1) or take back (sign -1) amounts of slots other than TC, such as the input slots of a cell."""
         mine = self.counts.room(len(counts))
-        if mine is None:
+        if mine is None:  # seldom; else a plain dict, as a reply adds up thousands of slots
             for slot, amount in counts.items():
                 add_to(self.counts, slot, sign * amount)
             return

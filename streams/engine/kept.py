@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from ecounters.partition.state import PartitionState
@@ -30,7 +30,11 @@ TIMER_S: Final = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A state that is kept. ``lock``: of those who read it in several steps. ``since_ms``: the wall clock then."""
+    """A state that is kept. ``lock``: of those who read it in several steps.
+
+    ``since_ms``: when the partition was given up, by the wall clock. ``until_s``: when the state is discarded, in
+    monotonic s.
+    """
 
     state: PartitionState
     lock: asyncio.Lock
@@ -70,7 +74,7 @@ class KeptStates:
         kept = self._kept.get(partition)
         if kept is not None:
             until_s = min(kept.until_s, time.monotonic() + GRACE_S)
-            self._kept[partition] = Kept(kept.state, kept.lock, kept.since_ms, until_s)
+            self._kept[partition] = replace(kept, until_s=until_s)
             asyncio.get_running_loop().call_later(GRACE_S + TIMER_S, self._drop_old)
 
     def _drop_old(self) -> None:

@@ -207,7 +207,7 @@ class PartitionChangelog:
         count, self._damage = 0, []
         async with aclosing(self._entries(changelog)) as reading:
             async for entries in reading:
-                keep_last(last.room(len(entries)) or last, entries)
+                keep_last(last.room(len(entries)) or last, entries)  # into the dict itself, while it has room
                 count += len(entries)
         if self._damage:
             raise self._damaged(changelog)

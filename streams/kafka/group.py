@@ -154,8 +154,9 @@ class Assignor(PartitionAssignor):
         self.secret = user_data.get("secret", self.secret)
         self.address_is_stale = user_data["url"] != str(self._url)
         self.holders = {int(partition): urls for partition, urls in user_data.get("holders", {}).items()}
-        self.members = set(self.external_topics_metadata())
-        self.addresses = _partitions_of(self.external_topics_metadata())
+        distribution = self.external_topics_metadata()
+        self.members = set(distribution)
+        self.addresses = _partitions_of(distribution)
 
 
 def holders_of(said: Sequence[Mapping[str, Any]], owners: Mapping[int, str]) -> dict[int, list[str]]:
@@ -179,9 +180,8 @@ def holders_of(said: Sequence[Mapping[str, Any]], owners: Mapping[int, str]) -> 
         holding = [url for url, held in members.items() if partition in held]
         # Of equal positions the last owner's comes first. What it has may be of before, if it did not restore in time.
         holding.sort(key=lambda url: (members[url][partition], url in last_owners), reverse=True)
-        first = [
-            url for url in last_owners if url in gone
-        ]  # who was the last owner, and has left, has the newest state
+        # Who was the last owner, and has left, has the newest state.
+        first = [url for url in last_owners if url in gone]
         urls = list(dict.fromkeys([*first[:1], *holding, *gone]))[:HOLDERS_MAX]
         if urls and urls[0] != owner:
             found[partition] = urls
