@@ -114,7 +114,7 @@ class Reading:
         if live:
             totals.balance = user.balance[2] if user.balance is not None else 0
             totals.call_balance = user.call_balance[2] if user.call_balance is not None else 0
-            for items in _batches(user.live.items(), STEP):
+            for items in batches(user.live.items(), STEP):
                 matching = items if matches is None else [item for item in items if matches[_dims_of(item[0])]]
                 self._live.append(dict(matching))
                 yield
@@ -127,7 +127,7 @@ class Reading:
                 yield from self._copy_cells(span, matches)
 
     def _copy_cells(self, span: Span, matches: Matches | None) -> Iterator[None]:
-        for cells in _batches(span.cells.values(), CELLS_STEP):
+        for cells in batches(span.cells.values(), CELLS_STEP):
             for cell in cells:
                 if matches is not None and not matches[cell.dims]:
                     continue
@@ -150,7 +150,7 @@ class Reading:
         while self._live:
             totals.count_live(self._live.pop().items())
             yield
-        for items in _batches(totals.counts.items(), STEP):
+        for items in batches(totals.counts.items(), STEP):
             totals.add_inputs(items)
             yield
 
@@ -158,7 +158,7 @@ class Reading:
 def look_at(user: User | None, begin: int, end: int, matches: Matches) -> Iterator[None]:
     """Evaluate a filter for all cells of a range beforehand, so that ``read`` takes less time. The user may change."""
     for span in list(user.spans.within(begin, end)) if user is not None else ():
-        for many_dims in _batches(list(span.cells), CELLS_STEP):
+        for many_dims in batches(list(span.cells), CELLS_STEP):
             matches.look_at(many_dims)
             yield
 
@@ -175,7 +175,7 @@ def _add_span(span: Span, totals: Totals) -> Iterator[None]:
     assert cached is not None
     yield from _add_slots(cached.counts, totals)
     for mine, theirs in zip(totals.sum.calls, cached.calls, strict=True):
-        for items in _batches(theirs.items(), STEP):
+        for items in batches(theirs.items(), STEP):
             for value, calls in items:
                 add_to(mine, value, calls)
             yield
@@ -185,13 +185,13 @@ def _add_span(span: Span, totals: Totals) -> Iterator[None]:
 
 
 def _add_slots(counts: LargeDict[str, int], totals: Totals) -> Iterator[None]:
-    for items in _batches(counts.items(), STEP):
+    for items in batches(counts.items(), STEP):
         for slot, amount in items:
             add_to(totals.counts, slot, amount)
         yield
 
 
-def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
     """Yield the items in lists of ``size``; the last one may be shorter."""
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
