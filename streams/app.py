@@ -19,6 +19,7 @@ from streams.access.store import connect
 from streams.access.throttle import Throttle, ThrottledLogin
 from streams.basics.slices import TimeSlices
 from streams.basics.tls import client_context
+from streams.engine.accounts import AccountLooks
 from streams.engine.agent import add_agent
 from streams.engine.context import WorkerContext
 from streams.engine.events_topic import EventsTopic
@@ -35,7 +36,7 @@ from streams.kafka.publisher import REQUEST_BYTES_MAX
 from streams.kafka.shared_clients import SharedClients
 from streams.kafka.transport_app import TransportApp
 from streams.metrics.catalogue import Metrics
-from streams.settings.narrow import PartitionSettings
+from streams.settings.narrow import AccountSettings, PartitionSettings
 from streams.settings.table import Settings
 from streams.web.api import Api
 from streams.web.cookie import SessionCookie
@@ -115,13 +116,14 @@ def build(settings: Settings, log: EventsLog, changelog_id: str = "") -> WorkerP
     router = PeerRouter(cache, directory, peers)
     known = KnownNetworks(look_ups, settings.secret)
     login = ThrottledLogin(sessions, Throttle(settings.throttle_per_min), known)
-    health = WorkerHealth(app, table, topics, settings.ready_lag_ms, metrics, table.joined.is_set)
+    accounts = AccountLooks(AccountSettings.of(settings), table, directory, sessions.zone_of, slices, metrics.accounts)
+    health = WorkerHealth(app, table, topics, settings.ready_lag_ms, metrics, table.joined.is_set, accounts)
     docs = Docs(settings.topic)
     responder = Responder(login, router, settings.proxies)
     cookie = SessionCookie(settings.proxies, settings.path_prefix)
     streams = PushStreams(responder.authorize, router.reply, cookie, metrics)
-    accounts = Accounts(redis, settings.sessions_per_user)
-    dashboard = Dashboard(responder.authorize, responder.respond, sessions, accounts, cookie)
+    sessions_of_users = Accounts(redis, settings.sessions_per_user)
+    dashboard = Dashboard(responder.authorize, responder.respond, sessions, sessions_of_users, cookie)
     api = Api(responder.respond, router, handover, streams, dashboard, docs, health, metrics)
     return WorkerParts(app, table, redis, api, streams, metrics, facts, health, handover)
 

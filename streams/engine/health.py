@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from prometheus_client import Counter
 
+from streams.engine.accounts import AccountLooks
 from streams.engine.partition import OwnedPartition
 from streams.engine.status import Waiting
 from streams.engine.table import StateTable
@@ -58,8 +59,8 @@ class RefusedShare:
 class WorkerHealth:
     """Says for /readyz whether the worker can answer, and updates gauges for /metrics, by the state of its partitions.
 
-    ``joined``: whether the worker knows the group. Its data of its own: the samples of ``RefusedShare``, to which
-    ``collect`` adds; whether the worker has been ready; and whether it is being stopped.
+    ``joined``: whether the worker knows the group. ``accounts``: their metrics. Its data of its own: the samples of
+    ``RefusedShare``, to which ``collect`` adds; whether the worker has been ready; and whether it is being stopped.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class WorkerHealth:
         ready_lag_ms: int,
         metrics: Metrics,
         joined: Callable[[], bool],
+        accounts: AccountLooks,
     ) -> None:
         self._app = app
         self._topics = topics
@@ -77,6 +79,7 @@ class WorkerHealth:
         self._ready_lag_ms = ready_lag_ms
         self._metrics = metrics
         self._joined = joined
+        self.accounts = accounts
         self._refused = RefusedShare(time.monotonic())
         self._was_ready = False
         self.stopping = False
@@ -169,6 +172,7 @@ class WorkerHealth:
         metrics.partitions.labels("waiting").set(waiting)
         metrics.partitions.labels("restoring").set(len(partitions) - live_partitions - waiting)
         await self._show_partitions()
+        await self.accounts.collect()
         refused = _total(metrics.refused)
         read = _total(metrics.accepted) + refused + _total(metrics.misrouted)
         metrics.refused_ratio.set(self._refused.look(time.monotonic(), read, refused))

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
 
 from ecounters.errors import REASONS
+from streams.metrics.accounts import AccountSeries
 from streams.metrics.families import PartitionGauge, SmallestGauge
 
 _BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -198,6 +199,9 @@ class Metrics(NamedTuple):
     """Each takes a file descriptor and about 20 KB. Near the limit of open files: start another worker."""
     by_partition: ByPartition
     platform: Platform
+    accounts: AccountSeries
+    """For dashboards of single accounts. ecounters_accounts_left_out above 0: there are more accounts than
+    ECOUNTERS_METRICS_ACCOUNTS_MAX, or Redis did not tell the time zone of some."""
 
     @classmethod
     def create(cls, registry: CollectorRegistry, worker: str = "") -> Metrics:
@@ -248,4 +252,5 @@ class Metrics(NamedTuple):
             listeners=Gauge("ecounters_listeners", "Streams that are listened to", registry=registry),
             by_partition=ByPartition.create(registry),
             platform=Platform.create(registry, worker),
+            accounts=AccountSeries(registry),
         )

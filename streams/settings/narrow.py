@@ -126,6 +126,26 @@ class HttpSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AccountSettings:
+    """Which accounts have metrics of their own: these ``names`` or, if ``all`` is set, ``most`` of all accounts.
+
+    ``keep_ms``: how far back counts are kept.
+    """
+
+    names: tuple[str, ...]
+    all: bool
+    most: int
+    keep_ms: int
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Select these from ``settings``."""
+        names = tuple(name for name in settings.metrics_accounts.split(",") if name)
+        is_all = names == ("*",)
+        return cls(() if is_all else names, is_all, settings.metrics_accounts_max, settings.keep_days_ms)
+
+
+@dataclass(frozen=True, slots=True)
 class AuditSettings:
     """The workers' settings that an audit needs to compare their counters with a recount."""
 

@@ -15,6 +15,9 @@ from urllib.parse import urlsplit
 
 from streams.settings.redis_urls import MUST, is_sentinel, sentinel_url
 
+NAMES_MAX: Final = 1_000
+"""So many accounts can be named that have metrics of their own."""
+
 LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 Parser = Callable[[str], Any]
@@ -94,6 +97,14 @@ def brokers(text: str) -> str:
         return ",".join(host_port(broker.strip()) for broker in text.split(","))
     except ValueError:
         raise ValueError("must be host:port or host:port,host:port (without a scheme or a password)") from None
+
+
+def account_names(text: str) -> str:
+    """Accept user ids, separated by commas, or ``*``, or an empty text. Returns it without spaces around the ids."""
+    names = [printable(name.strip()) for name in text.split(",")] if text else []
+    if not all(names) or len(names) > NAMES_MAX or ("*" in names and len(names) > 1):
+        raise ValueError(f"must be *, or up to {NAMES_MAX} user ids, separated by commas")
+    return ",".join(dict.fromkeys(names))
 
 
 def redis_url(text: str) -> str:

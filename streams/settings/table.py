@@ -237,6 +237,15 @@ class Settings:
     stale_after_ms: int = _setting(
         "10000", "ms", whole(500, 3_600_000), "if the broker is silent for longer, replies say that they are incomplete"
     )
+    metrics_accounts: str = _setting(
+        "",
+        "names or *",
+        parsers.account_names,
+        "accounts with metrics of their own, separated by commas, or * for all; /metrics then has their ids and DIDs",
+    )
+    metrics_accounts_max: int = _setting(
+        "100", "accounts", whole(1, 10_000), "with *: so many accounts of a worker have metrics, up to 170 series each"
+    )
     log_level: str = _setting("INFO", "level", parsers.log_level, "DEBUG, INFO, WARNING, ERROR or CRITICAL")
     log_format: str = _setting(
         "text", "form", parsers.log_format, "text, or json: one JSON object a line, for log collectors"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -20,28 +18,19 @@ from ecounters.simulator.world import Published
 from streams.access.store import networks_key, session_key, sessions_key, user_key
 from streams.basics.times import now_ms
 from streams.tools import erase as module
-from tests.support.accounts import TOKEN, add_users
+from tests.support.accounts import TOKEN, add_users, erase
 from tests.support.builders import ALL_FIELDS, CallScript, encoded, ms
 from tests.support.log_publisher import LogPublisher
 from tests.support.published_calls import publish_values
 from tests.support.sessions import kept_in_redis
 from tests.support.topics import read_topic, wait_until_flushed
-from tests.support.workers import PATH, ROOT, Deployment, Reply, Worker
+from tests.support.workers import PATH, Deployment, Reply, Worker
 
 MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 60 * MINUTE_MS
 SERIES: Final = PATH.rsplit("/", 1)[0] + "/series"
 INPUTS: Final = 80
 """Different inputs of one DID, or of one call: more than a cell or a call holds in one entry of the changelog."""
-
-
-def erase(deployment: Deployment, user: str, *options: str, typed: str = "") -> subprocess.CompletedProcess[str]:
-    """Run ``ecounters user erase``. ``typed``: what is typed when it asks."""
-    return subprocess.run(
-        [sys.executable, "-m", "streams.cli", "user", "erase", *options, "--", user],
-        cwd=ROOT, env=deployment.environment(), input=typed, capture_output=True, encoding="utf-8", timeout=60,
-        check=False,
-    )  # fmt: skip
 
 
 def published(deployment: Deployment) -> list[tuple[int, bytes | None, dict[str, Any]]]:

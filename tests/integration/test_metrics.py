@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import re
-import shutil
 import subprocess
 import time
 from importlib.metadata import version
@@ -14,6 +13,7 @@ import pytest
 from streams.web.paths import METRICS_PATH, READY_PATH
 from tests.support.accounts import TOKEN, add_users
 from tests.support.builders import encoded
+from tests.support.prometheus import program
 from tests.support.published_calls import RecentCall, publish_values, wait_for_counter
 from tests.support.workers import PATH, Deployment, Worker
 
@@ -48,13 +48,13 @@ def counted(deployment: Deployment) -> Worker:
     return worker
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="no promtool: apt-get install prometheus")
 def test_promtool_finds_nothing_to_mend(counted: Worker) -> None:
     """Names, units, texts and types of all metrics, with those of the process."""
     text = text_of(counted)
     assert "process_resident_memory_bytes" in text
     assert "python_gc_collections_total" in text
-    checked = subprocess.run(["promtool", "check", "metrics"], input=text, text=True, capture_output=True, check=False)
+    command = [program("promtool"), "check", "metrics"]
+    checked = subprocess.run(command, input=text, text=True, capture_output=True, check=False)
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from streams.access.accounts import Accounts
-from tests.support.workers import Deployment
+from tests.support.workers import ROOT, Deployment
 
 TOKEN: Final = "a-token-for-tests"
 
@@ -35,6 +37,15 @@ def add_users(deployment: Deployment, users: Iterable[str]) -> None:
             await accounts.close()
 
     asyncio.run(add())
+
+
+def erase(deployment: Deployment, user: str, *options: str, typed: str = "") -> subprocess.CompletedProcess[str]:
+    """Run ``ecounters user erase``. ``typed``: what is typed when it asks."""
+    return subprocess.run(
+        [sys.executable, "-m", "streams.cli", "user", "erase", *options, "--", user],
+        cwd=ROOT, env=deployment.environment(), input=typed, capture_output=True, encoding="utf-8", timeout=60,
+        check=False,
+    )  # fmt: skip
 
 
 def open_session(deployment: Deployment, user: str = "u1", **options: Any) -> str:

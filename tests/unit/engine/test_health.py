@@ -74,10 +74,11 @@ class FakeApp:
 
 def health_of(fixture: PartitionFixture, app: FakeApp | None = None) -> tuple[WorkerHealth, StateTable]:
     """The health of a worker that has the fixture's partition, and its table."""
-    table = build(Settings(advertise="127.0.0.1:1"), LOG).table
+    worker = build(Settings(advertise="127.0.0.1:1"), LOG)
+    table, accounts = worker.table, worker.health.accounts
     table.owned[PARTITION] = fixture.partition
     topics, metrics = fixture.context.topics, fixture.metrics
-    return WorkerHealth(app or FakeApp(), table, topics, 10_000, metrics, table.joined.is_set), table
+    return WorkerHealth(app or FakeApp(), table, topics, 10_000, metrics, table.joined.is_set, accounts), table
 
 
 def test_a_worker_is_ready_once_it_can_answer_and_until_it_is_stopped() -> None:

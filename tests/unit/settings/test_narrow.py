@@ -6,7 +6,8 @@ import dataclasses
 
 from ecounters.partition.policy import Policy
 from ecounters.recount.call import Limits
-from streams.settings.narrow import AuditSettings, PartitionSettings, limits_of, policy_of
+from streams.settings.load import load
+from streams.settings.narrow import AccountSettings, AuditSettings, PartitionSettings, limits_of, policy_of
 from streams.settings.table import Settings
 
 OTHERS = Settings(linger_ms=1, max_call_ms=2, suspect_after_ms=3, clock_ahead_ms=4, keep_windows_h=5, keep_days=6)
@@ -39,3 +40,14 @@ def test_an_audit_knows_how_long_counts_are_kept() -> None:
     """And how often a worker lets time pass, which bounds how far its clock may be behind."""
     settings = AuditSettings.of(Settings(flush_interval_ms=250, keep_days=2))
     assert (settings.flush_interval_ms, settings.keep_days_ms) == (250, 2 * 86_400_000)
+
+
+def test_the_accounts_with_metrics_are_none_some_or_all() -> None:
+    """Spaces around a name are none of it, and a name that is given twice is one."""
+    keep_ms = Settings().keep_days_ms
+    given = {name: AccountSettings.of(load({"ECOUNTERS_METRICS_ACCOUNTS": name})) for name in ("", "a, b c ,a", "*")}
+    assert given == {
+        "": AccountSettings((), False, 100, keep_ms),
+        "a, b c ,a": AccountSettings(("a", "b c"), False, 100, keep_ms),
+        "*": AccountSettings((), True, 100, keep_ms),
+    }
