@@ -118,6 +118,33 @@ class LargeCall(Struct, gc=False, eq=False):
         self.holds.sort()
         self.ivrs.sort()
 
+    def replace(self, item: Item, value: Any) -> None:
+        """Add a saved item, or replace its value. Neither unsaved nor uncounted; the order is kept."""
+        if item.kind in (LEG, DTMF):
+            self.restore(item, value)
+            return
+        entries: list[Any] = self.holds if item.kind == HOLD else self.ivrs
+        index = bisect_left(entries, item.name)
+        if index == len(entries) or entries[index] != item.name:
+            entries.insert(index, item.name)
+
+    def remove(self, item: Item) -> None:
+        """Remove a saved item, if it is there."""
+        if item.kind == LEG:
+            self.legs.pop(item.name, None)
+        elif item.kind == DTMF:
+            self.dtmfs.pop(item.name, None)
+        else:
+            entries: list[Any] = self.holds if item.kind == HOLD else self.ivrs
+            index = bisect_left(entries, item.name)
+            if index < len(entries) and entries[index] == item.name:
+                del entries[index]
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is no item."""
+        return not (self.legs or self.holds or self.ivrs or self.dtmfs)
+
 
 def _insert(entries: list[Any], entry: Any) -> bool:
     """Insert an entry into a sorted list, unless it is there; return whether it was inserted. Raises BadEvent."""

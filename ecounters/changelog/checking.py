@@ -22,11 +22,16 @@ from ecounters.changelog.entries import (
     kind_of,
     read_call,
     read_cell,
+    read_cell_key,
     read_item,
+    read_item_key,
     read_number,
+    read_pair_key,
     read_position,
     read_slot,
+    read_slot_key,
     read_user,
+    user_of,
 )
 from ecounters.text import masked
 
@@ -43,6 +48,15 @@ _read: Final[dict[bytes, Any]] = {
     USER: read_user,
 }
 
+_read_key: Final[dict[bytes, Any]] = {
+    CALL: read_pair_key,
+    ITEM: read_item_key,
+    CELL: read_cell_key,
+    SLOT: read_slot_key,
+    NUMBER: read_pair_key,
+    USER: user_of,
+}
+
 
 def why_unreadable(key: bytes | None, value: bytes) -> str:
     """Why a restore cannot read an entry that is no tombstone; "" if it can."""
@@ -56,6 +70,18 @@ def why_unreadable(key: bytes | None, value: bytes) -> str:
             read_position(value)
             return "" if key == POSITION else "it is of no known kind"
         _read[kind](key, value)
+    except UNREADABLE as error:
+        return why(error)
+    return ""
+
+
+def why_unreadable_key(key: bytes | None) -> str:
+    """Why the key of a tombstone cannot be read; "" if it can."""
+    if key is None:
+        return "it has no key"
+    try:
+        if key != POSITION:
+            _read_key[key[:1]](key)
     except UNREADABLE as error:
         return why(error)
     return ""

@@ -29,7 +29,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ecounters.calls.items import DTMF, HOLD, IVR, LEG, Dtmf, Hold, Item, IvrEntry, Leg
+from ecounters.calls.items import DTMF, HOLD, LEG, Dtmf, Hold, Item, IvrEntry, Leg
 from ecounters.calls.large import LargeCall
 from ecounters.calls.record import Call
 from ecounters.changelog.binding import Binding
@@ -186,6 +186,9 @@ def position_entry(position: Position) -> Entry:
 _TEXT: Final = {bytes((0xA0 + length,)): (3, length) for length in range(32)} | {b"\xd9": (4, 0), b"\xda": (5, 0)}
 """First byte of the msgpack of a text -> (where the text begins in a key, its length if the byte tells it)."""
 
+_ITEM_NAMES: Final[dict[int, Any]] = {LEG: str, DTMF: str, HOLD: Hold}
+"""Kind of an item -> the type of its name; all others are IVR entries."""
+
 _pair_key = msgspec.msgpack.Decoder(tuple[str, str]).decode
 _call_value = msgspec.msgpack.Decoder(SavedCall).decode
 _item_key = msgspec.msgpack.Decoder(tuple[str, str, tuple[int, Any]]).decode
@@ -211,14 +214,10 @@ def read_call(key: bytes, value: bytes) -> tuple[str, str, SavedCall]:
 
 def read_item(key: bytes, value: bytes) -> tuple[str, str, Item, Leg | Dtmf | None]:
     """(user, call id, item, its value) of a large call."""
-    user_id, call_id, (kind, name) = _item_key(key[1:])
-    if kind == LEG:
-        return user_id, call_id, Item(LEG, msgspec.convert(name, str)), _leg_value(value)
-    if kind == DTMF:
-        return user_id, call_id, Item(DTMF, msgspec.convert(name, str)), _dtmf_value(value)
-    if kind == HOLD:
-        return user_id, call_id, Item(HOLD, msgspec.convert(name, Hold)), None
-    return user_id, call_id, Item(IVR, msgspec.convert(name, IvrEntry)), None
+    user_id, call_id, item = read_item_key(key)
+    if item.kind == LEG:
+        return user_id, call_id, item, _leg_value(value)
+    return user_id, call_id, item, _dtmf_value(value) if item.kind == DTMF else None
 
 
 def read_cell(key: bytes, value: bytes) -> tuple[str, int, int, Dims, dict[str, int]]:
@@ -239,6 +238,30 @@ def read_number(key: bytes, value: bytes) -> tuple[str, str, int]:
 def read_user(key: bytes, value: bytes) -> tuple[str, Balance | None, Balance | None]:
     """(user, balance, callBalance)."""
     return _user_key(key[1:]), *_user_value(value)
+
+
+# What identifies the thing: of a tombstone there is no more.
+
+
+def read_pair_key(key: bytes) -> tuple[str, str]:
+    """(user, call id) of a call, (user, telephone number) of a number."""
+    return _pair_key(key[1:])
+
+
+def read_item_key(key: bytes) -> tuple[str, str, Item]:
+    """(user, call id, item) of a large call."""
+    user_id, call_id, (kind, name) = _item_key(key[1:])
+    return user_id, call_id, Item(kind, msgspec.convert(name, _ITEM_NAMES.get(kind, IvrEntry)))
+
+
+def read_cell_key(key: bytes) -> tuple[str, int, int, Dims]:
+    """(user, begin, end, dims) of a cell."""
+    return _cell_key(key[1:])
+
+
+def read_slot_key(key: bytes) -> tuple[str, int, int, Dims, str]:
+    """(user, begin, end, dims, slot) of an input slot."""
+    return _slot_key(key[1:])
 
 
 def read_position(value: bytes) -> Position:

@@ -132,7 +132,7 @@ def _make(state: PartitionState, large: LargeCalls, key: bytes, value: bytes) ->
     kind = key[:1]
     if kind == CALL:
         user_id, call_id, saved = read_call(key, value)
-        user = _user(state, user_id)
+        user = account_in(state, user_id)
         call = user.calls[call_id] = saved.call(call_id, user)
         return call
     if kind == ITEM:
@@ -140,23 +140,23 @@ def _make(state: PartitionState, large: LargeCalls, key: bytes, value: bytes) ->
         large.setdefault((user_id, call_id), LargeCall()).restore(item, content)
     elif kind == NUMBER:
         user_id, number, last_start = read_number(key, value)
-        _user(state, user_id).numbers[number] = last_start
+        account_in(state, user_id).numbers[number] = last_start
     elif kind == CELL:
         user_id, begin, end, dims, counts = read_cell(key, value)
-        restore_cell(_user(state, user_id).spans, begin, end, dims, counts)
+        restore_cell(account_in(state, user_id).spans, begin, end, dims, counts)
     elif kind == SLOT:
         user_id, begin, end, dims, slot, amount = read_slot(key, value)
-        restore_slot(_user(state, user_id).spans, begin, end, dims, slot, amount)
+        restore_slot(account_in(state, user_id).spans, begin, end, dims, slot, amount)
     elif kind == USER:
         user_id, balance, call_balance = read_user(key, value)
-        user = _user(state, user_id)
+        user = account_in(state, user_id)
         user.balance, user.call_balance = balance, call_balance
     else:
         raise ValueError("this version does not know its kind")
     return None
 
 
-def _user(state: PartitionState, user_id: str) -> User:
+def account_in(state: PartitionState, user_id: str) -> User:
     """The account with this id; a new one is added to the state if there is none."""
     user = state.users.first.get(user_id) or state.users.get(user_id)
     if user is None:

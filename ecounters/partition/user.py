@@ -261,9 +261,21 @@ class User:
         if call.end and not call.silence:
             return
         self.rebuild_contribution(call)
+        self.count_live(call)
+
+    def count_live(self, call: Call) -> None:
+        """Count a call of the changelog as live or suspected, if it is; it must not be counted yet."""
         self._recount_live(call, call.ended)
         if call.silence == SUSPECTED and call.live_key is not None:
             self.suspected += 1
+
+    def uncount_live(self, call: Call) -> None:
+        """Take back what ``count_live`` has counted."""
+        if call.live_key is not None:
+            self._add_live(call.live_key, -1)
+            call.live_key = None
+            if call.silence == SUSPECTED:
+                self.suspected -= 1
 
     def rebuild_contribution(self, call: Call) -> None:
         """Compute what a restored call was counted with, so that the next ``settle`` can subtract that.

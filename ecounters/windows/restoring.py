@@ -1,4 +1,8 @@
-"""Restoring: puts saved cells into the new spans of an account. No sum is updated, and nothing becomes dirty."""
+"""Restoring: puts saved cells into the spans of an account that nothing else changes. Nothing becomes dirty.
+
+A restore puts each cell into new spans once. Who follows a changelog puts in the later values too, and takes cells out;
+replies may be made in between.
+"""
 
 from __future__ import annotations
 
@@ -13,18 +17,20 @@ from ecounters.windows.spans import Spans
 
 
 def restore_cell(spans: Spans, begin: int, end: int, dims: Dims, counts: dict[str, int] | None) -> None:
-    """Add one saved cell, or remove it again if ``counts`` is None. Call this before anything else uses the spans.
+    """Add one saved cell, or replace its counts, or remove it if ``counts`` is None. No call may refer to it yet.
 
     A whole cell with many input slots, as an older version saves it, is split; its entry is replaced when the cell
-    changes.
+    changes, and so are all its input slots then.
     """
     if counts is None:
-        span = _span(spans, begin, end)
-        if span is not None:
-            span.cells.pop(dims, None)
+        _remove(spans, begin, end, dims)
         return
-    cell = _cell(spans, begin, end, dims)
+    span, cell = _cell(spans, begin, end, dims)
+    if cell.in_sum:
+        span.retract(cell)
     cell.counts = counts
+    if _is_split_here(cell):
+        cell.inputs = None
     if cell.inputs is None and has_many_inputs(cell):
         split(cell)
 
@@ -41,10 +47,34 @@ def restore_slot(spans: Spans, begin: int, end: int, dims: Dims, slot: str, amou
         if cell is not None and cell.inputs is not None:
             cell.inputs.counts.pop(slot, None)
         return
-    cell = _cell(spans, begin, end, dims)
-    if cell.inputs is None:
+    span, cell = _cell(spans, begin, end, dims)
+    if cell.inputs is None or _is_split_here(cell):
+        if cell.in_sum:
+            span.retract(cell)  # it is added again as one that is split
         cell.inputs = Inputs(LargeDict(), LargeDict())
     cell.inputs.counts[slot] = amount
+
+
+def _is_split_here(cell: Cell) -> bool:
+    """Whether ``restore_cell`` has split the cell: the changelog has no entry of its input slots."""
+    return cell.inputs is not None and cell.inputs.saved is None
+
+
+def _remove(spans: Spans, begin: int, end: int, dims: Dims) -> None:
+    """Remove a cell, and the span if it was the last one."""
+    span = _span(spans, begin, end)
+    cell = span.cells.pop(dims, None) if span is not None else None
+    if span is None or cell is None:
+        return
+    if cell.in_sum:
+        span.retract(cell)
+    span.split.pop(cell, None)
+    cell.counts, cell.inputs = {}, None  # if it waits in ``unsummed``, it adds nothing
+    if not span.cells:
+        if end - begin == WINDOW_MS:
+            del spans.windows[begin]
+        else:
+            spans.days.remove(span)
 
 
 def _span(spans: Spans, begin: int, end: int) -> Span | None:
@@ -56,8 +86,8 @@ def _span(spans: Spans, begin: int, end: int) -> Span | None:
     return next((day for day in days if day.end == end), None)
 
 
-def _cell(spans: Spans, begin: int, end: int, dims: Dims) -> Cell:
-    """The cell that is being restored. Adds the span and the cell if they are missing."""
+def _cell(spans: Spans, begin: int, end: int, dims: Dims) -> tuple[Span, Cell]:
+    """(its span, the cell that is being restored). Adds the span and the cell if they are missing."""
     span = _span(spans, begin, end)
     if span is None:
         span = Span(begin, end)
@@ -67,7 +97,7 @@ def _cell(spans: Spans, begin: int, end: int, dims: Dims) -> Cell:
             insort(spans.days, span, key=_begin)
     cell = span.cell(dims)
     cell.saved = True
-    return cell
+    return span, cell
 
 
 def _begin(span: Span) -> int:
