@@ -75,8 +75,13 @@ class OwnedPartition:
     ``flush_lock`` first. Everything else takes one of them at most.
     """
 
-    def __init__(self, partition: int, context: WorkerContext, changelog: Changelog) -> None:
+    def __init__(
+        self, partition: int, context: WorkerContext, changelog: Changelog, state_lock: asyncio.Lock | None = None
+    ) -> None:
+        """``state_lock``: of those who read the state already, while it was followed; a new one without it."""
         self.status = PartitionStatus(partition)
+        if state_lock is not None:
+            self.status.state_lock = state_lock
         self.feed = PartitionFeed(self.status, context)
         self._context = context
         self._changelog = changelog
@@ -214,7 +219,7 @@ class OwnedPartition:
             discard(status.state.discarding(), self._context, status.state_lock)
         status.state, status.flushed_offset, status.committed_offset = state, state.position, -1
         status.flushed_s = status.commit_due_s = time.monotonic()
-        status.entries = entries
+        status.entries = entries + self._changelog.followed_entries
         status.last_record_ms = state.arrival or now_ms()
         self._uncounted.drain()  # these records come after the restored position, and are read again
         if not status.answering and (self._answering is None or self._answering.done()):

@@ -15,12 +15,14 @@ from ecounters.changelog.entries import NO_POSITION, POSITION, Entry, Unreadable
 from ecounters.changelog.fitting import misfit_of
 from ecounters.large_dict import LargeDict
 from ecounters.partition.emptying import emptying
+from ecounters.partition.following import FollowedState
 from ecounters.partition.restoring import restore
 from ecounters.partition.state import PartitionState
 from streams.basics.slices import Slice
 from streams.basics.text import named
 from streams.engine.context import WorkerContext
 from streams.engine.discarding import discard
+from streams.engine.standby import Standby
 from streams.engine.status import MustWait
 from streams.kafka.changelog_reader import DAMAGE_HELPS, entry_of
 from streams.kafka.changelog_writer import ChangelogTakeover, ChangelogWriter, LeftOut
@@ -70,6 +72,10 @@ class Changelog(Protocol):
     def read_ratio(self) -> float:
         """How much of the changelog the restore that is going on has read, or the last one: 0 to 1."""
 
+    @property
+    def followed_entries(self) -> int:
+        """How many entries the last restore had not to read, because this worker has followed them before."""
+
     async def restore(self) -> tuple[PartitionState, int]:
         """Take the changelog over and read it. Returns (the state, how many entries were read).
 
@@ -84,11 +90,17 @@ class Changelog(Protocol):
 
 
 class PartitionChangelog:
-    """The changelog of one partition of this worker. ``restore`` it first; then write to it with ``writer``."""
+    """The changelog of one partition of this worker. ``restore`` it first; then write to it with ``writer``.
 
-    def __init__(self, partition: int, context: WorkerContext) -> None:
+    ``standby``: what this worker has followed of it, with which the first restore begins.
+    """
+
+    def __init__(self, partition: int, context: WorkerContext, standby: Standby | None = None) -> None:
         self._partition = partition
         self._context = context
+        self._standby = standby
+        self._taken: Standby | None = None  # whose state the last restore has made go on
+        self.followed_entries = 0
         self._takeover: ChangelogTakeover | None = None
         self._writer: ChangelogWriter | None = None
         self._end = 0  # the end of the changelog before the last restore read it
@@ -109,7 +121,8 @@ class PartitionChangelog:
 
         0. Close this worker's own writer of an earlier restore.
         1. Take the changelog over: the previous owner can no longer write to it, so its end stands still.
-        2. Read all committed entries, and build the state from the last entry of each key.
+        2. Read all committed entries, and build the state from the last entry of each key. The first time, if this
+           worker was a standby: read what came since, and go on with the state that it has followed.
         3. Commit or abort dead letters that the previous owner left in an open transaction. A failure is only logged.
 
         Raises KafkaError or OSError (TimeoutError is one) if the broker is away or refuses, and the first time that a
@@ -118,7 +131,9 @@ class PartitionChangelog:
         and if the state is bound to another topic than this worker's.
         """
         await self.close()
-        self.read_ratio = 0.0
+        if self._taken is not None:
+            self._taken.forget()  # its state is about to be replaced
+        self.read_ratio, self.followed_entries = 0.0, 0
         settings = self._context.settings
         topics, changelog = settings.changelog, self._changelog
         self._takeover = ChangelogTakeover(
@@ -129,14 +144,13 @@ class PartitionChangelog:
         )
         writer = await self._takeover.open()
         self._end = await self._takeover.end_of_changelog()  # before it is read: a repair may come at any time
+        if self._standby is not None and (taken := await self._take_over(self._standby, writer)) is not None:
+            return taken
         state = PartitionState(self._partition, settings.partitions, settings.policy)
         last: LargeDict[bytes, bytes] = LargeDict()
         try:
             entries = await self._read(changelog, state, last)
-            if state.binding is not None and (why := misfit_of(state.binding, self._context.binding.log)):
-                # It fitted, or was not there, when this worker began: another one, or an import, has bound it since.
-                what = f"partition {self._partition} has a saved state of another topic; {REPAIR}"
-                raise MustWait(what, f"partition {self._partition} waits: {why}")
+            self._check_binding(state)
             await self._settle_dead_letters(writer, state.position)
         except BaseException as error:
             discard(chain(state.discarding(), emptying(last)), self._context)
@@ -146,6 +160,66 @@ class PartitionChangelog:
             raise
         self._writer, self._is_doubtful = writer, False
         return state, entries
+
+    def _check_binding(self, state: PartitionState) -> None:
+        """Raise MustWait if the state is bound to another topic than this worker's."""
+        if state.binding is not None and (why := misfit_of(state.binding, self._context.binding.log)):
+            # It fitted, or was not there, when this worker began: another one, or an import, has bound it since.
+            what = f"partition {self._partition} has a saved state of another topic; {REPAIR}"
+            raise MustWait(what, f"partition {self._partition} waits: {why}")
+
+    async def _take_over(self, standby: Standby, writer: ChangelogWriter) -> tuple[PartitionState, int] | None:
+        """Go on with what was followed: read what came since. Returns (the state, how many entries were read).
+
+        None if that cannot be done: then all is read. The lock of the standby is that of the state from now on, and
+        replies are made of it meanwhile. Raises KafkaError or OSError if the changelog cannot be read: the next restore
+        reads all of it.
+        """
+        self._standby = None
+        async with standby.lock:
+            followed = standby.hand_out()
+            if followed is None or standby.next_offset is None or standby.next_offset > self._end:
+                standby.close()
+                return None
+            try:
+                read = await self._read_rest(followed, standby.waiting(), standby.next_offset)
+                state = followed.state
+                self._check_binding(state)
+            except UnreadableEntries as error:  # the restore of all says which, and what helps
+                log.warning("partition %s is read anew: %s", self._partition, error)
+                standby.close()
+                return None
+            except BaseException:
+                standby.close()
+                raise
+        try:
+            async with self._context.restore_lock, Slice(self._context.slices) as time_slice:
+                for _ in followed.finishing():
+                    await time_slice.yield_if_used_up()
+            await self._settle_dead_letters(writer, state.position)
+        except BaseException:
+            standby.close()
+            raise
+        log.info(
+            "partition %s was followed here: %s entries were known, %s are read",
+            self._partition, followed.entries - read, read,
+        )  # fmt: skip
+        self.followed_entries = followed.entries - read
+        self._writer, self._is_doubtful, self._taken = writer, False, standby
+        return state, read
+
+    async def _read_rest(self, followed: FollowedState, rest: list[Entry], begin: int) -> int:
+        """Apply ``rest`` and what the changelog has from the offset ``begin`` on. Returns how many entries it has."""
+        readers, slices, read = self._context.readers, self._context.slices, 0
+        async with aclosing(readers.read(self._changelog, slices, entry_of, self._note_read, begin)) as reading:
+            async for entries in reading:
+                rest += entries
+                read += len(entries)
+        async with Slice(slices) as time_slice:
+            for _ in followed.applying(rest):
+                await time_slice.yield_if_used_up()
+        followed.check()
+        return read
 
     async def has_changed(self) -> bool:
         """Whether the changelog has grown since the ``restore`` that raised MustWait began to read it; of damaged

@@ -26,6 +26,7 @@ from streams.engine.kept import KeptStates
 from streams.engine.partition import OwnedPartition
 from streams.engine.restore import PartitionChangelog
 from streams.engine.roll_up import ZoneOf, roll_up_periodically
+from streams.engine.standbys import Standbys
 from streams.engine.status import PartitionStatus
 from streams.kafka import internals
 from streams.kafka.batches import Batch
@@ -41,16 +42,14 @@ class StateTable(Table[Any, Any]):
     """This worker's partitions: ``owned`` maps partition -> OwnedPartition. Only ``on_rebalance`` changes ``owned``.
 
     ``joined``: set once this worker has got an assignment. ``kept``: states of partitions that it has given up, to
-    answer from.
-
-    ``app.Table`` makes the table with Faust's arguments; call ``configure`` before the app is started. The callers:
+    answer from. ``standbys``: partitions of others that it follows. ``app.Table`` makes the table with Faust's
+    arguments; call ``configure`` before the app is started. The callers:
 
     | caller                     | methods                                                       |
     |----------------------------|---------------------------------------------------------------|
     | the agent                  | apply_batch                                                   |
     | StateManager               | on_rebalance, prove_ownership, follow_live, start and stop    |
-    | streams.kafka, as          | to_commit, committed, lost, held, flush_before_revoke         |
-    | ``Positions``              |                                                               |
+    | streams.kafka: Positions   | to_commit, committed, lost, held, followed, flush_before_revoke |
     | streams.web.handover       | hand_over                                                     |
     | health, GroupDirectory     | read ``owned`` and ``kept``, successor_of                     |
     """
@@ -61,6 +60,7 @@ class StateTable(Table[Any, Any]):
         self.joined = asyncio.Event()
         self._successors: dict[int, tuple[int, str]] = {}
         self.kept: KeptStates
+        self.standbys: Standbys
         self._generation = 0
         self._context: WorkerContext
         self._zone_of: ZoneOf
@@ -72,7 +72,7 @@ class StateTable(Table[Any, Any]):
     def configure(self, context: WorkerContext, zone_of: ZoneOf) -> None:
         """Set what Faust's constructor does not pass. Call it once, before the app is started."""
         self._context = context
-        self.kept = KeptStates(context)
+        self.kept, self.standbys = KeptStates(context), Standbys(context)
         self._zone_of = zone_of
         self._topic = context.settings.feed.topic
 
@@ -95,7 +95,7 @@ class StateTable(Table[Any, Any]):
         await self.flush_before_revoke()
         for partition in self.owned.values():
             self._keep(partition)
-        await asyncio.gather(*(partition.release() for partition in self.owned.values()))
+        await asyncio.gather(self.standbys.stop(), *(partition.release() for partition in self.owned.values()))
         await self._context.topics.stop()
         with suppress(KafkaError):
             await self._context.clients.close()
@@ -122,9 +122,9 @@ class StateTable(Table[Any, Any]):
             self._keep(owned)
         # Where the next owner has a state already, or another worker a newer one, nobody asks for this one. But if this
         # worker is the owner, and has not restored the partition yet, it answers from what it has kept until then.
+        url = str(cast(Any, self.app).conf.canonical_url)
         for partition in self.kept.positions():
             restoring = partition in self.owned and not self.owned[partition].status.answering
-            url = str(cast(Any, self.app).conf.canonical_url)
             if not restoring and url not in assignor.holders.get(partition, ()):
                 self.kept.drop(partition)
         for partition, (generation, _) in list(self._successors.items()):
@@ -137,14 +137,18 @@ class StateTable(Table[Any, Any]):
             owned.status.frozen = False
         await asyncio.gather(*(owned.release() for owned in gone))
         for partition in sorted(mine - set(self.owned)):
-            changelog = PartitionChangelog(partition, self._context)
-            owned = self.owned[partition] = OwnedPartition(partition, self._context, changelog)
+            standby = self.standbys.take(partition)
+            changelog = PartitionChangelog(partition, self._context, standby)
+            owned = OwnedPartition(partition, self._context, changelog, standby.lock if standby else None)
+            self.owned[partition] = owned
             owned.status.unowned_s = began_s
             owned.start()
+        self.standbys.follow(assignor.addresses, assignor.members, url)
         log.info("generation %s: partitions %s", generation_id, sorted(mine) or "none")
 
     def _keep(self, owned: OwnedPartition) -> None:
         """Keep the state of a partition that this worker gives up, if it has answered from it."""
+        self.standbys.give_up(owned.status.partition)
         answering = owned.status.answering
         state = owned.hand_out_state()
         if state is None:
@@ -184,6 +188,10 @@ class StateTable(Table[Any, Any]):
         }
         found = self.kept.positions() | owned
         return {partition: position for partition, position in found.items() if partition not in self._successors}
+
+    def followed(self) -> list[int]:
+        """The partitions of others of which this worker has a state, as a standby. From any thread."""
+        return self.standbys.whole()
 
     async def flush_before_revoke(self) -> None:
         """Freeze all partitions and flush the live ones, for REVOKE_FLUSH_S at most. Called before every rebalance and
@@ -252,10 +260,8 @@ class StateTable(Table[Any, Any]):
     # -------------------------------------------------------------------------------------------- offsets
 
     def to_commit(self) -> Mapping[TP, int]:
-        """The flushed offset of each partition, where it differs from the offset that this worker committed last.
-
-        Offset 0 is left out if this worker has committed nothing since the restore: the partition has no event yet.
-        """
+        """The flushed offset of each partition, where it differs from the offset that this worker committed last. 0 is
+        left out if it has committed nothing since the restore: the partition has no event yet."""
         return {
             TP(self._topic, status.partition): status.flushed_offset
             for status in self._statuses()

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple, cast
 from ecounters.events.partitioner import partition_of
 from ecounters.partition.state import PartitionState
 from streams.basics.times import now_ms
+from streams.engine.standbys import standbys_of
 from streams.engine.table import StateTable
 from streams.engine.topics_watch import TopicsWatch
 from streams.kafka.group import Assignor
@@ -83,6 +84,36 @@ class GroupDirectory:
             return None
         again = partial(self.kept_view_of, user_id)
         return PartitionView(kept.state, max(0, now_ms() - kept.since_ms), False, kept.lock, again)
+
+    async def standby_view_of(self, user_id: str) -> PartitionView | None:
+        """The view of the state that this worker follows of the user's partition; None without. Waits a moment if need
+        be; use the view before the next ``await``.
+
+        ``lag_ms``: how long ago the last flush was read.
+        """
+        number = partition_of(user_id, self._partitions)
+        return self._standby_view(number) if await self._table.standbys.is_whole(number) else None
+
+    def _standby_view(self, number: int) -> PartitionView | None:
+        standby = self._table.standbys.get(number)
+        state = standby.state if standby is not None else None
+        if standby is None or state is None:
+            return None
+        again = partial(self._standby_view, number)
+        return PartitionView(state, max(0, now_ms() - standby.flushed_ms), False, standby.lock, again)
+
+    def standbys_for(self, user_id: str) -> list[str]:
+        """Whom to ask for a user's counters if nobody answers who has the partition or had it: URLs, and HERE.
+
+        Its standbys, and then its owner: that may be one who takes it over. Empty if there are no standbys.
+        """
+        number = partition_of(user_id, self._partitions)
+        owner, count = self._assignor.addresses.get(number), self._table.standbys.count
+        if not count:
+            return []
+        urls = standbys_of(number, owner, self._assignor.members, count)
+        here = [HERE] if self._table.standbys.get(number) is not None else []
+        return [*here, *(url for url in [*urls, owner] if url is not None and url != self.url)]
 
     def why_waiting(self, user_id: str) -> str:
         """Why the user's partition, which this worker owns, waits for an operator; "" if it does not wait."""

@@ -61,7 +61,7 @@ class ChangelogReaders:
     """
 
     def __init__(self, kafka: Kafka) -> None:
-        self._kafka = kafka
+        self.kafka = kafka
         self._turns = asyncio.Semaphore(READERS_MAX)
         self._reading = 0  # those that read, and those that wait for their turn
         self._idle: list[AIOKafkaConsumer] = []
@@ -72,8 +72,11 @@ class ChangelogReaders:
         slices: TimeSlices,
         convert: Callable[[TopicPartition, Any], T],
         progress: Callable[[float], None] = lambda _: None,
+        begin: int = 0,
     ) -> AsyncGenerator[list[T]]:
         """Yield ``convert`` of all committed records of a partition in order, as lists of at most READ_STEP.
+
+        ``begin``: the first offset to read.
 
         Call ``ChangelogTakeover.open`` first, so that no other worker writes to the partition while it is read. This
         generator holds a time slice of ``slices`` while it decodes, and still holds the slice while the caller handles
@@ -91,7 +94,7 @@ class ChangelogReaders:
                     if not consumer.assignment():  # a new one: those that have read keep their last partition
                         async with asyncio.timeout(LIMIT_S):
                             await consumer.start()
-                    async with aclosing(_records(consumer, tp, slices, convert, progress)) as reading:
+                    async with aclosing(_records(consumer, tp, slices, convert, progress, begin)) as reading:
                         async for records in reading:
                             yield records
                 except BaseException:
@@ -115,7 +118,7 @@ class ChangelogReaders:
         Raises KafkaError or OSError if the partition cannot be read on.
         """
         try:
-            async with keyed_reader(self._kafka, tp.topic, [tp.partition]) as reader:
+            async with keyed_reader(self.kafka, tp.topic, [tp.partition]) as reader:
                 end = reader.ends[tp.partition]
                 if offsets is not None:
                     reader.skip_to(tp.partition, offsets.start)
@@ -129,7 +132,7 @@ class ChangelogReaders:
             raise KafkaError(str(error)) from error
 
     def _new_consumer(self) -> AIOKafkaConsumer:
-        return self._kafka.consumer(
+        return self.kafka.consumer(
             isolation_level="read_committed",
             enable_auto_commit=False,
             auto_offset_reset="earliest",
@@ -144,13 +147,15 @@ async def _records(
     slices: TimeSlices,
     convert: Callable[[TopicPartition, Any], T],
     progress: Callable[[float], None],
+    begin: int,
 ) -> AsyncGenerator[list[T]]:
     """Yield the records of one partition as ``ChangelogReaders.read`` does."""
     async with asyncio.timeout(LIMIT_S):
         consumer.assign([tp])
         consumer.pause(tp)  # the fetch of an empty partition would keep the next one waiting for FETCH_WAIT_MS
         begins, ends = await asyncio.gather(consumer.beginning_offsets([tp]), consumer.end_offsets([tp]))
-    position, end = begins[tp], ends[tp]
+    first, end = max(begin, begins[tp]), ends[tp]
+    position = first
     if position < end:
         consumer.seek(tp, position)
         consumer.resume(tp)
@@ -159,18 +164,18 @@ async def _records(
             result = await next_result(consumer, tp)
         source, records = internals.converted(result, convert)
         async with Slice(slices) as time_slice:
-            while some := _decoded(records, tp):
+            while some := decoded(records, tp):
                 yield some
                 await time_slice.yield_if_used_up()
         # ``next_fetch_offset`` counts transaction markers too. The last one is right before ``end``.
         position = source.next_fetch_offset
-        progress((position - begins[tp]) / (end - begins[tp]))
+        progress((position - first) / (end - first))
         internals.set_position(result)
         if position < end:
             internals.fetch_again(internals.open_fetcher(consumer), tp)
 
 
-def _decoded(records: Iterator[T], tp: TopicPartition) -> list[T]:
+def decoded(records: Iterator[T], tp: TopicPartition) -> list[T]:
     """The next records, at most READ_STEP. Raises CorruptRecordException: codecs raise errors of many kinds."""
     try:
         return list(islice(records, READ_STEP))

@@ -4,8 +4,9 @@ What Faust's assignor, with our additions, sends through the broker in a rebalan
 
     a member (every worker)                    the leader (one of the workers)
     join, with its URL, and of which     ──►   assign(): partitions for every member, and in the user data of each
-    partitions it has a state                    every member's URL and partitions, the group's secret, and who has a
-    on_assignment()                      ◄──     state of each partition that moves
+    partitions it has a state, or                every member's URL and partitions, the group's secret, and who has a
+    which it follows                     ◄──     state of each partition that moves
+    on_assignment()
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, cast
@@ -104,9 +106,10 @@ class Assignor(PartitionAssignor):
 
     def metadata(self, topics: set[str]) -> Any:
         """What this worker says of itself when it joins: as Faust does, of which partitions it has a state, up to
-        which offset, and whom it knows to have one."""
+        which offset, whom it knows to have one, and which it follows as a standby."""
         metadata = super().metadata(topics)
-        more = {"held": cast(TransportApp, self.app).positions.held(), "holders": self.holders}
+        positions = cast(TransportApp, self.app).positions
+        more = {"held": positions.held(), "holders": self.holders, "followed": positions.followed()}
         user_data = orjson.loads(metadata.user_data) | more
         content = orjson.dumps(user_data, option=orjson.OPT_NON_STR_KEYS)
         return ConsumerProtocolMemberMetadata(metadata.version, metadata.subscription, content)
@@ -121,14 +124,30 @@ class Assignor(PartitionAssignor):
         partitions = cast(TransportApp, self.app).partitions
         assignments = super().assign(BoundPartitions(partitions), member_metadata)
         said = {member: orjson.loads(metadata.user_data) for member, metadata in member_metadata.items()}
-        owners = {
-            partition: said[member]["url"]
+        by_faust = {
+            partition: member
             for member, assignment in assignments.items()
             for _, assigned in assignment.assignment
             for partition in assigned
         }
+        members = prefer_standbys(by_faust, said)
+        if members != by_faust:
+            urls = {member: one["url"] for member, one in said.items()}
+            assignments = {one: self._shared_out(one, row, members, urls) for one, row in assignments.items()}
+        owners = {partition: said[member]["url"] for partition, member in members.items()}
         more = {"secret": self.secret, "holders": holders_of(list(said.values()), owners)}
         return {member: self._with(more, assignment) for member, assignment in assignments.items()}
+
+    def _shared_out(self, member: str, assignment: Any, members: Mapping[int, str], urls: Mapping[str, str]) -> Any:
+        """The assignment of a member, with the partitions that it has in ``members``: partition -> member."""
+        (topic, _), *_ = assignment.assignment
+        partitions = {one: sorted(at for at, of in members.items() if of == one) for one in urls}
+        more = {
+            "assignment": {"actives": {topic: partitions[member]}, "standbys": {}},
+            "external_topic_distribution": {urls[one]: {topic: of} for one, of in partitions.items()},
+        }
+        given = [(topic, partitions[member])]
+        return self._with(more, ConsumerProtocolMemberAssignment(assignment.version, given, assignment.user_data))
 
     def _with(self, more: dict[str, Any], assignment: Any) -> Any:
         """The same assignment with these fields in its user data, which is compressed JSON."""
@@ -157,6 +176,36 @@ class Assignor(PartitionAssignor):
         distribution = self.external_topics_metadata()
         self.members = set(distribution)
         self.addresses = _partitions_of(distribution)
+
+
+def prefer_standbys(members: Mapping[int, str], said: Mapping[str, Mapping[str, Any]]) -> dict[int, str]:
+    """``members`` (partition -> the member that gets it), with a partition whose owner has left given to a standby.
+
+    ``said``: member -> the user data with which it has joined. The numbers of partitions stay as even as they were:
+    a standby gets the partition if it has fewer than who was to get it, or for another one that it was to get and does
+    not follow. Else it stays one of a worker that reads it all; the standby answers meanwhile.
+    """
+    found = dict(members)
+    followed = {member: set(one.get("followed", ())) for member, one in said.items()}
+    kept = {
+        partition
+        for one in said.values()
+        for partitions in one.get("assignment", {}).get("actives", {}).values()
+        for partition in partitions
+    }
+    for partition in sorted(found.keys() - kept):
+        if partition in followed[found[partition]]:
+            continue
+        counts = Counter(found.values())
+        for standby in sorted((one for one in said if partition in followed[one]), key=lambda one: (counts[one], one)):
+            others = [at for at in sorted(found.keys() - kept) if found[at] == standby and at not in followed[standby]]
+            if counts[standby] >= counts[found[partition]] and others:
+                found[others[0]] = found[partition]
+            elif counts[standby] >= counts[found[partition]]:
+                continue
+            found[partition] = standby
+            break
+    return found
 
 
 def holders_of(said: Sequence[Mapping[str, Any]], owners: Mapping[int, str]) -> dict[int, list[str]]:

@@ -25,6 +25,9 @@ class Positions(Protocol):
     def held(self) -> Mapping[int, int]:
         """partition -> the offset up to which this worker has a state from which it can answer. From any thread."""
 
+    def followed(self) -> list[int]:
+        """The partitions of others of which this worker has a state, as a standby. From any thread."""
+
     async def flush_before_revoke(self) -> None:
         """At the start of a rebalance: flush what can be flushed while this worker still owns its partitions."""
 

@@ -60,6 +60,29 @@ class ByPartition(NamedTuple):
         )
 
 
+class Standby(NamedTuple):
+    """What a worker follows of others' partitions."""
+
+    partitions: Gauge
+    """By status. "reading" for long: the changelogs are large; what cannot be followed is in the log. 0 of both
+    although ECOUNTERS_STANDBYS is set: there is no other worker."""
+    lag: Gauge
+    """The largest. Rises: this worker has too much to do; start another one. So much is read before a takeover."""
+    entries: Counter
+    """Each takes some 5 µs of processor time. Add it up before ECOUNTERS_STANDBYS is raised."""
+
+    @classmethod
+    def create(cls, registry: CollectorRegistry) -> Standby:
+        """Make these metrics and register them in ``registry``."""
+        return cls(
+            partitions=Gauge(
+                "ecounters_standby_partitions", "Partitions of others that are followed", ["status"], registry=registry
+            ),
+            lag=Gauge("ecounters_standby_lag_entries", "Offsets of a changelog not followed yet", registry=registry),
+            entries=Counter("ecounters_standby_entries", "Changelog entries followed", registry=registry),
+        )
+
+
 class Platform(NamedTuple):
     """What a worker runs on and with: HTTP, Redis, the group, the release."""
 
@@ -198,6 +221,7 @@ class Metrics(NamedTuple):
     listeners: Gauge
     """Each takes a file descriptor and about 20 KB. Near the limit of open files: start another worker."""
     by_partition: ByPartition
+    standbys: Standby
     platform: Platform
     accounts: AccountSeries
     """For dashboards of single accounts. ecounters_accounts_left_out above 0: there are more accounts than
@@ -251,6 +275,7 @@ class Metrics(NamedTuple):
             ),
             listeners=Gauge("ecounters_listeners", "Streams that are listened to", registry=registry),
             by_partition=ByPartition.create(registry),
+            standbys=Standby.create(registry),
             platform=Platform.create(registry, worker),
             accounts=AccountSeries(registry),
         )

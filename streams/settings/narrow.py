@@ -92,19 +92,22 @@ class FeedSettings:
 
 @dataclass(frozen=True, slots=True)
 class PartitionSettings:
-    """All settings of a worker's owned partitions. ``partitions``: how many the topic of events has."""
+    """All settings of a worker's owned partitions. ``partitions``: how many the topic of events has. ``standbys``: how
+    many workers follow each partition besides its owner.
+    """
 
     partitions: int
     policy: Policy
     changelog: ChangelogSettings
     flush: FlushSettings
     feed: FeedSettings
+    standbys: int = 0
 
     @classmethod
     def of(cls, settings: Settings, partitions: int) -> Self:
         """Select these from ``settings``."""
         changelog, flush = ChangelogSettings.of(settings), FlushSettings.of(settings)
-        return cls(partitions, policy_of(settings), changelog, flush, FeedSettings.of(settings))
+        return cls(partitions, policy_of(settings), changelog, flush, FeedSettings.of(settings), settings.standbys)
 
 
 @dataclass(frozen=True, slots=True)

@@ -224,6 +224,13 @@ class Settings:
         "how long it answers after that, at most, until other workers have restored its partitions; the process must "
         "be given ECOUNTERS_DRAIN_S + 5 s + this to end",
     )
+    standbys: int = _setting(
+        "0",
+        "workers",
+        whole(0, 10),
+        "so many other workers follow each partition, answer for it if its owner dies, and take it over at once; each "
+        "needs the memory of the partition once more. The same on all workers",
+    )
     fetch_wait_ms: int = _setting("50", "ms", whole(1, 10_000), "how long the broker waits for more events to send")
     fetch_bytes: int = _setting(
         "1048576",

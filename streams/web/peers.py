@@ -43,6 +43,8 @@ from streams.web.signing import REPLY_HEADERS, REQUEST_SIGNATURE, is_signed_requ
 ASKED_MAX: Final = 6
 """So many workers are asked for a reply, one after the other, within HOP_LIMIT_S: the owner, and those that had the
 partition before."""
+OWNER_LIMIT_S: Final = HOP_LIMIT_S / 2
+"""If there are standbys, all others are asked within this time: an owner that hangs must leave time for them."""
 SIGNED_FOR_MS: Final = 300_000
 """How far the clocks of two workers may differ. A copy of a request could be sent again until the receiver's clock is
 this far ahead of the request's time."""
@@ -61,11 +63,12 @@ OWNER_HEADER: Final = REPLY_HEADERS + "Owner"
 """The header of NOT_OWNED with the URL of the owner, if another worker is."""
 
 
-class Forwarded(msgspec.Struct):
+class Forwarded(msgspec.Struct, omit_defaults=True):
     """The body of a request between workers.
 
     ``userId``, ``zone``: the account. ``at``: the sender's wall clock in ms. ``asked``: ``Query.forwarded``. ``nonce``
-    makes the signature unlike that of any other request; requests of release 0.2.0 have none.
+    makes the signature unlike that of any other request; requests of release 0.2.0 have none. ``standby``: nobody else
+    has replied, so the receiver may also reply from what it follows of the partition.
     """
 
     userId: str
@@ -73,6 +76,7 @@ class Forwarded(msgspec.Struct):
     at: int
     asked: dict[str, Any]
     nonce: str = ""
+    standby: bool = False
 
 
 class PartitionDirectory(Protocol):
@@ -98,6 +102,13 @@ class PartitionDirectory(Protocol):
 
     def kept_view_of(self, user_id: str) -> PartitionView | None:
         """The state of the user's partition that this worker has kept since it gave the partition up."""
+
+    async def standby_view_of(self, user_id: str) -> PartitionView | None:
+        """The state that this worker follows of the user's partition, as a standby, or takes over. Use it before the
+        next ``await``."""
+
+    def standbys_for(self, user_id: str) -> list[str]:
+        """Whom to ask if none of ``route_to`` replies: URLs of other workers, and HERE. Empty without standbys."""
 
     def why_waiting(self, user_id: str) -> str:
         """Why the user's partition, which this worker owns, waits for an operator; "" if it does not wait."""
@@ -176,6 +187,8 @@ class PeerRouter:
         if view is None:
             self._refuse_if_waiting(user_id)
             view = self._kept_view(user_id)
+        if view is None and forwarded.standby:
+            view = await partitions.standby_view_of(user_id)
         if view is not None:
             with suppress(Moving):
                 reply = await self._replies.reply(view, account, parse_forwarded(forwarded.asked), now_ms)
@@ -205,7 +218,8 @@ class PeerRouter:
         if partitions.has_left:
             waiting += sorted(partitions.others - set(waiting))
         forwarded = Forwarded(user_id, str(account.zone), now_ms, query.forwarded(), new_nonce())
-        content, deadline = msgspec.json.encode(forwarded), time.monotonic() + HOP_LIMIT_S
+        standbys, began_s = partitions.standbys_for(user_id), time.monotonic()
+        content, deadline = msgspec.json.encode(forwarded), began_s + (OWNER_LIMIT_S if standbys else HOP_LIMIT_S)
         while waiting and asked.total() < ASKED_MAX and (left_s := deadline - time.monotonic()) > 0:
             url = waiting.pop(0)
             asked[url] += 1
@@ -223,6 +237,26 @@ class PeerRouter:
                 await asyncio.sleep(SUCCESSOR_PAUSE_S)
             if answer and answer != partitions.url and asked[answer] < 2:
                 waiting.insert(0, answer)
+        return await self._ask_standbys(account, query, now_ms, standbys, began_s + HOP_LIMIT_S)
+
+    async def _ask_standbys(
+        self, account: Account, query: Query, now_ms: int, standbys: list[str], deadline: float
+    ) -> Reply:
+        """The reply of the first of the standbys that has one. Raises Moving if none has by ``deadline``."""
+        forwarded = Forwarded(
+            account.user_id, str(account.zone), now_ms, query.forwarded(), new_nonce(), standby=True
+        )  # fmt: skip
+        content = msgspec.json.encode(forwarded)
+        for url in standbys:
+            if url == HERE:
+                view = await self._partitions.standby_view_of(account.user_id)
+                if view is not None:
+                    with suppress(Moving):
+                        return await self._replies.reply(view, account, query, now_ms)
+            elif (left_s := deadline - time.monotonic()) > 0:
+                answer = await self._hop(url, content, left_s)
+                if isinstance(answer, Reply):
+                    return answer
         raise Moving
 
     async def close(self) -> None:

@@ -182,6 +182,7 @@ class FakeChangelog:
         self.closed = 0
         self.entries: list[Entry] = []
         self.read_ratio = 0.0
+        self.followed_entries = 0
 
     @property
     def writer(self) -> FakeWriter | None:

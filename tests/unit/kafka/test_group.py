@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaError
 
 from streams.app import build
 from streams.kafka import group
-from streams.kafka.group import Assignor, guard_coordinator, holders_of
+from streams.kafka.group import Assignor, guard_coordinator, holders_of, prefer_standbys
 from streams.settings.table import Settings
 from tests.support.engine_fakes import LOG, PARTITIONS
 
@@ -138,3 +138,56 @@ def test_holders_reach_all_members() -> None:
     assigned = assignor.assign(Cluster(PARTITIONS), {"m1": member})
     assignor.on_assignment(ConsumerProtocolMemberAssignment.decode(assigned["m1"].encode()))
     assert assignor.holders == {partition: ["http://old"] for partition in range(PARTITIONS)}
+
+
+def member(actives: list[int], *followed: int) -> dict[str, Any]:
+    """What a member says of its partitions and of those that it follows."""
+    return {"assignment": {"actives": {LOG.topic: actives}}, "followed": list(followed)}
+
+
+@pytest.mark.parametrize(
+    ("what", "members", "said", "expected"),
+    [
+        ("a standby has it", {0: "a", 1: "b"}, {"a": member([0], 1), "b": member([])}, {0: "a", 1: "b"}),
+        ("a standby with fewer gets it", {0: "a", 1: "b", 2: "b"}, {"a": member([0], 2), "b": member([1])},
+         {0: "a", 1: "b", 2: "a"}),
+        ("it is exchanged", {0: "a", 1: "b", 2: "a", 3: "b"}, {"a": member([0], 3), "b": member([1], 2)},
+         {0: "a", 1: "b", 2: "b", 3: "a"}),
+        ("its owner is alive", {0: "b", 1: "b"}, {"a": member([], 0), "b": member([0, 1])}, {0: "b", 1: "b"}),
+        ("nobody follows", {0: "a", 1: "b"}, {"a": member([]), "b": member([1])}, {0: "a", 1: "b"}),
+        ("members of a release without this", {0: "a", 1: "b"}, {"a": {}, "b": {}}, {0: "a", 1: "b"}),
+    ],
+)  # fmt: skip
+def test_a_standby_gets_the_partition_of_a_dead_worker(
+    what: str, members: dict[int, str], said: dict[str, Any], expected: dict[int, str]
+) -> None:
+    """If the numbers of partitions stay even."""
+    assert prefer_standbys(members, said) == expected, what
+
+
+def test_what_a_standby_gets_is_told_to_all_members() -> None:
+    """The assignment, and whose partitions are whose, agree."""
+    assignor = cast(Assignor, build(Settings(advertise="127.0.0.1:1"), LOG).faust.assignor)
+    said = orjson.loads(assignor.metadata({LOG.topic}).user_data)
+
+    def joins(url: str, **more: Any) -> Any:
+        actives = {"actives": {LOG.topic: more.pop("actives")}, "standbys": {}}
+        content = orjson.dumps(said | {"url": url, "assignment": said["assignment"] | actives} | more)
+        return ConsumerProtocolMemberMetadata(4, [LOG.topic], content)
+
+    by_faust = assignor.assign(Cluster(4), {"m1": joins("http://a", actives=[0]), "m2": joins("http://b", actives=[1])})
+    moved = next(at for _, partitions in by_faust["m1"].assignment for at in partitions if at)
+    other = next(at for _, partitions in by_faust["m2"].assignment for at in partitions if at != 1)
+    members = {
+        "m1": joins("http://a", actives=[0], followed=[other]),
+        "m2": joins("http://b", actives=[1], followed=[moved]),
+    }
+    assigned = assignor.assign(Cluster(4), members)
+    assert {one: dict(row.assignment)[LOG.topic] for one, row in assigned.items()} == {
+        "m1": sorted([0, other]), "m2": sorted([1, moved]),
+    }  # fmt: skip
+    for row in assigned.values():
+        content = orjson.loads(assignor._decompress(row.user_data))
+        assert content["assignment"]["actives"] == dict(row.assignment)
+        owners = content["external_topic_distribution"]
+        assert owners == {"http://a": {LOG.topic: sorted([0, other])}, "http://b": {LOG.topic: sorted([1, moved])}}

@@ -1,0 +1,140 @@
+"""``Standby``: one partition of another worker, whose changelog this worker follows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Final
+
+from ecounters.changelog.entries import POSITION, Entry
+from ecounters.changelog.fitting import misfit_of
+from ecounters.partition.following import FollowedState
+from ecounters.partition.state import PartitionState
+from streams.basics.slices import Slice
+from streams.basics.times import now_ms
+from streams.engine.context import WorkerContext
+from streams.engine.discarding import discard
+from streams.kafka.changelog_follower import Fetched
+
+WAITING_MAX: Final = 100_000
+"""So many entries of a flush wait for its end at most. With more, they are applied at once, and nobody is answered
+until the end has come."""
+STALE_MS: Final = 1_800_000
+"""Who has not been at the end of the changelog for so long begins anew: Kafka takes tombstones away after an hour
+(``delete.retention.ms``), and what they removed would stay."""
+
+
+class CannotFollow(Exception):
+    """The changelog is not one from which this worker could go on."""
+
+
+class Standby:
+    """One partition that is followed. Hold ``lock`` to change it; a reply may be made of ``state`` while nobody does.
+
+    ``next_offset``: that of the changelog after all that is applied or waits; None: not known yet. ``flushed_ms``: when
+    a flush was read last. ``current_ms``: when it was at the changelog's end last. Both by the wall clock.
+    """
+
+    def __init__(self, partition: int, context: WorkerContext) -> None:
+        settings = context.settings
+        self.partition = partition
+        self.lock = asyncio.Lock()
+        self.next_offset: int | None = None
+        self.flushed_ms = self.current_ms = now_ms()
+        self.taken = False
+        self._context = context
+        self._followed: FollowedState | None = FollowedState(partition, settings.partitions, settings.policy)
+        self._waiting: list[Entry] = []
+        self._is_whole = False
+        self._at_flush = True  # whether what is applied ends with a flush
+
+    @property
+    def state(self) -> PartitionState | None:
+        """The state as of the last flush that was read; None before all has been read once."""
+        return self._followed.state if self._followed is not None and self._is_whole else None
+
+    @property
+    def entries(self) -> int:
+        """How many entries were applied."""
+        return self._followed.entries if self._followed is not None else 0
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether it has not been at the changelog's end for too long to go on."""
+        return now_ms() - self.current_ms > STALE_MS
+
+    def close(self) -> None:
+        """Discard what was followed, in the background, unless it was handed out."""
+        followed, self._followed, self._waiting = self._followed, None, []
+        if followed is not None:
+            discard(followed.discarding(), self._context, self.lock)
+
+    def hand_out(self) -> FollowedState | None:
+        """What was followed, for the use of the caller, who must hold ``lock``; None if it is of no use.
+
+        ``state`` still has it: until ``forget`` replies are made of it.
+        """
+        if self._followed is None or self.is_stale or self.next_offset is None:
+            return None
+        return self._followed
+
+    def forget(self) -> None:
+        """Make no replies any more of what was handed out, which somebody else has."""
+        self._followed = None
+
+    def waiting(self) -> list[Entry]:
+        """The entries that were read and are not applied yet; there are none afterwards."""
+        entries, self._waiting = self._waiting, []
+        return entries
+
+    async def read(self, fetched: Fetched) -> None:
+        """Take in what was fetched: apply whole flushes, and let the rest wait. Hold ``lock``.
+
+        Raises CannotFollow, UnreadableEntries, or CorruptRecordException as ``Fetched.lists``.
+        """
+        followed = self._followed
+        if followed is None:
+            return
+        if self.is_stale:
+            raise CannotFollow("it has not been at the end of the changelog for too long")
+        async with Slice(self._context.slices) as time_slice:
+            for entries in fetched.lists():
+                self._waiting += entries
+                if not self._is_whole or len(self._waiting) > WAITING_MAX:
+                    self._is_whole = False
+                    for _ in self._apply(followed):
+                        await time_slice.yield_if_used_up()
+                await time_slice.yield_if_used_up()
+            if self._waiting and self._waiting[-1][0] == POSITION:
+                for _ in self._apply(followed):
+                    await time_slice.yield_if_used_up()
+                self._check(followed)
+        self.next_offset = fetched.next_offset
+
+    def look(self, end: int | None, told_ms: int | None) -> None:
+        """Note the end of the changelog: from there on, at the end of a flush, the state is whole.
+
+        Raises UnreadableEntries or CannotFollow.
+        """
+        if self._followed is None or self.next_offset is None or end is None or told_ms is None:
+            return
+        if self.next_offset >= end:
+            self.current_ms = max(self.current_ms, told_ms)
+            if not self._is_whole and self._at_flush:
+                self._check(self._followed)
+                self._is_whole = True
+
+    def _apply(self, followed: FollowedState) -> Iterator[None]:
+        entries = self.waiting()
+        if not entries:
+            return
+        yield from followed.applying(entries)
+        self._at_flush = entries[-1][0] == POSITION
+        self.flushed_ms = now_ms()
+        self._context.metrics.standbys.entries.inc(len(entries))
+
+    def _check(self, followed: FollowedState) -> None:
+        followed.check()
+        binding = followed.state.binding
+        if binding is not None and (why := misfit_of(binding, self._context.binding.log)):
+            raise CannotFollow(why)
