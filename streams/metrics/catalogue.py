@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterable
 from importlib.metadata import version
 from typing import Final, NamedTuple
 
@@ -235,16 +236,10 @@ class Metrics(NamedTuple):
         No metric has a ``_created`` series, which would double all counters.
         """
         disable_created_metrics()  # type: ignore[no-untyped-call]
-        refused = Counter("ecounters_events_refused", "Events dead-lettered", ["reason"], registry=registry)
-        for reason in REASONS:
-            refused.labels(reason)
-        flush_failures = Counter("ecounters_flush_failures", "Flushes that failed", ["reason"], registry=registry)
-        for reason in FLUSH_FAILURES:
-            flush_failures.labels(reason)
         return cls(
             registry=registry,
             accepted=Counter("ecounters_events_accepted", "Events counted", registry=registry),
-            refused=refused,
+            refused=_by_reason("ecounters_events_refused", "Events dead-lettered", REASONS, registry),
             refused_ratio=Gauge("ecounters_refused_ratio", "Refused of all read in the last minute", registry=registry),
             misrouted=Counter("ecounters_events_misrouted", "Events sent on to their partition", registry=registry),
             skipped=Counter("ecounters_offsets_skipped", "Offsets without an event", registry=registry),
@@ -264,7 +259,7 @@ class Metrics(NamedTuple):
             ),
             flushed_entries=Counter("ecounters_flush_entries", "Changelog entries written", registry=registry),
             flushed_bytes=Counter("ecounters_flush_bytes", "Bytes of changelogs and dead letters", registry=registry),
-            flush_failures=flush_failures,
+            flush_failures=_by_reason("ecounters_flush_failures", "Flushes that failed", FLUSH_FAILURES, registry),
             left_out=Counter(
                 "ecounters_records_left_out", "Entries and dead letters larger than Kafka takes", registry=registry
             ),
@@ -279,3 +274,11 @@ class Metrics(NamedTuple):
             platform=Platform.create(registry, worker),
             accounts=AccountSeries(registry),
         )
+
+
+def _by_reason(name: str, documentation: str, reasons: Iterable[str], registry: CollectorRegistry) -> Counter:
+    """A counter with the label ``reason``, which is 0 for each of these."""
+    counter = Counter(name, documentation, ["reason"], registry=registry)
+    for reason in reasons:
+        counter.labels(reason)
+    return counter
