@@ -12,6 +12,10 @@ things a worker waits, whatever it does. The seconds of the attack are counted l
 both are the time on the wall. What counts as the worker's own time: all that it does, and waits for locks, for Python's
 interpreter lock and for Redis.
 
+P99_LIMIT_MS is held where the worker got a processor nearly whenever it wanted one: run this file alone. Where other
+processes had the processors, what the worker had to do came in heaps, and broker and store were late too. There
+P99_BUSY_LIMIT_MS is held: a worker that stands still, as with the attacks once, passes it by far.
+
 Numbers of events are a third of the largest that were tried: test_bounded_steps.py has the whole.
 """
 
@@ -52,6 +56,9 @@ from tests.support.workers import Deployment, Worker
 SECONDS = 60
 QUESTIONS_PER_S = 20
 P99_LIMIT_MS = 100
+P99_BUSY_LIMIT_MS = 1000
+BUSY_SHARE = 0.1
+"""The machine is busy if the worker's main thread waits for a processor for more than this share of the time."""
 RECORD_BYTES_MAX = 512 * 1024
 MEMORY_MB_MAX = 400
 """Of a worker with 30,000 live calls, 30,000 numbers and 40,000 accounts at a time. It has half of that."""
@@ -185,7 +192,9 @@ def assert_answered(asker: Job, strangers: Job) -> None:
     own = [max(took_ms - waited_ms, 0.0) for took_ms, waited_ms in asker["latencies"]]
     shown = ("/".join(f"{percentile(values, share):.1f}" for share in (0.5, 0.99, 1.0)) for values in (own, wall))
     print("p50/p99/longest of the replies: {} ms; with the waits for a processor {} ms".format(*shown))
-    assert percentile(own, 0.99) < P99_LIMIT_MS
+    print(f"share of the time in which the worker had no processor: {asker['waited_share']:.1%}")
+    busy = asker["waited_share"] > BUSY_SHARE
+    assert percentile(own, 0.99) < (P99_BUSY_LIMIT_MS if busy else P99_LIMIT_MS)
     for name, found in strangers.items():
         allowed = RIGHT_FOR_STRANGERS | ({"0"} if name == "bombs_and_shapes" else set())
         assert set(found) <= allowed, (name, found)

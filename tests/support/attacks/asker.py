@@ -2,7 +2,8 @@
 
 The job: port, home (the address of the client), bodies (of the questions, asked in turn), per_s, seconds, worker
 (its pid). The result: latencies of the questions as (ms until the last byte had come, ms for which threads of the
-worker had waited for a processor), statuses of questions and of /readyz, what else was answered.
+worker had waited for a processor), statuses of questions and of /readyz, what else was answered, the share of the time
+for which the worker's main thread waited for a processor.
 
 What is measured is the worker. So the kernel says when the last byte came, whenever this process gets to read it. And
 where more processes want to run than there are processors, the worker waits its turn: the kernel says for how long.
@@ -99,14 +100,21 @@ class Asker:
         plan = [(at / per_s, "question", self._questions[at % len(self._questions)]) for at in range(per_s * seconds)]
         plan += [(at + 0.5 / per_s, "ready", self._ready) for at in range(seconds)]
         self._clock = WorkerClock(self._job["worker"])
+        began = time.monotonic()
         for due, what, request in sorted(plan):
             self._receive_until(due)
             connection = self._idle.popleft() if self._idle else Connection(self._job["port"])
             connection.send(what, request, self._clock.waits_ms())
             self._busy.register(connection.socket, selectors.EVENT_READ, connection)
+        waited_share = 1 - self._clock.now() / (time.monotonic() - began)
         self._receive_until(self._clock.now() + END_S, to_the_end=True)
         self._others += [f"no reply to a {key.data.what}" for key in self._busy.get_map().values()]
-        return {"latencies": self._latencies, "others": self._others, **self._statuses}
+        return {
+            "latencies": self._latencies,
+            "others": self._others,
+            "waited_share": waited_share,
+            **self._statuses,
+        }
 
     def _receive_until(self, due: float, *, to_the_end: bool = False) -> None:
         while (left := due - self._clock.now()) > 0:
