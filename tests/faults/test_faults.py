@@ -1,6 +1,6 @@
 """Faults of a cluster while a log with chaos is published; after each, every counter equals the recount.
 
-Each test publishes 60,000 events at 3,000 a second, and then compares all counters of all users and all dead letters.
+Each test publishes 30,000 events at 1,500 a second, and then compares all counters of all users and all dead letters.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from tests.support.recount_check import assert_recounted
 from tests.support.topics import wait_until_flushed
 from tests.support.workers import Deployment, Reply, Worker
 
-EVENTS = 60_000
-RATE = 3_000.0
+EVENTS = 30_000
+RATE = 1_500.0
 BUSY = 3
 """Limits in seconds are multiplied by this: the machine is busy with brokers and other tests."""
 
@@ -34,7 +34,7 @@ def started(deployment: Deployment, seed: int) -> tuple[LogPublisher, Worker]:
     """Users, a ready worker, and a publisher of the log."""
     add_users(deployment, (f"u{n + 1}" for n in range(USERS)))
     worker = Worker(deployment, named=False).wait_ready()
-    return LogPublisher(deployment, first_messages(chaos_plan(seed), EVENTS), RATE, misroute_every=1_000), worker
+    return LogPublisher(deployment, first_messages(chaos_plan(seed), EVENTS), RATE, misroute_every=500), worker
 
 
 def test_a_worker_that_wakes_after_its_session_changes_no_counter(deployment: Deployment) -> None:

@@ -11,22 +11,12 @@ from tests.support.recount_check import assert_recounted
 from tests.support.workers import Deployment, Worker
 
 
-def test_200_000_events_with_chaos_give_exactly_the_recount(deployment: Deployment) -> None:
-    """Every counter of every user equals the recount of a log with chaos and misrouted messages."""
-    add_users(deployment, (f"u{n + 1}" for n in range(USERS)))
-    messages = first_messages(chaos_plan(seed=1), 200_000)
-    with Worker(deployment).wait_ready() as worker:
-        LogPublisher(deployment, messages, rate=0, misroute_every=500).wait()
-        misrouted = sum(len(recount.misrouted) for recount in assert_recounted(deployment, [worker]))
-        assert worker.metric("ecounters_events_misrouted_total") == misrouted > 300
-
-
 def test_20_kills_and_5_joins_change_no_counter(deployment: Deployment) -> None:
     """After 20 kills at random moments, while a second worker joins and leaves, the counters equal the recount."""
     add_users(deployment, (f"u{n + 1}" for n in range(USERS)))
-    messages = first_messages(chaos_plan(seed=2), 200_000)
+    messages = first_messages(chaos_plan(seed=2), 100_000)
     chance = random.Random(2)
-    feed = LogPublisher(deployment, messages, rate=2_500, misroute_every=1_000)
+    feed = LogPublisher(deployment, messages, rate=1_250, misroute_every=500)
     second: Worker | None = None
     worker = Worker(deployment)
     for kill in range(20):

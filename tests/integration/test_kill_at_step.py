@@ -27,6 +27,8 @@ from tests.support.workers import Deployment, Worker
 
 EVENTS = 20_000
 RATE = 1_000.0
+RATE_OF_KILLS = 250.0
+"""It lasts as long as the kills do: on a slow machine, a higher rate makes a log that takes minutes to recount."""
 KILLED_LIMIT_S = 60
 FLUSHED_LIMIT_S = 20
 LONG_REBALANCE_S = 24
@@ -41,7 +43,7 @@ STEPS_OF_WORK = (
 def start_publisher(deployment: Deployment, seed: int) -> LogPublisher:
     """Create users, and publish a log with chaos until stopped."""
     add_users(deployment, (f"u{n + 1}" for n in range(USERS)))
-    return LogPublisher(deployment, simulate(chaos_plan(seed)), RATE, misroute_every=300)
+    return LogPublisher(deployment, simulate(chaos_plan(seed)), RATE_OF_KILLS, misroute_every=75)
 
 
 def successor_of_killed(worker: Worker) -> Worker:
