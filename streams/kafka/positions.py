@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import CorruptRecordException, KafkaError, UnsupportedCodecError
 
 from ecounters.changelog.entries import POSITION
 from streams.kafka.clients import Kafka
 from streams.kafka.log_reader import KeyedRow, LogReader, keyed_reader
+from streams.kafka.record_batches import DAMAGE
 
 FIRST_REACH: Final = 16
 """How many offsets before the end of a partition to read first."""
@@ -33,8 +34,8 @@ async def read_positions(kafka: Kafka, topic: str, partitions: int, away: Collec
     ``away``: partitions that cannot be read now, and are left out too.
 
     Takes no transactional id and joins no group, so it disturbs nobody. The topic must exist. Raises KafkaError if the
-    broker cannot be reached or refuses, TimeoutError if connecting or a fetch takes LIMIT_S. Damaged records raise
-    CorruptRecordException, or an error of their codec.
+    broker cannot be reached or refuses, TimeoutError if connecting or a fetch takes LIMIT_S. Damaged records raise one
+    of DAMAGE.
     """
     consumer = kafka.consumer(
         isolation_level="read_committed",
@@ -74,28 +75,19 @@ class KnownPositions(NamedTuple):
 async def known_positions(kafka: Kafka, topic: str, partitions: int, away: Collection[int]) -> KnownPositions:
     """As ``read_positions``, but damaged records, or entries without a position, concern their own partition alone.
 
-    Only where there are any, whole partitions are read. Raises KafkaError or OSError if they cannot be.
+    Only where there are any, whole partitions are read. Raises KafkaError or OSError if they cannot be, and any other
+    error: it is a fault of this program.
     """
     there = set(range(partitions)) - set(away)
     saved: dict[int, bytes] = {}
-    try:
+    with suppress(*DAMAGE):  # it is not known of which partition, so all are looked at
         saved = await read_positions(kafka, topic, partitions, away)
-    except Exception as error:
-        if _is_away(error):
-            raise
     known = KnownPositions(saved, set(), set())
     if left := sorted(there - saved.keys()):
         async with keyed_reader(kafka, topic, left) as reader:
             for partition in left:
                 await _look(reader, partition, known)
     return known
-
-
-def _is_away(error: Exception) -> bool:
-    """Whether an error says that a broker is away or refuses. Others are of what was read: codecs raise many kinds."""
-    if isinstance(error, CorruptRecordException | UnsupportedCodecError):
-        return False
-    return isinstance(error, KafkaError | TimeoutError | ConnectionError)
 
 
 async def _look(reader: LogReader[KeyedRow], partition: int, known: KnownPositions) -> None:

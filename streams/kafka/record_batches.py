@@ -9,10 +9,13 @@ The record formats before Kafka 0.11 (2017) are read by aiokafka's code, which u
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Iterable, Iterator
+from gzip import BadGzipFile
 from itertools import chain
 from typing import Any, Final, NamedTuple
 
+import cramjam
 from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
 from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.record.memory_records import MemoryRecords
@@ -40,6 +43,19 @@ BY_BROKER: Final = 0x08
 """Set: the broker has stamped the records. Not set: their producer has."""
 _TRANSACTIONAL: Final = 0x10
 _CONTROL: Final = 0x20
+
+
+DAMAGE: Final = (
+    CorruptRecordException,  # its checksum or its lengths
+    UnsupportedCodecError,
+    UnicodeDecodeError,  # the name of a header
+    cramjam.DecompressionError,  # lz4, snappy, zstd
+    BadGzipFile,
+    EOFError,  # gzip
+    zlib.error,  # gzip
+    struct.error,  # snappy
+)
+"""What aiokafka raises while it decodes a damaged record batch."""
 
 
 class PlainRecord(NamedTuple):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import zlib
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
-import cramjam
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
@@ -83,7 +81,7 @@ async def _positions(settings: Settings, partitions: int) -> dict[int, Position]
     """partition -> its saved position. Raises Stop for the first thing that cannot be read, if there is one."""
     try:
         return await saved_positions(settings, partitions)
-    except (KafkaError, OSError, zlib.error, cramjam.DecompressionError, Stop):
+    except (KafkaError, OSError, Stop):
         found = await survey(settings, checks=True)
         if found.unreadable:
             raise _cannot_be_read(found.unreadable[0]) from None
@@ -99,10 +97,8 @@ async def _copy(reader: LogReader[KeyedRow], header: Header, writer: ArchiveWrit
         contents = await read_contents(reader, partition, progress)
         contents.check(header.partitions)
         _refuse_faults(contents, header)
-        entries = {key: value for key, (_, value) in contents.last.items()}
-        contents.last.clear()
         if partition < header.partitions:
-            writer.add(partition, entries)
+            writer.add(partition, list(contents.last), [value for _, value in contents.last.values()])
     progress.end()
 
 
