@@ -85,10 +85,17 @@ def run_worker(settings: Settings) -> int:
         if settings.log_format == "text":
             raise  # the command line prints it
         log.critical("%s", error)
-        return error.exit_code if isinstance(error, Stop) else 1
-    except Exception:
+        return _exit_code(error)
+    except Exception as error:
         log.exception("ending: the worker could not go on")
-        return EXIT_CRASHED
+        return _exit_code(error)
+
+
+def _exit_code(error: BaseException) -> int:
+    """The exit code of a worker that this error ends; ``cli.main`` returns the same."""
+    if isinstance(error, Stop):
+        return error.exit_code
+    return 1 if isinstance(error, OSError) else EXIT_CRASHED
 
 
 def _raise_open_file_limit() -> None:
@@ -231,7 +238,7 @@ class _Life:
         """Run Faust's app until SIGTERM, SIGINT or a crash, then end in order. Returns the exit code.
 
         If the app does not stop within STOP_LIMIT_S, the process exits here. Raises the error of a start that fails,
-        after the app was stopped.
+        after the app was stopped and the end was logged.
         """
         parts = self._parts
         crash = asyncio.create_task(until_crashed(self._app))
@@ -242,7 +249,6 @@ class _Life:
         if failure is None:
             await asyncio.wait([crash, told], return_when=asyncio.FIRST_COMPLETED)
             parts.health.stop()
-            parts.handover.stop()
             self._manager.stopping(self._settings.drain_s + STOP_LIMIT_S + self._settings.handover_s + END_S)
             if parts.table.joined.is_set():
                 again = asyncio.create_task(self._signals.again.wait())
@@ -253,13 +259,14 @@ class _Life:
         for task in (crash, told, starting):
             task.cancel()
         parts.streams.end()
-        exit_code, reason = (EXIT_CRASHED, self._app.crash_reason) if crashed else (0, None)
+        reason = failure or (self._app.crash_reason if crashed else None)
+        exit_code = 0 if not crashed else EXIT_CRASHED if failure is None else _exit_code(failure)
         await self._stop(exit_code, reason)
-        if failure is not None:
-            raise failure
         if not crashed:
             await self._answer_until_not_needed()
         self._lines.ended(exit_code, reason)
+        if failure is not None:
+            raise failure
         return exit_code
 
     async def _start(self) -> None:
