@@ -106,7 +106,9 @@ def build(settings: Settings, log: EventsLog, changelog_id: str = "") -> WorkerP
     peers = PeerClient(
         lambda: settings.secret or cast(Assignor, app.assignor).secret, metrics, client_context(settings.tls_ca)
     )
-    handover = Handover(table, directory, peers)
+    accounts = AccountLooks(AccountSettings.of(settings), table, directory, sessions.zone_of, slices, metrics.accounts)
+    health = WorkerHealth(app, table, topics, settings.ready_lag_ms, metrics, table.joined.is_set, accounts)
+    handover = Handover(table, directory, peers, lambda: health.stopping)
     context = WorkerContext(
         partition_settings, binding, metrics, topics, events, app.crash, slices, clients, readers, handover
     )
@@ -116,8 +118,6 @@ def build(settings: Settings, log: EventsLog, changelog_id: str = "") -> WorkerP
     router = PeerRouter(cache, directory, peers)
     known = KnownNetworks(look_ups, settings.secret)
     login = ThrottledLogin(sessions, Throttle(settings.throttle_per_min), known)
-    accounts = AccountLooks(AccountSettings.of(settings), table, directory, sessions.zone_of, slices, metrics.accounts)
-    health = WorkerHealth(app, table, topics, settings.ready_lag_ms, metrics, table.joined.is_set, accounts)
     docs = Docs(settings.topic)
     responder = Responder(login, router, settings.proxies)
     cookie = SessionCookie(settings.proxies, settings.path_prefix)

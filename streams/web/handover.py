@@ -11,7 +11,7 @@ it again. Whoever cannot be reached answers nobody, and is not waited for.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final
 
@@ -63,15 +63,14 @@ class Handover:
     It is the ``Handover`` of ``streams.engine.context``.
     """
 
-    def __init__(self, table: StateTable, directory: GroupDirectory, client: PeerClient) -> None:
+    def __init__(
+        self, table: StateTable, directory: GroupDirectory, client: PeerClient, stopping: Callable[[], bool]
+    ) -> None:
+        """``stopping``: whether this worker is about to end; others are told so."""
         self._table = table
         self._directory = directory
         self._client = client
-        self._stopping = False
-
-    def stop(self) -> None:
-        """Say from now on that this worker is about to end."""
-        self._stopping = True
+        self._stopping = stopping
 
     async def announce(self, partition: int, position: int) -> int:
         """Say that this worker has the partition's state up to ``position``, to all that may have an earlier one.
@@ -133,7 +132,7 @@ class Handover:
             shown = 0
             if taken.partition != NO_PARTITION:
                 shown = self._table.hand_over(taken.partition, taken.position, taken.generation, taken.url)
-            reply = TakenReply(shown, stays=not self._stopping)
+            reply = TakenReply(shown, stays=not self._stopping())
             response = web.Response(body=msgspec.json.encode(reply), headers={"Content-Type": "application/json"})
         await sign_reply(secret, signature, response)
         return response

@@ -46,12 +46,14 @@ class FakeTable:
 
 
 @asynccontextmanager
-async def worker(table: FakeTable, holders: list[str]) -> AsyncIterator[tuple[Handover, str, PeerClient]]:
+async def worker(
+    table: FakeTable, holders: list[str], stopping: bool = False
+) -> AsyncIterator[tuple[Handover, str, PeerClient]]:
     """(a worker's handover, its URL, its client); ``holders`` had partition 3 before."""
     directory = SimpleNamespace(generation=5, url="http://next", holders_of=lambda partition: holders)
     metrics = Metrics.create(CollectorRegistry())
     client = PeerClient(lambda: SECRET, metrics)
-    handover = Handover(cast(StateTable, table), cast(GroupDirectory, directory), client)
+    handover = Handover(cast(StateTable, table), cast(GroupDirectory, directory), client, lambda: stopping)
     app = web.Application(middlewares=[middleware(metrics)], client_max_size=BODY_BYTES_MAX)
     app.router.add_post(TAKEN_PATH, handover.hear)
     async with TestServer(app) as server:
@@ -94,15 +96,16 @@ def test_a_stranger_hands_nothing_over(
     asyncio.run(run())
 
 
-def test_a_message_of_the_group_is_heard() -> None:
-    """The reply is signed, and says how far this worker has shown."""
+@pytest.mark.parametrize("stopping", [False, True])
+def test_a_message_of_the_group_is_heard(stopping: bool) -> None:
+    """The reply is signed, and says how far this worker has shown, and whether it stays."""
 
     async def run() -> None:
         table = FakeTable()
         table.shown = 9
-        async with worker(table, []) as (_, url, client):
+        async with worker(table, [], stopping) as (_, url, client):
             reply = await client.ask(url, TAKEN_PATH, content())
-            assert reply is not None and msgspec.json.decode(reply.body, type=TakenReply) == TakenReply(9)
+            assert reply is not None and msgspec.json.decode(reply.body, type=TakenReply) == TakenReply(9, not stopping)
             assert table.noted == [(3, 7, 5, "http://next")]
 
     asyncio.run(run())
