@@ -5,16 +5,21 @@ from __future__ import annotations
 import logging
 import ssl
 from pathlib import Path
-from typing import Any, Self
+from time import monotonic
+from typing import Any, Final, Self
 
 from streams.basics.repeated import LogAgain
 from streams.basics.text import shown_path
 
 log = logging.getLogger(__name__)
 
+LOOK_S: Final = 2.0
+"""The least time between two looks at the files of a context. They may be on a network's disk, and many connections may
+begin at once, in the event loop."""
+
 
 class RenewedContext(ssl.SSLContext):
-    """The context of a client whose files may be replaced: each new connection uses those that are there then.
+    """The context of a client whose files may be replaced: connections use those that were there up to LOOK_S before.
 
     The arguments are those of ``client_context``, which raises the same ValueError. While the files cannot be used, as
     in the moment in which they are replaced, those before stay, and the log says why.
@@ -26,19 +31,27 @@ class RenewedContext(ssl.SSLContext):
 
     def __init__(self, *files: str) -> None:
         self._files = files
+        self._looked_s = monotonic()
         self._seen = self._look()
         self._current = _client_context(*files)
         self._log = LogAgain()
 
     def wrap_bio(self, *args: Any, **options: Any) -> ssl.SSLObject:
         """Begin a connection; asyncio calls this for each."""
+        now_s = monotonic()
+        if now_s - self._looked_s >= LOOK_S:
+            self._looked_s = now_s
+            self._renew()
+        return self._current.wrap_bio(*args, **options)
+
+    def _renew(self) -> None:
+        """Read the files again if they are others."""
         if (seen := self._look()) != self._seen:
             try:
                 self._current, self._seen = _client_context(*self._files), seen
             except ValueError as why:
                 if self._log.is_due():
                     log.warning("files for TLS cannot be used, those before stay: %s", why)
-        return self._current.wrap_bio(*args, **options)
 
     def _look(self) -> list[tuple[int, int, int]]:
         """What differs once a file was replaced or written again. A file that is missing is found when it is read."""
@@ -53,8 +66,8 @@ def client_context(ca: str = "", certificate: str = "", key: str = "") -> ssl.SS
     ``ca``: certificates of authorities to trust; without it those of the system. ``certificate``: the client's own,
     with those between it and the authority; ``key``: its private key, where ``certificate`` does not hold it too.
 
-    Files that are replaced are used by the next connection. Raises ValueError, whose text says which file is wrong and
-    why. An encrypted key is refused.
+    Files that are replaced are used by new connections, LOOK_S later at the latest. Raises ValueError, whose text says
+    which file is wrong and why. An encrypted key is refused.
     """
     return RenewedContext(ca, certificate, key)
 

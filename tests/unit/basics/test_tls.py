@@ -9,15 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from streams.basics.tls import client_context
+from streams.basics import tls
+from streams.basics.tls import RenewedContext, client_context
 from tests.support.certificates import Authority
 
 
 def test_a_certificate_that_was_replaced_is_shown_by_the_next_connection(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And a new authority is trusted, in the context of a client that lives for long. With half of a pair the one
     before stays."""
+    monkeypatch.setattr(tls, "LOOK_S", 0.0)
     authority, later = Authority(tmp_path / "first"), Authority(tmp_path / "later")
     ca, cert, key = (tmp_path / name for name in ("ca.pem", "cert.pem", "key.pem"))
     shutil.copy(authority.ca, ca)
@@ -37,6 +39,26 @@ def test_a_certificate_that_was_replaced_is_shown_by_the_next_connection(
     for source, to in zip(later.signed("again"), (cert, key), strict=True):
         shutil.copy(source, to)
     assert asyncio.run(shown(context, later)) == "again"
+
+
+def test_the_files_are_looked_at_once_in_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many connections begin: each look is one request of the disk, in the event loop."""
+    times_s, looks = [0.0], 0
+    look = RenewedContext._look
+
+    def counted(context: RenewedContext) -> list[tuple[int, int, int]]:
+        nonlocal looks
+        looks += 1
+        return look(context)
+
+    monkeypatch.setattr(RenewedContext, "_look", counted)
+    monkeypatch.setattr(tls, "monotonic", lambda: times_s[-1])
+    context = client_context(str(Authority(tmp_path).ca))
+    for now_s in (1.0, 1.9, 2.0, 2.1, 3.9, 4.0):
+        times_s.append(now_s)
+        for _ in range(10):
+            context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname="localhost")
+    assert looks == 3  # when it is made, at 2 s, and at 4 s
 
 
 async def shown(context: ssl.SSLContext, authority: Authority) -> str:
