@@ -58,18 +58,25 @@ _read_key: Final[dict[bytes, Any]] = {
 }
 
 
-def why_unreadable(key: bytes | None, value: bytes) -> str:
+def account_read(key: bytes, value: bytes) -> str:
+    """Read an entry that is no tombstone as a restore does. Returns the account that it is of; "" for the position.
+
+    Raises one of UNREADABLE if a restore cannot read it.
+    """
+    read = _read.get(key[:1])
+    if read is not None:
+        account: str = read(key, value)[0]
+        return account
+    if key != POSITION:
+        raise ValueError("it is of no known kind")
+    read_position(value)
+    return ""
+
+
+def why_unreadable(key: bytes, value: bytes) -> str:
     """Why a restore cannot read an entry that is no tombstone; "" if it can."""
-    if key is None:
-        return "it has no key"
-    kind = key[:1]
-    if kind not in KINDS:
-        return "it is of no known kind"
     try:
-        if kind == POSITION:
-            read_position(value)
-            return "" if key == POSITION else "it is of no known kind"
-        _read[kind](key, value)
+        account_read(key, value)
     except UNREADABLE as error:
         return why(error)
     return ""

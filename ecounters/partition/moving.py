@@ -92,6 +92,7 @@ def settle_due(last: dict[bytes, bytes], partition: int, partitions: int, policy
 def _forget(last: dict[bytes, bytes], state: PartitionState, watermark: int) -> set[str]:
     """Forget numbers that are due, and return the accounts with a call or balance that is due."""
     policy, drop_time = state.policy, state.timeouts.drop_time
+    numbers_from, balances_from = watermark - policy.remember_number_ms, watermark - policy.keep_days_ms
     old_numbers, accounts = [], set()
     for key, value in last.items():
         kind = key[:1]
@@ -100,11 +101,11 @@ def _forget(last: dict[bytes, bytes], state: PartitionState, watermark: int) -> 
             if drop_time(cast(Call, saved)) <= watermark:  # a SavedCall has the fields that decide
                 accounts.add(user_id)
         elif kind == NUMBER:
-            if read_number(key, value)[2] < watermark - policy.remember_number_ms:
+            if read_number(key, value)[2] < numbers_from:
                 old_numbers.append(key)
         elif kind == USER:
             user_id, *balances = read_user(key, value)
-            if all(one is None or one[0] < watermark - policy.keep_days_ms for one in balances):
+            if all(one is None or one[0] < balances_from for one in balances):
                 accounts.add(user_id)
     for key in old_numbers:
         del last[key]

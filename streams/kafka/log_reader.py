@@ -4,9 +4,10 @@ explain``, and the changelog for ``ecounters state``."""
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
+from bisect import bisect_left
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
+from operator import itemgetter
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -30,14 +31,14 @@ KeyedRow = tuple[int, bytes | None, bytes | None]
 """One record: (offset, key, value)."""
 
 
-def log_row(offset: int, record: Any) -> LogRow:
-    """The LogRow of a record."""
-    return offset, record.timestamp, record.value
+def log_rows(offsets: Iterable[int], records: Iterable[Any]) -> list[LogRow]:
+    """The LogRows of records."""
+    return [(offset, record.timestamp, record.value) for offset, record in zip(offsets, records, strict=True)]
 
 
-def keyed_row(offset: int, record: Any) -> KeyedRow:
-    """The KeyedRow of a record."""
-    return offset, record.key, record.value
+def keyed_rows(offsets: Iterable[int], records: Iterable[Any]) -> list[KeyedRow]:
+    """The KeyedRows of records."""
+    return [(offset, record.key, record.value) for offset, record in zip(offsets, records, strict=True)]
 
 
 Row = TypeVar("Row", LogRow, KeyedRow)
@@ -74,18 +75,20 @@ class LogReader(Generic[Row]):
     ``begin`` fills all but the first and the last, with the partitions that are to be read.
     """
 
-    def __init__(self, consumer: Any, topic: str, partitions: int, row: Callable[[int, Any], Row]) -> None:
-        """``row``: makes a row of an offset and a record."""
+    def __init__(
+        self, consumer: Any, topic: str, partitions: int, rows: Callable[[Sequence[int], Sequence[Any]], list[Row]]
+    ) -> None:
+        """``rows``: makes rows of offsets and as many records."""
         self.partitions = partitions
         self.begins: dict[int, int] = {}
         self.missing: dict[int, int] = {}
         self.ends: dict[int, int] = {}
         self.unreadable: list[Unreadable] = []
         self._consumer = consumer
-        self._row: Callable[[int, Any], Row] = row
+        self._rows_of: Callable[[Sequence[int], Sequence[Any]], list[Row]] = rows
         self._tps = {number: TopicPartition(topic, number) for number in range(partitions)}
         # partition -> rows that were read, but are not before the offset that ``up_to`` was called with
-        self._buffered: dict[int, deque[Row]] = {number: deque() for number in range(partitions)}
+        self._buffered: dict[int, list[Row]] = {number: [] for number in range(partitions)}
         self._position: dict[int, int] = {}  # partition -> all records before this offset were read
         self._read_again: dict[int, int] = {}  # partition -> the offset that was read again last
         self._reading: dict[int, AsyncGenerator[list[Row]]] = {}
@@ -126,18 +129,18 @@ class LogReader(Generic[Row]):
         The log must reach to ``offset`` already. Raises Stop if no records come for NO_RECORDS_LIMIT_S, KafkaError if
         the partition cannot be fetched.
         """
-        tp, buffered = self._tps[partition], self._buffered[partition]
+        tp = self._tps[partition]
         self._consumer.resume(tp)
         try:
             while True:
-                rows = []
-                while buffered and buffered[0][0] < offset:
-                    rows.append(buffered.popleft())
+                rows = self._buffered[partition]
+                before = bisect_left(rows, offset, key=itemgetter(0))
+                rows, self._buffered[partition] = rows[:before], rows[before:]
                 if rows:
                     yield rows
-                if buffered or self._position[partition] >= offset:
+                if self._buffered[partition] or self._position[partition] >= offset:
                     return
-                buffered.extend(await self._next_rows(partition, offset))
+                self._buffered[partition] = await self._next_rows(partition, offset)
         finally:
             self._consumer.pause(tp)
 
@@ -177,7 +180,7 @@ class LogReader(Generic[Row]):
                     offsets = [record.offset for record in records]
                     if offsets != sorted(offsets):  # a producer can write any; a recount needs them in order
                         offsets = list(range(last - len(records) + 1, last + 1))
-                    yield list(map(self._row, offsets, records))
+                    yield self._rows_of(offsets, records)
                 if run.faulty is not None:
                     self._pass_over(partition, run.faulty)
                     run.faulty = None
@@ -212,7 +215,7 @@ async def log_reader(
     async with _consumer(kafka) as consumer:
         if since_ms is not None and not await is_stamped_by_broker(kafka, topic):
             since_ms = None
-        reader = LogReader(consumer, topic, partitions, log_row)
+        reader = LogReader(consumer, topic, partitions, log_rows)
         await reader.begin(since_ms, [only(reader.partitions)] if only is not None else None)
         yield reader
 
@@ -225,7 +228,7 @@ async def keyed_reader(
     to read; None to read all of them. Raises what ``log_reader`` raises."""
     partitions = await count_partitions(kafka, topic, "Read")
     async with _consumer(kafka) as consumer:
-        reader = LogReader(consumer, topic, partitions, keyed_row)
+        reader = LogReader(consumer, topic, partitions, keyed_rows)
         await reader.begin(None, only)
         yield reader
 

@@ -13,7 +13,7 @@ from aiokafka.protocol.fetch import FetchRequest
 from streams.kafka import internals
 from streams.kafka.batches import next_batch, next_result
 from streams.kafka.fetched import prepare
-from streams.kafka.log_reader import LogReader, LogRow, Unreadable, log_row
+from streams.kafka.log_reader import LogReader, LogRow, Unreadable, log_rows
 from tests.support.topics import filled_topic
 
 RECORDS = 50
@@ -62,7 +62,7 @@ async def with_reader(broker: str, times: int, position: int, use: Callable[[Log
     try:
         wire = consumer._fetcher._client = BadWire(consumer._fetcher._client, times, position)
         prepare(consumer)
-        reader = LogReader(consumer, topic, 2, log_row)
+        reader = LogReader(consumer, topic, 2, log_rows)
         await reader.begin(None, None)
         async with asyncio.timeout(LIMIT_S):
             return await use(reader, wire)

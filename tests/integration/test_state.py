@@ -204,7 +204,7 @@ def test_a_file_of_a_newer_format_is_refused(deployment: Deployment, tmp_path: P
     path = tmp_path / "newer.state"
     binding = Binding(EventsLog("another", "events", "", 4), "")
     with ArchiveWriter(path, Header(VERSION, FORMAT + 1, "99.0", "2026-03-01T09:00:00Z", binding)) as writer:
-        writer.add(0, {b"p": msgspec.msgpack.encode((FORMAT + 1, 0, 0, 0))})
+        writer.add(0, [b"p"], [msgspec.msgpack.encode((FORMAT + 1, 0, 0, 0))])
         writer.finish()
     exit_code, lines, err = ran(deployment, "state", "import", str(path), "--from-start")
     assert exit_code == 1 and f"format {FORMAT + 1} of the entries; this release reads 1 to {FORMAT}" in err, (

@@ -19,8 +19,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import accumulate
+from operator import add
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple, Self
 
@@ -78,7 +81,7 @@ class ArchiveWriter:
     """Writes a file. Leave its context without an error to keep it, after ``finish``.
 
     with ArchiveWriter(path, header) as writer:
-        writer.add(0, entries)
+        writer.add(0, keys, values)
         writer.finish()
     """
 
@@ -111,21 +114,15 @@ class ArchiveWriter:
             with suppress(FileNotFoundError):
                 self._beside.unlink()
 
-    def add(self, partition: int, entries: dict[bytes, bytes]) -> None:
-        """Write the entries of a partition, in as many frames as they need."""
-        keys: list[bytes] = []
-        values: list[bytes] = []
-        size = total = 0
-        for key, value in entries.items():
-            keys.append(key)
-            values.append(value)
-            size += len(key) + len(value)
-            if size >= CHUNK_BYTES:
-                self._write_entries(partition, keys, values)
-                keys, values, total, size = [], [], total + size, 0
-        if keys:
-            self._write_entries(partition, keys, values)
-        self._sizes[partition] = Size(len(entries), total + size)
+    def add(self, partition: int, keys: list[bytes], values: list[bytes]) -> None:
+        """Write the entries of a partition, in as many frames as they need. ``values``: one for each key."""
+        ends = list(accumulate(map(add, map(len, keys), map(len, values))))  # of the bytes of the entries up to each
+        begin = size = 0
+        while begin < len(keys):
+            end = min(bisect_left(ends, size + CHUNK_BYTES, begin) + 1, len(keys))
+            self._write_entries(partition, keys[begin:end], values[begin:end])
+            begin, size = end, ends[end - 1]
+        self._sizes[partition] = Size(len(keys), size)
 
     def finish(self) -> list[Size]:
         """Write the end of the file. Returns the size of each partition."""
@@ -168,13 +165,13 @@ class Archive:
         self.sha256 = sha256
         self._frames = frames
 
-    def entries(self, partition: int) -> Iterator[list[tuple[bytes, bytes]]]:
-        """Yield the (key, value) of a partition, as lists."""
+    def entries(self, partition: int) -> Iterator[tuple[list[bytes], list[bytes]]]:
+        """Yield the entries of a partition, some at a time: their keys, and as many values."""
         with self.path.open("rb") as file:
             for begin, end in self._frames[partition]:
                 file.seek(begin)
                 _, keys, values = _unpacked(file.read(end - begin))
-                yield list(zip(keys, values, strict=True))
+                yield keys, values
 
 
 def read_archive(path: Path) -> Archive:

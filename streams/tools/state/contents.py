@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ecounters.changelog.binding import Binding
-from ecounters.changelog.checking import shown_key, why_unreadable
-from ecounters.changelog.entries import NO_POSITION, POSITION, Position, read_position, user_of
+from ecounters.changelog.checking import UNREADABLE, account_read, shown_key, why, why_unreadable
+from ecounters.changelog.entries import NO_POSITION, POSITION, Position, read_position
 from ecounters.changelog.fitting import not_imported
 from ecounters.errors import Stop
 from ecounters.events.partitioner import partition_of
@@ -74,19 +74,21 @@ class Contents:
         """Look at each entry: can a restore read it, and is its account one of this partition, of so many?"""
         here: dict[str, bool] = {"": True}
         for key, (offset, value) in self.last.items():
-            if why := why_unreadable(key, value):
-                self.faults.append(Fault(self.partition, offset, key, why))
+            try:
+                user = account_read(key, value)
+            except UNREADABLE as error:
+                self.faults.append(Fault(self.partition, offset, key, why(error)))
                 continue
-            user = user_of(key)
             is_here = here.get(user)
             if is_here is None:
                 is_here = here[user] = partition_of(user, partitions) == self.partition
             if not is_here:
                 self.misplaced.add(user)
-        unreadable = {fault.key for fault in self.faults}
-        ours = [offset for key, (offset, _) in self.last.items() if key not in unreadable]
-        if POSITION not in self.last and ours:
-            self.faults.append(self._without_position(max(ours)))
+        if POSITION not in self.last:
+            unreadable = {fault.key for fault in self.faults}
+            ours = [offset for key, (offset, _) in self.last.items() if key not in unreadable]
+            if ours:
+                self.faults.append(self._without_position(max(ours)))
 
     def _without_position(self, end: int) -> Fault:
         """The fault that the position is missing. ``end``: the offset of the last entry.
@@ -106,14 +108,15 @@ async def read_contents(reader: LogReader[KeyedRow], partition: int, progress: P
         for offset, key, value in rows:
             if key is None:
                 contents.faults.append(Fault(partition, offset, None, "it has no key"))
-            elif value is None:
-                last.pop(key, None)
-            else:
+            elif value is not None:
                 last[key] = offset, value
-                if key == POSITION:
-                    contents.saved = offset, value
+            elif key == POSITION:  # it was taken out
+                contents.saved = last.pop(key, contents.saved)
+            else:
+                last.pop(key, None)
         contents.records += len(rows)
         progress.add(len(rows))
+    contents.saved = last.get(POSITION, contents.saved)
     contents.unreadable = reader.unreadable[before:]
     return contents
 

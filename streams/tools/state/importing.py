@@ -123,12 +123,10 @@ def _outline(archive: Archive) -> _Outline:
     for partition in range(partitions):
         users: set[str] = set()
         last: dict[bytes, bytes] = {}
-        for entries in archive.entries(partition):
-            for key, value in entries:
-                if key == POSITION:
-                    last[key] = value
-                else:
-                    users.add(user_of(key))
+        for keys, values in archive.entries(partition):
+            users |= {user_of(key) for key in keys if key != POSITION}
+            if POSITION in keys:
+                last[POSITION] = values[keys.index(POSITION)]
         misplaced = sum(partition_of(user, partitions) != partition for user in users)
         if misplaced:
             raise Stop(
@@ -223,24 +221,23 @@ def _distributed(archive: Archive, sources: range, new: int, policy: Policy) -> 
     found: dict[int, list[tuple[bytes, bytes]]] = {}
     for source in sources:
         last: dict[bytes, bytes] = {}
-        for entries in archive.entries(source):
-            last.update(entries)
+        for keys, values in archive.entries(source):
+            last.update(zip(keys, values, strict=True))
         settle_due(last, source, archive.header.partitions, policy)
+        last.pop(POSITION, None)
         targets: dict[str, list[tuple[bytes, bytes]]] = {}
-        while last:
-            key, value = last.popitem()
-            if key == POSITION:
-                continue
-            user = user_of(key)
+        for entry in last.items():
+            user = user_of(entry[0])
             target = targets.get(user)
             if target is None:
                 target = targets[user] = found.setdefault(partition_of(user, new), [])
-            target.append((key, value))
+            target.append(entry)
     return found
 
 
 def _with_position(entries: list[tuple[bytes, bytes]], position: Position) -> Iterator[Entry]:
     """The entries, which are freed on the way, and the position last."""
+    entries.reverse()
     while entries:
         yield entries.pop()
     yield position_entry(position)
