@@ -7,8 +7,9 @@ These requests never create a topic, whatever ``auto.create.topics.enable`` says
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from io import BytesIO
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self, cast
 
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import AuthenticationFailedError, KafkaError, NodeNotReadyError, for_code
@@ -37,6 +38,8 @@ NUMBER, LEADER, COPIES = 1, 2, 4
 """The indexes of a partition's number, leader (-1: none) and copies in the answer."""
 UNKNOWN_TOPIC: Final = 3
 """Kafka's error code UNKNOWN_TOPIC_OR_PARTITION."""
+ANSWERS_KEPT: Final = 8
+"""So many answers are kept decoded: one for each broker, and for each few topics that are asked for together."""
 
 
 class _Uuid(AbstractType[bytes]):  # type: ignore[misc]
@@ -94,6 +97,17 @@ class _MetadataResponse(Response):  # type: ignore[misc]
         ),
         ("tags", TaggedFields),
     )
+
+    @classmethod
+    def decode(cls, data: BytesIO | bytes) -> Self:
+        """Decode an answer. A worker asks for the same topics ten times a second, and nearly always gets the same."""
+        return cast(Self, _decoded(data if isinstance(data, bytes) else data.read()))
+
+
+@lru_cache(maxsize=ANSWERS_KEPT)
+def _decoded(content: bytes) -> _MetadataResponse:
+    """The answer that these bytes are: to decode two topics of 256 partitions takes 3 ms."""
+    return super(_MetadataResponse, _MetadataResponse).decode(content)
 
 
 class _MetadataRequestStruct(RequestStruct):  # type: ignore[misc]
