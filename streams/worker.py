@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import faulthandler
-import gc
 import logging
 import os
 import resource
@@ -21,6 +20,7 @@ from ecounters.changelog.binding import EventsLog
 from ecounters.errors import Stop
 from streams.app import WorkerParts, build
 from streams.basics.addresses import host_port
+from streams.basics.collector import collect_seldom
 from streams.basics.logs import LifeLines, set_up
 from streams.basics.service_manager import ServiceManager
 from streams.basics.tasks import end_tasks
@@ -59,10 +59,6 @@ MMAP_THRESHOLD_BYTES: Final = 131_072
 """glibc's default for M_MMAP_THRESHOLD; setting it keeps glibc from raising it (see ``_pin_malloc_threshold``)."""
 M_MMAP_THRESHOLD: Final = -3
 """The parameter's number for ``mallopt``, from malloc.h."""
-GC_THRESHOLDS: Final = (10_000, 1_000, 1_000)
-"""Thresholds of the three generations. Calls and cells form no cycles, but Python's defaults would traverse all of
-them many times a second. A traversal of 10,000 new objects takes 2 to 10 ms, in one step of the event loop; of 50,000
-it took up to 38 ms. Each new object is traversed once, however many are traversed at a time."""
 
 
 def run_worker(settings: Settings) -> int:
@@ -74,7 +70,7 @@ def run_worker(settings: Settings) -> int:
     """
     set_up(settings.log_level, settings.log_format, settings.instance)
     faulthandler.enable()  # systemd's watchdog ends a worker whose loop hangs by SIGABRT: the log then says where
-    gc.set_threshold(*GC_THRESHOLDS)
+    collect_seldom()
     _raise_open_file_limit()
     _pin_malloc_threshold()
     pauses = LoopPauses()

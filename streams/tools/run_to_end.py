@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError, RedisError
 
 from ecounters.errors import AccessRefused, Stop
+from streams.basics.collector import collect_seldom
 from streams.basics.text import one_line
 from streams.kafka.clients import Kafka
 from streams.kafka.refusals import access_refused
@@ -28,6 +29,7 @@ def run_to_end(settings: Settings, work: Coroutine[Any, Any, T]) -> T:
     aiokafka's log in this process from now on: its lines about an unreachable broker would precede the line of Stop.
     """
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    collect_seldom()  # `ecounters state` and the audit hold millions of objects
     try:
         return asyncio.run(work)
     except TopicAuthorizationFailedError as error:

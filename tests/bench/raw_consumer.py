@@ -9,7 +9,6 @@ is one JSON object: events, seconds and cpu_s.
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import os
 import sys
@@ -17,10 +16,10 @@ import time
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from streams.basics.collector import collect_seldom
 from streams.kafka.clients import Kafka
 from streams.kafka.topics import count_partitions
 from streams.settings.table import Settings
-from streams.worker import GC_THRESHOLDS
 from tests.bench.measure import cpu_s
 
 
@@ -52,5 +51,5 @@ async def read_all(broker: str, topic: str) -> dict[str, float]:
 
 if __name__ == "__main__":
     if "gc" in sys.argv[3:]:
-        gc.set_threshold(*GC_THRESHOLDS)
+        collect_seldom()
     print(json.dumps(asyncio.run(read_all(*sys.argv[1:3]))))

@@ -8,7 +8,6 @@ The output is JSON: entries, keys, and the CPU seconds of reading and of making 
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import sys
 import time
@@ -19,10 +18,10 @@ from ecounters.changelog.entries import keep_last
 from ecounters.partition.policy import Policy
 from ecounters.partition.restoring import restore
 from ecounters.partition.state import PartitionState
+from streams.basics.collector import collect_seldom
 from streams.basics.slices import TimeSlices
 from streams.kafka.changelog_reader import read_changelog
 from streams.kafka.clients import Kafka
-from streams.worker import GC_THRESHOLDS
 
 
 async def _read(broker: str, topic: str, partitions: int) -> dict[str, float]:
@@ -45,5 +44,5 @@ async def _read(broker: str, topic: str, partitions: int) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    gc.set_threshold(*GC_THRESHOLDS)
+    collect_seldom()
     print(json.dumps(asyncio.run(_read(sys.argv[1], sys.argv[2], int(sys.argv[3])))))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 from aiokafka.errors import KafkaConnectionError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from ecounters.errors import Stop
+from streams.basics.collector import GC_THRESHOLDS
 from streams.settings.table import Settings
 from streams.tools.run_to_end import run_to_end
 
@@ -26,6 +28,14 @@ async def work(error: Exception | None) -> str:
 def test_a_result_is_handed_back() -> None:
     """Where nothing fails."""
     assert run_to_end(SETTINGS, work(None)) == "done"
+
+
+def test_the_collector_passes_over_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By default each full collection would visit all entries of a state that is exported."""
+    set_to: list[tuple[int, ...]] = []
+    monkeypatch.setattr(gc, "set_threshold", lambda *to: set_to.append(to))
+    run_to_end(SETTINGS, work(None))
+    assert set_to == [GC_THRESHOLDS]
 
 
 @pytest.mark.parametrize(
