@@ -91,6 +91,7 @@ def build(settings: Settings, log: EventsLog, changelog_id: str = "") -> WorkerP
     app.positions = table
     app.partitions = partitions
     metrics = _metrics(settings)
+    metrics.topic_partitions.set(partitions)
     redis = connect(settings.redis, settings.redis_ca)
     look_ups = LookUps(redis, metrics=metrics.platform)
     sessions = Sessions(look_ups, settings.session_cache_s)

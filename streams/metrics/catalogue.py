@@ -92,6 +92,9 @@ class Platform(NamedTuple):
     probes: Counter
     """Probes and scrapes, by route and code. They are not among the requests. /readyz with 503: the worker starts or
     ends. None at all: the balancer does not look."""
+    incomplete: Counter
+    """Rises outside of a rebalance: partitions are not read, wait, or have a hole; see ecounters_partitions and
+    ecounters_partition_lag_seconds."""
     request_seconds: Histogram
     """By route, without probes, scrapes and streams. Rises: the worker is busy; lower ECOUNTERS_SLICE_MS, or start
     another worker."""
@@ -122,6 +125,9 @@ class Platform(NamedTuple):
                 "ecounters_requests", "HTTP requests answered", ["route", "method", "code"], registry=registry
             ),
             probes=Counter("ecounters_probes", "Probes and scrapes answered", ["route", "code"], registry=registry),
+            incomplete=Counter(
+                "ecounters_incomplete_replies", "Replies with X-Ecounters-Complete: false", registry=registry
+            ),
             request_seconds=Histogram(
                 "ecounters_request_seconds", "Time to answer", ["route"], buckets=_BUCKETS_S, registry=registry
             ),
@@ -185,6 +191,8 @@ class Metrics(NamedTuple):
     """Status "restoring" for long: the changelog is large or the broker slow; see ecounters_restore_entries. Status
     "waiting" above 0: alert on it. The counters of that partition stand still until somebody acts; the log and /readyz
     say of which partition, why, and which command helps."""
+    topic_partitions: Gauge
+    """More than have an ecounters_partition_lag_seconds at some worker: nobody owns the others."""
     topics_changed: Gauge
     """Above 0: alert on it. A topic was deleted, made anew or given more partitions while this worker uses it. Counters
     of all, or of some users, stand still, and replies for them say so. The log and /readyz say what has changed, and
@@ -250,6 +258,11 @@ class Metrics(NamedTuple):
             suspected_calls=Gauge("ecounters_suspected_calls", "Live calls not heard of for long", registry=registry),
             kept_calls=Gauge("ecounters_kept_calls", "Call records in memory", registry=registry),
             partitions=Gauge("ecounters_partitions", "Partitions of this worker", ["status"], registry=registry),
+            topic_partitions=Gauge(
+                "ecounters_topic_partitions",
+                "Partitions of the topic of events, at the worker's start",
+                registry=registry,
+            ),
             topics_changed=Gauge(
                 "ecounters_topics_changed", "1 if a topic was deleted, made anew or grown", registry=registry
             ),

@@ -21,7 +21,7 @@ from ecounters.query.request import BODY_BYTES_MAX
 from streams.basics.logs import REQUEST_ID
 from streams.metrics.catalogue import Metrics, Platform
 from streams.web.decompression import decoder_of
-from streams.web.paths import PROBE_PATHS
+from streams.web.paths import PEER_PATH, PROBE_PATHS
 from streams.web.request_ids import ID_HEADER, id_of, new_id
 
 log = logging.getLogger(__name__)
@@ -207,6 +207,8 @@ def middleware(metrics: Metrics) -> Middleware:
             add_common_headers(response)
         took_s, route = time.perf_counter() - began, _route_of(request)
         _count(metrics.platform, request.method, route, response.status, None if is_stream else took_s)
+        if route != PEER_PATH and response.headers.get("X-Ecounters-Complete") == "false":
+            metrics.platform.incomplete.inc()
         log.debug("%s %s: %s after %.1f ms", request.method, route, response.status, 1000 * took_s)
         return response
 

@@ -13,7 +13,7 @@ import pytest
 
 from streams.local.children import Guard
 from streams.local.embedded import Embedded
-from streams.web.paths import READY_PATH
+from streams.web.paths import METRICS_PATH, READY_PATH
 from tests.support.accounts import TOKEN, add_users, open_session
 from tests.support.builders import encoded
 from tests.support.published_calls import RecentCall, publish_values, wait_for_counter
@@ -56,6 +56,7 @@ def test_while_kafka_hangs_replies_go_on_and_say_that_they_are_incomplete(
         assert whole.headers["X-Ecounters-Complete"] == "true"
         os.kill(server.child.pid, signal.SIGSTOP)
         stale = until(lambda: worker.ask(U1), lambda reply: reply.headers["X-Ecounters-Complete"] == "false")
+        assert b"\necounters_incomplete_replies_total 1.0\n" in worker.request("GET", METRICS_PATH).body
         assert (stale.status, stale.body) == (200, whole.body)
         until(lambda: worker.ask(U1), lambda reply: int(reply.headers["X-Ecounters-Lag-Ms"]) > 1_500)
         ready = worker.request("GET", READY_PATH)

@@ -20,7 +20,7 @@ from streams.worker import END_S, STOP_LIMIT_S
 DEPLOY: Final = Path(__file__).parent.parent.parent / "deploy"
 FILES: Final = sorted(
     path
-    for folder in ("systemd", "kubernetes", "compose", "nginx", ".")
+    for folder in ("systemd", "kubernetes", "compose", "nginx", "prometheus", ".")
     for path in (DEPLOY / folder).iterdir()
     if path.is_file() and path.suffix not in (".md", ".lock")
 )
@@ -154,5 +154,9 @@ def test_compose_has_nginx_and_prometheus_at_its_workers() -> None:
     here, measured = ((DEPLOY / name).read_text() for name in ("compose/nginx.conf", "nginx/ecounters.conf"))
     assert servers.sub("", here) == servers.sub("", measured)
     assert re.findall(r"server (\S+) max_fails=0;", here) == addresses
-    scraped = yaml.safe_load((DEPLOY / "compose/prometheus.yml").read_text())["scrape_configs"][0]["static_configs"]
+    prometheus = yaml.safe_load((DEPLOY / "compose/prometheus.yml").read_text())
+    mounted = dict(volume.split(":")[:2] for volume in compose()["prometheus"]["volumes"])
+    assert all((DEPLOY / "compose" / path).is_file() for path in mounted)
+    assert prometheus["rule_files"] == [path for path in mounted.values() if path.endswith(".rules.yml")]
+    scraped = prometheus["scrape_configs"][0]["static_configs"]
     assert scraped == [{"targets": [f"{name}:{environments[0]['ECOUNTERS_ADMIN_PORT']}" for name in workers]}]
