@@ -151,7 +151,8 @@ class LogReader(Generic[Row]):
                 return await anext(self._reading[partition])
         except TimeoutError:
             raise Stop(
-                f"partition {partition} cannot be read up to offset {offset}: the broker sends nothing more"
+                f"partition {partition} cannot be read up to offset {offset}: the broker sends nothing from offset "
+                f"{self._position[partition]} on"
             ) from None
 
     async def _read(self, tp: TopicPartition) -> AsyncGenerator[list[Row]]:
