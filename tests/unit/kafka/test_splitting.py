@@ -112,6 +112,16 @@ def test_an_impossible_length_is_broken() -> None:
     assert split(half, END).broken
 
 
+def test_a_length_that_ends_within_the_next_batch_is_a_wrong_checksum() -> None:
+    """The offsets are those of the header, so the next fetch begins behind them, and finds what is there."""
+    long, others = batch(7, [b"a", b"b"]), bytes(batch(9, [b"c"] * 3) + batch(12, [b"d"]))
+    for more in (1, 20, len(others) - 1):
+        long[8:12] = (len(long) - 12 + more).to_bytes(4, "big")
+        first = split(bytes(long) + others, END).batches[0]
+        assert (first.base_offset, first.next_offset) == (7, 9), more
+        assert first.fault == "it is not what its checksum says", more
+
+
 @pytest.mark.parametrize("magic", [0, 1])
 def test_messages_of_old_formats_are_checked_as_well(magic: int) -> None:
     """Brokers keep them in topics that are older than Kafka 0.11."""
