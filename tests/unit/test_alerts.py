@@ -1,4 +1,4 @@
-"""The alerts and boards of ``deploy/``: each names metrics that are there, has a test, and an entry of the runbook."""
+"""The alerts of ``deploy/``: each names metrics that are there, has a test, and an entry of the runbook."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
-from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 
-from streams.metrics.catalogue import Metrics
 from tests.support.prometheus import program
+from tests.support.series_names import unknown_metrics
 
 DEPLOY: Final = Path(__file__).parent.parent.parent / "deploy"
 FOLDER: Final = DEPLOY / "prometheus"
@@ -20,28 +19,6 @@ TESTS: Final = FOLDER / "ecounters.test.yml"
 RUNBOOK: Final = DEPLOY / "runbook.md"
 NAMING: Final = (RULES, TESTS, RUNBOOK)
 """The files that name metrics."""
-ENDINGS: Final = {
-    "counter": ("_total",),
-    "histogram": ("_bucket", "_count", "_sum"),
-    "info": ("_info",),
-    "gauge": ("",),
-}
-"""Type of a metric -> what its series' names end with."""
-_METRIC: Final = re.compile(r"\b(?:ecounters|process|python)_[a-z_]+\b")
-
-
-def series_names() -> set[str]:
-    """The names of all series that a worker has."""
-    registry = CollectorRegistry()
-    Metrics.create(registry)
-    ProcessCollector(registry=registry)
-    GCCollector(registry=registry)
-    return {metric.name + ending for metric in registry.collect() for ending in ENDINGS[metric.type]}
-
-
-def unknown_metrics(text: str) -> set[str]:
-    """Names that look like series of a worker and are none."""
-    return set(_METRIC.findall(text)) - series_names()
 
 
 def rules() -> dict[str, dict[str, Any]]:
