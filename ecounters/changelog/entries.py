@@ -121,8 +121,9 @@ def shown_entry(key: bytes | None, why: str) -> str:
 
 def user_of(key: bytes) -> str:
     """The account that an entry is of; "" for the position. Raises ValueError for a key of no kind or a damaged one."""
-    if key[:2] in _HEADS and len(key) > 2 and 0 <= (size := key[2] - _SHORT_TEXT) < 32 and len(key) >= size + 3:
-        return key[3 : size + 3].decode()  # nearly all: to decode a whole key takes three times as long
+    end = _USER_ENDS.get(key[:3], 0)
+    if 0 < end <= len(key):
+        return key[3:end].decode()  # nearly all: to decode a whole key takes three times as long
     kind = key[:1]
     if kind == USER:
         return _user_key(key[1:])
@@ -179,10 +180,13 @@ def position_entry(position: Position) -> Entry:
     return POSITION, _encode(position)
 
 
-_HEADS: Final = frozenset((b"c\x92", b"i\x93", b"w\x94", b"s\x95", b"n\x92"))
-"""How keys begin that have an array: the kind, and msgpack's byte for so many items. The first item is the user."""
-_SHORT_TEXT: Final = 0xA0
-"""msgpack's byte for a text of 0 bytes. Up to 31 bytes their count is added to it; longer texts begin otherwise."""
+_USER_ENDS: Final = {
+    kind + bytes((0x90 + items, 0xA0 + size)): 3 + size
+    for kind, items in ((CALL, 2), (ITEM, 3), (CELL, 4), (SLOT, 5), (NUMBER, 2))
+    for size in range(32)
+}
+"""The first three bytes of a key with an array -> where its first item, the user, ends. They are the kind, and
+msgpack's bytes for an array of so many items and for a text of up to 31 bytes. Longer texts begin otherwise."""
 
 _ITEM_NAMES: Final[dict[int, Any]] = {LEG: str, DTMF: str, HOLD: Hold}
 """Kind of an item -> the type of its name; all others are IVR entries."""
