@@ -205,6 +205,7 @@ class PartitionChangelog:
             self._partition, followed.entries - read, read,
         )  # fmt: skip
         self.followed_entries = followed.entries - read
+        standby.go_on()
         self._writer, self._is_doubtful, self._taken = writer, False, standby
         return state, read
 

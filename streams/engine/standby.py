@@ -28,6 +28,10 @@ class CannotFollow(Exception):
     """The changelog is not one from which this worker could go on."""
 
 
+class Stale(CannotFollow):
+    """The standby has not been at the end of the changelog for too long: it has to begin anew."""
+
+
 class Standby:
     """One partition that is followed. Hold ``lock`` to change it; a reply may be made of ``state`` while nobody does.
 
@@ -44,6 +48,7 @@ class Standby:
         self.taken = False
         self._context = context
         self._followed: FollowedState | None = FollowedState(partition, settings.partitions, settings.policy)
+        self._gone_on: PartitionState | None = None  # the state, once its partition is this worker's
         self._waiting: list[Entry] = []
         self._is_whole = False
         self._at_flush = True  # whether what is applied ends with a flush
@@ -51,7 +56,7 @@ class Standby:
     @property
     def state(self) -> PartitionState | None:
         """The state as of the last flush that was read; None before all has been read once."""
-        return self._followed.state if self._followed is not None and self._is_whole else None
+        return self._followed.state if self._followed is not None and self._is_whole else self._gone_on
 
     @property
     def entries(self) -> int:
@@ -72,15 +77,20 @@ class Standby:
     def hand_out(self) -> FollowedState | None:
         """What was followed, for the use of the caller, who must hold ``lock``; None if it is of no use.
 
-        ``state`` still has it: until ``forget`` replies are made of it.
+        Replies are still made of ``state``: call ``go_on`` or ``close`` when it is restored or is not.
         """
         if self._followed is None or self.is_stale or self.next_offset is None:
             return None
         return self._followed
 
+    def go_on(self) -> None:
+        """Note that somebody else has the state that was handed out. Replies are made of it until ``forget``."""
+        followed, self._followed = self._followed, None
+        self._gone_on = followed.state if followed is not None else None
+
     def forget(self) -> None:
-        """Make no replies any more of what was handed out, which somebody else has."""
-        self._followed = None
+        """Make no replies any more of the state that somebody else has."""
+        self._gone_on = None
 
     def waiting(self) -> list[Entry]:
         """The entries that were read and are not applied yet; there are none afterwards."""
@@ -96,7 +106,7 @@ class Standby:
         if followed is None:
             return
         if self.is_stale:
-            raise CannotFollow("it has not been at the end of the changelog for too long")
+            raise Stale("this worker has not been at the end of its changelog for too long")
         async with Slice(self._context.slices) as time_slice:
             for entries in fetched.lists():
                 self._waiting += entries

@@ -25,7 +25,7 @@ from streams.basics.repeated import LogAgain
 from streams.basics.tasks import end_tasks
 from streams.basics.text import named
 from streams.engine.context import WorkerContext
-from streams.engine.standby import CannotFollow, Standby
+from streams.engine.standby import CannotFollow, Stale, Standby
 from streams.kafka.changelog_follower import ChangelogFollower, Fetched
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ POLL_S: Final = 0.5
 """How often the task looks which partitions it has to follow, while nothing is fetched."""
 PAUSE_S: Final = 5.0
 """After an error of Kafka the task connects again after this time."""
-AGAIN_S: Final = 60.0
+AGAIN_S: Final = 600.0
 """A changelog that cannot be followed is read again after this time: somebody may have repaired it."""
 LOCKED_MAX_S: Final = 0.5
 """A question waits so long at most while a flush is applied."""
@@ -165,6 +165,7 @@ class Standbys:
 
     async def _follow(self, follower: ChangelogFollower) -> None:
         assigned: dict[int, Standby] = {}
+        look_at_s, loop = 0.0, asyncio.get_running_loop()
         while True:
             if self._context.topics.stopped is not None:
                 self._drop_all()
@@ -175,11 +176,15 @@ class Standbys:
                 await self._assign(follower, assigned)
             if not assigned:
                 await asyncio.sleep(POLL_S)
-            elif (fetched := await follower.next(POLL_S)) is not None:
+                continue
+            if (fetched := await follower.next(POLL_S)) is not None:
                 await self._read(fetched)
                 fetched.done()
-            for standby in list(self._followed.values()):
-                if assigned.get(standby.partition) is standby:
+                if (standby := assigned.get(fetched.partition)) is not None:
+                    self._look(follower, standby)
+            if loop.time() >= look_at_s:
+                look_at_s = loop.time() + POLL_S
+                for standby in assigned.values():
                     self._look(follower, standby)
 
     def _begin(self) -> None:
@@ -208,6 +213,8 @@ class Standbys:
             self._give_up(standby, error)
 
     def _look(self, follower: ChangelogFollower, standby: Standby) -> None:
+        if self._followed.get(standby.partition) is not standby:
+            return  # it was taken or given up
         was_whole = standby.state is not None
         try:
             standby.look(*follower.end_of(standby.partition))
@@ -219,14 +226,14 @@ class Standbys:
             log.info("partition %s is followed: %s entries", standby.partition, standby.entries)
 
     def _give_up(self, standby: Standby, error: Exception) -> None:
-        """Discard a standby; it begins anew after AGAIN_S. The log says why, once."""
-        partition = standby.partition
+        """Discard a standby; it begins anew after AGAIN_S, a stale one at once. The log says why, once."""
+        partition, pause_s = standby.partition, 0.0 if isinstance(error, Stale) else AGAIN_S
         if self._followed.get(partition) is standby:
             del self._followed[partition]
         standby.close()
-        self._again_s[partition] = asyncio.get_running_loop().time() + AGAIN_S
+        self._again_s[partition] = asyncio.get_running_loop().time() + pause_s
         why = str(error) if isinstance(error, CannotFollow | UnreadableEntries) else named(error)
         if self._said.get(partition) != why:
             self._said[partition] = why
             level = logging.ERROR if isinstance(error, CorruptRecordException | UnreadableEntries) else logging.WARNING
-            log.log(level, "partition %s is not followed, again in %s s: %s", partition, AGAIN_S, why)
+            log.log(level, "partition %s is not followed, again in %s s: %s", partition, pause_s, why)
