@@ -130,7 +130,7 @@ class PartitionChangelog:
         batches are damaged, if entries are damaged, of an unknown kind, or of a format that this version does not know,
         and if the state is bound to another topic than this worker's.
         """
-        await self.close()
+        await self._close_writer()
         if self._taken is not None:
             self._taken.forget()  # its state is about to be replaced
         self.read_ratio, self.followed_entries = 0.0, 0
@@ -171,32 +171,26 @@ class PartitionChangelog:
     async def _take_over(self, standby: Standby, writer: ChangelogWriter) -> tuple[PartitionState, int] | None:
         """Go on with what was followed: read what came since. Returns (the state, how many entries were read).
 
-        None if that cannot be done: then all is read. The lock of the standby is that of the state from now on, and
-        replies are made of it meanwhile. Raises KafkaError or OSError if the changelog cannot be read: the next restore
-        reads all of it.
+        None if that cannot be done: then all is read. Replies are made of the state meanwhile. Raises KafkaError or
+        OSError if the changelog cannot be read: the next restore reads all of it.
         """
-        self._standby = None
-        async with standby.lock:
-            followed = standby.hand_out()
-            if followed is None or standby.next_offset is None or standby.next_offset > self._end:
-                standby.close()
-                return None
-            try:
-                read = await self._read_rest(followed, standby.waiting(), standby.next_offset)
-                state = followed.state
-                self._check_binding(state)
-            except UnreadableEntries as error:  # the restore of all says which, and what helps
-                log.warning("partition %s is read anew: %s", self._partition, error)
-                standby.close()
-                return None
-            except BaseException:
-                standby.close()
-                raise
+        async with standby.lock:  # a fetch may be applied still
+            self._standby, followed = None, standby.hand_out()
+        if followed is None or standby.next_offset is None or standby.next_offset > self._end:
+            standby.close()
+            return None
         try:
+            read = await self._read_rest(standby, followed, standby.next_offset)
+            state = followed.state
+            self._check_binding(state)
             async with self._context.restore_lock, Slice(self._context.slices) as time_slice:
                 for _ in followed.finishing():
                     await time_slice.yield_if_used_up()
             await self._settle_dead_letters(writer, state.position)
+        except UnreadableEntries as error:  # the restore of all says which, and what helps
+            log.warning("partition %s is read anew: %s", self._partition, error)
+            standby.close()
+            return None
         except BaseException:
             standby.close()
             raise
@@ -209,16 +203,25 @@ class PartitionChangelog:
         self._writer, self._is_doubtful, self._taken = writer, False, standby
         return state, read
 
-    async def _read_rest(self, followed: FollowedState, rest: list[Entry], begin: int) -> int:
-        """Apply ``rest`` and what the changelog has from the offset ``begin`` on. Returns how many entries it has."""
-        readers, slices, read = self._context.readers, self._context.slices, 0
+    async def _read_rest(self, standby: Standby, followed: FollowedState, begin: int) -> int:
+        """Apply what waits and what the changelog has from the offset ``begin`` on. Returns how many entries it has.
+
+        Replies are made of the standby meanwhile. Of one that is not whole there are none, and it may lack more than
+        fits in memory: so what is read is applied at once.
+        """
+        readers, slices, rest, read = self._context.readers, self._context.slices, standby.waiting(), 0
+        if standby.state is None:
+            await standby.apply(rest)
+            rest = []
         async with aclosing(readers.read(self._changelog, slices, entry_of, self._note_read, begin)) as reading:
             async for entries in reading:
-                rest += entries
                 read += len(entries)
-        async with Slice(slices) as time_slice:
-            for _ in followed.applying(rest):
-                await time_slice.yield_if_used_up()
+                if standby.state is None:
+                    for _ in followed.applying(entries):
+                        pass
+                else:
+                    rest += entries
+        await standby.apply(rest)
         followed.check()
         return read
 
@@ -242,7 +245,16 @@ class PartitionChangelog:
         return await self._takeover.end_of_changelog() != self._end
 
     async def close(self) -> None:
-        """Close the writer; the next owner aborts a transaction that is still open. Raises no error of the broker."""
+        """Close the writer; the next owner aborts a transaction that is still open. Raises no error of the broker.
+
+        Discards a standby with which no restore has begun.
+        """
+        if self._standby is not None:
+            self._standby.close()
+            self._standby = None
+        await self._close_writer()
+
+    async def _close_writer(self) -> None:
         if self._takeover is not None:
             await self._takeover.close()
 

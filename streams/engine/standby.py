@@ -97,6 +97,13 @@ class Standby:
         entries, self._waiting = self._waiting, []
         return entries
 
+    async def apply(self, entries: list[Entry]) -> None:
+        """Apply what its next owner has read, up to the end of a flush. Takes ``lock``."""
+        assert self._followed is not None, "it was closed"
+        async with self.lock, Slice(self._context.slices) as time_slice:
+            for _ in self._followed.applying(entries):
+                await time_slice.yield_if_used_up()
+
     async def read(self, fetched: Fetched) -> None:
         """Take in what was fetched: apply whole flushes, and let the rest wait. Hold ``lock``.
 
