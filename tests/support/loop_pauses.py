@@ -38,7 +38,7 @@ class Step(NamedTuple):
 
 
 class _Meter:
-    """Measures all callbacks of the loops of this process. SIGUSR1 prints the longest to stderr, and begins anew."""
+    """Measures all callbacks of the main thread's loop. SIGUSR1 prints the longest to stderr, and begins anew."""
 
     def __init__(self) -> None:
         self._longest_s = 0.0
@@ -50,6 +50,9 @@ class _Meter:
         run = asyncio.Handle._run
 
         def measured(handle: Any) -> None:
+            if threading.current_thread() is not threading.main_thread():  # of the consumer's loop
+                run(handle)
+                return
             self._collecting_s = 0.0
             began = time.thread_time()
             run(handle)
