@@ -8,6 +8,11 @@ into one of them, by the key's hash::
     further ones               first  +  parts[0]  parts[1]  ...  parts[63]
 
 A part moves 4 ms of entries when all parts together have 2.8 million.
+
+The garbage collector does not visit a ``LargeDict``, and CPython up to 3.13 does not visit a dict whose keys and values
+it need not visit. So a full collection takes no longer for more accounts, calls or cells, if their tables are these:
+keys and values are texts, numbers, or Structs with ``gc=False``; no tuples, which the collector visits when they are
+new, and the dict with them. What refers to itself through such tables is never freed by the collector.
 """
 
 from __future__ import annotations
@@ -15,6 +20,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain
 from typing import Final, Generic, TypeVar, cast, overload
+
+from msgspec import Struct
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -27,7 +34,7 @@ PARTS: Final = 64
 _MISSING: Final = object()
 
 
-class LargeDict(Generic[K, V]):
+class LargeDict(Struct, Generic[K, V], gc=False, eq=False):
     """A mapping with the methods of a dict that this project uses. ``for`` yields its keys, in no particular order.
 
     ``first`` has all entries until it is full; then ``parts`` has the further ones. Where a look-up must be fast, look
@@ -35,11 +42,8 @@ class LargeDict(Generic[K, V]):
     allows it.
     """
 
-    __slots__ = ("first", "parts")
-
-    def __init__(self) -> None:
-        self.first: dict[K, V] = {}
-        self.parts: tuple[dict[K, V], ...] = ()
+    first: dict[K, V] = {}
+    parts: tuple[dict[K, V], ...] = ()
 
     def tables(self) -> tuple[dict[K, V], ...]:
         """The dicts that have the entries: ``first``, then ``parts``."""
@@ -128,6 +132,12 @@ class LargeDict(Generic[K, V]):
                 if part:
                     return part.popitem()
         return self.first.popitem()
+
+    def draining(self) -> Iterator[K]:
+        """Remove one entry after the other, and yield its key. Add nothing meanwhile."""
+        for table in self.tables():
+            while table:
+                yield table.popitem()[0]
 
     def setdefault(self, key: K, value: V) -> V:
         """The value of the key; adds ``value`` for a key that is not there."""

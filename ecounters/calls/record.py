@@ -39,6 +39,15 @@ STATUS_REAPED, STATUS_RESTARTED, STATUS_SNAPSHOT = -1, -2, -3
 switch.snapshot that does not list the call."""
 
 
+class LiveKey(Struct, frozen=True, cache_hash=True, gc=False):
+    """By what live calls are counted; "" for what a call does not have. No tuple: see ``large_dict``."""
+
+    type: str
+    campaign: str
+    did: str
+    ivr: str
+
+
 class CallOwner(Protocol):
     """The account of a call, as ``changelog`` and ``partition`` use it through ``call.user``.
 
@@ -47,7 +56,7 @@ class CallOwner(Protocol):
 
     id: str
     calls: LargeDict[str, Call]
-    touched: list[Call]
+    touched: LargeDict[Call, None]
     numbers: LargeDict[str, int]
     new_numbers: LargeDict[str, int | None]
     erased: bool
@@ -59,7 +68,7 @@ class CallOwner(Protocol):
         """Count all calls of ``touched`` that still have the flag TOUCHED. Clears their flags and the list."""
 
     def settle_one(self, call: Call) -> None:
-        """Count the call if it has the flag TOUCHED, and clear the flag. It may stay in ``touched``."""
+        """Count the call if it has the flag TOUCHED; clear the flag, and remove the call from ``touched``."""
 
     def set_silence(self, call: Call, silence: int) -> bool:
         """Set ``call.silence``; return whether the call became REAPED or ceased to be, which changes its counters."""
@@ -144,7 +153,7 @@ class Call(Struct, gc=False, eq=False):
     cell: Cell | None = None
     unit_slots: tuple[str, ...] = ()
     amounts: tuple[Any, ...] = ()
-    live_key: tuple[str, str, str, str] | None = None
+    live_key: LiveKey | None = None
 
     @property
     def ended(self) -> int:

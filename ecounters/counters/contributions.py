@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from ecounters.calls.items import Dtmf, Hold, Leg
 from ecounters.calls.join import current_ivr, ivr_entries
-from ecounters.calls.record import FORWARDED, FRESH, REPEAT, TRANSFERRED, Call
+from ecounters.calls.record import FORWARDED, FRESH, REPEAT, TRANSFERRED, Call, LiveKey
 from ecounters.windows.cell import Amounts, UnitSlots
 
 QUICK_HANG_UP_MS: Final = 5_000
@@ -200,6 +200,15 @@ def _add_holds(holds: Iterable[Hold], ended: int, answered_at: int, unit_slots: 
     return after_ms
 
 
-def live_key(call: Call) -> tuple[str, str, str, str]:
-    """(type, campaign, DID, IVR) under which a live call is counted; "" for a value that it does not have."""
-    return call.type, call.campaign, call.did, current_ivr(call)
+def live_key(call: Call, old: LiveKey | None) -> LiveKey:
+    """The key under which a live call is counted; "" for a value that it does not have."""
+    ivr = current_ivr(call)
+    if (
+        old is not None
+        and old.ivr == ivr
+        and old.did == call.did
+        and old.campaign == call.campaign
+        and old.type == call.type
+    ):
+        return old
+    return LiveKey(call.type, call.campaign, call.did, ivr)

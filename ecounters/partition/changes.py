@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 
+from ecounters import large_dict
 from ecounters.calls.large import LargeCall
 from ecounters.calls.record import CHANGED, DIRTY, SAVED, TOUCHED, Call, CallOwner
 from ecounters.changelog.entries import ENTRY_BYTES, Entry, Position, call_entry, item_entries, position_entry
@@ -25,8 +26,8 @@ class Changes:
     def __init__(self) -> None:
         self.in_steps = False
         """True while a ``take`` has begun and is not at its end: nothing else may change the state then."""
-        self._calls: list[Call] = []
-        self._dropped: list[Call] = []
+        self._calls: LargeDict[Call, None] = LargeDict()  # those with the flag DIRTY
+        self._dropped: LargeDict[Call, None] = LargeDict()
         self._erased: list[User] = []
         self._left_over: list[tuple[str, str, LargeCall]] = []
         self._users: LargeDict[CallOwner, None] = LargeDict()  # whose cells, numbers or balances may have changed
@@ -43,10 +44,19 @@ class Changes:
     def touch(self, call: Call) -> None:
         """Note that a call has changed: its account must count it (TOUCHED), the next flush must save it (DIRTY)."""
         flags, user = call.flags, call.user
+        # Into ``first`` directly, as nearly always it has room: a method would cost time for each call.
         if not flags & TOUCHED:
-            user.touched.append(call)
+            touched = user.touched
+            if touched.parts or len(touched.first) >= large_dict.FIRST_MAX:
+                touched[call] = None
+            else:
+                touched.first[call] = None
         if not flags & DIRTY:
-            self._calls.append(call)
+            calls = self._calls
+            if calls.parts or len(calls.first) >= large_dict.FIRST_MAX:
+                calls[call] = None
+            else:
+                calls.first[call] = None
             if user not in self._users.first:
                 self._users[user] = None
         call.flags = flags | CHANGED
@@ -59,11 +69,13 @@ class Changes:
     def add_dropped(self, call: Call) -> None:
         """Note that a call's record was dropped: the next flush writes a tombstone if the changelog has the call.
 
-        Clears DIRTY, so that the flush does not save the call. No ``touch`` of the call may follow.
+        Clears DIRTY: the flush does not save the call. No ``touch`` of the call may follow.
         """
         if call.flags & SAVED:
-            self._dropped.append(call)
-        call.flags &= ~DIRTY
+            self._dropped[call] = None
+        if call.flags & DIRTY:
+            call.flags &= ~DIRTY
+            del self._calls[call]
 
     def add_erased(self, user: User) -> None:
         """Note that an account was erased: the next flush writes tombstones for all that the changelog has of it.
@@ -94,11 +106,10 @@ class Changes:
         before its entry is yielded. The cells follow, so they hold the contributions of all calls that the flush saves.
         """
         dropped, erased, calls, users = self._dropped, self._erased, self._calls, self._users
-        self._dropped, self._erased, self._calls, self._users = [], [], [], LargeDict()
+        self._dropped, self._erased, self._calls, self._users = LargeDict(), [], LargeDict(), LargeDict()
         self.in_steps = True
         try:
-            while dropped:  # so that the memory of each is freed at once, and not of all in one step
-                call = dropped.pop()
+            for call in dropped.draining():  # so that the memory of each is freed at once, and not of all in one step
                 yield call_entry(call.user.id, call, gone=True)
                 if call.large is not None:
                     yield from item_entries(call.user.id, call.id, call.large, gone=True)
@@ -106,15 +117,17 @@ class Changes:
                 yield from item_entries(*self._left_over.pop(), gone=True)
             while erased:
                 yield from erased.pop().tombstones()
-            while calls:
-                call = calls.pop()
-                if call.flags & DIRTY and not call.user.erased:  # else it was dropped or erased since
-                    call.flags = call.flags & ~DIRTY | SAVED
-                    call.user.settle_one(call)  # not all of the account at once, which can be a long step
-                    yield call_entry(call.user.id, call)
-                    if call.large is not None:
-                        yield from item_entries(call.user.id, call.id, call.large)
-            for owner in users:
+            for call in calls.draining():
+                user = call.user
+                if user.erased:
+                    call.flags &= ~DIRTY
+                    continue
+                call.flags = call.flags & ~DIRTY | SAVED
+                user.settle_one(call)  # not all of the account at once, which can be a long step
+                yield call_entry(user.id, call)
+                if call.large is not None:
+                    yield from item_entries(user.id, call.id, call.large)
+            for owner in users.draining():
                 yield from owner.take_changes()
             yield position_entry(position)
         finally:

@@ -16,54 +16,53 @@ class LiveBySwitch:
     Calls of an erased account stay until ``Timeouts`` discards them.
     """
 
-    __slots__ = ("_calls", "_users")
+    __slots__ = ("_switches",)
 
     def __init__(self) -> None:
-        self._calls: LargeDict[tuple[str, str], LargeDict[Call, None]] = LargeDict()  # (switch, user id) -> calls
-        # switch -> the user ids with which it is in _calls
-        self._users: LargeDict[str, LargeDict[str, None]] = LargeDict()
+        self._switches: LargeDict[str, LargeDict[str, LargeDict[Call, None]]] = LargeDict()  # none of them is empty
 
     def add(self, call: Call) -> None:
         """Add a call under its present switch."""
         if not call.switch:
             return
-        key = call.switch, call.user.id
-        calls = self._calls.first.get(key)
+        users = self._switches.first.get(call.switch)
+        if users is None:
+            users = self._switches.setdefault(call.switch, LargeDict())
+        calls = users.first.get(call.user.id)
         if calls is None:
-            calls = self._calls.get(key)
-        if calls is None:
-            calls = self._calls[key] = LargeDict()
-            self._users.setdefault(call.switch, LargeDict())[call.user.id] = None
+            calls = users.setdefault(call.user.id, LargeDict())
         if call not in calls.first:
             calls[call] = None
 
     def discard(self, call: Call) -> None:
         """Remove a call from its present switch, if it is there. Call this before the call's switch changes."""
-        key = call.switch, call.user.id
-        calls = self._calls.get(key)
+        users = self._switches.get(call.switch)
+        if users is None:
+            return
+        calls = users.first.get(call.user.id)
+        if calls is None:
+            calls = users.get(call.user.id)
         if calls is None:
             return
         calls.pop(call, None)
         if not calls:
-            del self._calls[key]
-            users = self._users[call.switch]
             del users[call.user.id]
             if not users:
-                del self._users[call.switch]
+                del self._switches[call.switch]
 
     def discarding(self) -> Iterator[None]:
         """Remove everything from the index, and yield after each step: the partition's state is discarded."""
-        while self._calls:
-            _, calls = self._calls.popitem()
-            yield from emptying(calls)
-        while self._users:
-            _, users = self._users.popitem()
-            yield from emptying(users)
+        while self._switches:
+            _, users = self._switches.popitem()
+            while users:
+                yield from emptying(users.popitem()[1])
 
     def calls(self, switch: str, user_id: str | None) -> Iterator[Call]:
         """Yield the calls of a switch: of one account, or of all accounts for None.
 
         Do not change the index meanwhile.
         """
-        for each in self._users.get(switch, ()) if user_id is None else (user_id,):
-            yield from self._calls.get((switch, each), ())
+        users = self._switches.get(switch)
+        if users is not None:
+            for calls in users.values() if user_id is None else (users.get(user_id, ()),):
+                yield from calls

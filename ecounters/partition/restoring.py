@@ -75,21 +75,21 @@ def restore(state: PartitionState, last: dict[bytes, bytes] | LargeDict[bytes, b
         for index, _ in enumerate(convert_users(state.users.values(), changes, dtmf_digits)):
             if index % STEP == 0:
                 yield
-    for begin in range(0, len(calls), STEP):
-        for call in calls[begin : begin + STEP]:
-            if large and (items := large.pop((call.user.id, call.id), None)) is not None:
-                items.sort()
-                call.large = items
-            try:
-                call.flags |= SAVED
-                if is_format_1:
-                    convert_call(state.users[call.user.id], call, changes, dtmf_digits)
-                else:
-                    call.user.restore_call(call)
-                state.timeouts.restore(call)
-            except UNREADABLE as error:
-                raise UnreadableEntries({call_entry(call.user.id, call)[0]: why(error)}) from error
-        yield
+    for index, call in enumerate(calls.draining()):
+        if index % STEP == 0:
+            yield
+        if large and (items := large.pop((call.user.id, call.id), None)) is not None:
+            items.sort()
+            call.large = items
+        try:
+            call.flags |= SAVED
+            if is_format_1:
+                convert_call(state.users[call.user.id], call, changes, dtmf_digits)
+            else:
+                call.user.restore_call(call)
+            state.timeouts.restore(call)
+        except UNREADABLE as error:
+            raise UnreadableEntries({call_entry(call.user.id, call)[0]: why(error)}) from error
     for (user_id, call_id), items in large.items():  # Kafka did not take the entry of the call, see ``flushing``
         changes.add_left_over(user_id, call_id, items)
 
@@ -100,12 +100,12 @@ LargeCalls = LargeDict[tuple[str, str], LargeCall]
 
 def _make_all(
     state: PartitionState, large: LargeCalls, last: dict[bytes, bytes] | LargeDict[bytes, bytes]
-) -> Generator[None, None, list[Call]]:
+) -> Generator[None, None, LargeDict[Call, None]]:
     """Put the content of all entries into the state or ``large``, in steps, and return the calls. Empties ``last``.
 
     Raises UnreadableEntries after the last step, with all that cannot be read.
     """
-    calls: list[Call] = []
+    calls: LargeDict[Call, None] = LargeDict()
     unreadable: dict[bytes | None, str] = {}
     for table in last.tables() if isinstance(last, LargeDict) else (last,):
         while table:
@@ -117,7 +117,7 @@ def _make_all(
                     unreadable[key] = why(error)
                     continue
                 if call is not None:
-                    calls.append(call)
+                    calls[call] = None
             yield
     if unreadable:
         raise UnreadableEntries(unreadable)

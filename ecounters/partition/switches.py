@@ -7,12 +7,13 @@ from typing import Final
 
 from ecounters.calls.record import STATUS_RESTARTED, STATUS_SNAPSHOT, TOUCHED, Call
 from ecounters.events.types import SwitchRestarted, SwitchSnapshot
+from ecounters.large_dict import LargeDict
 from ecounters.partition.changes import Changes
 from ecounters.partition.policy import Policy
 from ecounters.partition.timeouts import Timeouts
 from ecounters.partition.user import User
 
-STEP: Final = 500
+STEP: Final = 100
 """An event is applied in steps of so many calls: about 1 ms of work."""
 
 
@@ -42,18 +43,19 @@ class SwitchEvents:
         listed, status = frozenset[str](), STATUS_RESTARTED
         if type(event) is SwitchSnapshot:
             listed, status = frozenset(event.call_ids), STATUS_SNAPSHOT
-        ending: list[Call] = []  # apart, because to end a call changes the index
+        ending: LargeDict[Call, None] = LargeDict()  # apart, because to end a call changes the index
         for index, call in enumerate(self._timeouts.live_by_switch.calls(event.switch_id, event.user_id)):
             if index % STEP == STEP - 1:
                 yield
             if call.id not in listed and self._lives(call, event.ts, watermark):
-                ending.append(call)
-        for index, call in enumerate(ending):
-            if index % STEP == STEP - 1:
-                yield
-            call.system_end = event.ts, status
-            self._timeouts.place(call)
-            self._changes.touch(call)
+                ending[call] = None
+        while ending:
+            for _ in range(min(STEP, len(ending))):
+                call, _ = ending.popitem()
+                call.system_end = event.ts, status
+                self._timeouts.place(call)
+                self._changes.touch(call)
+            yield
         for index, call_id in enumerate(listed):
             if index % STEP == STEP - 1:
                 yield

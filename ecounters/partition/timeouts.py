@@ -193,9 +193,10 @@ class Timeouts:
         if went_back:
             # New events have moved the watermark by less than the wall time that no longer counts. Some calls that were
             # silent by the later clock may not be silent by this one.
-            for call in list(self._silent):
-                self.place(call)
-                yield
+            for table in self._silent.tables():
+                for call in list(table):
+                    self.place(call)
+                    yield
         for call in self._silence_timers.take(self.clock // MINUTE_MS + 1):
             self.place(call)
             yield
@@ -243,14 +244,16 @@ class Timeouts:
         """
         numbers_before = watermark - self._policy.remember_number_ms
         spans_before = watermark - self._policy.keep_days_ms
-        for user in list(self._users.values()):
-            yield from _forget_numbers(user, numbers_before)
-            yield from user.spans.forget(spans_before)
-            self.forget_balances(user, watermark)
-            self._changes.add_user(user)
-            if user.empty:
-                del self._users[user.id]
-            yield
+        for table in self._users.tables():
+            for user in list(table.values()):
+                yield from _forget_numbers(user, numbers_before)
+                yield from user.spans.forget(spans_before)
+                self.forget_balances(user, watermark)
+                if user.new_numbers or user.spans.gone:
+                    self._changes.add_user(user)
+                if user.empty:
+                    del self._users[user.id]
+                yield
 
 
 def _forget_numbers(user: User, before: int) -> Iterator[None]:

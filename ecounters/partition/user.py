@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from msgspec import Struct, field
+
 from ecounters.calls.large import LargeCall
-from ecounters.calls.record import REAPED, SAVED, SUSPECTED, TOUCHED, Call
+from ecounters.calls.record import REAPED, SAVED, SUSPECTED, TOUCHED, Call, LiveKey
 from ecounters.changelog.entries import (
     Balance,
     Entry,
@@ -22,7 +24,7 @@ from ecounters.events.types import BalanceUpdated
 from ecounters.large_dict import LargeDict
 from ecounters.partition.emptying import emptying
 from ecounters.windows.calendar import window_of
-from ecounters.windows.cell import Cell
+from ecounters.windows.cell import Cell, Dims
 from ecounters.windows.spans import Spans
 
 SETTLE_STEP: Final = 200
@@ -30,12 +32,9 @@ SETTLE_STEP: Final = 200
 
 _FOREVER_MS: Final = 2**62
 
-LiveKey = tuple[str, str, str, str]
-"""(type, campaign, DID, IVR) of a live call; "" for what the call does not have."""
 
-
-class User:
-    """One account. Times are ms since the Unix epoch.
+class User(Struct, gc=False, eq=False):
+    """One account. Times are ms since the Unix epoch. The garbage collector does not visit it.
 
     =============  ====================================================================  ====================  =====
     field          meaning                                                               written by            saved
@@ -43,8 +42,8 @@ class User:
     id             ``userId``                                                            --                    key
     calls          call id -> record, until the record is dropped                        PartitionState,       yes
                                                                                          Timeouts
-    touched        calls that have changed since they were counted, and some that        Changes, ``settle``   no
-                   ``settle_one`` has counted: the flag TOUCHED decides
+    touched        calls that have changed since they were counted: those with the flag  Changes, ``settle``   no
+                   TOUCHED
     spans          the counters, by time and dimensions                                  ``settle``,           yes
                                                                                          Timeouts, roll-up
     live           live key -> how many live calls                                       ``settle``,           no
@@ -71,39 +70,32 @@ class User:
     the fields of a restored call.
     """
 
-    __slots__ = (
-        "_live_keys", "balance", "call_balance", "calls", "dirty", "erased", "id", "live", "new_numbers", "numbers",
-        "spans", "suspected", "token", "touched", "version",
-    )  # fmt: skip
-
-    def __init__(self, user_id: str) -> None:
-        self.id = user_id
-        self.calls: LargeDict[str, Call] = LargeDict()
-        self.touched: list[Call] = []
-        self.spans = Spans()
-        self.live: LargeDict[LiveKey, int] = LargeDict()
-        self._live_keys: LargeDict[LiveKey, LiveKey] = LargeDict()  # equal keys are one object, which calls share
-        self.suspected = 0
-        self.numbers: LargeDict[str, int] = LargeDict()
-        self.new_numbers: LargeDict[str, int | None] = LargeDict()
-        self.balance: Balance | None = None
-        self.call_balance: Balance | None = None
-        self.dirty = False
-        self.erased = False
-        self.token = object()
-        self.version = 0
+    id: str
+    calls: LargeDict[str, Call] = field(default_factory=LargeDict)
+    touched: LargeDict[Call, None] = field(default_factory=LargeDict)
+    spans: Spans = field(default_factory=Spans)
+    live: LargeDict[LiveKey, int] = field(default_factory=LargeDict)
+    _live_keys: LargeDict[LiveKey, LiveKey] = field(default_factory=LargeDict)  # equal keys are one object
+    suspected: int = 0
+    numbers: LargeDict[str, int] = field(default_factory=LargeDict)
+    new_numbers: LargeDict[str, int | None] = field(default_factory=LargeDict)
+    balance: Balance | None = None
+    call_balance: Balance | None = None
+    dirty: bool = False
+    erased: bool = False
+    token: object = field(default_factory=object)
+    version: int = 0
 
     def settle(self) -> None:
         """Count all touched calls: replace what each was counted with, in its cell and in ``live``."""
         touched = self.touched
         if not touched:
             return
-        self.touched = []
+        self.touched = LargeDict()
         self.version += 1
         for call in touched:
-            if call.flags & TOUCHED:  # else settle_one has counted it
-                call.flags &= ~TOUCHED
-                self._recount(call)
+            call.flags &= ~TOUCHED
+            self._recount(call)
 
     def settling(self) -> Iterator[None]:
         """``settle`` in steps, with a yield after each.
@@ -115,36 +107,35 @@ class User:
             self.version += 1
             slots = 0
             while self.touched and slots < SETTLE_STEP:
-                call = self.touched.pop()
-                slots += 1
-                if call.flags & TOUCHED:
-                    call.flags &= ~TOUCHED
-                    self._recount(call)
-                    slots += len(call.unit_slots) + len(call.amounts)
-                    if call.large is not None:
-                        slots += len(call.large.holds) + len(call.large.dtmfs)
+                call, _ = self.touched.popitem()
+                call.flags &= ~TOUCHED
+                self._recount(call)
+                slots += 1 + len(call.unit_slots) + len(call.amounts)
+                if call.large is not None:
+                    slots += len(call.large.holds) + len(call.large.dtmfs)
             yield
 
     def settle_one(self, call: Call) -> None:
-        """Count one call if it is touched, and clear its flag TOUCHED.
-
-        It stays in ``touched`` until all that were touched later are counted too.
-        """
+        """Count one call if it is touched."""
         if call.flags & TOUCHED:
             call.flags &= ~TOUCHED
             self.version += 1
             self._recount(call)
             touched = self.touched
-            while touched and not touched[-1].flags & TOUCHED:
-                touched.pop()
+            del (touched.first if call in touched.first else touched)[call]
 
     def _recount(self, call: Call) -> None:
         """Replace the contribution that the call was counted with, if it has changed, and its live key."""
         ended = call.ended
         if call.start:
             unit_slots, amounts = contributions(call, ended)
-            dims = (call.type, call.campaign, call.did, call.end_status if ended else None)
-            cell, old_cell = self.spans.cell(window_of(call.start), dims), call.cell
+            old_cell = call.cell
+            status = call.end_status if ended else None
+            if old_cell is not None and _is_of(old_cell, call, status):
+                cell = old_cell  # as for most events, and faster than to look it up
+            else:
+                dims = Dims(call.type, call.campaign, call.did, status)
+                cell = self.spans.cell(window_of(call.start), dims)
             # Equal unit slots are one object, so "is not" is a fast comparison.
             if cell is not old_cell or unit_slots is not call.unit_slots or amounts != call.amounts:
                 if old_cell is not None:
@@ -174,8 +165,9 @@ class User:
 
     def _recount_live(self, call: Call, ended: int) -> None:
         """Count the call in ``live`` under its present live key, or under none if it has not started or has ended."""
-        old_key, key = call.live_key, live_key(call) if call.start and not ended else None
-        if old_key != key:
+        old_key = call.live_key
+        key = live_key(call, old_key) if call.start and not ended else None
+        if key is not old_key:
             if old_key is not None:
                 self._add_live(old_key, -1)
             if key is not None:
@@ -184,11 +176,14 @@ class User:
             call.live_key = key
 
     def _add_live(self, key: LiveKey, change: int) -> None:
-        count = self.live.get(key, 0) + change
+        live: dict[LiveKey, int] | LargeDict[LiveKey, int] = self.live.first
+        if key not in live:
+            live = self.live
+        count = live.get(key, 0) + change
         if count:
-            self.live[key] = count
+            live[key] = count
         else:
-            del self.live[key]
+            del live[key]
             del self._live_keys[key]
 
     @property
@@ -213,9 +208,10 @@ class User:
             self.dirty = False
             yield user_entry(self.id, self.balance, self.call_balance)
         numbers, self.new_numbers = self.new_numbers, LargeDict()
-        while numbers:  # so that the memory of each is freed at once, and not of all in one step
-            number, last_start = numbers.popitem()
-            yield number_entry(self.id, number, last_start)
+        for table in numbers.tables():
+            while table:  # so that the memory of each is freed at once, and not of all in one step
+                number, last_start = table.popitem()
+                yield number_entry(self.id, number, last_start)
 
     def tombstones(self) -> Iterator[Entry]:
         """Yield a tombstone for each entry of the account that the changelog may have. The account is erased.
@@ -286,7 +282,7 @@ class User:
         window = window_of(call.start)
         if call.start and self.spans.has(window):
             ended = call.ended
-            dims = (call.type, call.campaign, call.did, call.end_status if ended else None)
+            dims = Dims(call.type, call.campaign, call.did, call.end_status if ended else None)
             call.cell = self.spans.cell(window, dims)
             call.unit_slots, call.amounts = contributions(call, ended)
 
@@ -336,3 +332,17 @@ class User:
             self.call_balance = (event.ts, event.id, event.call_balance)
         self.version += 1
         self.dirty = True
+
+
+def _is_of(cell: Cell, call: Call, status: int | None) -> bool:
+    """Whether the cell, in which the call is counted, still counts calls of its start, dimensions and status."""
+    dims = cell.dims
+    return (
+        dims.status == status
+        and dims.did == call.did
+        and dims.campaign == call.campaign
+        and dims.type == call.type
+        and cell.begin <= call.start < cell.end
+        and cell.rolled_into is None
+        and not cell.expired
+    )

@@ -13,13 +13,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Final
 
 from ecounters.errors import INVALID_PARAMETER, INVALID_TYPE, RequestRefused
 from ecounters.events.types import CALL_TYPES, STATUS_MAX, TEXT_MAX, campaign_of
 from ecounters.query.dates import DateCondition, read_date
 from ecounters.text import shown
-from ecounters.windows.cell import CAMPAIGN, DID, STATUS, TYPE, Dims
+from ecounters.windows.cell import Dims
 
 CONDITIONS_MAX: Final = 32
 """The most conditions of a filter, nested ones and each "and", "or", "not" counted: each one costs time per cell."""
@@ -36,18 +37,18 @@ Predicate = Callable[[Dims], bool]
 
 @dataclass(frozen=True, slots=True)
 class OneOf:
-    """The dimension has one of the values or, if ``negated``, none of them. ``dimension``: its index in Dims."""
+    """The dimension has one of the values or, if ``negated``, none of them. ``dimension``: a field of Dims."""
 
-    dimension: int
+    dimension: str
     values: frozenset[str | int]
     negated: bool = False
 
     def to_predicate(self) -> Predicate:
         """The function Dims -> whether the condition holds."""
-        dimension, values = self.dimension, self.values
+        dimension, values = attrgetter(self.dimension), self.values
         if self.negated:
-            return lambda dims: dims[dimension] not in values
-        return lambda dims: dims[dimension] in values
+            return lambda dims: dimension(dims) not in values
+        return lambda dims: dimension(dims) in values
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,10 +234,10 @@ def _status(value: Any, path: str) -> int:
     return int(text)
 
 
-DIMENSIONS: Final[dict[str, tuple[int, Callable[[Any, str], str | int]]]] = {
-    "callType": (TYPE, _call_type),
-    "campaignId": (CAMPAIGN, _campaign),
-    "did": (DID, _text),
-    "status": (STATUS, _status),
+DIMENSIONS: Final[dict[str, tuple[str, Callable[[Any, str], str | int]]]] = {
+    "callType": ("type", _call_type),
+    "campaignId": ("campaign", _campaign),
+    "did": ("did", _text),
+    "status": ("status", _status),
 }
-"""field -> (its index in Dims, reader). A reader takes (JSON value, path) and raises RequestRefused."""
+"""field -> (that of Dims, reader). A reader takes (JSON value, path) and raises RequestRefused."""

@@ -20,7 +20,6 @@ from ecounters.large_dict import LargeDict
 from ecounters.partition.user import User
 from ecounters.reports.reading import STEP, Reading, batches
 from ecounters.reports.totals import Totals
-from ecounters.windows.cell import STATUS
 
 CALL_KEYS: Final = ("TC", "CNC", "MC", "GHC", "TRSC")
 """The counters that rise as soon as a call is of that kind. Only a late correction takes one back."""
@@ -84,7 +83,7 @@ class DayReading:
         for span in list(user.spans.within(self._reading.begin, self._reading.end)):
             for cells in batches(span.cells.values(), STEP):
                 for cell in cells:
-                    if cell.dims[STATUS] is None and "FR_UC" in cell.counts:
+                    if cell.dims.status is None and "FR_UC" in cell.counts:
                         self._live_retries.update({key: cell.counts.get(key, 0) for key in RETRY_KEYS})
                 yield
 

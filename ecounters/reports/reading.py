@@ -16,11 +16,12 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final, TypeVar
 
+from ecounters.calls.record import LiveKey
 from ecounters.large_dict import LargeDict
-from ecounters.partition.user import LiveKey, User
+from ecounters.partition.user import User
 from ecounters.query.conditions import Predicate, Where
-from ecounters.reports.totals import Totals
-from ecounters.windows.cell import CAMPAIGN, DID, TYPE, Cell, Dims
+from ecounters.reports.totals import Totals, dims_of
+from ecounters.windows.cell import Cell, Dims
 from ecounters.windows.span import FEW, Span
 from ecounters.windows.sums import add_to
 
@@ -67,27 +68,30 @@ def is_small(user: User | None, begin: int, end: int) -> bool:
         return True
     work_us = CALL_US * len(user.touched) + KEY_US * len(user.live)
     for span in user.spans.within(begin, end):
-        work_us += _work_of(span)
-        if work_us > SMALL_US:
-            return False
+        for part_us in _work_of(span):
+            work_us += part_us
+            if work_us > SMALL_US:
+                return False
     return work_us <= SMALL_US
 
 
-def _work_of(span: Span) -> float:
-    """About how many µs it takes to add up a span and to render the maps of its sum."""
+def _work_of(span: Span) -> Iterator[float]:
+    """About how many µs it takes to add up a span and to render the maps of its sum, in parts to be added up.
+
+    The first part is for the number of cells, so that nobody looks at each of very many.
+    """
     cached = span.cached_sum
     if cached is None:
         cells: Iterable[Cell] = span.cells.values()
-        work_us = CELL_US * len(span.cells)
+        yield CELL_US * len(span.cells)
     else:
         cells = span.split
-        work_us = KEY_US * (len(cached.counts) + sum(map(len, cached.calls))) + CELL_US * len(span.unsummed)
+        yield KEY_US * (len(cached.counts) + sum(map(len, cached.calls))) + CELL_US * len(span.unsummed)
     for cell in cells:
         if len(cell.counts) > BASE_SLOTS:
-            work_us += KEY_US * len(cell.counts)
+            yield KEY_US * len(cell.counts)
         if cell.inputs is not None:
-            work_us += KEY_US * len(cell.inputs.counts)
-    return work_us
+            yield KEY_US * len(cell.inputs.counts)
 
 
 class Reading:
@@ -115,7 +119,7 @@ class Reading:
             totals.balance = user.balance[2] if user.balance is not None else 0
             totals.call_balance = user.call_balance[2] if user.call_balance is not None else 0
             for items in batches(user.live.items(), STEP):
-                matching = items if matches is None else [item for item in items if matches[_dims_of(item[0])]]
+                matching = items if matches is None else [item for item in items if matches[dims_of(item[0])]]
                 self._live.append(dict(matching))
                 yield
         for span in list(user.spans.within(totals.begin, totals.end)):
@@ -161,11 +165,6 @@ def look_at(user: User | None, begin: int, end: int, matches: Matches) -> Iterat
         for many_dims in batches(list(span.cells), CELLS_STEP):
             matches.look_at(many_dims)
             yield
-
-
-def _dims_of(key: LiveKey) -> Dims:
-    """The dimensions of the live calls that are counted under a live key: they have no status."""
-    return key[TYPE], key[CAMPAIGN], key[DID], None
 
 
 def _add_span(span: Span, totals: Totals) -> Iterator[None]:

@@ -11,19 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, cast
 
+from ecounters.calls.record import LiveKey
 from ecounters.large_dict import LargeDict
-from ecounters.partition.user import LiveKey, User
+from ecounters.partition.user import User
 from ecounters.query.conditions import Predicate, Where
-from ecounters.windows.cell import CAMPAIGN, DID, STATUS, TYPE
+from ecounters.windows.cell import CAMPAIGN, DID, STATUS, TYPE, Dims
 from ecounters.windows.sums import Sum, add_to
 
-IVR: Final = 3
-"""Index of the IVR in a LiveKey. TYPE, CAMPAIGN and DID are the same indexes in a LiveKey as in Dims."""
-LIVE_DIMENSIONS: Final = 4
-"""How many there are."""
-
 _DIMENSION: Final = {"type": TYPE, "campaign": CAMPAIGN, "did": DID, "status": STATUS}
-_LIVE_DIMENSION: Final = {"type": TYPE, "campaign": CAMPAIGN, "did": DID, "ivr": IVR}
+LIVE_DIMENSIONS: Final = LiveKey.__struct_fields__
 
 
 class Totals:
@@ -49,7 +45,7 @@ class Totals:
         self.call_balance: int | float = 0
         # Computed from `counts` and `live` at the first call of `inputs` and `live_by`; None before that.
         self._inputs: dict[str, LargeDict[str, int]] | None = None
-        self._live_by: tuple[LargeDict[str, int], ...] | None = None
+        self._live_by: dict[str, LargeDict[str, int]] | None = None
 
     def merge(self, other: Totals) -> None:
         """Add the totals of another user, or of several other users. ``other`` does not change.
@@ -68,7 +64,7 @@ class Totals:
     @property
     def size(self) -> int:
         """About how many entries the maps of counters have, altogether."""
-        live = len(self.live) if self._live_by is None else sum(map(len, self._live_by))
+        live = len(self.live) if self._live_by is None else sum(map(len, self._live_by.values()))
         return len(self.counts) + sum(map(len, self.sum.calls)) + live
 
     def calls_by(self, dimension: str) -> dict[str, int]:
@@ -103,18 +99,24 @@ class Totals:
 
     def live_by(self, dimension: str) -> LargeDict[str, int]:
         """Live calls by the values of "type", "campaign", "did" or "ivr"; calls without a value are left out."""
-        return (self._live_by or self.count_live(self.live.items()))[_LIVE_DIMENSION[dimension]]
+        return (self._live_by or self.count_live(self.live.items()))[dimension]
 
-    def count_live(self, items: Iterable[tuple[LiveKey, int]]) -> tuple[LargeDict[str, int], ...]:
-        """Add items of ``live`` to what ``live_by`` returns. Returns that, by the indexes of a LiveKey.
+    def count_live(self, items: Iterable[tuple[LiveKey, int]]) -> dict[str, LargeDict[str, int]]:
+        """Add items of ``live`` to what ``live_by`` returns. Returns that, by the fields of a LiveKey.
 
         For ``reading``, which does in steps what the first call of ``live_by`` does at once.
         """
-        tables = self._live_by = self._live_by or tuple(LargeDict[str, int]() for _ in range(LIVE_DIMENSIONS))
+        tables = self._live_by = self._live_by or {field: LargeDict() for field in LIVE_DIMENSIONS}
+        by_type, by_campaign, by_did, by_ivr = tables.values()
         for key, calls in items:
-            for calls_by_value, value in zip(tables, key, strict=True):
-                if value:
-                    add_to(calls_by_value, value, calls)
+            if key.type:
+                add_to(by_type, key.type, calls)
+            if key.campaign:
+                add_to(by_campaign, key.campaign, calls)
+            if key.did:
+                add_to(by_did, key.did, calls)
+            if key.ivr:
+                add_to(by_ivr, key.ivr, calls)
         return tables
 
 
@@ -150,4 +152,9 @@ def _live_calls(user: User, predicate: Predicate | None) -> dict[LiveKey, int]:
     """A copy of the items of ``user.live`` for which the predicate holds. The status of live calls is None."""
     if predicate is None:
         return dict(user.live.items())
-    return {key: calls for key, calls in user.live.items() if predicate((key[TYPE], key[CAMPAIGN], key[DID], None))}
+    return {key: calls for key, calls in user.live.items() if predicate(dims_of(key))}
+
+
+def dims_of(key: LiveKey) -> Dims:
+    """The dimensions of the live calls that are counted under a live key: they have no status."""
+    return Dims(key.type, key.campaign, key.did, None)

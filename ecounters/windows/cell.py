@@ -19,14 +19,11 @@ from msgspec import Struct
 
 from ecounters.large_dict import LargeDict
 
-Dims = tuple[str, str, str, int | None]
-"""The dimensions of a call: (type, campaign or "", DID or "", status of the end or None while it lives)."""
-
 TYPE: Final = 0
 CAMPAIGN: Final = 1
 DID: Final = 2
 STATUS: Final = 3
-"""The indexes of ``Dims``, and of ``Sum.calls``."""
+"""The indexes of ``Sum.calls``."""
 DIMENSIONS: Final = 4
 """How many there are."""
 
@@ -38,6 +35,18 @@ Amounts = tuple[Any, ...]
 
 INPUTS_MAX: Final = 64
 """How many input slots a cell that is saved as one entry has at most: this keeps the entry below some 30 KB."""
+
+
+class Dims(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, cache_hash=True, gc=False):
+    """The dimensions of a call. ``campaign``, ``did``: "" for none. ``status``: of the end; None while the call lives.
+
+    Saved as an array, so the order of the fields is part of the format. No tuple: see ``large_dict``.
+    """
+
+    type: str
+    campaign: str
+    did: str
+    status: int | None
 
 
 class Inputs(Struct, gc=False, eq=False):

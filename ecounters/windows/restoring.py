@@ -6,7 +6,7 @@ replies may be made in between.
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from itertools import islice, takewhile
 
 from ecounters.large_dict import LargeDict
@@ -74,7 +74,7 @@ def _remove(spans: Spans, begin: int, end: int, dims: Dims) -> None:
         if end - begin == WINDOW_MS:
             del spans.windows[begin]
         else:
-            spans.days.remove(span)
+            spans.days = tuple(day for day in spans.days if day is not span)
 
 
 def _span(spans: Spans, begin: int, end: int) -> Span | None:
@@ -94,7 +94,7 @@ def _cell(spans: Spans, begin: int, end: int, dims: Dims) -> tuple[Span, Cell]:
         if end - begin == WINDOW_MS:
             spans.windows[begin] = span
         else:
-            insort(spans.days, span, key=_begin)
+            spans.add_day(span)
     cell = span.cell(dims)
     cell.saved = True
     return span, cell

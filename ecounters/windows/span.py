@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final
 
 from msgspec import Struct, field
@@ -37,7 +38,7 @@ class Span(Struct, gc=False, eq=False):
     end: int
     cells: LargeDict[Dims, Cell] = field(default_factory=LargeDict)
     cached_sum: Sum | None = None
-    unsummed: list[Cell] = []
+    unsummed: LargeDict[Cell, None] = field(default_factory=LargeDict)
     split: dict[Cell, None] = {}
 
     def cell(self, dims: Dims) -> Cell:
@@ -46,7 +47,7 @@ class Span(Struct, gc=False, eq=False):
         if cell is None:
             cell = self.cells[dims] = Cell(self.begin, self.end, dims, {})
             if self.cached_sum is not None:
-                self.unsummed.append(cell)
+                self.unsummed[cell] = None
         return cell
 
     def add_to(self, total: Sum) -> None:
@@ -69,19 +70,26 @@ class Span(Struct, gc=False, eq=False):
         ``add_to`` may be called between two steps.
         """
         if self.cached_sum is None:
-            self.cached_sum, self.unsummed = Sum(), list(self.cells.values())
+            unsummed: LargeDict[Cell, None] = LargeDict()
+            cells = self.cells.values()
+            while some := list(islice(cells, step)):
+                for cell in some:
+                    unsummed[cell] = None
+                yield
+            if self.cached_sum is None:  # else ``add_to`` has made it between two steps
+                self.cached_sum, self.unsummed = Sum(), unsummed
         while self.unsummed:
-            for cell in self.unsummed[-step:]:
+            for _ in range(min(step, len(self.unsummed))):
+                cell, _ = self.unsummed.popitem()
                 self.cached_sum.add(cell.dims, cell.counts)
                 cell.in_sum = True
                 if cell.inputs is not None:
                     self.split[cell] = None
-            del self.unsummed[-step:]
             yield
 
     def retract(self, cell: Cell) -> None:
         """Subtract a cell with ``in_sum`` from ``cached_sum``, because its counts are about to change."""
         if self.cached_sum is not None:
             self.cached_sum.add(cell.dims, cell.counts, -1)
-            self.unsummed.append(cell)
+            self.unsummed[cell] = None
         cell.in_sum = False

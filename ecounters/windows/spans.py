@@ -11,11 +11,13 @@ moves with the cell's counts into the day:
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, bisect_right
 from collections.abc import Generator, Iterator
 from itertools import chain, islice
 from typing import Final
 from zoneinfo import ZoneInfo
+
+from msgspec import Struct, field
 
 from ecounters.large_dict import LargeDict
 from ecounters.windows.calendar import WINDOW_MS, day_of
@@ -35,7 +37,7 @@ Change = tuple[Cell, str, bool]
 The entry is that of the input slot of a split cell or, for "", the cell's own."""
 
 
-class Spans:
+class Spans(Struct, gc=False, eq=False):
     """All spans of one account.
 
     windows  begin -> span of 15 minutes
@@ -47,13 +49,10 @@ class Spans:
     ``Series`` read.
     """
 
-    __slots__ = ("days", "dirty", "gone", "windows")
-
-    def __init__(self) -> None:
-        self.windows: dict[int, Span] = {}
-        self.days: list[Span] = []
-        self.dirty: list[Cell] = []
-        self.gone: list[Cell] = []
+    windows: dict[int, Span] = {}
+    days: tuple[Span, ...] = ()
+    dirty: LargeDict[Cell, None] = field(default_factory=LargeDict)
+    gone: LargeDict[Cell, None] = field(default_factory=LargeDict)
 
     def cell(self, window: int, dims: Dims) -> Cell:
         """The cell for calls that started in the window that begins at ``window``.
@@ -107,7 +106,7 @@ class Spans:
             split(cell)
         if not cell.dirty:
             cell.dirty = True
-            self.dirty.append(cell)
+            self.dirty[cell] = None
 
     def take_changes(self) -> Generator[Change]:
         """Yield all changes since the last ``take_changes``. Run it to its end, and change nothing meanwhile.
@@ -116,17 +115,13 @@ class Spans:
         entries are deleted if it has any. Splits cells with many input slots. Empties ``dirty`` and ``gone``, and sets
         ``saved`` of the cells in ``dirty``.
         """
-        gone, self.gone = self.gone, []
-        gone.reverse()
-        while gone:  # so that the memory of each is freed at once, and not of all in one step
-            cell = gone.pop()
+        gone, self.gone = self.gone, LargeDict()
+        for cell in gone.draining():  # so that the memory of each is freed at once, and not of all in one step
             yield cell, "", False
             if cell.inputs is not None:
                 yield from ((cell, slot, False) for slot in cell.inputs.saved_slots())
-        dirty, self.dirty = self.dirty, []
-        dirty.reverse()
-        while dirty:
-            cell = dirty.pop()
+        dirty, self.dirty = self.dirty, LargeDict()
+        for cell in dirty.draining():
             cell.dirty = False
             if cell.expired or cell.rolled_into is not None:
                 continue
@@ -154,9 +149,9 @@ class Spans:
 
     def take_saved(self) -> Iterator[tuple[Cell, str]]:
         """Yield (cell, input slot or "") of each entry that the changelog has. No cell is noted as saved then."""
-        gone, self.gone = self.gone, []
-        while gone:
-            yield from _take_saved(gone.pop())
+        gone, self.gone = self.gone, LargeDict()
+        for cell in gone.draining():
+            yield from _take_saved(cell)
         for cell in self.cells():
             yield from _take_saved(cell)
 
@@ -164,7 +159,7 @@ class Spans:
         """Note that a cell's counts have changed without ``add``: the next ``take_changes`` has it."""
         if not cell.dirty:
             cell.dirty = True
-            self.dirty.append(cell)
+            self.dirty[cell] = None
 
     def within(self, begin: int, end: int) -> Iterator[Span]:
         """Yield the spans that share time with [begin, end): the days, oldest first, then the windows in any order."""
@@ -179,7 +174,7 @@ class Spans:
                 if span.begin < end and span.end > begin:
                     yield span
 
-    def days_within(self, begin: int, end: int) -> list[Span]:
+    def days_within(self, begin: int, end: int) -> tuple[Span, ...]:
         """The days that share time with [begin, end), oldest first."""
         return self.days[bisect_right(self.days, begin, key=_end) : bisect_left(self.days, end, key=_begin)]
 
@@ -202,7 +197,7 @@ class Spans:
                 break
             windows = [self.windows[at] for at in range(day.begin, day.end, WINDOW_MS) if at in self.windows]
             yield from self._add_up(day, windows)
-            insort(self.days, day, key=_begin)
+            self.add_day(day)
             for window in windows:
                 del self.windows[window.begin]
             rest = self._hand_over(day, windows)
@@ -244,7 +239,7 @@ class Spans:
                 if done % STEP == 0:
                     yield
         for cell in day.cells.values():
-            self.dirty.append(cell)
+            self.dirty[cell] = None
             done += 1
             if done % STEP == 0:
                 yield
@@ -258,7 +253,8 @@ class Spans:
         for span in old:
             del self.windows[span.begin]
         while self.days and self.days[0].end <= before:
-            old.append(self.days.pop(0))
+            old.append(self.days[0])
+            self.days = self.days[1:]
         done = 0
         for span in old:
             while span.cells:
@@ -269,8 +265,15 @@ class Spans:
                 if done % STEP == 0:
                     yield
             while span.unsummed:
-                del span.unsummed[-STEP:]
-                yield
+                span.unsummed.popitem()
+                done += 1
+                if done % STEP == 0:
+                    yield
+
+    def add_day(self, day: Span) -> None:
+        """Add a rolled-up day, which overlaps none that is there."""
+        index = bisect_right(self.days, day.begin, key=_begin)
+        self.days = (*self.days[:index], day, *self.days[index:])
 
     def _day_with(self, window: int) -> Span | None:
         """The rolled-up day that holds the time ``window``; None if there is none."""
@@ -303,7 +306,7 @@ class Spans:
     def _note_gone(self, cell: Cell) -> None:
         """Add the cell to ``gone`` if the changelog has it: its entry must be deleted."""
         if cell.saved:
-            self.gone.append(cell)
+            self.gone[cell] = None
 
 
 def _take_saved(cell: Cell) -> Iterator[tuple[Cell, str]]:

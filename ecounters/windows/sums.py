@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from msgspec import Struct, field
+
 from ecounters.large_dict import LargeDict
-from ecounters.windows.cell import DIMENSIONS, Cell, Dims
+from ecounters.windows.cell import CAMPAIGN, DID, DIMENSIONS, STATUS, TYPE, Cell, Dims
 
 K = TypeVar("K")
 
 
-class Sum:
+class Sum(Struct, gc=False, eq=False):
     """The sum of cells.
 
     counts  slot -> amount
@@ -20,19 +22,21 @@ class Sum:
     skip zeros.
     """
 
-    __slots__ = ("calls", "counts")
-
-    def __init__(self) -> None:
-        self.counts: LargeDict[str, int] = LargeDict()
-        self.calls: tuple[LargeDict[str | int | None, int], ...] = tuple(LargeDict() for _ in range(DIMENSIONS))
+    counts: LargeDict[str, int] = field(default_factory=LargeDict)
+    calls: tuple[LargeDict[str | int | None, int], ...] = field(
+        default_factory=lambda: tuple(LargeDict() for _ in range(DIMENSIONS))
+    )
 
     def add(self, dims: Dims, counts: dict[str, int], sign: int = 1) -> None:
         """Add (sign 1) or take back (sign -1) the counts of a cell with those dimensions."""
         self.add_slots(counts, sign)
         calls = sign * counts.get("TC", 0)
         if calls:
-            for calls_by_value, value in zip(self.calls, dims, strict=True):
-                add_to(calls_by_value, value, calls)
+            by_value = self.calls
+            add_to(by_value[TYPE], dims.type, calls)
+            add_to(by_value[CAMPAIGN], dims.campaign, calls)
+            add_to(by_value[DID], dims.did, calls)
+            add_to(by_value[STATUS], dims.status, calls)
 
     def add_cell(self, cell: Cell) -> None:
         """Add all counts of a cell, whether it is whole or split."""

@@ -28,6 +28,7 @@ from ecounters.reports.payload import message
 from ecounters.reports.series import Series
 from ecounters.reports.totals import totals_of
 from ecounters.windows.calendar import DAY_MS, HOUR_MS, MINUTE_MS, WINDOW_MS
+from ecounters.windows.cell import Dims
 from ecounters.windows.steps import INTERVALS, steps
 from tests.support.builders import ALL_FIELDS, T0_MS, LogRecord, answer_of, restored, roll_up
 from tests.support.filter_strategies import VALUES, filters
@@ -57,7 +58,7 @@ def test_a_compiled_filter_equals_its_json_read_each_time(given_filter: list[dic
     holds = where.to_predicate()
     for dims in EVERY_DIMS:
         named = dict(zip(VALUES, dims, strict=True))
-        assert holds(dims) == matches(given_filter, named), named
+        assert holds(Dims(*dims)) == matches(given_filter, named), named
 
 
 def happened(log: list[Step], partition: int, zone: ZoneInfo) -> tuple[PartitionState, Recount]:

@@ -76,7 +76,7 @@ def test_states_that_are_discarded_again_and_again_need_no_memory() -> None:
         for _ in range(3 * LIVE // 100 + 50):
             next(steps)
         steps.close()
-        assert 0 < len(state.timeouts.live_by_switch._calls[("s", "u1")]) < LIVE
+        assert 0 < len(state.timeouts.live_by_switch._switches["s"]["u1"]) < LIVE
         discarded(state)
         last.clear()
         del state

@@ -12,6 +12,7 @@ from ecounters.changelog.entries import Entry
 from ecounters.partition.state import PartitionState
 from ecounters.partition.user import User
 from ecounters.windows.calendar import WINDOW_MS, window_of
+from ecounters.windows.cell import Dims
 from streams.engine.applying import CALLS_PER_STEP
 from streams.engine.flushing import ENTRIES_PER_STEP
 from tests.support.builders import T0_MS, Feed, call, event, ms
@@ -40,9 +41,11 @@ def account(*, cells: int = 0, slots: int = 0, numbers: int = 0) -> tuple[Partit
     state, user = feed.state, feed.state.users["u1"]
     spans, window = user.spans, window_of(T0_MS)
     for n in range(cells):
-        spans.add(spans.cell(window + n % 20 * WINDOW_MS, ("IBD", "", str(n), 16)), ("TC", "MC"), ("ringTime", 9), 1)
+        spans.add(
+            spans.cell(window + n % 20 * WINDOW_MS, Dims("IBD", "", str(n), 16)), ("TC", "MC"), ("ringTime", 9), 1
+        )
     for n in range(slots):
-        spans.add(spans.cell(window, ("IBD", "", "", 3)), ("TC",), (f"DTMF/{n}", 1), 1)
+        spans.add(spans.cell(window, Dims("IBD", "", "", 3)), ("TC",), (f"DTMF/{n}", 1), 1)
     for n in range(numbers):
         user.numbers[f"+1555{n}"] = ms(0)
     return state, user

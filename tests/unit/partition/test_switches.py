@@ -26,7 +26,7 @@ def test_a_switch_event_ends_many_calls_in_steps() -> None:
         next(steps)
     with pytest.raises(AssertionError, match="to its end"):
         state.apply(log, ms(99))
-    assert len(list(steps)) == 3  # two to find the calls, and two to end them, but for one that was taken above
+    assert len(list(steps)) == 23  # 12 to find the calls, and 12 to end them, but for one that was taken above
     feed = Feed()
     feed.state = state
     assert (picked(feed, "CST", "LCT"), state.position, uncounted) == (({"-2": 1200}, {"CTC": 1}), 1202, [])
@@ -52,7 +52,7 @@ def test_a_call_is_found_by_the_switch_of_its_present_start() -> None:
     feed.take(event("switch.restarted", 12, None, switchId="b"))
     assert {key[:1] for key, value in feed.state.take_changes() if value is not None} == {POSITION}
     feed.pass_time()
-    assert index._calls == {}
+    assert index._switches == {}
 
 
 def test_a_log_that_comes_twice_tells_its_snapshots_again() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from ecounters.calls.record import CHANGED, DIRTY, LIVE, REAPED, SUSPECTED, TOUCHED, Call
+from ecounters.calls.record import CHANGED, DIRTY, LIVE, REAPED, SUSPECTED, TOUCHED, Call, LiveKey
 from ecounters.changelog.entries import CELL, NUMBER, USER
 from ecounters.events.types import BalanceUpdated
 from ecounters.partition.user import User
 from ecounters.windows.calendar import WINDOW_MS
+from ecounters.windows.cell import Dims
 
 START = 1_773_144_000_000
 
@@ -21,7 +22,7 @@ def live_call(user: User, call_id: str = "c1", call_type: str = "IBD") -> Call:
 def touch(call: Call) -> None:
     """Note that the call has changed, as ``Changes`` does."""
     call.flags |= CHANGED
-    call.user.touched.append(call)
+    call.user.touched[call] = None
 
 
 def counted(user: User) -> list[tuple[object, dict[str, int]]]:
@@ -35,11 +36,11 @@ def test_settling_counts_a_touched_call_once() -> None:
     call = live_call(user)
     touch(call)
     user.settle()
-    assert counted(user) == [(("IBD", "", "d", None), {"TC": 1})]
-    assert (dict(user.live), call.flags & TOUCHED, user.touched) == ({("IBD", "", "d", ""): 1}, 0, [])
+    assert counted(user) == [(Dims("IBD", "", "d", None), {"TC": 1})]
+    assert (dict(user.live), call.flags & TOUCHED, len(user.touched)) == ({LiveKey("IBD", "", "d", ""): 1}, 0, 0)
     version = user.version
     user.settle()
-    assert (user.version, counted(user)) == (version, [(("IBD", "", "d", None), {"TC": 1})])
+    assert (user.version, counted(user)) == (version, [(Dims("IBD", "", "d", None), {"TC": 1})])
 
 
 def test_a_call_that_has_changed_moves_to_its_new_cell() -> None:
@@ -50,7 +51,7 @@ def test_a_call_that_has_changed_moves_to_its_new_cell() -> None:
     call.end, call.status = START + 60_000, 16
     touch(call)
     user.settle()
-    assert counted(user) == [(("IBD", "", "d", 16), {"TC": 1, "GHC": 1})]
+    assert counted(user) == [(Dims("IBD", "", "d", 16), {"TC": 1, "GHC": 1})]
     assert (len(user.live), len(user._live_keys), call.live_key) == (0, 0, None)
 
 
@@ -59,7 +60,7 @@ def test_settling_one_call_leaves_the_others() -> None:
     user = User("u1")
     first, second = live_call(user, "c1"), live_call(user, "c2", "OBD")
     user.settle_one(first)
-    assert counted(user) == [(("IBD", "", "d", None), {"TC": 1})]
+    assert counted(user) == [(Dims("IBD", "", "d", None), {"TC": 1})]
     assert (first.flags, second.flags) == (DIRTY, CHANGED)
     user.settle()
     assert sum(counts["TC"] for _, counts in counted(user)) == 2

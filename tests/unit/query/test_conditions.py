@@ -12,6 +12,7 @@ from ecounters.query.conditions import read_filter
 from ecounters.query.request import parse_request
 from ecounters.reports.payload import message
 from ecounters.reports.totals import totals_of
+from ecounters.windows.cell import Dims
 from tests.support.builders import WIDE, Feed, call, event
 
 Condition = dict[str, Any]
@@ -41,7 +42,7 @@ def counted(*conditions: Condition) -> str:
     where = read_filter(list(conditions))[1]
     assert where is not None
     holds = where.to_predicate()
-    return " ".join(name for dims, name in BY_DIMS.items() if holds(dims))
+    return " ".join(name for dims, name in BY_DIMS.items() if holds(Dims(*dims)))
 
 
 def of(field: str, value: Any, op: str | None = None) -> Condition:

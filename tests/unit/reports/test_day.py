@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from ecounters.calls.record import LiveKey
 from ecounters.partition.user import User
 from ecounters.reports.day import CALL_KEYS, GHOST_RETRIES, RETRY_KEYS, DayReading
 from ecounters.windows.calendar import WINDOW_MS
+from ecounters.windows.cell import Dims
 from tests.support.builders import WIDE, CallScript, Feed, call, event, picked
 from tests.support.steps import STEP_MS, Steps, longest_step_ms
 
@@ -93,8 +95,8 @@ def test_no_step_is_long() -> None:
     def once(steps: Steps) -> None:
         user = User("u1")
         for n in range(MANY):
-            user.spans.add(user.spans.cell(n % 40 * WINDOW_MS, ("IBD", "", str(n), None)), ("TC",), (), 1)
-            user.live["IBD", "", str(n), "menu"] = 1
+            user.spans.add(user.spans.cell(n % 40 * WINDOW_MS, Dims("IBD", "", str(n), None)), ("TC",), (), 1)
+            user.live[LiveKey("IBD", "", str(n), "menu")] = 1
         reading = DayReading(0, 40 * WINDOW_MS, 50)
         steps.run(reading.read(user))
         steps.run(reading.add_up())

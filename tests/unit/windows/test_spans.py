@@ -18,7 +18,7 @@ from ecounters.windows.span import FEW
 from ecounters.windows.spans import Spans
 from tests.support.builders import T0_MS
 
-DIMS = ("IBD", "", "", None)
+DIMS = Dims("IBD", "", "", None)
 HOUR, DAY = 3600.0, 86_400.0
 UTC_ZONE = ZoneInfo("UTC")
 ZONES = ["UTC", "Asia/Kolkata", "Asia/Kathmandu", "America/New_York", "Pacific/Auckland", "Australia/Lord_Howe"]
@@ -81,7 +81,7 @@ def test_counts_hold_no_zeros_and_cells_that_empty_are_gone() -> None:
 def test_changes_are_taken_once() -> None:
     """A cell that changed often is saved once for each flush, and not at all if it did not change."""
     spans = spans_with(0, 0, 0, WINDOW_MS)
-    assert changes(spans) == [(0, WINDOW_MS, {"TC": 3}, True), (WINDOW_MS, 2 * WINDOW_MS, {"TC": 1}, True)]
+    assert sorted(changes(spans)) == [(0, WINDOW_MS, {"TC": 3}, True), (WINDOW_MS, 2 * WINDOW_MS, {"TC": 1}, True)]
     assert changes(spans) == []
 
 
@@ -209,7 +209,7 @@ def test_what_is_out_of_retention_is_forgotten() -> None:
     forget(spans, DAY_MS - 1)
     assert len(spans.days) == 1
     forget(spans, DAY_MS)
-    assert (spans.days, calls_in(spans, 0, 9 * DAY_MS)) == ([], 1)
+    assert (len(spans.days), calls_in(spans, 0, 9 * DAY_MS)) == (0, 1)
 
 
 def test_the_cached_sum_of_a_span_follows_its_cells() -> None:
@@ -217,7 +217,7 @@ def test_the_cached_sum_of_a_span_follows_its_cells() -> None:
     user = User("u1")
     spans, whole = user.spans, (T0_MS, T0_MS + 3 * DAY_MS)
     window = T0_MS - T0_MS % DAY_MS + DAY_MS
-    cells = [spans.cell(window, ("IBD", str(n % 5), str(n), n % 3)) for n in range(2 * FEW)]
+    cells = [spans.cell(window, Dims("IBD", str(n % 5), str(n), n % 3)) for n in range(2 * FEW)]
     for at, cell in enumerate(cells):
         spans.add(cell, ("TC",), ("DTMF/1", at), 1)
 
@@ -240,7 +240,7 @@ def test_the_cached_sum_of_a_span_follows_its_cells() -> None:
     spans.add(cells[3], ("TC", "MC"), (), 1)
     spans.add(cells[3], ("TC",), ("DTMF/2", 5), 1)
     spans.add(cells[4], ("TC",), ("DTMF/1", 4), -1)
-    spans.add(spans.cell(window, ("OBD", "9", "", None)), ("TC",), (), 1)
+    spans.add(spans.cell(window, Dims("OBD", "9", "", None)), ("TC",), (), 1)
     check()
     assert sums()[2] == {"0": 8, "1": 8, "2": 8, "3": 10, "4": 7, "9": 1}
     roll_up(spans, UTC_ZONE, window + DAY_MS)

@@ -15,7 +15,7 @@ from ecounters.windows.span import FEW
 from ecounters.windows.spans import WHOLE_SLOTS_MAX, Spans
 from ecounters.windows.sums import Sum
 
-DIMS: Dims = ("IBD", "", "1800", 16)
+DIMS = Dims("IBD", "", "1800", 16)
 UTC = ZoneInfo("UTC")
 
 
@@ -187,7 +187,7 @@ def test_the_sum_of_many_cells_follows_those_that_are_split() -> None:
     """Cells that are split after their span has cached its sum, and that change after that."""
     spans = Spans()
     for n in range(2 * FEW):
-        press(spans, "1", dims=("IBD", "", str(n), None))
+        press(spans, "1", dims=Dims("IBD", "", str(n), None))
     assert total(spans) == {"DTMF/1": 2 * FEW, "DTMFV/1": 2 * FEW, "TC": 2 * FEW}
     press_many(spans, INPUTS_MAX)
     before = total(spans)

@@ -8,8 +8,12 @@ from hypothesis import strategies as st
 from ecounters.windows.cell import CAMPAIGN, DID, STATUS, TYPE, Dims
 from ecounters.windows.sums import Sum
 
-DIMS = st.tuples(
-    st.sampled_from(("IBD", "OBD")), st.sampled_from(("", "7")), st.sampled_from(("", "d")), st.sampled_from((None, 16))
+DIMS = st.builds(
+    Dims,
+    st.sampled_from(("IBD", "OBD")),
+    st.sampled_from(("", "7")),
+    st.sampled_from(("", "d")),
+    st.sampled_from((None, 16)),
 )
 COUNTS = st.dictionaries(st.sampled_from(("TC", "MC", "DTMF/1", "ringTime")), st.integers(1, 9))
 Cells = list[tuple[Dims, dict[str, int]]]
@@ -32,7 +36,8 @@ def content(total: Sum) -> tuple[object, ...]:
 
 def test_calls_are_summed_by_each_dimension() -> None:
     """Slots add up over all cells; TC also by type, campaign, DID and status, "" and None included."""
-    total = sum_of([(("IBD", "7", "", None), {"TC": 2, "MC": 1}), (("IBD", "", "d", 16), {"TC": 3, "ringTime": 5})])
+    live, ended = Dims("IBD", "7", "", None), Dims("IBD", "", "d", 16)
+    total = sum_of([(live, {"TC": 2, "MC": 1}), (ended, {"TC": 3, "ringTime": 5})])
     assert total.counts == {"TC": 5, "MC": 1, "ringTime": 5}
     assert total.calls[TYPE] == {"IBD": 5}
     assert total.calls[CAMPAIGN] == {"7": 2, "": 3}
