@@ -11,7 +11,7 @@ from streams.worker import run_worker
 @click.command()
 @click.option("--host", help="Address to serve HTTP on (ECOUNTERS_HOST).")
 @click.option("--port", type=int, help="Port to serve HTTP on (ECOUNTERS_PORT).")
-def worker(host: str | None, port: int | None) -> int:
+def worker(host: str | None, port: int | None) -> None:
     """Run one worker: read events, keep counters, answer requests.
 
     Workers with the same ECOUNTERS_APP_ID share the partitions of the topic of events. SIGTERM or Ctrl-C saves the
@@ -22,4 +22,4 @@ def worker(host: str | None, port: int | None) -> int:
         ecounters worker --port 8080
         ecounters worker --port 8081
     """
-    return run_worker(settings_with(host=host, port=port))
+    run_worker(settings_with(host=host, port=port))
