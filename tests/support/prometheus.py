@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 from urllib.request import urlopen
 
 import pytest
+import yaml
 
 from streams.local.ports import LOCAL, free_ports
 
@@ -38,6 +39,15 @@ def program(name: str) -> str:
     if found is None:
         pytest.skip(f"there is no {name}: apt-get install prometheus")
     return found
+
+
+def refused_by_promtool(folder: Path, expressions: Sequence[str]) -> str:
+    """What promtool says of PromQL expressions that it does not understand; "" if it understands all of them."""
+    rows = [{"record": f"query:number{at}", "expr": expression} for at, expression in enumerate(expressions)]
+    rules = folder / "rules.yml"
+    rules.write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": rows}]}))
+    done = subprocess.run([program("promtool"), "check", "rules", rules], capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr if done.returncode else ""
 
 
 class Prometheus:

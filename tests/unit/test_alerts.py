@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import yaml
 
-from tests.support.prometheus import program
+from tests.support.prometheus import program, refused_by_promtool
 from tests.support.series_names import unknown_metrics
 
 DEPLOY: Final = Path(__file__).parent.parent.parent / "deploy"
@@ -69,3 +69,11 @@ def test_promtool_takes_the_rules_and_their_tests_pass() -> None:
     for command in (["check", "rules", RULES.name], ["test", "rules", TESTS.name]):
         done = subprocess.run([program("promtool"), *command], cwd=FOLDER, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_prometheus_takes_every_query_of_the_runbook(tmp_path: Path) -> None:
+    """Who was woken up pastes them."""
+    queries = re.findall(r"^    q '(.*)'$", RUNBOOK.read_text(), re.MULTILINE)
+    assert len(queries) > 60
+    assert refused_by_promtool(tmp_path, queries) == ""
+    assert "parse error" in refused_by_promtool(tmp_path, ["sum(up"])
