@@ -116,9 +116,12 @@ class FollowedState:
                 done += 1
                 if done % STEP == 0:
                     yield
-        for (user_id, call_id), items in self._large.items():  # Kafka did not take the entry of the call
-            if self._call(user_id, call_id) is None:
+        for (user_id, call_id), items in self._large.items():
+            if self._call(user_id, call_id) is None:  # Kafka did not take the entry of the call
                 state.changes.add_left_over(user_id, call_id, items)
+            done += 1
+            if done % STEP == 0:
+                yield
         yield
 
     def discarding(self) -> Iterator[None]:
@@ -154,7 +157,7 @@ class FollowedState:
         elif kind == USER:
             user_id, balance, call_balance = read_user(key, value)
             user = account_in(state, user_id)
-            user.balance, user.call_balance = balance, call_balance
+            user.balance, user.call_balance, user.dirty = balance, call_balance, False
         elif key == POSITION:
             self._set_position(value)
             return
@@ -210,9 +213,9 @@ class FollowedState:
             _, begin, end, dims, slot = read_slot_key(key)
             restore_slot(user.spans, begin, end, dims, slot, None)
         elif kind == USER:
-            user.balance = user.call_balance = None
+            user.balance, user.call_balance, user.dirty = None, None, False
         user.version += 1
-        if user.empty:
+        if user.empty and not user.dirty:  # a reply may have forgotten balances that the changelog still has
             del self.state.users[user_id]
 
     def _remove_item(self, user_id: str, call_id: str, item: Item) -> None:

@@ -46,6 +46,8 @@ def restore_slot(spans: Spans, begin: int, end: int, dims: Dims, slot: str, amou
         cell = span.cells.get(dims) if span is not None else None
         if cell is not None and cell.inputs is not None:
             cell.inputs.counts.pop(slot, None)
+            if not cell.inputs.counts:  # there is no entry any more by which it is known as split
+                cell.inputs = None
         return
     span, cell = _cell(spans, begin, end, dims)
     if cell.inputs is None or _is_split_here(cell):
