@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
+from dataclasses import replace
+from typing import Any
 
 import msgspec
 import pytest
 
 from ecounters.changelog.binding import Binding
 from ecounters.changelog.entries import FORMAT, Entry, Position, UnreadableEntries, position_entry
+from streams.engine import restore
 from streams.engine import standby as module
+from streams.engine.restore import PartitionChangelog
 from streams.engine.standby import CannotFollow, Standby
 from streams.engine.standbys import standbys_of
+from streams.engine.status import MustWait
 from tests.support.engine_fakes import BINDING, LOG, PARTITION, new_fixture
 
 MEMBERS = ["http://a", "http://b", "http://c", "http://d"]
@@ -96,3 +101,113 @@ def test_who_was_not_at_the_end_for_long_begins_anew(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(module, "STALE_MS", -1)
     with pytest.raises(CannotFollow, match="not been at the end"):
         follow(([position(5)], 1, 1))
+
+
+class FakeWriter:
+    """A writer without dead letters."""
+
+    async def settle_dead_letters(self, position: int) -> None:
+        """There are none."""
+
+
+class FakeTakeover:
+    """A takeover of a changelog that ends at the offset ``end``."""
+
+    end = 0
+
+    def __init__(self, *_: object) -> None:
+        """Takes nothing over."""
+
+    async def open(self) -> FakeWriter:
+        """A new writer."""
+        return FakeWriter()
+
+    async def end_of_changelog(self) -> int:
+        """``end``."""
+        return self.end
+
+    async def close(self) -> None:
+        """Closes nothing."""
+
+
+class FakeReaders:
+    """Reads a changelog of these entries, and notes from which offsets it was read."""
+
+    def __init__(self, entries: list[Entry]) -> None:
+        self.entries = entries
+        self.begins: list[int] = []
+
+    async def read(self, *args: Any) -> AsyncGenerator[list[Entry]]:
+        """Yields the entries from an offset on."""
+        self.begins.append(args[4] if len(args) > 4 else 0)
+        yield self.entries[self.begins[-1] :]
+
+    async def read_again(self, *_: object) -> AsyncGenerator[list[tuple[int, Any, Any]]]:
+        """Yields all entries with their offsets."""
+        yield [(offset, *entry) for offset, entry in enumerate(self.entries)]
+
+
+NUMBER = (b"n" + msgspec.msgpack.encode(("u1", "1555")), msgspec.msgpack.encode(1))
+
+
+@pytest.mark.parametrize(
+    ("what", "entries", "end", "begins", "read"),
+    [
+        ("only the rest is read", [position(5), NUMBER, position(7)], 3, [2], 1),
+        ("there is no rest", [position(5), NUMBER], 2, [2], 0),
+        ("the changelog has become shorter", [position(5)], 1, [0], 1),
+        (
+            "a foreign entry of the rest is taken out",
+            [position(5), NUMBER, (b"x", b"y"), (b"x", None)],
+            4,
+            [2],
+            2,
+        ),
+    ],
+)
+def test_a_takeover_reads_the_rest_or_all(
+    monkeypatch: pytest.MonkeyPatch, what: str, entries: list[Entry], end: int, begins: list[int], read: int
+) -> None:
+    """What waits for the end of its flush is applied too. A second restore reads all; nothing is shown of the first."""
+    monkeypatch.setattr(restore, "ChangelogTakeover", FakeTakeover)
+    monkeypatch.setattr(FakeTakeover, "end", end)
+
+    async def run() -> None:
+        readers = FakeReaders(entries)
+        context = replace(new_fixture().context, readers=readers)  # type: ignore[arg-type]
+        standby = Standby(PARTITION, context)
+        async with standby.lock:
+            await standby.read(FakeFetched([position(5)], 1))  # type: ignore[arg-type]
+            standby.look(1, 1)
+            await standby.read(FakeFetched([NUMBER], 2))  # type: ignore[arg-type]
+        changelog = PartitionChangelog(PARTITION, context, standby)
+        state, found = await changelog.restore()
+        last = [entry for entry in entries if entry[0] == b"p"][-1]
+        assert (found, readers.begins, position(state.position)) == (read, begins, last)
+        assert [*state.users] == (["u1"] if NUMBER in entries else [])
+        assert changelog.followed_entries + found == len(entries)
+        assert standby.state is (state if begins == [2] else None)
+        again, _ = await changelog.restore()
+        assert (readers.begins[1:], again.position, standby.state) == ([0], state.position, None)
+
+    asyncio.run(run())
+
+
+def test_a_rest_that_cannot_be_read_is_said_as_without_a_standby(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The restore of all names what cannot be read; nothing of what was followed is used or shown."""
+    monkeypatch.setattr(restore, "ChangelogTakeover", FakeTakeover)
+    monkeypatch.setattr(FakeTakeover, "end", 2)
+
+    async def run() -> None:
+        readers = FakeReaders([position(5), (b"n" + msgspec.msgpack.encode(("u1", "1")), b"\xc1"), NUMBER])
+        context = replace(new_fixture().context, readers=readers)  # type: ignore[arg-type]
+        standby = Standby(PARTITION, context)
+        async with standby.lock:
+            await standby.read(FakeFetched([position(5)], 1))  # type: ignore[arg-type]
+        changelog = PartitionChangelog(PARTITION, context, standby)
+        with pytest.raises(MustWait, match="has at offset 1 an entry that cannot be read: telephone number"):
+            await changelog.restore()
+        assert readers.begins == [1, 0]
+        assert standby.state is None
+
+    asyncio.run(run())
