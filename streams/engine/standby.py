@@ -45,7 +45,6 @@ class Standby:
         self.lock = asyncio.Lock()
         self.next_offset: int | None = None
         self.flushed_ms = self.current_ms = now_ms()
-        self.taken = False
         self._context = context
         self._followed: FollowedState | None = FollowedState(partition, settings.partitions, settings.policy)
         self._gone_on: PartitionState | None = None  # the state, once its partition is this worker's

@@ -16,7 +16,7 @@ import logging
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from hashlib import blake2b
-from typing import Final
+from typing import Final, NoReturn
 
 from aiokafka.errors import ConsumerStoppedError, CorruptRecordException, KafkaError
 
@@ -80,6 +80,11 @@ class Standbys:
         """The partitions of which there is a state to answer from. May be called from any thread."""
         return sorted(one.partition for one in list(self._followed.values()) if one.state is not None)
 
+    @property
+    def wanted(self) -> int:
+        """How many partitions this worker has to follow, also those that it cannot."""
+        return len(self._wanted)
+
     def lag(self) -> dict[int, int]:
         """partition -> offsets of its changelog that have not been read yet."""
         found = {}
@@ -122,7 +127,6 @@ class Standbys:
         self._wanted -= {partition}
         standby = self._followed.pop(partition, None)
         if standby is not None:
-            standby.taken = True
             self._taken[partition] = standby
         return standby
 
@@ -143,27 +147,29 @@ class Standbys:
     # ------------------------------------------------------------------------------------------ the task
 
     async def _run(self) -> None:
-        """Follow until cancelled. No error of a standby ends the worker: it is logged, and nothing is followed then."""
-        try:
-            while True:
-                self._follower = ChangelogFollower(self._context.readers.kafka, self._context.settings.changelog.topic)
-                try:
-                    await self._follower.start()
-                    await self._follow(self._follower)
-                except (KafkaError, OSError, ConsumerStoppedError) as error:
-                    if self._log_again.is_due():
-                        log.warning("standbys cannot be followed now, again in %s s: %s", PAUSE_S, named(error))
-                finally:
-                    follower, self._follower = self._follower, None
-                    await follower.stop()
+        """Follow until cancelled. No error of a standby ends the worker: it is logged, and what failed begins again."""
+        while True:
+            try:
+                await self._connect_and_follow()
+            except (KafkaError, OSError, ConsumerStoppedError) as error:
+                if self._log_again.is_due():
+                    log.warning("standbys cannot be followed now, again in %s s: %s", PAUSE_S, named(error))
                 await asyncio.sleep(PAUSE_S)
-        except asyncio.CancelledError:
-            raise
-        except Exception:
-            log.exception("standbys cannot be followed any more: this must not happen")
-            self._drop_all()
+            except Exception:
+                log.exception("standbys cannot be followed, anew in %s s: this must not happen", AGAIN_S)
+                self._drop_all()
+                await asyncio.sleep(AGAIN_S)
 
-    async def _follow(self, follower: ChangelogFollower) -> None:
+    async def _connect_and_follow(self) -> None:
+        self._follower = ChangelogFollower(self._context.readers.kafka, self._context.settings.changelog.topic)
+        try:
+            await self._follower.start()
+            await self._follow(self._follower)
+        finally:
+            follower, self._follower = self._follower, None
+            await follower.stop()
+
+    async def _follow(self, follower: ChangelogFollower) -> NoReturn:
         assigned: dict[int, Standby] = {}
         look_at_s, loop = 0.0, asyncio.get_running_loop()
         while True:

@@ -14,11 +14,12 @@ from ecounters.changelog.binding import Binding
 from ecounters.changelog.entries import FORMAT, Entry, Position, UnreadableEntries, position_entry
 from streams.engine import restore
 from streams.engine import standby as module
+from streams.engine import standbys as standbys_module
 from streams.engine.restore import PartitionChangelog
 from streams.engine.standby import CannotFollow, Standby
-from streams.engine.standbys import standbys_of
+from streams.engine.standbys import Standbys, standbys_of
 from streams.engine.status import MustWait
-from tests.support.engine_fakes import BINDING, LOG, PARTITION, new_fixture
+from tests.support.engine_fakes import BINDING, LOG, PARTITION, PARTITIONS, WAIT_S, new_fixture
 
 MEMBERS = ["http://a", "http://b", "http://c", "http://d"]
 
@@ -209,5 +210,40 @@ def test_a_rest_that_cannot_be_read_is_said_as_without_a_standby(monkeypatch: py
             await changelog.restore()
         assert readers.begins == [1, 0]
         assert standby.state is None
+
+    asyncio.run(run())
+
+
+class FailingFollower:
+    """A connection to a changelog at which a fault of the program shows, each time. ``connected``: how often."""
+
+    connected = 0
+
+    def __init__(self, *_: object) -> None:
+        """Connects to no broker."""
+
+    async def start(self) -> None:
+        """Raises."""
+        FailingFollower.connected += 1
+        raise LookupError
+
+    async def stop(self) -> None:
+        """Closes nothing."""
+
+
+def test_a_fault_of_the_program_does_not_end_the_following(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It begins anew, and what is not followed meanwhile is counted as such: both went unnoticed."""
+    monkeypatch.setattr(standbys_module, "ChangelogFollower", FailingFollower)
+    monkeypatch.setattr(standbys_module, "AGAIN_S", 0)
+
+    async def run() -> None:
+        context = new_fixture().context
+        standbys = Standbys(replace(context, settings=replace(context.settings, standbys=1)))
+        standbys.follow(dict.fromkeys(range(PARTITIONS), "http://a"), MEMBERS[:2], "http://b")
+        async with asyncio.timeout(WAIT_S):
+            while FailingFollower.connected < 3:  # noqa: ASYNC110 - the task connects in between
+                await asyncio.sleep(0)
+        assert (standbys.wanted, standbys.whole()) == (PARTITIONS, [])
+        await standbys.stop()
 
     asyncio.run(run())
