@@ -13,10 +13,10 @@ from ecounters.partition.state import PartitionState
 from tests.support.builders import CallScript, Event, Feed, call, event, restored
 
 FEW: Final = 300
-MANY: Final = 3_000
+MANY: Final = 1_800
 GROWTH: Final = 600
 """So many more references may be followed for MANY things than for FEW: those of the timers' last buckets, which are
-lists. If one list or dict had a reference to each thing, they were 2,700 more."""
+lists. If one list or dict had a reference to each thing, they were 1,500 more."""
 HOUR: Final = 3_600
 
 
