@@ -12,9 +12,12 @@ from aiokafka.errors import KafkaError
 
 from ecounters.changelog.entries import Entry
 from streams.kafka import internals
-from streams.kafka.changelog_reader import FETCH_BYTES, LIMIT_S, decoded, entry_of
+from streams.kafka.changelog_reader import LIMIT_S, decoded, entry_of
 from streams.kafka.clients import Kafka
 
+FETCH_BYTES: Final = 524_288
+"""How much is fetched of a partition at once. While one is decoded, as much of each of the others waits in memory:
+128 MB of 256 partitions."""
 FETCH_WAIT_MS: Final = 500
 """How long a broker may hold a fetch request while it has no records. With one it answers at once."""
 
