@@ -21,7 +21,7 @@ from ecounters.query.request import BODY_BYTES_MAX
 from streams.basics.logs import REQUEST_ID
 from streams.metrics.catalogue import Metrics, Platform
 from streams.web.decompression import decoder_of
-from streams.web.paths import PEER_PATH, PROBE_PATHS
+from streams.web.paths import PEER_PATH, PROBE_PATHS, READY_PATH
 from streams.web.request_ids import ID_HEADER, id_of, new_id
 
 log = logging.getLogger(__name__)
@@ -184,6 +184,9 @@ def middleware(metrics: Metrics) -> Middleware:
     last as long as their client wants.
     A ConnectionError is raised on and not counted.
     """
+    for code in (200, 503):
+        # A series that began with 1 would have no rise: a worker that became ready, and was asked once, would alert.
+        metrics.platform.probes.labels(READY_PATH, code)
 
     @web.middleware
     async def respond(request: web.Request, handler: Handler) -> web.StreamResponse:

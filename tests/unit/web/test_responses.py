@@ -7,13 +7,17 @@ import json
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
+from prometheus_client import CollectorRegistry
 
 from ecounters.errors import INTERNAL, INVALID_PARAMETER, RequestRefused
+from streams.metrics.catalogue import Metrics
+from streams.web.paths import READY_PATH
 from streams.web.responses import (
     add_common_headers,
     client_address,
     error_response,
     http_error,
+    middleware,
     plain_error,
 )
 
@@ -74,3 +78,14 @@ def test_an_address_is_what_the_first_trusted_proxy_saw(forwarded: list[str], pr
         headers.add("X-Forwarded-For", value)
     request = request.clone(headers=headers, remote="peer")
     assert client_address(request, proxies) == address
+
+
+def test_replies_to_readyz_are_counted_from_0() -> None:
+    """Of a series that begins with 1 `increase` sees no rise: a worker that is ready would alert as one that is not."""
+    registry = CollectorRegistry()
+    middleware(Metrics.create(registry, "w1"))
+    found = [
+        registry.get_sample_value("ecounters_probes_total", {"route": READY_PATH, "code": code})
+        for code in ("200", "503")
+    ]
+    assert found == [0, 0]
