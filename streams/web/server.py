@@ -61,12 +61,16 @@ class Connection(web.RequestHandler):
 
         Transports with TLS have no such attribute: ``data_received`` takes what they give in pieces.
         A response counts as sent once the kernel has all of it, and not when 64 KB are left.
+        A connection whose TLS handshake ends when the server closes already is closed: aiohttp knows nothing of it
+        before, and its request would find no connections to Redis and to other workers any more. Proxies repeat it.
         """
         if hasattr(transport, "max_size"):
             transport.max_size = RECEIVED_BYTES_MAX
         if isinstance(transport, asyncio.Transport):
             transport.set_write_buffer_limits(0)
         super().connection_made(transport)
+        if isinstance(self._manager, Server) and self._manager.is_closing:
+            self.force_close()
 
     def data_received(self, data: bytes) -> None:
         """Parse what was received; of more than RECEIVED_BYTES_MAX a piece in each step of the event loop.
@@ -191,7 +195,14 @@ def _of_a_known_version(message: RawRequestMessage) -> RawRequestMessage:
 
 
 class Server(web.Server):
-    """aiohttp's server, with a Connection for each connection."""
+    """aiohttp's server, with a Connection for each connection. ``is_closing``: it takes no further one."""
+
+    is_closing = False
+
+    def pre_shutdown(self) -> None:
+        """Close connections without a request; aiohttp calls it when the ports are closed."""
+        self.is_closing = True
+        super().pre_shutdown()
 
     def __call__(self) -> Connection:
         return Connection(self, loop=self._loop, **self._kwargs)

@@ -9,6 +9,7 @@ import signal
 import socket
 import ssl
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -161,3 +162,45 @@ def send(port: int, cert: Path) -> bytes:
         while more := connection.recv(65_536):
             got += more
         return got
+
+
+def test_a_connection_whose_handshake_ends_in_a_server_that_closes_gets_no_reply(tmp_path: Path) -> None:
+    """A proxy asks the next worker then. A handler would find no connections to Redis and other workers: 500."""
+    cert, key = pair(tmp_path, "first")
+    came, sent = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = ssl.create_default_context(cafile=str(cert)).wrap_bio(came, sent, server_hostname="127.0.0.1")
+
+    async def handler(request: web.Request) -> web.Response:
+        return web.Response(text="late")
+
+    async def exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        """Send what the client has to send; returns what comes then."""
+        writer.write(sent.read())
+        got = await reader.read(65_536)
+        came.write(got)
+        return got
+
+    async def run() -> bytes:
+        app = web.Application()
+        app.router.add_get("/", handler)
+        runner = serving.Runner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=ServerTls(str(cert), str(key)).context).start()
+        reader, writer = await asyncio.open_connection(*runner.addresses[0])
+        with pytest.raises(ssl.SSLWantReadError):
+            client.do_handshake()
+        assert await exchange(reader, writer)
+        await runner.cleanup()
+        client.do_handshake()
+        client.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        try:
+            async with asyncio.timeout(10):
+                while await exchange(reader, writer):
+                    with suppress(ssl.SSLWantReadError):
+                        return client.read()
+            raise AssertionError("the connection was cut off")
+        finally:
+            writer.close()
+            await asyncio.sleep(0)
+
+    assert asyncio.run(run()) == b""  # it says that it closes, and nothing before
