@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ecounters.changelog.entries import Entry, keep_last
+from ecounters.calls import join
+from ecounters.changelog.entries import Entry
 from ecounters.partition.following import FollowedState
 from ecounters.partition.policy import Policy
-from ecounters.partition.restoring import restore
 from ecounters.partition.state import PartitionState
-from tests.support.builders import ALL_FIELDS, LogRecord, answer_of
+from ecounters.windows import cell
+from tests.support.builders import ALL_FIELDS, LogRecord, answer_of, restored
 from tests.support.log_strategies import PARTITIONS, USERS, Step, chaotic
 from tests.support.state_steps import FAR_MS, compacted, do, image, level
 
@@ -29,9 +31,22 @@ def shown(state: PartitionState) -> list[object]:
 
 
 @settings(max_examples=120)
-@given(chaotic(), st.integers(0, 60), st.integers(1, 4), st.booleans())
-def test_a_followed_state_equals_a_restored_one(steps: list[Step], crash: int, every: int, begin_late: bool) -> None:
-    """Flushes are followed one by one, replies are made in between, and the states are equal and stay so."""
+@given(chaotic(), st.integers(0, 60), st.integers(1, 4), st.booleans(), st.sets(st.integers(0, 60), max_size=3))
+def test_a_followed_state_equals_a_restored_one(
+    steps: list[Step], crash: int, every: int, begin_late: bool, restarts: set[int]
+) -> None:
+    """Flushes are followed one by one, replies are made in between, and the states are equal and stay so.
+
+    The owner is restored at times. Calls are large, and cells are split, from the second item and the third input on.
+    """
+    with pytest.MonkeyPatch.context() as limits:
+        limits.setattr(join, "SMALL_MAX", 1)
+        limits.setattr(cell, "INPUTS_MAX", 2)
+        check(steps, crash, every, begin_late, restarts)
+
+
+def check(steps: list[Step], crash: int, every: int, begin_late: bool, restarts: set[int]) -> None:
+    """Assert what the test says."""
     for partition in range(PARTITIONS):
         own = [step for step in steps if step.partition == partition]
         owner = PartitionState(partition, PARTITIONS, Policy())
@@ -40,6 +55,9 @@ def test_a_followed_state_equals_a_restored_one(steps: list[Step], crash: int, e
         entries: list[Entry] = []
         read = 0
         for at, step in enumerate(own[:crash]):
+            if at in restarts and entries:
+                entries += owner.take_changes()
+                owner = restored(entries, partition, PARTITIONS)
             written = len(entries)
             do(owner, step, log, entries)
             if at % every == 0:
@@ -51,15 +69,13 @@ def test_a_followed_state_equals_a_restored_one(steps: list[Step], crash: int, e
                 assert shown(followed.state) == shown(owner)
         entries += owner.take_changes()
         take(followed.applying(entries[read:]))
-        restored, last = PartitionState(partition, PARTITIONS, Policy()), dict[bytes, bytes]()
-        keep_last(last, entries)
-        take(restore(restored, last))
+        other = restored(entries, partition, PARTITIONS)
         take(followed.finishing())
-        workers = [restored, followed.state]
+        workers = [other, followed.state]
         for worker in workers:
             worker.advance(0, at_end=False)
-        assert {user: image(restored)[user] for user in USERS} == {user: image(followed.state)[user] for user in USERS}
-        assert set(restored.users) == set(followed.state.users)
+        assert {user: image(other)[user] for user in USERS} == {user: image(followed.state)[user] for user in USERS}
+        assert set(other.users) == set(followed.state.users)
         logs = [list(log), list(log)]
         for at, step in enumerate(own[crash:]):
             for worker, its_log in zip(workers, logs, strict=True):
@@ -67,4 +83,4 @@ def test_a_followed_state_equals_a_restored_one(steps: list[Step], crash: int, e
             if at % 7 == 0:
                 level(workers)
         level(workers)
-        assert sorted(map(repr, restored.take_changes())) == sorted(map(repr, followed.state.take_changes()))
+        assert sorted(map(repr, other.take_changes())) == sorted(map(repr, followed.state.take_changes()))
