@@ -155,6 +155,13 @@ class LargeDict(Struct, Generic[K, V], gc=False, eq=False):
         """All values."""
         return chain.from_iterable(table.values() for table in self.tables())
 
+    def values_by_table(self) -> Iterator[list[V]]:
+        """The values of one table after the other, each as it is when its turn comes: all may be changed meanwhile.
+
+        A list of all values takes long to make if there are many, and each garbage collection visits all of it.
+        """
+        return (list(table.values()) for table in self.tables())
+
     def clear(self) -> None:
         """Remove everything, and free the tables. Empty it by ``popitem`` before, if it may be large."""
         self.first.clear()

@@ -18,6 +18,7 @@ forgotten, so that every reading of the log drops and forgets the same.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from itertools import chain
 from typing import Final
 
 from ecounters.calls.record import LIVE, REAPED, SUSPECTED, TOUCHED, Call
@@ -244,16 +245,15 @@ class Timeouts:
         """
         numbers_before = watermark - self._policy.remember_number_ms
         spans_before = watermark - self._policy.keep_days_ms
-        for table in self._users.tables():
-            for user in list(table.values()):
-                yield from _forget_numbers(user, numbers_before)
-                yield from user.spans.forget(spans_before)
-                self.forget_balances(user, watermark)
-                if user.new_numbers or user.spans.gone:
-                    self._changes.add_user(user)
-                if user.empty:
-                    del self._users[user.id]
-                yield
+        for user in chain.from_iterable(self._users.values_by_table()):
+            yield from _forget_numbers(user, numbers_before)
+            yield from user.spans.forget(spans_before)
+            self.forget_balances(user, watermark)
+            if user.new_numbers or user.spans.gone:
+                self._changes.add_user(user)
+            if user.empty:
+                del self._users[user.id]
+            yield
 
 
 def _forget_numbers(user: User, before: int) -> Iterator[None]:

@@ -15,6 +15,7 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -115,9 +116,11 @@ class AccountLooks:
         number = 0
         for partition in list(self._table.owned.values()):
             state = partition.status.state
-            users = list(state.users.values()) if state is not None and partition.status.answering else []
-            for begin in range(0, len(users), USERS_STEP):
-                rows = [(user.id not in self._shown, -len(user.calls), user.id) for user in users[begin:][:USERS_STEP]]
+            if state is None or not partition.status.answering:
+                continue
+            users = chain.from_iterable(state.users.values_by_table())
+            while some := list(islice(users, USERS_STEP)):
+                rows = [(user.id not in self._shown, -len(user.calls), user.id) for user in some]
                 number += len(rows)
                 chosen = heapq.nsmallest(self._settings.most, chosen + rows)
                 await asyncio.sleep(0)

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
+from itertools import chain
 from typing import Any, Final
 
 from prometheus_client import Counter
@@ -155,7 +156,7 @@ class WorkerHealth:
         live = suspected = kept = number = 0
         for partition in partitions:
             state = partition.status.state  # of now: that of before a pause may be empty
-            for user in list(state.users.values()) if state is not None else []:
+            for user in chain.from_iterable(state.users.values_by_table()) if state is not None else ():
                 live += sum(user.live.values())
                 suspected += user.suspected
                 kept += len(user.calls)

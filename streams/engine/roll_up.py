@@ -13,6 +13,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from ecounters.partition.state import PartitionState
+from ecounters.partition.user import User
 from streams.basics.slices import Slice, TimeSlices
 from streams.engine.context import WorkerContext
 from streams.engine.status import PartitionStatus
@@ -51,30 +52,31 @@ async def roll_up(status: PartitionStatus, zone_of: ZoneOf, slices: TimeSlices) 
     state = status.state
     if state is None or not status.live:
         return
-    for user_id in await _users_due(state, slices):
-        try:
-            zone = await zone_of(user_id)
-        except ValueError:
-            log.exception("partition %s: windows of %r could not be made days", status.partition, user_id)
-            continue
-        if zone is None:
-            continue
-        async with status.state_lock:
-            if status.frozen or status.state is not state or not status.live:
-                return
-            async with Slice(slices) as time_slice:
-                if user_id in state.users:
-                    with closing(state.rolling_up(user_id, zone)) as steps:
-                        for _ in steps:
-                            await time_slice.yield_if_used_up()
+    for users in state.users.values_by_table():
+        for user_id in await _due(users, state, slices):
+            try:
+                zone = await zone_of(user_id)
+            except ValueError:
+                log.exception("partition %s: windows of %r could not be made days", status.partition, user_id)
+                continue
+            if zone is None:
+                continue
+            async with status.state_lock:
+                if status.frozen or status.state is not state or not status.live:
+                    return
+                async with Slice(slices) as time_slice:
+                    if user_id in state.users:
+                        with closing(state.rolling_up(user_id, zone)) as steps:
+                            for _ in steps:
+                                await time_slice.yield_if_used_up()
 
 
-async def _users_due(state: PartitionState, slices: TimeSlices) -> list[str]:
-    """The ids of the users with windows that are old enough to be rolled up."""
+async def _due(users: Iterable[User], state: PartitionState, slices: TimeSlices) -> list[str]:
+    """The ids of those users who have windows that are old enough to be rolled up."""
     due = []
     async with Slice(slices) as time_slice:
-        for user_id in list(state.users):
-            if state.due_for_roll_up(user_id):
-                due.append(user_id)
+        for user in users:
+            if state.due_for_roll_up(user.id):
+                due.append(user.id)
             await time_slice.yield_if_used_up()
     return due
