@@ -33,6 +33,9 @@ ROOT: Final = Path(__file__).parent.parent.parent
 PATH: Final = COUNTERS_PATHS[0]
 READY_LIMIT_S: Final = 60.0
 END_LIMIT_S: Final = 30.0
+REQUEST_LIMIT_S: Final = 5.0
+COUNTERS_LIMIT_S: Final = 30.0
+"""A reply with 100,000 DIDs takes seconds on a busy machine."""
 HANDOVER_S: Final = 10
 """Workers of tests end as soon as others have their partitions, but no later; a test may kill all others."""
 DROP_LIMIT_MS: Final = 10_000
@@ -204,13 +207,23 @@ class Worker:
 
     # ------------------------------------------------------------------------------------------ asking it
 
-    def request(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Reply:
-        """Send one request. A body of bytes is sent as it is, any other as JSON. OSError if nothing listens."""
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+        limit_s: float = REQUEST_LIMIT_S,
+    ) -> Reply:
+        """Send one request. A body of bytes is sent as it is, any other as JSON.
+
+        OSError if nothing listens, or if nothing comes for ``limit_s``.
+        """
         port = self.probed if path in (READY_PATH, METRICS_PATH) else self.port
         if self.tls is None:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=limit_s)
         else:
-            connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=5, context=self.tls)
+            connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=limit_s, context=self.tls)
         try:
             content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
             connection.request(method, path, content, dict(headers or {}))
@@ -221,7 +234,7 @@ class Worker:
 
     def ask(self, body: Mapping[str, object], headers: Mapping[str, str] | None = None) -> Reply:
         """Ask for counters."""
-        return self.request("POST", PATH, body, headers)
+        return self.request("POST", PATH, body, headers, COUNTERS_LIMIT_S)
 
     def metric(self, name: str) -> float:
         """The value of a metric; with labels, the sum over them."""
