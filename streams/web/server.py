@@ -61,16 +61,12 @@ class Connection(web.RequestHandler):
 
         Transports with TLS have no such attribute: ``data_received`` takes what they give in pieces.
         A response counts as sent once the kernel has all of it, and not when 64 KB are left.
-        A connection whose TLS handshake ends when the server closes already is closed: aiohttp knows nothing of it
-        before, and its request would find no connections to Redis and to other workers any more. Proxies repeat it.
         """
         if hasattr(transport, "max_size"):
             transport.max_size = RECEIVED_BYTES_MAX
         if isinstance(transport, asyncio.Transport):
             transport.set_write_buffer_limits(0)
         super().connection_made(transport)
-        if isinstance(self._manager, Server) and self._manager.is_closing:
-            self.force_close()
 
     def data_received(self, data: bytes) -> None:
         """Parse what was received; of more than RECEIVED_BYTES_MAX a piece in each step of the event loop.
@@ -203,6 +199,16 @@ class Server(web.Server):
         """Close connections without a request; aiohttp calls it when the ports are closed."""
         self.is_closing = True
         super().pre_shutdown()
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        """Take a connection, or close one whose TLS handshake ends when the server closes already.
+
+        aiohttp knows nothing of such a connection before. Its request would find no connections to Redis and to other
+        workers any more. Proxies repeat it.
+        """
+        super().connection_made(handler, transport)
+        if self.is_closing:
+            handler.force_close()
 
     def __call__(self) -> Connection:
         return Connection(self, loop=self._loop, **self._kwargs)
