@@ -11,8 +11,9 @@ INSTALL := -m pip install --quiet --disable-pip-version-check
 LOCKED := $(INSTALL) --require-hashes -r
 OURS := $(INSTALL) --no-deps --no-build-isolation
 TOOLS := build/tools
-# Test processes at a time. 0: all tests in one process, whose output goes straight to the terminal.
-AT_ONCE := 2
+# Test processes at a time: three keep two processors busy, because many tests wait for servers. 0: all tests in one
+# process, whose output goes straight to the terminal.
+AT_ONCE := 3
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-kafka faults moves fuzz lint bench lock sbom wheel-check clean
@@ -41,7 +42,7 @@ test-kafka: $(VENV)/.test ## The integration tests on Apache Kafka, fetched by M
 	  $(patsubst %,--ignore=tests/integration/test_%.py,$(NOT_OF_KAFKA))
 
 # Files that no broker makes a difference to, or that start one of their own. `make test` runs them.
-NOT_OF_KAFKA := accounts attacks audit bench bounded_steps dashboard discarded_states exact_log filters fuzz http_errors http_limits known_networks \
+NOT_OF_KAFKA := account_metrics accounts attacks audit bench bounded_steps dashboard discarded_states exact_log filters fuzz http_errors http_limits known_networks \
   logs look_ups_under_load loop_pauses metrics openapi peer_strangers ports push push_server replies reply_compression run secured_redis \
   service_manager session_bound sessions sessions_without_redis throttled_login tls user_commands
 FAULTS := # options of `make faults`: FAULTS="--seed 2 --only zombie --scale 0.5"
