@@ -57,8 +57,9 @@ SECONDS = 60
 QUESTIONS_PER_S = 20
 P99_LIMIT_MS = 100
 P99_BUSY_LIMIT_MS = 1000
-BUSY_SHARE = 0.1
-"""The machine is busy if the worker's main thread waits for a processor for more than this share of the time."""
+BUSY_SHARE = 0.25
+"""The machine is busy if the worker's main thread waits for a processor for more than this share of the time. Alone on
+two processors it is 0.19: the attackers take some too."""
 RECORD_BYTES_MAX = 512 * 1024
 MEMORY_MB_MAX = 400
 """Of a worker with 30,000 live calls, 30,000 numbers and 40,000 accounts at a time. It has half of that."""
