@@ -12,7 +12,7 @@ from ecounters.partition.user import User
 from ecounters.query.conditions import Where
 from ecounters.reports.parts import body_parts, message_parts, series_parts
 from ecounters.reports.payload import KEYS, KEYS_WITHOUT_LIVE
-from ecounters.reports.reading import Matches, Reading, is_small, look_at
+from ecounters.reports.reading import STEP, Matches, Reading, batches, is_small, look_at
 from ecounters.reports.series import from_to, series_bounds
 from ecounters.windows.steps import INTERVALS
 
@@ -89,3 +89,5 @@ class LargeReply:
         for _ in reading.add_up():
             yield b""
         yield from message_parts(reading.totals, (*keys, *self._fields))
+        for _ in batches(reading.totals.emptying(), STEP):
+            yield b""

@@ -21,7 +21,9 @@ from ecounters.reports.payload import is_whole, value_of
 from ecounters.reports.totals import Totals
 
 STEP: Final = 1_000
-"""So many entries of a map are looked at, sorted or rendered for one part."""
+"""So many entries of a map are looked at or sorted for one part."""
+RENDERED: Final = 250
+"""So many entries are rendered for one part: in a map of 400,000, to find one takes 10 µs and more."""
 RUN_MAX: Final = 50_000
 """Sorted lists are merged in C up to this length, which takes some 3 ms; longer ones one entry at a time."""
 
@@ -108,17 +110,21 @@ def map_parts(entries: dict[str, int] | LargeDict[str, int]) -> Iterator[bytes]:
         names = (name for _, name in heapq.merge(rows, (yield from _sorted(odd_numbers))))
     names = chain(names, (yield from _sorted(others)))
     separator = b"{"
-    while part := {name: entries[name] for name in islice(names, STEP)}:
+    while part := {name: entries[name] for name in islice(names, RENDERED)}:
         yield separator + orjson.dumps(part)[1:-1]
         separator = b","
     yield b"}" if separator == b"," else b"{}"
 
 
 def _sorted(rows: list[Row]) -> Generator[bytes, None, Iterator[Row]]:
-    """Sort rows in steps; yield an empty part after each. Returns an iterator over the sorted rows."""
+    """Sort rows in steps; yield an empty part after each. Returns an iterator over the sorted rows.
+
+    Takes the rows out of the list, and keeps none that was yielded: to free very many at once is a long step.
+    """
     runs = []
-    for begin in range(0, len(rows), STEP):
-        runs.append(sorted(rows[begin : begin + STEP]))
+    while rows:
+        runs.append(sorted(rows[-STEP:]))
+        del rows[-STEP:]
         yield b""
     size = STEP
     while len(runs) > 1 and size < RUN_MAX:
@@ -130,4 +136,11 @@ def _sorted(rows: list[Row]) -> Generator[bytes, None, Iterator[Row]]:
             merged.append(run)
             yield b""
         runs = merged
-    return heapq.merge(*runs)
+    return heapq.merge(*map(_taken, runs))
+
+
+def _taken(run: list[Row]) -> Iterator[Row]:
+    """Take the rows out of a list, from its begin on."""
+    run.reverse()
+    while run:
+        yield run.pop()

@@ -35,7 +35,7 @@ KEY_US: Final = 2.0
 """To sort and render one entry of a map takes so many µs."""
 BASE_SLOTS: Final = 32
 """A cell with more slots has input slots."""
-STEP: Final = 1_000
+STEP: Final = 250
 """So many slots, or keys of a sum, are handled in one step."""
 CELLS_STEP: Final = 50
 """So many cells are handled in one step."""

@@ -8,11 +8,13 @@ Nothing is formatted in this file: ``payload`` renders totals as the message of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Final, cast
 
 from ecounters.calls.record import LiveKey
 from ecounters.large_dict import LargeDict
+from ecounters.partition.emptying import emptying
 from ecounters.partition.user import User
 from ecounters.query.conditions import Predicate, Where
 from ecounters.windows.cell import CAMPAIGN, DID, STATUS, TYPE, Dims
@@ -66,6 +68,11 @@ class Totals:
         """About how many entries the maps of counters have, altogether."""
         live = len(self.live) if self._live_by is None else sum(map(len, self._live_by.values()))
         return len(self.counts) + sum(map(len, self.sum.calls)) + live
+
+    def emptying(self) -> Iterator[None]:
+        """Empty all maps, with a yield after each entry: to free very many at once is a long step."""
+        by_name = (self._inputs or {}, self._live_by or {})
+        yield from emptying(self.counts, *self.sum.calls, *chain.from_iterable(tables.values() for tables in by_name))
 
     def calls_by(self, dimension: str) -> dict[str, int]:
         """Calls by the values of "type", "campaign", "did" or "status"; calls without a value are left out."""
