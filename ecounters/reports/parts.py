@@ -24,8 +24,8 @@ STEP: Final = 1_000
 """So many entries of a map are looked at or sorted for one part."""
 RENDERED: Final = 250
 """So many entries are rendered for one part: in a map of 400,000, to find one takes 10 µs and more."""
-RUN_MAX: Final = 50_000
-"""Sorted lists are merged in C up to this length, which takes some 3 ms; longer ones one entry at a time."""
+RUN_MAX: Final = 16_000
+"""Sorted lists are merged in C up to this length, which takes some 1 ms; longer ones one entry at a time."""
 
 OddNumber = tuple[int, str]
 """A key of a map that is a whole number but not written as Python writes it, such as "007": (the number, the key).
