@@ -16,9 +16,9 @@ SHORT_STEPS: Final = (10_000, 1, 100)
 
 A collection is one step of the event loop. So the middle generation is collected often, while it is small. A full
 collection visits all objects that can be in a cycle. Accounts, calls and cells are none of them, see ``large_dict``. So
-it is short too, and a cycle that nobody uses any more, such as a connection with the traceback of its error, is
-freed: after some 3 million new objects. More often would be longer: with 250,000 refused events that wait to be saved,
-a full collection took 50 ms."""
+it is mostly short too, and a cycle that nobody uses any more, such as a connection with the traceback of its error, is
+freed: after some 3 million new objects. It is seldom, because refused events that wait to be saved are visited: with
+250,000 of them it took 50 ms."""
 
 
 def collect_seldom() -> None:
