@@ -29,7 +29,7 @@ RETRY_KEYS: Final = (
 """The counters of ended calls alone: while a call lives, the next retry moves it from FR_CM to FR_PM."""
 GHOST_RETRIES: Final = "FR_GH_UC_N"
 """The retry legs of the calls in FR_GH_UC: what is left of FR_UC_N. No reply has this one."""
-LIVE_DIMENSIONS: Final = ("type", "campaign", "did")
+SHOWN_DIMENSIONS: Final = ("type", "campaign", "did")
 """Those by which live calls are told. A counter of live calls has the same names for them as one of all calls."""
 
 
@@ -49,7 +49,7 @@ class DayReading:
     counts                 key of CALL_KEYS and RETRY_KEYS, GHOST_RETRIES -> amount
     live                   live calls
     balance, call_balance  the last balances, 0 for none
-    values                 dimension of LIVE_DIMENSIONS -> its values, ``values_max`` at most
+    values                 dimension of SHOWN_DIMENSIONS -> its values, ``values_max`` at most
 
     Complete after all steps of ``read`` and ``add_up``.
     """
@@ -96,7 +96,7 @@ class DayReading:
         retries = {key: counts.get(key, 0) - self._live_retries[key] for key in RETRY_KEYS}
         of_others = retries["FR_CM_N"] + retries["FR_PM_N"] + retries["FR_CA_N"]
         self.counts |= {**retries, GHOST_RETRIES: retries["FR_UC_N"] - of_others}
-        for dimension in LIVE_DIMENSIONS:
+        for dimension in SHOWN_DIMENSIONS:
             yield from self._choose_values(dimension, totals)
 
     def _choose_values(self, dimension: str, totals: Totals) -> Iterator[None]:

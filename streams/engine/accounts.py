@@ -37,7 +37,7 @@ VALUES_MAX: Final = 50
 LOOK_LIMIT_S: Final = 4.0
 """A look at the metrics waits so long for the accounts, and then shows what it has: Prometheus' own limit is 10 s."""
 USERS_STEP: Final = 1_000
-"""So many accounts are looked at, to choose some, before other tasks run: in less than 1 ms."""
+"""So many accounts are looked at before other tasks run: in less than 1 ms."""
 ZONE_S: Final = 300.0
 """So long a time zone is used before it is asked for again."""
 RETRY_S: Final = 15.0

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from prometheus_client import Counter
 
-from streams.engine.accounts import AccountLooks
+from streams.engine.accounts import USERS_STEP, AccountLooks
 from streams.engine.partition import OwnedPartition
 from streams.engine.status import Waiting
 from streams.engine.table import StateTable
@@ -23,9 +23,6 @@ SHARE_S: Final = 60.0
 """The share of refused events is measured since the newest sample that is at least so old, or since the start."""
 SHARE_STEP_S: Final = 1.0
 """A sample is kept only if it is at least so much newer than the last one kept."""
-
-USERS_STEP: Final = 1_000
-"""So many accounts are looked at for the gauges before other tasks run: in less than 1 ms."""
 
 
 class RefusedShare:
