@@ -1,8 +1,8 @@
-"""Starts ``ecounters worker`` so that it signals itself at a chosen step of its work.
+"""Starts a command of ``ecounters``, mostly ``worker``, so that it signals itself at a chosen step of its work.
 
 ``python -m tests.faults.kill_at_step --at sent --nth 3 [--signal STOP] [--clock-ahead 3600] worker`` runs the worker in
 this process. The third time that it passes the point "sent", it sends itself SIGKILL (or SIGSTOP, or SIGTERM). The
-product has no code for this: methods are wrapped before the worker starts.
+product has no code for this: methods are wrapped before the command starts.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, Final
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A step of a worker: before or after a call of ``name`` (module:Class.method or module:function).
+    """A step of a worker or an import: before or after a call of ``name`` (module:Class.method or module:function).
 
     ``wanted``: which calls count, by their arguments. ``most``: a worker passes the point at least this often within a
     few seconds, while events arrive. ``what``: the step in words.
@@ -81,6 +81,7 @@ POINTS: Final = {
     "announce": Point(f"{_HANDOVER}.announce", False, 1, "a partition restored, the owner before not told yet"),
     "taken": Point(f"{_HANDOVER}.hear", True, 1, "told that another worker has the partition"),
     "stop": Point(f"{_TABLE}.on_stop", False, 1, "told to end, nothing saved"),
+    "import": Point("streams.tools.state.importing:_with_position", False, 2, "a partition about to be imported"),
 }  # fmt: skip
 
 
@@ -133,7 +134,7 @@ def call_at_point(point: Point, strike: SignalAtPass) -> None:
 
 
 def launcher_at(at: str, nth: int, *, how: str = "KILL") -> list[str]:
-    """The ``launcher`` of a Worker that signals itself at its ``nth`` pass of the point ``at``."""
+    """The ``launcher`` of a command that signals itself at its ``nth`` pass of the point ``at``."""
     assert at in POINTS, at
     return ["tests.faults.kill_at_step", "--at", at, "--nth", str(nth), "--signal", how]
 
@@ -144,13 +145,13 @@ def launcher_with_clock(seconds: int) -> list[str]:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Parse the command line, wrap the point, and run the worker in this process."""
+    """Parse the command line, wrap the point, and run the command in this process."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults.kill_at_step")
     parser.add_argument("--at", choices=POINTS)
     parser.add_argument("--nth", type=int, default=1)
     parser.add_argument("--signal", choices=("KILL", "STOP", "TERM"), default="KILL")
     parser.add_argument("--clock-ahead", type=int, default=0, metavar="SECONDS")
-    parser.add_argument("command", nargs="+")
+    parser.add_argument("command", nargs=argparse.REMAINDER)
     options = parser.parse_args(args)
     if options.clock_ahead:
         right = time.time

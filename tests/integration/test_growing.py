@@ -14,11 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from ecounters.changelog.entries import read_position
 from ecounters.simulator.world import Published, simulate
 from streams.kafka.clients import Kafka
 from streams.kafka.positions import read_positions
-from streams.tools.state.importing import BEGUN
+from tests.faults.kill_at_step import launcher_at
 from tests.support.accounts import TOKEN, add_users
 from tests.support.audits import audited, ran
 from tests.support.log_publisher import USERS, LogPublisher, chaos_plan, yesterday_ms
@@ -87,30 +86,15 @@ def test_growing_under_chaos_keeps_every_counter(deployment: Deployment, tmp_pat
         assert all(now_counted[user] > counted[user] > 0 for user in NAMES[:-1])  # chaos erases the last one
 
 
-def imported_partitions(deployment: Deployment) -> int:
-    """How many partitions of the changelog an import has written."""
-    settings = deployment.loaded()
-    found = asyncio.run(read_positions(Kafka.of(settings), settings.changelog_topic, deployment.partitions))
-    bindings = [read_position(value).binding for value in found.values()]
-    ids = [one.import_id for one in bindings if one is not None]
-    return sum(bool(one) and not one.endswith(BEGUN) for one in ids)
-
-
-def kill_amid_import(deployment: Deployment, *args: str, after: str = "") -> None:
-    """Run a command that imports, and kill it when some partitions are written and others are not.
-
-    ``after``: a text of its output; before that the changelog is not looked at, which could make it.
-    """
-    command = [sys.executable, "-m", "streams.cli", *args]
-    process = subprocess.Popen(command, cwd=ROOT, env=deployment.environment(), stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    with process.stdout:
-        while after and after not in (line := process.stdout.readline()):
-            assert line, f"it never said {after!r}"
-        while process.poll() is None:
-            if 0 < imported_partitions(deployment) < deployment.partitions:
-                process.kill()
-    assert process.wait() == -signal.SIGKILL, "it was at its end before it could be killed"
+def kill_amid_import(deployment: Deployment, *args: str) -> None:
+    """Run a command that imports, and kill it when it has written two partitions."""
+    command = [sys.executable, "-m", *launcher_at("import", 3), *args]
+    ended = subprocess.run(command, cwd=ROOT, env=deployment.environment(), capture_output=True, text=True, timeout=60)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    positions = asyncio.run(
+        read_positions(Kafka.of(deployment.loaded()), deployment.loaded().changelog_topic, deployment.partitions)
+    )
+    assert len(positions) == 2
 
 
 def test_a_growth_that_is_killed_amid_its_import_goes_on(deployment: Deployment, tmp_path: Path) -> None:
@@ -120,7 +104,7 @@ def test_a_growth_that_is_killed_amid_its_import_goes_on(deployment: Deployment,
     stop_before_the_end(deployment, before, between)
     grown = replace(deployment, partitions=12)
     grow = ("topics", "--grow", "12", "--yes", "--dir", str(tmp_path))
-    kill_amid_import(grown, *grow, after="was made anew")
+    kill_amid_import(grown, *grow)
     refused = Worker(grown)
     assert refused.process.wait(30) == 2
     assert "is not done" in refused.log_tail()
