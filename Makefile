@@ -11,12 +11,13 @@ INSTALL := -m pip install --quiet --disable-pip-version-check
 LOCKED := $(INSTALL) --require-hashes -r
 OURS := $(INSTALL) --no-deps --no-build-isolation
 TOOLS := build/tools
+PEERS_HOME := build/peers
 # Test processes at a time: three keep two processors busy, because many tests wait for servers. 0: all tests in one
 # process, whose output goes straight to the terminal.
 AT_ONCE := 3
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-kafka faults moves fuzz lint bench lock sbom wheel-check clean
+.PHONY: help run test test-kafka faults moves fuzz lint bench bench-peers lock sbom wheel-check clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,6 +74,11 @@ MOVES := # options of `make moves`: MOVES="--only repeats --questions 1000"
 bench: $(VENV)/.test ## Measure events a second
 	$(BIN)/python -m tests.bench
 
+PEERS := # options of `make bench-peers`: PEERS="ecounters kafka-streams --rounds 5"
+
+bench-peers: $(VENV)/.test $(PEERS_HOME)/.done ## Measure this project beside other stream processors, on Apache Kafka
+	$(BIN)/python -m tests.support.kafka -- $(BIN)/python -m tests.bench.peers $(PEERS)
+
 # The versions that the locks have stay, as long as they fit pyproject.toml; UPGRADE=--upgrade takes the newest.
 UPGRADE :=
 COMPILE = $(TOOLS)/bin/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header \
@@ -84,6 +90,7 @@ lock: $(TOOLS)/.done ## Write the locks anew, from the ranges in pyproject.toml
 	$(COMPILE) pyproject.toml --extra build --extra embedded -c $(LOCKS)/test.lock -o $(LOCKS)/run.lock
 	$(COMPILE) $(LOCKS)/java.in -o $(LOCKS)/java.lock
 	$(COMPILE) $(LOCKS)/tools.in -o $(LOCKS)/tools.lock
+	$(COMPILE) $(LOCKS)/peers.in -o $(LOCKS)/peers.lock
 
 sbom: $(TOOLS)/.done ## What a production install consists of, as CycloneDX: dist/ecounters.cdx.json
 	rm -rf build/production && $(PYTHON) -m venv build/production
@@ -115,6 +122,12 @@ $(VENV)/.test: $(VENV)/.python $(NEEDS)
 	$(BIN)/python $(LOCKED) $(LOCKS)/test.lock
 	$(BIN)/python $(OURS) -e .
 	@touch $@ $(VENV)/.run
+
+# Only for `make bench-peers`: nothing else uses it.
+$(PEERS_HOME)/.done: $(LOCKS)/peers.lock
+	$(PYTHON) -m venv $(PEERS_HOME)/python
+	$(PEERS_HOME)/python/bin/python $(LOCKED) $(LOCKS)/peers.lock
+	@touch $@
 
 $(TOOLS)/.done: $(LOCKS)/tools.lock
 	$(PYTHON) -m venv $(TOOLS)

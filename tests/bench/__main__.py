@@ -89,7 +89,8 @@ class Bench:
             restore(testbed, deployment).print()
 
 
-def _machine() -> str:
+def machine() -> str:
+    """The machine, in a line: processors, Python, load."""
     model = next(
         (
             line.partition(":")[2].strip()
@@ -151,7 +152,7 @@ def main(
         raise click.UsageError(f"--only-broker needs --broker or {GIVEN}")
     for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a shell lets its background processes ignore SIGINT
         signal.signal(one, _interrupt)
-    print(_machine())
+    print(machine())
     brokers: list[str | None] = ([] if only_broker else [None]) + ([broker] if broker else [])
     benches = [Bench(partial(Testbed, at, keep=keep), parts or PARTS, events, pairs, seconds) for at in brokers]
     try:

@@ -141,14 +141,21 @@ class Testbed:
     @contextmanager
     def worker(self, deployment: Deployment, launcher: Sequence[str] = ()) -> Iterator[Worker]:
         """A worker process, killed at the end of the block if it still runs."""
-        with Worker(deployment, launcher=launcher) as worker:
-            child = cast(Child, worker.process)  # the guard uses nothing but the pid
-            self._guard.watch(child)
+        with Worker(deployment, launcher=launcher) as worker, self.watched(worker.process):
             try:
                 yield worker
             finally:
                 worker.kill()
-                self._guard.release(child)
+
+    @contextmanager
+    def watched(self, process: subprocess.Popen[bytes]) -> Iterator[None]:
+        """End a process if this one dies in the block."""
+        child = cast(Child, process)  # the guard uses nothing but the pid
+        self._guard.watch(child)
+        try:
+            yield
+        finally:
+            self._guard.release(child)
 
     @contextmanager
     def helper(self, module: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
@@ -160,16 +167,11 @@ class Testbed:
             stdout=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C goes to this process alone, which ends the others
         )
-        child = cast(Child, process)
-        self._guard.watch(child)
-        try:
-            with process:
-                try:
-                    yield process
-                finally:
-                    process.kill()
-        finally:
-            self._guard.release(child)
+        with self.watched(process), process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
 
 def app_id(deployment: Deployment) -> str:

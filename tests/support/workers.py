@@ -135,6 +135,7 @@ class Worker:
     ``tls``: how it is asked over TLS; None without TLS.
     ``probed``: the port of health and metrics, if they have one of their own.
     ``launcher``: a module and its options that start the command line instead of streams.cli (see kill_at_step).
+    ``program``: the ``ecounters`` of another install.
     """
 
     def __init__(
@@ -147,6 +148,7 @@ class Worker:
         probed: int = 0,
         tls: ssl.SSLContext | None = None,
         launcher: Sequence[str] = (),
+        program: Path | None = None,
     ) -> None:
         self.deployment = deployment
         self.named = named
@@ -157,10 +159,10 @@ class Worker:
         self.name: str = f"w{self.port}" if replaces is None else replaces.name
         self.log = deployment.log_dir / f"worker-{self.name}-{self.port}.log"
         environment = deployment.environment(PORT=self.port, INSTANCE_ID=self.name if named else "")
-        command = [sys.executable, "-m", *(launcher or ["streams.cli"]), "worker"]
+        starts = [sys.executable, "-m", *(launcher or ["streams.cli"])] if program is None else [str(program)]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                command, cwd=ROOT, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+                [*starts, "worker"], cwd=ROOT, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL
             )
         deployment.started.append(self)
 

@@ -1,0 +1,98 @@
+"""This project as an engine: a worker of the install that an interpreter belongs to, compiled or pure."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+from ecounters.errors import Stop
+from tests.bench.measure import cpu_s, ends_of, until_accepted, until_committed, until_first_restored
+from tests.bench.peers.compare import USERS, Values, of_answer
+from tests.bench.peers.counting import WINDOW_MS
+from tests.bench.peers.engine import Running, Site, peak_bytes
+from tests.support.accounts import TOKEN
+from tests.support.log_publisher import yesterday_ms
+from tests.support.workers import Worker
+
+PYTHONS: Final = "ECOUNTERS_BENCH_PYTHONS"
+"""Interpreters of installs that are compared, as PATH:PATH; by default the one that runs the bench."""
+WINDOWS: Final = 8
+"""So many windows after midnight are asked for: the log ends within them."""
+
+
+def installs() -> dict[str, Path]:
+    """The rows of this project: what an install says that it is -> its interpreter."""
+    pythons = os.environ.get(PYTHONS) or sys.executable
+    return {f"Ecounters{_build(Path(python))}": Path(python) for python in pythons.split(":")}
+
+
+def _build(python: Path) -> str:
+    """ ", compiled" or ", pure", as `ecounters --version` says; "" if it does not say."""
+    said = subprocess.run([python.with_name("ecounters"), "--version"], capture_output=True, text=True, check=True)
+    return next((f", {build}" for build in ("compiled", "pure") if build in said.stdout.lower()), "")
+
+
+class Ours:
+    """An install of this project, as an ``Engine``."""
+
+    readable: Final = "http"
+    share: Final = 1.0
+    why_not: Final = ""
+
+    def __init__(self, title: str, python: Path) -> None:
+        self.title = title
+        self.key = title.lower().replace(", ", "-")
+        self._program = python.with_name("ecounters")
+
+    def start(self, site: Site) -> Running:
+        """Start a worker."""
+        return StartedWorker(site, Worker(site.deployment, port=site.job.port, program=self._program))
+
+
+class StartedWorker:
+    """A worker, as a ``Running``."""
+
+    def __init__(self, site: Site, worker: Worker) -> None:
+        self._site = site
+        self._worker = worker
+        self.process = worker.process
+
+    def wait_began(self, limit_s: float) -> float:
+        """When its first partition was restored: it reads events from then on."""
+        return until_first_restored(self._worker).first
+
+    def wait_ended(self, limit_s: float) -> float:
+        """When it had accepted the last event; after a kill, when all offsets were committed."""
+        job = self._site.job
+        if job.events:
+            return until_accepted(self._worker, job.events)
+        ends = asyncio.run(ends_of(job.broker, job.topic, job.partitions))
+        return asyncio.run(until_committed(job.broker, job.group, job.topic, ends))
+
+    def values(self) -> Values:
+        """Its counters, asked for by user and window."""
+        values: Values = {}
+        for user in (f"u{at + 1}" for at in range(USERS)):
+            for window in range(yesterday_ms(), yesterday_ms() + WINDOWS * WINDOW_MS, WINDOW_MS):
+                dates = [{"field": "date", "op": "between", "value": [window, window + WINDOW_MS]}]
+                reply = self._worker.ask({"userId": user, "token": TOKEN, "filter": dates})
+                if reply.status != 200:
+                    raise Stop(f"HTTP {reply.status}: {reply.body[:300]!r}")
+                values |= of_answer(user, window, reply.json["message"])
+        return values
+
+    def cpu_s(self) -> float:
+        """User and system time so far."""
+        return cpu_s(self.process.pid)
+
+    def peak_bytes(self) -> int:
+        """The most memory that it had in RAM."""
+        return peak_bytes(self.process.pid)
+
+    def kill(self) -> None:
+        """End it by SIGKILL."""
+        self._worker.kill()
