@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
+
+from msgspec import Struct
 
 from ecounters.errors import BadEvent
 
@@ -30,7 +32,7 @@ class Record(Protocol):
     value: bytes | None
 
 
-class Uncounted(NamedTuple):
+class Uncounted(Struct, gc=False, frozen=True):
     """A record that a partition's state did not count.
 
     If ``reason`` is MISROUTED the record must be published to the partition of ``user_id``. Otherwise ``reason`` is a

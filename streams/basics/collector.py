@@ -15,10 +15,9 @@ SHORT_STEPS: Final = (10_000, 1, 100)
 """Thresholds for a worker: how many new objects, and how many collections of the generation before.
 
 A collection is one step of the event loop. So the middle generation is collected often, while it is small. A full
-collection visits all objects that can be in a cycle. Accounts, calls and cells are none of them, see ``large_dict``. So
-it is mostly short too, and a cycle that nobody uses any more, such as a connection with the traceback of its error, is
-freed: after some 3 million new objects. It is seldom, because refused events that wait to be saved are visited: with
-250,000 of them it took 50 ms."""
+collection visits all objects that can be in a cycle. Accounts, calls and cells are none of them, see ``large_dict``,
+and neither are refused events that wait to be saved. So it is mostly short too, and a cycle that nobody uses any more,
+such as a connection with the traceback of its error, is freed: after some 3 million new objects."""
 
 
 def collect_seldom() -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, Final
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 from ecounters.partition.records import MISROUTED, Uncounted
 from streams.engine.refusals import RefusalLog
 from streams.kafka.outbox import DeadLetter, Headers
@@ -14,13 +17,30 @@ DEAD_LETTER_BYTES: Final = 400
 """About how many bytes of memory an uncounted record takes besides its value. A dead letter's headers add little:
 most of them are shared."""
 DEAD_LETTER_HEADERS: Final = ("reason", "field", "topic", "partition")
-"""The headers that dead letters of one partition share if they have the same reason and field. ``_dead_letter`` gives
-the values in this order. Each dead letter also has ``offset``, and ``size`` if its value was truncated."""
+"""The headers that dead letters of one partition share if they have the same reason and field, as ``_why`` does.
+Each dead letter also has ``offset``, and ``size`` if its value was truncated."""
 DEAD_LETTER_VALUE_MAX: Final = 1_900_000
 DEAD_LETTER_KEY_MAX: Final = 50_000
 """The value and the key of a dead letter are truncated to these lengths, in bytes. Together they fit into the 2 MiB
 that the topic of dead letters takes. An event can be larger, because Kafka limits its compressed size. If the topic
 takes less, the dead letter is written without its value: see ``ChangelogWriter.write``."""
+
+
+class _KeptRecord(Struct, gc=False):
+    """What is kept of the record of a misrouted event: unlike aiokafka's, the garbage collector does not visit it."""
+
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    value_size: int | None
+    timestamp: int
+
+
+def _kept(uncounted: Uncounted) -> Uncounted:
+    """The same with a _KeptRecord."""
+    record: Any = uncounted.record
+    size = getattr(record, "value_size", None)
+    return replace(uncounted, record=_KeptRecord(record.offset, record.key, record.value, size, record.timestamp))
 
 
 class UncountedBuffer:
@@ -58,7 +78,7 @@ class UncountedBuffer:
             kinds.setdefault((item.reason, item.field), []).append(item)
             self.bytes += DEAD_LETTER_BYTES + len(item.record.value or b"")
             if item.reason == MISROUTED:
-                self.misrouted.append(item)
+                self.misrouted.append(_kept(item))
             else:
                 self.dead_letters.append(self._dead_letter(item))
         for (reason, field), items in kinds.items():
@@ -79,9 +99,8 @@ class UncountedBuffer:
         ``sent``: the record batch as the broker has sent it. It becomes the value, if it is not too large for it.
         """
         value = bytes(sent) if len(sent) <= DEAD_LETTER_VALUE_MAX else None
-        headers = self._headers("unreadable", "", first)
-        headers += [("last_offset", b"%d" % last), ("size", b"%d" % len(sent))]
-        self.dead_letters.append(DeadLetter(None, value, headers))
+        why = self._why("unreadable", "")
+        self.dead_letters.append(DeadLetter(None, value, why, first, last, len(sent)))
         self.bytes += DEAD_LETTER_BYTES + len(value or b"")
         self._refused("unreadable", "", 1, first)
 
@@ -102,18 +121,18 @@ class UncountedBuffer:
     def _dead_letter(self, uncounted: Uncounted) -> DeadLetter:
         """Make the dead letter of a refused record: its key and value, truncated, and headers that say why."""
         record: Any = uncounted.record
-        key, value, headers = record.key, record.value, self._headers(uncounted.reason, uncounted.field, record.offset)
+        key, value, size = record.key, record.value, None
         if value and len(value) > DEAD_LETTER_VALUE_MAX:
-            value = value[:DEAD_LETTER_VALUE_MAX]
             # Only some records have ``value_size``: those whose value was cut already when they were unpacked.
-            headers.append(("size", b"%d" % (getattr(record, "value_size", None) or len(record.value))))
-        return DeadLetter(key and key[:DEAD_LETTER_KEY_MAX], value, headers)
+            size = getattr(record, "value_size", None) or len(value)
+            value = value[:DEAD_LETTER_VALUE_MAX]
+        why = self._why(uncounted.reason, uncounted.field)
+        return DeadLetter(key and key[:DEAD_LETTER_KEY_MAX], value, why, record.offset, size=size)
 
-    def _headers(self, reason: str, field: str, offset: int) -> Headers:
-        """The headers that say why, and where the records were read."""
-        why = reason, field
-        shared = self._shared_headers.get(why)
-        if shared is None:
-            values = zip(DEAD_LETTER_HEADERS, (*why, *self._origin), strict=True)
-            shared = self._shared_headers[why] = [(name, value.encode()) for name, value in values]
-        return [*shared, ("offset", b"%d" % offset)]
+    def _why(self, reason: str, field: str) -> Headers:
+        """The headers that say why, and where it was read. Dead letters of one reason and field share them."""
+        why = self._shared_headers.get((reason, field))
+        if why is None:
+            values = zip(DEAD_LETTER_HEADERS, (reason, field, *self._origin), strict=True)
+            why = self._shared_headers[reason, field] = [(name, value.encode()) for name, value in values]
+        return why

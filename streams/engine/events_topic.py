@@ -10,6 +10,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 from faust.exceptions import ProducerSendError
 from faust.types import TP
+from msgspec.structs import replace
 
 from ecounters.events.partitioner import partition_of
 from ecounters.partition.records import Uncounted
@@ -24,6 +25,9 @@ log = logging.getLogger(__name__)
 OFFSETS_LIMIT_S: Final = 10.0
 OFFSETS_PAUSE_S: Final = 0.1
 """How long ``EventsTopic.offsets`` tries, and its pause while a partition has no leader."""
+SENT_AT_ONCE: Final = 500
+"""How many misrouted events are sent before their acknowledgements are awaited: sending them takes some ms, and the
+garbage collector visits what waits for an acknowledgement."""
 
 
 class EventsTopic:
@@ -86,24 +90,31 @@ class EventsTopic:
         Raises KafkaError if another one is not acknowledged. The events may be sent again then,
         or if the flush fails later. Duplicates are harmless: applying an event twice changes nothing.
         """
-        acknowledgements = []
         refused = []
         try:
-            for uncounted in misrouted:
-                partition = partition_of(uncounted.user_id, self._partitions)
-                producer = await self._app.maybe_start_producer()
-                key, value = uncounted.user_id.encode(), uncounted.record.value
-                acknowledgements.append(await producer.send(self._topic, key, value, partition, None, None))
-            for uncounted, acknowledgement in zip(misrouted, acknowledgements, strict=True):
-                try:
-                    await acknowledgement
-                except TOO_LARGE:
-                    refused.append(uncounted._replace(reason="too_large"))
-                except TopicAuthorizationFailedError:
-                    self._log_missing_right()
-                    refused.append(uncounted._replace(reason="not_forwarded"))
+            for first in range(0, len(misrouted), SENT_AT_ONCE):
+                refused += await self._send_on(misrouted[first : first + SENT_AT_ONCE])
         except (ProducerSendError, AssertionError) as error:  # AssertionError: aiokafka does not know the partition
             raise KafkaError(str(error)) from error
+        return refused
+
+    async def _send_on(self, misrouted: list[Uncounted]) -> list[Uncounted]:
+        """``republish`` some events. Raises ProducerSendError and AssertionError in place of some errors of Kafka."""
+        acknowledgements = []
+        refused = []
+        for uncounted in misrouted:
+            partition = partition_of(uncounted.user_id, self._partitions)
+            producer = await self._app.maybe_start_producer()
+            key, value = uncounted.user_id.encode(), uncounted.record.value
+            acknowledgements.append(await producer.send(self._topic, key, value, partition, None, None))
+        for uncounted, acknowledgement in zip(misrouted, acknowledgements, strict=True):
+            try:
+                await acknowledgement
+            except TOO_LARGE:
+                refused.append(replace(uncounted, reason="too_large"))
+            except TopicAuthorizationFailedError:
+                self._log_missing_right()
+                refused.append(replace(uncounted, reason="not_forwarded"))
         return refused
 
     def _log_missing_right(self) -> None:

@@ -4,19 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
+
+from msgspec import Struct
 
 from ecounters.changelog.entries import Entry
 
 Headers = list[tuple[str, bytes]]
 
 
-class DeadLetter(NamedTuple):
-    """A message that could not be counted, with its own key and value, and headers that say why."""
+class DeadLetter(Struct, gc=False):
+    """A message that could not be counted, with its own key and value, and what its headers say.
+
+    The garbage collector does not visit it, however many wait for a flush. So what is its own are numbers, and
+    ``headers`` are made when it is encoded.
+
+    | field       | meaning                                                                 |
+    |-------------|-------------------------------------------------------------------------|
+    | why         | headers that it shares with others: the reason, and where it was read   |
+    | offset      | its offset; of a record batch that cannot be read, that of its first record |
+    | last_offset | the offset of the last record of such a batch                           |
+    | size        | the length of the whole value in bytes, if it is truncated or left out  |
+    """
 
     key: bytes | None
     value: bytes | None
-    headers: Headers
+    why: Headers
+    offset: int
+    last_offset: int | None = None
+    size: int | None = None
+
+    @property
+    def headers(self) -> Headers:
+        """``why``, then the numbers that it has, under their names."""
+        own = (("offset", self.offset), ("last_offset", self.last_offset), ("size", self.size))
+        return [*self.why, *((name, b"%d" % number) for name, number in own if number is not None)]
 
 
 class Outbox:
@@ -56,10 +78,10 @@ class Outbox:
 
     def add_dead_letter(self, dead_letter: DeadLetter) -> None:
         """Encode a dead letter."""
-        message = dead_letter._asdict()
-        if self.dlq_batches[-1].append(timestamp=None, **message) is None:
+        key, value, headers = dead_letter.key, dead_letter.value, dead_letter.headers
+        if self.dlq_batches[-1].append(timestamp=None, key=key, value=value, headers=headers) is None:
             self.dlq_batches.append(self._new_batch())
-            self.dlq_batches[-1].append(timestamp=None, **message)
+            self.dlq_batches[-1].append(timestamp=None, key=key, value=value, headers=headers)
 
     @property
     def bytes(self) -> int:

@@ -113,9 +113,8 @@ async def written(
         "field": "",
         "topic": deployment.name,
         "partition": str(partition),
-        "offset": str(offset),
     }
-    letter = DeadLetter(b"u1", b"no event", [(name, text.encode()) for name, text in head.items()])
+    letter = DeadLetter(b"u1", b"no event", [(name, text.encode()) for name, text in head.items()], offset)
     now = int(time.time() * 1000)
     entries = [
         call_entry("u1", Call("c1", User("u1")), gone=True),

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from ecounters.changelog.binding import Binding, EventsLog
@@ -97,7 +98,7 @@ class FakeEvents:
         """Notes the events, and says that those with more than ``takes_bytes`` are too large."""
         self.republished += misrouted
         large = [one for one in misrouted if len(one.record.value or b"") > self.takes_bytes]
-        return [one._replace(reason="too_large") for one in large]
+        return [replace(one, reason="too_large") for one in large]
 
 
 class FakeFacts:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import dataclass
+from typing import Final
 
 from prometheus_client import CollectorRegistry
 
@@ -15,6 +17,8 @@ from streams.engine.dead_letters import (
 )
 from streams.engine.refusals import RefusalLog
 from streams.metrics.catalogue import Metrics
+
+WAITING: Final = 100
 
 
 @dataclass
@@ -61,7 +65,8 @@ def test_misrouted_events_are_kept_apart() -> None:
     event = Uncounted(Record(1, b"{}"), MISROUTED, "userId", "u9")
     uncounted.add([event, Uncounted(Record(2, None), "empty", "")])
     letters, misrouted = uncounted.drain()
-    assert (len(letters), misrouted) == (1, [event])
+    assert [(one.record.offset, one.record.value, one.user_id) for one in misrouted] == [(1, b"{}", "u9")]
+    assert len(letters) == 1
     assert letters[0].value is None
     assert metrics.misrouted._value.get() == 1
     assert metrics.refused.labels("empty")._value.get() == 1
@@ -98,8 +103,19 @@ def test_records_that_cannot_be_read_are_one_dead_letter() -> None:
     letters, _ = uncounted.drain()
     head = [("reason", b"unreadable"), ("field", b""), ("topic", b"events"), ("partition", b"3")]
     too_large = b"%d" % (DEAD_LETTER_VALUE_MAX + 1)
-    assert list(letters) == [
+    assert [(letter.key, letter.value, letter.headers) for letter in letters] == [
         (None, b"damaged", [*head, ("offset", b"5"), ("last_offset", b"8"), ("size", b"7")]),
         (None, None, [*head, ("offset", b"9"), ("last_offset", b"9"), ("size", too_large)]),
     ]
     assert metrics.refused.labels("unreadable")._value.get() == 2
+
+
+def test_the_garbage_collector_visits_nothing_of_what_waits() -> None:
+    """A full collection is one step of the event loop, and a flood of bad events may wait for a flush."""
+    refused, misrouted = buffer()[0], buffer()[0]
+    refused.add([Uncounted(Record(at, b"%d" % at), "missing", "callId") for at in range(WAITING)])
+    misrouted.add([Uncounted(Record(at, b"%d" % at), MISROUTED, "", f"u{at}") for at in range(WAITING)])
+    gc.collect()
+    waiting = [*refused.dead_letters, *misrouted.misrouted]
+    assert len(waiting) == 2 * WAITING
+    assert not any(map(gc.is_tracked, (*waiting, *(one.record for one in misrouted.misrouted))))

@@ -39,11 +39,19 @@ def test_dead_letters_have_batches_of_their_own() -> None:
     """With their key, value and headers as they are; none of them is an entry."""
     box = outbox()
     assert not box.has_dead_letters
-    letters = [DeadLetter(None, b"%d" % number, [("reason", b"not_json")]) for number in range(ROOM + 1)]
+    letters = [DeadLetter(None, b"%d" % n, [("reason", b"not_json")], n) for n in range(ROOM + 1)]
     for letter in letters:
         box.add_dead_letter(letter)
     assert box.has_dead_letters
     assert [batch.record_count() for batch in box.dlq_batches] == [ROOM, 1]
     messages = [message for batch in box.dlq_batches for message in batch.messages]
-    assert messages == [{"timestamp": None, **letter._asdict()} for letter in letters]
+    assert messages == [
+        {
+            "timestamp": None,
+            "key": None,
+            "value": b"%d" % n,
+            "headers": [("reason", b"not_json"), ("offset", b"%d" % n)],
+        }
+        for n in range(ROOM + 1)
+    ]
     assert (box.entries, box.last_key, box.changelog_batches[0].record_count()) == (0, None, 0)
