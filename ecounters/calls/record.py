@@ -70,6 +70,9 @@ class CallOwner(Protocol):
     def settle_one(self, call: Call) -> None:
         """Count the call if it has the flag TOUCHED; clear the flag, and remove the call from ``touched``."""
 
+    def forget_balances(self, before: int) -> bool:
+        """Forget the balances if they, and all windows that count calls, are older than ``before`` (ms)."""
+
     def set_silence(self, call: Call, silence: int) -> bool:
         """Set ``call.silence``; return whether the call became REAPED or ceased to be, which changes its counters."""
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from ecounters.calls.items import STARTS_MAX
+from ecounters.calls.join import join_start
 from ecounters.calls.record import FRESH, NEITHER, REPEAT, Call
 from ecounters.errors import BadEvent
 from ecounters.events.types import Started
 from ecounters.partition.changes import Changes
 from ecounters.partition.policy import Policy
+from ecounters.partition.timeouts import Timeouts
 
 
 class Starts:
@@ -16,11 +18,30 @@ class Starts:
     ``watermark`` is the one before the event: by it, the last start of a number may be due to be forgotten.
     """
 
-    def __init__(self, policy: Policy, changes: Changes) -> None:
+    def __init__(self, policy: Policy, changes: Changes, timeouts: Timeouts) -> None:
         self._policy = policy
         self._changes = changes
+        self._timeouts = timeouts
 
-    def accept(self, call: Call, event: Started, watermark: int) -> None:
+    def join(self, call: Call, event: Started, watermark: int) -> None:
+        """Join a call.started; the first of a call classifies the caller. Raises BadEvent as ``_accept``.
+
+        Balances are kept as long as windows with calls are. So those that are due are forgotten before a call starts,
+        and a call that a further start may move to another window is counted there at once.
+        """
+        if not call.start:
+            self._timeouts.forget_balances(call.user, watermark)
+            join_start(call, event)
+        else:
+            self._accept(call, event, watermark)
+            self._timeouts.live_by_switch.discard(call)  # ``place`` adds the call again, perhaps under another switch
+            join_start(call, event)
+            self._changes.touch(call)
+            call.user.settle_one(call)
+        if not call.caller_class:
+            self._classify_caller(call, watermark)
+
+    def _accept(self, call: Call, event: Started, watermark: int) -> None:
         """Remember id and time of a further call.started of a call, or refuse the event. Call this before it is joined.
 
         One whose id was accepted before is a duplicate, also after the call's end. Raises BadEvent: "call_id_reused" if
@@ -45,7 +66,7 @@ class Starts:
             return call.ended
         return call.last_ts if call.last_ts + self._policy.max_call_ms <= now else 0
 
-    def classify_caller(self, call: Call, watermark: int) -> None:
+    def _classify_caller(self, call: Call, watermark: int) -> None:
         """Set ``call.caller_class`` for good, and remember the start for the call's number if it is the latest.
 
         Call this when the call's first call.started in the log has been joined.

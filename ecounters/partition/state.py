@@ -18,7 +18,7 @@ from collections.abc import Generator, Iterator, Sequence
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from ecounters.calls.join import Join, join_start, joins
+from ecounters.calls.join import Join, joins
 from ecounters.calls.record import CHANGED, TOUCHED, Call
 from ecounters.changelog.binding import Binding
 from ecounters.changelog.entries import FORMAT, Entry, Position
@@ -88,7 +88,7 @@ class PartitionState:
         self._rolls_up = False
         self.timeouts = Timeouts(policy, self.users, self.changes, self.tally)
         self._linger_ms, self._max_call_ms = policy.linger_ms, policy.max_call_ms
-        self._starts = Starts(policy, self.changes)
+        self._starts = Starts(policy, self.changes, self.timeouts)
         self._switch_events = SwitchEvents(policy, self.timeouts, self.changes)
         of_calls: dict[type[Event], Join] = {**joins(policy.dtmf_digits), Started: self._join_start}
         # Event class -> (its join function, None if it is not of a call; whether it changes the call's time limits)
@@ -195,13 +195,7 @@ class PartitionState:
         return user
 
     def _join_start(self, call: Call, event: Started) -> None:
-        """Join a call.started; the first of a call classifies the caller. Raises BadEvent as ``Starts.accept``."""
-        if call.start:
-            self._starts.accept(call, event, self.watermark)
-            self.timeouts.live_by_switch.discard(call)  # ``place`` adds the call again, perhaps under another switch
-        join_start(call, event)
-        if not call.caller_class:
-            self._starts.classify_caller(call, self.watermark)
+        self._starts.join(call, event, self.watermark)
 
     def skip_to(self, offset: int) -> None:
         """Raise ``position`` to ``offset``, if it is smaller.
@@ -242,7 +236,6 @@ class PartitionState:
         if call is None:
             if event.ts <= watermark - self._linger_ms:
                 raise BadEvent("late", "ts")
-            self.timeouts.forget_balances(user, self.watermark)
             call = user.calls[event.call_id] = Call(event.call_id, user)
             if user.id not in self.users.first:
                 self.users.setdefault(user.id, user)

@@ -21,7 +21,7 @@ from collections.abc import Generator, Iterator
 from itertools import chain
 from typing import Final
 
-from ecounters.calls.record import LIVE, REAPED, SUSPECTED, TOUCHED, Call
+from ecounters.calls.record import LIVE, REAPED, SUSPECTED, TOUCHED, Call, CallOwner
 from ecounters.large_dict import LargeDict
 from ecounters.partition.changes import Changes
 from ecounters.partition.emptying import emptying
@@ -30,7 +30,7 @@ from ecounters.partition.policy import Policy
 from ecounters.partition.records import Tally
 from ecounters.partition.timer_wheel import DROP, SILENCE, TimerWheel
 from ecounters.partition.user import User
-from ecounters.windows.calendar import HOUR_MS, MINUTE_MS, WINDOW_MS, window_of
+from ecounters.windows.calendar import HOUR_MS, MINUTE_MS
 
 NUMBERS_STEP: Final = 20
 """How many numbers of an account one step of ``Timeouts.advance`` looks at: it takes as long as a call does."""
@@ -222,20 +222,13 @@ class Timeouts:
         else:
             self._silent[call] = None
 
-    def forget_balances(self, user: User, watermark: int) -> None:
-        """Forget the account's balances, if they are out of retention and nothing else of the account is kept.
+    def forget_balances(self, user: CallOwner, watermark: int) -> None:
+        """Forget the account's balances, if they and all that it counts are out of retention.
 
-        A record that is due to be dropped is not kept, but the window of its start may be: so the result does not
-        depend on when ``advance`` runs.
+        A window is out of retention by its end, whether it has been forgotten or not: so the result does not depend on
+        when ``advance`` runs.
         """
-        if user.balance is None:
-            return
-        before = watermark - self._policy.keep_days_ms
-
-        def is_kept(call: Call) -> bool:
-            return self.drop_time(call) > watermark or (call.start > 0 and window_of(call.start) + WINDOW_MS > before)
-
-        if user.forget_balances(before, is_kept):
+        if user.forget_balances(watermark - self._policy.keep_days_ms):
             self._changes.add_user(user)
 
     def _forget_old(self, watermark: int) -> Iterator[None]:

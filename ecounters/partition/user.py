@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 from msgspec import Struct, field
@@ -23,7 +23,7 @@ from ecounters.counters.contributions import contributions, input_amounts, live_
 from ecounters.events.types import BalanceUpdated
 from ecounters.large_dict import LargeDict
 from ecounters.partition.emptying import emptying
-from ecounters.windows.calendar import window_of
+from ecounters.windows.calendar import WINDOW_MS, window_of
 from ecounters.windows.cell import Cell, Dims
 from ecounters.windows.spans import Spans
 
@@ -100,8 +100,7 @@ class User(Struct, gc=False, eq=False):
     def settling(self) -> Iterator[None]:
         """``settle`` in steps, with a yield after each.
 
-        If ``settle`` is called between two steps, it counts the calls that are left. Calls that are touched between
-        two steps are counted as well.
+        If ``settle`` is called between two steps, it counts the calls that are left. Calls touched meanwhile count too.
         """
         while self.touched:
             self.version += 1
@@ -299,24 +298,27 @@ class User(Struct, gc=False, eq=False):
         self.version += 1
         return REAPED in (old, silence)
 
-    def forget_balances(self, before: int, is_kept: Callable[[Call], bool]) -> bool:
-        """Forget the balances if both were told before ``before`` (ms) and nothing else of the account is kept.
+    def forget_balances(self, before: int) -> bool:
+        """Forget the balances if both were told before ``before`` (ms) and no span that ends later counts a call.
 
-        Kept is a call for which ``is_kept`` says so, or a span that ended after ``before``. Returns whether balances
-        were forgotten.
+        Returns whether balances were forgotten.
         """
-        newest = max(
-            (balance[0] for balance in (self.balance, self.call_balance) if balance is not None), default=before
-        )
-        if (
-            newest >= before
-            or any(map(is_kept, self.calls.values()))
-            or any(span.end > before for span in self.spans.all_spans())
-        ):
+        told = [balance[0] for balance in (self.balance, self.call_balance) if balance is not None]
+        if not told or max(told) >= before or self._counts_after(before):
             return False
         self.balance = self.call_balance = None
         self.version += 1
         self.dirty = True
+        return True
+
+    def _counts_after(self, before: int) -> bool:
+        """Whether a span that ends after ``before`` (ms) counts a call, or will; then settles a call that tells so.
+        Thus the next time its span tells, and not all touched calls are looked at again."""
+        if not any(span.end > before for span in self.spans.all_spans()):
+            later = (call for call in self.touched if call.start and window_of(call.start) + WINDOW_MS > before)
+            if (call := next(later, None)) is None:
+                return False
+            self.settle_one(call)
         return True
 
     def update_balance(self, event: BalanceUpdated) -> None:

@@ -36,7 +36,7 @@ class Limits:
     clock_ahead            an event is refused if its ts is later than Kafka's timestamp by more than this
     repeat_within          a call is a repeat if the last start with its number is at most this far from its own
     keep_after_system_end  how long a record is kept after an end that a switch or silence gave
-    keep_days              how long balances are kept of an account of which nothing else is kept
+    keep_days              how long balances are kept of an account that counts no later calls
     dtmf_digits            a DTMF input of more characters than this counts under "<n> digits"
     starts                 how many call.started of different ids one call may have
     legs                   how many legs one call may have

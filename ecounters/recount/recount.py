@@ -191,16 +191,17 @@ class Recount:
                     call.system_end = event["ts"], status
 
     def _forget_balances(self, user: User) -> None:
-        """Forget the user's balances if they are older than keep_days, by the watermark, and nothing else is left.
+        """Forget the user's balances if they are older than keep_days, by the watermark, as are all windows with calls.
 
-        Left is a call with a record, or a window with calls that ended within keep_days. A worker that has merged the
-        windows of a day goes by the end of the day: it may keep the balances for up to a day longer than the recount.
+        A worker that has merged the windows of a day goes by the end of the day: it may keep the balances for up to a
+        day longer than the recount.
         """
         since = self.watermark - self.limits.keep_days
         if not user.balances or any(event["ts"] >= since for event in user.balances):
             return
-        self._drop_due_of(user)
-        if not user.calls and all(gone.start // WINDOW * WINDOW + WINDOW <= since for gone in user.dropped):
+        starts = [gone.start for gone in user.dropped]
+        starts += [start["ts"] for call in user.calls.values() if (start := start_of(call)) is not None]
+        if all(start // WINDOW * WINDOW + WINDOW <= since for start in starts):
             user.balances.clear()
 
     def _drop_what_is_due(self) -> None:

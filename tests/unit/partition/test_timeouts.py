@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from ecounters.partition.policy import Policy
@@ -209,3 +211,29 @@ def test_balances_are_forgotten_when_nothing_else_is_kept() -> None:
     assert list(feed.state.users) == ["ticker"]
     entries += feed.state.take_changes()
     assert list(restored(entries).users) == ["ticker"]
+
+
+def test_an_old_balance_costs_no_look_at_each_call() -> None:
+    """After a gap in the log, all calls that were not dropped yet were looked at in one step."""
+
+    def looked_at(calls: int) -> int:
+        """How many functions are called to find out that the balance is forgotten."""
+        feed = Feed().take(event("balance.updated", 0, balance=5))
+        feed.take(*(call(f"c{n}").ringing(1 + KEEP_DAYS) for n in range(calls)))
+        list(feed.state.take_changes())
+        feed.take(event("balance.updated", 2 * KEEP_DAYS, "u2", balance=1))
+        called = 0
+
+        def count(*_: object) -> None:
+            nonlocal called
+            called += 1
+
+        sys.setprofile(count)
+        try:
+            assert feed.state.account("u1") is not None
+        finally:
+            sys.setprofile(None)
+        assert feed.answer()["ucBl"] == 0
+        return called
+
+    assert looked_at(500) == looked_at(5)

@@ -7,7 +7,7 @@ import pytest
 from ecounters.recount.call import Limits
 from ecounters.recount.parse import partition_of
 from ecounters.recount.recount import Recount
-from tests.support.builders import T0_MS, Event, call, encoded, event
+from tests.support.builders import T0_MS, CallScript, Event, call, encoded, event
 from tests.unit.recount.recounted_log import DAY_S, HOUR_S, Recounted, recounted
 
 
@@ -76,15 +76,21 @@ def test_balances_are_forgotten_though_nobody_asked() -> None:
 
 
 @pytest.mark.parametrize("kept_for", [1, 400])
-def test_balances_stay_while_a_call_or_a_window_is_kept(kept_for: int) -> None:
-    """A call with a record, and then the window of its start for keep_days past its end."""
+@pytest.mark.parametrize("of_call", [call().started(1), call().started(1).ended(2)])
+def test_balances_stay_while_the_window_of_a_call_is_kept(kept_for: int, of_call: CallScript) -> None:
+    """The window of its start, for keep_days past its end; whether the call still has a record makes no difference."""
     limits = Limits(keep_days=kept_for * DAY_S * 1000)
-    log = recounted(balance(-9 * DAY_S), call().started(1), tick(27 * HOUR_S), limits=limits)
-    assert log.counted("ucBl") == (7,)
     end_s = 900 + kept_for * DAY_S
-    ended = recounted(balance(-9 * DAY_S), call().started(1).ended(2), tick(end_s - 0.001), limits=limits)
-    assert ended.counted("ucBl") == (7,)
-    assert ended.take(tick(end_s)).counted("ucBl") == (0,)
+    log = recounted(balance(-9 * DAY_S), of_call, tick(end_s - 0.001), limits=limits)
+    assert log.counted("ucBl") == (7,)
+    assert log.take(tick(end_s)).counted("ucBl") == (0,)
+
+
+def test_a_call_that_has_not_started_keeps_no_balances() -> None:
+    """It counts nothing."""
+    log = recounted(balance(-400 * DAY_S), call().ringing(-1), tick(0))
+    assert log.counted("ucBl") == (7,)
+    assert log.take(tick(0.001)).counted("ucBl") == (0,)
 
 
 def test_an_old_balance_that_comes_late_shows_nothing() -> None:
