@@ -15,7 +15,6 @@ from ecounters.changelog.entries import NO_POSITION, POSITION, Entry, Unreadable
 from ecounters.changelog.fitting import misfit_of
 from ecounters.large_dict import LargeDict
 from ecounters.partition.emptying import emptying
-from ecounters.partition.following import FollowedState
 from ecounters.partition.restoring import restore
 from ecounters.partition.state import PartitionState
 from streams.basics.slices import Slice
@@ -180,7 +179,7 @@ class PartitionChangelog:
             standby.close()
             return None
         try:
-            read = await self._read_rest(standby, followed, standby.next_offset)
+            read = await self._read_rest(standby, standby.next_offset)
             state = followed.state
             self._check_binding(state)
             async with self._context.restore_lock, Slice(self._context.slices) as time_slice:
@@ -203,26 +202,20 @@ class PartitionChangelog:
         self._writer, self._is_doubtful, self._taken = writer, False, standby
         return state, read
 
-    async def _read_rest(self, standby: Standby, followed: FollowedState, begin: int) -> int:
-        """Apply what waits and what the changelog has from the offset ``begin`` on. Returns how many entries it has.
-
-        Replies are made of the standby meanwhile. Of one that is not whole there are none, and it may lack more than
-        fits in memory: so what is read is applied at once.
+    async def _read_rest(self, standby: Standby, begin: int) -> int:
+        """Let the standby take in what the changelog has from the offset ``begin`` on, one fetch after the other: all
+        may not fit in memory. Replies are made of it meanwhile. Returns how many entries the changelog has there.
         """
-        readers, slices, rest, read = self._context.readers, self._context.slices, standby.waiting(), 0
-        if standby.state is None:
-            await standby.apply(rest)
-            rest = []
+        readers, slices, fetched, read = self._context.readers, self._context.slices, list[Entry](), 0
         async with aclosing(readers.read(self._changelog, slices, entry_of, self._note_read, begin)) as reading:
             async for entries in reading:
                 read += len(entries)
-                if standby.state is None:
-                    for _ in followed.applying(entries):
-                        pass
-                else:
-                    rest += entries
-        await standby.apply(rest)
-        followed.check()
+                fetched += entries
+                if not entries:  # the end of a fetch
+                    await standby.take_in(fetched)
+                    fetched = []
+        await standby.take_in(fetched)
+        await standby.end()
         return read
 
     async def has_changed(self) -> bool:

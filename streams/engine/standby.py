@@ -91,17 +91,22 @@ class Standby:
         """Make no replies any more of the state that somebody else has."""
         self._gone_on = None
 
-    def waiting(self) -> list[Entry]:
-        """The entries that were read and are not applied yet; there are none afterwards."""
-        entries, self._waiting = self._waiting, []
-        return entries
-
-    async def apply(self, entries: list[Entry]) -> None:
-        """Apply what its next owner has read, up to the end of a flush. Takes ``lock``."""
+    async def take_in(self, entries: list[Entry]) -> None:
+        """Take in what the next owner has read, as ``read`` does. Takes ``lock``."""
         assert self._followed is not None, "it was closed"
         async with self.lock, Slice(self._context.slices) as time_slice:
-            for _ in self._followed.applying(entries):
+            for _ in self._taking_in(self._followed, entries):
                 await time_slice.yield_if_used_up()
+            if self._followed.unreadable:  # until the end it may be taken out again
+                self._is_whole = False
+
+    async def end(self) -> None:
+        """Apply what waits: the next owner has read all. Takes ``lock``. Raises UnreadableEntries."""
+        assert self._followed is not None, "it was closed"
+        async with self.lock, Slice(self._context.slices) as time_slice:
+            for _ in self._apply(self._followed):
+                await time_slice.yield_if_used_up()
+        self._followed.check()
 
     async def read(self, fetched: Fetched) -> None:
         """Take in what was fetched: apply whole flushes, and let the rest wait. Hold ``lock``.
@@ -113,17 +118,16 @@ class Standby:
             return
         if self.is_stale:
             raise Stale("this worker has not been at the end of its changelog for too long")
+        before = followed.entries
         async with Slice(self._context.slices) as time_slice:
             for entries in fetched.lists():
-                self._waiting += entries
-                if not self._is_whole or len(self._waiting) > WAITING_MAX:
-                    self._is_whole = False
-                    for _ in self._apply(followed):
-                        await time_slice.yield_if_used_up()
-                await time_slice.yield_if_used_up()
-            if self._waiting and self._waiting[-1][0] == POSITION:
-                for _ in self._apply(followed):
+                for _ in self._taking_in(followed, entries):
                     await time_slice.yield_if_used_up()
+                await time_slice.yield_if_used_up()
+        if followed.entries > before:
+            self.flushed_ms = now_ms()
+            self._context.metrics.standbys.entries.inc(followed.entries - before)
+            if self._is_whole and not self._waiting:
                 self._check(followed)
         self.next_offset = fetched.next_offset
 
@@ -140,14 +144,22 @@ class Standby:
                 self._check(self._followed)
                 self._is_whole = True
 
+    def _taking_in(self, followed: FollowedState, entries: list[Entry]) -> Iterator[None]:
+        """Apply whole flushes, and let the rest wait; if it is too much, or nobody is answered, apply that too."""
+        end = next((at for at in range(len(entries), 0, -1) if entries[at - 1][0] == POSITION), 0)
+        for some in entries[:end], entries[end:]:
+            self._waiting += some
+            is_flush = bool(self._waiting) and self._waiting[-1][0] == POSITION
+            if is_flush or not self._is_whole or len(self._waiting) > WAITING_MAX:
+                self._is_whole = self._is_whole and is_flush
+                yield from self._apply(followed)
+
     def _apply(self, followed: FollowedState) -> Iterator[None]:
-        entries = self.waiting()
+        entries, self._waiting = self._waiting, []
         if not entries:
             return
         yield from followed.applying(entries)
         self._at_flush = entries[-1][0] == POSITION
-        self.flushed_ms = now_ms()
-        self._context.metrics.standbys.entries.inc(len(entries))
 
     def _check(self, followed: FollowedState) -> None:
         followed.check()

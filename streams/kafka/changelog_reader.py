@@ -74,14 +74,15 @@ class ChangelogReaders:
         progress: Callable[[float], None] = lambda _: None,
         begin: int = 0,
     ) -> AsyncGenerator[list[T]]:
-        """Yield ``convert`` of all committed records of a partition in order, as lists of at most READ_STEP.
+        """Yield ``convert`` of all committed records of a partition in order, as lists of at most READ_STEP, and after
+        each fetch an empty list.
 
         ``begin``: the first offset to read.
 
         Call ``ChangelogTakeover.open`` first, so that no other worker writes to the partition while it is read. This
         generator holds a time slice of ``slices`` while it decodes, and still holds the slice while the caller handles
-        a list. So the caller must not await anything between two lists. ``progress`` is told after each fetch how much
-        was read, 0 to 1.
+        a list. So the caller must not await anything between two lists, but at an empty one it may. ``progress`` is
+        told after each fetch how much was read, 0 to 1.
 
         Waits for its turn without a limit. Raises CorruptRecordException at a record batch that cannot be decoded,
         another KafkaError if the partition cannot be read, TimeoutError if connecting or a fetch takes LIMIT_S.
@@ -171,6 +172,7 @@ async def _records(
         position = source.next_fetch_offset
         progress((position - first) / (end - first))
         internals.set_position(result)
+        yield []
         if position < end:
             internals.fetch_again(internals.open_fetcher(consumer), tp)
 

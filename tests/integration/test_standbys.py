@@ -7,11 +7,16 @@ import os
 import re
 import time
 from collections.abc import Sequence
+from contextlib import aclosing
 from typing import Any, NamedTuple
 
 import pytest
+from aiokafka import TopicPartition
 
 from ecounters.recount.recount import Recount
+from streams.basics.slices import Slice, TimeSlices
+from streams.kafka.changelog_reader import ChangelogReaders, entry_of
+from streams.kafka.publisher import publisher
 from tests.faults.kill_at_step import launcher_at
 from tests.support.accounts import TOKEN, add_users
 from tests.support.log_publisher import USERS, LogPublisher, chaos_plan, first_messages, yesterday_ms
@@ -95,6 +100,29 @@ def check_answers(deployment: Deployment, answers: Sequence[Answer]) -> None:
             recount.read([(row.offset, row.timestamp, row.value)])
         counted = recount.answer(answer.user, yesterday_ms(), yesterday_ms() + DAY_MS, ())
         assert answer.calls == counted["TC"], answer
+
+
+def test_other_work_goes_on_after_a_fetch_of_a_changelog(deployment: Deployment) -> None:
+    """Who reads takes in what came then: a reader that still held its time slice would wait for itself for ever."""
+    slices, tp = TimeSlices(10), TopicPartition(deployment.name, 0)
+
+    async def run() -> None:
+        fetches = read = 0
+        async with publisher(deployment.kafka, deployment.name) as publishing:
+            for _ in range(9):
+                await publishing.put_to(0, b"key", b"value")
+        reading = ChangelogReaders(deployment.kafka).read(tp, slices, entry_of)
+        async with asyncio.timeout(LIMIT_S), aclosing(reading):
+            async for entries in reading:
+                read += len(entries)
+                if not entries:
+                    fetches += 1
+                    async with Slice(slices):
+                        pass
+        assert read == 9
+        assert fetches
+
+    asyncio.run(run())
 
 
 @pytest.mark.skipif(

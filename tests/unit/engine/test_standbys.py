@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -132,16 +132,25 @@ class FakeTakeover:
 
 
 class FakeReaders:
-    """Reads a changelog of these entries, and notes from which offsets it was read."""
+    """Reads a changelog of these entries, so many with each fetch, and notes from which offsets it was read.
 
-    def __init__(self, entries: list[Entry]) -> None:
+    ``looks``: what ``look`` returns after each fetch.
+    """
+
+    def __init__(self, entries: list[Entry], fetch: int = 100, look: Callable[[], object] = lambda: None) -> None:
         self.entries = entries
         self.begins: list[int] = []
+        self.looks: list[object] = []
+        self._fetch = fetch
+        self._look = look
 
     async def read(self, *args: Any) -> AsyncGenerator[list[Entry]]:
         """Yields the entries from an offset on."""
         self.begins.append(args[4] if len(args) > 4 else 0)
-        yield self.entries[self.begins[-1] :]
+        for begin in range(self.begins[-1], len(self.entries), self._fetch):
+            yield self.entries[begin : begin + self._fetch]
+            yield []
+            self.looks.append(self._look())
 
     async def read_again(self, *_: object) -> AsyncGenerator[list[tuple[int, Any, Any]]]:
         """Yields all entries with their offsets."""
@@ -190,6 +199,39 @@ def test_a_takeover_reads_the_rest_or_all(
         assert standby.state is (state if begins == [2] else None)
         again, _ = await changelog.restore()
         assert (readers.begins[1:], again.position, standby.state) == ([0], state.position, None)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("what", "rest", "shown"),
+    [
+        ("whole flushes", [NUMBER, position(6), NUMBER, position(7), NUMBER, NUMBER, position(8)], [6, 7, 7, 8]),
+        ("a flush of more than may wait", [NUMBER, NUMBER, NUMBER, NUMBER, position(6)], [5, None, None]),
+        ("an entry that is taken out again", [(b"x", b"y"), position(6), (b"x", None), position(7)], [None, None]),
+    ],
+)
+def test_a_rest_is_taken_in_one_fetch_after_the_other(
+    monkeypatch: pytest.MonkeyPatch, what: str, rest: list[Entry], shown: list[int | None]
+) -> None:
+    """All of it may not fit in memory. Replies are as of a flush meanwhile, and none are made of what is no flush."""
+    monkeypatch.setattr(restore, "ChangelogTakeover", FakeTakeover)
+    monkeypatch.setattr(FakeTakeover, "end", 100)
+    monkeypatch.setattr(module, "WAITING_MAX", 3)
+
+    async def run() -> None:
+        def look() -> int | None:
+            return standby.state.position if standby.state is not None else None
+
+        readers = FakeReaders([position(5), *rest], 2, look)
+        context = replace(new_fixture().context, readers=readers)  # type: ignore[arg-type]
+        standby = Standby(PARTITION, context)
+        async with standby.lock:
+            await standby.read(FakeFetched([position(5)], 1))  # type: ignore[arg-type]
+        standby.look(1, 1)
+        state, read = await PartitionChangelog(PARTITION, context, standby).restore()
+        assert (readers.looks, read) == (shown, len(rest))
+        assert (standby.state, position(state.position)) == (state, rest[-1])
 
     asyncio.run(run())
 
