@@ -19,6 +19,8 @@ REQUEST_BYTES_MAX: Final = 4 * 1_048_576
 """The largest size of a request to a broker. The topic of events takes batches of 2 MiB."""
 LOG_APPEND_TIME: Final = 1
 """Kafka's number for a timestamp that the broker made when it wrote the record."""
+METADATA_MS: Final = 30_000
+"""How often a producer asks how many partitions the topic has. aiokafka's default is 5 minutes."""
 CACHED_USERS_MAX: Final = 100_000
 """For how many users the partition is remembered. To compute it, a murmur2 hash, costs more than everything else done
 for an event."""
@@ -48,9 +50,13 @@ class Published(NamedTuple):
 class Publisher:
     """Publishes messages, in order within each partition. ``publisher`` makes one.
 
+    ``partitions``: how many the topic has, as far as is known.
+
     A message is appended to its partition's batch, and a full batch is sent in the background. If the partition's batch
     before that was not sent yet, ``put`` waits for it, so the caller cannot read its source faster than the broker
     takes messages.
+
+    A topic that gets partitions meanwhile is followed METADATA_MS later at most, from the next batch on.
 
     Errors come late: if a batch could not be sent, ``finish`` raises its KafkaError, or an earlier ``put`` or ``send``
     that has to send a batch.
@@ -60,10 +66,14 @@ class Publisher:
         """``producer``: a started AIOKafkaProducer. ``partitions``: how many partitions the topic has."""
         self._producer = producer
         self._topic = topic
-        self._partitions = partitions
+        self._use(partitions)
         self._batches: dict[int, Any] = {}  # partition -> the batch that is being filled
         self._in_flight: set[asyncio.Future[Any]] = set()
         self._failure: BaseException | None = None
+
+    def _use(self, partitions: int) -> None:
+        """Publish to so many partitions from now on."""
+        self.partitions = partitions
         self._partition_by_user: dict[str, int] = {}
         self._keyless_partitions = itertools.cycle(range(partitions))
 
@@ -73,9 +83,9 @@ class Publisher:
         Messages without a user go to the partitions in turn.
         """
         if message.everywhere:
-            for partition in range(self._partitions):
+            for partition in range(self.partitions):
                 await self._append(partition, None, message.value)
-            return self._partitions
+            return self.partitions
         if message.user_id is None:
             await self._append(next(self._keyless_partitions), None, message.value)
         else:
@@ -92,7 +102,7 @@ class Publisher:
         if partition is None:
             if len(self._partition_by_user) >= CACHED_USERS_MAX:
                 self._partition_by_user.clear()
-            partition = self._partition_by_user[user_id] = partition_of(user_id, self._partitions)
+            partition = self._partition_by_user[user_id] = partition_of(user_id, self.partitions)
         return partition
 
     async def _append(self, partition: int, key: bytes | None, value: bytes | None) -> None:
@@ -117,6 +127,9 @@ class Publisher:
         acknowledgement = await self._producer.send_batch(batch, self._topic, partition=partition)
         self._in_flight.add(acknowledgement)
         acknowledgement.add_done_callback(self._on_acknowledged)
+        partitions = len(await self._producer.partitions_for(self._topic))  # as the producer has last heard
+        if partitions > self.partitions:
+            self._use(partitions)
 
     def _on_acknowledged(self, acknowledgement: asyncio.Future[Any]) -> None:
         """Remove a batch from ``_in_flight``, and keep the first failure of all batches."""
@@ -150,7 +163,9 @@ async def publisher(kafka: Kafka, topic: str) -> AsyncIterator[Publisher]:
     the broker cannot be reached; on exit KafkaError if a batch could not be sent.
     """
     partitions = await count_partitions(kafka, topic, "Write")
-    producer = kafka.producer(acks="all", max_batch_size=BATCH_BYTES, max_request_size=REQUEST_BYTES_MAX)
+    producer = kafka.producer(
+        acks="all", max_batch_size=BATCH_BYTES, max_request_size=REQUEST_BYTES_MAX, metadata_max_age_ms=METADATA_MS
+    )
     try:
         await producer.start()
         publishing = Publisher(producer, topic, partitions)

@@ -216,7 +216,6 @@ async def replay(settings: Settings, span: Span, selection: Selection) -> Replay
     Leaves out those that are truncated, or a record batch that cannot be read: the event would be another one, or none.
     Removes nothing from the dead-letter topic. Prints progress on stderr. Raises KafkaError, and Stop as ``read`` does.
     """
-    partitions = await count_partitions(Kafka.of(settings), settings.topic, "Write")
     most = await largest_message(Kafka.of(settings), settings.topic) - FRAME_BYTES
     published = too_large = not_whole = 0
     progress = Progress("published", what="messages")
@@ -228,7 +227,8 @@ async def replay(settings: Settings, span: Span, selection: Selection) -> Replay
             if len(dead_letter.value or b"") + len(dead_letter.key or b"") > most:
                 too_large += 1
                 continue
-            await publishing.put_to(destination(dead_letter, partitions), dead_letter.key, dead_letter.value)
+            partition = destination(dead_letter, publishing.partitions)
+            await publishing.put_to(partition, dead_letter.key, dead_letter.value)
             published += 1
             progress.add(1)
     progress.end()

@@ -14,12 +14,14 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 
 from ecounters.changelog.entries import read_position
 from ecounters.events.partitioner import partition_of
+from streams.kafka import publisher as publisher_module
 from streams.kafka.positions import read_positions
+from streams.kafka.publisher import Outgoing, publisher
 from streams.kafka.topics import CHANGELOG_CONFIG, EVENTS_CONFIG
 from streams.web.paths import READY_PATH
 from tests.support.accounts import TOKEN, add_users
 from tests.support.published_calls import RecentCall, publish_values, wait_for_counter
-from tests.support.topics import wait_until_flushed
+from tests.support.topics import read_topic, wait_until_flushed
 from tests.support.workers import Deployment, Reply, Worker
 
 pytestmark = pytest.mark.skipif(
@@ -149,6 +151,28 @@ def test_a_topic_that_grows_is_noticed(deployment: Deployment) -> None:
         assert {ask(one, user).json["message"]["TC"] for user in moves} == {1}
         one.end()
     assert set(saved(deployment)) == set(range(deployment.partitions))
+
+
+def test_who_publishes_learns_that_a_topic_has_grown(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`ecounters simulate` and `replay` published to the old partitions until they were started again."""
+    monkeypatch.setattr(publisher_module, "METADATA_MS", 200)
+    user = next(one for one in map("u{}".format, range(99)) if partition_of(one, GROWN) >= deployment.partitions)
+
+    async def run() -> int:
+        async with asyncio.timeout(NOTICED_S), publisher(deployment.kafka, deployment.name) as publishing:
+            await asyncio.to_thread(grow, deployment)
+            sent = 0
+            while publishing.partitions != GROWN:
+                sent += await publishing.put(Outgoing(b"before", user, False, None))
+                await publishing.send()
+                await asyncio.sleep(0.1)
+            await publishing.put(Outgoing(b"after", user, False, None))
+        return sent
+
+    sent = asyncio.run(run())
+    log = asyncio.run(read_topic(deployment.broker, deployment.name))
+    assert [row.value for row in log[partition_of(user, GROWN)]] == [b"after"]
+    assert len(log[partition_of(user, deployment.partitions)]) == sent
 
 
 def test_the_old_partitions_are_shared_after_a_topic_has_grown(deployment: Deployment) -> None:

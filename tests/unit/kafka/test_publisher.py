@@ -22,6 +22,7 @@ class FakeProducer:
     """Acknowledges each batch one iteration of the loop later, or fails it with ``failure``."""
 
     def __init__(self) -> None:
+        self.partitions = PARTITIONS
         self.sent: list[tuple[int, SmallBatch]] = []
         self.failure: Exception | None = None
 
@@ -40,6 +41,11 @@ class FakeProducer:
         else:
             loop.call_soon(acknowledgement.set_exception, self.failure)
         return acknowledgement
+
+    async def partitions_for(self, topic: str) -> set[int]:
+        """The numbers of the topic's partitions."""
+        assert topic == TOPIC
+        return set(range(self.partitions))
 
     def records(self, partition: int) -> list[tuple[bytes | None, bytes]]:
         """(key, value) of what was sent to a partition, in order."""
@@ -70,6 +76,28 @@ def test_a_users_messages_go_to_the_users_partition_in_order() -> None:
         of_user = [record for record in producer.records(partition_of(user, PARTITIONS)) if record[0] == user.encode()]
         assert of_user == [(user.encode(), value) for value in values]
     assert sum(batch.record_count() for _, batch in producer.sent) == 10
+
+
+def test_a_topic_that_gets_partitions_is_followed() -> None:
+    """From the next batch on, with and without a user, and for everywhere. Workers would have to publish them again."""
+    producer, more = FakeProducer(), 2 * PARTITIONS
+    user = next(user for user in map("u{}".format, range(99)) if partition_of(user, more) >= PARTITIONS)
+
+    async def run() -> list[int]:
+        publishing = Publisher(producer, TOPIC, PARTITIONS)
+        for value in (b"old", b"late", b"new"):
+            await publishing.put(Outgoing(value, user, False, None))
+            if value == b"late":
+                await publishing.send()
+            producer.partitions = more
+        counts = [await publishing.put(Outgoing(b"up", who, who is None, None)) for who in (None, user)]
+        await publishing.finish()
+        return counts
+
+    assert asyncio.run(run()) == [more, 1]
+    key = user.encode()
+    assert producer.records(partition_of(user, PARTITIONS)) == [(key, b"old"), (key, b"late"), (None, b"up")]
+    assert producer.records(partition_of(user, more)) == [(key, b"new"), (None, b"up"), (key, b"up")]
 
 
 def test_a_message_for_everywhere_goes_once_to_each_partition() -> None:
@@ -111,7 +139,7 @@ def test_a_full_cache_of_users_is_emptied(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_batch_that_was_not_acknowledged_fails_the_end() -> None:
     """``finish`` raises the first failure; a later ``put`` that needs to send raises it too."""
     producer = FakeProducer()
-    producer.failure = KafkaError("not acknowledged")
+    producer.failure, producer.partitions = KafkaError("not acknowledged"), 1
 
     async def run() -> None:
         publishing = Publisher(producer, TOPIC, 1)
