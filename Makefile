@@ -12,6 +12,7 @@ LOCKED := $(INSTALL) --require-hashes -r
 OURS := $(INSTALL) --no-deps --no-build-isolation
 TOOLS := build/tools
 PEERS_HOME := build/peers
+PEERS_JAVA := tests/bench/peers/kafka_streams
 # Test processes at a time: three keep two processors busy, because many tests wait for servers. 0: all tests in one
 # process, whose output goes straight to the terminal.
 AT_ONCE := 3
@@ -124,9 +125,10 @@ $(VENV)/.test: $(VENV)/.python $(NEEDS)
 	@touch $@ $(VENV)/.run
 
 # Only for `make bench-peers`: nothing else uses it.
-$(PEERS_HOME)/.done: $(LOCKS)/peers.lock
+$(PEERS_HOME)/.done: $(LOCKS)/peers.lock $(wildcard $(PEERS_JAVA)/pom.xml $(PEERS_JAVA)/src/main/java/peers/*.java)
 	$(PYTHON) -m venv $(PEERS_HOME)/python
 	$(PEERS_HOME)/python/bin/python $(LOCKED) $(LOCKS)/peers.lock
+	mvn --batch-mode --quiet --strict-checksums -f $(PEERS_JAVA)/pom.xml compile -Dout=$(abspath $(PEERS_HOME))/kafka-streams
 	@touch $@
 
 $(TOOLS)/.done: $(LOCKS)/tools.lock

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from contextlib import ExitStack
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import click
 
@@ -49,33 +49,44 @@ def _chosen(keys: tuple[str, ...]) -> list[Row]:
     return [Row(engine) for engine in wanted]
 
 
-def _run(bench: Bench, rows: list[Row], parts: tuple[str, ...], events: int, rounds: int, seconds: float) -> None:
+class Sizes(NamedTuple):
+    """How much is measured: the options of the command line."""
+
+    events: int
+    rounds: int
+    seconds: float
+    kill_seconds: float
+
+
+def _run(bench: Bench, rows: list[Row], parts: tuple[str, ...], sizes: Sizes) -> None:
     if "throughput" in parts:
-        for turn in range(1, rounds + 1):
-            say(f"round {turn} of {rounds}: {events:,} events")
+        for turn in range(1, sizes.rounds + 1):
+            say(f"round {turn} of {sizes.rounds}: {sizes.events:,} events")
             for row in rows:
-                row.count(bench, events)
+                row.count(bench, sizes.events)
     for row in rows:
         if "latency" in parts:
-            row.measure_latency(bench, seconds)
+            row.measure_latency(bench, sizes.seconds)
         if "kill" in parts:
-            row.kill(bench, round(seconds * RATE))
+            row.kill(bench, sizes.kill_seconds)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.argument("engines", nargs=-1, type=click.Choice([OURS, *(one.key for one in ENGINES)]), metavar="[ENGINE]...")
 @click.option("--broker", required=True, envvar=GIVEN, help=f"An Apache Kafka [{GIVEN}].")
-@click.option("--events", type=click.IntRange(10_000), default=300_000, show_default=True, help="Of the throughput.")
+@click.option("--events", type=click.IntRange(10_000), default=1_000_000, show_default=True, help="Of the throughput.")
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Of the throughput.")
 @click.option(
     "--seconds", type=click.FloatRange(5), default=15.0, show_default=True,
-    help="Of the latency's probes, and of the log in which engines are killed.",
+    help="Of the latency's probes.",
+)  # fmt: skip
+@click.option(
+    "--kill-seconds", type=click.FloatRange(5), default=48.0, show_default=True,
+    help=f"Of the log in which engines are killed, at {KILL_SHARE:.0%} of it.",
 )  # fmt: skip
 @click.option("--part", "parts", type=click.Choice(PARTS), multiple=True, help="Only this; may be repeated.")
 @click.option("--keep", is_flag=True, help="Keep the logs of the processes, and say where they are.")
-def main(
-    engines: tuple[str, ...], broker: str, events: int, rounds: int, seconds: float, parts: tuple[str, ...], keep: bool
-) -> None:
+def main(engines: tuple[str, ...], broker: str, parts: tuple[str, ...], keep: bool, **sizes: Any) -> None:
     """Measure this project beside other stream processors that count the same calls.
 
     \b
@@ -83,19 +94,23 @@ def main(
     `make bench-peers` installs what they need, and starts an Apache Kafka:
         make bench-peers PEERS="ecounters kafka-streams --rounds 5"
 
+    Some engines count a part of the log in the throughput: the table says which.
     Progress goes to stderr, the table to stdout.
     """
     for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(one, _interrupt)
     print(machine())
     rows = _chosen(engines)
-    table = Table(f"{events:,} events in {PARTITIONS} partitions, {rounds} rounds", COLUMNS, notes=list(NOTES))
+    size = Sizes(**sizes)
+    table = Table(
+        f"{size.events:,} events in {PARTITIONS} partitions, {size.rounds} rounds", COLUMNS, notes=list(NOTES)
+    )
     try:
         with ExitStack() as exits:
             testbed = exits.enter_context(Testbed(broker, keep=keep))
             bench = Bench(testbed, exits.enter_context(redis_server(testbed.dir)))
             bench.prepare()
-            _run(bench, rows, parts or PARTS, events, rounds, seconds)
+            _run(bench, rows, parts or PARTS, size)
     except KeyboardInterrupt:
         say("stopped")
         sys.exit(INTERRUPTED)

@@ -46,6 +46,12 @@ def window_key(user_id: str, call: Call) -> str:
     return f"{user_id}|{call['start'][0] // WINDOW_MS * WINDOW_MS}"
 
 
+def recent_windows(now_ms: int) -> tuple[int, int]:
+    """The starts of the present window and of the one before, in ms."""
+    window = now_ms // WINDOW_MS * WINDOW_MS
+    return window - WINDOW_MS, window
+
+
 def apply(call: Call, event: Event) -> dict[str, int]:
     """Add an event of a type in READ to its call. Returns counter -> change, for the cell at ``window_key``."""
     had_start, before = call["start"] is not None, _outcome(call)

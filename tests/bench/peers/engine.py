@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import signal
@@ -18,14 +19,18 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from redis import Redis
 
 from ecounters.errors import Stop
+from tests.bench.latency import RATE
 from tests.bench.measure import cpu_s
 from tests.bench.peers.compare import Values, of_cells
-from tests.bench.peers.job import BEGAN, ENDED, RESULTS, VARIABLE, Job
+from tests.bench.peers.job import BEGAN, END, ENDED, RESULTS, VARIABLE, Job
+from tests.support.kafka_jars import java
 from tests.support.workers import ROOT, Deployment
 
 POLL_S: Final = 0.005
 LOG_TAIL: Final = 3_000
 END_LIMIT_S: Final = 30.0
+RESULTS_LIMIT_S: Final = 120.0
+"""A transaction that a killed process leaves open holds results back until its timeout, 60 s by default."""
 HOME: Final = ROOT / "build" / "peers"
 """What `make bench-peers` installs and builds."""
 
@@ -40,6 +45,7 @@ class Engine:
     readable   where its counters can be read while it runs: "http", "redis", "topic", or "" if nowhere
     guarantee  for the job
     share      of the log that it counts in the throughput; less than 1 for an engine that would take minutes
+    kill_rate  events a second that are published while it is killed: fewer than it can count
     why_not    why latency and kill are not measured; "" if they are
     setting    more of the environment
     """
@@ -50,6 +56,7 @@ class Engine:
     readable: str = "http"
     guarantee: str = "at_least_once"
     share: float = 1.0
+    kill_rate: int = RATE
     why_not: str = ""
     setting: Mapping[str, str] = field(default_factory=dict)
 
@@ -200,27 +207,36 @@ def redis_cells(url: str) -> dict[str, dict[str, int]]:
 
 
 async def topic_cells(job: Job) -> dict[str, dict[str, int]]:
-    """The cells in the topic of an engine that publishes counters: key "user|window", value counter -> n."""
+    """The cells in the topic of an engine that publishes what has changed: {"cell": ..., "counters": {name: n}}.
+
+    The end marks are cells too, which are waited for: an engine that works exactly once publishes at its next commit.
+    """
     cells: dict[str, dict[str, int]] = {}
+    missing = job.partitions
     consumer = AIOKafkaConsumer(bootstrap_servers=job.broker, isolation_level="read_committed")
-    await consumer.start()
-    try:
+    async with consumer, asyncio.timeout(RESULTS_LIMIT_S):
         partitions = [TopicPartition(job.output, at) for at in range(job.partitions)]
         consumer.assign(partitions)
         await consumer.seek_to_beginning(*partitions)
-        ends = await consumer.end_offsets(partitions)
-        while any([await consumer.position(at) < ends[at] for at in partitions]):
-            for records in (await consumer.getmany(timeout_ms=500)).values():
-                for record in records:
-                    cells.setdefault(record.key.decode(), {}).update(json.loads(record.value))
-    finally:
-        await consumer.stop()
-    return cells
+        # The others of the last batch may come some ms after the end marks: they are on other partitions.
+        while (batches := await consumer.getmany(timeout_ms=1_000)) or missing:
+            for record in itertools.chain.from_iterable(batches.values()):
+                changed = json.loads(record.value)
+                cells.setdefault(changed["cell"], {}).update(changed["counters"])
+            missing = job.partitions - sum(END in counters for counters in cells.values())
+    return {cell: counters for cell, counters in cells.items() if END not in counters}
 
 
-def python_engine(module: str) -> Callable[[Job], list[str]]:
+def python_engine(module: str, *options: str) -> Callable[[Job], list[str]]:
     """The command of an engine in Python, in the environment of the peers."""
-    return lambda _: [str(HOME / "python" / "bin" / "python"), "-m", f"tests.bench.peers.engines.{module}"]
+    return lambda _: [str(HOME / "python" / "bin" / "python"), "-m", f"tests.bench.peers.engines.{module}", *options]
+
+
+def kafka_streams(_: Job) -> list[str]:
+    """The command of the engine in Java."""
+    built = HOME / "kafka-streams"
+    # Each process would write a file to /tmp, and leave it there when it is killed.
+    return [str(java()), "-XX:-UsePerfData", "-cp", f"{built / 'classes'}:{built / 'libs'}/*", "peers.Main"]
 
 
 def own_python(module: str) -> Callable[[Job], list[str]]:

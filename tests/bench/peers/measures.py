@@ -18,7 +18,7 @@ from streams.kafka.clients import Kafka
 from streams.kafka.publisher import publisher
 from streams.local.ports import free_ports
 from streams.settings.table import Settings
-from tests.bench.latency import RATE, WARM_S, Load
+from tests.bench.latency import WARM_S, Load
 from tests.bench.measure import ends_of, run_helper
 from tests.bench.paced_publisher import paced
 from tests.bench.peers.compare import USERS, Difference, Values, difference, end_marks, log, recounted
@@ -36,8 +36,8 @@ START_LIMIT_S: Final = 90.0
 SLOWEST: Final = 300
 """Events a second. An engine that is slower is given up."""
 PROBE_EVERY_S: Final = 0.02
-KILL_SHARE: Final = 0.6
-"""After this share of the events is published the process is killed."""
+KILL_SHARE: Final = 0.75
+"""The process is killed after this share of the log: past the first commit of Kafka Streams, which is at 30 s."""
 ENDS_EVERY_S: Final = 0.5
 AFTER_KILL_S: Final = 90.0
 """Time for the restart, the session timeout and what is left to read."""
@@ -100,7 +100,7 @@ class Bench:
         return Work(full.log.messages / (ended - began), used / full.log.messages * US, peak, apart)
 
     def latency(self, engine: Engine | Ours, seconds: float) -> tuple[float, float]:
-        """p50 and p99 of publish to readable in ms, beside RATE events a second."""
+        """p50 and p99 of publish to readable in ms, beside the events of ``Load``."""
         deployment = self._testbed.deployment()
         self._testbed.make_topics(deployment)
         with self._site(engine, deployment, 0) as site, self._started(engine, site) as running:
@@ -126,8 +126,9 @@ class Bench:
                 going.cancel()
                 await asyncio.gather(going, return_exceptions=True)
 
-    def killed(self, engine: Engine | Ours, events: int) -> Difference:
-        """Kill the engine's processes amid RATE events a second, start it again, and compare what it has at the end."""
+    def killed(self, engine: Engine | Ours, seconds: float) -> Difference:
+        """Kill the engine's processes while a log is published, start it again, and compare its counters."""
+        events = round(seconds * engine.kill_rate)
         deployment = self._testbed.deployment()
         self._testbed.make_topics(deployment)
         with self._site(engine, deployment, 0) as site, asyncio.Runner() as runner, ExitStack() as exits:
@@ -137,12 +138,12 @@ class Bench:
             return difference(recounted(log(events)), running.values())
 
     async def _fed(self, engine: Engine | Ours, site: Site, events: int, exits: ExitStack) -> Running:
-        """Publish RATE events a second, and kill and restart the engine meanwhile; returns what was started last."""
-        job = site.job
-        async with paced(job.broker, job.topic, PARTITIONS, log(events), RATE):
+        """Publish a log, and kill and restart the engine meanwhile; returns what was started last."""
+        job, rate = site.job, engine.kill_rate
+        async with paced(job.broker, job.topic, PARTITIONS, log(events), rate):
             running = exits.enter_context(self._started(engine, site))
             await asyncio.to_thread(running.wait_began, START_LIMIT_S)
-            await asyncio.sleep(events * KILL_SHARE / RATE)
+            await asyncio.sleep(events * KILL_SHARE / rate)
             running.kill()
             running = exits.enter_context(self._started(engine, site))
             await _until_published(job, events)

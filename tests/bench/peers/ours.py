@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from ecounters.errors import Stop
+from tests.bench.latency import RATE
 from tests.bench.measure import cpu_s, ends_of, until_accepted, until_committed, until_first_restored
 from tests.bench.peers.compare import USERS, Values, of_answer
 from tests.bench.peers.counting import WINDOW_MS
@@ -41,6 +42,7 @@ class Ours:
 
     readable: Final = "http"
     share: Final = 1.0
+    kill_rate: Final = RATE
     why_not: Final = ""
 
     def __init__(self, title: str, python: Path) -> None:

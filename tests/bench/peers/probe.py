@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from redis import Redis
 
-from tests.bench.peers.counting import WINDOW_MS
+from tests.bench.peers.counting import recent_windows
 from tests.bench.probe import AFTER_S, POLL_S, USER, ProbeJob, publish_probes
 from tests.support.accounts import TOKEN
 from tests.support.workers import PATH
@@ -86,7 +86,7 @@ class Watch(threading.Thread):
                 for records in (await consumer.getmany(timeout_ms=100)).values():
                     for record in records:
                         if record.key.startswith(f"{USER}|".encode()):
-                            calls[record.key] = json.loads(record.value).get("TC", calls.get(record.key, 0))
+                            calls[record.key] = json.loads(record.value)["counters"].get("TC", calls.get(record.key, 0))
                 self._note(sum(calls.values()))
 
 
@@ -118,11 +118,14 @@ def _http(port: int, method: str, path: str, body: str | None) -> Callable[[], i
 
 
 def _redis(job: PeerProbe) -> Callable[[], int]:
-    """Asks Redis for the calls in the windows from now on."""
+    """Asks Redis for the calls in the present windows."""
     redis = Redis.from_url(job.redis)
-    first = int(time.time() * 1000) // WINDOW_MS * WINDOW_MS
-    cells = [f"cell:{USER}|{first + at * WINDOW_MS}" for at in range(2)]
-    return lambda: sum(int(redis.hget(cell, "TC") or 0) for cell in cells)
+
+    def read() -> int:
+        cells = (f"cell:{USER}|{window}" for window in recent_windows(int(time.time() * 1000)))
+        return sum(int(redis.hget(cell, "TC") or 0) for cell in cells)
+
+    return read
 
 
 READERS: Final = {"ours": _ours, "http": _engine, "redis": _redis}

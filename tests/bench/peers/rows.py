@@ -9,6 +9,7 @@ from typing import Final
 from aiokafka.errors import KafkaError
 
 from ecounters.errors import Stop
+from tests.bench.latency import RATE
 from tests.bench.peers.compare import Difference
 from tests.bench.peers.engine import Engine
 from tests.bench.peers.measures import Bench, Work
@@ -28,6 +29,10 @@ class Row:
     def __init__(self, engine: Engine | Ours) -> None:
         self.engine = engine
         self.notes = [f"{engine.title}: {engine.why_not}"] if engine.why_not else []
+        if engine.share < 1:
+            self.notes.append(f"{engine.title}: its log is {engine.share:.0%} of the others'; all would take minutes")
+        if engine.kill_rate != RATE:
+            self.notes.append(f"{engine.title}: the log in which it is killed has {engine.kill_rate} events/s")
         self.failed = False
         self._works: list[Work] = []
         self._latency: tuple[float, float] | None = None
@@ -50,14 +55,18 @@ class Row:
             self._latency = bench.latency(self.engine, seconds)
             say(f"{self.engine.title}: p50 {self._latency[0]:.1f} ms, p99 {self._latency[1]:.1f} ms")
 
-        if not self.engine.why_not:
+        if self._works and median([done.rate for done in self._works]) < RATE:
+            self.notes.append(
+                f"{self.engine.title}: it counts fewer than {RATE:,} events/s, so it has no latency there"
+            )
+        elif not self.engine.why_not:
             self._attempt("latency", work)
 
-    def kill(self, bench: Bench, events: int) -> None:
+    def kill(self, bench: Bench, seconds: float) -> None:
         """Measure what a kill leaves wrong."""
 
         def work() -> None:
-            self._killed = bench.killed(self.engine, events)
+            self._killed = bench.killed(self.engine, seconds)
             say(f"{self.engine.title}: differ after a kill: {self._killed}")
 
         if not self.engine.why_not:
@@ -67,8 +76,9 @@ class Row:
         try:
             work()
         except FAILURES as error:
-            say(f"{self.engine.title}, {what}: {error}")
-            self.notes.append(f"{self.engine.title}, {what}: {str(error).splitlines()[0]}")
+            said = str(error) or type(error).__name__
+            say(f"{self.engine.title}, {what}: {said}")
+            self.notes.append(f"{self.engine.title}, {what}: {said.splitlines()[0]}")
             self.failed = True
 
     def cells(self) -> list[Cell]:
