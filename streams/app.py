@@ -24,7 +24,8 @@ from streams.engine.agent import add_agent
 from streams.engine.context import WorkerContext
 from streams.engine.events_topic import EventsTopic
 from streams.engine.health import WorkerHealth
-from streams.engine.table import StateManager, StateTable
+from streams.engine.table import StateTable
+from streams.engine.table_manager import StateManager
 from streams.engine.topics_watch import Topics, TopicsWatch
 from streams.engine.view import GroupDirectory
 from streams.kafka.changelog_reader import ChangelogReaders

@@ -2,8 +2,8 @@
 
 A Faust table is keyed storage with a changelog. Faust writes a changelog record by record, which is not exact after a
 crash, and processes events only when it has recovered all tables, which is slow. So ``StateTable`` uses none of Faust's
-storage: it holds one ``OwnedPartition`` per partition, which restores and flushes itself. ``StateManager`` replaces
-Faust's recovery.
+storage: it holds one ``OwnedPartition`` per partition, which restores and flushes itself. ``StateManager``
+(``table_manager``) replaces Faust's recovery.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from typing import Any, Final, cast
 
 from aiokafka.errors import KafkaError
 from faust.tables import Table
-from faust.tables.manager import TableManager
 from faust.types import TP
 
 from streams.engine.context import WorkerContext
@@ -28,7 +27,6 @@ from streams.engine.restore import PartitionChangelog
 from streams.engine.roll_up import ZoneOf, roll_up_periodically
 from streams.engine.standbys import Standbys
 from streams.engine.status import PartitionStatus
-from streams.kafka import internals
 from streams.kafka.batches import Batch
 from streams.kafka.group import Assignor
 
@@ -284,67 +282,3 @@ class StateTable(Table[Any, Any]):
 
     def _live(self) -> list[OwnedPartition]:
         return [partition for partition in self.owned.values() if partition.status.live]
-
-
-class StateManager(TableManager):
-    """Faust's manager of tables, without Faust's recovery: each partition of the only table restores itself.
-
-    So a worker does not wait for the slowest partition. It counts the events of restored partitions, and replies for
-    their users, while other partitions are still being restored.
-    """
-
-    @property
-    def _table(self) -> StateTable:
-        (table,) = self.values()
-        return cast(StateTable, table)
-
-    async def on_start(self) -> None:
-        """Start the table. Replaces Faust's method, which prepares the recovery from the changelog.
-
-        Faust's start waits for the two events that are set here.
-        """
-        self._tables_finalized.set()
-        await self._table.maybe_start()
-        self._tables_registered.set()
-
-    async def on_stop(self) -> None:
-        """Stop fetching, then stop the table, which flushes all live partitions."""
-        await internals.fetcher_service(self.app).stop()
-        await self._table.stop()
-
-    def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Do nothing. Faust's method applies buffered changelog events of its recovery, which never runs here."""
-
-    async def wait_until_recovery_completed(self) -> bool:
-        """Return False at once, which means that the app is not stopping.
-
-        There is nothing to wait for: a partition that is not restored yet ignores its events, and reads them later.
-        """
-        return False
-
-    async def on_rebalance(
-        self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
-    ) -> None:
-        """Pass the new assignment to the table, and resume the flow of events in a background task.
-
-        It must be a background task: it waits for the consumer's thread, and that thread waits for this method.
-        """
-        await self._table.on_rebalance(assigned, revoked, newly_assigned, generation_id)
-        self.add_future(self._resume(generation_id))
-
-    async def _resume(self, generation_id: int) -> None:
-        """End a rebalance: prove that the live partitions are still owned, resume fetching, and follow them.
-
-        Stops after the proof if another rebalance has begun meanwhile.
-        """
-        app = cast(Any, self.app)
-        await self._table.prove_ownership()
-        if generation_id != app.consumer_generation_id:
-            return  # another rebalance has begun; its end comes here again
-        app.flow_control.resume()
-        app.consumer.resume_flow()
-        await internals.fetcher_service(app).maybe_start()
-        self.on_actives_ready()
-        self.on_standbys_ready()
-        app.on_rebalance_end()
-        await self._table.follow_live()
