@@ -171,7 +171,8 @@ class PartitionChangelog:
         """Go on with what was followed: read what came since. Returns (the state, how many entries were read).
 
         None if that cannot be done: then all is read. Replies are made of the state meanwhile. Raises KafkaError or
-        OSError if the changelog cannot be read: the next restore reads all of it.
+        OSError if the changelog cannot be read: the next restore reads all of it. If this is cancelled, the standby is
+        left as it is: see ``Standbys.give_up``.
         """
         async with standby.lock:  # a fetch may be applied still
             self._standby, followed = None, standby.hand_out()
@@ -190,7 +191,7 @@ class PartitionChangelog:
             log.warning("partition %s is read anew: %s", self._partition, error)
             standby.close()
             return None
-        except BaseException:
+        except Exception:
             standby.close()
             raise
         log.info(
@@ -238,13 +239,7 @@ class PartitionChangelog:
         return await self._takeover.end_of_changelog() != self._end
 
     async def close(self) -> None:
-        """Close the writer; the next owner aborts a transaction that is still open. Raises no error of the broker.
-
-        Discards a standby with which no restore has begun.
-        """
-        if self._standby is not None:
-            self._standby.close()
-            self._standby = None
+        """Close the writer; the next owner aborts a transaction that is still open. Raises no error of the broker."""
         await self._close_writer()
 
     async def _close_writer(self) -> None:

@@ -51,11 +51,18 @@ class Standby:
         self._waiting: list[Entry] = []
         self._is_whole = False
         self._at_flush = True  # whether what is applied ends with a flush
+        self._is_taken_in = False  # its next owner has begun to read on
+        self._is_at_end = False  # and has read all
 
     @property
     def state(self) -> PartitionState | None:
         """The state as of the last flush that was read; None before all has been read once."""
         return self._followed.state if self._followed is not None and self._is_whole else self._gone_on
+
+    @property
+    def can_follow(self) -> bool:
+        """Whether it can be followed on: nobody has done anything else with it."""
+        return self._followed is not None and not self._is_taken_in
 
     @property
     def entries(self) -> int:
@@ -87,6 +94,13 @@ class Standby:
         followed, self._followed = self._followed, None
         self._gone_on = followed.state if followed is not None else None
 
+    def leave(self) -> PartitionState | None:
+        """The state, for replies of the caller alone, if its next owner has read all and not gone on; else None."""
+        if self._followed is None or not self._is_at_end:
+            return None
+        state, self._followed = self._followed.state, None
+        return state
+
     def forget(self) -> None:
         """Make no replies any more of the state that somebody else has."""
         self._gone_on = None
@@ -94,6 +108,7 @@ class Standby:
     async def take_in(self, entries: list[Entry]) -> None:
         """Take in what the next owner has read, as ``read`` does. Takes ``lock``."""
         assert self._followed is not None, "it was closed"
+        self._is_taken_in = True
         async with self.lock, Slice(self._context.slices) as time_slice:
             for _ in self._taking_in(self._followed, entries):
                 await time_slice.yield_if_used_up()
@@ -107,6 +122,7 @@ class Standby:
             for _ in self._apply(self._followed):
                 await time_slice.yield_if_used_up()
         self._followed.check()
+        self._is_at_end = True
 
     async def read(self, fetched: Fetched) -> None:
         """Take in what was fetched: apply whole flushes, and let the rest wait. Hold ``lock``.

@@ -21,10 +21,12 @@ from typing import Final, NoReturn
 from aiokafka.errors import ConsumerStoppedError, CorruptRecordException, KafkaError
 
 from ecounters.changelog.entries import UnreadableEntries
+from ecounters.partition.state import PartitionState
 from streams.basics.repeated import LogAgain
 from streams.basics.tasks import end_tasks
 from streams.basics.text import named
 from streams.engine.context import WorkerContext
+from streams.engine.kept import KeptStates
 from streams.engine.standby import CannotFollow, Stale, Standby
 from streams.kafka.changelog_follower import ChangelogFollower, Fetched
 
@@ -77,13 +79,23 @@ class Standbys:
         return self._taken.get(partition) or self._followed.get(partition)
 
     def whole(self) -> list[int]:
-        """The partitions of which there is a state to answer from. May be called from any thread."""
+        """The partitions that are followed and of which there is a state to answer from. From any thread."""
         return sorted(one.partition for one in list(self._followed.values()) if one.state is not None)
+
+    def positions(self) -> dict[int, int]:
+        """partition -> the position of a state to answer from, also of one that is taken over. From any thread."""
+        found = {**self._followed, **self._taken}
+        return {at: state.position for at, one in found.items() if (state := one.state) is not None}
+
+    def is_taken(self, state: PartitionState) -> bool:
+        """Whether the state of a partition of this worker is one that it has followed before."""
+        standby = self._taken.get(state.partition)
+        return standby is not None and standby.state is state
 
     @property
     def wanted(self) -> int:
-        """How many partitions this worker has to follow, also those that it cannot."""
-        return len(self._wanted)
+        """How many partitions this worker has to follow, also those that it cannot, or still follows."""
+        return len(self._wanted | self._followed.keys())
 
     def lag(self) -> dict[int, int]:
         """partition -> offsets of its changelog that have not been read yet."""
@@ -109,15 +121,19 @@ class Standbys:
 
     # --------------------------------------------------------------------------------------- assignments
 
-    def follow(self, owners: Mapping[int, str], members: Collection[str], own: str) -> None:
-        """Follow what this worker, at the URL ``own``, has to follow by an assignment. Returns at once."""
+    def follow(self, owners: Mapping[int, str], members: Collection[str], own: str, held: Collection[int] = ()) -> None:
+        """Follow what this worker, at the URL ``own``, has to follow by an assignment. Returns at once.
+
+        ``held``: partitions whose owners have no state yet, while this worker may have one. It goes on with it until
+        their owners have said that they answer.
+        """
         if not self.count:
             return
         partitions = range(self._context.settings.partitions)
         self._wanted = frozenset(
             one for one in partitions if own in standbys_of(one, owners.get(one), members, self.count)
         )
-        for partition in set(self._followed) - self._wanted:
+        for partition in set(self._followed) - self._wanted - set(held):
             self._followed.pop(partition).close()
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="standbys")
@@ -130,9 +146,26 @@ class Standbys:
             self._taken[partition] = standby
         return standby
 
-    def give_up(self, partition: int) -> None:
-        """Forget a standby that was taken, and that this worker has to give up again."""
-        self._taken.pop(partition, None)
+    def give_up(self, partition: int, kept: KeptStates | None) -> None:
+        """Note that a partition that this worker was taking over is not its own any more; its restore has ended.
+
+        The standby is followed on if nothing was done with it. Else its state goes into ``kept``, if it is of use: its
+        next owner has none yet. ``kept`` is None if nobody may ask for it.
+        """
+        standby = self._taken.pop(partition, None)
+        if standby is None:
+            return
+        if standby.can_follow:
+            self._followed[partition] = standby
+        elif kept is not None and (state := standby.leave()) is not None:
+            kept.keep(state, standby.lock)
+        else:
+            standby.close()
+
+    def answered(self, partition: int) -> None:
+        """Note that the owner of a partition answers: this worker follows it no more, unless it has to."""
+        if partition not in self._wanted and (standby := self._followed.pop(partition, None)) is not None:
+            standby.close()
 
     async def stop(self) -> None:
         """End the task, and discard all states."""

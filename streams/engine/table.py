@@ -47,7 +47,7 @@ class StateTable(Table[Any, Any]):
     |----------------------------|---------------------------------------------------------------|
     | the agent                  | apply_batch                                                   |
     | StateManager               | on_rebalance, prove_ownership, follow_live, start and stop    |
-    | streams.kafka: Positions   | to_commit, committed, lost, held, followed, flush_before_revoke |
+    | streams.kafka: Positions   | to_commit, committed, lost, states, followed, flush_before_revoke |
     | streams.web.handover       | hand_over                                                     |
     | health, GroupDirectory     | read ``owned`` and ``kept``, successor_of                     |
     """
@@ -134,6 +134,9 @@ class StateTable(Table[Any, Any]):
         for owned in self.owned.values():
             owned.status.frozen = False
         await asyncio.gather(*(owned.release() for owned in gone))
+        held = {partition for partition, urls in assignor.holders.items() if url in urls}
+        for partition in (owned.status.partition for owned in gone):
+            self.standbys.give_up(partition, self.kept if partition in held else None)
         for partition in sorted(mine - set(self.owned)):
             standby = self.standbys.take(partition)
             changelog = PartitionChangelog(partition, self._context, standby)
@@ -141,17 +144,16 @@ class StateTable(Table[Any, Any]):
             self.owned[partition] = owned
             owned.status.unowned_s = began_s
             owned.start()
-        self.standbys.follow(assignor.addresses, assignor.members, url)
+        self.standbys.follow(assignor.addresses, assignor.members, url, held)
         log.info("generation %s: partitions %s", generation_id, sorted(mine) or "none")
 
     def _keep(self, owned: OwnedPartition) -> None:
-        """Keep the state of a partition that this worker gives up, if it has answered from it."""
-        self.standbys.give_up(owned.status.partition)
+        """Keep the state of a partition that this worker gives up, if it has answered from it, also as a standby."""
         answering = owned.status.answering
         state = owned.hand_out_state()
         if state is None:
             return
-        if answering:
+        if answering or self.standbys.is_taken(state):
             self.kept.keep(state, owned.status.state_lock)
         else:
             discard(state.discarding(), self._context, owned.status.state_lock)
@@ -175,6 +177,7 @@ class StateTable(Table[Any, Any]):
             return self.held()[partition]
         self._successors[partition] = generation, successor
         self.kept.drop_later(partition)
+        self.standbys.answered(partition)
         return 0
 
     def held(self) -> Mapping[int, int]:
@@ -186,6 +189,10 @@ class StateTable(Table[Any, Any]):
         }
         found = self.kept.positions() | owned
         return {partition: position for partition, position in found.items() if partition not in self._successors}
+
+    def states(self) -> Mapping[int, int]:
+        """As ``held``, and as a standby."""
+        return {**self.standbys.positions(), **self.held()}
 
     def followed(self) -> list[int]:
         """The partitions of others of which this worker has a state, as a standby. From any thread."""

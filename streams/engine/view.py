@@ -105,7 +105,8 @@ class GroupDirectory:
     def standbys_for(self, user_id: str) -> list[str]:
         """Whom to ask for a user's counters if nobody answers who has the partition or had it: URLs, and HERE.
 
-        Its standbys, and then its owner: that may be one who takes it over. Empty if there are no standbys.
+        Its standbys, and those that were its standbys before, and then its owner: that may be one who takes it over.
+        Empty if there are no standbys.
         """
         number = partition_of(user_id, self._partitions)
         owner, count = self._assignor.addresses.get(number), self._table.standbys.count
@@ -113,7 +114,8 @@ class GroupDirectory:
             return []
         urls = standbys_of(number, owner, self._assignor.members, count)
         here = [HERE] if self._table.standbys.get(number) is not None else []
-        return [*here, *(url for url in [*urls, owner] if url is not None and url != self.url)]
+        others = dict.fromkeys([*urls, *self.holders_of(number), owner])
+        return [*here, *(url for url in others if url is not None and url != self.url)]
 
     def why_waiting(self, user_id: str) -> str:
         """Why the user's partition, which this worker owns, waits for an operator; "" if it does not wait."""

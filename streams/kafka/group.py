@@ -109,7 +109,7 @@ class Assignor(PartitionAssignor):
         which offset, whom it knows to have one, and which it follows as a standby."""
         metadata = super().metadata(topics)
         positions = cast(TransportApp, self.app).positions
-        more = {"held": positions.held(), "holders": self.holders, "followed": positions.followed()}
+        more = {"held": positions.states(), "holders": self.holders, "followed": positions.followed()}
         user_data = orjson.loads(metadata.user_data) | more
         content = orjson.dumps(user_data, option=orjson.OPT_NON_STR_KEYS)
         return ConsumerProtocolMemberMetadata(metadata.version, metadata.subscription, content)

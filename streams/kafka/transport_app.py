@@ -22,8 +22,9 @@ class Positions(Protocol):
     def lost(self, tp: TP) -> None:
         """Note that a batch of this partition was dropped: read the partition again from its state's position."""
 
-    def held(self) -> Mapping[int, int]:
-        """partition -> the offset up to which this worker has a state from which it can answer. From any thread."""
+    def states(self) -> Mapping[int, int]:
+        """partition -> the offset up to which this worker has a state from which it can answer, also as a standby. From
+        any thread."""
 
     def followed(self) -> list[int]:
         """The partitions of others of which this worker has a state, as a standby. From any thread."""

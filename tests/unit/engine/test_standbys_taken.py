@@ -5,18 +5,27 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import replace
+from typing import Any, cast
 
 import msgspec
 import pytest
+from faust.types import TP
 
 from ecounters.calls.record import REAPED
 from ecounters.changelog.entries import CALL, Entry, read_call
+from streams.app import build
 from streams.engine import restore
+from streams.engine.kept import KeptStates
 from streams.engine.restore import PartitionChangelog
 from streams.engine.standby import Standby
+from streams.engine.standbys import Standbys, standbys_of
 from streams.engine.status import MustWait
+from streams.engine.view import GroupDirectory
+from streams.kafka.clients import Kafka
+from streams.kafka.group import Assignor
+from streams.settings.table import Settings
 from tests.support.builders import Feed, call
-from tests.support.engine_fakes import PARTITION, PARTITIONS, USER, new_fixture
+from tests.support.engine_fakes import LOG, PARTITION, PARTITIONS, USER, new_fixture
 
 
 def entries() -> list[Entry]:
@@ -58,7 +67,10 @@ class Fetched:
 
 
 class Readers:
-    """Reads a changelog that has these entries. ``answers``: whether the standby could answer when they were read."""
+    """Reads a changelog that has these entries. ``answers``: whether the standby could answer when they were read.
+    ``kafka``: who wants to read it from a broker finds none."""
+
+    kafka = Kafka("nowhere:1")
 
     def __init__(self, changelog: Sequence[Entry]) -> None:
         self.changelog = list(changelog)
@@ -83,6 +95,9 @@ class Taken:
         self.readers = Readers(changelog)
         self.context = replace(new_fixture().context, readers=self.readers)  # type: ignore[arg-type]
         self.standby = self.readers.standby = Standby(PARTITION, self.context)
+        self.standbys, self.kept = Standbys(self.context), KeptStates(self.context)
+        self.standbys._followed[PARTITION] = self.standby
+        self.standbys.take(PARTITION)
         self.changelog = PartitionChangelog(PARTITION, self.context, self.standby)
         self._known = known
 
@@ -93,13 +108,15 @@ class Taken:
         self.standby.look(self._known, 1)
         return self.changelog
 
-    async def is_emptied(self) -> bool:
-        """Whether the state that it had is emptied once all that is to be discarded is."""
-        state = self.standby.state
-        assert state is not None and state.users
+    async def cut_short(self, restore_s: float = 0.0, *, held: bool = True) -> None:
+        """Begin the restore, and give the partition up after a while. ``held``: whether others may ask for it."""
+        restoring = asyncio.create_task(self.changelog.restore())
+        await asyncio.sleep(restore_s)
+        restoring.cancel()
+        await asyncio.wait([restoring])
         await self.changelog.close()
+        self.standbys.give_up(PARTITION, self.kept if held else None)
         await asyncio.gather(*self.context.discards)
-        return not state.users
 
 
 @pytest.fixture(autouse=True)
@@ -108,23 +125,105 @@ def takeover(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(restore, "ChangelogTakeover", Takeover)
 
 
-def test_a_standby_with_which_no_restore_has_begun_is_discarded() -> None:
-    """The partition is taken away again first. A state that is only dropped stays in memory for ever."""
+def test_a_takeover_that_is_cut_short_before_it_reads_leaves_the_standby_as_it_was() -> None:
+    """Nobody else has a state of the partition yet: until its next owner has one, there was no answer."""
 
-    async def run(begin: bool) -> bool:
+    async def run() -> None:
         taken = Taken(entries(), len(entries()))
-        changelog = await taken.follow()
-        if begin:
-            async with taken.standby.lock:  # a fetch is being applied
-                restoring = asyncio.create_task(changelog.restore())
-                for _ in range(9):
-                    await asyncio.sleep(0)
-                restoring.cancel()
-                await asyncio.wait([restoring])
-        return await taken.is_emptied()
+        await taken.follow()
+        assert taken.standbys.positions() == {PARTITION: 1}
+        async with taken.standby.lock:  # a fetch is being applied
+            await taken.cut_short()
+        assert taken.standbys.get(PARTITION) is taken.standby
+        assert taken.standbys.whole() == [PARTITION]
+        taken.standbys.answered(PARTITION)
+        assert (taken.standbys.get(PARTITION), taken.standbys.positions()) == (None, {})
 
-    assert asyncio.run(run(begin=False))
-    assert asyncio.run(run(begin=True))
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_a_takeover_that_is_cut_short_after_it_has_read_all_keeps_the_state_to_answer_from(held: bool) -> None:
+    """If others may ask for it. Else it is discarded: a state that is only dropped stays in memory for ever."""
+
+    async def run() -> None:
+        taken = Taken(entries() * 2, len(entries()))
+        await taken.follow()
+        state = taken.standby.state
+        assert state is not None
+        async with taken.context.restore_lock:  # other partitions are being restored
+            await taken.cut_short(0.05, held=held)
+        kept = taken.kept.get(PARTITION)
+        assert taken.standbys.get(PARTITION) is None
+        assert (kept and kept.state, bool(state.users)) == ((state, True) if held else (None, False))
+
+    asyncio.run(run())
+
+
+def test_a_takeover_that_is_cut_short_while_it_reads_discards_the_state() -> None:
+    """It may have half of a flush."""
+
+    async def run() -> None:
+        taken = Taken(entries() * 2, len(entries()))
+        await taken.follow()
+        state = taken.standby.state
+        assert state is not None
+        await taken.context.slices.begin()  # other work has the slice
+        restoring = asyncio.create_task(taken.cut_short(0.05))
+        await asyncio.wait([restoring], timeout=0.1)
+        taken.context.slices.end(0.0)
+        await restoring
+        assert (taken.kept.get(PARTITION), taken.standbys.get(PARTITION), len(state.users)) == (None, None, 0)
+
+    asyncio.run(run())
+
+
+async def no_zone(user_id: str) -> None:
+    """No user has a zone."""
+
+
+def test_a_partition_that_moves_before_it_was_taken_over_is_answered_for() -> None:
+    """Its owner dies, and another worker starts right then: the dead one has no state, and the new one none yet. Until
+    that one says that it answers, this worker does."""
+
+    async def run() -> None:
+        taken, tp = Taken(entries(), len(entries())), TP("events", PARTITION)
+        table = build(Settings(advertise="127.0.0.1:1"), LOG).table
+        table.configure(replace(taken.context, settings=replace(taken.context.settings, standbys=1)), no_zone)
+        await taken.follow()
+        table.standbys._followed[PARTITION] = taken.standby
+        assignor, url = cast(Assignor, table.app.assignor), "http://127.0.0.1:1"
+        assignor.members, assignor.addresses = {url, "http://next"}, {PARTITION: url}
+        async with taken.standby.lock:  # so the restore does not begin
+            await table.on_rebalance({tp}, set(), set(), 2)
+            assert (table.states(), table.held()) == ({PARTITION: 1}, {})
+            assignor.members, assignor.addresses = {url, "http://next", "http://third0"}, {PARTITION: "http://next"}
+            assert standbys_of(PARTITION, "http://next", assignor.members, 1) == ["http://third0"]
+            assignor.holders = {PARTITION: [url]}
+            await table.on_rebalance(set(), set(), set(), 3)
+        assert table.standbys.whole() == [PARTITION]
+        assert table.standbys.wanted == len({PARTITION, *table.standbys._wanted})
+        assert table.hand_over(PARTITION, 1, 3, "http://next") == 0
+        assert (table.standbys.get(PARTITION), table.states()) == (None, {})
+        await table.standbys.stop()
+
+    asyncio.run(run())
+
+
+def test_who_asks_asks_those_that_were_standbys_too() -> None:
+    """They answer while the next owner has no state yet."""
+    table = build(Settings(advertise="127.0.0.1:1"), LOG).table
+    taken = Taken(entries(), len(entries()))
+    table.configure(replace(taken.context, settings=replace(taken.context.settings, standbys=1)), no_zone)
+    assignor = cast(Assignor, table.app.assignor)
+    assignor.members = {"http://a", "http://b", "http://c", "http://127.0.0.1:1"}
+    (standby,) = standbys_of(PARTITION, "http://a", assignor.members - {"http://127.0.0.1:1"}, 1)
+    other = ({"http://b", "http://c"} - {standby}).pop()
+    assignor.addresses, assignor.holders = {PARTITION: "http://a"}, {PARTITION: [other]}
+    directory = GroupDirectory(cast(Any, table.app), table, PARTITIONS, taken.context.topics)
+    asked = directory.standbys_for(USER)
+    assert {other, "http://a"} <= set(asked)
+    assert asked[-1] == "http://a"
 
 
 def test_a_call_that_cannot_be_counted_makes_the_partition_wait() -> None:
