@@ -92,6 +92,7 @@ lock: $(TOOLS)/.done ## Write the locks anew, from the ranges in pyproject.toml
 	$(COMPILE) $(LOCKS)/java.in -o $(LOCKS)/java.lock
 	$(COMPILE) $(LOCKS)/tools.in -o $(LOCKS)/tools.lock
 	$(COMPILE) $(LOCKS)/peers.in -o $(LOCKS)/peers.lock
+	$(COMPILE) $(LOCKS)/flink.in -o $(LOCKS)/flink.lock
 
 sbom: $(TOOLS)/.done ## What a production install consists of, as CycloneDX: dist/ecounters.cdx.json
 	rm -rf build/production && $(PYTHON) -m venv build/production
@@ -124,11 +125,16 @@ $(VENV)/.test: $(VENV)/.python $(NEEDS)
 	$(BIN)/python $(OURS) -e .
 	@touch $@ $(VENV)/.run
 
-# Only for `make bench-peers`: nothing else uses it.
-$(PEERS_HOME)/.done: $(LOCKS)/peers.lock $(wildcard $(PEERS_JAVA)/pom.xml $(PEERS_JAVA)/src/main/java/peers/*.java)
-	$(PYTHON) -m venv $(PEERS_HOME)/python
-	$(PEERS_HOME)/python/bin/python $(LOCKED) $(LOCKS)/peers.lock
-	mvn --batch-mode --quiet --strict-checksums -f $(PEERS_JAVA)/pom.xml compile -Dout=$(abspath $(PEERS_HOME))/kafka-streams
+# Only for `make bench-peers`: nothing else uses it. Flink's connector for Kafka is a jar, which no package on PyPI has.
+MAVEN := mvn --batch-mode --quiet --strict-checksums
+FLINK_KAFKA := org.apache.flink:flink-sql-connector-kafka:5.0.0-2.2
+
+$(PEERS_HOME)/.done: $(LOCKS)/peers.lock $(LOCKS)/flink.lock $(wildcard $(PEERS_JAVA)/pom.xml $(PEERS_JAVA)/src/main/java/peers/*)
+	for one in peers flink; do $(PYTHON) -m venv $(PEERS_HOME)/$$one && \
+	  $(PEERS_HOME)/$$one/bin/python $(LOCKED) $(LOCKS)/$$one.lock || exit; done
+	$(MAVEN) org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy -Dartifact=$(FLINK_KAFKA) \
+	  -DoutputDirectory=$(abspath $(PEERS_HOME))/flink/jars
+	$(MAVEN) -f $(PEERS_JAVA)/pom.xml compile -Dout=$(abspath $(PEERS_HOME))/kafka-streams
 	@touch $@
 
 $(TOOLS)/.done: $(LOCKS)/tools.lock

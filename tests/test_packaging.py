@@ -40,7 +40,9 @@ def wanted(extras: tuple[str, ...]) -> list[Requirement]:
     return [Requirement(line) for line in lines]
 
 
-@pytest.mark.parametrize("lock", [*LOCKS, *(f"deploy/locks/{name}.lock" for name in ("java", "tools", "peers"))])
+@pytest.mark.parametrize(
+    "lock", [*LOCKS, *(f"deploy/locks/{name}.lock" for name in ("java", "tools", "peers", "flink"))]
+)
 def test_each_locked_package_has_a_version_and_hashes(lock: str) -> None:
     """So pip refuses a file that somebody has replaced."""
     packages = locked((ROOT / lock).read_text())

@@ -20,6 +20,7 @@ ENGINES: Final = (
         share=0.2,
     ),
     Engine("bytewax", "Bytewax", python_engine("bytewax_flow"), readable="topic"),
+    Engine("flink", "PyFlink", python_engine("flink_state", home="flink"), readable="topic", share=0.02, kill_rate=300),
     Engine("kafka-streams", "Kafka Streams, at least once", kafka_streams),
     Engine(
         "kafka-streams-exactly-once",

@@ -32,9 +32,9 @@ class Job(NamedTuple):
 
     broker      Apache Kafka, host:port
     topic       the events; each partition ends with an end mark
-    output      a topic for counters, for the engines whose documentation reads them there
+    output      a topic for counters, of one partition, for the engines whose documentation reads them there
     group       consumer group or application id, new for each measurement
-    partitions  of both topics
+    partitions  of the topic of events
     events      messages in the topic, with end marks; 0 if they are still being published
     folder      for the files above, and for what the engine keeps on disk
     port        for HTTP, for the engines that serve their counters

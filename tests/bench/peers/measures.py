@@ -197,7 +197,7 @@ async def _create_topic(job: Job) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=job.broker)
     await admin.start()
     try:
-        await admin.create_topics([NewTopic(job.output, job.partitions, 1)])
+        await admin.create_topics([NewTopic(job.output, 1, 1)])
     finally:
         await admin.close()
 

@@ -80,13 +80,14 @@ class Watch(threading.Thread):
         job = self._job
         consumer = AIOKafkaConsumer(bootstrap_servers=job.broker, isolation_level="read_committed")
         async with consumer:
-            consumer.assign([TopicPartition(job.output, at) for at in range(job.partitions)])
-            calls: dict[bytes, int] = {}
+            consumer.assign([TopicPartition(job.output, 0)])
+            calls: dict[str, int] = {}
             while self._goes_on():
                 for records in (await consumer.getmany(timeout_ms=100)).values():
                     for record in records:
-                        if record.key.startswith(f"{USER}|".encode()):
-                            calls[record.key] = json.loads(record.value)["counters"].get("TC", calls.get(record.key, 0))
+                        changed = json.loads(record.value)
+                        if changed["cell"].startswith(f"{USER}|"):
+                            calls[changed["cell"]] = changed["counters"].get("TC", calls.get(changed["cell"], 0))
                 self._note(sum(calls.values()))
 
 
