@@ -210,7 +210,6 @@ class OwnedPartition:
         if topics.stopped is not None and not topics.stopped.keeps_changelog:
             raise MustWait(topics.stopped.why, topics.stopped.detail)
         state, entries = await self._changelog.restore()
-        self._context.metrics.restored_entries.inc(entries)
         status = self.status
         status.unbound = state.binding is None
         if state.binding is not None:

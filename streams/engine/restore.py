@@ -211,6 +211,7 @@ class PartitionChangelog:
         async with aclosing(readers.read(self._changelog, slices, entry_of, self._note_read, begin)) as reading:
             async for entries in reading:
                 read += len(entries)
+                self._context.metrics.restored_entries.inc(len(entries))
                 fetched += entries
                 if not entries:  # the end of a fetch
                     await standby.take_in(fetched)
@@ -284,6 +285,7 @@ class PartitionChangelog:
             async for entries in reading:
                 keep_last(last.room(len(entries)) or last, entries)  # into the dict itself, while it has room
                 count += len(entries)
+                self._context.metrics.restored_entries.inc(len(entries))
         if self._damage:
             raise self._damaged(changelog)
         lacks_position = bool(last) and POSITION not in last

@@ -236,6 +236,29 @@ def test_a_rest_is_taken_in_one_fetch_after_the_other(
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("follows", [True, False])
+def test_entries_are_counted_while_a_restore_reads_them(monkeypatch: pytest.MonkeyPatch, follows: bool) -> None:
+    """The runbook asks how many a second there are while a restore takes long: they were counted at its end."""
+    monkeypatch.setattr(restore, "ChangelogTakeover", FakeTakeover)
+    monkeypatch.setattr(FakeTakeover, "end", 100)
+
+    async def run() -> None:
+        context = new_fixture().context
+        readers = FakeReaders(
+            [position(5), NUMBER, position(6)], 1,
+            lambda: context.metrics.registry.get_sample_value("ecounters_restore_entries_total"),
+        )  # fmt: skip
+        context = replace(context, readers=readers)  # type: ignore[arg-type]
+        standby = Standby(PARTITION, context)
+        if follows:
+            async with standby.lock:
+                await standby.read(FakeFetched([position(5)], 1))  # type: ignore[arg-type]
+        await PartitionChangelog(PARTITION, context, standby if follows else None).restore()
+        assert readers.looks == ([1, 2] if follows else [1, 2, 3])
+
+    asyncio.run(run())
+
+
 def test_a_rest_that_cannot_be_read_is_said_as_without_a_standby(monkeypatch: pytest.MonkeyPatch) -> None:
     """The restore of all names what cannot be read; nothing of what was followed is used or shown."""
     monkeypatch.setattr(restore, "ChangelogTakeover", FakeTakeover)
