@@ -44,8 +44,8 @@ def _interrupt(number: int, frame: Any) -> None:
 
 def _chosen(keys: tuple[str, ...]) -> list[Row]:
     """The rows of the engines that were asked for; all, if none was."""
-    ours: list[Engine | Ours] = [Ours(title, python) for title, python in installs().items()]
-    wanted = [*(ours if not keys or OURS in keys else []), *(one for one in ENGINES if not keys or one.key in keys)]
+    ours = installs() if not keys or OURS in keys else []
+    wanted: list[Engine | Ours] = [*ours, *(one for one in ENGINES if not keys or one.key in keys)]
     return [Row(engine) for engine in wanted]
 
 

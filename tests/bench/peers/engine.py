@@ -105,12 +105,15 @@ class Started:
         self.engine = engine
         self.job = job
         self.log = log
+        command = engine.command(job)
+        if not Path(command[0]).exists():
+            raise Stop(f"it is not installed: `make bench-peers` said why ({command[0]} is missing)")
         for mark in (BEGAN, ENDED, RESULTS):
             (Path(job.folder) / mark).unlink(missing_ok=True)
         environment = {**os.environ, "PYTHONPATH": str(ROOT), VARIABLE: json.dumps(job._asdict()), **engine.setting}
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                engine.command(job), cwd=job.folder, env=environment, start_new_session=True,
+                command, cwd=job.folder, env=environment, start_new_session=True,
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output,
             )  # fmt: skip
 

@@ -18,7 +18,7 @@ from streams.kafka.clients import Kafka
 from streams.kafka.publisher import publisher
 from streams.local.ports import free_ports
 from streams.settings.table import Settings
-from tests.bench.latency import WARM_S, Load
+from tests.bench.latency import Load
 from tests.bench.measure import ends_of, run_helper
 from tests.bench.paced_publisher import paced
 from tests.bench.peers.compare import USERS, Difference, Values, difference, end_marks, log, recounted
@@ -35,6 +35,8 @@ from tests.support.workers import Deployment
 START_LIMIT_S: Final = 90.0
 SLOWEST: Final = 300
 """Events a second. An engine that is slower is given up."""
+WARM_S: Final = 10.0
+"""Before the probes: a JVM compiles meanwhile what is hot."""
 PROBE_EVERY_S: Final = 0.02
 KILL_SHARE: Final = 0.75
 """The process is killed after this share of the log: past the first commit of Kafka Streams, which is at 30 s."""
@@ -154,6 +156,8 @@ class Bench:
     @contextmanager
     def _site(self, engine: Engine | Ours, deployment: Deployment, messages: int) -> Iterator[Site]:
         """A group, a folder and a topic for results of its own. ``messages``: those in the topic, 0 if more come."""
+        if engine.readable == "redis" and not self._redis:
+            raise Stop("there is no redis-server: apt-get install redis-server")
         own = self._testbed.with_new_group(deployment)
         group = app_id(own)
         folder = self._testbed.dir / f"{engine.key}-{next(self._runs)}"

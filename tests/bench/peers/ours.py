@@ -25,10 +25,10 @@ WINDOWS: Final = 8
 """So many windows after midnight are asked for: the log ends within them."""
 
 
-def installs() -> dict[str, Path]:
-    """The rows of this project: what an install says that it is -> its interpreter."""
-    pythons = os.environ.get(PYTHONS) or sys.executable
-    return {f"Ecounters{_build(Path(python))}": Path(python) for python in pythons.split(":")}
+def installs() -> list[Ours]:
+    """The rows of this project: one for each install, named as the install says that it was built."""
+    pythons = map(Path, (os.environ.get(PYTHONS) or sys.executable).split(":"))
+    return [Ours(f"Ecounters{_build(python)}", python) for python in pythons]
 
 
 def _build(python: Path) -> str:
