@@ -171,8 +171,8 @@ class PartitionChangelog:
         """Go on with what was followed: read what came since. Returns (the state, how many entries were read).
 
         None if that cannot be done: then all is read. Replies are made of the state meanwhile. Raises KafkaError or
-        OSError if the changelog cannot be read: the next restore reads all of it. If this is cancelled, the standby is
-        left as it is: see ``Standbys.give_up``.
+        OSError if the changelog cannot be read: replies are made on, and the next restore reads on as this one. If this
+        is cancelled, the standby is left as it is: see ``Standbys.give_up``.
         """
         async with standby.lock:  # a fetch may be applied still
             self._standby, followed = None, standby.hand_out()
@@ -191,8 +191,11 @@ class PartitionChangelog:
             log.warning("partition %s is read anew: %s", self._partition, error)
             standby.close()
             return None
-        except Exception:
-            standby.close()
+        except Exception as error:
+            if isinstance(error, KafkaError | OSError) and not isinstance(error, CorruptRecordException):
+                self._standby = standby
+            else:
+                standby.close()
             raise
         log.info(
             "partition %s was followed here: %s entries were known, %s are read",

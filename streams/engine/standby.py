@@ -51,6 +51,7 @@ class Standby:
         self._waiting: list[Entry] = []
         self._is_whole = False
         self._at_flush = True  # whether what is applied ends with a flush
+        self._handed_out: tuple[int, list[Entry]] | None = None  # how many entries it had then, and what waited
         self._is_taken_in = False  # its next owner has begun to read on
         self._is_at_end = False  # and has read all
 
@@ -83,10 +84,13 @@ class Standby:
     def hand_out(self) -> FollowedState | None:
         """What was followed, for the use of the caller, who must hold ``lock``; None if it is of no use.
 
-        Replies are still made of ``state``: call ``go_on`` or ``close`` when it is restored or is not.
+        Replies are still made of ``state``: call ``go_on`` or ``close`` when it is restored or is not. If the caller
+        could not read all, it may call this again, and read on from ``next_offset`` as the first time.
         """
         if self._followed is None or self.is_stale or self.next_offset is None:
             return None
+        self._handed_out = self._handed_out or (self._followed.entries, self._waiting)
+        self._followed.entries, self._waiting = self._handed_out[0], [*self._handed_out[1]]
         return self._followed
 
     def go_on(self) -> None:

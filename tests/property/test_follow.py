@@ -31,21 +31,25 @@ def shown(state: PartitionState) -> list[object]:
 
 
 @settings(max_examples=120)
-@given(chaotic(), st.integers(0, 60), st.integers(1, 4), st.booleans(), st.sets(st.integers(0, 60), max_size=3))
+@given(
+    chaotic(), st.integers(0, 60), st.integers(1, 4), st.booleans(), st.sets(st.integers(0, 60), max_size=3),
+    st.integers(0, 300),
+)  # fmt: skip
 def test_a_followed_state_equals_a_restored_one(
-    steps: list[Step], crash: int, every: int, begin_late: bool, restarts: set[int]
+    steps: list[Step], crash: int, every: int, begin_late: bool, restarts: set[int], again: int
 ) -> None:
     """Flushes are followed one by one, replies are made in between, and the states are equal and stay so.
 
-    The owner is restored at times. Calls are large, and cells are split, from the second item and the third input on.
+    The owner is restored at times, and the last entries are followed twice. Calls are large, and cells are split, from
+    the second item and the third input on.
     """
     with pytest.MonkeyPatch.context() as limits:
         limits.setattr(join, "SMALL_MAX", 1)
         limits.setattr(cell, "INPUTS_MAX", 2)
-        check(steps, crash, every, begin_late, restarts)
+        check(steps, crash, every, begin_late, restarts, again)
 
 
-def check(steps: list[Step], crash: int, every: int, begin_late: bool, restarts: set[int]) -> None:
+def check(steps: list[Step], crash: int, every: int, begin_late: bool, restarts: set[int], again: int) -> None:
     """Assert what the test says."""
     for partition in range(PARTITIONS):
         own = [step for step in steps if step.partition == partition]
@@ -69,6 +73,7 @@ def check(steps: list[Step], crash: int, every: int, begin_late: bool, restarts:
                 assert shown(followed.state) == shown(owner)
         entries += owner.take_changes()
         take(followed.applying(entries[read:]))
+        take(followed.applying(entries[again:]))  # a takeover that has failed reads on from where it began
         other = restored(entries, partition, PARTITIONS)
         take(followed.finishing())
         workers = [other, followed.state]

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from aiokafka.errors import CorruptRecordException
 
 from ecounters.changelog.binding import Binding
 from ecounters.changelog.entries import FORMAT, Entry, Position, UnreadableEntries, position_entry
@@ -134,11 +135,12 @@ class FakeTakeover:
 class FakeReaders:
     """Reads a changelog of these entries, so many with each fetch, and notes from which offsets it was read.
 
-    ``looks``: what ``look`` returns after each fetch.
+    ``looks``: what ``look`` returns after each fetch. ``failures``: an error for each fetch after which it fails.
     """
 
     def __init__(self, entries: list[Entry], fetch: int = 100, look: Callable[[], object] = lambda: None) -> None:
         self.entries = entries
+        self.failures: list[Exception] = []
         self.begins: list[int] = []
         self.looks: list[object] = []
         self._fetch = fetch
@@ -151,6 +153,8 @@ class FakeReaders:
             yield self.entries[begin : begin + self._fetch]
             yield []
             self.looks.append(self._look())
+            if self.failures:
+                raise self.failures.pop(0)
 
     async def read_again(self, *_: object) -> AsyncGenerator[list[tuple[int, Any, Any]]]:
         """Yields all entries with their offsets."""
@@ -232,6 +236,36 @@ def test_a_rest_is_taken_in_one_fetch_after_the_other(
         state, read = await PartitionChangelog(PARTITION, context, standby).restore()
         assert (readers.looks, read) == (shown, len(rest))
         assert (standby.state, position(state.position)) == (state, rest[-1])
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(("error", "begins"), [(TimeoutError(), [2, 2]), (CorruptRecordException(), [2, 0])])
+def test_a_takeover_that_fails_goes_on_with_the_standby(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, begins: list[int]
+) -> None:
+    """A broker often dies with the worker. All was read again, and nobody answered meanwhile. But what cannot be
+    decoded is looked at from the changelog's begin."""
+    monkeypatch.setattr(restore, "ChangelogTakeover", FakeTakeover)
+    monkeypatch.setattr(FakeTakeover, "end", 100)
+    other = (b"n" + msgspec.msgpack.encode(("u2", "1666")), msgspec.msgpack.encode(1))
+
+    async def run() -> None:
+        readers = FakeReaders([position(5), NUMBER, position(6), other, other, position(7)], 2)
+        readers.failures = [error]
+        context = replace(new_fixture().context, readers=readers)  # type: ignore[arg-type]
+        standby = Standby(PARTITION, context)
+        async with standby.lock:
+            await standby.read(FakeFetched([position(5)], 1))  # type: ignore[arg-type]
+            standby.look(1, 1)
+            await standby.read(FakeFetched([NUMBER], 2))  # type: ignore[arg-type]
+        changelog = PartitionChangelog(PARTITION, context, standby)
+        with pytest.raises(type(error)):
+            await changelog.restore()
+        assert (standby.state is not None) == (begins == [2, 2])
+        state, read = await changelog.restore()
+        assert (readers.begins, sorted(state.users), state.position) == (begins, ["u1", "u2"], 7)
+        assert changelog.followed_entries + read == len(readers.entries)
 
     asyncio.run(run())
 
