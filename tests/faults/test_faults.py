@@ -12,9 +12,10 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import cycle
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 
 from ecounters.events.partitioner import partition_of
+from streams.kafka.admin import admin_client
 from streams.kafka.clients import Kafka
 from streams.kafka.topics import CHANGELOG_CONFIG, DLQ_CONFIG, EVENTS_CONFIG, TopicsSpec, ensure_topics
 from tests.support.accounts import TOKEN, add_users
@@ -129,14 +130,10 @@ def in_one_copy(deployment: Deployment, cluster: Cluster) -> Deployment:
     nodes = {partition: [node] for partition, node in zip(range(here.partitions), cycle(cluster.nodes))}
 
     async def make() -> None:
-        admin = AIOKafkaAdminClient(bootstrap_servers=settings.broker)
-        await admin.start()
-        try:
+        async with admin_client(Kafka.of(settings)) as admin:
             for topic, config in configs.items():
                 alone = {**config, "min.insync.replicas": "1"}
                 await admin.create_topics([NewTopic(topic, -1, -1, replica_assignments=nodes, topic_configs=alone)])
-        finally:
-            await admin.close()
         await ensure_topics(Kafka.of(settings), TopicsSpec.of(settings))
 
     asyncio.run(make())
