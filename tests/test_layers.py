@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 ROOMS = (
     "ecounters.text",
     "ecounters.errors",
+    "ecounters.native",
     "ecounters.large_dict",
     "ecounters.events",
     "ecounters.windows",

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
-from msgspec import Struct
+from mypy_extensions import mypyc_attr
 
-LEGS_MAX: Final = 200
+from ecounters.native import COMPILED, as_struct
+
+LEGS_MAX: int = 200
 """The most legs of a call. An event that would add one more is refused as ``call_too_large``."""
 STARTS_MAX: Final = 200
 """The most call.started of different ids of a call; as LEGS_MAX. Their ids are kept: each may come again any time."""
-ENTRIES_MAX: Final = 1000
+ENTRIES_MAX: int = 1000
 """The most holds of a call, the most IVR entries, and the most DTMF inputs; as LEGS_MAX."""
 
 
-class Leg(Struct, array_like=True, gc=False):
-    """One leg of a call, to one called party. Saved as an array, so the order of the fields is part of the format.
+@mypyc_attr(acyclic=True)
+class Leg:
+    """One leg of a call, to one called party. ``changelog.saved_call`` has its saved form.
 
     ``retry`` is the largest one of the leg's events; above 0 the leg is a failover retry. The three times are the
     smallest ``ts`` of the leg's leg.ringing, leg.answered and leg.ended events. ``elsewhere``: a leg.ended said that
@@ -31,6 +34,20 @@ class Leg(Struct, array_like=True, gc=False):
     answered: int = 0
     ended: int = 0
     elsewhere: bool = False
+
+    def __init__(
+        self, id: str, retry: int = 0, ringing: int = 0, answered: int = 0, ended: int = 0, elsewhere: bool = False
+    ) -> None:
+        self.id = id
+        self.retry = retry
+        self.ringing = ringing
+        self.answered = answered
+        self.ended = ended
+        self.elsewhere = elsewhere
+
+
+if not COMPILED:
+    Leg = as_struct(Leg)
 
 
 Hold = tuple[int, str, bool]

@@ -12,16 +12,18 @@ from bisect import bisect_left, insort
 from collections.abc import Iterator
 from typing import Any, Final
 
-from msgspec import Struct
+from mypy_extensions import mypyc_attr
 
 from ecounters.calls.items import DTMF, ENTRIES_MAX, HOLD, IVR, LEG, LEGS_MAX, Dtmf, Hold, Item, IvrEntry, Leg
 from ecounters.errors import BadEvent
+from ecounters.native import COMPILED, as_struct
 
 SMALL_MAX: Final = 16
 """The most legs, holds, IVR entries or DTMF inputs of a call that is not large, of each kind."""
 
 
-class LargeCall(Struct, gc=False, eq=False):
+@mypyc_attr(acyclic=True)
+class LargeCall:
     """The containers of one large call.
 
     ==========  ==========================================================================  ==================
@@ -144,6 +146,10 @@ class LargeCall(Struct, gc=False, eq=False):
     def empty(self) -> bool:
         """Whether there is no item."""
         return not (self.legs or self.holds or self.ivrs or self.dtmfs)
+
+
+if not COMPILED:
+    LargeCall = as_struct(LargeCall)
 
 
 def _insert(entries: list[Any], entry: Any) -> bool:

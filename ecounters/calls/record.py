@@ -6,13 +6,15 @@ Times are ms since the Unix epoch. A time of 0 means that no such event has come
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from msgspec import Struct
+from mypy_extensions import mypyc_attr
 
 from ecounters.calls.items import Dtmf, Hold, Leg
 from ecounters.calls.large import LargeCall
+from ecounters.calls.live_key import LiveKey
 from ecounters.large_dict import LargeDict
+from ecounters.native import COMPILED, as_struct
 from ecounters.windows.cell import Cell
 
 NEITHER, FRESH, REPEAT = 1, 2, 3
@@ -39,19 +41,11 @@ STATUS_REAPED, STATUS_RESTARTED, STATUS_SNAPSHOT = -1, -2, -3
 switch.snapshot that does not list the call."""
 
 
-class LiveKey(Struct, frozen=True, cache_hash=True, gc=False):
-    """By what live calls are counted; "" for what a call does not have. No tuple: see ``large_dict``."""
-
-    type: str
-    campaign: str
-    did: str
-    ivr: str
-
-
-class CallOwner(Protocol):
+@mypyc_attr(acyclic=True)
+class CallOwner:
     """The account of a call, as ``changelog`` and ``partition`` use it through ``call.user``.
 
-    ``partition.user.User`` implements it. ``calls`` may not import ``partition``, so the type is declared here.
+    ``partition.user.User`` is the only one. ``calls`` may not import ``partition``, so the type is declared here.
     """
 
     id: str
@@ -63,27 +57,35 @@ class CallOwner(Protocol):
 
     def rebuild_contribution(self, call: Call) -> None:
         """Compute what a restored call was counted with. Call this before the call changes."""
+        raise NotImplementedError
 
     def settle(self) -> None:
         """Count all calls of ``touched`` that still have the flag TOUCHED. Clears their flags and the list."""
+        raise NotImplementedError
 
     def settle_one(self, call: Call) -> None:
         """Count the call if it has the flag TOUCHED; clear the flag, and remove the call from ``touched``."""
+        raise NotImplementedError
 
     def forget_balances(self, before: int) -> bool:
         """Forget the balances if they, and all windows that count calls, are older than ``before`` (ms)."""
+        raise NotImplementedError
 
     def set_silence(self, call: Call, silence: int) -> bool:
         """Set ``call.silence``; return whether the call became REAPED or ceased to be, which changes its counters."""
+        raise NotImplementedError
 
     def restore_call(self, call: Call) -> None:
         """Count a call that was read from the changelog, if it lives. All cells of the account must be restored."""
+        raise NotImplementedError
 
     def take_changes(self) -> Iterator[tuple[bytes, bytes | None]]:
         """Settle, then yield the entries of the account's cells, balances and numbers that have changed."""
+        raise NotImplementedError
 
 
-class Call(Struct, gc=False, eq=False):
+@mypyc_attr(acyclic=True)
+class Call:
     """The record of one call, from its first event until the record is dropped.
 
     Several classes write to this one record: a second object for each call would cost memory.
@@ -158,6 +160,10 @@ class Call(Struct, gc=False, eq=False):
     amounts: tuple[Any, ...] = ()
     live_key: LiveKey | None = None
 
+    def __init__(self, id: str, user: CallOwner) -> None:
+        self.id = id
+        self.user = user
+
     @property
     def ended(self) -> int:
         """When the call ended, in ms; 0 if it has not.
@@ -176,3 +182,7 @@ class Call(Struct, gc=False, eq=False):
         if self.end:
             return self.status
         return STATUS_REAPED if self.system_end is None else self.system_end[1]
+
+
+if not COMPILED:
+    Call = as_struct(Call)

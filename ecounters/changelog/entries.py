@@ -32,12 +32,12 @@ import msgspec
 from ecounters.calls.items import DTMF, HOLD, LEG, Dtmf, Hold, Item, IvrEntry, Leg
 from ecounters.calls.large import LargeCall
 from ecounters.calls.record import Call
-from ecounters.changelog.binding import Binding
-from ecounters.changelog.holes import Holes
-from ecounters.changelog.saved_call import SavedCall, saved_form
+from ecounters.changelog.saved import Position, SavedCall, SavedLeg
+from ecounters.changelog.saved_call import restored_leg, saved_form, saved_leg
 from ecounters.large_dict import LargeDict
 from ecounters.text import masked
-from ecounters.windows.cell import Cell, Dims
+from ecounters.windows.cell import Cell
+from ecounters.windows.dims import Dims
 
 Entry = tuple[bytes, bytes | None]
 """(key, value); the value None is a tombstone."""
@@ -73,23 +73,6 @@ KINDS: Final = {
     POSITION: "position",
 }
 """First byte of a key -> what the entry is of, for messages that must not show keys: keys have customers' data."""
-
-
-class Position(msgspec.Struct, array_like=True, frozen=True):
-    """How much of the events topic the entries of a changelog hold. Times are ms since the Unix epoch.
-
-    ``format``: FORMAT of the writer. ``position``: the next offset to apply; all records below it are in the entries.
-    ``watermark``: the largest ``ts`` of the accepted events. ``arrival``: Kafka's timestamp of the last of them.
-    ``binding``: the topic that the position counts in; None if a release wrote it that did not bind states yet.
-    ``holes``: the times whose events Kafka deleted before they were counted.
-    """
-
-    format: int
-    position: int
-    watermark: int
-    arrival: int
-    binding: Binding | None = None
-    holes: Holes = ()
 
 
 NO_POSITION: Final = "there are entries, but no position"
@@ -147,7 +130,9 @@ def item_entries(user_id: str, call_id: str, large: LargeCall, *, gone: bool = F
     items = large.items() if gone else iter(large.unsaved)
     large.unsaved = {}
     for item in items:
-        yield ITEM + _encode((user_id, call_id, item)), None if gone else _encode(large.value_of(item))
+        value = None if gone else large.value_of(item)
+        saved = saved_leg(value) if isinstance(value, Leg) else value
+        yield ITEM + _encode((user_id, call_id, item)), None if gone else _encode(saved)
 
 
 def cell_entry(user_id: str, cell: Cell, *, gone: bool = False) -> Entry:
@@ -194,7 +179,7 @@ _ITEM_NAMES: Final[dict[int, Any]] = {LEG: str, DTMF: str, HOLD: Hold}
 _pair_key = msgspec.msgpack.Decoder(tuple[str, str]).decode
 _call_value = msgspec.msgpack.Decoder(SavedCall).decode
 _item_key = msgspec.msgpack.Decoder(tuple[str, str, tuple[int, Any]]).decode
-_leg_value = msgspec.msgpack.Decoder(Leg).decode
+_leg_value = msgspec.msgpack.Decoder(SavedLeg).decode
 _dtmf_value = msgspec.msgpack.Decoder(Dtmf).decode
 _cell_key = msgspec.msgpack.Decoder(tuple[str, int, int, Dims]).decode
 _cell_value = msgspec.msgpack.Decoder(dict[str, int]).decode
@@ -218,7 +203,7 @@ def read_item(key: bytes, value: bytes) -> tuple[str, str, Item, Leg | Dtmf | No
     """(user, call id, item, its value) of a large call."""
     user_id, call_id, item = read_item_key(key)
     if item.kind == LEG:
-        return user_id, call_id, item, _leg_value(value)
+        return user_id, call_id, item, restored_leg(_leg_value(value))
     return user_id, call_id, item, _dtmf_value(value) if item.kind == DTMF else None
 
 

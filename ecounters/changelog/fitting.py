@@ -12,7 +12,8 @@ from typing import Final
 import msgspec
 
 from ecounters.changelog.binding import Binding, EventsLog
-from ecounters.changelog.entries import FORMAT, Position, format_of, read_position
+from ecounters.changelog.entries import FORMAT, format_of, read_position
+from ecounters.changelog.saved import Position
 
 MOVE: Final = "`ecounters state export FILE` and `ecounters state import FILE` move the state there"
 """What helps where the topic is another one on purpose."""

@@ -19,7 +19,8 @@ from typing import Any, Final
 
 from ecounters.calls.items import Dtmf, Hold, Leg
 from ecounters.calls.join import current_ivr, ivr_entries
-from ecounters.calls.record import FORWARDED, FRESH, REPEAT, TRANSFERRED, Call, LiveKey
+from ecounters.calls.live_key import LiveKey
+from ecounters.calls.record import FORWARDED, FRESH, REPEAT, TRANSFERRED, Call
 from ecounters.windows.cell import Amounts, UnitSlots
 
 QUICK_HANG_UP_MS: Final = 5_000

@@ -7,7 +7,6 @@ from typing import Final
 
 from ecounters.events.types import TEXT_MAX
 
-_PLAIN: Final = re.compile(r"\+?[1-9][0-9]{0,126}", re.ASCII)
 _SCHEME: Final = re.compile(r"(?:sips?|tel):", re.IGNORECASE | re.ASCII)
 _FILLERS: Final = re.compile(r"[\s.()\[\]{}\-\u2010-\u2015\u2212]+")
 """White space, dots, brackets and dashes: they stand between the digits for people."""
@@ -22,8 +21,9 @@ def number_of(text: str) -> str:
     "tel:+44-20-7946-0018", "0044 20 7946 0018" and "sip:+442079460018@pbx.example;user=phone" are one number. The
     result has at most TEXT_MAX characters.
     """
-    if _PLAIN.fullmatch(text):  # as nearly always; what follows would not change it
-        return text
+    digits = text[1:] if text.startswith("+") else text
+    if digits.isdecimal() and digits.isascii() and digits[0] != "0" and len(digits) < TEXT_MAX:
+        return text  # as nearly always; what follows would not change it
     text = text.strip()
     scheme = _SCHEME.match(text)
     if scheme is not None:

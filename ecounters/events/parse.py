@@ -199,12 +199,11 @@ def _optional(json_value: Any, field: Field) -> Any:
     return value
 
 
-_PLANS: Final = {
-    event_type.name: tuple(
-        (field, attribute(field.name), field.name in ("id", "ts", *event_type.required))
-        for field in FIELDS.values()
-        if field.name in ("id", "ts", "switchId", *event_type.required, *event_type.optional)
-    )
-    for event_type in TYPES.values()
-}
+def _plan(event_type: EventType) -> tuple[tuple[Field, str, bool], ...]:
+    required = {"id", "ts", *event_type.required}
+    known = {"switchId", *required, *event_type.optional}
+    return tuple([(field, attribute(name), name in required) for name, field in FIELDS.items() if name in known])
+
+
+_PLANS: Final = {event_type.name: _plan(event_type) for event_type in TYPES.values()}
 """Type -> its fields in the order of the checks: (row of FIELDS, attribute of the event, whether it is required)."""

@@ -7,9 +7,11 @@ from collections.abc import Generator, Iterator
 from ecounters import large_dict
 from ecounters.calls.large import LargeCall
 from ecounters.calls.record import CHANGED, DIRTY, SAVED, TOUCHED, Call, CallOwner
-from ecounters.changelog.entries import ENTRY_BYTES, Entry, Position, call_entry, item_entries, position_entry
+from ecounters.changelog.entries import ENTRY_BYTES, Entry, call_entry, item_entries, position_entry
+from ecounters.changelog.saved import Position
 from ecounters.large_dict import LargeDict
 from ecounters.partition.emptying import emptying
+from ecounters.partition.tombstones import tombstones
 from ecounters.partition.user import User
 
 
@@ -116,7 +118,7 @@ class Changes:
             while self._left_over:
                 yield from item_entries(*self._left_over.pop(), gone=True)
             while erased:
-                yield from erased.pop().tombstones()
+                yield from tombstones(erased.pop())
             for call in calls.draining():
                 user = call.user
                 if user.erased:

@@ -45,6 +45,7 @@ from ecounters.changelog.entries import (
     read_user,
     user_of,
 )
+from ecounters.changelog.saved_call import restored_call
 from ecounters.large_dict import LargeDict
 from ecounters.partition.emptying import emptying
 from ecounters.partition.policy import Policy
@@ -137,7 +138,7 @@ class FollowedState:
         if kind == CALL:
             user_id, call_id, saved = read_call(key, value)
             user = account_in(state, user_id)
-            self._put_call(user, saved.call(call_id, user))
+            self._put_call(user, restored_call(saved, call_id, user))
         elif kind == ITEM:
             user_id, call_id, item, content = read_item(key, value)
             self._change_items(user_id, call_id, item, lambda items: items.replace(item, content))

@@ -19,9 +19,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from math import gcd
-from typing import Final, cast
+from typing import Final
 
-from ecounters.calls.record import Call
 from ecounters.changelog.entries import (
     CALL,
     FORMAT,
@@ -29,7 +28,6 @@ from ecounters.changelog.entries import (
     POSITION,
     USER,
     Entry,
-    Position,
     keep_last,
     read_call,
     read_number,
@@ -37,9 +35,12 @@ from ecounters.changelog.entries import (
     read_user,
     user_of,
 )
+from ecounters.changelog.saved import Position
+from ecounters.changelog.saved_call import restored_call
 from ecounters.partition.policy import Policy
 from ecounters.partition.restoring import restore
 from ecounters.partition.state import PartitionState
+from ecounters.partition.user import User
 
 NOTHING_COUNTED: Final = Position(FORMAT, 0, 0, 0)
 """The position of a partition whose changelog has none."""
@@ -97,8 +98,8 @@ def _forget(last: dict[bytes, bytes], state: PartitionState, watermark: int) -> 
     for key, value in last.items():
         kind = key[:1]
         if kind == CALL:
-            user_id, _, saved = read_call(key, value)
-            if drop_time(cast(Call, saved)) <= watermark:  # a SavedCall has the fields that decide
+            user_id, call_id, saved = read_call(key, value)
+            if drop_time(restored_call(saved, call_id, User(user_id))) <= watermark:
                 accounts.add(user_id)
         elif kind == NUMBER:
             if read_number(key, value)[2] < numbers_from:

@@ -36,6 +36,7 @@ from ecounters.changelog.entries import (
     read_slot,
     read_user,
 )
+from ecounters.changelog.saved_call import restored_call
 from ecounters.large_dict import LargeDict
 from ecounters.partition.format_1 import convert_call, convert_users
 from ecounters.partition.state import PartitionState
@@ -133,7 +134,7 @@ def _make(state: PartitionState, large: LargeCalls, key: bytes, value: bytes) ->
     if kind == CALL:
         user_id, call_id, saved = read_call(key, value)
         user = account_in(state, user_id)
-        call = user.calls[call_id] = saved.call(call_id, user)
+        call = user.calls[call_id] = restored_call(saved, call_id, user)
         return call
     if kind == ITEM:
         user_id, call_id, item, content = read_item(key, value)

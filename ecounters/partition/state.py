@@ -21,8 +21,9 @@ from zoneinfo import ZoneInfo
 from ecounters.calls.join import Join, joins
 from ecounters.calls.record import CHANGED, TOUCHED, Call
 from ecounters.changelog.binding import Binding
-from ecounters.changelog.entries import FORMAT, Entry, Position
+from ecounters.changelog.entries import FORMAT, Entry
 from ecounters.changelog.holes import Holes
+from ecounters.changelog.saved import Position
 from ecounters.errors import BadEvent
 from ecounters.events.parse import parse
 from ecounters.events.partitioner import partition_of

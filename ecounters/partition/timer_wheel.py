@@ -19,9 +19,10 @@ import heapq
 from collections.abc import Iterator
 from typing import Any, Final
 
-from msgspec import Struct
+from mypy_extensions import mypyc_attr
 
 from ecounters.calls.record import Call
+from ecounters.native import COMPILED, as_struct
 from ecounters.partition.emptying import emptying
 from ecounters.windows.calendar import MINUTE_MS
 
@@ -32,7 +33,8 @@ BUCKET_MAX: Final = 250
 """The most entries of a bucket. Compacting as many takes about 0.03 ms."""
 
 
-class _Bucket(Struct, gc=False, eq=False):
+@mypyc_attr(acyclic=True)
+class _Bucket:
     """Some of the calls that were put into one minute, in the order of ``put``; some entries may be stale.
 
     ``calls`` becomes a tuple once it has BUCKET_MAX: the garbage collector visits each entry of a list every time, and
@@ -46,6 +48,13 @@ class _Bucket(Struct, gc=False, eq=False):
     slot: int
     calls: list[Call] | tuple[Call, ...] = []
     stale: int = 0
+
+    def __init__(self, slot: int) -> None:
+        self.slot = slot
+
+
+if not COMPILED:
+    _Bucket = as_struct(_Bucket)
 
 
 class TimerWheel:

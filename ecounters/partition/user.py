@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from msgspec import Struct, field
+from mypy_extensions import mypyc_attr
 
 from ecounters.calls.large import LargeCall
-from ecounters.calls.record import REAPED, SAVED, SUSPECTED, TOUCHED, Call, LiveKey
+from ecounters.calls.live_key import LiveKey
+from ecounters.calls.record import REAPED, SUSPECTED, TOUCHED, Call, CallOwner
 from ecounters.changelog.entries import (
     Balance,
     Entry,
-    call_entry,
     cell_entry,
-    item_entries,
     number_entry,
     slot_entry,
     user_entry,
@@ -22,9 +21,11 @@ from ecounters.changelog.entries import (
 from ecounters.counters.contributions import contributions, input_amounts, live_key
 from ecounters.events.types import BalanceUpdated
 from ecounters.large_dict import LargeDict
+from ecounters.native import COMPILED, as_struct
 from ecounters.partition.emptying import emptying
 from ecounters.windows.calendar import WINDOW_MS, window_of
-from ecounters.windows.cell import Cell, Dims
+from ecounters.windows.cell import Cell
+from ecounters.windows.dims import Dims
 from ecounters.windows.spans import Spans
 
 SETTLE_STEP: Final = 200
@@ -33,7 +34,8 @@ SETTLE_STEP: Final = 200
 _FOREVER_MS: Final = 2**62
 
 
-class User(Struct, gc=False, eq=False):
+@mypyc_attr(acyclic=True)
+class User(CallOwner):
     """One account. Times are ms since the Unix epoch. The garbage collector does not visit it.
 
     =============  ====================================================================  ====================  =====
@@ -71,20 +73,23 @@ class User(Struct, gc=False, eq=False):
     """
 
     id: str
-    calls: LargeDict[str, Call] = field(default_factory=LargeDict)
-    touched: LargeDict[Call, None] = field(default_factory=LargeDict)
-    spans: Spans = field(default_factory=Spans)
-    live: LargeDict[LiveKey, int] = field(default_factory=LargeDict)
-    _live_keys: LargeDict[LiveKey, LiveKey] = field(default_factory=LargeDict)  # equal keys are one object
+    calls: LargeDict[str, Call] = LargeDict()
+    touched: LargeDict[Call, None] = LargeDict()
+    spans: Spans = Spans()
+    live: LargeDict[LiveKey, int] = LargeDict()
+    _live_keys: LargeDict[LiveKey, LiveKey] = LargeDict()  # equal keys are one object
     suspected: int = 0
-    numbers: LargeDict[str, int] = field(default_factory=LargeDict)
-    new_numbers: LargeDict[str, int | None] = field(default_factory=LargeDict)
+    numbers: LargeDict[str, int] = LargeDict()
+    new_numbers: LargeDict[str, int | None] = LargeDict()
     balance: Balance | None = None
     call_balance: Balance | None = None
     dirty: bool = False
     erased: bool = False
-    token: object = field(default_factory=object)
+    token: object = object()
     version: int = 0
+
+    def __init__(self, id: str) -> None:
+        self.id = id
 
     def settle(self) -> None:
         """Count all touched calls: replace what each was counted with, in its cell and in ``live``."""
@@ -212,26 +217,6 @@ class User(Struct, gc=False, eq=False):
                 number, last_start = table.popitem()
                 yield number_entry(self.id, number, last_start)
 
-    def tombstones(self) -> Iterator[Entry]:
-        """Yield a tombstone for each entry of the account that the changelog may have. The account is erased.
-
-        Calls and cells are noted as not saved then, and the numbers are forgotten.
-        """
-        for call in self.calls.values():
-            if call.flags & SAVED:
-                call.flags &= ~SAVED
-                yield call_entry(self.id, call, gone=True)
-                if call.large is not None:
-                    yield from item_entries(self.id, call.id, call.large, gone=True)
-        for cell, slot in self.spans.take_saved():
-            yield slot_entry(self.id, cell, slot, gone=True) if slot else cell_entry(self.id, cell, gone=True)
-        for numbers in (self.numbers, self.new_numbers):
-            while numbers:
-                number, _ = numbers.popitem()
-                yield number_entry(self.id, number, None)
-        if self.balance is not None or self.call_balance is not None:
-            yield user_entry(self.id, None, None)
-
     def forgetting(self) -> Iterator[None]:
         """Forget what an erased account has counted, and yield after each step: to free all at once is a long step.
 
@@ -303,8 +288,10 @@ class User(Struct, gc=False, eq=False):
 
         Returns whether balances were forgotten.
         """
-        told = [balance[0] for balance in (self.balance, self.call_balance) if balance is not None]
-        if not told or max(told) >= before or self._counts_after(before):
+        newest, call_balance = self.balance, self.call_balance
+        if newest is None or newest[0] >= before or (call_balance is not None and call_balance[0] >= before):
+            return False
+        if self._counts_after(before):
             return False
         self.balance = self.call_balance = None
         self.version += 1
@@ -314,12 +301,14 @@ class User(Struct, gc=False, eq=False):
     def _counts_after(self, before: int) -> bool:
         """Whether a span that ends after ``before`` (ms) counts a call, or will; then settles a call that tells so.
         Thus the next time its span tells, and not all touched calls are looked at again."""
-        if not any(span.end > before for span in self.spans.all_spans()):
-            later = (call for call in self.touched if call.start and window_of(call.start) + WINDOW_MS > before)
-            if (call := next(later, None)) is None:
-                return False
-            self.settle_one(call)
-        return True
+        for span in self.spans.all_spans():
+            if span.end > before:
+                return True
+        for call in self.touched:
+            if call.start and window_of(call.start) + WINDOW_MS > before:
+                self.settle_one(call)
+                return True
+        return False
 
     def update_balance(self, event: BalanceUpdated) -> None:
         """Take over each balance of the event that is the newest one: the event with the largest (ts, id) counts.
@@ -334,6 +323,10 @@ class User(Struct, gc=False, eq=False):
             self.call_balance = (event.ts, event.id, event.call_balance)
         self.version += 1
         self.dirty = True
+
+
+if not COMPILED:
+    User = as_struct(User)
 
 
 def _is_of(cell: Cell, call: Call, status: int | None) -> bool:

@@ -20,7 +20,7 @@ from ecounters.errors import INVALID_PARAMETER, INVALID_TYPE, RequestRefused
 from ecounters.events.types import CALL_TYPES, STATUS_MAX, TEXT_MAX, campaign_of
 from ecounters.query.dates import DateCondition, read_date
 from ecounters.text import shown
-from ecounters.windows.cell import Dims
+from ecounters.windows.dims import Dims
 
 CONDITIONS_MAX: Final = 32
 """The most conditions of a filter, nested ones and each "and", "or", "not" counted: each one costs time per cell."""

@@ -16,12 +16,13 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final, TypeVar
 
-from ecounters.calls.record import LiveKey
+from ecounters.calls.live_key import LiveKey
 from ecounters.large_dict import LargeDict
 from ecounters.partition.user import User
 from ecounters.query.conditions import Predicate, Where
 from ecounters.reports.totals import Totals, dims_of
-from ecounters.windows.cell import Cell, Dims
+from ecounters.windows.cell import Cell
+from ecounters.windows.dims import Dims
 from ecounters.windows.span import FEW, Span
 from ecounters.windows.sums import add_to
 

@@ -12,12 +12,13 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Final, cast
 
-from ecounters.calls.record import LiveKey
+from ecounters.calls.live_key import LiveKey
 from ecounters.large_dict import LargeDict
 from ecounters.partition.emptying import emptying
 from ecounters.partition.user import User
 from ecounters.query.conditions import Predicate, Where
-from ecounters.windows.cell import CAMPAIGN, DID, STATUS, TYPE, Dims
+from ecounters.windows.cell import CAMPAIGN, DID, STATUS, TYPE
+from ecounters.windows.dims import Dims
 from ecounters.windows.sums import Sum, add_to
 
 _DIMENSION: Final = {"type": TYPE, "campaign": CAMPAIGN, "did": DID, "status": STATUS}

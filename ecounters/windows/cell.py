@@ -15,9 +15,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from msgspec import Struct
+from mypy_extensions import mypyc_attr
 
 from ecounters.large_dict import LargeDict
+from ecounters.native import COMPILED, as_struct
+from ecounters.windows.dims import Dims
 
 TYPE: Final = 0
 CAMPAIGN: Final = 1
@@ -33,23 +35,12 @@ Amounts = tuple[Any, ...]
 """(slot, amount, slot, amount, ...): what a call adds to other slots. An amount is a count or a time in ms."""
 
 
-INPUTS_MAX: Final = 64
+INPUTS_MAX: int = 64
 """How many input slots a cell that is saved as one entry has at most: this keeps the entry below some 30 KB."""
 
 
-class Dims(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, cache_hash=True, gc=False):
-    """The dimensions of a call. ``campaign``, ``did``: "" for none. ``status``: of the end; None while the call lives.
-
-    Saved as an array, so the order of the fields is part of the format. No tuple: see ``large_dict``.
-    """
-
-    type: str
-    campaign: str
-    did: str
-    status: int | None
-
-
-class Inputs(Struct, gc=False, eq=False):
+@mypyc_attr(acyclic=True)
+class Inputs:
     """The input slots of a split cell.
 
     ``counts``: slot -> amount; without zeros. ``saved``: of the slots that have changed since ``Spans.take_changes``,
@@ -58,6 +49,10 @@ class Inputs(Struct, gc=False, eq=False):
 
     counts: LargeDict[str, int]
     saved: LargeDict[str, int] | None = None
+
+    def __init__(self, counts: LargeDict[str, int], saved: LargeDict[str, int] | None = None) -> None:
+        self.counts = counts
+        self.saved = saved
 
     def saved_slots(self) -> Iterator[str]:
         """Yield the slots that have an entry in the changelog, if the cell has one."""
@@ -75,7 +70,8 @@ class Inputs(Struct, gc=False, eq=False):
         """Yield (slot, whether it exists) of those whose amount is not the one in the changelog. Empties ``saved``."""
         saved = self.saved
         if saved is None:
-            yield from ((slot, True) for slot in self.counts)
+            for slot in self.counts:
+                yield slot, True
             self.saved = LargeDict()
             return
         while saved:
@@ -85,7 +81,12 @@ class Inputs(Struct, gc=False, eq=False):
                 yield slot, amount != 0
 
 
-class Cell(Struct, gc=False, eq=False):
+if not COMPILED:
+    Inputs = as_struct(Inputs)
+
+
+@mypyc_attr(acyclic=True)
+class Cell:
     """The counts of one span and one combination of dimensions.
 
     ===========  ==========================================================================  ===========  =====
@@ -116,6 +117,12 @@ class Cell(Struct, gc=False, eq=False):
     rolled_into: Cell | None = None
     inputs: Inputs | None = None
 
+    def __init__(self, begin: int, end: int, dims: Dims, counts: dict[str, int]) -> None:
+        self.begin = begin
+        self.end = end
+        self.dims = dims
+        self.counts = counts
+
     @property
     def empty(self) -> bool:
         """Whether the cell has no counts."""
@@ -130,6 +137,10 @@ class Cell(Struct, gc=False, eq=False):
                 for changed in (slot, new_slot):
                     self.inputs.saved.setdefault(changed, counts.get(changed, 0))
         counts[new_slot] = counts.get(new_slot, 0) + counts.pop(slot)
+
+
+if not COMPILED:
+    Cell = as_struct(Cell)
 
 
 def has_many_inputs(cell: Cell) -> bool:

@@ -11,7 +11,8 @@ from itertools import islice, takewhile
 
 from ecounters.large_dict import LargeDict
 from ecounters.windows.calendar import WINDOW_MS
-from ecounters.windows.cell import Cell, Dims, Inputs, has_many_inputs, split
+from ecounters.windows.cell import Cell, Inputs, has_many_inputs, split
+from ecounters.windows.dims import Dims
 from ecounters.windows.span import Span
 from ecounters.windows.spans import Spans
 

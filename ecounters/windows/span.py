@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import Final
 
-from msgspec import Struct, field
+from mypy_extensions import mypyc_attr
 
 from ecounters.large_dict import LargeDict
-from ecounters.windows.cell import Cell, Dims
+from ecounters.native import COMPILED, as_struct
+from ecounters.windows.cell import Cell
+from ecounters.windows.dims import Dims
 from ecounters.windows.sums import Sum
 
-FEW: Final = 20
+FEW: int = 20
 """A span with at most this many cells adds them up for each reply. A span with more keeps its sum in ``cached_sum``."""
 
 
-class Span(Struct, gc=False, eq=False):
+@mypyc_attr(acyclic=True)
+class Span:
     """[begin, end), ms since the Unix epoch, and its cells.
 
     ==========  ================================================================================  ===========  =====
@@ -36,10 +38,14 @@ class Span(Struct, gc=False, eq=False):
 
     begin: int
     end: int
-    cells: LargeDict[Dims, Cell] = field(default_factory=LargeDict)
+    cells: LargeDict[Dims, Cell] = LargeDict()
     cached_sum: Sum | None = None
-    unsummed: LargeDict[Cell, None] = field(default_factory=LargeDict)
+    unsummed: LargeDict[Cell, None] = LargeDict()
     split: dict[Cell, None] = {}
+
+    def __init__(self, begin: int, end: int) -> None:
+        self.begin = begin
+        self.end = end
 
     def cell(self, dims: Dims) -> Cell:
         """The cell of these dimensions. If there is none, a new, empty one is added."""
@@ -93,3 +99,7 @@ class Span(Struct, gc=False, eq=False):
             self.cached_sum.add(cell.dims, cell.counts, -1)
             self.unsummed[cell] = None
         cell.in_sum = False
+
+
+if not COMPILED:
+    Span = as_struct(Span)

@@ -14,21 +14,22 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Generator, Iterator
 from itertools import chain, islice
-from typing import Final
 from zoneinfo import ZoneInfo
 
-from msgspec import Struct, field
+from mypy_extensions import mypyc_attr
 
 from ecounters.large_dict import LargeDict
+from ecounters.native import COMPILED, as_struct
 from ecounters.windows.calendar import WINDOW_MS, day_of
-from ecounters.windows.cell import Amounts, Cell, Dims, UnitSlots, has_many_inputs, split
+from ecounters.windows.cell import Amounts, Cell, UnitSlots, has_many_inputs, split
+from ecounters.windows.dims import Dims
 from ecounters.windows.span import Span
 
-STEP: Final = 20
+STEP: int = 20
 """How many cells one step of ``roll_up`` and ``forget`` hands over or forgets: some 0.01 ms of work."""
-SLOTS_STEP: Final = 200
+SLOTS_STEP: int = 200
 """About how many slots one step of ``roll_up`` adds up: some 0.05 ms of work."""
-WHOLE_SLOTS_MAX: Final = 1_000
+WHOLE_SLOTS_MAX: int = 1_000
 """A cell with more slots is split at once and not only by the next flush: so few slots move at a time."""
 
 Change = tuple[Cell, str, bool]
@@ -37,7 +38,8 @@ Change = tuple[Cell, str, bool]
 The entry is that of the input slot of a split cell or, for "", the cell's own."""
 
 
-class Spans(Struct, gc=False, eq=False):
+@mypyc_attr(acyclic=True)
+class Spans:
     """All spans of one account.
 
     windows  begin -> span of 15 minutes
@@ -51,8 +53,8 @@ class Spans(Struct, gc=False, eq=False):
 
     windows: dict[int, Span] = {}
     days: tuple[Span, ...] = ()
-    dirty: LargeDict[Cell, None] = field(default_factory=LargeDict)
-    gone: LargeDict[Cell, None] = field(default_factory=LargeDict)
+    dirty: LargeDict[Cell, None] = LargeDict()
+    gone: LargeDict[Cell, None] = LargeDict()
 
     def cell(self, window: int, dims: Dims) -> Cell:
         """The cell for calls that started in the window that begins at ``window``.
@@ -119,7 +121,8 @@ class Spans(Struct, gc=False, eq=False):
         for cell in gone.draining():  # so that the memory of each is freed at once, and not of all in one step
             yield cell, "", False
             if cell.inputs is not None:
-                yield from ((cell, slot, False) for slot in cell.inputs.saved_slots())
+                for slot in cell.inputs.saved_slots():
+                    yield cell, slot, False
         dirty, self.dirty = self.dirty, LargeDict()
         for cell in dirty.draining():
             cell.dirty = False
@@ -130,7 +133,8 @@ class Spans(Struct, gc=False, eq=False):
                     span.retract(cell)
                 split(cell)
             if cell.inputs is not None:
-                yield from ((cell, slot, exists) for slot, exists in cell.inputs.take_changes())
+                for slot, exists in cell.inputs.take_changes():
+                    yield cell, slot, exists
             if not cell.empty:
                 cell.saved = True
                 yield cell, "", True
@@ -307,6 +311,10 @@ class Spans(Struct, gc=False, eq=False):
         """Add the cell to ``gone`` if the changelog has it: its entry must be deleted."""
         if cell.saved:
             self.gone[cell] = None
+
+
+if not COMPILED:
+    Spans = as_struct(Spans)
 
 
 def _take_saved(cell: Cell) -> Iterator[tuple[Cell, str]]:

@@ -7,7 +7,8 @@ from typing import TypeVar
 from msgspec import Struct, field
 
 from ecounters.large_dict import LargeDict
-from ecounters.windows.cell import CAMPAIGN, DID, DIMENSIONS, STATUS, TYPE, Cell, Dims
+from ecounters.windows.cell import CAMPAIGN, DID, DIMENSIONS, STATUS, TYPE, Cell
+from ecounters.windows.dims import Dims
 
 K = TypeVar("K")
 

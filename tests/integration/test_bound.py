@@ -14,7 +14,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from ecounters.changelog.binding import Binding, EventsLog
-from ecounters.changelog.entries import FORMAT, POSITION, Position, position_entry, read_position
+from ecounters.changelog.entries import FORMAT, POSITION, position_entry, read_position
+from ecounters.changelog.saved import Position
 from streams.kafka.positions import read_positions
 from tests.support.accounts import add_users
 from tests.support.published_calls import RecentCall, publish_values, wait_for_counter

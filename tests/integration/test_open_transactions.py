@@ -15,7 +15,8 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import InvalidTxnState, KafkaError
 
 from ecounters.calls.record import Call
-from ecounters.changelog.entries import FORMAT, Position, call_entry, position_entry
+from ecounters.changelog.entries import FORMAT, call_entry, position_entry
+from ecounters.changelog.saved import Position
 from ecounters.events.partitioner import partition_of
 from ecounters.partition.user import User
 from streams.kafka.changelog_writer import ChangelogTakeover, ChangelogWriter

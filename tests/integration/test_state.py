@@ -17,8 +17,9 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
 from ecounters.changelog.binding import Binding, EventsLog
-from ecounters.changelog.entries import FORMAT, POSITION, Position, position_entry, read_position
+from ecounters.changelog.entries import FORMAT, POSITION, position_entry, read_position
 from ecounters.changelog.holes import Hole
+from ecounters.changelog.saved import Position
 from ecounters.events.partitioner import partition_of
 from ecounters.windows.calendar import HOUR_MS
 from streams.kafka.positions import read_positions

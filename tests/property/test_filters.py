@@ -28,7 +28,7 @@ from ecounters.reports.payload import message
 from ecounters.reports.series import Series
 from ecounters.reports.totals import totals_of
 from ecounters.windows.calendar import DAY_MS, HOUR_MS, MINUTE_MS, WINDOW_MS
-from ecounters.windows.cell import Dims
+from ecounters.windows.dims import Dims
 from ecounters.windows.steps import INTERVALS, steps
 from tests.support.builders import ALL_FIELDS, T0_MS, LogRecord, answer_of, restored, roll_up
 from tests.support.filter_strategies import VALUES, filters

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ecounters.changelog.entries import POSITION, Position, keep_last, position_entry, user_of
+from ecounters.changelog.entries import POSITION, keep_last, position_entry, user_of
+from ecounters.changelog.saved import Position
 from ecounters.errors import BadEvent
 from ecounters.events.partitioner import partition_of
 from ecounters.partition.moving import exchanging, position_in, settle_due, times_of

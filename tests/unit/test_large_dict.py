@@ -89,6 +89,7 @@ def dicts_of(thing: object, seen: set[int]) -> Iterator[dict[Any, Any]]:
         inner += thing
     else:
         names = [name for cls in type(thing).__mro__ for name in getattr(cls, "__slots__", ())]
+        names += getattr(thing, "__mypyc_attrs__", ())
         names += [*getattr(thing, "__struct_fields__", ()), *getattr(thing, "__dict__", ())]
         inner += [getattr(thing, name) for name in names if hasattr(thing, name)]
     for each in inner:

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 from ecounters.changelog.binding import Binding
 from ecounters.changelog.checking import UNREADABLE, account_read, shown_key, why, why_unreadable
-from ecounters.changelog.entries import NO_POSITION, POSITION, Position, read_position
+from ecounters.changelog.entries import NO_POSITION, POSITION, read_position
 from ecounters.changelog.fitting import not_imported
+from ecounters.changelog.saved import Position
 from ecounters.errors import Stop
 from ecounters.events.partitioner import partition_of
 from streams.basics.terminal import Progress

@@ -10,7 +10,8 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from ecounters.changelog.binding import Binding
-from ecounters.changelog.entries import FORMAT, Position
+from ecounters.changelog.entries import FORMAT
+from ecounters.changelog.saved import Position
 from ecounters.errors import Stop
 from streams.basics.terminal import Progress
 from streams.basics.times import now_ms, utc_text

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from ecounters.changelog.entries import Position
 from ecounters.changelog.fitting import not_imported
+from ecounters.changelog.saved import Position
 from ecounters.errors import Stop
 from streams.kafka.clients import Kafka
 from streams.kafka.growing import add_partitions, make_changelog_anew

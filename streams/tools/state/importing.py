@@ -18,8 +18,9 @@ from typing import Final, NamedTuple
 from aiokafka import TopicPartition
 
 from ecounters.changelog.binding import Binding, Counted, EventsLog
-from ecounters.changelog.entries import FORMAT, FORMATS, POSITION, Entry, Position, position_entry, user_of
+from ecounters.changelog.entries import FORMAT, FORMATS, POSITION, Entry, position_entry, user_of
 from ecounters.changelog.holes import merged
+from ecounters.changelog.saved import Position
 from ecounters.errors import Stop
 from ecounters.events.partitioner import partition_of
 from ecounters.partition.moving import exchanging, position_in, settle_due, times_of

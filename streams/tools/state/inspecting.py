@@ -9,7 +9,8 @@ from typing import Final, NamedTuple
 from aiokafka import TopicPartition
 
 from ecounters.changelog.binding import Binding, EventsLog
-from ecounters.changelog.entries import POSITION, Position
+from ecounters.changelog.entries import POSITION
+from ecounters.changelog.saved import Position
 from ecounters.errors import Stop
 from streams.basics.terminal import Progress
 from streams.basics.times import utc_text

@@ -7,7 +7,8 @@ from typing import NamedTuple
 from aiokafka import TopicPartition
 
 from ecounters.changelog.binding import EventsLog
-from ecounters.changelog.entries import Position, read_position
+from ecounters.changelog.entries import read_position
+from ecounters.changelog.saved import Position
 from ecounters.errors import Stop
 from streams.kafka.clients import Kafka
 from streams.kafka.group_facts import group_members

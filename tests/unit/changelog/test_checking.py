@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from ecounters.changelog.checking import account_read, shown_key, why_unreadable
-from ecounters.changelog.entries import Position, number_entry, position_entry, shown_entry, user_entry, user_of
+from ecounters.changelog.entries import number_entry, position_entry, shown_entry, user_entry, user_of
+from ecounters.changelog.saved import Position
 from tests.support.builders import Feed, event
 
 encode = msgspec.msgpack.encode

@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from ecounters.changelog.binding import Binding, EventsLog
-from ecounters.changelog.entries import FORMAT, Position
+from ecounters.changelog.entries import FORMAT
 from ecounters.changelog.fitting import misfit
+from ecounters.changelog.saved import Position
 
 LOG = EventsLog("cluster-1", "events", "ab" * 16, 3)
 CHANGELOG = "app-state-changelog"

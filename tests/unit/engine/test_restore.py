@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from ecounters.changelog.entries import FORMAT, Position, position_entry
+from ecounters.changelog.entries import FORMAT, position_entry
+from ecounters.changelog.saved import Position
 from streams.engine import restore
 from streams.engine.restore import PartitionChangelog
 from streams.engine.status import MustWait

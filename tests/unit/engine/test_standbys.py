@@ -12,7 +12,8 @@ import pytest
 from aiokafka.errors import CorruptRecordException
 
 from ecounters.changelog.binding import Binding
-from ecounters.changelog.entries import FORMAT, Entry, Position, UnreadableEntries, position_entry
+from ecounters.changelog.entries import FORMAT, Entry, UnreadableEntries, position_entry
+from ecounters.changelog.saved import Position
 from streams.engine import restore
 from streams.engine import standby as module
 from streams.engine import standbys as standbys_module

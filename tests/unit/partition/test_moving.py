@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ecounters.changelog.entries import FORMAT, POSITION, Entry, Position, keep_last, position_entry, user_of
+from ecounters.changelog.entries import FORMAT, POSITION, Entry, keep_last, position_entry, user_of
+from ecounters.changelog.saved import Position
 from ecounters.events.partitioner import partition_of
 from ecounters.partition.moving import exchanging, position_in, settle_due, times_of
 from ecounters.partition.policy import Policy

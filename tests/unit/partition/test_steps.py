@@ -12,7 +12,7 @@ from ecounters.changelog.entries import Entry
 from ecounters.partition.state import PartitionState
 from ecounters.partition.user import User
 from ecounters.windows.calendar import WINDOW_MS, window_of
-from ecounters.windows.cell import Dims
+from ecounters.windows.dims import Dims
 from streams.engine.applying import CALLS_PER_STEP
 from streams.engine.flushing import ENTRIES_PER_STEP
 from tests.support.builders import T0_MS, Feed, call, event, ms

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from ecounters.calls.record import CHANGED, DIRTY, LIVE, REAPED, SUSPECTED, TOUCHED, Call, LiveKey
+from ecounters.calls.live_key import LiveKey
+from ecounters.calls.record import CHANGED, DIRTY, LIVE, REAPED, SUSPECTED, TOUCHED, Call
 from ecounters.changelog.entries import CELL, NUMBER, USER
 from ecounters.events.types import BalanceUpdated
 from ecounters.partition.user import User
 from ecounters.windows.calendar import WINDOW_MS
-from ecounters.windows.cell import Dims
+from ecounters.windows.dims import Dims
 
 START = 1_773_144_000_000
 
 
 def live_call(user: User, call_id: str = "c1", call_type: str = "IBD") -> Call:
     """A started call of the user that is to be counted."""
-    call = user.calls[call_id] = Call(call_id, user, last_ts=START, start=START, type=call_type, did="d")
+    call = user.calls[call_id] = Call(call_id, user)
+    call.last_ts = call.start = START
+    call.type, call.did = call_type, "d"
     touch(call)
     return call
 

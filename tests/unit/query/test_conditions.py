@@ -12,7 +12,7 @@ from ecounters.query.conditions import read_filter
 from ecounters.query.request import parse_request
 from ecounters.reports.payload import message
 from ecounters.reports.totals import totals_of
-from ecounters.windows.cell import Dims
+from ecounters.windows.dims import Dims
 from tests.support.builders import WIDE, Feed, call, event
 
 Condition = dict[str, Any]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from ecounters.calls.record import LiveKey
+from ecounters.calls.live_key import LiveKey
 from ecounters.partition.user import User
 from ecounters.reports.day import CALL_KEYS, GHOST_RETRIES, RETRY_KEYS, DayReading
 from ecounters.windows.calendar import WINDOW_MS
-from ecounters.windows.cell import Dims
+from ecounters.windows.dims import Dims
 from tests.support.builders import WIDE, CallScript, Feed, call, event, picked
 from tests.support.steps import STEP_MS, Steps, longest_step_ms
 

@@ -9,14 +9,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ecounters.calls.record import LiveKey
+from ecounters.calls.live_key import LiveKey
 from ecounters.partition.user import User
 from ecounters.query.conditions import read_filter
 from ecounters.reports.large import SMALL_STEPS, LargeReply, is_small_reply
 from ecounters.reports.payload import body, message
 from ecounters.reports.totals import totals_of
 from ecounters.windows.calendar import WINDOW_MS
-from ecounters.windows.cell import Dims
+from ecounters.windows.dims import Dims
 from ecounters.windows.steps import STEPS_MAX
 from tests.support.steps import STEP_MS, Steps, longest_step_ms
 

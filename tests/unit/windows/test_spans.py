@@ -12,7 +12,7 @@ from ecounters.partition.state import PartitionState
 from ecounters.partition.user import User
 from ecounters.reports.totals import totals_of
 from ecounters.windows.calendar import DAY_MS, WINDOW_MS, day_of
-from ecounters.windows.cell import Dims
+from ecounters.windows.dims import Dims
 from ecounters.windows.restoring import restore_cell
 from ecounters.windows.span import FEW
 from ecounters.windows.spans import Spans

@@ -9,7 +9,8 @@ import pytest
 
 from ecounters.changelog.entries import CELL, SLOT, Entry, cell_entry, read_cell, read_slot, slot_entry
 from ecounters.windows.calendar import DAY_MS, WINDOW_MS
-from ecounters.windows.cell import INPUTS_MAX, Dims
+from ecounters.windows.cell import INPUTS_MAX
+from ecounters.windows.dims import Dims
 from ecounters.windows.restoring import restore_cell, restore_slot
 from ecounters.windows.span import FEW
 from ecounters.windows.spans import WHOLE_SLOTS_MAX, Spans

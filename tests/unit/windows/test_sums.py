@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecounters.windows.cell import CAMPAIGN, DID, STATUS, TYPE, Dims
+from ecounters.windows.cell import CAMPAIGN, DID, STATUS, TYPE
+from ecounters.windows.dims import Dims
 from ecounters.windows.sums import Sum
 
 DIMS = st.builds(

@@ -10,7 +10,8 @@ from typing import cast
 import pytest
 
 from ecounters.changelog.binding import Binding, EventsLog
-from ecounters.changelog.entries import FORMAT, POSITION, USER, Position, position_entry, user_entry
+from ecounters.changelog.entries import FORMAT, POSITION, USER, position_entry, user_entry
+from ecounters.changelog.saved import Position
 from ecounters.errors import Stop
 from streams.basics.terminal import Progress
 from streams.kafka.log_reader import KeyedRow, LogReader, Unreadable

@@ -1,0 +1,53 @@
+"""Classes of which there are very many objects: native ones if they are compiled, msgspec Structs if they are not.
+
+mypyc compiles the packages that every event goes through, see ``deploy/build_hook.py``. A class without a metaclass
+becomes a native class then: an attribute is a field of a C struct, and an integer is kept in it without an object. The
+same class, interpreted, would need more memory and time than a Struct. So its module ends with::
+
+    if not COMPILED:
+        Leg = as_struct(Leg)
+
+A class for this lists its attributes with their defaults. ``__init__`` takes some of them, from the first on, in their
+order, and does nothing but set them: a Struct has an ``__init__`` of its own. A default is made anew for each object.
+The garbage collector visits neither kind of object, see ``large_dict``.
+
+mypyc puts the value of a Final into the code. So a limit that tests lower is none, but an ``int``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from types import new_class
+from typing import Any, Final
+
+from msgspec import Struct, field
+
+COMPILED: Final = not __file__.endswith(".py")
+"""Whether this package is compiled. mypy takes it for True: see pyproject.toml."""
+
+BUILD: Final = "compiled" if COMPILED else "pure"
+"""The same as a word."""
+
+untrack: Final = ctypes.pythonapi.PyObject_GC_UnTrack
+"""``untrack(thing)``: the garbage collector does not visit it. For generic classes: mypyc lets none be acyclic."""
+untrack.argtypes = [ctypes.py_object]
+untrack.restype = None
+
+_KEPT: Final = (int, str, tuple, type(None))
+"""The types of defaults that all objects can share."""
+_OF_CLASSES: Final = ("__dict__", "__weakref__", "__init__")
+"""What a Struct has of its own."""
+
+
+def as_struct(cls: Any) -> Any:
+    """A Struct with the attributes, defaults and methods of a class.
+
+    Like the class, it is equal to itself alone, unless it has a method ``__eq__``.
+    """
+    content = {name: value for name, value in vars(cls).items() if name not in _OF_CLASSES}
+    for name in cls.__annotations__:
+        default = content.get(name)
+        if not isinstance(default, _KEPT):
+            content[name] = field(default_factory=type(default))
+    bases = (Struct, *getattr(cls, "__orig_bases__", ()))
+    return new_class(cls.__name__, bases, {"gc": False, "eq": False}, lambda namespace: namespace.update(content))
