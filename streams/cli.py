@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 import click
 
 from ecounters.errors import Stop
+from ecounters.native import BUILD
 
 
 class Row(NamedTuple):
@@ -83,7 +84,7 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name="ecounters")
+@click.version_option(package_name="ecounters", message=f"%(prog)s, version %(version)s, {BUILD}")
 def cli() -> None:
     """Live and windowed counters of telephony calls.
 

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
 
 from ecounters.errors import REASONS
+from ecounters.native import BUILD
 from streams.metrics.accounts import AccountSeries
 from streams.metrics.families import PartitionGauge, SmallestGauge
 
@@ -118,8 +119,13 @@ class Platform(NamedTuple):
     @classmethod
     def create(cls, registry: CollectorRegistry, worker: str) -> Platform:
         """Make these metrics and register them in ``registry``. ``worker``: which one this is, for ``build``."""
-        build = Info("ecounters_build", "The release, its Python, and the name of the worker", registry=registry)
-        build.info({"version": version("ecounters"), "python": platform.python_version(), "worker": worker})
+        build = Info(
+            "ecounters_build",
+            "The release, compiled or pure, its Python, and the name of the worker",
+            registry=registry,
+        )
+        python = platform.python_version()
+        build.info({"version": version("ecounters"), "build": BUILD, "python": python, "worker": worker})
         return cls(
             requests=Counter(
                 "ecounters_requests", "HTTP requests answered", ["route", "method", "code"], registry=registry

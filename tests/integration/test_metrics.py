@@ -10,6 +10,7 @@ from importlib.metadata import version
 
 import pytest
 
+from ecounters.native import BUILD
 from streams.web.paths import METRICS_PATH, READY_PATH
 from tests.support.accounts import TOKEN, add_users
 from tests.support.builders import encoded
@@ -71,7 +72,8 @@ def test_the_metrics_tell_what_a_worker_does(counted: Worker) -> None:
     assert now[f'ecounters_probes_total{{code="200",route="{METRICS_PATH}"}}'] >= 1
     assert now[f'ecounters_probes_total{{code="200",route="{READY_PATH}"}}'] >= 1
     assert not [name for name in now if "ecounters_request" in name and METRICS_PATH in name]
-    release = f'python="{platform.python_version()}",version="{version("ecounters")}",worker="{counted.name}"'
+    own = f'version="{version("ecounters")}",worker="{counted.name}"'
+    release = f'build="{BUILD}",python="{platform.python_version()}",{own}'
     assert now[f"ecounters_build_info{{{release}}}"] == 1
     assert now['ecounters_events_refused_total{reason="unknown_type"}'] == 1
     assert now["ecounters_redis_seconds_count"] >= 1
