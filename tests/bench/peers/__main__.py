@@ -14,7 +14,7 @@ from tests.bench.__main__ import GIVEN, INTERRUPTED, machine
 from tests.bench.latency import RATE
 from tests.bench.peers.catalogue import ENGINES
 from tests.bench.peers.engine import Engine
-from tests.bench.peers.measures import KILL_SHARE, Bench
+from tests.bench.peers.measures import KILL_SHARE, WARM_SHARE, Bench
 from tests.bench.peers.ours import Ours, installs
 from tests.bench.peers.redis_server import redis_server
 from tests.bench.peers.rows import COLUMNS, Row
@@ -24,9 +24,8 @@ from tests.bench.testbed import PARTITIONS, Testbed
 PARTS: Final = ("throughput", "latency", "kill")
 OURS: Final = "ecounters"
 NOTES: Final = (
-    "events/s: of a process that is started on the full topic, from its first event (of Ecounters: from its first "
-    "restored partition; of consumers that only read: from their first fetch) until the last one is counted; "
-    "the median of the rounds, in which engines take turns",
+    f"events/s: of a process that is started on the full topic, from {WARM_SHARE:.0%} of its events on until the "
+    "last one is counted; the median of the rounds, in which engines take turns",
     "CPU µs: user and system time for each event, in the same span: of all processes of the engine, with its Redis and "
     "without the broker",
     "MB: the most memory in RAM, summed over these processes, in the round that had most",
@@ -74,7 +73,7 @@ def _run(bench: Bench, rows: list[Row], parts: tuple[str, ...], sizes: Sizes) ->
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.argument("engines", nargs=-1, type=click.Choice([OURS, *(one.key for one in ENGINES)]), metavar="[ENGINE]...")
 @click.option("--broker", required=True, envvar=GIVEN, help=f"An Apache Kafka [{GIVEN}].")
-@click.option("--events", type=click.IntRange(10_000), default=1_000_000, show_default=True, help="Of the throughput.")
+@click.option("--events", type=click.IntRange(10_000), default=500_000, show_default=True, help="Of the throughput.")
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Of the throughput.")
 @click.option(
     "--seconds", type=click.FloatRange(5), default=15.0, show_default=True,

@@ -80,7 +80,7 @@ class Running(Protocol):
     process: subprocess.Popen[bytes]
 
     def wait_began(self, limit_s: float) -> float:
-        """Wait until it gets its first event; returns when, as time.time()."""
+        """Wait until it has got the events of the warm-up; returns when, as time.time()."""
 
     def wait_ended(self, limit_s: float) -> float:
         """Wait until it has counted the last event; returns when, as time.time()."""
@@ -120,7 +120,7 @@ class Started:
     # ------------------------------------------------------------------------------------------ its marks
 
     def wait_began(self, limit_s: float) -> float:
-        """When it got its first event, as time.time()."""
+        """When it had got the events of the warm-up, as time.time()."""
         return float(self._wait(BEGAN, limit_s))
 
     def wait_ended(self, limit_s: float) -> float:

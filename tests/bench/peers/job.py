@@ -2,7 +2,7 @@
 
 The environment variable PEER_JOB has the job as JSON. The process writes these files into ``Job.folder``:
 
-    began         when it got its first event, as time.time()
+    began         when it had got its first ``Job.warm_up`` events, as time.time()
     ended         when it has counted the last one, as time.time()
     results.json  "user|window" -> counter -> n, if the bench cannot read the counters anywhere else
 
@@ -36,6 +36,7 @@ class Job(NamedTuple):
     group       consumer group or application id, new for each measurement
     partitions  of the topic of events
     events      messages in the topic, with end marks; 0 if they are still being published
+    warm_up     so many events are counted before the measurement begins
     folder      for the files above, and for what the engine keeps on disk
     port        for HTTP, for the engines that serve their counters
     redis       URL of a Redis
@@ -48,6 +49,7 @@ class Job(NamedTuple):
     group: str
     partitions: int
     events: int
+    warm_up: int
     folder: str
     port: int
     redis: str
@@ -66,13 +68,14 @@ class Marks:
         self._folder = Path(job.folder)
         self._left = job.partitions
         self._seen: set[str] = set()
-        self._began = False
+        self._warm_up = job.warm_up
 
-    def begin(self) -> None:
-        """Say that an event has arrived. Only the first call does anything."""
-        if not self._began:
-            self._began = True
-            self._write(BEGAN, str(time.time()))
+    def see(self, events: int = 1) -> None:
+        """Note that events have arrived, and say so if they are the first ones after the warm-up."""
+        if self._warm_up >= 0:
+            self._warm_up -= events
+            if self._warm_up < 0:
+                self._write(BEGAN, str(time.time()))
 
     def is_end(self, event: Mapping[str, Any]) -> bool:
         """Whether the event is the last end mark that was missing. It may be any event."""

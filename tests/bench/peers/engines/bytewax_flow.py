@@ -31,7 +31,7 @@ Changes = dict[str, int]
 
 def decode(message: KafkaSourceMessage[bytes, bytes]) -> tuple[str, Event] | None:
     """(key of the call, event); None for an event that counts nothing."""
-    MARKS.begin()
+    MARKS.see()
     event = orjson.loads(message.value)
     if event["type"] in READ:
         return call_key(event), event

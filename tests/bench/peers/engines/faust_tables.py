@@ -38,7 +38,7 @@ counters = app.Table("counters", default=int, partitions=JOB.partitions)
 async def count(values: StreamT[bytes]) -> None:
     """Count each event of the stream."""
     async for value in values:
-        MARKS.begin()
+        MARKS.see()
         event = orjson.loads(value)
         if event["type"] in READ:
             key = call_key(event)

@@ -49,7 +49,7 @@ class Join(KeyedProcessFunction):  # type: ignore[misc]
         self, value: tuple[str, Event], ctx: KeyedProcessFunction.Context
     ) -> Iterator[tuple[str, Changes]]:
         """Add one event."""
-        self._marks.begin()
+        self._marks.see()
         event = value[1]
         if event["id"] == END:
             yield event["userId"], {END: 1}

@@ -28,7 +28,7 @@ def run(job: Job) -> None:
 
     def count(event: dict[str, Any], state: State) -> dict[str, Any] | None:
         """The counters that an event changes, as they are now."""
-        marks.begin()
+        marks.see()
         if event["type"] not in READ:
             if marks.is_end(event):
                 marks.end()

@@ -18,10 +18,10 @@ async def read(job: Job) -> None:
     async with consumer:
         partitions = [TopicPartition(job.topic, at) for at in range(job.partitions)]
         consumer.assign(partitions)
-        marks.begin()
         await consumer.seek_to_beginning(*partitions)
         while left > 0:
             for records in (await consumer.getmany(timeout_ms=500)).values():
+                marks.see(len(records))
                 left -= len(records)
         marks.end()
         await asyncio.Event().wait()

@@ -15,11 +15,11 @@ def read(job: Job) -> None:
     """Read as many messages as the topic has."""
     marks, left = Marks(job), job.events
     consumer = Consumer({"bootstrap.servers": job.broker, "group.id": job.group, "auto.offset.reset": "earliest"})
-    marks.begin()
     consumer.assign([TopicPartition(job.topic, at, OFFSET_BEGINNING) for at in range(job.partitions)])
     while left > 0:
-        messages = consumer.consume(AT_ONCE, 0.5)
-        left -= sum(message.error() is None for message in messages)
+        got = sum(message.error() is None for message in consumer.consume(AT_ONCE, 0.5))
+        marks.see(got)
+        left -= got
     marks.end()
     while True:  # until it is killed, so that its memory can be read
         time.sleep(1)

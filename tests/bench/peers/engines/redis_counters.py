@@ -39,7 +39,7 @@ async def count(job: Job) -> None:
             events = [orjson.loads(record.value) for records in batches.values() for record in records]
             if not events:
                 continue
-            marks.begin()
+            marks.see(len(events))
             await _count_batch(redis, [event for event in events if event["type"] in READ])
             await consumer.commit()
             if any(marks.is_end(event) for event in events):

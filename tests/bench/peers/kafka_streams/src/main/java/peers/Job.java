@@ -5,7 +5,7 @@ import com.fasterxml.jackson.core.JsonProcessingException;
 
 /** The work of this engine, as tests/bench/peers/job.py describes it. */
 @JsonIgnoreProperties(ignoreUnknown = true)
-record Job(String broker, String topic, String group, int partitions, String folder, int port, String guarantee) {
+record Job(String broker, String topic, String group, int partitions, int warm_up, String folder, int port, String guarantee) {
 
     /** The job in the environment variable PEER_JOB. */
     static Job given() throws JsonProcessingException {

@@ -90,7 +90,7 @@ public final class Main {
 
         @Override
         public void process(Record<String, byte[]> message) {
-            marks.begin();
+            marks.see();
             Event event = Json.read(reader, message.value());
             if (Event.READ.contains(event.type)) {
                 count(event);

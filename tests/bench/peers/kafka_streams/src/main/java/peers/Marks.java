@@ -12,17 +12,17 @@ final class Marks {
     private final Path folder;
     private final int partitions;
     private final Set<String> seen = new HashSet<>();
-    private boolean began;
+    private int warmUp;
 
     Marks(Job job) {
         folder = Path.of(job.folder());
         partitions = job.partitions();
+        warmUp = job.warm_up();
     }
 
-    /** Say that an event has arrived. Only the first call does anything. */
-    synchronized void begin() {
-        if (!began) {
-            began = true;
+    /** Note that an event has arrived, and say so if it is the first one after the warm-up. */
+    synchronized void see() {
+        if (warmUp >= 0 && --warmUp < 0) {
             write("began", now());
         }
     }
