@@ -64,9 +64,8 @@ class StartedWorker:
         self.process = worker.process
 
     def wait_began(self, limit_s: float) -> float:
-        """When it had accepted the events of the warm-up; without a warm-up, when its first partition was restored."""
-        restored = until_first_restored(self._worker).first
-        return until_accepted(self._worker, self._site.job.warm_up) if self._site.job.warm_up else restored
+        """When its first partition was restored: it reads events from then on. It needs no warm-up."""
+        return until_first_restored(self._worker).first
 
     def wait_ended(self, limit_s: float) -> float:
         """When it had accepted the last event; after a kill, when all offsets were committed."""
