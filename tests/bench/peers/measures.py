@@ -169,7 +169,8 @@ class Bench:
         job = Job(
             broker=self._testbed.broker, topic=deployment.name, output=f"{group}-output", group=group,
             partitions=PARTITIONS, events=messages,
-            warm_up=0 if isinstance(engine, Ours) else round(messages * WARM_SHARE), folder=str(folder), port=free_ports(1)[0], redis=self._redis,
+            warm_up=0 if isinstance(engine, Ours) else round(messages * WARM_SHARE),
+            folder=str(folder), port=free_ports(1)[0], redis=self._redis,
             guarantee="" if isinstance(engine, Ours) else engine.guarantee,
         )  # fmt: skip
         if engine.readable == "topic":
