@@ -204,7 +204,7 @@ def _heartbeat(call: Call, event: Heartbeat) -> None:
     """Do nothing: ``partition.state`` sets ``last_ts`` for every event of a call."""
 
 
-ELSEWHERE: Final = "elsewhere"
+ELSEWHERE: str = "elsewhere"
 """The ``outcome`` of a leg that stopped ringing because another leg of its ring group was answered."""
 
 

@@ -6,10 +6,8 @@ copies of its own.
 
 from __future__ import annotations
 
-from typing import Final
-
 _SAME: dict[str, str] = {}
-_SAME_MAX: Final = 65_536
+_SAME_MAX: int = 65_536
 """``forget_texts`` empties a table of more texts than this, some 10 MB of short texts: a switch that sends ever new
 texts must not fill the memory."""
 same = _SAME.setdefault

@@ -20,6 +20,8 @@ from streams.settings.table import PREFIX, SETTINGS, Setting, Settings, masked
 
 TEST_PREFIX: Final = "ECOUNTERS_TEST_"
 """Variables that begin like this belong to the test suite. ``load`` ignores them."""
+BUILD_NAME: Final = "ECOUNTERS_PURE"
+"""This variable is for the build, see ``deploy/build_hook.py``. ``load`` ignores it."""
 FILE_SUFFIX: Final = "_FILE"
 """Each secret can also be in a file: ECOUNTERS_REDIS_FILE names a file that holds the value of ECOUNTERS_REDIS."""
 SECRET_BYTES_MAX: Final = 65_536
@@ -33,16 +35,17 @@ VALUE_SHOWN_MAX: Final = 80
 def load(environ: Mapping[str, str]) -> Settings:
     """The settings in ``environ``, with defaults for those that are missing.
 
-    Variables that do not begin with ``ECOUNTERS_`` are ignored, and so are those of TEST_PREFIX and service links. A
-    secret is read from the file that its variable with FILE_SUFFIX names. Raises SettingsError, with one line that
-    names the variable: for an unknown name, for a value that its parser refuses, for a file that cannot be read, for
+    Variables that do not begin with ``ECOUNTERS_`` are ignored, and so are BUILD_NAME, those of TEST_PREFIX, and service
+    links. A secret is read from the file that its variable with FILE_SUFFIX names. Raises SettingsError, with one line
+    that names the variable: for an unknown name, for a value that its parser refuses, for a file that cannot be read, for
     two values that contradict each other, and for a missing ECOUNTERS_ADVERTISE if the host is 0.0.0.0 or ``::``.
     """
     rows = {row.env: row for row in SETTINGS}
     files = {row.env + FILE_SUFFIX: row for row in SETTINGS if row.secret}
     values: dict[str, Any] = {}
     for name in sorted(environ):
-        if not name.startswith(PREFIX) or name.startswith(TEST_PREFIX) or _is_service_link(name, environ[name]):
+        ignored = name == BUILD_NAME or name.startswith(TEST_PREFIX) or _is_service_link(name, environ[name])
+        if not name.startswith(PREFIX) or ignored:
             continue
         if name in files and files[name].env in environ:
             raise SettingsError(f"{name} and {files[name].env} are both set; which one is right?")

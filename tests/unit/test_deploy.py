@@ -12,7 +12,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from streams.settings.load import FILE_SUFFIX
+from streams.settings.load import BUILD_NAME, FILE_SUFFIX
 from streams.settings.table import SETTINGS, Settings
 from streams.web.paths import HEALTH_PATH, READY_PATH
 from streams.worker import END_S, STOP_LIMIT_S
@@ -31,7 +31,7 @@ LABELS: Final = {"app.kubernetes.io/name": "ecounters"}
 
 def unknown(text: str) -> set[str]:
     """Names that look like settings and are none."""
-    return set(re.findall(r"\bECOUNTERS_[A-Z0-9_]+\b", text)) - NAMES
+    return set(re.findall(r"\bECOUNTERS_[A-Z0-9_]+\b", text)) - NAMES - {BUILD_NAME}
 
 
 def kubernetes() -> dict[str, dict[str, Any]]:

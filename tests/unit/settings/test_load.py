@@ -45,7 +45,9 @@ def test_an_unknown_variable_is_refused_naming_the_nearest(name: str, nearest: s
 
 def test_variables_of_others_are_left_alone() -> None:
     """Other prefixes and the test suite's own are no business of ours."""
-    assert load({"ECOUNTERS_TEST_BROKER": "x", "PATH": "y", "OTHER_ECOUNTERS_X": "z"}) == load({})
+    assert load({"ECOUNTERS_TEST_BROKER": "x", "ECOUNTERS_PURE": "1", "PATH": "y", "OTHER_ECOUNTERS_X": "z"}) == load(
+        {}
+    )
 
 
 @pytest.mark.parametrize(
