@@ -35,10 +35,11 @@ VALUE_SHOWN_MAX: Final = 80
 def load(environ: Mapping[str, str]) -> Settings:
     """The settings in ``environ``, with defaults for those that are missing.
 
-    Variables that do not begin with ``ECOUNTERS_`` are ignored, and so are BUILD_NAME, those of TEST_PREFIX, and service
-    links. A secret is read from the file that its variable with FILE_SUFFIX names. Raises SettingsError, with one line
-    that names the variable: for an unknown name, for a value that its parser refuses, for a file that cannot be read, for
-    two values that contradict each other, and for a missing ECOUNTERS_ADVERTISE if the host is 0.0.0.0 or ``::``.
+    Variables that do not begin with ``ECOUNTERS_`` are ignored, and so are BUILD_NAME, those of TEST_PREFIX, and
+    service links. A secret is read from the file that its variable with FILE_SUFFIX names. Raises SettingsError, with
+    one line that names the variable: for an unknown name, for a value that its parser refuses, for a file that cannot
+    be read, for two values that contradict each other, and for a missing ECOUNTERS_ADVERTISE if the host is 0.0.0.0 or
+    ``::``.
     """
     rows = {row.env: row for row in SETTINGS}
     files = {row.env + FILE_SUFFIX: row for row in SETTINGS if row.secret}
