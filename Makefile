@@ -94,6 +94,9 @@ bench: $(VENV)/.test ## Measure events a second
 PEERS := # options of `make bench-peers`: PEERS="ecounters kafka-streams --rounds 5"
 
 bench-peers: $(VENV)/.test $(PEERS_HOME)/.done ## Measure this project beside other stream processors, on Apache Kafka
+	$(PYTHON) -m venv $(PEERS_HOME)/pure
+	$(PEERS_HOME)/pure/bin/python $(LOCKED) $(LOCK)
+	ECOUNTERS_PURE=1 $(PEERS_HOME)/pure/bin/python $(OURS) --force-reinstall .
 	$(BIN)/python -m tests.support.kafka -- $(BIN)/python -m tests.bench.peers $(PEERS)
 
 # The versions that the locks have stay, as long as they fit pyproject.toml; UPGRADE=--upgrade takes the newest.

@@ -14,21 +14,25 @@ from tests.bench.latency import RATE
 from tests.bench.measure import cpu_s, ends_of, until_accepted, until_committed, until_first_restored
 from tests.bench.peers.compare import USERS, Values, of_answer
 from tests.bench.peers.counting import WINDOW_MS
-from tests.bench.peers.engine import Running, Site, peak_bytes
+from tests.bench.peers.engine import HOME, Running, Site, peak_bytes
 from tests.support.accounts import TOKEN
 from tests.support.log_publisher import yesterday_ms
 from tests.support.workers import Worker
 
 PYTHONS: Final = "ECOUNTERS_BENCH_PYTHONS"
-"""Interpreters of installs that are compared, as PATH:PATH; by default the one that runs the bench."""
+"""Interpreters of installs that are compared, as PATH:PATH; by default the one that runs the bench, and PURE."""
+PURE: Final = HOME / "pure" / "bin" / "python"
+"""An install that `make bench-peers` did not compile."""
 WINDOWS: Final = 8
 """So many windows after midnight are asked for: the log ends within them."""
 
 
 def installs() -> list[Ours]:
-    """The rows of this project: one for each install, named as the install says that it was built."""
-    pythons = map(Path, (os.environ.get(PYTHONS) or sys.executable).split(":"))
-    return [Ours(f"Ecounters{_build(python)}", python) for python in pythons]
+    """The rows of this project: one for each way in which an install says that it was built."""
+    given = os.environ.get(PYTHONS)
+    pythons = map(Path, given.split(":")) if given else (Path(sys.executable), PURE)
+    found = {f"Ecounters{_build(python)}": python for python in reversed([one for one in pythons if one.exists()])}
+    return [Ours(title, found[title]) for title in sorted(found)]
 
 
 def _build(python: Path) -> str:
