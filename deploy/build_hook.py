@@ -9,6 +9,7 @@ build. ``ecounters --version`` says which it is.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import os
 import shlex
@@ -57,6 +58,8 @@ HOT: Final = (
 """The modules that are compiled, all of them together. msgspec and dataclasses read the annotations of their classes,
 so modules with such classes are not among them."""
 
+COMPILED_FROM: Final = ROOT / "ecounters" / ".compiled"
+"""The ``digest`` of what was compiled in place."""
 NOT_COMPILED: Final = "Ecounters is not compiled and will run interpreted"
 
 
@@ -72,9 +75,9 @@ class CustomBuildHook(BuildHookInterface[Any]):
             return
         target = tempfile.mkdtemp()
         try:
-            libraries = compiled(Path(target), self.app.display_info)
-            build_data["force_include"] |= {str(path): str(path.relative_to(target)) for path in libraries}
-            if libraries:
+            made = compiled(Path(target), self.app.display_info)
+            build_data["force_include"] |= {str(path): str(path.relative_to(target)) for path in made}
+            if made:
                 build_data["pure_python"], build_data["infer_tag"] = False, True
         except BaseException:
             shutil.rmtree(target)
@@ -88,12 +91,32 @@ class CustomBuildHook(BuildHookInterface[Any]):
 
 
 def compile_in_place(say: Any = print) -> None:
-    """Compile beside the sources, in place of what an earlier run has left there."""
-    for old in ROOT.glob("ecounters/**/*.so"):
-        old.unlink()
+    """Compile beside the sources, unless what an earlier run has left there is of the same sources."""
+    if not why_pure() and list(libraries()) and not stale():
+        return
+    for old in (*libraries(), COMPILED_FROM):
+        old.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as target:
         for path in compiled(Path(target), say):
             shutil.copy2(path, ROOT / path.relative_to(target))
+            COMPILED_FROM.write_text(digest())
+
+
+def libraries() -> Iterator[Path]:
+    """What is compiled in place."""
+    return ROOT.glob("ecounters/**/*.so")
+
+
+def digest() -> str:
+    """A hash of all that the libraries depend on: their sources, this file, the kind of Python."""
+    content = b"".join((ROOT / path).read_bytes() for path in (*HOT, "deploy/build_hook.py"))
+    return hashlib.sha256(content + sysconfig.get_config_var("SOABI").encode()).hexdigest()
+
+
+def stale() -> bool:
+    """Whether there are libraries that were compiled from other sources than those that are there."""
+    made_from = COMPILED_FROM.read_text() if COMPILED_FROM.exists() else ""
+    return any(libraries()) and made_from != digest()
 
 
 def compiled(target: Path, say: Any) -> list[Path]:

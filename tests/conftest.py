@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,16 +13,13 @@ import pytest
 from streams.local.children import Guard
 from streams.local.embedded import Embedded
 
-DOMAIN = Path(__file__).parent.parent / "ecounters"
+HOOK = Path(__file__).parent.parent / "deploy" / "build_hook.py"
 
 
-def pytest_sessionstart() -> None:
-    """Refuse to test what was compiled before its source has changed."""
-    libraries = list(DOMAIN.rglob("*.so"))
-    for library in libraries:
-        source = library.with_name(f"{library.name.split('.')[0]}.py")
-        if source.exists() and source.stat().st_mtime > min(path.stat().st_mtime for path in libraries):
-            raise pytest.UsageError(f"{source} has changed since it was compiled: make .venv/.test")
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Refuse to test what was compiled from other sources."""
+    if not hasattr(session.config, "workerinput") and runpy.run_path(str(HOOK))["stale"]():
+        raise pytest.UsageError("the sources of the domain have changed since they were compiled: make .venv/.test")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
