@@ -30,6 +30,7 @@ from tests.bench.throughput import PAIRS, make_log, run_job, throughput
 
 PARTS: Final = ("throughput", "latency", "memory", "restore", "flood", "answers", "stream", "http", "pauses")
 GIVEN: Final = "ECOUNTERS_TEST_BROKER"
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 INTERRUPTED: Final = 130
 """Exit code of a run that was interrupted, as shells use it for Ctrl-C."""
 
@@ -103,7 +104,16 @@ def machine() -> str:
     return f"{os.cpu_count()} processors ({model}), Python {platform.python_version()}, load average before: {load}"
 
 
+def end_on_signals() -> None:
+    """Raise KeyboardInterrupt at the first signal that asks for the end. A shell has background processes ignore it."""
+    for one in SIGNALS:
+        signal.signal(one, _interrupt)
+
+
 def _interrupt(number: int, frame: Any) -> None:
+    """Ignore the next ones: they would end the cleaning up, and leave processes behind."""
+    for one in SIGNALS:
+        signal.signal(one, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
@@ -150,8 +160,7 @@ def main(
         raise click.ClickException("the bench reads /proc, which only Linux has")
     if only_broker and not broker:
         raise click.UsageError(f"--only-broker needs --broker or {GIVEN}")
-    for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a shell lets its background processes ignore SIGINT
-        signal.signal(one, _interrupt)
+    end_on_signals()
     print(machine())
     brokers: list[str | None] = ([] if only_broker else [None]) + ([broker] if broker else [])
     benches = [Bench(partial(Testbed, at, keep=keep), parts or PARTS, events, pairs, seconds) for at in brokers]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from contextlib import ExitStack
 from typing import Any, Final, NamedTuple
@@ -10,7 +9,7 @@ from typing import Any, Final, NamedTuple
 import click
 
 from ecounters.errors import Stop
-from tests.bench.__main__ import GIVEN, INTERRUPTED, machine
+from tests.bench.__main__ import GIVEN, INTERRUPTED, end_on_signals, machine
 from tests.bench.latency import RATE
 from tests.bench.peers.catalogue import ENGINES
 from tests.bench.peers.engine import Engine
@@ -36,10 +35,6 @@ NOTES: Final = (
     f"differ after a kill: the same as differ, after {KILL_SHARE:.0%} of a log that is published at {RATE:,} events/s, "
     "SIGKILL to the engine's processes, and a restart",
 )
-
-
-def _interrupt(number: int, frame: Any) -> None:
-    raise KeyboardInterrupt
 
 
 def _chosen(keys: tuple[str, ...]) -> list[Row]:
@@ -97,8 +92,7 @@ def main(engines: tuple[str, ...], broker: str, parts: tuple[str, ...], keep: bo
     Some engines count a part of the log in the throughput: the table says which.
     Progress goes to stderr, the table to stdout.
     """
-    for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(one, _interrupt)
+    end_on_signals()
     print(machine())
     rows = _chosen(engines)
     size = Sizes(**sizes)
