@@ -85,11 +85,15 @@ class Standby:
         """What was followed, for the use of the caller, who must hold ``lock``; None if it is of no use.
 
         Replies are still made of ``state``: call ``go_on`` or ``close`` when it is restored or is not. If the caller
-        could not read all, it may call this again, and read on from ``next_offset`` as the first time.
+        could not read all, it may call this again, and read on from ``next_offset`` as the first time. What it has read
+        already is applied again then, and until the end nobody is answered: older flushes would be among newer ones.
         """
         if self._followed is None or self.is_stale or self.next_offset is None:
             return None
-        self._handed_out = self._handed_out or (self._followed.entries, self._waiting)
+        if self._handed_out is None or not self._is_taken_in:
+            self._handed_out = self._followed.entries, self._waiting
+        else:
+            self._is_whole = False
         self._followed.entries, self._waiting = self._handed_out[0], [*self._handed_out[1]]
         return self._followed
 

@@ -55,11 +55,11 @@ class Takeover:
 
 
 class Fetched:
-    """What was fetched: these entries, at the offsets from 0 on."""
+    """What was fetched: these entries, at the offsets from ``begin`` on."""
 
-    def __init__(self, entries: list[Entry]) -> None:
+    def __init__(self, entries: list[Entry], begin: int = 0) -> None:
         self._entries = entries
-        self.next_offset = len(entries)
+        self.next_offset = begin + len(entries)
 
     def lists(self) -> Iterator[list[Entry]]:
         """All of them."""
@@ -138,6 +138,50 @@ def test_a_takeover_that_is_cut_short_before_it_reads_leaves_the_standby_as_it_w
         assert taken.standbys.whole() == [PARTITION]
         taken.standbys.answered(PARTITION)
         assert (taken.standbys.get(PARTITION), taken.standbys.positions()) == (None, {})
+
+    asyncio.run(run())
+
+
+def ended() -> list[Entry]:
+    """The flush after ``entries``: the call has ended."""
+    feed = Feed(PARTITION, PARTITIONS).take(call("c1", USER).started())
+    list(feed.state.take_changes())
+    return list(feed.take(call("c1", USER).ended(9)).state.take_changes())
+
+
+def test_what_is_read_after_a_takeover_that_was_cut_short_is_there_at_the_next_one() -> None:
+    """What waited at the first takeover was applied once more at the second, and what waited then was lost."""
+
+    async def run() -> None:
+        first, log = len(entries()), entries() + ended()
+        taken = Taken(log, first)
+        await taken.follow()
+        standby = taken.standby
+        for begin, end in ((first, first + 1), (first + 1, len(log))):
+            async with standby.lock:
+                await standby.read(Fetched(log[begin:end], begin))  # type: ignore[arg-type]
+                assert standby.hand_out() is not None
+        await standby.end()
+        assert standby.state is not None and standby.state.users[USER].calls["c1"].end
+        assert standby.entries == len(log)
+
+    asyncio.run(run())
+
+
+def test_nobody_is_answered_while_a_takeover_reads_once_more_what_it_has_applied() -> None:
+    """Cells of an older flush were among those of a newer one: calls counted twice."""
+
+    async def run() -> None:
+        taken = Taken(entries() + ended(), len(entries()))
+        await taken.follow()
+        standby = taken.standby
+        for answers in (True, False):
+            async with standby.lock:
+                assert standby.hand_out() is not None
+            assert (standby.state is not None) == answers
+            await standby.take_in(ended())
+        await standby.end()
+        assert standby.entries == len(entries() + ended())
 
     asyncio.run(run())
 
