@@ -2,7 +2,8 @@
 
 ``python -m tests.faults.kill_at_step --at sent --nth 3 [--signal STOP] [--clock-ahead 3600] worker`` runs the worker in
 this process. The third time that it passes the point "sent", it sends itself SIGKILL (or SIGSTOP, or SIGTERM). The
-product has no code for this: methods are wrapped before the command starts.
+product has no code for this: methods are wrapped before the command starts. Of compiled modules, only what they look up
+by name can be wrapped: functions of msgspec that they call, and what others import from them.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ def _request(kind: str) -> Callable[..., bool]:
 
 
 _SEND: Final = "aiokafka.conn:AIOKafkaConnection.send"
-_STATE: Final = "ecounters.partition.state:PartitionState"
+_PARSE: Final = "ecounters.events.parse"
+_ENTRIES: Final = "ecounters.changelog.entries"
 _CONSUMER: Final = "streams.kafka.consumer:Consumer"
 _THREAD: Final = "streams.kafka.consumer_thread:ConsumerThread"
 _FLUSHER: Final = "streams.engine.flushing:PartitionFlusher"
@@ -54,7 +56,7 @@ _WRITER: Final = "streams.kafka.changelog_writer:ChangelogWriter"
 _TAKEOVER: Final = "streams.kafka.changelog_writer:ChangelogTakeover"
 
 POINTS: Final = {
-    "apply": Point(f"{_STATE}._apply", True, 20, "events applied, the batch not finished"),
+    "apply": Point(f"{_PARSE}:_decode", True, 400, "events applied, the batch not finished"),
     "cut": Point(f"{_FLUSHER}._collect_changes", True, 20, "changes collected for a flush, nothing sent of them"),
     "begin": Point("aiokafka:AIOKafkaProducer.begin_transaction", True, 20, "a transaction begun, nothing sent in it"),
     "sent": Point(_SEND, True, 20, "a flush sent, its acknowledgement not waited for", _request("ProduceRequest")),
@@ -72,8 +74,8 @@ POINTS: Final = {
         lambda _, refused: bool(refused),
     ),
     "open": Point(f"{_TAKEOVER}.open", True, 2, "a changelog taken over, nothing read of it"),
-    "read": Point("ecounters.changelog.entries:keep_last", True, 3, "a changelog read in part"),
-    "restore": Point("ecounters.partition.restoring:_make", True, 200, "a changelog read, the state made in part"),
+    "read": Point(f"{_ENTRIES}:keep_last", True, 3, "a changelog read in part"),
+    "restore": Point(f"{_ENTRIES}:_call_value", True, 50, "a changelog read, the state made in part"),
     "revoke": Point(f"{_CONSUMER}.on_partitions_revoked", False, 2, "a rebalance begun, nothing saved"),
     "let-go": Point(f"{_TABLE}.flush_before_revoke", True, 2, "saved for a rebalance or an end, not committed"),
     "assigned": Point(f"{_TABLE}.on_rebalance", True, 2, "partitions assigned, no flow yet"),
