@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.metadata
 import io
 import os
 import shlex
@@ -108,9 +109,14 @@ def libraries() -> Iterator[Path]:
 
 
 def digest() -> str:
-    """A hash of all that the libraries depend on: their sources, this file, the kind of Python."""
-    content = b"".join((ROOT / path).read_bytes() for path in (*HOT, "deploy/build_hook.py"))
-    return hashlib.sha256(content + sysconfig.get_config_var("SOABI").encode()).hexdigest()
+    """A hash of all that the libraries depend on.
+
+    That is this file, the domain, because its constants are compiled in, the kind of Python, and the version of mypy.
+    """
+    made_with = f"{sysconfig.get_config_var('SOABI')} {importlib.metadata.version('mypy')}"
+    sources = sorted((ROOT / "ecounters").rglob("*.py"))
+    content = b"".join(path.read_bytes() for path in (Path(__file__), *sources))
+    return hashlib.sha256(content + made_with.encode()).hexdigest()
 
 
 def stale() -> bool:

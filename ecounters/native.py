@@ -11,6 +11,8 @@ A class for this lists its attributes with their defaults. ``__init__`` takes so
 order, and does nothing but set them: a Struct has an ``__init__`` of its own. A default is made anew for each object.
 The garbage collector visits neither kind of object, see ``large_dict``.
 
+A compiled generator that is dropped before its end does not run its ``finally``: close it.
+
 mypyc puts the value of a Final into the code. So a limit that tests lower is none, but an ``int``.
 """
 
