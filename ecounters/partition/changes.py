@@ -23,7 +23,7 @@ class Changes:
     once for each flush, however often it changes: its flag DIRTY says that it is noted.
     """
 
-    __slots__ = ("_calls", "_dropped", "_erased", "_left_over", "_users", "in_steps")
+    __slots__ = ("_calls", "_dropped", "_erased", "_forgotten", "_left_over", "_users", "in_steps")
 
     def __init__(self) -> None:
         self.in_steps = False
@@ -31,12 +31,13 @@ class Changes:
         self._calls: LargeDict[Call, None] = LargeDict()  # those with the flag DIRTY
         self._dropped: LargeDict[Call, None] = LargeDict()
         self._erased: list[User] = []
+        self._forgotten: list[CallOwner] = []
         self._left_over: list[tuple[str, str, LargeCall]] = []
         self._users: LargeDict[CallOwner, None] = LargeDict()  # whose cells, numbers or balances may have changed
 
     def __bool__(self) -> bool:
         """Whether the next flush may have more to write than the position."""
-        return bool(self._users or self._dropped or self._erased or self._left_over)
+        return bool(self._users or self._dropped or self._erased or self._forgotten or self._left_over)
 
     @property
     def bytes(self) -> int:
@@ -88,6 +89,15 @@ class Changes:
         self._users.pop(user, None)
         self._erased.append(user)
 
+    def add_forgotten(self, user: CallOwner) -> None:
+        """Note that an account has nothing left and is in no state any more.
+
+        What the next flush must write of it comes before what it writes of a later account of the same id.
+        """
+        if user in self._users:
+            del self._users[user]
+            self._forgotten.append(user)
+
     def add_left_over(self, user_id: str, call_id: str, items: LargeCall) -> None:
         """Note items in the changelog whose call it does not have: the next flush writes their tombstones.
 
@@ -97,7 +107,7 @@ class Changes:
 
     def discarding(self) -> Iterator[None]:
         """Forget all changes without their entries, and yield after each: the partition's state is discarded."""
-        yield from emptying(self._calls, self._dropped, self._left_over, self._users)
+        yield from emptying(self._calls, self._dropped, self._forgotten, self._left_over, self._users)
         while self._erased:
             yield from self._erased.pop().discarding()
 
@@ -108,6 +118,7 @@ class Changes:
         before its entry is yielded. The cells follow, so they hold the contributions of all calls that the flush saves.
         """
         dropped, erased, calls, users = self._dropped, self._erased, self._calls, self._users
+        forgotten, self._forgotten = self._forgotten[::-1], []
         self._dropped, self._erased, self._calls, self._users = LargeDict(), [], LargeDict(), LargeDict()
         self.in_steps = True
         try:
@@ -119,6 +130,8 @@ class Changes:
                 yield from item_entries(*self._left_over.pop(), gone=True)
             while erased:
                 yield from tombstones(erased.pop())
+            while forgotten:
+                yield from forgotten.pop().take_changes()
             for call in calls.draining():
                 user = call.user
                 if user.erased:

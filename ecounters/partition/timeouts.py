@@ -246,6 +246,7 @@ class Timeouts:
                 self._changes.add_user(user)
             if user.empty:
                 del self._users[user.id]
+                self._changes.add_forgotten(user)
             yield
 
 

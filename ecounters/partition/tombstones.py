@@ -34,5 +34,5 @@ def tombstones(user: User) -> Iterator[Entry]:
         while numbers:
             number, _ = numbers.popitem()
             yield number_entry(user.id, number, None)
-    if user.balance is not None or user.call_balance is not None:
+    if user.balance is not None or user.call_balance is not None or user.dirty:
         yield user_entry(user.id, None, None)

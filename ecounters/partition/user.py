@@ -302,7 +302,7 @@ class User(CallOwner):
         """Whether a span that ends after ``before`` (ms) counts a call, or will; then settles a call that tells so.
         Thus the next time its span tells, and not all touched calls are looked at again."""
         for span in self.spans.all_spans():
-            if span.end > before:
+            if span.end > before and any(not cell.empty for cell in span.cells.values()):
                 return True
         for call in self.touched:
             if call.start and window_of(call.start) + WINDOW_MS > before:

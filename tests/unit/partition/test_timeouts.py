@@ -237,3 +237,36 @@ def test_an_old_balance_costs_no_look_at_each_call() -> None:
         return called
 
     assert looked_at(500) == looked_at(5)
+
+
+def test_what_is_left_of_a_forgotten_account_is_saved_before_a_new_one_of_its_id() -> None:
+    """Its tombstones came after the entries of the new one, which were lost at the next restore."""
+    feed = Feed().take(event("balance.updated", 0, balance=5))
+    entries = list(feed.state.take_changes())
+    feed.clock(2 * DAY + KEEP_DAYS)
+    assert "u1" not in feed.state.users
+    feed.take(event("balance.updated", 2 * DAY + KEEP_DAYS, balance=9))
+    entries += feed.state.take_changes()
+    balance = restored(entries).users["u1"].balance
+    assert balance is not None and balance[2] == 9
+
+
+def test_a_balance_that_was_forgotten_is_erased_too() -> None:
+    """It was not set any more, so no tombstone was written, and it came back at the next restore."""
+    feed = Feed().take(event("balance.updated", 0, balance=5))
+    entries = list(feed.state.take_changes())
+    feed.take(event("balance.updated", 10 + KEEP_DAYS, "u2", balance=1))
+    feed.take(event("account.erased", 10 + KEEP_DAYS), call("c").started(10 + KEEP_DAYS))
+    entries += feed.state.take_changes()
+    assert restored(entries).users["u1"].balance is None
+
+
+@pytest.mark.parametrize("asks", [True, False])
+def test_a_window_that_has_lost_its_only_call_keeps_no_balance(asks: bool) -> None:
+    """A second call.started has moved the call to an earlier window; whether somebody asked before."""
+    feed = Feed(policy=Policy(keep_days_ms=86_400_000)).take(event("balance.updated", 0, balance=5))
+    feed.take(call("c").started(3_600))
+    if asks:
+        feed.answer()
+    feed.take(call("c").started(0), event("balance.updated", 900 + DAY, "u2", balance=1))
+    assert feed.answer()["ucBl"] == 0
