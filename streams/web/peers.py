@@ -237,6 +237,9 @@ class PeerRouter:
                 await asyncio.sleep(SUCCESSOR_PAUSE_S)
             if answer and answer != partitions.url and asked[answer] < 2:
                 waiting.insert(0, answer)
+        if (view := partitions.view_of(user_id)) is not None:  # it has become this worker's meanwhile
+            with suppress(Moving):
+                return await self._replies.reply(view, account, query, now_ms)
         return await self._ask_standbys(account, query, now_ms, standbys, began_s + HOP_LIMIT_S)
 
     async def _ask_standbys(
