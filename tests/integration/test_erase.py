@@ -209,7 +209,7 @@ def test_nothing_of_an_erased_user_is_left_or_comes_back(deployment: Deployment)
 
     Also after a later event of an erased call, after kill -9, and on the worker that restores.
     """
-    names = [f"{deployment.name}-{at}" for at in range(100)]
+    names = [f"{deployment.name}-{at:02}" for at in range(100)]  # none is the beginning of another one
     same = [name for name in names if partition_of(name, deployment.partitions) == 0]
     erased, other, nobody = same[:3]
     add_users(deployment, [erased, other, nobody])
