@@ -122,7 +122,7 @@ sbom: $(TOOLS)/.done ## What a production install consists of, as CycloneDX: dis
 	  -o dist/ecounters.cdx.json build/production/bin/python
 	@echo "dist/ecounters.cdx.json"
 
-wheel-check: $(VENV)/.test ## Build wheel and sdist, and try the wheel in a clean environment on each Python that is here
+wheel-check: $(VENV)/.test ## Build the sdist and, for each Python that is here, a wheel into dist/; try each
 	$(BIN)/python -m tests.support.wheel_check
 
 clean: ## Remove what was made, but for the data of `make run`

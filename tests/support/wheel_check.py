@@ -1,9 +1,11 @@
-"""Build the sdist and the wheel, and try the wheel in a clean environment on each supported Python of this machine.
+"""Build the sdist, and a wheel for each supported Python of this machine; try each in a clean environment.
 
     python -m tests.support.wheel_check            # as `make wheel-check` does
 
-In each environment the locked versions are installed, with their hashes, then the wheel alone; every module of the
-wheel must be importable, and the command line must run. The exit code is 1 if anything fails or no Python was found.
+In each environment the locked versions are installed, with their hashes; the wheel is built there from the sdist's
+content, with what the packages that every event goes through are compiled to, and installed. Every module of the wheel
+must be importable, and the command line must run. The last wheel is one without compiled packages, for any Python. What
+was built is in ``dist``. The exit code is 1 if anything fails or no Python was found.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ ROOT: Final = Path(__file__).parent.parent.parent
 MINORS: Final = (11, 12, 13, 14)
 """The supported versions of Python 3: those of the classifiers in pyproject.toml."""
 LOCK: Final = ROOT / "deploy" / "requirements.lock"
+DIST: Final = ROOT / "dist"
 IMPORT_ALL: Final = """
 import importlib, sys
 for name in sys.argv[1:]:
@@ -45,27 +48,34 @@ def pythons() -> Iterator[Path]:
             print(f"Python 3.{minor}: not on this machine, not tried")
 
 
-def build(folder: Path) -> Path:
-    """Build sdist and wheel from the working tree, the wheel from the sdist's content. Returns the wheel's path."""
-    run([sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(folder)], ROOT)
-    (sdist,) = folder.glob("*.tar.gz")
+def sources(folder: Path) -> Path:
+    """Build the sdist from the working tree into DIST, and unpack it. Returns the folder of its content."""
+    shutil.rmtree(DIST, ignore_errors=True)
+    run([sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(DIST)], ROOT)
+    (sdist,) = DIST.glob("*.tar.gz")
     shutil.unpack_archive(sdist, folder, filter="data")
-    run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)], folder / sdist.name[:-7])
-    (wheel,) = folder.glob("*.whl")
-    return wheel
+    return folder / sdist.name[:-7]
 
 
-def try_on(python: Path, wheel: Path, folder: Path) -> None:
-    """Install the wheel in a new environment of this Python and use it there. Raises CalledProcessError."""
+def try_on(python: Path, content: Path, folder: Path, *, build: str) -> Path:
+    """Build the wheel in a new environment of this Python, and use it there. ``build``: "compiled" or "pure".
+
+    Returns the wheel. Raises CalledProcessError.
+    """
     run([str(python), "-m", "venv", str(folder)], ROOT)
     own = str(folder / "bin" / "python")
     quiet = [own, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     run([*quiet, "--require-hashes", "-r", str(LOCK)], folder)
+    run([own, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)], content, pure=build == "pure")
+    (wheel,) = folder.glob("*.whl")
     run([*quiet, "--no-deps", str(wheel)], folder)
     run([own, "-m", "pip", "check"], folder)
     run([own, "-W", "error::SyntaxWarning", "-c", IMPORT_ALL, *modules(wheel)], folder)
-    for arguments in (["--version"], ["settings"], ["worker", "--help"]):
+    for arguments in (["settings"], ["worker", "--help"]):
         run([str(folder / "bin" / "ecounters"), *arguments], folder)
+    said = run([str(folder / "bin" / "ecounters"), "--version"], folder)
+    assert said.rstrip().endswith(f", {build}"), said
+    return Path(shutil.copy(wheel, DIST))
 
 
 def modules(wheel: Path) -> list[str]:
@@ -75,28 +85,29 @@ def modules(wheel: Path) -> list[str]:
     return sorted(".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in paths)
 
 
-def run(command: list[str], folder: Path) -> None:
-    """Run a command in a folder, outside of the sources. Prints what it said if it fails."""
+def run(command: list[str], folder: Path, *, pure: bool = False) -> str:
+    """Run a command in a folder, outside of the sources; returns its output. Prints what it said if it fails."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "ECOUNTERS_"))}
+    environment |= {"ECOUNTERS_PURE": "1"} if pure else {}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         print(done.stdout + done.stderr)
         done.check_returncode()
+    return done.stdout
 
 
 def main() -> int:
-    """Build, try on each Python, and say what was tried."""
-    tried = 0
+    """Build and try on each Python, and say what was tried."""
+    found = list(pythons())
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        wheel = build(folder)
-        print(f"{wheel.name}: {len(modules(wheel))} modules, {wheel.stat().st_size:,} bytes")
-        for python in pythons():
-            try_on(python, wheel, folder / f"env{tried}")
-            tried += 1
-            said = subprocess.run([python, "--version"], capture_output=True, text=True, check=True)
-            print(f"{said.stdout.strip()}: installed by its hashes, imported, run")
-    return 0 if tried else 1
+        content = sources(folder)
+        for number, python in enumerate([*found, *found[:1]]):
+            build = "compiled" if number < len(found) else "pure"
+            wheel = try_on(python, content, folder / f"env{number}", build=build)
+            size = f"{len(modules(wheel))} modules, {wheel.stat().st_size:,} bytes"
+            print(f"{run([str(python), '--version'], folder).strip()}: {wheel.name}, {size}: installed, imported, run")
+    return 0 if found else 1
 
 
 if __name__ == "__main__":
