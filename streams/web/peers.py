@@ -59,6 +59,8 @@ NOT_OWNED: Final = 421
 SUCCESSOR_PAUSE_S: Final = 0.02
 """A worker that has said that it answers for a partition is asked again after this time, if it does not yet: it waits
 for the last worker that it has told."""
+OWN_LIMIT_S: Final = 1.0
+"""How long this worker waits for itself to answer, once another one has said that it has the partition now."""
 OWNER_HEADER: Final = REPLY_HEADERS + "Owner"
 """The header of NOT_OWNED with the URL of the owner, if another worker is."""
 
@@ -235,12 +237,27 @@ class PeerRouter:
             if not answer and partitions.has_successor(user_id):
                 answer = partitions.successor_for(user_id) or ""
                 await asyncio.sleep(SUCCESSOR_PAUSE_S)
-            if answer and answer != partitions.url and asked[answer] < 2:
+            if answer == partitions.url:
+                asked[answer] += 1
+            elif answer and asked[answer] < 2:
                 waiting.insert(0, answer)
-        if (view := partitions.view_of(user_id)) is not None:  # it has become this worker's meanwhile
+        if (view := await self._own_view(user_id, is_named=asked[partitions.url] > 0)) is not None:
             with suppress(Moving):
                 return await self._replies.reply(view, account, query, now_ms)
         return await self._ask_standbys(account, query, now_ms, standbys, began_s + HOP_LIMIT_S)
+
+    async def _own_view(self, user_id: str, *, is_named: bool) -> PartitionView | None:
+        """The view of a partition that has become this worker's while it asked others; None without.
+
+        ``is_named``: another worker says that this one has it. Then it will answer in a moment: it tells the others
+        before it does, see ``Handover.announce``.
+        """
+        deadline = time.monotonic() + OWN_LIMIT_S
+        view = self._partitions.view_of(user_id)
+        while view is None and is_named and time.monotonic() < deadline:
+            await asyncio.sleep(SUCCESSOR_PAUSE_S)
+            view = self._partitions.view_of(user_id)
+        return view
 
     async def _ask_standbys(
         self, account: Account, query: Query, now_ms: int, standbys: list[str], deadline: float

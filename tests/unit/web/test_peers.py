@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
 import pytest
 
 from ecounters.errors import RequestRefused
-from streams.web.peers import _refusal
+from ecounters.query.request import Query
+from streams.access.sessions import Account
+from streams.web.large_replies import Moving
+from streams.web.peer_client import PeerReply
+from streams.web.peers import NOT_OWNED, OWNER_HEADER, PeerRouter, _refusal
+from streams.web.replies import Reply
 from streams.web.responses import error_body
+
+OWN: Final = "http://own:1"
+OTHER: Final = "http://other:1"
 
 
 @pytest.mark.parametrize(
@@ -39,3 +51,72 @@ def test_a_refusal_arrives_as_it_was(refused: RequestRefused) -> None:
 def test_what_is_no_refusal_of_this_release_is_none(status: int, body: bytes) -> None:
     """Other bodies, unknown codes, and a 404 of a worker that has no such path."""
     assert _refusal(status, body) is None
+
+
+class Directory:
+    """Knows the other worker as the owner. This worker answers itself from the look number ``answers_at`` on."""
+
+    url, has_left, others = OWN, False, frozenset({OTHER})
+
+    def __init__(self, answers_at: int) -> None:
+        self._looks_left = answers_at
+
+    def view_of(self, _: str) -> object | None:
+        """A view, once it is time."""
+        self._looks_left -= 1
+        return object() if self._looks_left <= 0 else None
+
+    def route_to(self, _: str) -> list[str]:
+        """The other worker."""
+        return [OTHER]
+
+    def standbys_for(self, _: str) -> list[str]:
+        """There are none."""
+        return []
+
+    def why_waiting(self, _: str) -> str:
+        """It does not wait."""
+        return ""
+
+    def has_successor(self, _: str) -> bool:
+        """No worker has said so to this one."""
+        return False
+
+
+class Client:
+    """The other worker says that it has not got the partition, and names an owner if ``names``."""
+
+    def __init__(self, names: str) -> None:
+        self._headers = {OWNER_HEADER: names} if names else {}
+
+    async def ask(self, *_: object) -> PeerReply:
+        """NOT_OWNED."""
+        return PeerReply(NOT_OWNED, self._headers, b"")
+
+    def failed(self, *_: object) -> None:
+        """Counted nowhere."""
+
+
+class Replies:
+    """Makes one reply of any view."""
+
+    REPLY: Final = Reply(b"{}", "e", {})
+
+    async def reply(self, *_: object) -> Reply:
+        """It."""
+        return self.REPLY
+
+
+@pytest.mark.parametrize(("answers_at", "names", "replies"), [(2, "", True), (4, OWN, True), (4, "", False)])
+def test_a_partition_that_becomes_this_workers_while_others_are_asked_is_answered_here(
+    answers_at: int, names: str, replies: bool
+) -> None:
+    """The worker that had it has told nobody else yet: there were 503 in an orderly rebalance."""
+    directory: Any = Directory(answers_at)
+    router = PeerRouter(Replies(), directory, Client(names))  # type: ignore[arg-type]
+    reply = router.reply(Account("u1", ZoneInfo("UTC")), Query(), 0)
+    if replies:
+        assert asyncio.run(reply) is Replies.REPLY
+    else:
+        with pytest.raises(Moving):
+            asyncio.run(reply)
