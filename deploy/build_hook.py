@@ -1,9 +1,10 @@
 """Compiles the packages that every event goes through, with mypyc, while the project is installed or a wheel is built.
 
-pip runs it, by pyproject.toml; ``python deploy/build_hook.py`` compiles in place, as an editable install does;
-``--why-pure`` says why it would not. The same
-source runs interpreted. It does so where there is no C compiler, or with ECOUNTERS_PURE=1 in the environment of the
-build. ``ecounters --version`` says which it is.
+pip runs it, by pyproject.toml. ``python deploy/build_hook.py`` compiles in place, as an editable install does;
+``--why-pure`` says why it would not.
+
+The same source runs interpreted where there is no C compiler, or with ECOUNTERS_PURE=1 in the environment of the build.
+``ecounters --version`` says which it is.
 """
 
 from __future__ import annotations
@@ -98,9 +99,11 @@ def compile_in_place(say: Any = print) -> None:
     for old in (*libraries(), COMPILED_FROM):
         old.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as target:
-        for path in compiled(Path(target), say):
+        made_from, made = digest(), compiled(Path(target), say)
+        for path in made:
             shutil.copy2(path, ROOT / path.relative_to(target))
-            COMPILED_FROM.write_text(digest())
+    if made:
+        COMPILED_FROM.write_text(made_from)  # last: of an install that is cut short, the libraries are taken for stale
 
 
 def libraries() -> Iterator[Path]:
