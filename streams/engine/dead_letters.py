@@ -17,8 +17,8 @@ DEAD_LETTER_BYTES: Final = 400
 """About how many bytes of memory an uncounted record takes besides its value. A dead letter's headers add little:
 most of them are shared."""
 DEAD_LETTER_HEADERS: Final = ("reason", "field", "topic", "partition")
-"""The headers that dead letters of one partition share if they have the same reason and field, as ``_why`` does.
-Each dead letter also has ``offset``, and ``size`` if its value was truncated."""
+"""The headers that dead letters of one partition share if they have the same reason and field. ``_why``
+gives the values in this order. Each dead letter also has ``offset``, and ``size`` if its value was truncated."""
 DEAD_LETTER_VALUE_MAX: Final = 1_900_000
 DEAD_LETTER_KEY_MAX: Final = 50_000
 """The value and the key of a dead letter are truncated to these lengths, in bytes. Together they fit into the 2 MiB
