@@ -14,7 +14,7 @@ from aiokafka.errors import ClusterAuthorizationFailedError, TopicAuthorizationF
 from ecounters.errors import Stop, Unfit
 from streams.kafka.admin import admin_client
 from streams.kafka.clients import Kafka
-from streams.kafka.metadata import facts_of
+from streams.kafka.metadata import UNKNOWN_TOPIC, facts_of
 from streams.kafka.rights import TOPIC, is_missing, missing_right, needing
 from streams.kafka.topic_checks import DAY_MS, HOUR_MS, MESSAGE_BYTES, MIB, Found, Names, refusal, warnings
 from streams.settings.table import Settings
@@ -222,17 +222,34 @@ async def partitions_of(admin: Any, names: list[str]) -> dict[str, int]:
 async def topic_settings(admin: Any, names: list[str]) -> dict[str, dict[str, str]]:
     """topic -> {name of a setting: value}.
 
+    A topic that another process has just created may be unknown yet to the broker that is asked: it is asked again, as
+    in ``until_partitions``.
+
     Raises Stop if the broker does not tell those of a topic, AccessRefused for lack of the right, KafkaError if it
     cannot be reached.
     """
     if not names:
         return {}
+    configs = await _known_settings(admin, names)
+    for _ in range(KNOWN_POLLS):
+        unknown = [name for name in names if name not in configs]
+        if not unknown:
+            return configs
+        await asyncio.sleep(KNOWN_POLL_S)
+        configs |= await _known_settings(admin, unknown)
+    raise Stop(f"topic {', '.join(unknown)}: its configuration cannot be read: a broker says that there is none")
+
+
+async def _known_settings(admin: Any, names: list[str]) -> dict[str, dict[str, str]]:
+    """``topic_settings`` of those topics that the broker knows that is asked. Raises what that does."""
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
     configs = {}
     for response in await admin.describe_configs(resources):
         for code, text, _, name, entries in response.resources:
             if code == TopicAuthorizationFailedError.errno:
                 raise missing_right("DescribeConfigs", TOPIC, name)
+            if code == UNKNOWN_TOPIC:
+                continue
             if code:
                 raise Stop(f"topic {name}: its configuration cannot be read: {text or for_code(code).__name__}")
             configs[name] = {entry[0]: entry[1] for entry in entries}
