@@ -117,11 +117,15 @@ class OwnedPartition:
         Flush before, while the partition is still this worker's. Unsaved events are read again by the next owner.
         """
         self._forget_state()
+        await self.end_tasks()
+        self._forget_state()  # again: the task may have finished a restore before it ended
+        await self._changelog.close()
+
+    async def end_tasks(self) -> None:
+        """End the tasks. A restore may still finish before, and set the state."""
         tasks = [task for task in (self._task, self._answering) if task is not None]
         self._task = self._answering = None
         await end_tasks(*tasks)
-        self._forget_state()  # again: the task may have finished a restore before it ended
-        await self._changelog.close()
 
     def hand_out_state(self) -> PartitionState | None:
         """Return the state, for the use of the caller, and forget it here: nothing of it is flushed from now on."""

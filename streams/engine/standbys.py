@@ -87,10 +87,16 @@ class Standbys:
         found = {**self._followed, **self._taken}
         return {at: state.position for at, one in found.items() if (state := one.state) is not None}
 
-    def is_taken(self, state: PartitionState) -> bool:
-        """Whether the state of a partition of this worker is one that it has followed before."""
+    def forget(self, state: PartitionState) -> bool:
+        """Make no replies any more of the state of a partition that this worker gives up: it may be emptied.
+
+        Returns whether this worker has followed the state before, so that replies were made of it.
+        """
         standby = self._taken.get(state.partition)
-        return standby is not None and standby.state is state
+        if standby is None or standby.state is not state:
+            return False
+        standby.forget()
+        return True
 
     @property
     def wanted(self) -> int:

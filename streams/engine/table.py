@@ -93,7 +93,7 @@ class StateTable(Table[Any, Any]):
         await self.flush_before_revoke()
         for partition in self.owned.values():
             self._keep(partition)
-        await asyncio.gather(self.standbys.stop(), *(partition.release() for partition in self.owned.values()))
+        await asyncio.gather(self.standbys.stop(), *(self._release(partition) for partition in self.owned.values()))
         await self._context.topics.stop()
         with suppress(KafkaError):
             await self._context.clients.close()
@@ -133,8 +133,8 @@ class StateTable(Table[Any, Any]):
                 self.kept.drop_later(partition)
         for owned in self.owned.values():
             owned.status.frozen = False
-        await asyncio.gather(*(owned.release() for owned in gone))
         held = {partition for partition, urls in assignor.holders.items() if url in urls}
+        await asyncio.gather(*(self._release(owned, is_held=owned.status.partition in held) for owned in gone))
         for partition in (owned.status.partition for owned in gone):
             self.standbys.give_up(partition, self.kept if partition in held else None)
         for partition in sorted(mine - set(self.owned)):
@@ -147,13 +147,23 @@ class StateTable(Table[Any, Any]):
         self.standbys.follow(assignor.addresses, assignor.members, url, held)
         log.info("generation %s: partitions %s", generation_id, sorted(mine) or "none")
 
-    def _keep(self, owned: OwnedPartition) -> None:
-        """Keep the state of a partition that this worker gives up, if it has answered from it, also as a standby."""
+    async def _release(self, owned: OwnedPartition, *, is_held: bool = True) -> None:
+        """Release a partition that this worker gives up, after ``_keep``: its restore may have ended since then."""
+        await owned.end_tasks()
+        self._keep(owned, is_held=is_held)
+        await owned.release()
+
+    def _keep(self, owned: OwnedPartition, *, is_held: bool = True) -> None:
+        """Keep the state of a partition that this worker gives up, if it has answered from it, also as a standby.
+
+        ``is_held``: whether others may ask for it.
+        """
         answering = owned.status.answering
         state = owned.hand_out_state()
         if state is None:
             return
-        if answering or self.standbys.is_taken(state):
+        has_followed = self.standbys.forget(state)
+        if is_held and (answering or has_followed):
             self.kept.keep(state, owned.status.state_lock)
         else:
             discard(state.discarding(), self._context, owned.status.state_lock)

@@ -13,6 +13,7 @@ from faust.types import TP
 
 from ecounters.calls.record import REAPED
 from ecounters.changelog.entries import CALL, Entry, read_call
+from ecounters.partition.state import PartitionState
 from streams.app import build
 from streams.engine import restore
 from streams.engine.kept import KeptStates
@@ -20,6 +21,7 @@ from streams.engine.restore import PartitionChangelog
 from streams.engine.standby import Standby
 from streams.engine.standbys import Standbys, standbys_of
 from streams.engine.status import MustWait
+from streams.engine.table import StateTable
 from streams.engine.view import GroupDirectory
 from streams.kafka.clients import Kafka
 from streams.kafka.group import Assignor
@@ -226,16 +228,22 @@ async def no_zone(user_id: str) -> None:
     """No user has a zone."""
 
 
+def table_of(taken: Taken) -> StateTable:
+    """A worker's table, which has the standby."""
+    table = build(Settings(advertise="127.0.0.1:1"), LOG).table
+    table.configure(replace(taken.context, settings=replace(taken.context.settings, standbys=1)), no_zone)
+    table.standbys._followed[PARTITION] = taken.standby
+    return table
+
+
 def test_a_partition_that_moves_before_it_was_taken_over_is_answered_for() -> None:
     """Its owner dies, and another worker starts right then: the dead one has no state, and the new one none yet. Until
     that one says that it answers, this worker does."""
 
     async def run() -> None:
         taken, tp = Taken(entries(), len(entries())), TP("events", PARTITION)
-        table = build(Settings(advertise="127.0.0.1:1"), LOG).table
-        table.configure(replace(taken.context, settings=replace(taken.context.settings, standbys=1)), no_zone)
+        table = table_of(taken)
         await taken.follow()
-        table.standbys._followed[PARTITION] = taken.standby
         assignor, url = cast(Assignor, table.app.assignor), "http://127.0.0.1:1"
         assignor.members, assignor.addresses = {url, "http://next"}, {PARTITION: url}
         async with taken.standby.lock:  # so the restore does not begin
@@ -254,11 +262,49 @@ def test_a_partition_that_moves_before_it_was_taken_over_is_answered_for() -> No
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("held", [True, False])
+@pytest.mark.parametrize("amid", [True, False])
+def test_a_partition_that_moves_on_is_not_answered_for_with_an_emptied_state(
+    monkeypatch: pytest.MonkeyPatch, amid: bool, held: bool
+) -> None:
+    """While its changelog was being closed, the standby still had the state: replies without calls.
+
+    ``amid``: its restore ends once the rebalance has begun.
+    """
+
+    async def run() -> None:
+        taken, tp = Taken(entries(), len(entries())), TP("events", PARTITION)
+        table, lock, standby = table_of(taken), taken.context.restore_lock, taken.standby
+        await taken.follow()
+        state, shown = standby.state, list[PartitionState | None]()
+        assert state is not None
+
+        async def close(_: Takeover) -> None:
+            await asyncio.gather(*taken.context.discards)
+            shown.append(standby.state if table.standbys.get(PARTITION) is standby else None)
+
+        monkeypatch.setattr(Takeover, "close", close)
+        async with lock:  # other partitions are being restored
+            await table.on_rebalance({tp}, set(), set(), 2)
+            while not standby._is_at_end:  # noqa: ASYNC110 - the restore waits for the lock then
+                await asyncio.sleep(0)
+        while not amid and standby.can_follow:  # noqa: ASYNC110 - until it has ended
+            await asyncio.sleep(0)
+        cast(Assignor, table.app.assignor).holders = {PARTITION: ["http://127.0.0.1:1"]} if held else {}
+        await table.on_rebalance(set(), set(), set(), 3)
+        kept = table.kept.get(PARTITION)
+        assert shown == [None]
+        assert (kept and kept.state, bool(state.users)) == ((state, True) if held else (None, False))
+        await table.standbys.stop()
+
+    asyncio.run(run())
+
+
 def test_who_asks_asks_those_that_were_standbys_too() -> None:
     """They answer while the next owner has no state yet."""
-    table = build(Settings(advertise="127.0.0.1:1"), LOG).table
     taken = Taken(entries(), len(entries()))
-    table.configure(replace(taken.context, settings=replace(taken.context.settings, standbys=1)), no_zone)
+    table = table_of(taken)
+    del table.standbys._followed[PARTITION]
     assignor = cast(Assignor, table.app.assignor)
     assignor.members = {"http://a", "http://b", "http://c", "http://127.0.0.1:1"}
     (standby,) = standbys_of(PARTITION, "http://a", assignor.members - {"http://127.0.0.1:1"}, 1)
