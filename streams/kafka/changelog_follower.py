@@ -18,6 +18,8 @@ from streams.kafka.clients import Kafka
 FETCH_BYTES: Final = 524_288
 """How much is fetched of a partition at once. While one is decoded, as much of each of the others waits in memory:
 128 MB of 256 partitions."""
+RESPONSE_BYTES: Final = 1_048_576
+"""How much a broker sends at once of all partitions. aiokafka waits 40 s for it, and then asks for all of it again."""
 FETCH_WAIT_MS: Final = 500
 """How long a broker may hold a fetch request while it has no records. With one it answers at once."""
 
@@ -80,6 +82,7 @@ class ChangelogFollower:
             enable_auto_commit=False,
             auto_offset_reset="none",  # if the topic is made anew, a state of the old one must not go on
             max_partition_fetch_bytes=FETCH_BYTES,
+            fetch_max_bytes=RESPONSE_BYTES,
             fetch_max_wait_ms=FETCH_WAIT_MS,
         )
         async with asyncio.timeout(LIMIT_S):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
+from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import CorruptRecordException, KafkaError
@@ -20,10 +23,22 @@ from streams.kafka.batches import next_result
 from streams.kafka.clients import Kafka
 from streams.kafka.log_reader import KeyedRow, Unreadable, keyed_reader
 
+log = logging.getLogger(__name__)
+
 LIMIT_S: Final = 15.0
-"""How long connecting may take, and each fetch. aiokafka itself would try for ever."""
-FETCH_BYTES: Final = 4 * 1_048_576
-"""How much one fetch returns at most, unless a single batch is larger."""
+"""How long connecting may take. aiokafka itself would try for ever."""
+
+
+class Pace(NamedTuple):
+    """How much one fetch returns at most, unless a single batch is larger, and how long it may take."""
+
+    fetch_bytes: int
+    limit_s: float
+
+
+PACES: Final = (Pace(1_048_576, 15.0), Pace(262_144, 60.0))
+"""Fetches begin with the first pace. After one that took too long the next is tried, for slow lines: it fetches a
+quarter of the one before, and has more time. Batches of the changelog have 300 kB: 5 kB/s are enough for the last."""
 FETCH_WAIT_MS: Final = 100
 """How long a broker may hold a fetch request while it has no records."""
 READERS_MAX: Final = 8
@@ -52,6 +67,41 @@ async def read_changelog(kafka: Kafka, tp: TopicPartition, slices: TimeSlices) -
             yield entries
 
 
+@dataclass(slots=True)
+class _Reading:
+    """How far a partition has been read: up to ``position`` of [``first``, ``end``). ``pace``: index in PACES."""
+
+    tp: TopicPartition
+    position: int
+    pace: int
+    first: int = 0
+    end: int | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all was read."""
+        return self.end is not None and self.position >= self.end
+
+    def took(self, seconds: float) -> None:
+        """Note how long a fetch took: the pace before is tried again if a fetch of four times as much would take half
+        of its limit at most."""
+        if self.pace and 4 * seconds < PACES[self.pace - 1].limit_s / 2:
+            self.pace -= 1
+
+    def timed_out(self) -> None:
+        """Note that a fetch took too long. Raises TimeoutError if it was one of the last pace."""
+        fetch_bytes, limit_s = PACES[self.pace]
+        what = f"{fetch_bytes} bytes of {self.tp.topic}, partition {self.tp.partition}, did not come within {limit_s} s"
+        self.pace += 1
+        if self.pace == len(PACES):
+            raise TimeoutError(what)
+        log.warning("%s: it is read on with %s bytes at once", what, PACES[self.pace].fetch_bytes)
+
+
+class _FetchTimedOut(Exception):
+    """A fetch took longer than its pace allows."""
+
+
 class ChangelogReaders:
     """Reads changelogs, READERS_MAX at a time, with so many connections at most.
 
@@ -65,6 +115,7 @@ class ChangelogReaders:
         self._turns = asyncio.Semaphore(READERS_MAX)
         self._reading = 0  # those that read, and those that wait for their turn
         self._idle: list[AIOKafkaConsumer] = []
+        self._pace = 0  # of the reader that has changed it last: the next ones begin with it
 
     async def read(
         self,
@@ -84,24 +135,33 @@ class ChangelogReaders:
         a list. So the caller must not await anything between two lists, but at an empty one it may. ``progress`` is
         told after each fetch how much was read, 0 to 1.
 
-        Waits for its turn without a limit. Raises CorruptRecordException at a record batch that cannot be decoded,
-        another KafkaError if the partition cannot be read, TimeoutError if connecting or a fetch takes LIMIT_S.
+        Waits for its turn without a limit. After a fetch that took too long the partition is read on over a new
+        connection, by the next of PACES. Raises CorruptRecordException at a record batch that cannot be decoded,
+        another KafkaError if the partition cannot be read, TimeoutError if connecting takes LIMIT_S, or the smallest
+        fetch too long.
         """
         self._reading += 1
         try:
             async with self._turns:
-                consumer = self._idle.pop() if self._idle else self._new_consumer()
-                try:
-                    if not consumer.assignment():  # a new one: those that have read keep their last partition
-                        async with asyncio.timeout(LIMIT_S):
-                            await consumer.start()
-                    async with aclosing(_records(consumer, tp, slices, convert, progress, begin)) as reading:
-                        async for records in reading:
-                            yield records
-                except BaseException:
-                    await consumer.stop()
-                    raise
-                self._idle.append(consumer)
+                reading = _Reading(tp, begin, self._pace)
+                while not reading.is_done:
+                    consumer = self._idle.pop() if self._idle else self._new_consumer()
+                    try:
+                        if not consumer.assignment():  # a new one: those that have read keep their last partition
+                            async with asyncio.timeout(LIMIT_S):
+                                await consumer.start()
+                        async with aclosing(_records(consumer, reading, slices, convert, progress)) as lists:
+                            async for records in lists:
+                                yield records
+                    except _FetchTimedOut:
+                        await consumer.stop()  # what is still on its way would be in the way of the next fetch
+                        reading.timed_out()
+                    except BaseException:
+                        await consumer.stop()
+                        raise
+                    else:
+                        self._idle.append(consumer)
+                    self._pace = reading.pace
         finally:
             self._reading -= 1
             while self._idle and not self._reading:
@@ -137,43 +197,52 @@ class ChangelogReaders:
             isolation_level="read_committed",
             enable_auto_commit=False,
             auto_offset_reset="earliest",
-            max_partition_fetch_bytes=FETCH_BYTES,
             fetch_max_wait_ms=FETCH_WAIT_MS,
+            request_timeout_ms=round(1000 * (PACES[-1].limit_s + LIMIT_S)),  # PACES limits fetches before
         )
 
 
 async def _records(
     consumer: AIOKafkaConsumer,
-    tp: TopicPartition,
+    reading: _Reading,
     slices: TimeSlices,
     convert: Callable[[TopicPartition, Any], T],
     progress: Callable[[float], None],
-    begin: int,
 ) -> AsyncGenerator[list[T]]:
-    """Yield the records of one partition as ``ChangelogReaders.read`` does."""
+    """Yield the records of one partition as ``ChangelogReaders.read`` does. Raises _FetchTimedOut: then read on."""
+    tp = reading.tp
     async with asyncio.timeout(LIMIT_S):
         consumer.assign([tp])
         consumer.pause(tp)  # the fetch of an empty partition would keep the next one waiting for FETCH_WAIT_MS
-        begins, ends = await asyncio.gather(consumer.beginning_offsets([tp]), consumer.end_offsets([tp]))
-    first, end = max(begin, begins[tp]), ends[tp]
-    position = first
-    if position < end:
-        consumer.seek(tp, position)
+        if reading.end is None:
+            begins, ends = await asyncio.gather(consumer.beginning_offsets([tp]), consumer.end_offsets([tp]))
+            reading.first = reading.position = max(reading.position, begins[tp])
+            reading.end = ends[tp]
+    first, end = reading.first, reading.end
+    if not reading.is_done:
+        consumer.seek(tp, reading.position)
+        internals.set_next_fetch_bytes(consumer, PACES[reading.pace].fetch_bytes)
         consumer.resume(tp)
-    while position < end:
-        async with asyncio.timeout(LIMIT_S):
-            result = await next_result(consumer, tp)
+    while not reading.is_done:
+        began_s = time.monotonic()
+        try:
+            async with asyncio.timeout(PACES[reading.pace].limit_s):
+                result = await next_result(consumer, tp)
+        except TimeoutError:
+            raise _FetchTimedOut from None
+        reading.took(time.monotonic() - began_s)
         source, records = internals.converted(result, convert)
         async with Slice(slices) as time_slice:
             while some := decoded(records, tp):
                 yield some
                 await time_slice.yield_if_used_up()
         # ``next_fetch_offset`` counts transaction markers too. The last one is right before ``end``.
-        position = source.next_fetch_offset
-        progress((position - first) / (end - first))
+        reading.position = source.next_fetch_offset
+        progress((reading.position - first) / (end - first))
         internals.set_position(result)
         yield []
-        if position < end:
+        if not reading.is_done:
+            internals.set_next_fetch_bytes(consumer, PACES[reading.pace].fetch_bytes)
             internals.fetch_again(internals.open_fetcher(consumer), tp)
 
 

@@ -58,6 +58,11 @@ def set_next_fetch_wait(consumer: AIOKafkaConsumer, wait_ms: int) -> None:
     consumer._fetcher._fetch_max_wait_ms = wait_ms
 
 
+def set_next_fetch_bytes(consumer: AIOKafkaConsumer, size: int) -> None:
+    """Set how much of a partition the next fetch requests of a started consumer ask for at most."""
+    consumer._fetcher._max_partition_fetch_bytes = size
+
+
 def read_committed(consumer: AIOKafkaConsumer) -> None:
     """Read committed records only, up to the last stable offset. Call it before the consumer starts.
 
@@ -160,8 +165,7 @@ def open_fetcher(consumer: AIOKafkaConsumer) -> Fetcher:
 def reading(fetcher: Fetcher) -> AbstractContextManager[None]:
     """A context within which the consumer counts as polled. aiokafka leaves the group if the last poll was more than
     ``max_poll_interval_ms`` ago."""
-    context: AbstractContextManager[None] = fetcher._subscriptions.fetch_context()
-    return context
+    return cast(AbstractContextManager[None], fetcher._subscriptions.fetch_context())
 
 
 def is_rebalancing(fetcher: Fetcher) -> bool:
@@ -193,8 +197,7 @@ def until_fetched(fetcher: Fetcher) -> asyncio.Future[None]:
 
     It raises KafkaError if the consumer's membership in its group has failed.
     """
-    waiter: asyncio.Future[None] = fetcher._create_fetch_waiter()
-    return waiter
+    return cast(asyncio.Future[None], fetcher._create_fetch_waiter())
 
 
 def discard(fetcher: Fetcher, tp: TopicPartition) -> None:
@@ -213,8 +216,7 @@ def set_undecoded(result: FetchResult, record_batches: deque[Any]) -> None:
 
     aiokafka's class for the bytes gives them to nobody.
     """
-    source = result._partition_records
-    source._records = record_batches
+    result._partition_records._records = record_batches
 
 
 def undecoded(result: FetchResult) -> tuple[PartitionRecords, Any]:
@@ -314,8 +316,7 @@ def sender_task_of(producer: AIOKafkaProducer) -> asyncio.Task[None] | None:
     ``AIOKafkaProducer.stop`` leaves this task running if ``stop`` itself is cancelled. Remove this function once
     ``stop`` has a time limit.
     """
-    task: asyncio.Task[None] | None = producer._sender.sender_task
-    return task
+    return cast(asyncio.Task[None] | None, producer._sender.sender_task)
 
 
 async def wait_for_metadata(client: AIOKafkaClient, topic: str) -> None:

@@ -10,16 +10,19 @@ class TcpRelay:
     """Passes bytes between its own port and ``host:port``.
 
     After ``cut`` connections end and none is accepted, until ``mend``. After ``hang`` connections stay and no byte
-    passes, until ``resume``. ``listen``: its own port; 0: any free one. ``connections`` counts all that were accepted.
+    passes, until ``resume``. ``listen``: its own port; 0: any free one. ``bytes_per_s``: so much passes
+    on all connections together; 0: all that comes. ``connections`` counts all that were accepted.
     """
 
-    def __init__(self, host: str, port: int, listen: int = 0) -> None:
+    def __init__(self, host: str, port: int, listen: int = 0, bytes_per_s: float = 0) -> None:
         self._to = host, port
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
         self._passing = asyncio.Event()
         self._passing.set()
+        self._bytes_per_s = bytes_per_s
+        self._line = asyncio.Lock()
         self.port = listen
         self.connections = 0
 
@@ -75,6 +78,9 @@ class TcpRelay:
         with suppress(OSError):
             while content := await source.read(65_536):
                 await self._passing.wait()
+                if self._bytes_per_s:
+                    async with self._line:
+                        await asyncio.sleep(len(content) / self._bytes_per_s)
                 target.write(content)
                 await target.drain()
         target.close()

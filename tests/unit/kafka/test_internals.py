@@ -53,6 +53,7 @@ RELIED_ON: Final[dict[type, dict[str, str]]] = {
         "_closed": ATTRIBUTE,
         "_create_fetch_waiter": "(self)",
         "_fetch_max_wait_ms": ATTRIBUTE,
+        "_max_partition_fetch_bytes": ATTRIBUTE,
         "_notify": "(self, future)",
         "_proc_fetch_request": "async (self, assignment, node_id, request)",
         "_records": ATTRIBUTE,
