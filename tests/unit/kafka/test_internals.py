@@ -326,8 +326,7 @@ def test_everything_private_that_is_used_is_in_the_table() -> None:
 
 
 def test_internals_lists_what_our_subclasses_override_and_use() -> None:
-    """SUBCLASSED is whole, and right in what is overridden. A new private name of a library that one of our own
-    hides would be found here too."""
+    """SUBCLASSED is whole and right in what is overridden. A library's new private name that ours hides is found."""
     listed = {(row.ours, row.member, row.overridden) for row in SUBCLASSED}
     assert listed == {(ours, name, overridden) for ours, _, name, overridden in of_subclasses()}
     assert len(listed) == len(SUBCLASSED)
