@@ -59,6 +59,9 @@ NOT_OWNED: Final = 421
 SUCCESSOR_PAUSE_S: Final = 0.02
 """A worker that has said that it answers for a partition is asked again after this time, if it does not yet: it waits
 for the last worker that it has told."""
+ASK_AGAIN_S: Final = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)
+"""Pauses before the standbys are asked for the first, second, ... time. One may be applying a flush, or have just given
+its part to an owner that answers in a moment."""
 OWN_LIMIT_S: Final = 1.0
 """How long this worker waits for itself to answer, once another one has said that it has the partition now."""
 OWNER_HEADER: Final = REPLY_HEADERS + "Owner"
@@ -244,7 +247,7 @@ class PeerRouter:
         if (view := await self._own_view(user_id, is_named=asked[partitions.url] > 0)) is not None:
             with suppress(Moving):
                 return await self._replies.reply(view, account, query, now_ms)
-        return await self._ask_standbys(account, query, now_ms, standbys, began_s + HOP_LIMIT_S)
+        return await self._ask_standbys(account, query, now_ms, began_s + HOP_LIMIT_S)
 
     async def _own_view(self, user_id: str, *, is_named: bool) -> PartitionView | None:
         """The view of a partition that has become this worker's while it asked others; None without.
@@ -259,24 +262,27 @@ class PeerRouter:
             view = self._partitions.view_of(user_id)
         return view
 
-    async def _ask_standbys(
-        self, account: Account, query: Query, now_ms: int, standbys: list[str], deadline: float
-    ) -> Reply:
-        """The reply of the first of the standbys that has one. Raises Moving if none has by ``deadline``."""
-        forwarded = Forwarded(
-            account.user_id, str(account.zone), now_ms, query.forwarded(), new_nonce(), standby=True
-        )  # fmt: skip
+    async def _ask_standbys(self, account: Account, query: Query, now_ms: int, deadline: float) -> Reply:
+        """The reply of the first of the standbys that has one; they are asked again after ASK_AGAIN_S. Raises Moving if
+        none has by ``deadline``, at once if there are none."""
+        partitions, user_id = self._partitions, account.user_id
+        forwarded = Forwarded(user_id, str(account.zone), now_ms, query.forwarded(), new_nonce(), standby=True)
         content = msgspec.json.encode(forwarded)
-        for url in standbys:
-            if url == HERE:
-                view = await self._partitions.standby_view_of(account.user_id)
-                if view is not None:
-                    with suppress(Moving):
-                        return await self._replies.reply(view, account, query, now_ms)
-            elif (left_s := deadline - time.monotonic()) > 0:
-                answer = await self._hop(url, content, left_s)
-                if isinstance(answer, Reply):
-                    return answer
+        for pause_s in ASK_AGAIN_S:
+            standbys = partitions.standbys_for(user_id)
+            if not standbys or time.monotonic() + pause_s > deadline:
+                break
+            await asyncio.sleep(pause_s)
+            for url in dict.fromkeys([HERE, *standbys]):
+                if url == HERE:  # it may have become the owner meanwhile
+                    view = partitions.view_of(user_id) or await partitions.standby_view_of(user_id)
+                    if view is not None:
+                        with suppress(Moving):
+                            return await self._replies.reply(view, account, query, now_ms)
+                elif (left_s := deadline - time.monotonic()) > 0:
+                    answer = await self._hop(url, content, left_s)
+                    if isinstance(answer, Reply):
+                        return answer
         raise Moving
 
     async def close(self) -> None:

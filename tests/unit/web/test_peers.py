@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -16,6 +17,7 @@ from streams.web.peer_client import PeerReply
 from streams.web.peers import NOT_OWNED, OWNER_HEADER, PeerRouter, _refusal
 from streams.web.replies import Reply
 from streams.web.responses import error_body
+from streams.web.signing import REPLY_HEADERS
 
 OWN: Final = "http://own:1"
 OTHER: Final = "http://other:1"
@@ -58,8 +60,9 @@ class Directory:
 
     url, has_left, others = OWN, False, frozenset({OTHER})
 
-    def __init__(self, answers_at: int) -> None:
+    def __init__(self, answers_at: int, standbys: Sequence[str] = ()) -> None:
         self._looks_left = answers_at
+        self.standbys = list(standbys)
 
     def view_of(self, _: str) -> object | None:
         """A view, once it is time."""
@@ -71,8 +74,11 @@ class Directory:
         return [OTHER]
 
     def standbys_for(self, _: str) -> list[str]:
-        """There are none."""
-        return []
+        """The other worker, if it is one."""
+        return self.standbys
+
+    async def standby_view_of(self, _: str) -> None:
+        """This worker is none."""
 
     def why_waiting(self, _: str) -> str:
         """It does not wait."""
@@ -84,17 +90,26 @@ class Directory:
 
 
 class Client:
-    """The other worker says that it has not got the partition, and names an owner if ``names``."""
+    """The other worker says that it has not got the partition, and names an owner if ``names``. It replies from the
+    request number ``replies_at`` on."""
 
-    def __init__(self, names: str) -> None:
+    def __init__(self, names: str = "", replies_at: int = 1_000) -> None:
         self._headers = {OWNER_HEADER: names} if names else {}
+        self._replies_at = replies_at
+        self.asked = 0
 
     async def ask(self, *_: object) -> PeerReply:
-        """NOT_OWNED."""
+        """NOT_OWNED, or the reply."""
+        self.asked += 1
+        if self.asked >= self._replies_at:
+            return PeerReply(200, {"ETag": "e", REPLY_HEADERS + "Position": "0:0"}, b"{}")
         return PeerReply(NOT_OWNED, self._headers, b"")
 
     def failed(self, *_: object) -> None:
         """Counted nowhere."""
+
+    def succeeded(self, *_: object) -> None:
+        """Nor is this."""
 
 
 class Replies:
@@ -120,3 +135,19 @@ def test_a_partition_that_becomes_this_workers_while_others_are_asked_is_answere
     else:
         with pytest.raises(Moving):
             asyncio.run(reply)
+
+
+@pytest.mark.parametrize(("standbys", "asked"), [([OTHER], 4), ([], 1)])
+def test_a_standby_that_cannot_answer_at_the_moment_is_asked_again(standbys: list[str], asked: int) -> None:
+    """It applies a flush, or its owner has told it that it answers, and does a moment later: there were 503. Where no
+    worker is a standby nobody waits."""
+    directory: Any = Directory(1_000, standbys)
+    client: Any = Client(replies_at=4)
+    router = PeerRouter(Replies(), directory, client)  # type: ignore[arg-type]
+    reply = router.reply(Account("u1", ZoneInfo("UTC")), Query(), 0)
+    if standbys:
+        assert asyncio.run(reply).body == b"{}"
+    else:
+        with pytest.raises(Moving):
+            asyncio.run(reply)
+    assert client.asked == asked
