@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any, Final
 
@@ -23,6 +23,11 @@ SHARE_S: Final = 60.0
 """The share of refused events is measured since the newest sample that is at least so old, or since the start."""
 SHARE_STEP_S: Final = 1.0
 """A sample is kept only if it is at least so much newer than the last one kept."""
+ACCOUNTS_AT_ONCE: Final = 10_000
+"""The calls of up to so many accounts are counted anew for each look at the metrics."""
+PAUSE_OF_COUNTS: Final = 20
+"""Of more accounts, the calls are not counted anew before so many times as long has passed as it took: 100,000 take
+some 0.1 s, and somebody may look each second."""
 
 
 class RefusedShare:
@@ -58,7 +63,8 @@ class WorkerHealth:
     """Says for /readyz whether the worker can answer, and updates gauges for /metrics, by the state of its partitions.
 
     ``joined``: whether the worker knows the group. ``accounts``: their metrics. Its data of its own: the samples of
-    ``RefusedShare``, to which ``collect`` adds; whether the worker has been ready; and whether it is being stopped.
+    ``RefusedShare``, to which ``collect`` adds; when calls are counted again; whether the worker has been ready; and
+    whether it is being stopped.
     """
 
     def __init__(
@@ -79,6 +85,7 @@ class WorkerHealth:
         self._joined = joined
         self.accounts = accounts
         self._refused = RefusedShare(time.monotonic())
+        self._count_again_s = 0.0  # monotonic
         self._was_ready = False
         self.stopping = False
 
@@ -144,25 +151,13 @@ class WorkerHealth:
         return [reason for reason in reasons if reason is not None]
 
     async def collect(self) -> None:
-        """Update all gauges but those of listeners and pauses. Other tasks run after each USERS_STEP accounts."""
+        """Update all gauges but those of listeners and pauses. Other tasks run meanwhile."""
         metrics, partitions = self._metrics, list(self._table.owned.values())
         states = [partition.status.state for partition in partitions if partition.status.state is not None]
         metrics.reaped.set(sum(state.tally.reaped for state in states))
         metrics.holes.set(sum(len(state.holes) for state in states))
         metrics.orphaned.set(sum(state.tally.orphaned for state in states))
-        live = suspected = kept = number = 0
-        for partition in partitions:
-            state = partition.status.state  # of now: that of before a pause may be empty
-            for user in chain.from_iterable(state.users.values_by_table()) if state is not None else ():
-                live += sum(user.live.values())
-                suspected += user.suspected
-                kept += len(user.calls)
-                number += 1
-                if number % USERS_STEP == 0:
-                    await asyncio.sleep(0)
-        metrics.live_calls.set(live)
-        metrics.suspected_calls.set(suspected)
-        metrics.kept_calls.set(kept)
+        await self._count_calls(partitions)
         live_partitions = sum(partition.status.live and not partition.status.waiting for partition in partitions)
         metrics.kept_letters.set(sum(partition.status.kept_letters for partition in partitions))
         metrics.partitions.labels("live").set(live_partitions)
@@ -178,6 +173,27 @@ class WorkerHealth:
         refused = _total(metrics.refused)
         read = _total(metrics.accepted) + refused + _total(metrics.misrouted)
         metrics.refused_ratio.set(self._refused.look(time.monotonic(), read, refused))
+
+    async def _count_calls(self, partitions: Sequence[OwnedPartition]) -> None:
+        """Update the gauges of calls, if that is due. Other tasks run after each USERS_STEP accounts."""
+        began = time.monotonic()
+        if began < self._count_again_s:
+            return
+        live = suspected = kept = number = 0
+        for partition in partitions:
+            state = partition.status.state  # of now: that of before a pause may be empty
+            for user in chain.from_iterable(state.users.values_by_table()) if state is not None else ():
+                live += sum(user.live.values())
+                suspected += user.suspected
+                kept += len(user.calls)
+                number += 1
+                if number % USERS_STEP == 0:
+                    await asyncio.sleep(0)
+        self._metrics.live_calls.set(live)
+        self._metrics.suspected_calls.set(suspected)
+        self._metrics.kept_calls.set(kept)
+        ended = time.monotonic()
+        self._count_again_s = ended + (ended - began) * PAUSE_OF_COUNTS if number > ACCOUNTS_AT_ONCE else 0.0
 
     async def _show_partitions(self) -> None:
         """Update the gauges by partition: those that this worker has now, and no others. Other tasks run after each

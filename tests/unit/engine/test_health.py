@@ -8,8 +8,11 @@ from dataclasses import dataclass
 import pytest
 from faust.types import TP
 
+from ecounters.calls.record import Call
+from ecounters.partition.user import User
 from streams.app import build
 from streams.basics.times import now_ms
+from streams.engine import health as health_module
 from streams.engine.health import SHARE_S, SHARE_STEP_S, RefusedShare, WorkerHealth
 from streams.engine.table import StateTable
 from streams.settings.table import Settings
@@ -131,6 +134,26 @@ def test_the_gauges_are_of_all_owned_partitions() -> None:
             gauges = fixture.metrics.partitions
             assert [gauges.labels(status)._value.get() for status in ("live", "restoring")] == [1, 1]
             assert fixture.metrics.refused_ratio._value.get() == 0
+
+    asyncio.run(run())
+
+
+def test_the_calls_of_many_accounts_are_not_counted_at_each_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To go through 100,000 accounts takes long, and who looks often would take the processor from the events."""
+    monkeypatch.setattr(health_module, "ACCOUNTS_AT_ONCE", 2)
+    monkeypatch.setattr(health_module, "PAUSE_OF_COUNTS", 1_000_000)
+
+    async def run() -> None:
+        async with live_fixture() as fixture:
+            health, _ = health_of(fixture)
+            kept: list[float] = []
+            for _ in range(5):
+                user = User(f"u{len(kept)}")
+                user.calls["c1"] = Call("c1", user)
+                fixture.state.users[user.id] = user
+                await health.collect()
+                kept.append(fixture.metrics.kept_calls._value.get())
+            assert kept == [1, 2, 3, 3, 3]
 
     asyncio.run(run())
 
