@@ -18,6 +18,7 @@ from aiokafka.errors import KafkaError
 from ecounters.errors import Stop
 from tests.bench.answers import answers
 from tests.bench.flood import backlog, live
+from tests.bench.growth import growth
 from tests.bench.http_speed import http_speed
 from tests.bench.latency import latency
 from tests.bench.memory import live_memory, steady_memory
@@ -28,7 +29,7 @@ from tests.bench.stream import stream
 from tests.bench.testbed import Testbed
 from tests.bench.throughput import PAIRS, make_log, run_job, throughput
 
-PARTS: Final = ("throughput", "latency", "memory", "restore", "flood", "answers", "stream", "http", "pauses")
+PARTS: Final = ("throughput", "latency", "memory", "restore", "flood", "answers", "stream", "http", "pauses", "growth")
 GIVEN: Final = "ECOUNTERS_TEST_BROKER"
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 INTERRUPTED: Final = 130
@@ -68,6 +69,8 @@ class Bench:
             self._try("answers a second", lambda testbed: http_speed(testbed).print())
         if "pauses" in self._parts:
             self._try("the longest steps", lambda testbed: pauses(testbed).print())
+        if "growth" in self._parts:
+            self._try("how cost grows", lambda testbed: growth(testbed, self._pairs).print())
 
     def _try(self, what: str, measure: Callable[[Testbed], None]) -> None:
         say(f"{what}: starting broker and store")
@@ -124,7 +127,11 @@ def _interrupt(number: int, frame: Any) -> None:
     help="Of the log of throughput, restore and stream; of the flood.",
 )  # fmt: skip
 @click.option(
-    "--pairs", type=click.IntRange(1), default=PAIRS, show_default=True, help="Throughput: raw and job, in turns."
+    "--pairs",
+    type=click.IntRange(1),
+    default=PAIRS,
+    show_default=True,
+    help="Throughput: raw and job, in turns. Growth: turns.",
 )
 @click.option(
     "--seconds", type=click.FloatRange(10), default=20.0, show_default=True, help="Latency: how long probes are sent."
@@ -148,6 +155,7 @@ def main(
         stream       2,000 listeners: what they leave of the rate
         http         answers a second: of a user who does not change, and of one who does
         pauses       the longest step of the event loop, under logs and requests that are made for it
+        growth       cost of an event by accounts, live calls, partitions and workers; a quarter of an hour
 
     \b
     Progress goes to stderr, results to stdout:

@@ -17,6 +17,8 @@ KINDS: Final = ("IBD", "OBD")
 PER_USER: Final = 2
 """Campaigns and DIDs of a user: few, so that a window has few cells."""
 SWITCHES: Final = 4
+SORTS: Final = 8
+"""A user's calls differ in kind, campaign, DID and switch in so many ways."""
 
 
 def simulated(count: int) -> Iterator[Outgoing]:
@@ -34,11 +36,13 @@ class Call(NamedTuple):
 
 
 class Switch:
-    """Makes events of similar calls, fast. ``numbers``: how many customers there are."""
+    """Makes events of similar calls, fast. ``numbers``: how many customers there are. ``sorts``: of each user's calls,
+    up to SORTS."""
 
-    def __init__(self, users: int, numbers: int) -> None:
+    def __init__(self, users: int, numbers: int, sorts: int = SORTS) -> None:
         self._users = users
         self._numbers = numbers
+        self._sorts = sorts
         self._calls = 0
         self._events = 0
 
@@ -47,6 +51,7 @@ class Switch:
         at = self._calls
         self._calls += 1
         turn, user = divmod(at, self._users)
+        turn %= self._sorts
         switch = f"sw{turn % SWITCHES + 1}"
         head = f'"userId":"u{user + 1}","callId":"{switch}-{ts}-{at:x}","switchId":"{switch}"'
         own = turn // 2 % PER_USER

@@ -143,31 +143,40 @@ class Asker:
         self._connection.close()
 
 
-def until_accepted(worker: Worker, events: int) -> float:
-    """Wait until the worker has counted so many events since its start; returns when, as time.time().
+def until_accepted(worker: Worker, events: int, *others: Worker) -> float:
+    """Wait until the worker, and others with it, have counted so many events since their start; returns when, as
+    time.time().
 
     A request costs the worker about 1 ms. So the next one comes after a part of the time that is left at the rate so
     far: the end is seen to some 5 ms with few requests.
     """
-    asker = Asker(worker)
+    workers = (worker, *others)
+    askers = [Asker(one) for one in workers]
     began = time.monotonic()
     deadline = began + START_LIMIT_S + events / SLOWEST
+    first: float | None = None
     try:
         while True:
-            metrics, at = asker.metrics(), time.time()
-            accepted = metrics["ecounters_events_accepted_total"]
+            metrics, at = [asker.metrics() for asker in askers], time.time()
+            accepted = sum(one["ecounters_events_accepted_total"] for one in metrics)
+            first = accepted if first is None else first
             if accepted >= events:
                 return at
-            lost = metrics.get("ecounters_events_refused_total", 0.0) + metrics["ecounters_events_misrouted_total"]
+            lost = sum(one.get("ecounters_events_refused_total", 0.0) for one in metrics)
+            lost += sum(one["ecounters_events_misrouted_total"] for one in metrics)
             if lost:
                 raise Stop(f"{lost:.0f} of the bench's events were refused or misrouted, which must not be")
-            _check(worker, deadline, f"only {accepted:,.0f} of {events:,} events were counted")
-            left_s = (events - accepted) * (time.monotonic() - began) / accepted if accepted else SAMPLE_MOST_S
+            for one in workers:
+                _check(one, deadline, f"only {accepted:,.0f} of {events:,} events were counted")
+            rate = (accepted - first) / (time.monotonic() - began)
+            left_s = (events - accepted) / rate if rate else SAMPLE_MOST_S
             time.sleep(min(SAMPLE_MOST_S, max(SAMPLE_LEAST_S, left_s / 3)))
     except (OSError, http.client.HTTPException) as error:
-        raise Stop(f"the worker gave no answer ({error}); the end of its log:\n{worker.log_tail()}") from error
+        tails = "\n".join(one.log_tail() for one in workers)
+        raise Stop(f"the worker gave no answer ({error}); the end of its log:\n{tails}") from error
     finally:
-        asker.close()
+        for asker in askers:
+            asker.close()
 
 
 # ---------------------------------------------------------------------------------------------- its group

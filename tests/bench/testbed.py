@@ -99,11 +99,11 @@ class Testbed:
         """The kind of broker, for tables."""
         return f"broker {self._given}" if self._given else "embedded broker"
 
-    def deployment(self) -> Deployment:
+    def deployment(self, partitions: int = PARTITIONS) -> Deployment:
         """A deployment with new topics, which do not exist yet."""
         self._names += 1
         name = f"{self._prefix}-{self._names}"
-        return Deployment(self.broker, self.server.redis_url, self.dir, name, PARTITIONS)
+        return Deployment(self.broker, self.server.redis_url, self.dir, name, partitions)
 
     def with_new_group(self, deployment: Deployment) -> Deployment:
         """The same events for a new consumer group, with an empty changelog, which is made here."""
@@ -116,11 +116,14 @@ class Testbed:
         """Delete a changelog that is not used any more: the embedded broker has everything in memory."""
         asyncio.run(_delete_topics(self.broker, app_id(deployment) + "-state-changelog"))
 
+    def delete_topics(self, deployment: Deployment) -> None:
+        """Delete the topics of a deployment, likewise."""
+        asyncio.run(_delete_topics(self.broker, deployment.name))
+
     def make_topics(self, deployment: Deployment) -> None:
         """Create the topics of a deployment."""
-        spec = TopicsSpec(
-            deployment.name, f"{deployment.name}.dlq", f"{app_id(deployment)}-state-changelog", PARTITIONS, 1
-        )
+        name, changelog = deployment.name, f"{app_id(deployment)}-state-changelog"
+        spec = TopicsSpec(name, f"{name}.dlq", changelog, deployment.partitions, 1)
         asyncio.run(ensure_topics(Kafka(self.broker), spec))
 
     def publish(self, deployment: Deployment, messages: Iterable[Outgoing]) -> Log:
@@ -135,7 +138,7 @@ class Testbed:
 
         asyncio.run(publish(counted(), Kafka(self.broker), deployment.name, at_speed(0), progress))
         progress.end()
-        ends = asyncio.run(ends_of(self.broker, deployment.name, PARTITIONS))
+        ends = asyncio.run(ends_of(self.broker, deployment.name, deployment.partitions))
         return Log(deployment.name, progress.count, value_bytes, ends)
 
     @contextmanager

@@ -1,7 +1,12 @@
-"""The bench reads the start of a worker from its log."""
+"""The bench reads the start of a worker from its log, and measures by the cases of a table."""
 
 from __future__ import annotations
 
+import pytest
+
+from tests.bench import growth as growth_module
+from tests.bench import testbed as testbed_module
+from tests.bench.growth import Case, growth
 from tests.bench.measure import restored
 from tests.support.workers import Deployment, Worker
 
@@ -13,3 +18,16 @@ def test_the_bench_finds_assignment_and_restores_in_a_workers_log(deployment: De
     assert start is not None
     assert (start.partitions, start.entries) == (deployment.partitions, 0)
     assert start.shared_out <= start.first <= start.last
+
+
+def test_the_growth_of_cost_is_measured_of_all_workers_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many calls as the case says are live at the end: no event of the log is missing, refused or there twice."""
+    monkeypatch.setattr(growth_module, "NUMBERS", 300)
+    monkeypatch.setattr(growth_module, "LINGER_MS", 1_000)
+    case = Case(accounts=30, live=200, partitions=2, workers=2)
+    with testbed_module.Testbed() as testbed:
+        table = growth(testbed, 1, [("2 workers", case)], rounds=30)
+    (cells,) = table.rows
+    row = dict(zip(table.columns, cells, strict=True))
+    assert row["live calls"] == case.live
+    assert all(float(row[name]) > 0 for name in ("events/s", "CPU µs", "alone/s", "entries", "flushes", "MiB"))
