@@ -33,7 +33,7 @@ ROUND_CALLS: Final = 50
 LINGER_MS: Final = 20_000
 NUMBERS: Final = 100_000
 """Telephone numbers that recur; in all cases as many pairs of account and number are remembered."""
-STOPPED_S: Final = 120
+STOPPED_S: Final = 45
 """The session timeout: workers are stopped for less than this."""
 ACCEPTED: Final = "ecounters_events_accepted_total"
 MIB: Final = 1_048_576
@@ -123,9 +123,10 @@ def _grown(testbed: Testbed, case: Case, rounds: int) -> Grown:
     testbed.make_topics(deployment)
     log, filling = _log(case)
     with ExitStack() as exits:
-        workers = [exits.enter_context(testbed.worker(deployment)) for _ in range(case.workers)]
-        for worker in workers:
-            worker.wait_ready()
+        workers: list[Worker] = []
+        while len(workers) < case.workers:  # one after the other: the second one of two that join at once may wait long
+            workers.append(exits.enter_context(testbed.worker(deployment)))
+            workers[-1].wait_ready()
         filled = testbed.publish(deployment, _events(log, filling))
         _until_flushed(testbed, deployment, workers, filled, filled.messages)
         before = [Seen.of(worker) for worker in workers]
