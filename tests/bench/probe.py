@@ -12,6 +12,7 @@ import re
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaProducer
@@ -41,45 +42,67 @@ class ProbeJob(NamedTuple):
 
 
 class Watch(threading.Thread):
-    """Asks for the probe user's counters repeatedly. ``seen``: when each probe was first counted."""
+    """Looks for the probes while they are published. ``seen``: when each was first counted.
 
-    def __init__(self, job: ProbeJob) -> None:
+    ``look`` looks until ``goes_on`` says False, and calls ``note``; ``ask`` does both. ``gaps``: the times from one
+    answer to the next, of ``ask``.
+    """
+
+    def __init__(self, probes: int, look: Callable[[Watch], None]) -> None:
         super().__init__(daemon=True)
-        self._count = job.probes
-        self._port = job.port
-        # From 12 hours ago on: midnight may pass while this runs.
-        since = int((time.time() - 43_200) * 1000)
-        wanted = {"field": "date", "op": "gte", "value": since}
-        self._body = json.dumps({"userId": USER, "token": job.token, "filter": [wanted]}).encode()
+        self._probes = probes
+        self._look = look
         self.seen: list[float] = []
         self.gaps: list[float] = []
-        self.asked = 0
-        self.began = time.perf_counter()
         self.failure: BaseException | None = None
         self.give_up = threading.Event()
 
     def run(self) -> None:
-        """Ask until all probes have been seen, or ``give_up`` is set."""
+        """Look until all probes have been seen, or ``give_up`` is set."""
         try:
-            self._watch(http.client.HTTPConnection("127.0.0.1", self._port, timeout=10))
+            self._look(self)
         except BaseException as error:
             self.failure = error
 
-    def _watch(self, connection: http.client.HTTPConnection) -> None:
+    def goes_on(self) -> bool:
+        """Whether probes are still looked for."""
+        return len(self.seen) < self._probes and not self.give_up.is_set()
+
+    def note(self, count: int) -> None:
+        """Note that so many probes are counted now."""
+        self.seen.extend([time.perf_counter()] * (count - len(self.seen)))
+
+    def ask(self, read: Callable[[], int]) -> None:
+        """Ask repeatedly how many probes are counted."""
         last = due = time.perf_counter()
-        while len(self.seen) < self._count and not self.give_up.is_set():
-            connection.request("POST", PATH, self._body)
-            response = connection.getresponse()
-            reply, at = response.read(), time.perf_counter()
-            found = _TC.search(reply)
-            if response.status != 200 or found is None:
-                raise RuntimeError(f"HTTP {response.status}: {reply[:300]!r}")
-            self.asked += 1
-            self.seen.extend([at] * (int(found[1]) - len(self.seen)))
-            self.gaps.append(at - last)
-            last = at
-            due = max(due + POLL_S, at)
-            time.sleep(max(0.0, due - at))
+        while self.goes_on():
+            self.note(read())
+            now = time.perf_counter()
+            self.gaps.append(now - last)
+            last, due = now, max(due + POLL_S, now)
+            time.sleep(max(0.0, due - now))
+
+
+def reader(port: int, method: str, path: str, body: str | None) -> Callable[[], int]:
+    """Asks a server on this machine, on one connection, for an answer that has the probe user's "TC"."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+
+    def read() -> int:
+        connection.request(method, path, body)
+        response = connection.getresponse()
+        reply = response.read()
+        found = _TC.search(reply)
+        if response.status != 200 or found is None:
+            raise RuntimeError(f"HTTP {response.status}: {reply[:300]!r}")
+        return int(found[1])
+
+    return read
+
+
+def worker_reader(port: int, token: str) -> Callable[[], int]:
+    """Asks a worker for the probe user's counters, from 12 hours ago on: midnight may pass."""
+    since = {"field": "date", "op": "gte", "value": int((time.time() - 43_200) * 1000)}
+    return reader(port, "POST", PATH, json.dumps({"userId": USER, "token": token, "filter": [since]}))
 
 
 async def publish_probes(job: ProbeJob) -> tuple[list[float], list[float]]:
@@ -110,9 +133,10 @@ async def publish_probes(job: ProbeJob) -> tuple[list[float], list[float]]:
     return sent, acknowledged
 
 
-def probe(job: ProbeJob) -> dict[str, Any]:
-    """Publish and watch; returns the measurements."""
-    watch = Watch(job)
+def watched(job: ProbeJob, look: Callable[[Watch], None]) -> tuple[Watch, list[float], list[float]]:
+    """Publish the probes and look for them. Returns the watch, the latency of each probe that was seen, and how long
+    each took to be acknowledged."""
+    watch = Watch(job.probes, look)
     watch.start()
     sent, acknowledged = asyncio.run(publish_probes(job))
     watch.join(AFTER_S)
@@ -120,13 +144,19 @@ def probe(job: ProbeJob) -> dict[str, Any]:
     watch.join()
     if watch.failure is not None:
         raise watch.failure
-    visible = [seen - began for seen, began in zip(watch.seen, sent, strict=False)]
+    return watch, [seen - began for seen, began in zip(watch.seen, sent, strict=False)], acknowledged
+
+
+def probe(job: ProbeJob) -> dict[str, Any]:
+    """Publish and watch; returns the measurements."""
+    began = time.perf_counter()
+    watch, visible, acknowledged = watched(job, lambda watch: watch.ask(worker_reader(job.port, job.token)))
     return {
         "visible": visible,
         "acknowledged": acknowledged,
         "gaps": watch.gaps[1:],
-        "asked": watch.asked,
-        "seconds": time.perf_counter() - watch.began,
+        "asked": len(watch.gaps),
+        "seconds": time.perf_counter() - began,
         "missing": job.probes - len(visible),
     }
 
