@@ -244,7 +244,8 @@ class PeerRouter:
                 asked[answer] += 1
             elif answer and asked[answer] < 2:
                 waiting.insert(0, answer)
-        if (view := await self._own_view(user_id, is_named=asked[partitions.url] > 0)) is not None:
+        is_named = asked[partitions.url] > 0 and not standbys  # a standby answers while this worker restores
+        if (view := await self._own_view(user_id, is_named=is_named)) is not None:
             with suppress(Moving):
                 return await self._replies.reply(view, account, query, now_ms)
         return await self._ask_standbys(account, query, now_ms, began_s + HOP_LIMIT_S)
