@@ -191,12 +191,13 @@ _user_value = msgspec.msgpack.Decoder(tuple[Balance | None, Balance | None]).dec
 _position = msgspec.msgpack.Decoder(Position).decode
 
 # The read functions raise msgspec.DecodeError, which is a ValueError, for bytes of another shape. They skip the first
-# byte of a key.
+# byte of a key. Those of which there are many unpack the key by names: compiled, "*" would make a list of it.
 
 
 def read_call(key: bytes, value: bytes) -> tuple[str, str, SavedCall]:
     """(user, call id, the saved call)."""
-    return *_pair_key(key[1:]), _call_value(value)
+    user_id, call_id = _pair_key(key[1:])
+    return user_id, call_id, _call_value(value)
 
 
 def read_item(key: bytes, value: bytes) -> tuple[str, str, Item, Leg | Dtmf | None]:
@@ -209,7 +210,8 @@ def read_item(key: bytes, value: bytes) -> tuple[str, str, Item, Leg | Dtmf | No
 
 def read_cell(key: bytes, value: bytes) -> tuple[str, int, int, Dims, dict[str, int]]:
     """(user, begin, end, dims, counts) of a cell: begin and end in ms, counts slot -> amount."""
-    return *_cell_key(key[1:]), _cell_value(value)
+    user_id, begin, end, dims = _cell_key(key[1:])
+    return user_id, begin, end, dims, _cell_value(value)
 
 
 def read_slot(key: bytes, value: bytes) -> tuple[str, int, int, Dims, str, int]:
@@ -219,7 +221,8 @@ def read_slot(key: bytes, value: bytes) -> tuple[str, int, int, Dims, str, int]:
 
 def read_number(key: bytes, value: bytes) -> tuple[str, str, int]:
     """(user, telephone number, when the last call with it started, ms)."""
-    return *_pair_key(key[1:]), _number_value(value)
+    user_id, number = _pair_key(key[1:])
+    return user_id, number, _number_value(value)
 
 
 def read_user(key: bytes, value: bytes) -> tuple[str, Balance | None, Balance | None]:

@@ -37,33 +37,21 @@ def restored_call(saved: SavedCall, call_id: str, user: CallOwner) -> Call:
     """
     forget_texts()
     call = Call(call_id, user)
-    call_type, campaign, did, switch = saved.type, saved.campaign, saved.did, saved.switch
-    call.last_ts = saved.last_ts
-    call.start = saved.start
-    call.start_id = saved.start_id
+    (
+        call.last_ts, call.start, call.start_id, call_type, campaign, did, call.number, switch,
+        call.end, call.end_id, call.status, call.ended_by, call.system_end, call.caller_class, call.redirects,
+        legs, call.holds, call.ivrs, call.dtmfs, call.silence, call.start_ids, call.last_start,
+    ) = saved  # fmt: skip
     call.type = same(call_type, call_type)
     call.campaign = same(campaign, campaign)
     call.did = same(did, did)
-    call.number = saved.number
     call.switch = same(switch, switch)
-    call.end = saved.end
-    call.end_id = saved.end_id
-    call.status = saved.status
-    call.ended_by = saved.ended_by
-    call.system_end = saved.system_end
-    call.caller_class = saved.caller_class
-    call.redirects = saved.redirects
-    if saved.legs is not None:
-        call.legs = tuple([restored_leg(leg) for leg in saved.legs])
-    call.holds = saved.holds
-    call.ivrs = saved.ivrs
-    call.dtmfs = saved.dtmfs
-    call.silence = saved.silence
-    call.start_ids = saved.start_ids
-    call.last_start = saved.last_start
+    if legs is not None:
+        call.legs = tuple([restored_leg(leg) for leg in legs])
     return call
 
 
 def restored_leg(saved: SavedLeg) -> Leg:
     """The leg that was saved."""
-    return Leg(saved.id, saved.retry, saved.ringing, saved.answered, saved.ended, saved.elsewhere)
+    leg_id, retry, ringing, answered, ended, elsewhere = saved
+    return Leg(leg_id, retry, ringing, answered, ended, elsewhere)

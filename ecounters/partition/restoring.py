@@ -76,9 +76,10 @@ def restore(state: PartitionState, last: dict[bytes, bytes] | LargeDict[bytes, b
         for index, _ in enumerate(convert_users(state.users.values(), changes, dtmf_digits)):
             if index % STEP == 0:
                 yield
-    for index, call in enumerate(calls.draining()):
-        if index % STEP == 0:
+    while calls:
+        if len(calls) % STEP == 0:
             yield
+        call = calls.pop()
         if large and (items := large.pop((call.user.id, call.id), None)) is not None:
             items.sort()
             call.large = items
@@ -101,12 +102,12 @@ LargeCalls = LargeDict[tuple[str, str], LargeCall]
 
 def _make_all(
     state: PartitionState, large: LargeCalls, last: dict[bytes, bytes] | LargeDict[bytes, bytes]
-) -> Generator[None, None, LargeDict[Call, None]]:
+) -> Generator[None, None, list[Call]]:
     """Put the content of all entries into the state or ``large``, in steps, and return the calls. Empties ``last``.
 
     Raises UnreadableEntries after the last step, with all that cannot be read.
     """
-    calls: LargeDict[Call, None] = LargeDict()
+    calls: list[Call] = []
     unreadable: dict[bytes | None, str] = {}
     for table in last.tables() if isinstance(last, LargeDict) else (last,):
         while table:
@@ -118,7 +119,7 @@ def _make_all(
                     unreadable[key] = why(error)
                     continue
                 if call is not None:
-                    calls[call] = None
+                    calls.append(call)
             yield
     if unreadable:
         raise UnreadableEntries(unreadable)

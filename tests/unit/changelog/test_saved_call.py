@@ -37,8 +37,8 @@ def test_the_saved_form_is_the_whole_record() -> None:
     form = saved_form(RECORD)
     again = restored_call(saved(form), "c1", RECORD.user)
     assert saved_form(again) == form
-    assert len(form) == len(SavedCall.__struct_fields__)
-    for name, value in zip(SavedCall.__struct_fields__, form, strict=True):
+    assert len(form) == len(SavedCall._fields)
+    for name, value in zip(SavedCall._fields, form, strict=True):
         if name != "legs":
             assert getattr(RECORD, name) == value == getattr(again, name)
     assert RECORD.legs is not None and again.legs is not None

@@ -323,8 +323,7 @@ def test_a_call_that_cannot_be_counted_makes_the_partition_wait() -> None:
         key, value = entry
         if key[:1] != CALL or value is None:
             return entry
-        saved = read_call(key, value)[2]
-        saved.silence, saved.ivrs = REAPED, (1,)
+        saved = read_call(key, value)[2]._replace(silence=REAPED, ivrs=(1,))
         return key, msgspec.msgpack.encode(saved)
 
     async def run() -> None:
