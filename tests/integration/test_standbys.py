@@ -21,6 +21,7 @@ from tests.faults.kill_at_step import launcher_at
 from tests.support.accounts import TOKEN, add_users
 from tests.support.log_publisher import USERS, LogPublisher, chaos_plan, first_messages, yesterday_ms
 from tests.support.recount_check import DAY_MS, assert_recounted
+from tests.support.standbys import wait_followed
 from tests.support.topics import read_topic
 from tests.support.workers import Deployment, Worker
 
@@ -41,21 +42,6 @@ class Answer(NamedTuple):
     calls: int
     complete: str
     generations: int
-
-
-def wait_followed(workers: Sequence[Worker], partitions: int) -> None:
-    """Wait until so many partitions are followed up to their end. AssertionError after LIMIT_S."""
-    deadline = time.monotonic() + LIMIT_S
-    while (followed := sum(followed_by(worker) for worker in workers)) != partitions:
-        assert time.monotonic() < deadline, (followed, [worker.log_tail() for worker in workers])
-        time.sleep(0.1)
-
-
-def followed_by(worker: Worker) -> float:
-    """How many partitions a worker follows, and could answer for."""
-    text = worker.request("GET", "/metrics").body.decode()
-    found = re.search(r'^ecounters_standby_partitions\{status="whole"\} (\S+)$', text, re.MULTILINE)
-    return float(found[1]) if found else 0.0
 
 
 def ask(worker: Worker) -> list[Answer]:

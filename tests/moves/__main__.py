@@ -5,6 +5,8 @@ Each run restarts three workers in turn until QUESTIONS were asked, with events 
     repeats       behind deploy/nginx/ecounters.conf: nobody may notice
     no-repeats    behind deploy/nginx/no-repeats.conf: 0.1 % at most
 
+A run more, ``kills``, has workers with standbys and no nginx, see ``tests.moves.kills``; it is played if asked for.
+
 It prints what the questions got. It needs nginx, and an Apache Kafka at ECOUNTERS_TEST_BROKER, which ``make moves``
 starts. The exit code is 0 only if all runs were right.
 """
@@ -23,6 +25,7 @@ from pathlib import Path
 from typing import Final
 
 from streams.local.embedded import Embedded
+from tests.moves.kills import play_kills
 from tests.support.accounts import add_users
 from tests.support.audits import audited
 from tests.support.moves import Answers, Asker, Calls, restart_in_turn, users_of
@@ -30,6 +33,7 @@ from tests.support.nginx import NGINX, Nginx
 from tests.support.workers import Deployment, Worker
 
 QUESTIONS: Final = 5_000
+KILLS: Final = "kills"
 SITES: Final = {"repeats": "ecounters.conf", "no-repeats": "no-repeats.conf"}
 RESTARTS: Final = {"repeats": 1_000, "no-repeats": 3}
 """At most. Without repeats each restart costs a question or two, so each worker is restarted once."""
@@ -103,7 +107,7 @@ def faults(name: str, answers: Answers) -> list[str]:
 def main(args: Sequence[str] | None = None) -> int:
     """Parse the command line and play the runs; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.moves", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--only", action="append", choices=SITES, help="this run; may be repeated")
+    parser.add_argument("--only", action="append", choices=[*SITES, KILLS], help="this run; may be repeated")
     parser.add_argument("--questions", type=int, default=QUESTIONS, help=f"of each run ({QUESTIONS})")
     parser.add_argument("--drain", type=int, default=5, help="ECOUNTERS_DRAIN_S (5)")
     parser.add_argument("--handover", type=int, default=15, help="ECOUNTERS_HANDOVER_S (15)")
@@ -117,7 +121,7 @@ def main(args: Sequence[str] | None = None) -> int:
         return 1
     right = True
     for name in options.only or SITES:
-        wrong = play(name, broker, options)
+        wrong = play_kills(broker) if name == KILLS else play(name, broker, options)
         print(f"{name}: {'; '.join(wrong) or 'right'}", flush=True)
         right = right and not wrong
     return 0 if right else 1

@@ -118,13 +118,16 @@ class Answers:
 class Asker:
     """Asks for the users in turn, QUESTIONS_PER_S in all, each at its own time, whether others have an answer or not.
 
+    ``ports``: whom it asks, in turn; they may be changed meanwhile.
+
     An answer counts as later than another only if its question was sent after the other had come.
     """
 
-    def __init__(self, users: Sequence[str], port: int) -> None:
+    def __init__(self, users: Sequence[str], *ports: int) -> None:
         self.answers = Answers()
         self._users = users
-        self._port = port
+        self.ports = list(ports)
+        self._turns = itertools.count()
         self._waiting_since: dict[str, float] = {}
         self._shown: dict[str, int] = defaultdict(int)
         self._stopped = threading.Event()
@@ -155,7 +158,8 @@ class Asker:
         self._waiting_since.setdefault(user, asked_s)
         shown = -1
         try:
-            url = f"http://127.0.0.1:{self._port}{COUNTERS_PATHS[0]}"
+            port = self.ports[next(self._turns) % len(self.ports)]
+            url = f"http://127.0.0.1:{port}{COUNTERS_PATHS[0]}"
             async with session.post(url, data=body) as reply:
                 content: Any = await reply.read()
                 status = str(reply.status)
