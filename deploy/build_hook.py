@@ -29,6 +29,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 HOT: Final = (
     "ecounters/native.py",
     "ecounters/large_dict.py",
+    "ecounters/events/campaigns.py",
     "ecounters/events/numbers.py",
     "ecounters/events/parse.py",
     "ecounters/events/partitioner.py",

@@ -57,7 +57,10 @@ IvrEntry = tuple[int, str, bool, str]
 Dtmf = tuple[int, str, bool, str]
 """(``ts``, digits, whether they are valid, IVR or "") of a DTMF input. Many digits are replaced: see ``join``."""
 
-LEG, HOLD, IVR, DTMF = 0, 1, 2, 3
+LEG: Final = 0
+HOLD: Final = 1
+IVR: Final = 2
+DTMF: Final = 3
 """The kinds of ``Item``. Saved."""
 
 

@@ -7,6 +7,8 @@ events alone: events may be joined in any order and any number of times. Only th
 An event that would add one more leg, hold, IVR entry or DTMF input than a call keeps is refused: its join function
 raises BadEvent "call_too_large" and has changed nothing.
 
+A function reads each attribute of an event once: events are msgspec objects, whose attributes are slow to read.
+
 ``partition.state`` sets ``last_ts``, ``caller_class`` and ``system_end``. The last two depend on the log's order.
 """
 
@@ -20,6 +22,7 @@ from ecounters.calls.items import IvrEntry, Leg
 from ecounters.calls.large import LargeCall
 from ecounters.calls.record import FORWARDED, TRANSFERRED, Call
 from ecounters.calls.texts import forget_texts, same
+from ecounters.events.campaigns import campaign_of
 from ecounters.events.numbers import number_of
 from ecounters.events.types import (
     TEXT_MAX,
@@ -75,13 +78,13 @@ def _leg(call: Call, event: LegEvent) -> Leg:
 
 def join_start(call: Call, event: Started) -> None:
     """Set all fields of the start, unless the record has them from a call.started with a smaller (ts, id)."""
-    ts = event.ts
-    if call.start and (ts, event.id) >= (call.start, call.start_id):
+    ts, event_id = event.ts, event.id
+    if call.start and (ts, event_id) >= (call.start, call.start_id):
         return
     forget_texts()
-    campaign, did = event.campaign, event.did[:TEXT_MAX]
+    campaign, did = campaign_of(event.campaign_id), event.did[:TEXT_MAX]
     call.start = ts
-    call.start_id = event.id
+    call.start_id = event_id
     call.type = event.call_type
     call.campaign = same(campaign, campaign)
     call.did = same(did, did)
@@ -95,32 +98,33 @@ def _dialed(call: Call, event: Dialed) -> None:
 
 
 def _ringing(call: Call, event: Ringing) -> None:
-    leg = _leg(call, event)
-    if not leg.ringing or event.ts < leg.ringing:
-        leg.ringing = event.ts
+    leg, ts = _leg(call, event), event.ts
+    if not leg.ringing or ts < leg.ringing:
+        leg.ringing = ts
 
 
 def _answered(call: Call, event: Answered) -> None:
-    leg = _leg(call, event)
-    if not leg.answered or event.ts < leg.answered:
-        leg.answered = event.ts
+    leg, ts = _leg(call, event), event.ts
+    if not leg.answered or ts < leg.answered:
+        leg.answered = ts
 
 
 def _leg_ended(call: Call, event: LegEnded) -> None:
-    leg = _leg(call, event)
-    if not leg.ended or event.ts < leg.ended:
-        leg.ended = event.ts
+    leg, ts = _leg(call, event), event.ts
+    if not leg.ended or ts < leg.ended:
+        leg.ended = ts
     if event.outcome == ELSEWHERE:
         leg.elsewhere = True
 
 
 def _ended(call: Call, event: Ended) -> None:
     """Set all fields of the end, unless the record has them from a call.ended with a smaller (ts, id)."""
-    if call.end and (event.ts, event.id) >= (call.end, call.end_id):
+    ts, event_id = event.ts, event.id
+    if call.end and (ts, event_id) >= (call.end, call.end_id):
         return
     ended_by = event.ended_by[:TEXT_MAX]
-    call.end = event.ts
-    call.end_id = event.id
+    call.end = ts
+    call.end_id = event_id
     call.status = event.status
     call.ended_by = same(ended_by, ended_by)
 
@@ -141,14 +145,15 @@ def _hold(call: Call, event: Held | Resumed) -> None:
 
 def _ivr(call: Call, event: IvrEvent) -> None:
     """Add the 4 values of an IvrEntry to ``call.ivrs``. Its entries stay sorted and without duplicates."""
-    entry = (event.ts, event.id, type(event) is IvrLeft, same(event.ivr_id, event.ivr_id))
+    ts, ivr = event.ts, event.ivr_id
+    entry = (ts, event.id, type(event) is IvrLeft, same(ivr, ivr))
     ivrs = call.ivrs
     if ivrs is None:
         if call.large is not None:
             call.large.add_ivr(entry)
         else:
             call.ivrs = entry
-    elif len(ivrs) < 4 * SMALL_MAX and event.ts > ivrs[-4]:  # later than the last entry, as nearly always
+    elif len(ivrs) < 4 * SMALL_MAX and ts > ivrs[-4]:  # later than the last entry, as nearly always
         call.ivrs = ivrs + entry
     else:
         entries = list(ivr_entries(call))
@@ -169,20 +174,20 @@ def _dtmf_join(digits_max: int) -> Callable[[Call, DtmfReceived], None]:
     def dtmf(call: Call, event: DtmfReceived) -> None:
         """Set ``call.dtmfs[event id]``. Of different inputs with one event id the smallest (ts, digits, ...) counts."""
         forget_texts()
-        digits, ivr = shown_digits(event.digits, digits_max), event.ivr_id[:TEXT_MAX]
+        event_id, digits, ivr = event.id, shown_digits(event.digits, digits_max), event.ivr_id[:TEXT_MAX]
         entry = (event.ts, same(digits, digits), event.valid, same(ivr, ivr))
         dtmfs = call.dtmfs
         if dtmfs is None:
             if call.large is not None:
-                call.large.set_dtmf(event.id, entry)
+                call.large.set_dtmf(event_id, entry)
             else:
-                call.dtmfs = {event.id: entry}
+                call.dtmfs = {event_id: entry}
             return
-        old_entry = dtmfs.get(event.id)
+        old_entry = dtmfs.get(event_id)
         if old_entry is None and len(dtmfs) == SMALL_MAX:
-            enlarge(call).set_dtmf(event.id, entry)
+            enlarge(call).set_dtmf(event_id, entry)
         elif old_entry is None or entry < old_entry:
-            dtmfs[event.id] = entry
+            dtmfs[event_id] = entry
 
     return dtmf
 

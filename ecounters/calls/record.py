@@ -17,26 +17,35 @@ from ecounters.large_dict import LargeDict
 from ecounters.native import COMPILED, as_struct
 from ecounters.windows.cell import Cell
 
-NEITHER, FRESH, REPEAT = 1, 2, 3
+NEITHER: Final = 1
+FRESH: Final = 2
+REPEAT: Final = 3
 """Values of ``Call.caller_class``, which the call's first call.started in the log decides. NEITHER: it has no number.
 REPEAT: of the account's calls with this number that the log has before, the last one to start did so within 24 hours of
 this one, earlier or later. FRESH: there is no such call. 0: no call.started has been applied."""
 
-LIVE, SUSPECTED, REAPED = 0, 1, 2
+LIVE: Final = 0
+SUSPECTED: Final = 1
+REAPED: Final = 2
 """Values of ``Call.silence``. SUSPECTED: a live call had no event for 2 hours. REAPED: it had none for 4 hours, so it
 counts as ended at its last event. LIVE: all other calls, also those that have not started or that an event ended.
 The hours are the defaults of ``Policy``."""
 
-TRANSFERRED, FORWARDED = 1, 2
+TRANSFERRED: Final = 1
+FORWARDED: Final = 2
 """Bit flags of ``Call.redirects``."""
 
-SAVED, TOUCHED, DIRTY = 1, 2, 4
+SAVED: Final = 1
+TOUCHED: Final = 2
+DIRTY: Final = 4
 """Bit flags of ``Call.flags``. SAVED: the changelog has the call. TOUCHED: the call has changed since it was counted.
 DIRTY: it has changed since a flush took it."""
 CHANGED: Final = TOUCHED | DIRTY
 """The flags that ``Changes.touch`` sets. SAVED is the smallest flag, so flags below CHANGED lack one of these two."""
 
-STATUS_REAPED, STATUS_RESTARTED, STATUS_SNAPSHOT = -1, -2, -3
+STATUS_REAPED: Final = -1
+STATUS_RESTARTED: Final = -2
+STATUS_SNAPSHOT: Final = -3
 """``Call.end_status`` of a call that ended without a call.ended: by silence (REAPED), by a switch.restarted, by a
 switch.snapshot that does not list the call."""
 

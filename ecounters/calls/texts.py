@@ -6,11 +6,13 @@ copies of its own.
 
 from __future__ import annotations
 
-_SAME: dict[str, str] = {}
+from typing import Final
+
+_SAME: Final[dict[str, str]] = {}
 _SAME_MAX: int = 65_536
 """``forget_texts`` empties a table of more texts than this, some 10 MB of short texts: a switch that sends ever new
 texts must not fill the memory."""
-same = _SAME.setdefault
+same: Final = _SAME.setdefault
 """``same(text, text)`` returns the equal text of the table; a text that the table lacks is added and returned itself.
 It is a bound method, because that is fastest, so it does not check the size of the table: see ``forget_texts``."""
 

@@ -59,9 +59,15 @@ FORMATS: Final = (1, FORMAT)
 ENTRY_BYTES: Final = 350
 """About how many bytes a changed call adds to a flush: its own entry, and its share of its cell's and its number's."""
 
-_encode = msgspec.msgpack.Encoder().encode
+_encode: Final = msgspec.msgpack.Encoder().encode
 
-CALL, ITEM, CELL, SLOT, NUMBER, USER, POSITION = b"c", b"i", b"w", b"s", b"n", b"u", b"p"
+CALL: Final = b"c"
+ITEM: Final = b"i"
+CELL: Final = b"w"
+SLOT: Final = b"s"
+NUMBER: Final = b"n"
+USER: Final = b"u"
+POSITION: Final = b"p"
 
 KINDS: Final = {
     CALL: "call",
@@ -176,19 +182,19 @@ msgpack's bytes for an array of so many items and for a text of up to 31 bytes. 
 _ITEM_NAMES: Final[dict[int, Any]] = {LEG: str, DTMF: str, HOLD: Hold}
 """Kind of an item -> the type of its name; all others are IVR entries."""
 
-_pair_key = msgspec.msgpack.Decoder(tuple[str, str]).decode
-_call_value = msgspec.msgpack.Decoder(SavedCall).decode
-_item_key = msgspec.msgpack.Decoder(tuple[str, str, tuple[int, Any]]).decode
-_leg_value = msgspec.msgpack.Decoder(SavedLeg).decode
-_dtmf_value = msgspec.msgpack.Decoder(Dtmf).decode
-_cell_key = msgspec.msgpack.Decoder(tuple[str, int, int, Dims]).decode
-_cell_value = msgspec.msgpack.Decoder(dict[str, int]).decode
-_slot_key = msgspec.msgpack.Decoder(tuple[str, int, int, Dims, str]).decode
-_slot_value = msgspec.msgpack.Decoder(int).decode
-_number_value = msgspec.msgpack.Decoder(int).decode
-_user_key = msgspec.msgpack.Decoder(str).decode
-_user_value = msgspec.msgpack.Decoder(tuple[Balance | None, Balance | None]).decode
-_position = msgspec.msgpack.Decoder(Position).decode
+_pair_key: Final = msgspec.msgpack.Decoder(tuple[str, str]).decode
+_call_value: Final = msgspec.msgpack.Decoder(SavedCall).decode
+_item_key: Final = msgspec.msgpack.Decoder(tuple[str, str, tuple[int, Any]]).decode
+_leg_value: Final = msgspec.msgpack.Decoder(SavedLeg).decode
+_dtmf_value: Final = msgspec.msgpack.Decoder(Dtmf).decode
+_cell_key: Final = msgspec.msgpack.Decoder(tuple[str, int, int, Dims]).decode
+_cell_value: Final = msgspec.msgpack.Decoder(dict[str, int]).decode
+_slot_key: Final = msgspec.msgpack.Decoder(tuple[str, int, int, Dims, str]).decode
+_slot_value: Final = msgspec.msgpack.Decoder(int).decode
+_number_value: Final = msgspec.msgpack.Decoder(int).decode
+_user_key: Final = msgspec.msgpack.Decoder(str).decode
+_user_value: Final = msgspec.msgpack.Decoder(tuple[Balance | None, Balance | None]).decode
+_position: Final = msgspec.msgpack.Decoder(Position).decode
 
 # The read functions raise msgspec.DecodeError, which is a ValueError, for bytes of another shape. They skip the first
 # byte of a key. Those of which there are many unpack the key by names: compiled, "*" would make a list of it.

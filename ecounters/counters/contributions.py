@@ -28,7 +28,7 @@ QUICK_HANG_UP_MS: Final = 5_000
 
 _NO_LIMIT_MS: Final = 2**62
 
-_INTERNED: dict[UnitSlots, UnitSlots] = {}
+_INTERNED: Final[dict[UnitSlots, UnitSlots]] = {}
 """One tuple for equal unit slots: each call's record refers to its unit slots, and few of them are different."""
 _INTERNED_MAX: Final = 65_536
 """The table is emptied when it has more entries than this. Only some thousand combinations are possible."""
@@ -157,7 +157,9 @@ def _add_legs(
     return first_answer, first_ring
 
 
-_ANSWERED, _MISSED, _GHOST = 1, 2, 4
+_ANSWERED: Final = 1
+_MISSED: Final = 2
+_GHOST: Final = 4
 """Bit flags: the outcome of a leg that is not open. _MISSED: it rang and was not answered. _GHOST: neither."""
 _CLASSES: Final = {
     _ANSWERED: "CA",

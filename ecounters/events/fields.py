@@ -24,6 +24,7 @@ import msgspec
 from msgspec import Meta
 
 from ecounters.errors import BadEvent
+from ecounters.events.campaigns import campaign_of
 from ecounters.events.types import (
     AMOUNT_MAX,
     CALL_TYPES,
@@ -32,7 +33,6 @@ from ecounters.events.types import (
     TEXT_MAX,
     TS_MAX_MS,
     TS_MIN_MS,
-    campaign_of,
 )
 
 Reader = Callable[[Any, str], Any]
@@ -98,7 +98,7 @@ def _id_or_integer(value: Any, name: str) -> str:
 
 
 def _campaign(value: Any, name: str) -> str:
-    return campaign_of(_text_or_integer(value, name)[:TEXT_MAX])
+    return campaign_of(_text_or_integer(value, name))
 
 
 def _call_type(value: Any, name: str) -> str:

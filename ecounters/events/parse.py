@@ -27,7 +27,7 @@ SNAPSHOT_BYTES_MAX: Final = 1_048_576
 """The longest value of a switch.snapshot in bytes: about 27,000 call ids that are UUIDs."""
 _SNAPSHOT: Final = SwitchSnapshot.__struct_config__.tag
 
-_decode = msgspec.json.Decoder(AnyEvent).decode
+_decode: Final = msgspec.json.Decoder(AnyEvent).decode
 _CALL_IDS: Final = "callIds"
 _NAMES: Final = (*FIELDS, "type")
 # The known fields of an object, under their names in JSON; None for one that is missing or null. ``callIds``, which can
@@ -36,9 +36,10 @@ _Scalar = str | int | float | bool | None
 _Known = msgspec.defstruct(
     "_Known", [(name, msgspec.Raw if name == _CALL_IDS else _Scalar, None) for name in _NAMES], gc=False
 )
-_decode_known = msgspec.json.Decoder(_Known).decode
-_decode_raw = msgspec.json.Decoder(msgspec.defstruct("_Raw", [(name, msgspec.Raw, None) for name in _NAMES])).decode
-_check_json = msgspec.json.Decoder(msgspec.Raw).decode
+_decode_known: Final = msgspec.json.Decoder(_Known).decode
+_Raw = msgspec.defstruct("_Raw", [(name, msgspec.Raw, None) for name in _NAMES])
+_decode_raw: Final = msgspec.json.Decoder(_Raw).decode
+_check_json: Final = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 def parse(value: Any) -> AnyEvent:
@@ -62,7 +63,7 @@ class _Typed(msgspec.Struct):
     type: str
 
 
-_decode_type = msgspec.json.Decoder(_Typed).decode
+_decode_type: Final = msgspec.json.Decoder(_Typed).decode
 
 
 def _check_large(value: bytes) -> None:

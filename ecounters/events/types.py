@@ -38,12 +38,6 @@ _Id = Annotated[str, Meta(min_length=1, max_length=TEXT_MAX)]
 _Amount = Annotated[int, Meta(ge=-AMOUNT_MAX, le=AMOUNT_MAX)] | Annotated[float, Meta(ge=-AMOUNT_MAX, le=AMOUNT_MAX)]
 
 
-def campaign_of(text: str) -> str:
-    """The campaign that a text names. Whole numbers lose leading zeros: "007" is "7". "0" is "": no campaign."""
-    whole = str(int(text)) if re.fullmatch(r"-?[0-9]+", text) else text
-    return "" if whole == "0" else whole
-
-
 class Event(Struct, gc=False, rename="camel", tag_field="type", kw_only=True):
     """The fields of every event."""
 
@@ -68,18 +62,11 @@ class Started(CallEvent, tag="call.started", kw_only=True):
     """The platform took up a call. ``number``: the customer's."""
 
     call_type: CallType
-    # msgspec takes an integer of 64 bits or text. A longer integer is read the careful way of parse, which makes text.
+    # See ``campaigns``. msgspec takes an integer of 64 bits or text. A longer integer is read the careful way of parse,
+    # which makes text.
     campaign_id: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | str = 0
     did: str = ""
     number: str = ""
-
-    @property
-    def campaign(self) -> str:
-        """The campaign as text; "" for no campaign: the event has 0, "0" or "", or no ``campaignId``."""
-        campaign_id = self.campaign_id
-        if type(campaign_id) is int:
-            return str(campaign_id) if campaign_id else ""
-        return campaign_of(str(campaign_id)[:TEXT_MAX])
 
 
 class LegEvent(CallEvent, kw_only=True):

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 
-from ecounters import large_dict
 from ecounters.calls.large import LargeCall
 from ecounters.calls.record import CHANGED, DIRTY, SAVED, TOUCHED, Call, CallOwner
 from ecounters.changelog.entries import ENTRY_BYTES, Entry, call_entry, item_entries, position_entry
 from ecounters.changelog.saved import Position
-from ecounters.large_dict import LargeDict
+from ecounters.large_dict import LIMITS, LargeDict
 from ecounters.partition.emptying import emptying
 from ecounters.partition.tombstones import tombstones
 from ecounters.partition.user import User
@@ -50,13 +49,13 @@ class Changes:
         # Into ``first`` directly, as nearly always it has room: a method would cost time for each call.
         if not flags & TOUCHED:
             touched = user.touched
-            if touched.parts or len(touched.first) >= large_dict.FIRST_MAX:
+            if touched.parts or len(touched.first) >= LIMITS.first_max:
                 touched[call] = None
             else:
                 touched.first[call] = None
         if not flags & DIRTY:
             calls = self._calls
-            if calls.parts or len(calls.first) >= large_dict.FIRST_MAX:
+            if calls.parts or len(calls.first) >= LIMITS.first_max:
                 calls[call] = None
             else:
                 calls.first[call] = None

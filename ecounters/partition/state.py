@@ -15,7 +15,7 @@ An event changes its call's record and perhaps the call's timer. The call is cou
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 from zoneinfo import ZoneInfo
 
 from ecounters.calls.join import Join, joins
@@ -146,22 +146,25 @@ class PartitionState:
         Adds those that this state does not count to ``uncounted``. What nearly every event needs stands in this one
         loop, because a function call more would cost time per event.
         """
-        users: Any = self.users.first  # Any: ``get`` is also called with the user_id None of some switch events
+        users = cast("dict[str | None, User]", self.users.first)  # None: the user_id of some switch events
         max_call_ms, arrival, watermark = self._max_call_ms, self.arrival, self.watermark
         ahead, latest = self.policy.clock_ahead_ms, wall_ms + self.policy.clock_ahead_ms
-        joins, place, touch = self._joins, self.timeouts.place, self.changes.touch
+        joins, timeouts, changes = self._joins, self.timeouts, self.changes
         long_step: Iterator[None] | None = None
         for record in records:
             try:
+                # Each attribute of an event is read once, into a variable with a type: mypyc knows no more of it.
                 event: Any = parse(record.value)
-                user = users.get(event.user_id)
-                if user is None and event.user_id is not None:
-                    user = self._other_user(event.user_id)
-                ts, timestamp = event.ts, record.timestamp
+                user_id: str | None = event.user_id
+                user = users.get(user_id)
+                if user is None and user_id is not None:
+                    user = self._other_user(user_id)
+                ts: int = event.ts
+                timestamp: int = record.timestamp
                 if ts > latest or (ts > timestamp and timestamp and ts > timestamp + ahead):
                     raise BadEvent("clock_ahead", "ts")
                 join, is_bound = joins[type(event)]
-                if join is None:
+                if join is None or user is None:
                     long_step = self._apply_to_account_or_switch(event, user)
                     watermark = self.watermark
                 else:
@@ -174,9 +177,9 @@ class PartitionState:
                     if ts > watermark:  # also where ``last_ts`` is later: an import sets the watermark back
                         self.watermark = watermark = ts
                     if is_bound or call.silence or not call.timer_slot or call.system_end is not None:
-                        place(call)
+                        timeouts.place(call)
                     if call.flags < CHANGED:  # TOUCHED or DIRTY is missing
-                        touch(call)
+                        changes.touch(call)
                 arrival = timestamp or watermark
                 if long_step is not None:
                     break

@@ -126,7 +126,10 @@ class User(CallOwner):
             self.version += 1
             self._recount(call)
             touched = self.touched
-            del (touched.first if call in touched.first else touched)[call]
+            if call in touched.first:
+                del touched.first[call]
+            else:
+                del touched[call]
 
     def _recount(self, call: Call) -> None:
         """Replace the contribution that the call was counted with, if it has changed, and its live key."""

@@ -17,7 +17,8 @@ from operator import attrgetter
 from typing import Any, Final
 
 from ecounters.errors import INVALID_PARAMETER, INVALID_TYPE, RequestRefused
-from ecounters.events.types import CALL_TYPES, STATUS_MAX, TEXT_MAX, campaign_of
+from ecounters.events.campaigns import campaign_of
+from ecounters.events.types import CALL_TYPES, STATUS_MAX, TEXT_MAX
 from ecounters.query.dates import DateCondition, read_date
 from ecounters.text import shown
 from ecounters.windows.dims import Dims

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from ecounters.errors import BadEvent
+from ecounters.events.campaigns import campaign_of
 from ecounters.events.fields import FIELDS
 from ecounters.events.numbers import number_of
 from ecounters.events.parse import parse
@@ -22,7 +23,7 @@ def own_attributes(event: Any) -> dict[str, Any]:
     """The attributes of an event that count: those of its type, with "" for absent ones."""
     kind = TYPES[event.type]
     names = [attribute(name) for name in ("switchId", *kind.required, *kind.optional)]
-    found = {name: event.campaign if name == "campaign_id" else getattr(event, name) for name in names}
+    found = {name: campaign_of(event.campaign_id) if name == "campaign_id" else getattr(event, name) for name in names}
     return {"type": event.type, "id": event.id, "ts": event.ts} | {k: "" if v is None else v for k, v in found.items()}
 
 
@@ -48,7 +49,7 @@ def counted(value: bytes | None) -> str:
         return repr((bad.reason, bad.field))
     found = {name: getattr(got, re.sub("[A-Z]", lambda m: "_" + m[0].lower(), name)) for name in fields_of(got.type)}
     if "campaignId" in found:
-        found["campaignId"] = got.campaign
+        found["campaignId"] = campaign_of(got.campaign_id)
     for name in CUT & found.keys() if got.type not in ("ivr.entered", "ivr.left") else ():
         found[name] = found[name][:TEXT_MAX]
     if "number" in found:

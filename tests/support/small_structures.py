@@ -8,8 +8,8 @@ from typing import Final
 
 import pytest
 
-from ecounters import large_dict
 from ecounters.calls import join, large
+from ecounters.large_dict import LIMITS
 from ecounters.recount.call import Limits
 from ecounters.windows import cell, span, spans
 
@@ -22,7 +22,7 @@ def small_steps() -> Iterator[None]:
     """Let a span cache its sum from the second cell on, a cell be split from the second input slot on, a LargeDict open
     further dicts from the fourth entry on, and steps be small."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(large_dict, "FIRST_MAX", 3)
+        patch.setattr(LIMITS, "first_max", 3)
         patch.setattr(span, "FEW", 1)
         patch.setattr(cell, "INPUTS_MAX", 1)
         patch.setattr(spans, "WHOLE_SLOTS_MAX", 9)

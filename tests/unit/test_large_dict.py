@@ -10,7 +10,7 @@ import pytest
 
 from ecounters import large_dict
 from ecounters.changelog.entries import keep_last
-from ecounters.large_dict import FIRST_MAX, LargeDict
+from ecounters.large_dict import LIMITS, LargeDict
 from ecounters.partition.policy import Policy
 from ecounters.partition.restoring import restore
 from ecounters.partition.state import PartitionState
@@ -23,7 +23,7 @@ from tests.support.steps import STEP_MS
 ENTRIES: Final = 1_500_000
 MANY: Final = 400
 SMALL_MAX: Final = 150
-"""``FIRST_MAX`` of the tests with MANY things: each of 64 further dicts has 100 at most."""
+"""``first_max`` of the tests with MANY things: each of 64 further dicts has 100 at most."""
 
 
 def test_no_entry_takes_long() -> None:
@@ -42,14 +42,14 @@ def test_no_entry_takes_long() -> None:
 def test_a_full_one_takes_what_it_has_and_nothing_else() -> None:
     """The first dict stays as it is, so that it never grows again."""
     large: LargeDict[int, int] = LargeDict()
-    for number in range(FIRST_MAX):
+    for number in range(LIMITS.first_max):
         large[number] = number
     first = large.first
     assert large.room(0) is first and large.room(1) is None
-    large[0] = large[FIRST_MAX] = -1
+    large[0] = large[LIMITS.first_max] = -1
     del large[1]
-    large[FIRST_MAX + 1] = -1
-    assert (len(large), len(first), large[0], large.room(0)) == (FIRST_MAX + 1, FIRST_MAX - 1, -1, None)
+    large[LIMITS.first_max + 1] = -1
+    assert (len(large), len(first), large[0], large.room(0)) == (LIMITS.first_max + 1, LIMITS.first_max - 1, -1, None)
 
 
 @pytest.mark.usefixtures("few")
@@ -97,7 +97,7 @@ def dicts_of(thing: object, seen: set[int]) -> Iterator[dict[Any, Any]]:
 
 
 def assert_small_dicts(*things: object) -> None:
-    """Assert that no dict that belongs to these things has more entries than ``FIRST_MAX``."""
+    """Assert that no dict that belongs to these things has more entries than ``first_max``."""
     seen: set[int] = set()
     found = [one for thing in things for one in dicts_of(thing, seen)]
     assert len(found) > 10
@@ -119,7 +119,7 @@ def much_of_everything() -> Feed:
 def few(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let SMALL_MAX entries be many for a LargeDict. Cells are split early: they have their own limit."""
     with small_steps():
-        monkeypatch.setattr(large_dict, "FIRST_MAX", SMALL_MAX)
+        monkeypatch.setattr(LIMITS, "first_max", SMALL_MAX)
         yield
 
 
