@@ -21,9 +21,10 @@ def number_of(text: str) -> str:
     "tel:+44-20-7946-0018", "0044 20 7946 0018" and "sip:+442079460018@pbx.example;user=phone" are one number. The
     result has at most TEXT_MAX characters.
     """
-    digits = text[1:] if text.startswith("+") else text
-    if digits.isdecimal() and digits.isascii() and digits[0] != "0" and len(digits) < TEXT_MAX:
-        return text  # as nearly always; what follows would not change it
+    number = text.removeprefix("tel:")
+    digits = number.removeprefix("+")
+    if digits.isdigit() and digits.isascii() and digits[0] != "0" and len(digits) < TEXT_MAX:
+        return number  # as nearly always; what follows would give the same
     text = text.strip()
     scheme = _SCHEME.match(text)
     if scheme is not None:
