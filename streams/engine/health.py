@@ -25,9 +25,9 @@ SHARE_STEP_S: Final = 1.0
 """A sample is kept only if it is at least so much newer than the last one kept."""
 ACCOUNTS_AT_ONCE: Final = 10_000
 """The calls of up to so many accounts are counted anew for each look at the metrics."""
-PAUSE_OF_COUNTS: Final = 20
+PAUSE_OF_COUNTS: Final = 50
 """Of more accounts, the calls are not counted anew before so many times as long has passed as it took: 100,000 take
-some 0.1 s, and somebody may look each second."""
+some 0.2 s, and somebody may look each second."""
 
 
 class RefusedShare:

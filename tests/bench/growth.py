@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 
 from ecounters.errors import Stop
 from ecounters.windows.calendar import MINUTE_MS
+from streams.engine.health import ACCOUNTS_AT_ONCE
 from streams.kafka.publisher import Outgoing
 from tests.bench.events import SIMULATED, Rounds, Switch
 from tests.bench.measure import Asker, cpu_s, machine_cpu_s, rss_bytes, until_accepted, until_committed
@@ -58,7 +59,7 @@ CASES: Final = (
     ("2 workers", BASE._replace(workers=2)),
 )
 COLUMNS: Final = (
-    "", "events/s", "CPU µs", "of base", "alone/s", "of base", "entries", "flushes", "MiB", "live calls", "others",
+    "", "events/s", "CPU µs", "of base", "alone/s", "of base", "entries", "flushes", "MiB", "others",
 )  # fmt: skip
 
 
@@ -71,14 +72,12 @@ class Grown(NamedTuple):
     entries: float
     flushes: float
     rss: float
-    live: float
     others: float
 
 
 class Seen(NamedTuple):
     """A worker at one moment."""
 
-    cpu_s: float
     rss: int
     metrics: dict[str, float]
 
@@ -90,7 +89,7 @@ class Seen(NamedTuple):
             metrics = asker.metrics()
         finally:
             asker.close()
-        return cls(cpu_s(worker.process.pid), rss_bytes(worker.process.pid), metrics)
+        return cls(rss_bytes(worker.process.pid), metrics)
 
 
 def growth(
@@ -107,8 +106,7 @@ def growth(
             rows[title].append(_row(found, base))
     table = Table(f"how cost grows, {testbed.title}: medians of {turns}", COLUMNS, notes=_notes(rounds))
     for title, _ in cases:
-        *values, live, others = (median(values) for values in zip(*rows[title], strict=True))
-        table.add(title, *values, int(live), others)
+        table.add(title, *(median(values) for values in zip(*rows[title], strict=True)))
     return table
 
 
@@ -133,15 +131,20 @@ def _grown(testbed: Testbed, case: Case, rounds: int) -> Grown:
         with stopped(workers):
             measured = testbed.publish(deployment, _events(log, rounds))
         began, mine, everybody = time.time(), _mine(testbed, workers), machine_cpu_s()
+        used = [cpu_s(worker.process.pid) for worker in workers]
         counted = sum(int(one.metrics[ACCEPTED]) for one in before)
         ended = _until_flushed(testbed, deployment, workers, measured, counted + measured.messages)
         others = machine_cpu_s() - everybody - _mine(testbed, workers) + mine
         others = max(0.0, others) / (time.time() - began)
+        used = [cpu_s(worker.process.pid) - then for worker, then in zip(workers, used, strict=True)]
         after = [Seen.of(worker) for worker in workers]
+        live = sum(int(one.metrics["ecounters_live_calls"]) for one in after)
+        if case.accounts <= ACCOUNTS_AT_ONCE and live != case.live:
+            raise Stop(f"{live:,} calls are live at the end, not {case.live:,}")
         for worker in workers:
             worker.end()
     testbed.delete_topics(deployment)
-    return _figures(before, after, measured.messages, ended - began, others)
+    return _figures(before, after, used, measured.messages, ended - began, others)
 
 
 def _mine(testbed: Testbed, workers: Sequence[Worker]) -> float:
@@ -171,11 +174,12 @@ def stopped(workers: Sequence[Worker]) -> Iterator[None]:
             worker.process.send_signal(signal.SIGCONT)
 
 
-def _figures(before: Sequence[Seen], after: Sequence[Seen], events: int, seconds: float, others: float) -> Grown:
+def _figures(
+    before: Sequence[Seen], after: Sequence[Seen], used: Sequence[float], events: int, seconds: float, others: float
+) -> Grown:
     def grown(name: str) -> list[float]:
         return [now.metrics[name] - then.metrics[name] for then, now in zip(before, after, strict=True)]
 
-    used = [now.cpu_s - then.cpu_s for then, now in zip(before, after, strict=True)]
     if not all(grown(ACCEPTED)):
         raise Stop("a worker had no events: not all workers had partitions")
     return Grown(
@@ -185,7 +189,6 @@ def _figures(before: Sequence[Seen], after: Sequence[Seen], events: int, seconds
         sum(grown("ecounters_flush_entries_total")) / events,
         sum(grown("ecounters_flush_seconds_count")),
         sum(one.rss for one in after) / MIB,
-        sum(one.metrics["ecounters_live_calls"] for one in after),
         others,
     )
 
@@ -223,6 +226,5 @@ def _notes(rounds: int) -> list[str]:
         "of base: compared with the base of the same turn, so that both have the same noise",
         "entries: of the changelog, for each event; flushes: transactions, of all partitions; MiB: RSS (VmRSS) at the "
         "end, of all workers",
-        "live calls: at the end; of 100,000 accounts, as they were up to some seconds before",
         "others: how many processors were busy with anything but workers, embedded broker and bench",
     ]

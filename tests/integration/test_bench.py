@@ -21,7 +21,7 @@ def test_the_bench_finds_assignment_and_restores_in_a_workers_log(deployment: De
 
 
 def test_the_growth_of_cost_is_measured_of_all_workers_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So many calls as the case says are live at the end: no event of the log is missing, refused or there twice."""
+    """It raises Stop unless each worker had events, none was refused, and so many calls as the case says are live."""
     monkeypatch.setattr(growth_module, "NUMBERS", 300)
     monkeypatch.setattr(growth_module, "LINGER_MS", 1_000)
     case = Case(accounts=30, live=200, partitions=2, workers=2)
@@ -29,5 +29,4 @@ def test_the_growth_of_cost_is_measured_of_all_workers_together(monkeypatch: pyt
         table = growth(testbed, 1, [("2 workers", case)], rounds=30)
     (cells,) = table.rows
     row = dict(zip(table.columns, cells, strict=True))
-    assert row["live calls"] == case.live
     assert all(float(row[name]) > 0 for name in ("events/s", "CPU µs", "alone/s", "entries", "flushes", "MiB"))
