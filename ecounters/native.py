@@ -13,7 +13,8 @@ The garbage collector visits neither kind of object, see ``large_dict``.
 
 A compiled generator that is dropped before its end does not run its ``finally``: close it.
 
-mypyc puts the value of a Final into the code. So a limit that tests lower is none, but an ``int``.
+mypyc puts the value of a Final into the code, or reads it fast; another variable of a module costs a look-up. What
+is constant is Final, and a limit that tests lower is an ``int`` or, where each event needs it, an attribute of a Final.
 """
 
 from __future__ import annotations
