@@ -214,7 +214,10 @@ class User(CallOwner):
         if self.dirty:
             self.dirty = False
             yield user_entry(self.id, self.balance, self.call_balance)
-        numbers, self.new_numbers = self.new_numbers, LargeDict()
+        numbers = self.new_numbers
+        if not numbers:
+            return
+        self.new_numbers = LargeDict()
         for table in numbers.tables():
             while table:  # so that the memory of each is freed at once, and not of all in one step
                 number, last_start = table.popitem()
