@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -39,6 +39,9 @@ class Pace(NamedTuple):
 PACES: Final = (Pace(1_048_576, 15.0), Pace(262_144, 60.0))
 """Fetches begin with the first pace. After one that took too long the next is tried, for slow lines: it fetches a
 quarter of the one before, and has more time. Batches of the changelog have 300 kB: 5 kB/s are enough for the last."""
+READ_LIMIT_S: Final = 1_800.0
+"""How long a partition may be read. Kafka takes tombstones away after an hour (``delete.retention.ms``): what they have
+removed would stay if it was read before."""
 FETCH_WAIT_MS: Final = 100
 """How long a broker may hold a fetch request while it has no records."""
 READERS_MAX: Final = 8
@@ -69,13 +72,15 @@ async def read_changelog(kafka: Kafka, tp: TopicPartition, slices: TimeSlices) -
 
 @dataclass(slots=True)
 class _Reading:
-    """How far a partition has been read: up to ``position`` of [``first``, ``end``). ``pace``: index in PACES."""
+    """How far a partition has been read: up to ``position`` of [``first``, ``end``). ``pace``: index in PACES.
+    ``began_s``: when, as time.monotonic()."""
 
     tp: TopicPartition
     position: int
     pace: int
     first: int = 0
     end: int | None = None
+    began_s: float = field(default_factory=time.monotonic)
 
     @property
     def is_done(self) -> bool:
@@ -84,9 +89,14 @@ class _Reading:
 
     def took(self, seconds: float) -> None:
         """Note how long a fetch took: the pace before is tried again if a fetch of four times as much would take half
-        of its limit at most."""
+        of its limit at most. Raises TimeoutError after READ_LIMIT_S."""
         if self.pace and 4 * seconds < PACES[self.pace - 1].limit_s / 2:
             self.pace -= 1
+        if not self.is_done and time.monotonic() - self.began_s > READ_LIMIT_S:
+            raise TimeoutError(
+                f"{self.tp.topic}, partition {self.tp.partition}, was not read to its end within {READ_LIMIT_S} s: "
+                "Kafka may have removed tombstones of what was read first"
+            )
 
     def timed_out(self) -> None:
         """Note that a fetch took too long. Raises TimeoutError if it was one of the last pace."""
@@ -115,7 +125,7 @@ class ChangelogReaders:
         self._turns = asyncio.Semaphore(READERS_MAX)
         self._reading = 0  # those that read, and those that wait for their turn
         self._idle: list[AIOKafkaConsumer] = []
-        self._pace = 0  # of the reader that has changed it last: the next ones begin with it
+        self._pace = 0  # of the reader that has changed its own last: the next ones begin with it
 
     async def read(
         self,
@@ -137,13 +147,13 @@ class ChangelogReaders:
 
         Waits for its turn without a limit. After a fetch that took too long the partition is read on over a new
         connection, by the next of PACES. Raises CorruptRecordException at a record batch that cannot be decoded,
-        another KafkaError if the partition cannot be read, TimeoutError if connecting takes LIMIT_S, or the smallest
-        fetch too long.
+        another KafkaError if the partition cannot be read, TimeoutError if connecting takes LIMIT_S, the smallest
+        fetch too long, or all of it READ_LIMIT_S.
         """
         self._reading += 1
         try:
             async with self._turns:
-                reading = _Reading(tp, begin, self._pace)
+                reading, pace = _Reading(tp, begin, self._pace), self._pace
                 while not reading.is_done:
                     consumer = self._idle.pop() if self._idle else self._new_consumer()
                     try:
@@ -161,7 +171,8 @@ class ChangelogReaders:
                         raise
                     else:
                         self._idle.append(consumer)
-                    self._pace = reading.pace
+                    if reading.pace != pace:
+                        self._pace = pace = reading.pace
         finally:
             self._reading -= 1
             while self._idle and not self._reading:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -13,6 +15,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import AuthenticationFailedError
 
 from streams.basics.tls import client_context
+from streams.kafka import internals
 from streams.settings.kafka_access import OAUTH, read_token
 from streams.settings.table import Settings
 
@@ -105,7 +108,7 @@ class Kafka:
 
     def consumer(self, *topics: str, **options: Any) -> AIOKafkaConsumer:
         """A consumer. ``options``: more options of aiokafka's class."""
-        return AIOKafkaConsumer(*topics, **self.options(**options))
+        return _Consumer(*topics, **self.options(**options))
 
     def producer(self, **options: Any) -> AIOKafkaProducer:
         """A producer. ``options``: more options of aiokafka's class."""
@@ -118,3 +121,25 @@ class Kafka:
     def admin(self, **options: Any) -> AIOKafkaAdminClient:
         """A client for requests about topics and groups. ``options``: more options of aiokafka's class."""
         return AIOKafkaAdminClient(**self.options(**options))
+
+
+class _Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka's classes have no types here
+    """A consumer whose ``stop`` does not raise CancelledError, which would end a task that nobody has cancelled.
+
+    aiokafka's fetcher cancels and awaits its fetches when it closes. A fetch returns False if it is cancelled while it
+    waits for the broker, but raises CancelledError in its pause after an error: nearly always while no broker answers.
+    """
+
+    async def start(self) -> None:
+        await super().start()
+        internals.wrap_fetch(self, _false_if_cancelled)
+
+
+def _false_if_cancelled(fetch: Callable[..., Awaitable[bool]]) -> Callable[..., Awaitable[bool]]:
+    async def fetching(*args: Any) -> bool:
+        try:
+            return await fetch(*args)
+        except asyncio.CancelledError:
+            return False
+
+    return fetching

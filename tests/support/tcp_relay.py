@@ -11,7 +11,7 @@ class TcpRelay:
 
     After ``cut`` connections end and none is accepted, until ``mend``. After ``hang`` connections stay and no byte
     passes, until ``resume``. ``listen``: its own port; 0: any free one. ``bytes_per_s``: so much passes
-    on all connections together; 0: all that comes. ``connections`` counts all that were accepted.
+    on all connections together; 0: all that comes. It may be changed. ``connections`` counts all that were accepted.
     """
 
     def __init__(self, host: str, port: int, listen: int = 0, bytes_per_s: float = 0) -> None:
@@ -21,7 +21,7 @@ class TcpRelay:
         self._writers: set[asyncio.StreamWriter] = set()
         self._passing = asyncio.Event()
         self._passing.set()
-        self._bytes_per_s = bytes_per_s
+        self.bytes_per_s = bytes_per_s
         self._line = asyncio.Lock()
         self.port = listen
         self.connections = 0
@@ -78,9 +78,9 @@ class TcpRelay:
         with suppress(OSError):
             while content := await source.read(65_536):
                 await self._passing.wait()
-                if self._bytes_per_s:
+                if self.bytes_per_s:
                     async with self._line:
-                        await asyncio.sleep(len(content) / self._bytes_per_s)
+                        await asyncio.sleep(len(content) / self.bytes_per_s)
                 target.write(content)
                 await target.drain()
         target.close()
