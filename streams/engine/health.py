@@ -26,8 +26,9 @@ SHARE_STEP_S: Final = 1.0
 ACCOUNTS_AT_ONCE: Final = 10_000
 """The calls of up to so many accounts are counted anew for each look at the metrics."""
 PAUSE_OF_COUNTS: Final = 50
-"""Of more accounts, the calls are not counted anew before so many times as long has passed as it took: 100,000 take
-some 0.2 s, and somebody may look each second."""
+PAUSE_MAX_S: Final = 60.0
+"""Of more accounts, the calls are not counted anew before so many times as long has passed as it took, and a minute at
+most: 100,000 take some 0.1 s, and somebody may look each second. After a rebalance they are."""
 
 
 class RefusedShare:
@@ -86,6 +87,7 @@ class WorkerHealth:
         self.accounts = accounts
         self._refused = RefusedShare(time.monotonic())
         self._count_again_s = 0.0  # monotonic
+        self._counted: list[tuple[int, int]] = []  # (partition, id of its state) of those whose calls were counted
         self._was_ready = False
         self.stopping = False
 
@@ -176,8 +178,9 @@ class WorkerHealth:
 
     async def _count_calls(self, partitions: Sequence[OwnedPartition]) -> None:
         """Update the gauges of calls, if that is due. Other tasks run after each USERS_STEP accounts."""
-        began = time.monotonic()
-        if began < self._count_again_s:
+        states = [(partition.status.partition, id(partition.status.state)) for partition in partitions]
+        began, used_s = time.monotonic(), 0.0
+        if began < self._count_again_s and states == self._counted:
             return
         live = suspected = kept = number = 0
         for partition in partitions:
@@ -188,12 +191,15 @@ class WorkerHealth:
                 kept += len(user.calls)
                 number += 1
                 if number % USERS_STEP == 0:
+                    used_s += time.monotonic() - began
                     await asyncio.sleep(0)
+                    began = time.monotonic()
         self._metrics.live_calls.set(live)
         self._metrics.suspected_calls.set(suspected)
         self._metrics.kept_calls.set(kept)
-        ended = time.monotonic()
-        self._count_again_s = ended + (ended - began) * PAUSE_OF_COUNTS if number > ACCOUNTS_AT_ONCE else 0.0
+        used_s += time.monotonic() - began
+        pause_s = min(used_s * PAUSE_OF_COUNTS, PAUSE_MAX_S) if number > ACCOUNTS_AT_ONCE else 0.0
+        self._count_again_s, self._counted = time.monotonic() + pause_s, states
 
     async def _show_partitions(self) -> None:
         """Update the gauges by partition: those that this worker has now, and no others. Other tasks run after each
