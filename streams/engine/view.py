@@ -114,7 +114,7 @@ class GroupDirectory:
             return []
         urls = standbys_of(number, owner, self._assignor.members, count)
         here = [HERE] if self._table.standbys.get(number) is not None else []
-        others = dict.fromkeys([*urls, *self.holders_of(number), owner])
+        others = dict.fromkeys([*urls, *self.holders_of(number), self.owner_of(number), owner])
         return [*here, *(url for url in others if url is not None and url != self.url)]
 
     def why_waiting(self, user_id: str) -> str:
