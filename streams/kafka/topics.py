@@ -230,13 +230,13 @@ async def topic_settings(admin: Any, names: list[str]) -> dict[str, dict[str, st
     """
     if not names:
         return {}
-    configs = await _known_settings(admin, names)
+    configs: dict[str, dict[str, str]] = {}
     for _ in range(KNOWN_POLLS):
         unknown = [name for name in names if name not in configs]
-        if not unknown:
+        configs |= await _known_settings(admin, unknown)
+        if len(configs) == len(set(names)):
             return configs
         await asyncio.sleep(KNOWN_POLL_S)
-        configs |= await _known_settings(admin, unknown)
     raise Stop(f"topic {', '.join(unknown)}: its configuration cannot be read: a broker says that there is none")
 
 
