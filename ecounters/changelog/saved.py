@@ -1,7 +1,8 @@
 """What the changelog has, as msgspec reads it: arrays with fields of known types. Not compiled.
 
-The fields have types, so that the decoder refuses a damaged entry. What there are many of is a NamedTuple, because
-compiled code takes one apart several times as fast as it reads the fields of a Struct.
+The fields have types, so that the decoder refuses a damaged entry. It refuses one with more fields too: a further field
+needs another ``entries.FORMAT``. What there are many of is a NamedTuple, because compiled code takes one apart several
+times as fast as it reads the fields of a Struct.
 """
 
 from __future__ import annotations

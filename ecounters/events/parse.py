@@ -27,7 +27,7 @@ SNAPSHOT_BYTES_MAX: Final = 1_048_576
 """The longest value of a switch.snapshot in bytes: about 27,000 call ids that are UUIDs."""
 _SNAPSHOT: Final = SwitchSnapshot.__struct_config__.tag
 
-_decode: Final = msgspec.json.Decoder(AnyEvent).decode
+_decode = msgspec.json.Decoder(AnyEvent).decode  # not Final: tests replace it to kill a worker amid a batch
 _CALL_IDS: Final = "callIds"
 _NAMES: Final = (*FIELDS, "type")
 # The known fields of an object, under their names in JSON; None for one that is missing or null. ``callIds``, which can
