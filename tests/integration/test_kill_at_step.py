@@ -43,7 +43,7 @@ STEPS_OF_WORK = (
 def start_publisher(deployment: Deployment, seed: int) -> LogPublisher:
     """Create users, and publish a log with chaos until stopped."""
     add_users(deployment, (f"u{n + 1}" for n in range(USERS)))
-    return LogPublisher(deployment, simulate(chaos_plan(seed)), RATE_OF_KILLS, misroute_every=75)
+    return LogPublisher(deployment, simulate(chaos_plan(seed)), RATE_OF_KILLS, misroute_every=75, users=USERS)
 
 
 def successor_of_killed(worker: Worker) -> Worker:

@@ -103,8 +103,15 @@ class LogPublisher:
     """
 
     def __init__(
-        self, deployment: Deployment, messages: Iterable[Published], rate: float, misroute_every: int = 0
+        self,
+        deployment: Deployment,
+        messages: Iterable[Published],
+        rate: float,
+        misroute_every: int = 0,
+        users: int = 0,
     ) -> None:
+        """``users``: ``stop`` waits until so many had a message, as a comparison of all of them needs."""
+        self._users = users
         self._error: BaseException | None = None
         self._stopped = threading.Event()
         self._thread = threading.Thread(
@@ -122,13 +129,16 @@ class LogPublisher:
             self._error = error
 
     def _until_stopped(self, messages: Iterable[Published]) -> Iterator[Published]:
+        users: set[str] = set()
         for message in messages:
-            if self._stopped.is_set():
+            if self._stopped.is_set() and len(users) >= self._users:
                 return
+            if message.user_id is not None:
+                users.add(message.user_id)
             yield message
 
     def stop(self) -> None:
-        """Publish no more messages, and wait for those that are on their way."""
+        """Publish no more messages, once so many ``users`` had one, and wait for those that are on their way."""
         self._stopped.set()
         self.wait()
 
