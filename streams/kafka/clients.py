@@ -19,6 +19,9 @@ from streams.kafka import internals
 from streams.settings.kafka_access import OAUTH, read_token
 from streams.settings.table import Settings
 
+Fetch = Callable[..., Awaitable[bool]]
+"""aiokafka's fetch: sends one request, keeps the records and errors of the response, and returns whether it has any."""
+
 
 class TokenFile(AbstractTokenProvider):  # type: ignore[misc]
     """Gives the token in a file to each new connection. The file is read each time, as something else renews it."""
@@ -124,18 +127,21 @@ class Kafka:
 
 
 class _Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka's classes have no types here
-    """A consumer whose ``stop`` does not raise CancelledError, which would end a task that nobody has cancelled.
-
-    aiokafka's fetcher cancels and awaits its fetches when it closes. A fetch returns False if it is cancelled while it
-    waits for the broker, but raises CancelledError in its pause after an error: nearly always while no broker answers.
-    """
+    """A consumer whose ``stop`` does not raise CancelledError, which would end a task that nobody has cancelled."""
 
     async def start(self) -> None:
         await super().start()
-        internals.wrap_fetch(self, _false_if_cancelled)
+        internals.wrap_fetch(self, false_if_cancelled)
 
 
-def _false_if_cancelled(fetch: Callable[..., Awaitable[bool]]) -> Callable[..., Awaitable[bool]]:
+def false_if_cancelled(fetch: Fetch) -> Fetch:
+    """A fetch that returns False if it is cancelled.
+
+    aiokafka's fetcher cancels and awaits its fetches when it closes, and must not get a CancelledError from them.
+    aiokafka's own fetch returns False if it is cancelled while it waits for the broker, but raises CancelledError in
+    its pause after an error: nearly always while no broker answers.
+    """
+
     async def fetching(*args: Any) -> bool:
         try:
             return await fetch(*args)

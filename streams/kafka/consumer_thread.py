@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final, cast
 
@@ -20,6 +20,7 @@ from faust.types import TP
 from streams.basics.text import named, one_line
 from streams.kafka import internals
 from streams.kafka.batches import Batch, next_batch
+from streams.kafka.clients import Fetch, false_if_cancelled
 from streams.kafka.fetched import prepare
 from streams.kafka.group import Assignor, guard_coordinator
 from streams.kafka.transport_app import TransportApp
@@ -31,9 +32,6 @@ LEAVE_LIMIT_S: Final = 1.5
 EMPTY_FETCH_S: Final = 0.01
 """The least time that a fetch without records takes. A broker may reply at once, although a fetch request lets it wait
 for records. Such a broker would get 2,000 requests a second for nothing."""
-
-Fetch = Callable[..., Awaitable[bool]]
-"""aiokafka's fetch: sends one request, keeps the records and errors of the response, and returns whether it has any."""
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
@@ -244,26 +242,19 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
 
 def at_least(seconds: float) -> Callable[[Fetch], Fetch]:
-    """A function that wraps a fetch: a fetch without records then takes at least ``seconds``. Its result is unchanged.
-
-    A wrapped fetch that is cancelled returns False. aiokafka's fetcher cancels and awaits its fetches when it closes,
-    and must not get a CancelledError from them. aiokafka's own fetch returns False if it is cancelled while it waits
-    for the broker, but raises CancelledError if it is cancelled in its pause after an error.
-    """
+    """A function that wraps a fetch: a fetch without records then takes at least ``seconds``. Its result is unchanged,
+    but for ``false_if_cancelled``."""
 
     def wrap(fetch: Fetch) -> Fetch:
         async def paced(*args: Any) -> bool:
             began = time.monotonic()
-            try:
-                has_records = await fetch(*args)
-                rest = seconds - (time.monotonic() - began)
-                if not has_records and rest > 0:
-                    await asyncio.sleep(rest)
-            except asyncio.CancelledError:
-                return False
+            has_records = await fetch(*args)
+            rest = seconds - (time.monotonic() - began)
+            if not has_records and rest > 0:
+                await asyncio.sleep(rest)
             return has_records
 
-        return paced
+        return false_if_cancelled(paced)
 
     return wrap
 
