@@ -15,13 +15,11 @@ from streams.basics.times import now_ms
 from streams.engine.context import WorkerContext
 from streams.engine.discarding import discard
 from streams.kafka.changelog_follower import Fetched
+from streams.kafka.topics import CHANGELOG_STALE_MS
 
 WAITING_MAX: Final = 100_000
 """So many entries of a flush wait for its end at most. With more, they are applied at once, and nobody is answered
 until the end has come."""
-STALE_MS: Final = 1_800_000
-"""Who has not been at the end of the changelog for so long begins anew: Kafka takes tombstones away after an hour
-(``delete.retention.ms``), and what they removed would stay."""
 
 
 class CannotFollow(Exception):
@@ -73,7 +71,7 @@ class Standby:
     @property
     def is_stale(self) -> bool:
         """Whether it has not been at the changelog's end for too long to go on."""
-        return now_ms() - self.current_ms > STALE_MS
+        return now_ms() - self.current_ms > CHANGELOG_STALE_MS
 
     def close(self) -> None:
         """Discard what was followed, in the background, unless it was handed out."""

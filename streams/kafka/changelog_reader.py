@@ -22,6 +22,7 @@ from streams.kafka import internals
 from streams.kafka.batches import next_result
 from streams.kafka.clients import Kafka
 from streams.kafka.log_reader import KeyedRow, Unreadable, keyed_reader
+from streams.kafka.topics import CHANGELOG_STALE_MS
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +40,8 @@ class Pace(NamedTuple):
 PACES: Final = (Pace(1_048_576, 15.0), Pace(262_144, 60.0))
 """Fetches begin with the first pace. After one that took too long the next is tried, for slow lines: it fetches a
 quarter of the one before, and has more time. Batches of the changelog have 300 kB: 5 kB/s are enough for the last."""
-READ_LIMIT_S: Final = 1_800.0
-"""How long a partition may be read. Kafka takes tombstones away after an hour (``delete.retention.ms``): what they have
-removed would stay if it was read before."""
+READ_LIMIT_S: Final = CHANGELOG_STALE_MS / 1000
+"""How long a partition may be read."""
 FETCH_WAIT_MS: Final = 100
 """How long a broker may hold a fetch request while it has no records."""
 READERS_MAX: Final = 8
@@ -92,7 +92,7 @@ class _Reading:
         of its limit at most. Raises TimeoutError after READ_LIMIT_S."""
         if self.pace and 4 * seconds < PACES[self.pace - 1].limit_s / 2:
             self.pace -= 1
-        if not self.is_done and time.monotonic() - self.began_s > READ_LIMIT_S:
+        if time.monotonic() - self.began_s > READ_LIMIT_S:
             raise TimeoutError(
                 f"{self.tp.topic}, partition {self.tp.partition}, was not read to its end within {READ_LIMIT_S} s: "
                 "Kafka may have removed tombstones of what was read first"

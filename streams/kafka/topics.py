@@ -58,6 +58,10 @@ CHANGELOG_CONFIG: Final = {
     "max.message.bytes": str(MESSAGE_BYTES),
 }
 
+CHANGELOG_STALE_MS: Final = HOUR_MS // 2
+"""What was read of a changelog so long before its end was reached may be wrong: Kafka takes tombstones away after an
+hour (``delete.retention.ms``), and what they have removed would stay."""
+
 
 @dataclass(frozen=True, slots=True)
 class TopicsSpec:
@@ -241,7 +245,7 @@ async def topic_settings(admin: Any, names: list[str]) -> dict[str, dict[str, st
 
 
 async def _known_settings(admin: Any, names: list[str]) -> dict[str, dict[str, str]]:
-    """``topic_settings`` of those topics that the broker knows that is asked. Raises what that does."""
+    """``topic_settings`` by one request, without the topics that the asked broker does not know. Raises the same."""
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
     configs = {}
     for response in await admin.describe_configs(resources):

@@ -101,7 +101,7 @@ def test_a_changelog_of_another_topic_or_with_foreign_entries_is_not_followed() 
 
 def test_who_was_not_at_the_end_for_long_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """Kafka takes tombstones away after an hour: what they removed would stay."""
-    monkeypatch.setattr(module, "STALE_MS", -1)
+    monkeypatch.setattr(module, "CHANGELOG_STALE_MS", -1)
     with pytest.raises(CannotFollow, match="not been at the end"):
         follow(([position(5)], 1, 1))
 
