@@ -56,9 +56,11 @@ EXIT_CRASHED: Final = 70
 """Exit code after an unexpected error (EX_SOFTWARE of sysexits.h)."""
 BROKER_RETRY_S: Final = 2.0
 """Pause between two attempts to reach Kafka at the start."""
-MALLOC: Final = {-3: 1_048_576, -1: 4_194_304}
-"""Parameters of glibc's ``mallopt``, see ``_set_malloc_limits``: M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of malloc.h, in
-bytes."""
+M_TRIM_THRESHOLD: Final = -1
+M_MMAP_THRESHOLD: Final = -3
+"""Numbers of parameters of glibc's ``mallopt``, from malloc.h."""
+MALLOC_LIMITS: Final = {M_MMAP_THRESHOLD: 1_048_576, M_TRIM_THRESHOLD: 4_194_304}
+"""In bytes, see ``_set_malloc_limits``."""
 
 
 def run_worker(settings: Settings) -> NoReturn:
@@ -115,12 +117,13 @@ def _set_malloc_limits() -> None:
 
     aiokafka copies what it fetches and sends through several blocks of 100 KiB to 1 MiB. With glibc's own threshold of
     128 KiB each of them came from the system anew, page by page: 340,000 page faults for a million events, and 170,000
-    with these. A worker has some 20 MiB more for that: its heap is in pieces. Without a limit glibc raises its own
-    up to 32 MiB, and the heap grows further. musl and macOS have no ``mallopt``.
+    with these limits. Freed blocks stay between others for that: a worker has some 20 MiB more. If no limit is set,
+    glibc raises its own up to 32 MiB, and the memory grows further. musl and macOS have no ``mallopt``.
     """
     with suppress(AttributeError, OSError):
-        for parameter, limit in MALLOC.items():
-            ctypes.CDLL(None).mallopt(parameter, limit)
+        mallopt = ctypes.CDLL(None).mallopt
+        for parameter, limit in MALLOC_LIMITS.items():
+            mallopt(parameter, limit)
 
 
 async def _run(settings: Settings, pauses: LoopPauses) -> int:

@@ -27,8 +27,8 @@ ACCOUNTS_AT_ONCE: Final = 10_000
 """The calls of up to so many accounts are counted anew for each look at the metrics."""
 PAUSE_OF_COUNTS: Final = 50
 PAUSE_MAX_S: Final = 60.0
-"""Of more accounts, the calls are not counted anew before so many times as long has passed as it took, and a minute at
-most: 100,000 take some 0.1 s, and somebody may look each second. After a rebalance they are."""
+"""The calls of more accounts are counted anew only after a pause: so many times as long as counting them took, and a
+minute at most. 100,000 accounts take some 0.1 s, and somebody may look each second. A rebalance ends the pause."""
 
 
 class RefusedShare:
@@ -64,8 +64,8 @@ class WorkerHealth:
     """Says for /readyz whether the worker can answer, and updates gauges for /metrics, by the state of its partitions.
 
     ``joined``: whether the worker knows the group. ``accounts``: their metrics. Its data of its own: the samples of
-    ``RefusedShare``, to which ``collect`` adds; when calls are counted again; whether the worker has been ready; and
-    whether it is being stopped.
+    ``RefusedShare``, to which ``collect`` adds; when calls are counted again, and of which states they were counted;
+    whether the worker has been ready; and whether it is being stopped.
     """
 
     def __init__(
