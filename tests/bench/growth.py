@@ -155,7 +155,7 @@ def _mine(testbed: Testbed, workers: Sequence[Worker]) -> float:
 def _until_flushed(testbed: Testbed, deployment: Deployment, workers: Sequence[Worker], log: Log, events: int) -> float:
     """Wait until so many events have been counted since the start, and all is flushed; returns when they were counted,
     as time.time()."""
-    counted = until_accepted(workers[0], events, *workers[1:])
+    counted = until_accepted(events, *workers)
     asyncio.run(until_committed(testbed.broker, app_id(deployment), log.topic, log.ends))
     return counted
 

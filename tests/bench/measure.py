@@ -143,14 +143,12 @@ class Asker:
         self._connection.close()
 
 
-def until_accepted(worker: Worker, events: int, *others: Worker) -> float:
-    """Wait until the worker, and others with it, have counted so many events since their start; returns when, as
-    time.time().
+def until_accepted(events: int, *workers: Worker) -> float:
+    """Wait until workers have counted so many events in all since their start; returns when, as time.time().
 
     A request costs the worker about 1 ms. So the next one comes after a part of the time that is left at the rate so
     far: the end is seen to some 5 ms with few requests.
     """
-    workers = (worker, *others)
     askers = [Asker(one) for one in workers]
     began = time.monotonic()
     deadline = began + START_LIMIT_S + events / SLOWEST

@@ -130,7 +130,7 @@ def _feed(
 ) -> None:
     """Publish, and wait until ``accepted`` events have been counted since the start and all is flushed."""
     log = testbed.publish(deployment, messages)
-    until_accepted(worker, accepted)
+    until_accepted(accepted, worker)
     asyncio.run(until_committed(testbed.broker, app_id(deployment), log.topic, log.ends))
 
 

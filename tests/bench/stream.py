@@ -102,7 +102,7 @@ def _run(testbed: Testbed, events: int, ssids: list[str]) -> Run:
             used, mine, all_used = cpu_s(worker.process.pid), sum(map(cpu_s, pids)), machine_cpu_s()
             worker.process.send_signal(signal.SIGCONT)
             began = time.time()
-            seconds = until_accepted(worker, log.messages) - began
+            seconds = until_accepted(log.messages, worker) - began
             whole_s = asyncio.run(until_committed(testbed.broker, app_id(deployment), log.topic, log.ends)) - began
             used = cpu_s(worker.process.pid) - used
             others = (machine_cpu_s() - all_used - sum(map(cpu_s, pids)) + mine) / whole_s

@@ -75,7 +75,7 @@ def run_job(testbed: Testbed, deployment: Deployment, log: Log) -> Job:
         began = until_first_restored(worker).first
         pids = _pids(testbed, worker)
         started, used, mine, all_used = time.time(), cpu_s(worker.process.pid), sum(map(cpu_s, pids)), machine_cpu_s()
-        accepted = until_accepted(worker, log.messages)
+        accepted = until_accepted(log.messages, worker)
         others = (machine_cpu_s() - all_used - sum(map(cpu_s, pids)) + mine) / (time.time() - started)
         saved = asyncio.run(until_committed(testbed.broker, app_id(deployment), log.topic, log.ends))
         used = cpu_s(worker.process.pid) - used

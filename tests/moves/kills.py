@@ -54,7 +54,7 @@ def play_kills(broker: str) -> list[str]:
         def kill_in_turn() -> None:
             for pause_s in JOINS_S:
                 _wait_settled(workers)
-                asker.ports[:] = [worker.port for worker in workers[1:]]
+                asker.ports = [worker.port for worker in workers[1:]]
                 workers.pop(0).kill()
                 time.sleep(pause_s)
                 workers.append(Worker(here))

@@ -118,7 +118,7 @@ class Answers:
 class Asker:
     """Asks for the users in turn, QUESTIONS_PER_S in all, each at its own time, whether others have an answer or not.
 
-    ``ports``: whom it asks, in turn; they may be changed meanwhile.
+    ``ports``: whom it asks, in turn. Another thread may set another list meanwhile.
 
     An answer counts as later than another only if its question was sent after the other had come.
     """
@@ -158,8 +158,8 @@ class Asker:
         self._waiting_since.setdefault(user, asked_s)
         shown = -1
         try:
-            port = self.ports[next(self._turns) % len(self.ports)]
-            url = f"http://127.0.0.1:{port}{COUNTERS_PATHS[0]}"
+            ports = self.ports
+            url = f"http://127.0.0.1:{ports[next(self._turns) % len(ports)]}{COUNTERS_PATHS[0]}"
             async with session.post(url, data=body) as reply:
                 content: Any = await reply.read()
                 status = str(reply.status)

@@ -152,6 +152,6 @@ def assert_recounted(deployment: Deployment, workers: list[Worker]) -> list[Reco
     begin = yesterday_ms()
     compared, wrong = differences(workers, counted, begin, begin + DAY_MS)
     assert not wrong, "\n".join([*wrong[:50], *(worker.log_tail() for worker in workers)])
-    assert compared == USERS * KEYS
+    assert compared == USERS * KEYS, f"{compared} values: the log has not named each of {USERS} users"
     assert dead_letters(deployment) == expected_dead_letters(deployment, counted)
     return counted

@@ -75,7 +75,7 @@ class StartedWorker:
         """When it had accepted the last event; after a kill, when all offsets were committed."""
         job = self._site.job
         if job.events:
-            return until_accepted(self._worker, job.events)
+            return until_accepted(job.events, self._worker)
         ends = asyncio.run(ends_of(job.broker, job.topic, job.partitions))
         return asyncio.run(until_committed(job.broker, job.group, job.topic, ends))
 
