@@ -25,11 +25,14 @@ from tests.bench.memory import live_memory, steady_memory
 from tests.bench.pauses import pauses
 from tests.bench.report import say
 from tests.bench.restore import restore
+from tests.bench.starts import starts
 from tests.bench.stream import stream
 from tests.bench.testbed import Testbed
 from tests.bench.throughput import PAIRS, make_log, run_job, throughput
 
-PARTS: Final = ("throughput", "latency", "memory", "restore", "flood", "answers", "stream", "http", "pauses", "growth")
+PARTS: Final = (
+    "throughput", "latency", "memory", "restore", "starts", "flood", "answers", "stream", "http", "pauses", "growth",
+)  # fmt: skip
 GIVEN: Final = "ECOUNTERS_TEST_BROKER"
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 INTERRUPTED: Final = 130
@@ -58,6 +61,8 @@ class Bench:
         if "memory" in self._parts:
             self._try("memory of a live call", lambda testbed: live_memory(testbed).print())
             self._try("memory over many events", lambda testbed: steady_memory(testbed).print())
+        if "starts" in self._parts:
+            self._try("starts", lambda testbed: starts(testbed).print())
         if "flood" in self._parts:
             self._try("a flood behind", lambda testbed: backlog(testbed, self._events).print())
             self._try("a flood as it happens", lambda testbed: live(testbed, self._events).print())
@@ -150,6 +155,7 @@ def main(
         restore      the state of the last job: restored by new workers; start and stop
         latency      publish to visible in an answer, at 5,000 events/s
         memory       bytes for each live call; growth while calls come and go
+        starts       a worker with 256 partitions, until it is ready
         flood        a million bad events: what they leave of the rate of good ones
         answers      one answer over 10,000 cells, with filters and as a series; no process
         stream       2,000 listeners: what they leave of the rate

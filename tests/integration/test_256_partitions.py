@@ -1,4 +1,4 @@
-"""A worker with 256 partitions of Apache Kafka: ready soon, few connections, little memory, nearly idle."""
+"""A worker with 256 partitions of Apache Kafka: little work until it is ready and after, few connections, small."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ from streams.kafka.shared_clients import CLIENTS_MAX
 from tests.support.accounts import add_users
 from tests.support.published_calls import RecentCall, wait_for_counter
 from tests.support.topics import wait_until_flushed
-from tests.support.workers import Deployment, Worker
+from tests.support.workers import READY_LIMIT_S, Deployment, Worker
 
 PARTITIONS: Final = 256
 STARTS: Final = 4
-READY_LIMIT_S: Final = 30.0
+START_CPU_S_MAX: Final = 5.0
+"""Processor time of the worker until it is ready. It took 1.6 s on two idle cores, and 1.9 s beside 12 busy processes.
+By the clock that was 4 and 16 s, which says more about the machine: `tests.bench starts` prints it."""
 USERS: Final = 300
 """Enough for most of the partitions to have something to restore."""
 CONNECTIONS_MAX: Final = 2 * CLIENTS_MAX + 3
@@ -41,7 +43,7 @@ IDLE_LOOKS: Final = 3
 def many(broker: str, redis_url: str, tmp_path: Path) -> Deployment:
     """New topics with 256 partitions."""
     if not os.environ.get("ECOUNTERS_TEST_BROKER"):
-        pytest.skip("its times are those of Apache Kafka: `make test-kafka` runs it")
+        pytest.skip("its figures are those of Apache Kafka: `make test-kafka` runs it")
     settings = {"SESSION_TIMEOUT_S": 6}
     made = Deployment(broker, redis_url, tmp_path, partitions=PARTITIONS, settings=settings)
     made.create_topics()
@@ -95,18 +97,19 @@ def memory_mib(worker: Worker) -> float:
     return int(status.split("VmRSS:")[1].split()[0]) / 1024
 
 
-def test_256_partitions_are_ready_within_30_s_each_time(many: Deployment) -> None:
+def test_256_partitions_are_ready_with_little_work_each_time(many: Deployment) -> None:
     """New, after orderly ends and after kills; with few connections, little memory and little work."""
     add_users(many, ["u1"])
     most = 0
     for start in range(STARTS):
-        began = time.monotonic()
+        deadline = time.monotonic() + READY_LIMIT_S
         with Worker(many) as worker:
             while worker.why_not_settled():
                 assert worker.process.poll() is None, worker.log_tail()
-                assert time.monotonic() - began < READY_LIMIT_S, (start, worker.why_not_settled(), worker.log_tail())
+                assert time.monotonic() < deadline, (start, worker.why_not_settled(), worker.log_tail())
                 most = max(most, connections_of(worker))
                 time.sleep(0.05)
+            assert cpu_s(worker) < START_CPU_S_MAX
             assert 0 < connections_of(worker) <= CONNECTIONS_MAX
             if start == 0:
                 publish_calls(many)
