@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
-from mypy_extensions import mypyc_attr
+from mypy_extensions import i32, mypyc_attr
 
 from ecounters.native import COMPILED, as_struct
 
@@ -25,25 +25,25 @@ class Leg:
 
     ``retry`` is the largest one of the leg's events; above 0 the leg is a failover retry. The three times are the
     smallest ``ts`` of the leg's leg.ringing, leg.answered and leg.ended events. ``elsewhere``: a leg.ended said that
-    another leg of the ring group was answered; no counter counts the leg.
+    another leg of the ring group was answered; no counter counts the leg. Compiled, it and ``retry`` share 8 bytes.
     """
 
     id: str
-    retry: int = 0
+    retry: i32 = 0
+    elsewhere: bool = False
     ringing: int = 0
     answered: int = 0
     ended: int = 0
-    elsewhere: bool = False
 
     def __init__(
-        self, id: str, retry: int = 0, ringing: int = 0, answered: int = 0, ended: int = 0, elsewhere: bool = False
+        self, id: str, retry: int = 0, elsewhere: bool = False, ringing: int = 0, answered: int = 0, ended: int = 0
     ) -> None:
         self.id = id
         self.retry = retry
+        self.elsewhere = elsewhere
         self.ringing = ringing
         self.answered = answered
         self.ended = ended
-        self.elsewhere = elsewhere
 
 
 if not COMPILED:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from mypy_extensions import mypyc_attr
+from mypy_extensions import i16, i32, mypyc_attr, u8
 
 from ecounters.calls.items import Dtmf, Hold, Leg
 from ecounters.calls.large import LargeCall
@@ -132,16 +132,19 @@ class Call:
                     None if it is not live
     ==============  =====================================================================  ==================  =====
 
-    The order of the fields matters: those that nearly every event needs come first, in the same cache lines.
+    The order of the fields matters: those that nearly every event needs come first, in the same cache lines. Compiled,
+    the small integers that stand beside each other share 8 bytes.
     """
 
     id: str
     user: CallOwner
     last_ts: int = 0
-    timer_slot: int = 0
-    caller_class: int = 0
-    silence: int = LIVE
-    flags: int = 0
+    timer_slot: i32 = 0
+    status: i32 = 0
+    caller_class: u8 = 0
+    silence: u8 = LIVE
+    flags: i16 = 0
+    redirects: u8 = 0
     legs: tuple[Leg, ...] | None = None
 
     start: int = 0
@@ -153,10 +156,8 @@ class Call:
     switch: str = ""
     end: int = 0
     end_id: str = ""
-    status: int = 0
     ended_by: str = ""
     system_end: tuple[int, int] | None = None
-    redirects: int = 0
     holds: tuple[Hold, ...] | None = None
     ivrs: tuple[Any, ...] | None = None
     dtmfs: dict[str, Dtmf] | None = None

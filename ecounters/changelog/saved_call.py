@@ -54,4 +54,4 @@ def restored_call(saved: SavedCall, call_id: str, user: CallOwner) -> Call:
 def restored_leg(saved: SavedLeg) -> Leg:
     """The leg that was saved."""
     leg_id, retry, ringing, answered, ended, elsewhere = saved
-    return Leg(leg_id, retry, ringing, answered, ended, elsewhere)
+    return Leg(leg_id, retry, elsewhere, ringing, answered, ended)

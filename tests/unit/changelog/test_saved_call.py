@@ -14,7 +14,8 @@ from ecounters.partition.user import User
 
 RECORD = Call("c1", User("u1"))
 for name, value in {
-    "last_ts": 1, "caller_class": REPEAT, "silence": SUSPECTED, "legs": (Leg("1", 0, 4, 5, 6, elsewhere=True),),
+    "last_ts": 1, "caller_class": REPEAT, "silence": SUSPECTED,
+    "legs": (Leg("1", ringing=4, answered=5, ended=6, elsewhere=True),),
     "start": 2, "start_id": "S", "type": "IBD", "campaign": "7", "did": "d", "number": "n", "switch": "w",
     "end": 8, "end_id": "E", "status": 9, "ended_by": "caller", "system_end": (10, STATUS_RESTARTED),
     "redirects": FORWARDED, "holds": ((11, "H", True),), "ivrs": (12, "I", True, "menu"),
