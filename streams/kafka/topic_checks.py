@@ -74,7 +74,7 @@ def _refusals(names: Names, found: Found) -> Iterator[str]:
 
 def warnings(names: Names, found: Found) -> list[str]:
     """What should be mended, and does no harm to counters while all goes well: one line each, with the topic first."""
-    return [*_events_warnings(names, found), *_warnings(names, found)]
+    return [*_events_warnings(names, found), *_changelog_warnings(names, found), *_warnings(names, found)]
 
 
 def _events_warnings(names: Names, found: Found) -> Iterator[str]:
@@ -97,6 +97,18 @@ def _events_warnings(names: Names, found: Found) -> Iterator[str]:
         yield (
             f"{topic}: warning: retention.bytes={kept_bytes}: Kafka deletes what is more than this in a partition, "
             f"however new it is; {_alter(topic, 'retention.bytes=-1')}"
+        )
+
+
+def _changelog_warnings(names: Names, found: Found) -> Iterator[str]:
+    """Warnings about the changelog alone. A restore may take half an hour: see ``topics.CHANGELOG_STALE_MS``."""
+    topic = names.changelog
+    kept_ms = _number(found.configs.get(topic, {}), "delete.retention.ms")
+    if kept_ms is not None and kept_ms < HOUR_MS:
+        yield (
+            f"{topic}: warning: delete.retention.ms={kept_ms}, less than an hour: a worker that takes longer to read "
+            "it can miss what was removed meanwhile, and count that again; "
+            f"{_alter(topic, f'delete.retention.ms={HOUR_MS}')}"
         )
 
 

@@ -20,7 +20,11 @@ GOOD = {
         "max.message.bytes": str(MESSAGE_BYTES),
     },
     "ev.dlq": {"cleanup.policy": "delete", "max.message.bytes": str(MESSAGE_BYTES)},
-    "app-state-changelog": {"cleanup.policy": "compact", "max.message.bytes": str(MESSAGE_BYTES)},
+    "app-state-changelog": {
+        "cleanup.policy": "compact",
+        "delete.retention.ms": str(HOUR_MS),
+        "max.message.bytes": str(MESSAGE_BYTES),
+    },
 }
 
 
@@ -76,6 +80,10 @@ def test_what_loses_counters_is_refused(bad: Found, mends: str) -> None:
         (found(message_timestamp_type="CreateTime"), "ev --add-config message.timestamp.type=LogAppendTime"),
         (found(max_message_bytes="1048588"), "1 MiB"),
         (found("ev.dlq", max_message_bytes="1048588"), "ev.dlq --add-config max.message.bytes="),
+        (
+            found("app-state-changelog", delete_retention_ms=str(HOUR_MS - 1)),
+            "app-state-changelog --add-config delete.retention.ms=",
+        ),
         (counted({"ev": 4, "ev.dlq": 3}), "--topic ev.dlq --partitions 4"),
         (counted({"ev": 4}, copies=1), "--replication 3"),
     ],
