@@ -35,6 +35,10 @@ LIVE: Final = 20_000
 ROUNDS: Final = 2
 """Few, as a flush over a closed connection takes 15 s to fail. Each leaves 50,000 blocks if nothing is freed."""
 LIMIT_S: Final = 60.0
+SLICE_MS: Final = 1
+"""Short: a restore of LIVE calls takes some 90 iterations of the event loop then, three a slice, and PART are fewer."""
+PART: Final = 20
+"""So many iterations after its first call a restore is given up."""
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -61,7 +65,7 @@ class Engine:
             topics,
             FakeEvents(),
             self._fail,
-            TimeSlices(5),
+            TimeSlices(SLICE_MS),
             clients,
             readers,
             FakeHandover(),
@@ -106,7 +110,7 @@ class Engine:
         assert changelog.read_ratio == 0
         await until(self.context.restore_lock.locked)
         assert changelog.read_ratio == 1
-        for _ in range(20):
+        for _ in range(PART):
             await asyncio.sleep(0)
         assert self.context.restore_lock.locked()
         await owned.release()
