@@ -139,7 +139,7 @@ class Call:
     id: str
     user: CallOwner
     last_ts: int = 0
-    timer_slot: i32 = 0
+    timer_slot: int = 0
     status: i32 = 0
     caller_class: u8 = 0
     silence: u8 = LIVE
