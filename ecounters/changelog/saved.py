@@ -7,20 +7,24 @@ times as fast as it reads the fields of a Struct.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from ecounters.calls.items import Dtmf, Hold
 from ecounters.changelog.binding import Binding
 from ecounters.changelog.holes import Holes
+
+_U8 = Annotated[int, Meta(ge=0, le=255)]
+_I32 = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
+"""What the fields of ``Call`` and ``Leg`` can hold in compiled code. The decoder refuses other values in each build."""
 
 
 class SavedLeg(NamedTuple):
     """A leg. Format 1 does not have the last field."""
 
     id: str
-    retry: int = 0
+    retry: _I32 = 0
     ringing: int = 0
     answered: int = 0
     ended: int = 0
@@ -40,16 +44,16 @@ class SavedCall(NamedTuple):
     switch: str
     end: int
     end_id: str
-    status: int
+    status: _I32
     ended_by: str
     system_end: tuple[int, int] | None
-    caller_class: int
-    redirects: int
+    caller_class: _U8
+    redirects: _U8
     legs: tuple[SavedLeg, ...] | None
     holds: tuple[Hold, ...] | None
     ivrs: tuple[Any, ...] | None
     dtmfs: dict[str, Dtmf] | None
-    silence: int
+    silence: _U8
     start_ids: tuple[str, ...] | None = None
     last_start: int = 0
 

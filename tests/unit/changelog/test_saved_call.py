@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import pytest
 
 from ecounters.calls.items import Leg
 from ecounters.calls.record import FORWARDED, REPEAT, STATUS_RESTARTED, SUSPECTED, Call
@@ -44,6 +45,25 @@ def test_the_saved_form_is_the_whole_record() -> None:
             assert getattr(RECORD, name) == value == getattr(again, name)
     assert RECORD.legs is not None and again.legs is not None
     assert [saved_leg(leg) for leg in again.legs] == [saved_leg(leg) for leg in RECORD.legs] == form[15]
+
+
+@pytest.mark.parametrize("status", [-(2**31), -113, 0, 2**31 - 1])
+def test_each_status_of_32_bits_is_kept(status: int) -> None:
+    """Also the one by which compiled code marks an error."""
+    again = restored_call(saved(saved_form(RECORD))._replace(status=status), "c1", RECORD.user)
+    assert again.status == status == saved(saved_form(again)).status
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("status", 2**31), ("status", -(2**31) - 1), ("caller_class", 256), ("silence", -1), ("redirects", 256)],
+)
+def test_what_a_record_cannot_hold_is_refused_when_it_is_read(field: str, value: int) -> None:
+    """By the decoder, in each build: so `ecounters state check` finds it too."""
+    form = list(saved_form(RECORD))
+    form[SavedCall._fields.index(field)] = value
+    with pytest.raises(msgspec.ValidationError):
+        saved(tuple(form))
 
 
 def test_a_call_that_is_read_back_is_new_to_this_process() -> None:
