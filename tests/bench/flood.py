@@ -20,7 +20,7 @@ from streams.kafka.clients import Kafka
 from streams.kafka.publisher import Outgoing, Publisher, publisher
 from tests.bench.events import SIMULATED
 from tests.bench.latency import Load
-from tests.bench.measure import Asker, cpu_s, machine_cpu_s, rss_bytes, until_first_restored
+from tests.bench.measure import MIB, Asker, cpu_s, machine_cpu_s, rss_bytes, until_first_restored
 from tests.bench.report import Table, percentile, say
 from tests.bench.testbed import PARTITIONS, Testbed
 from tests.support.workers import ROOT, Deployment, Worker
@@ -32,7 +32,6 @@ LIMIT_S: Final = 300.0
 WARM_S: Final = 4.0
 BEFORE_S: Final = 8.0
 CHUNK: Final = 20_000
-MIB: Final = 1_048_576
 
 BACKLOG_NOTES: Final = (
     "a full topic, and a worker with a new group started on it: good events on half of the partitions, and on the "

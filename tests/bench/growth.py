@@ -20,7 +20,7 @@ from ecounters.windows.calendar import MINUTE_MS
 from streams.engine.health import ACCOUNTS_AT_ONCE
 from streams.kafka.publisher import Outgoing
 from tests.bench.events import SIMULATED, Rounds, Switch
-from tests.bench.measure import Asker, cpu_s, machine_cpu_s, rss_bytes, until_accepted, until_committed
+from tests.bench.measure import MIB, Asker, cpu_s, machine_cpu_s, rss_bytes, until_accepted, until_committed
 from tests.bench.report import Table, median, say
 from tests.bench.testbed import Log, Testbed, app_id
 from tests.support.workers import Deployment, Worker
@@ -37,7 +37,6 @@ NUMBERS: Final = 100_000
 STOPPED_S: Final = 45
 """The session timeout: workers are stopped for less than this."""
 ACCEPTED: Final = "ecounters_events_accepted_total"
-MIB: Final = 1_048_576
 US: Final = 1_000_000
 
 

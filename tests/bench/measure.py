@@ -23,6 +23,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from ecounters.errors import Stop
 from tests.support.workers import ROOT, Worker
 
+MIB: Final = 1_048_576
 SAMPLE_LEAST_S: Final = 0.005
 SAMPLE_MOST_S: Final = 0.25
 """The longest time between two requests for /metrics; they come faster near the end."""

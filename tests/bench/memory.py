@@ -10,12 +10,11 @@ from typing import Final
 
 from streams.kafka.publisher import Outgoing
 from tests.bench.events import LIVE_EVENTS, Rounds, Switch, live_calls
-from tests.bench.measure import Asker, rss_bytes, until_accepted, until_committed
+from tests.bench.measure import MIB, Asker, rss_bytes, until_accepted, until_committed
 from tests.bench.report import Cell, Table, say, slope
 from tests.bench.testbed import Testbed, app_id
 from tests.support.workers import Deployment, Worker
 
-MIB: Final = 1_048_576
 SETTLE_S: Final = 3.0
 """After the start, until modules that are imported late are loaded."""
 LIVE_CALLS: Final = 200_000

@@ -23,7 +23,6 @@ from tests.support.workers import Deployment, Worker
 
 LISTENERS: Final = 2_000
 PAIRS: Final = 3
-MIB: Final = 1_048_576
 US: Final = 1_000_000
 
 NOTES: Final = (
