@@ -106,8 +106,8 @@ def _changelog_warnings(names: Names, found: Found) -> Iterator[str]:
     kept_ms = _number(found.configs.get(topic, {}), "delete.retention.ms")
     if kept_ms is not None and kept_ms < HOUR_MS:
         yield (
-            f"{topic}: warning: delete.retention.ms={kept_ms}, less than an hour: a worker that takes longer to read "
-            "it can miss what was removed meanwhile, and count that again; "
+            f"{topic}: warning: delete.retention.ms={kept_ms}, less than an hour: a worker that needs longer than "
+            "that to read it can miss what was removed meanwhile, and count that again; "
             f"{_alter(topic, f'delete.retention.ms={HOUR_MS}')}"
         )
 

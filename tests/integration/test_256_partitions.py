@@ -109,7 +109,7 @@ def test_256_partitions_are_ready_with_little_work_each_time(many: Deployment) -
                 assert time.monotonic() < deadline, (start, worker.why_not_settled(), worker.log_tail())
                 most = max(most, connections_of(worker))
                 time.sleep(0.05)
-            assert cpu_s(worker) < START_CPU_S_MAX
+            assert cpu_s(worker) < START_CPU_S_MAX, (start, worker.log_tail())
             assert 0 < connections_of(worker) <= CONNECTIONS_MAX
             if start == 0:
                 publish_calls(many)
