@@ -24,7 +24,7 @@ from streams.local.embedded import Embedded
 from streams.web.push import AUTHORIZE_S
 from streams.web.subject import STATUS_S
 from tests.support.accounts import TOKEN, add_users, open_session
-from tests.support.published_calls import RecentCall, publish_values
+from tests.support.published_calls import RecentCall, publish_values, wait_for_counter
 from tests.support.stream_listener import STREAM, StreamListener
 from tests.support.workers import Deployment, Worker
 
@@ -168,6 +168,7 @@ def test_a_filter_in_the_url_gives_the_bytes_of_the_post(deployment: Deployment,
     """The same filter gives the same bytes by POST and by push."""
     who, dates = {"ssid": open_session(deployment)}, [{"field": "date", "value": "yesterday"}]
     publish_values(deployment, "u1", *call("c1"))
+    wait_for_counter(worker, "u1", "TC", 1)  # else the call could be counted between the two replies
     with StreamListener(worker, {**who, "filter": json.dumps(dates)}) as listener:
         assert listener.until().data.encode() == worker.ask({**who, "filter": dates}).body
         assert (
