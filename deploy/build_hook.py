@@ -46,6 +46,7 @@ HOT: Final = (
     "ecounters/windows/restoring.py",
     "ecounters/windows/span.py",
     "ecounters/windows/spans.py",
+    "ecounters/windows/units.py",
     "ecounters/partition/changes.py",
     "ecounters/partition/emptying.py",
     "ecounters/partition/live_by_switch.py",

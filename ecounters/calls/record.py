@@ -15,7 +15,7 @@ from ecounters.calls.large import LargeCall
 from ecounters.calls.live_key import LiveKey
 from ecounters.large_dict import LargeDict
 from ecounters.native import COMPILED, as_struct
-from ecounters.windows.cell import Cell
+from ecounters.windows.cell import Amounts, Cell
 
 NEITHER: Final = 1
 FRESH: Final = 2
@@ -124,16 +124,16 @@ class Call:
     dtmfs           event id -> Dtmf                                                       join                yes
     large           the legs, holds, IVR entries and inputs of a call with many of them;   join, restoring,    yes
                     ``legs``, ``holds``, ``ivrs`` and ``dtmfs`` are None then              Changes, User
-    cell,           the contribution: the cell in which the call is counted now, the       User                no
-    unit_slots,     slots that it adds 1 to, and (slot, amount, slot, amount, ...)
-    amounts         for the others. ``cell`` is None before the call is counted, and for
-                    a call.ended call that was restored, until its next event
+    cell, units,    the cell in which the call is counted now, and what it adds there,     User                no
+    ring_ms, rings  see ``counters.contributions``. ``cell`` is None before the call is
+    amounts         counted, and for a call.ended call that was restored, until its next
+                    event
     live_key        the key in ``User.live`` under which the call is counted as live;      User                no
                     None if it is not live
     ==============  =====================================================================  ==================  =====
 
     The order of the fields matters: those that nearly every event needs come first, in the same cache lines. Compiled,
-    the small integers that stand beside each other share 8 bytes.
+    the small integers that stand beside each other share 8 bytes. ``rings`` has a sign, because it is subtracted.
     """
 
     id: str
@@ -144,6 +144,8 @@ class Call:
     caller_class: u8 = 0
     silence: u8 = LIVE
     flags: i16 = 0
+    units: i32 = 0
+    rings: i16 = 0
     redirects: u8 = 0
     legs: tuple[Leg, ...] | None = None
 
@@ -166,8 +168,8 @@ class Call:
     large: LargeCall | None = None
 
     cell: Cell | None = None
-    unit_slots: tuple[str, ...] = ()
-    amounts: tuple[Any, ...] = ()
+    ring_ms: int = 0
+    amounts: Amounts = ()
     live_key: LiveKey | None = None
 
     def __init__(self, id: str, user: CallOwner) -> None:

@@ -74,10 +74,10 @@ def convert_call(user: User, call: Call, changes: Changes, dtmf_digits: int) -> 
     if call.cell is None:
         user.rebuild_contribution(call)
     if call.cell is not None:
-        old_slots, old_amounts = contributions(call, call.ended, version=1)
-        if old_slots != call.unit_slots or old_amounts != call.amounts:
-            user.spans.add(call.cell, old_slots, old_amounts, -1)
-            user.spans.add(call.cell, call.unit_slots, call.amounts, 1)
+        old_units, old_ring_ms, old_rings, old_amounts = contributions(call, call.ended, version=1)
+        ring_ms, rings = call.ring_ms - old_ring_ms, call.rings - old_rings
+        if old_units != call.units or old_amounts != call.amounts or ring_ms or rings:
+            user.spans.change(call.cell, old_units, call.units, old_amounts, call.amounts, ring_ms, rings)
             changes.add_user(user)
     if changed:
         changes.touch(call)

@@ -10,14 +10,7 @@ from mypy_extensions import mypyc_attr
 from ecounters.calls.large import LargeCall
 from ecounters.calls.live_key import LiveKey
 from ecounters.calls.record import REAPED, SUSPECTED, TOUCHED, Call, CallOwner
-from ecounters.changelog.entries import (
-    Balance,
-    Entry,
-    cell_entry,
-    number_entry,
-    slot_entry,
-    user_entry,
-)
+from ecounters.changelog.entries import Balance, Entry, cell_entry, number_entry, slot_entry, user_entry
 from ecounters.counters.contributions import contributions, input_amounts, live_key
 from ecounters.events.types import BalanceUpdated
 from ecounters.large_dict import LargeDict
@@ -114,7 +107,7 @@ class User(CallOwner):
                 call, _ = self.touched.popitem()
                 call.flags &= ~TOUCHED
                 self._recount(call)
-                slots += 1 + len(call.unit_slots) + len(call.amounts)
+                slots += 10 + len(call.amounts)
                 if call.large is not None:
                     slots += len(call.large.holds) + len(call.large.dtmfs)
             yield
@@ -135,20 +128,21 @@ class User(CallOwner):
         """Replace the contribution that the call was counted with, if it has changed, and its live key."""
         ended = call.ended
         if call.start:
-            unit_slots, amounts = contributions(call, ended)
+            units, ring_ms, rings, amounts = contributions(call, ended)
             old_cell = call.cell
             status = call.end_status if ended else None
             if old_cell is not None and _is_of(old_cell, call, status):
                 cell = old_cell  # as for most events, and faster than to look it up
+                if units != call.units or ring_ms != call.ring_ms or rings != call.rings or amounts != call.amounts:
+                    ring_ms_more, rings_more = ring_ms - call.ring_ms, rings - call.rings
+                    self.spans.change(cell, call.units, units, call.amounts, amounts, ring_ms_more, rings_more)
             else:
                 dims = Dims(call.type, call.campaign, call.did, status)
                 cell = self.spans.cell(window_of(call.start), dims)
-            # Equal unit slots are one object, so "is not" is a fast comparison.
-            if cell is not old_cell or unit_slots is not call.unit_slots or amounts != call.amounts:
                 if old_cell is not None:
-                    self.spans.add(old_cell, call.unit_slots, call.amounts, -1)
-                self.spans.add(cell, unit_slots, amounts, 1)
-                call.cell, call.unit_slots, call.amounts = cell, unit_slots, amounts
+                    self.spans.change(old_cell, call.units, 0, call.amounts, (), -call.ring_ms, -call.rings)
+                self.spans.change(cell, 0, units, (), amounts, ring_ms, rings)
+            call.cell, call.units, call.ring_ms, call.rings, call.amounts = cell, units, ring_ms, rings, amounts
             if call.large is not None:
                 self._recount_inputs(call.large, old_cell, cell)
         elif call.large is not None:
@@ -164,11 +158,12 @@ class User(CallOwner):
         if old_cell is not cell:
             everything = tuple(input_amounts(large.dtmfs.values()))
             if old_cell is not None:
-                self.spans.add(old_cell, (), everything, -1)
-            self.spans.add(cell, (), everything, 1)
+                self.spans.change(old_cell, 0, 0, everything, ())
+            self.spans.change(cell, 0, 0, (), everything)
         if old_cell is not None:
             for dtmf, sign in uncounted:
-                self.spans.add(old_cell, (), tuple(input_amounts((dtmf,))), sign)
+                one = tuple(input_amounts((dtmf,)))
+                self.spans.change(old_cell, 0, 0, one if sign < 0 else (), one if sign > 0 else ())
 
     def _recount_live(self, call: Call, ended: int) -> None:
         """Count the call in ``live`` under its present live key, or under none if it has not started or has ended."""
@@ -274,7 +269,7 @@ class User(CallOwner):
             ended = call.ended
             dims = Dims(call.type, call.campaign, call.did, call.end_status if ended else None)
             call.cell = self.spans.cell(window, dims)
-            call.unit_slots, call.amounts = contributions(call, ended)
+            call.units, call.ring_ms, call.rings, call.amounts = contributions(call, ended)
 
     def set_silence(self, call: Call, silence: int) -> bool:
         """Set ``call.silence``; return whether the call became REAPED or ceased to be, which changes its counters."""

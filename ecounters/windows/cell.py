@@ -29,8 +29,6 @@ STATUS: Final = 3
 DIMENSIONS: Final = 4
 """How many there are."""
 
-UnitSlots = tuple[str, ...]
-"""The slots to which a call adds 1. Calls with equal unit slots usually share one tuple, see ``contributions``."""
 Amounts = tuple[Any, ...]
 """(slot, amount, slot, amount, ...): what a call adds to other slots. An amount is a count or a time in ms."""
 
@@ -53,6 +51,16 @@ class Inputs:
     def __init__(self, counts: LargeDict[str, int], saved: LargeDict[str, int] | None = None) -> None:
         self.counts = counts
         self.saved = saved
+
+    def add(self, slot: str, amount: int) -> None:
+        """Add to a slot; remove it if it becomes 0."""
+        old = self.counts.get(slot, 0)
+        if self.saved is not None:
+            self.saved.setdefault(slot, old)
+        if old + amount:
+            self.counts[slot] = old + amount
+        else:
+            self.counts.pop(slot, None)
 
     def saved_slots(self) -> Iterator[str]:
         """Yield the slots that have an entry in the changelog, if the cell has one."""
@@ -141,6 +149,27 @@ class Cell:
 
 if not COMPILED:
     Cell = as_struct(Cell)
+
+
+def add_to_slot(counts: dict[str, int], slot: str, amount: int) -> None:
+    """Add to a slot; remove it if it becomes 0."""
+    total = counts.get(slot, 0) + amount
+    if total:
+        counts[slot] = total
+    else:
+        counts.pop(slot, None)
+
+
+def add_amounts(cell: Cell, amounts: Amounts, sign: int) -> None:
+    """Add amounts (sign 1), or take them back (sign -1). The input slots of a split cell are in its ``inputs``."""
+    inputs = cell.inputs
+    for index in range(0, len(amounts), 2):
+        slot: str = amounts[index]
+        amount: int = amounts[index + 1]
+        if inputs is None or "/" not in slot:
+            add_to_slot(cell.counts, slot, sign * amount)
+        else:
+            inputs.add(slot, sign * amount)
 
 
 def has_many_inputs(cell: Cell) -> bool:

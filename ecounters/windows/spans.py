@@ -21,9 +21,10 @@ from mypy_extensions import mypyc_attr
 from ecounters.large_dict import LargeDict
 from ecounters.native import COMPILED, as_struct
 from ecounters.windows.calendar import WINDOW_MS, day_of
-from ecounters.windows.cell import Amounts, Cell, UnitSlots, has_many_inputs, split
+from ecounters.windows.cell import Amounts, Cell, add_amounts, add_to_slot, has_many_inputs, split
 from ecounters.windows.dims import Dims
 from ecounters.windows.span import Span
+from ecounters.windows.units import slots_of
 
 STEP: int = 20
 """How many cells one step of ``roll_up`` and ``forget`` hands over or forgets: some 0.01 ms of work."""
@@ -47,7 +48,7 @@ class Spans:
     dirty    the cells that have changed since ``take_changes``
     gone     the saved cells that have been rolled up or forgotten since ``take_changes``
 
-    ``User`` adds and takes back contributions, ``PartitionState`` rolls up, ``Timeouts`` forgets. ``totals_of`` and
+    ``User`` counts calls, ``PartitionState`` rolls up, ``Timeouts`` forgets. ``totals_of`` and
     ``Series`` read.
     """
 
@@ -73,8 +74,19 @@ class Spans:
         """Whether there is a span for the window that begins at ``window``: its own, or a rolled-up day's."""
         return window in self.windows or self._day_with(window) is not None
 
-    def add(self, cell: Cell, unit_slots: UnitSlots, amounts: Amounts, sign: int) -> None:
-        """Add (sign 1) or take back (sign -1) a call's contribution.
+    def change(
+        self,
+        cell: Cell,
+        old_units: int,
+        units: int,
+        old_amounts: Amounts,
+        amounts: Amounts,
+        ring_ms: int = 0,
+        rings: int = 0,
+    ) -> None:
+        """Count a call otherwise in a cell: replace its units and amounts, and add to its ring time and its rings.
+
+        All that is old is 0 and () for a call that the cell has not yet; all that is new, for one that it has no more.
 
         If the cell has been rolled up, the day's cell is changed instead. Slots that become 0 are removed from the
         counts. The changed cell is retracted from its span's ``cached_sum``, and becomes dirty. A cell that has got
@@ -85,30 +97,21 @@ class Spans:
         if cell.in_sum and (span := self._span_of(cell)) is not None:
             span.retract(cell)
         counts = cell.counts
-        for slot in unit_slots:
-            count = counts.get(slot, 0) + sign
-            if count:
-                counts[slot] = count
-            else:
-                counts.pop(slot, None)
-        inputs = cell.inputs
-        for index in range(0, len(amounts), 2):
-            slot = amounts[index]
-            table: dict[str, int] | LargeDict[str, int] = counts
-            if inputs is not None and "/" in slot:
-                table = inputs.counts
-                if inputs.saved is not None:
-                    inputs.saved.setdefault(slot, table.get(slot, 0))
-            amount = table.get(slot, 0) + sign * amounts[index + 1]
-            if amount:
-                table[slot] = amount
-            else:
-                table.pop(slot, None)
-        if len(counts) > WHOLE_SLOTS_MAX and inputs is None:
+        kept = old_units & units
+        for slot in slots_of(old_units - kept):
+            add_to_slot(counts, slot, -1)
+        for slot in slots_of(units - kept):
+            add_to_slot(counts, slot, 1)
+        if ring_ms:
+            add_to_slot(counts, "ringTime", ring_ms)
+        if rings:
+            add_to_slot(counts, "rings", rings)
+        if old_amounts != amounts:
+            add_amounts(cell, old_amounts, -1)
+            add_amounts(cell, amounts, 1)
+        if len(counts) > WHOLE_SLOTS_MAX and cell.inputs is None:
             split(cell)
-        if not cell.dirty:
-            cell.dirty = True
-            self.dirty[cell] = None
+        self.mark_dirty(cell)
 
     def take_changes(self) -> Generator[Change]:
         """Yield all changes since the last ``take_changes``. Run it to its end, and change nothing meanwhile.
@@ -160,7 +163,7 @@ class Spans:
             yield from _take_saved(cell)
 
     def mark_dirty(self, cell: Cell) -> None:
-        """Note that a cell's counts have changed without ``add``: the next ``take_changes`` has it."""
+        """Note that a cell's counts have changed: the next ``take_changes`` has it."""
         if not cell.dirty:
             cell.dirty = True
             self.dirty[cell] = None
@@ -222,7 +225,7 @@ class Spans:
                 inputs = cell.inputs.counts.items() if cell.inputs is not None else ()
                 flat = chain.from_iterable(chain(cell.counts.items(), inputs))
                 while amounts := tuple(islice(flat, 2 * SLOTS_STEP)):
-                    self.add(target, (), amounts, 1)
+                    self.change(target, 0, 0, (), amounts)
                     done += len(amounts)
                     if done >= 2 * SLOTS_STEP:
                         done = 0

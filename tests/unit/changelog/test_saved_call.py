@@ -70,7 +70,7 @@ def test_a_call_that_is_read_back_is_new_to_this_process() -> None:
     """It has no flags, is in no timer wheel and is counted nowhere."""
     again = restored_call(saved(saved_form(RECORD)), "c1", RECORD.user)
     assert (again.id, again.user, again.flags, again.timer_slot) == ("c1", RECORD.user, 0, 0)
-    assert (again.cell, again.unit_slots, again.amounts, again.live_key) == (None, (), (), None)
+    assert (again.cell, again.units, again.amounts, again.live_key) == (None, 0, (), None)
 
 
 def test_the_bytes_of_a_saved_call_are_those_of_format_2() -> None:

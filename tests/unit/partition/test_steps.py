@@ -13,9 +13,11 @@ from ecounters.partition.state import PartitionState
 from ecounters.partition.user import User
 from ecounters.windows.calendar import WINDOW_MS, window_of
 from ecounters.windows.dims import Dims
+from ecounters.windows.units import MC, TC
 from streams.engine.applying import CALLS_PER_STEP
 from streams.engine.flushing import ENTRIES_PER_STEP
 from tests.support.builders import T0_MS, Feed, call, event, ms
+from tests.support.spans import count_call
 from tests.support.steps import STEP_MS, Steps, longest_step_ms
 
 MANY: Final = 100_000
@@ -41,11 +43,10 @@ def account(*, cells: int = 0, slots: int = 0, numbers: int = 0) -> tuple[Partit
     state, user = feed.state, feed.state.users["u1"]
     spans, window = user.spans, window_of(T0_MS)
     for n in range(cells):
-        spans.add(
-            spans.cell(window + n % 20 * WINDOW_MS, Dims("IBD", "", str(n), 16)), ("TC", "MC"), ("ringTime", 9), 1
-        )
+        cell = spans.cell(window + n % 20 * WINDOW_MS, Dims("IBD", "", str(n), 16))
+        count_call(spans, cell, TC | MC, ("ringTime", 9))
     for n in range(slots):
-        spans.add(spans.cell(window, Dims("IBD", "", "", 3)), ("TC",), (f"DTMF/{n}", 1), 1)
+        count_call(spans, spans.cell(window, Dims("IBD", "", "", 3)), TC, (f"DTMF/{n}", 1))
     for n in range(numbers):
         user.numbers[f"+1555{n}"] = ms(0)
     return state, user

@@ -9,7 +9,9 @@ from ecounters.partition.user import User
 from ecounters.reports.day import CALL_KEYS, GHOST_RETRIES, RETRY_KEYS, DayReading
 from ecounters.windows.calendar import WINDOW_MS
 from ecounters.windows.dims import Dims
+from ecounters.windows.units import TC
 from tests.support.builders import WIDE, CallScript, Feed, call, event, picked
+from tests.support.spans import count_call
 from tests.support.steps import STEP_MS, Steps, longest_step_ms
 
 MANY: Final = 20_000
@@ -95,7 +97,7 @@ def test_no_step_is_long() -> None:
     def once(steps: Steps) -> None:
         user = User("u1")
         for n in range(MANY):
-            user.spans.add(user.spans.cell(n % 40 * WINDOW_MS, Dims("IBD", "", str(n), None)), ("TC",), (), 1)
+            count_call(user.spans, user.spans.cell(n % 40 * WINDOW_MS, Dims("IBD", "", str(n), None)), TC)
             user.live[LiveKey("IBD", "", str(n), "menu")] = 1
         reading = DayReading(0, 40 * WINDOW_MS, 50)
         steps.run(reading.read(user))

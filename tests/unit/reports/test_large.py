@@ -19,6 +19,8 @@ from ecounters.reports.totals import totals_of
 from ecounters.windows.calendar import WINDOW_MS
 from ecounters.windows.dims import Dims
 from ecounters.windows.steps import STEPS_MAX
+from ecounters.windows.units import FRESHCALL, TC
+from tests.support.spans import count_call
 from tests.support.steps import STEP_MS, Steps, longest_step_ms
 
 MANY: Final = 100_000
@@ -32,10 +34,11 @@ def account(*, dids: int = 0, inputs: int = 0, windows: int = WINDOWS) -> User:
     user = User("u1")
     for n in range(dids):
         cell = user.spans.cell(n % windows * WINDOW_MS, Dims("IBD", str(n % 50), str(n), None))
-        user.spans.add(cell, ("TC", "freshCall"), ("ringTime", 5, "rings", 1), 1)
+        count_call(user.spans, cell, TC | FRESHCALL, ("ringTime", 5, "rings", 1))
         user.live[LiveKey("IBD", str(n % 50), str(n), "menu")] = 1
     for n in range(inputs):
-        user.spans.add(user.spans.cell(0, Dims("OBD", "", "", 16)), ("TC",), (f"DTMF/{n}", 1, f"DTMFV/{n}", 1), 1)
+        cell = user.spans.cell(0, Dims("OBD", "", "", 16))
+        count_call(user.spans, cell, TC, (f"DTMF/{n}", 1, f"DTMFV/{n}", 1))
     return user
 
 

@@ -16,7 +16,9 @@ from ecounters.windows.dims import Dims
 from ecounters.windows.restoring import restore_cell
 from ecounters.windows.span import FEW
 from ecounters.windows.spans import Spans
+from ecounters.windows.units import MC, TC
 from tests.support.builders import T0_MS
+from tests.support.spans import count_call, take_back
 
 DIMS = Dims("IBD", "", "", None)
 HOUR, DAY = 3600.0, 86_400.0
@@ -33,7 +35,7 @@ def spans_with(*windows: int) -> Spans:
     """A call in each of those windows."""
     spans = Spans()
     for window in windows:
-        spans.add(spans.cell(window, DIMS), ("TC",), (), 1)
+        count_call(spans, spans.cell(window, DIMS), TC)
     return spans
 
 
@@ -67,14 +69,14 @@ def test_counts_hold_no_zeros_and_cells_that_empty_are_gone() -> None:
     """What is taken back leaves nothing behind, in memory or in the changelog."""
     spans = Spans()
     cell = spans.cell(0, DIMS)
-    spans.add(cell, ("TC",), ("ringTime", 0), 1)
+    count_call(spans, cell, TC, ("ringTime", 0))
     assert cell.counts == {"TC": 1}
     assert changes(spans) == [(0, WINDOW_MS, {"TC": 1}, True)]
-    spans.add(cell, ("TC",), ("ringTime", 0), -1)
+    take_back(spans, cell, TC, ("ringTime", 0))
     assert cell.counts == {}
     assert changes(spans) == [(0, WINDOW_MS, None, False)]
-    spans.add(cell, ("TC",), (), 1)
-    spans.add(cell, ("TC",), (), -1)
+    count_call(spans, cell, TC)
+    take_back(spans, cell, TC)
     assert changes(spans) == []
 
 
@@ -131,7 +133,7 @@ def test_the_changelog_follows_a_roll_up() -> None:
     """The windows that were saved are gone, the day is there; what was never saved needs no tombstone."""
     spans = spans_with(0)
     changes(spans)
-    spans.add(spans.cell(WINDOW_MS, DIMS), ("TC",), (), 1)
+    count_call(spans, spans.cell(WINDOW_MS, DIMS), TC)
     roll_up(spans, UTC_ZONE, DAY_MS)
     assert changes(spans) == [(0, WINDOW_MS, None, False), (0, DAY_MS, {"TC": 2}, True)]
 
@@ -143,7 +145,7 @@ def test_a_call_of_a_rolled_up_window_is_corrected_in_its_day() -> None:
     roll_up(spans, UTC_ZONE, DAY_MS)
     day = spans.cell(0, DIMS)
     assert day is not old and (day.begin, day.end) == (0, DAY_MS)
-    spans.add(old, ("TC",), (), -1)
+    take_back(spans, old, TC)
     assert day.counts == {}
     assert spans.cell(7 * WINDOW_MS, DIMS) is day
 
@@ -153,7 +155,7 @@ def test_a_late_window_of_a_day_goes_into_the_day() -> None:
     spans = spans_with(DAY_MS, 3 * DAY_MS)
     roll_up(spans, UTC_ZONE, 9 * DAY_MS)
     for window in (DAY_MS + WINDOW_MS, 2 * DAY_MS, 0):
-        spans.add(spans.cell(window, DIMS), ("TC",), (), 1)
+        count_call(spans, spans.cell(window, DIMS), TC)
     assert sorted(spans.windows) == [0, 2 * DAY_MS]
     roll_up(spans, UTC_ZONE, 9 * DAY_MS)
     assert [(day.begin // DAY_MS, day.end // DAY_MS) for day in spans.days] == [(0, 1), (1, 2), (2, 3), (3, 4)]
@@ -203,7 +205,7 @@ def test_what_is_out_of_retention_is_forgotten() -> None:
     forget(spans, WINDOW_MS)
     assert sorted(spans.windows) == [WINDOW_MS, 3 * DAY_MS]
     assert changes(spans) == [(0, WINDOW_MS, None, False)]
-    spans.add(old, ("TC",), (), -1)
+    take_back(spans, old, TC)
     assert changes(spans) == []
     roll_up(spans, UTC_ZONE, 3 * DAY_MS)
     forget(spans, DAY_MS - 1)
@@ -219,7 +221,7 @@ def test_the_cached_sum_of_a_span_follows_its_cells() -> None:
     window = T0_MS - T0_MS % DAY_MS + DAY_MS
     cells = [spans.cell(window, Dims("IBD", str(n % 5), str(n), n % 3)) for n in range(2 * FEW)]
     for at, cell in enumerate(cells):
-        spans.add(cell, ("TC",), ("DTMF/1", at), 1)
+        count_call(spans, cell, TC, ("DTMF/1", at))
 
     def sums() -> tuple[dict[str, int], ...]:
         totals = totals_of(user, *whole)
@@ -237,27 +239,27 @@ def test_the_cached_sum_of_a_span_follows_its_cells() -> None:
 
     check()
     assert spans.windows[window].cached_sum is not None
-    spans.add(cells[3], ("TC", "MC"), (), 1)
-    spans.add(cells[3], ("TC",), ("DTMF/2", 5), 1)
-    spans.add(cells[4], ("TC",), ("DTMF/1", 4), -1)
-    spans.add(spans.cell(window, Dims("OBD", "9", "", None)), ("TC",), (), 1)
+    count_call(spans, cells[3], TC | MC)
+    count_call(spans, cells[3], TC, ("DTMF/2", 5))
+    take_back(spans, cells[4], TC, ("DTMF/1", 4))
+    count_call(spans, spans.cell(window, Dims("OBD", "9", "", None)), TC)
     check()
     assert sums()[2] == {"0": 8, "1": 8, "2": 8, "3": 10, "4": 7, "9": 1}
     roll_up(spans, UTC_ZONE, window + DAY_MS)
     check()
-    spans.add(cells[3], ("TC", "MC"), (), -1)
-    spans.add(cells[5], ("TC",), (), 1)
+    take_back(spans, cells[3], TC | MC)
+    count_call(spans, cells[5], TC)
     check()
     (day,) = spans.days
     assert day.cached_sum is not None
     forget(spans, window + DAY_MS)
-    spans.add(cells[5], ("TC",), (), 1)
+    count_call(spans, cells[5], TC)
     assert sums()[0] == {}
 
 
 def test_spans_of_users_are_apart() -> None:
     """Each user has spans of its own, also where the windows are the same."""
     first, other = User("a"), User("b")
-    first.spans.add(first.spans.cell(0, DIMS), ("TC",), (), 1)
+    count_call(first.spans, first.spans.cell(0, DIMS), TC)
     assert (calls_in(first.spans, 0, 1), calls_in(other.spans, 0, 1)) == (1, 0)
     assert not PartitionState(0, 1, Policy()).due_for_roll_up("u1")

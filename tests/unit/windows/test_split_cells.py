@@ -15,6 +15,8 @@ from ecounters.windows.restoring import restore_cell, restore_slot
 from ecounters.windows.span import FEW
 from ecounters.windows.spans import WHOLE_SLOTS_MAX, Spans
 from ecounters.windows.sums import Sum
+from ecounters.windows.units import TC
+from tests.support.spans import count_call, take_back
 
 DIMS = Dims("IBD", "", "1800", 16)
 UTC = ZoneInfo("UTC")
@@ -22,7 +24,9 @@ UTC = ZoneInfo("UTC")
 
 def press(spans: Spans, digits: str, sign: int = 1, window: int = 0, dims: Dims = DIMS) -> None:
     """A call with one DTMF input is counted, or taken back."""
-    spans.add(spans.cell(window, dims), ("TC",), ("DTMF/" + digits, 1, "DTMFV/" + digits, 1), sign)
+    (count_call if sign > 0 else take_back)(
+        spans, spans.cell(window, dims), TC, ("DTMF/" + digits, 1, "DTMFV/" + digits, 1)
+    )
 
 
 def press_many(spans: Spans, count: int, window: int = 0) -> None:
@@ -91,8 +95,8 @@ def test_a_key_press_in_a_split_cell_writes_the_slots_that_it_changes() -> None:
     assert keys(entries) == [("", CELL, True), ("DTMF/7", SLOT, True), ("DTMFV/7", SLOT, True)]
     assert sum(len(key) + len(value or b"") for key, value in entries) < 400
     cell = spans.cell(0, DIMS)
-    spans.add(cell, ("TC",), ("DTMF/1", 1, "DTMFV/1", 1), -1)
-    spans.add(cell, ("TC",), ("DTMF/1", 1, "DTMFV/1", 1, "DTMF/new", 1), 1)
+    take_back(spans, cell, TC, ("DTMF/1", 1, "DTMFV/1", 1))
+    count_call(spans, cell, TC, ("DTMF/1", 1, "DTMFV/1", 1, "DTMF/new", 1))
     assert keys(flush(spans)) == [("", CELL, True), ("DTMF/new", SLOT, True)]
     assert flush(spans) == []
 
@@ -218,6 +222,6 @@ def test_a_roll_up_may_end_after_any_step(monkeypatch: pytest.MonkeyPatch) -> No
         rolling.close()
         assert total(spans) == before
         outcomes.add((len(spans.days), len(spans.windows)))
-        spans.add(old, ("TC",), ("DTMF/0", 1, "DTMFV/0", 1), -1)
+        take_back(spans, old, TC, ("DTMF/0", 1, "DTMFV/0", 1))
         assert total(spans) == total(restored(log + flush(spans))) == before | {"TC": 5, "DTMF/0": 2, "DTMFV/0": 2}
     assert outcomes == {(0, 3), (1, 1), (2, 0)}
