@@ -1,20 +1,21 @@
 """The join: what each type of event does to the record of its call.
 
-A join function changes the record in place and returns nothing. What it writes depends on the *set* of the call's
-events alone: events may be joined in any order and any number of times. Only the order of the entries of ``legs`` and
+A ``Join`` changes the record in place and returns nothing. What it writes depends on the *set* of the call's events
+alone: events may be joined in any order and any number of times. Only the order of the entries of ``legs`` and
 ``dtmfs`` depends on the order of events, and no counter depends on it. An event id is taken to name one event.
 
-An event that would add one more leg, hold, IVR entry or DTMF input than a call keeps is refused: its join function
-raises BadEvent "call_too_large" and has changed nothing.
+An event that would add one more leg, hold, IVR entry or DTMF input than a call keeps is refused: its join raises
+BadEvent "call_too_large" and has changed nothing.
 
-A function reads each attribute of an event once: events are msgspec objects, whose attributes are slow to read.
+A join reads each attribute of an event once: events are msgspec objects, whose attributes are slow to read. So it is
+given the event's ``ts``, which its caller needs too.
 
 ``partition.state`` sets ``last_ts``, ``caller_class`` and ``system_end``. The last two depend on the log's order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import chain
 from typing import Any, Final
 
@@ -48,7 +49,19 @@ from ecounters.events.types import (
 SMALL_MAX: Final = 16
 """The most legs of a call that is not large; and the most holds, IVR entries and DTMF inputs, each."""
 
-Join = Callable[[Call, Any], None]
+
+class Join:
+    """What the events of one type do to the records of their calls. Compiled, a class with a method: it is called
+    without the look-up and the check of arguments that a function in a dict costs.
+
+    ``changes_limits``: whether the call's time limits may change, so that its timer must be placed anew.
+    """
+
+    changes_limits: bool = False
+
+    def join(self, call: Call, event: Any, ts: int, watermark: int) -> None:
+        """Join an event, whose time is ``ts`` (ms), to its call's record. ``watermark``: the one before the event."""
+        raise NotImplementedError
 
 
 def _leg(call: Call, event: LegEvent) -> Leg:
@@ -76,9 +89,9 @@ def _leg(call: Call, event: LegEvent) -> Leg:
     return leg
 
 
-def join_start(call: Call, event: Started) -> None:
+def join_start(call: Call, event: Started, ts: int) -> None:
     """Set all fields of the start, unless the record has them from a call.started with a smaller (ts, id)."""
-    ts, event_id = event.ts, event.id
+    event_id = event.id
     if call.start and (ts, event_id) >= (call.start, call.start_id):
         return
     forget_texts()
@@ -93,89 +106,111 @@ def join_start(call: Call, event: Started) -> None:
     call.switch = same(switch, switch)
 
 
-def _dialed(call: Call, event: Dialed) -> None:
-    _leg(call, event)  # no counter needs more than the leg and its retry
+class _Dialed(Join):
+    def join(self, call: Call, event: Dialed, ts: int, watermark: int) -> None:
+        _leg(call, event)  # no counter needs more than the leg and its retry
 
 
-def _ringing(call: Call, event: Ringing) -> None:
-    leg, ts = _leg(call, event), event.ts
-    if not leg.ringing or ts < leg.ringing:
-        leg.ringing = ts
+class _Ringing(Join):
+    def join(self, call: Call, event: Ringing, ts: int, watermark: int) -> None:
+        leg = _leg(call, event)
+        if not leg.ringing or ts < leg.ringing:
+            leg.ringing = ts
 
 
-def _answered(call: Call, event: Answered) -> None:
-    leg, ts = _leg(call, event), event.ts
-    if not leg.answered or ts < leg.answered:
-        leg.answered = ts
+class _Answered(Join):
+    def join(self, call: Call, event: Answered, ts: int, watermark: int) -> None:
+        leg = _leg(call, event)
+        if not leg.answered or ts < leg.answered:
+            leg.answered = ts
 
 
-def _leg_ended(call: Call, event: LegEnded) -> None:
-    leg, ts = _leg(call, event), event.ts
-    if not leg.ended or ts < leg.ended:
-        leg.ended = ts
-    if event.outcome == ELSEWHERE:
-        leg.elsewhere = True
+class _LegEnded(Join):
+    def join(self, call: Call, event: LegEnded, ts: int, watermark: int) -> None:
+        leg = _leg(call, event)
+        if not leg.ended or ts < leg.ended:
+            leg.ended = ts
+        if event.outcome == ELSEWHERE:
+            leg.elsewhere = True
 
 
-def _ended(call: Call, event: Ended) -> None:
-    """Set all fields of the end, unless the record has them from a call.ended with a smaller (ts, id)."""
-    ts, event_id = event.ts, event.id
-    if call.end and (ts, event_id) >= (call.end, call.end_id):
-        return
-    ended_by = event.ended_by[:TEXT_MAX]
-    call.end = ts
-    call.end_id = event_id
-    call.status = event.status
-    call.ended_by = same(ended_by, ended_by)
+class _Ended(Join):
+    changes_limits = True
 
-
-def _hold(call: Call, event: Held | Resumed) -> None:
-    """Add a Hold to ``call.holds``, which stays sorted and without duplicates."""
-    hold = (event.ts, event.id, type(event) is Resumed)
-    if call.large is not None:
-        call.large.add_hold(hold)
-    elif call.holds is None:
-        call.holds = (hold,)
-    elif hold not in call.holds:
-        if len(call.holds) == SMALL_MAX:
-            enlarge(call).add_hold(hold)
-        else:
-            call.holds = tuple(sorted((*call.holds, hold)))
-
-
-def _ivr(call: Call, event: IvrEvent) -> None:
-    """Add the 4 values of an IvrEntry to ``call.ivrs``. Its entries stay sorted and without duplicates."""
-    ts, ivr = event.ts, event.ivr_id
-    entry = (ts, event.id, type(event) is IvrLeft, same(ivr, ivr))
-    ivrs = call.ivrs
-    if ivrs is None:
-        if call.large is not None:
-            call.large.add_ivr(entry)
-        else:
-            call.ivrs = entry
-    elif len(ivrs) < 4 * SMALL_MAX and ts > ivrs[-4]:  # later than the last entry, as nearly always
-        call.ivrs = ivrs + entry
-    else:
-        entries = list(ivr_entries(call))
-        if entry in entries:
+    def join(self, call: Call, event: Ended, ts: int, watermark: int) -> None:
+        """Set all fields of the end, unless the record has them from a call.ended with a smaller (ts, id)."""
+        event_id = event.id
+        if call.end and (ts, event_id) >= (call.end, call.end_id):
             return
-        if len(entries) == SMALL_MAX:
-            enlarge(call).add_ivr(entry)
+        ended_by = event.ended_by[:TEXT_MAX]
+        call.end = ts
+        call.end_id = event_id
+        call.status = event.status
+        call.ended_by = same(ended_by, ended_by)
+
+
+class _Hold(Join):
+    """A call.held or, if ``resumed``, a call.resumed."""
+
+    def __init__(self, resumed: bool) -> None:
+        self._resumed = resumed
+
+    def join(self, call: Call, event: Held | Resumed, ts: int, watermark: int) -> None:
+        """Add a Hold to ``call.holds``, which stays sorted and without duplicates."""
+        hold = (ts, event.id, self._resumed)
+        if call.large is not None:
+            call.large.add_hold(hold)
+        elif call.holds is None:
+            call.holds = (hold,)
+        elif hold not in call.holds:
+            if len(call.holds) == SMALL_MAX:
+                enlarge(call).add_hold(hold)
+            else:
+                call.holds = tuple(sorted((*call.holds, hold)))
+
+
+class _Ivr(Join):
+    """An ivr.entered or, if ``left``, an ivr.left."""
+
+    def __init__(self, left: bool) -> None:
+        self._left = left
+
+    def join(self, call: Call, event: IvrEvent, ts: int, watermark: int) -> None:
+        """Add the 4 values of an IvrEntry to ``call.ivrs``. Its entries stay sorted and without duplicates."""
+        ivr = event.ivr_id
+        entry = (ts, event.id, self._left, same(ivr, ivr))
+        ivrs = call.ivrs
+        if ivrs is None:
+            if call.large is not None:
+                call.large.add_ivr(entry)
+            else:
+                call.ivrs = entry
+        elif len(ivrs) < 4 * SMALL_MAX and ts > ivrs[-4]:  # later than the last entry, as nearly always
+            call.ivrs = ivrs + entry
         else:
-            call.ivrs = tuple(chain.from_iterable(sorted([*entries, entry])))
+            entries = list(ivr_entries(call))
+            if entry in entries:
+                return
+            if len(entries) == SMALL_MAX:
+                enlarge(call).add_ivr(entry)
+            else:
+                call.ivrs = tuple(chain.from_iterable(sorted([*entries, entry])))
 
 
-def _dtmf_join(digits_max: int) -> Callable[[Call, DtmfReceived], None]:
-    """The join function of DTMF inputs, which keeps no digits of an input with more than ``digits_max`` characters.
+class _Dtmf(Join):
+    """A DTMF input. No digits are kept of one with more than ``digits_max`` characters.
 
     Such an input is no menu choice but an account number, a PIN or a card. "<n> digits" replaces what was pressed.
     """
 
-    def dtmf(call: Call, event: DtmfReceived) -> None:
+    def __init__(self, digits_max: int) -> None:
+        self._digits_max = digits_max
+
+    def join(self, call: Call, event: DtmfReceived, ts: int, watermark: int) -> None:
         """Set ``call.dtmfs[event id]``. Of different inputs with one event id the smallest (ts, digits, ...) counts."""
         forget_texts()
-        event_id, digits, ivr = event.id, shown_digits(event.digits, digits_max), event.ivr_id[:TEXT_MAX]
-        entry = (event.ts, same(digits, digits), event.valid, same(ivr, ivr))
+        event_id, digits, ivr = event.id, shown_digits(event.digits, self._digits_max), event.ivr_id[:TEXT_MAX]
+        entry = (ts, same(digits, digits), event.valid, same(ivr, ivr))
         dtmfs = call.dtmfs
         if dtmfs is None:
             if call.large is not None:
@@ -189,47 +224,51 @@ def _dtmf_join(digits_max: int) -> Callable[[Call, DtmfReceived], None]:
         elif old_entry is None or entry < old_entry:
             dtmfs[event_id] = entry
 
-    return dtmf
-
 
 def shown_digits(digits: str, digits_max: int) -> str:
     """What is kept of the digits of a DTMF input: "<n> digits" in place of more than ``digits_max`` characters."""
     return digits if len(digits) <= digits_max else f"{len(digits)} digits"
 
 
-def _transferred(call: Call, event: Transferred) -> None:
-    call.redirects |= TRANSFERRED
+class _Redirected(Join):
+    """A call.transferred or call.forwarded, by its flag of ``Call.redirects``."""
+
+    def __init__(self, flag: int) -> None:
+        self._flag = flag
+
+    def join(self, call: Call, event: Transferred | Forwarded, ts: int, watermark: int) -> None:
+        call.redirects |= self._flag
 
 
-def _forwarded(call: Call, event: Forwarded) -> None:
-    call.redirects |= FORWARDED
-
-
-def _heartbeat(call: Call, event: Heartbeat) -> None:
-    """Do nothing: ``partition.state`` sets ``last_ts`` for every event of a call."""
+class _Heartbeat(Join):
+    def join(self, call: Call, event: Heartbeat, ts: int, watermark: int) -> None:
+        """Do nothing: ``partition.state`` sets ``last_ts`` for every event of a call."""
 
 
 ELSEWHERE: str = "elsewhere"
 """The ``outcome`` of a leg that stopped ringing because another leg of its ring group was answered."""
 
 
-def joins(dtmf_digits: int) -> dict[type[Event], Join]:
-    """The class of each event that belongs to a call -> its join function. ``dtmf_digits``: see ``Policy``."""
+def joins(starts: Join, dtmf_digits: int) -> dict[type[Event], Join]:
+    """The class of each event that belongs to a call -> its join.
+
+    ``starts``: that of a call.started, see ``partition.starts``. ``dtmf_digits``: see ``Policy``.
+    """
     return {
-        Started: join_start,
-        Dialed: _dialed,
-        Ringing: _ringing,
-        Answered: _answered,
-        LegEnded: _leg_ended,
-        IvrEntered: _ivr,
-        IvrLeft: _ivr,
-        DtmfReceived: _dtmf_join(dtmf_digits),
-        Held: _hold,
-        Resumed: _hold,
-        Transferred: _transferred,
-        Forwarded: _forwarded,
-        Heartbeat: _heartbeat,
-        Ended: _ended,
+        Started: starts,
+        Dialed: _Dialed(),
+        Ringing: _Ringing(),
+        Answered: _Answered(),
+        LegEnded: _LegEnded(),
+        IvrEntered: _Ivr(left=False),
+        IvrLeft: _Ivr(left=True),
+        DtmfReceived: _Dtmf(dtmf_digits),
+        Held: _Hold(resumed=False),
+        Resumed: _Hold(resumed=True),
+        Transferred: _Redirected(TRANSFERRED),
+        Forwarded: _Redirected(FORWARDED),
+        Heartbeat: _Heartbeat(),
+        Ended: _Ended(),
     }
 
 

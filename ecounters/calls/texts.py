@@ -20,7 +20,7 @@ It is a bound method, because that is fastest, so it does not check the size of 
 def forget_texts() -> None:
     """Empty the table if it holds more than _SAME_MAX texts.
 
-    ``_started`` and ``_dtmf`` of ``calls.join`` and ``restored_call`` call this before they intern; the other callers
+    ``join_start`` and ``_Dtmf`` of ``calls.join`` and ``restored_call`` call this before they intern; the other callers
     of ``same`` do not. Records keep the texts that they have. An equal text that comes later is another object, so
     texts must be compared with ``==``.
     """

@@ -27,7 +27,9 @@ SNAPSHOT_BYTES_MAX: Final = 1_048_576
 """The longest value of a switch.snapshot in bytes: about 27,000 call ids that are UUIDs."""
 _SNAPSHOT: Final = SwitchSnapshot.__struct_config__.tag
 
-_decode = msgspec.json.Decoder(AnyEvent).decode  # not Final: tests replace it to kill a worker amid a batch
+_decode: Final = msgspec.json.Decoder(AnyEvent).decode
+_is_ascii: Final = bytes.isascii
+"""The method itself: compiled code would look it up for each value."""
 _CALL_IDS: Final = "callIds"
 _NAMES: Final = (*FIELDS, "type")
 # The known fields of an object, under their names in JSON; None for one that is missing or null. ``callIds``, which can
@@ -52,7 +54,7 @@ def parse(value: Any) -> AnyEvent:
     except (msgspec.MsgspecError, ValueError, RecursionError, TypeError):
         return _parse_carefully(value)
     # msgspec checks the UTF-8 of the fields that it decodes, but not of the unknown fields that it skips.
-    if value.isascii() or _is_utf8(value):
+    if _is_ascii(value) or _is_utf8(value):
         return event
     return _parse_carefully(value)
 

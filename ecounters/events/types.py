@@ -4,7 +4,7 @@ A field without a default is required. Times are ms since the Unix epoch. The de
 docstring of a class is the description of its type in the documentation and in the AsyncAPI document.
 
 To add a type: write its class, add the class to ``AnyEvent``, add new fields to ``ecounters.events.fields.FIELDS``, and
-add to ``ecounters.calls.join.JOIN`` what the event does to a call. CONTRIBUTING.md has all steps.
+add to ``ecounters.calls.join`` a ``Join``: what the event does to a call. CONTRIBUTING.md has all steps.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ecounters.calls.items import STARTS_MAX
-from ecounters.calls.join import join_start
+from ecounters.calls.join import Join, join_start
 from ecounters.calls.record import FRESH, NEITHER, REPEAT, Call
 from ecounters.errors import BadEvent
 from ecounters.events.types import Started
@@ -12,18 +12,20 @@ from ecounters.partition.policy import Policy
 from ecounters.partition.timeouts import Timeouts
 
 
-class Starts:
+class Starts(Join):
     """Looks at each call.started. Both decisions depend on the log's order.
 
     ``watermark`` is the one before the event: by it, the last start of a number may be due to be forgotten.
     """
+
+    changes_limits = True
 
     def __init__(self, policy: Policy, changes: Changes, timeouts: Timeouts) -> None:
         self._policy = policy
         self._changes = changes
         self._timeouts = timeouts
 
-    def join(self, call: Call, event: Started, watermark: int) -> None:
+    def join(self, call: Call, event: Started, ts: int, watermark: int) -> None:
         """Join a call.started; the first of a call classifies the caller. Raises BadEvent as ``_accept``.
 
         Balances are kept as long as windows with calls are. So those that are due are forgotten before a call starts,
@@ -31,11 +33,11 @@ class Starts:
         """
         if not call.start:
             self._timeouts.forget_balances(call.user, watermark)
-            join_start(call, event)
+            join_start(call, event, ts)
         else:
             self._accept(call, event, watermark)
             self._timeouts.live_by_switch.discard(call)  # ``place`` adds the call again, perhaps under another switch
-            join_start(call, event)
+            join_start(call, event, ts)
             self._changes.touch(call)
             call.user.settle_one(call)
         if not call.caller_class:

@@ -18,7 +18,7 @@ from collections.abc import Generator, Iterator, Sequence
 from typing import Any, Final, cast
 from zoneinfo import ZoneInfo
 
-from ecounters.calls.join import Join, joins
+from ecounters.calls.join import joins
 from ecounters.calls.record import CHANGED, TOUCHED, Call
 from ecounters.changelog.binding import Binding
 from ecounters.changelog.entries import FORMAT, Entry
@@ -28,13 +28,9 @@ from ecounters.errors import BadEvent
 from ecounters.events.parse import parse
 from ecounters.events.partitioner import partition_of
 from ecounters.events.types import (
-    TYPES,
     AccountErased,
     AnyEvent,
     BalanceUpdated,
-    Ended,
-    Event,
-    Started,
     SwitchRestarted,
     SwitchSnapshot,
 )
@@ -89,11 +85,8 @@ class PartitionState:
         self._rolls_up = False
         self.timeouts = Timeouts(policy, self.users, self.changes, self.tally)
         self._linger_ms, self._max_call_ms = policy.linger_ms, policy.max_call_ms
-        self._starts = Starts(policy, self.changes, self.timeouts)
         self._switch_events = SwitchEvents(policy, self.timeouts, self.changes)
-        of_calls: dict[type[Event], Join] = {**joins(policy.dtmf_digits), Started: self._join_start}
-        # Event class -> (its join function, None if it is not of a call; whether it changes the call's time limits)
-        self._joins = {row.cls: (of_calls.get(row.cls), row.cls in (Started, Ended)) for row in TYPES.values()}
+        self._joins = joins(Starts(policy, self.changes, self.timeouts), policy.dtmf_digits)
         self._applying = False
 
     @property
@@ -163,7 +156,7 @@ class PartitionState:
                 timestamp: int = record.timestamp
                 if ts > latest or (ts > timestamp and timestamp and ts > timestamp + ahead):
                     raise BadEvent("clock_ahead", "ts")
-                join, is_bound = joins[type(event)]
+                join = joins.get(type(event))
                 if join is None or user is None:
                     long_step = self._apply_to_account_or_switch(event, user)
                     watermark = self.watermark
@@ -171,12 +164,12 @@ class PartitionState:
                     call = user.calls.first.get(event.call_id)
                     if call is None or call.timer_slot <= 0 or call.last_ts + max_call_ms <= watermark:
                         call = self._record_for(event, user, call)
-                    join(call, event)
+                    join.join(call, event, ts, watermark)
                     if ts > call.last_ts:
                         call.last_ts = ts
                     if ts > watermark:  # also where ``last_ts`` is later: an import sets the watermark back
                         self.watermark = watermark = ts
-                    if is_bound or call.silence or not call.timer_slot or call.system_end is not None:
+                    if join.changes_limits or call.silence or not call.timer_slot or call.system_end is not None:
                         timeouts.place(call)
                     if call.flags < CHANGED:  # TOUCHED or DIRTY is missing
                         changes.touch(call)
@@ -197,9 +190,6 @@ class PartitionState:
         if user is not None:
             self.timeouts.forget_balances(user, self.watermark)
         return user
-
-    def _join_start(self, call: Call, event: Started) -> None:
-        self._starts.join(call, event, self.watermark)
 
     def skip_to(self, offset: int) -> None:
         """Raise ``position`` to ``offset``, if it is smaller.
@@ -340,7 +330,6 @@ class PartitionState:
 
     def discarding(self) -> Iterator[None]:
         """Empty a state that nobody uses any more, in steps: nothing else frees calls, which refer to their account."""
-        self._joins.clear()  # one of them refers to the state
         yield from self.timeouts.discarding()
         yield from self.changes.discarding()
         while self.users:

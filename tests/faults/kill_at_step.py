@@ -45,7 +45,6 @@ def _request(kind: str) -> Callable[..., bool]:
 
 
 _SEND: Final = "aiokafka.conn:AIOKafkaConnection.send"
-_PARSE: Final = "ecounters.events.parse"
 _ENTRIES: Final = "ecounters.changelog.entries"
 _CONSUMER: Final = "streams.kafka.consumer:Consumer"
 _THREAD: Final = "streams.kafka.consumer_thread:ConsumerThread"
@@ -56,7 +55,7 @@ _WRITER: Final = "streams.kafka.changelog_writer:ChangelogWriter"
 _TAKEOVER: Final = "streams.kafka.changelog_writer:ChangelogTakeover"
 
 POINTS: Final = {
-    "apply": Point(f"{_PARSE}:_decode", True, 400, "events applied, the batch not finished"),
+    "apply": Point("streams.engine.applying:BatchApplier._apply_step", True, 60, "events applied, no flush begun"),
     "cut": Point(f"{_FLUSHER}._collect_changes", True, 20, "changes collected for a flush, nothing sent of them"),
     "begin": Point("aiokafka:AIOKafkaProducer.begin_transaction", True, 20, "a transaction begun, nothing sent in it"),
     "sent": Point(_SEND, True, 20, "a flush sent, its acknowledgement not waited for", _request("ProduceRequest")),

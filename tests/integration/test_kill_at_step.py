@@ -33,7 +33,7 @@ KILLED_LIMIT_S = 60
 FLUSHED_LIMIT_S = 20
 LONG_REBALANCE_S = 24
 STEPS_OF_WORK = (
-    ("apply", 400), ("cut", 3), ("begin", 4), ("sent", 5), ("acked", 3), ("commit-sent", 4), ("written", 3),
+    ("apply", 60), ("cut", 3), ("begin", 4), ("sent", 5), ("acked", 3), ("commit-sent", 4), ("written", 3),
     ("republish", 1), ("offset-commit", 2), ("offset-committed", 2), ("open", 2), ("read", 2),
     ("restore", 50),
 )  # fmt: skip

@@ -6,22 +6,25 @@ from itertools import permutations
 
 import pytest
 
-from ecounters.calls.join import current_ivr, ivr_entries, joins
+from ecounters.calls.join import Join, current_ivr, ivr_entries, join_start, joins
 from ecounters.calls.record import FORWARDED, STATUS_REAPED, STATUS_RESTARTED, TRANSFERRED, Call
 from ecounters.events.parse import parse
-from ecounters.events.types import TYPES
+from ecounters.events.types import TYPES, Started
 from ecounters.partition.user import User
 from tests.support.builders import CallScript, call, encoded, event, ms
 
-JOINS = joins(4)
+JOINS = joins(Join(), 4)
 
 
 def joined(*events: dict[str, object]) -> Call:
-    """The record that the events make, in that order."""
+    """The record that the events make, in that order; without what ``partition.starts`` decides by the log's order."""
     made = Call("c1", User("u1"))
     for value in events:
         read = parse(encoded(value))
-        JOINS[type(read)](made, read)
+        if isinstance(read, Started):
+            join_start(made, read, read.ts)
+        else:
+            JOINS[type(read)].join(made, read, read.ts, 0)
     return made
 
 
