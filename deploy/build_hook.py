@@ -33,6 +33,7 @@ HOT: Final = (
     "ecounters/events/numbers.py",
     "ecounters/events/parse.py",
     "ecounters/events/partitioner.py",
+    "ecounters/calls/extras.py",
     "ecounters/calls/items.py",
     "ecounters/calls/join.py",
     "ecounters/calls/large.py",

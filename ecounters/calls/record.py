@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from mypy_extensions import i16, i32, mypyc_attr, u8
 
+from ecounters.calls.extras import Extras
 from ecounters.calls.items import Dtmf, Hold, Leg
 from ecounters.calls.large import LargeCall
 from ecounters.calls.live_key import LiveKey
@@ -130,6 +131,8 @@ class Call:
                     event
     live_key        the key in ``User.live`` under which the call is counted as live;      User                no
                     None if it is not live
+    extras          has the fields that most live calls do not need; None until the first  this class
+                    of them is set. They are read and set as if they were fields of this
     ==============  =====================================================================  ==================  =====
 
     The order of the fields matters: those that nearly every event needs come first, in the same cache lines. Compiled,
@@ -156,20 +159,11 @@ class Call:
     did: str = ""
     number: str = ""
     switch: str = ""
-    end: int = 0
-    end_id: str = ""
-    ended_by: str = ""
-    system_end: tuple[int, int] | None = None
-    holds: tuple[Hold, ...] | None = None
     ivrs: tuple[Any, ...] | None = None
-    dtmfs: dict[str, Dtmf] | None = None
-    start_ids: tuple[str, ...] | None = None
-    last_start: int = 0
-    large: LargeCall | None = None
+    extras: Extras | None = None
 
     cell: Cell | None = None
     ring_ms: int = 0
-    amounts: Amounts = ()
     live_key: LiveKey | None = None
 
     def __init__(self, id: str, user: CallOwner) -> None:
@@ -194,6 +188,103 @@ class Call:
         if self.end:
             return self.status
         return STATUS_REAPED if self.system_end is None else self.system_end[1]
+
+    # The fields of ``extras``. To set one to what it is without them makes none.
+
+    def _own_extras(self) -> Extras:
+        if self.extras is None:
+            self.extras = Extras()
+        return self.extras
+
+    @property
+    def end(self) -> int:
+        return 0 if self.extras is None else self.extras.end
+
+    @end.setter
+    def end(self, value: int) -> None:
+        if value or self.extras is not None:
+            self._own_extras().end = value
+
+    @property
+    def end_id(self) -> str:
+        return "" if self.extras is None else self.extras.end_id
+
+    @end_id.setter
+    def end_id(self, value: str) -> None:
+        if value or self.extras is not None:
+            self._own_extras().end_id = value
+
+    @property
+    def ended_by(self) -> str:
+        return "" if self.extras is None else self.extras.ended_by
+
+    @ended_by.setter
+    def ended_by(self, value: str) -> None:
+        if value or self.extras is not None:
+            self._own_extras().ended_by = value
+
+    @property
+    def system_end(self) -> tuple[int, int] | None:
+        return None if self.extras is None else self.extras.system_end
+
+    @system_end.setter
+    def system_end(self, value: tuple[int, int] | None) -> None:
+        if value is not None or self.extras is not None:
+            self._own_extras().system_end = value
+
+    @property
+    def holds(self) -> tuple[Hold, ...] | None:
+        return None if self.extras is None else self.extras.holds
+
+    @holds.setter
+    def holds(self, value: tuple[Hold, ...] | None) -> None:
+        if value is not None or self.extras is not None:
+            self._own_extras().holds = value
+
+    @property
+    def dtmfs(self) -> dict[str, Dtmf] | None:
+        return None if self.extras is None else self.extras.dtmfs
+
+    @dtmfs.setter
+    def dtmfs(self, value: dict[str, Dtmf] | None) -> None:
+        if value is not None or self.extras is not None:
+            self._own_extras().dtmfs = value
+
+    @property
+    def start_ids(self) -> tuple[str, ...] | None:
+        return None if self.extras is None else self.extras.start_ids
+
+    @start_ids.setter
+    def start_ids(self, value: tuple[str, ...] | None) -> None:
+        if value is not None or self.extras is not None:
+            self._own_extras().start_ids = value
+
+    @property
+    def last_start(self) -> int:
+        return 0 if self.extras is None else self.extras.last_start
+
+    @last_start.setter
+    def last_start(self, value: int) -> None:
+        if value or self.extras is not None:
+            self._own_extras().last_start = value
+
+    @property
+    def large(self) -> LargeCall | None:
+        return None if self.extras is None else self.extras.large
+
+    @large.setter
+    def large(self, value: LargeCall | None) -> None:
+        if value is not None or self.extras is not None:
+            self._own_extras().large = value
+
+    @property
+    def amounts(self) -> Amounts:
+        return () if self.extras is None else self.extras.amounts
+
+    @amounts.setter
+    def amounts(self, value: Amounts) -> None:
+        if value or self.extras is not None:
+            self._own_extras().amounts = value
 
 
 if not COMPILED:

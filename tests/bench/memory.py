@@ -22,7 +22,7 @@ LIVE_USERS: Final = 50
 LIVE_GAP_MS: Final = 2
 LIVE_STEPS: Final = 2
 """The first step includes buffers for the flood of events; the second shows the calls alone."""
-TARGET_BYTES: Final = 1_200
+TARGET_BYTES: Final = 900
 LIVE_NOTES: Final = (
     f"a worker on an empty topic, {SETTLE_S:g} s after it is ready; then {LIVE_CALLS:,} calls of {LIVE_USERS} users, "
     "each started, in an IVR, both its legs rung and answered, each from a number of its own (which is remembered too, "
