@@ -42,13 +42,17 @@ _OF_CLASSES: Final = ("__dict__", "__weakref__", "__init__")
 """What a Struct has of its own."""
 
 
-def as_struct(cls: Any) -> Any:
+def as_struct(cls: Any, merged: Any = None) -> Any:
     """A Struct with the attributes, defaults and methods of a class.
 
-    Like the class, it is equal to itself alone, unless it has a method ``__eq__``.
+    Like the class, it is equal to itself alone, unless it has a method ``__eq__``. ``merged``: a class whose attributes
+    the Struct has too, in place of properties: interpreted, each use of a property is a call.
     """
     content = {name: value for name, value in vars(cls).items() if name not in _OF_CLASSES}
-    for name in cls.__annotations__:
+    if merged is not None:
+        content |= {name: vars(merged)[name] for name in merged.__annotations__}
+        content["__annotations__"] = {**cls.__annotations__, **merged.__annotations__}
+    for name in content["__annotations__"]:
         default = content.get(name)
         if not isinstance(default, _KEPT):
             content[name] = field(default_factory=type(default))

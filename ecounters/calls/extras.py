@@ -6,15 +6,14 @@ from mypy_extensions import mypyc_attr
 
 from ecounters.calls.items import Dtmf, Hold
 from ecounters.calls.large import LargeCall
-from ecounters.native import COMPILED, as_struct
 from ecounters.windows.cell import Amounts
 
 
 @mypyc_attr(acyclic=True)
 class Extras:
-    """The fields of a call that most live calls do not need. A call has none of it until the first of them is set.
+    """The fields of a call that most live calls do not need. A call has no such object until the first of them is set.
 
-    ``Call`` says what each field means.
+    ``Call`` says what each field means. Interpreted, calls have these fields themselves.
     """
 
     end: int = 0
@@ -27,7 +26,3 @@ class Extras:
     last_start: int = 0
     large: LargeCall | None = None
     amounts: Amounts = ()
-
-
-if not COMPILED:
-    Extras = as_struct(Extras)

@@ -131,8 +131,8 @@ class Call:
                     event
     live_key        the key in ``User.live`` under which the call is counted as live;      User                no
                     None if it is not live
-    extras          has the fields that most live calls do not need; None until the first  this class
-                    of them is set. They are read and set as if they were fields of this
+    extras          compiled, the fields that most live calls do not need, see ``Extras``; this class
+                    None until the first of them is set
     ==============  =====================================================================  ==================  =====
 
     The order of the fields matters: those that nearly every event needs come first, in the same cache lines. Compiled,
@@ -189,7 +189,7 @@ class Call:
             return self.status
         return STATUS_REAPED if self.system_end is None else self.system_end[1]
 
-    # The fields of ``extras``. To set one to what it is without them makes none.
+    # The fields of ``extras``. To set one to what it is without them makes none. Interpreted, they are the call's own.
 
     def _own_extras(self) -> Extras:
         if self.extras is None:
@@ -288,4 +288,4 @@ class Call:
 
 
 if not COMPILED:
-    Call = as_struct(Call)
+    Call = as_struct(Call, merged=Extras)

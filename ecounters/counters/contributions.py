@@ -22,8 +22,30 @@ from ecounters.calls.items import Dtmf, Hold, Leg
 from ecounters.calls.join import current_ivr, ivr_entries
 from ecounters.calls.live_key import LiveKey
 from ecounters.calls.record import FORWARDED, FRESH, REPEAT, TRANSFERRED, Call
-from ecounters.windows import units as unit
 from ecounters.windows.cell import Amounts
+from ecounters.windows.units import (
+    CA,
+    CHSR,
+    CM,
+    CNC,
+    FR_CA,
+    FR_CM,
+    FR_GH_UC,
+    FR_PM,
+    FR_UC,
+    FRESHCALL,
+    FWC,
+    GH_UC,
+    GHC,
+    HOLDS,
+    MC,
+    PM,
+    REPEATCALL,
+    TALKS,
+    TC,
+    TRSC,
+    UC,
+)
 
 QUICK_HANG_UP_MS: Final = 5_000
 """CHSR counts unanswered calls whose caller hung up less than this after the first ring."""
@@ -37,15 +59,15 @@ def contributions(call: Call, ended: int, version: int = 2) -> tuple[int, int, i
     ``version``: 1 for the definitions by which the calls of a changelog of format 1 were counted: an answer after the
     end was an answer, CHSR counted calls that rang after their end, and all time on hold was taken from actualTT.
     """
-    units, amounts = unit.TC, list[Any]()
+    units, amounts = TC, list[Any]()
     if call.caller_class == FRESH:
-        units |= unit.FRESHCALL
+        units |= FRESHCALL
     elif call.caller_class == REPEAT:
-        units |= unit.REPEATCALL
+        units |= REPEATCALL
     if call.redirects & TRANSFERRED:
-        units |= unit.TRSC
+        units |= TRSC
     if call.redirects & FORWARDED:
-        units |= unit.FWC
+        units |= FWC
     answered_at = first_ring = ring_ms = rings = 0
     legs = call.legs
     holds: Iterable[Hold] | None = call.holds
@@ -60,9 +82,9 @@ def contributions(call: Call, ended: int, version: int = 2) -> tuple[int, int, i
         of_holds, held_ms = _of_holds(holds, ended, answered_at if version > 1 else 0, amounts)
         units |= of_holds
     if answered_at:
-        units |= unit.CNC
+        units |= CNC
         if ended:
-            units |= unit.TALKS
+            units |= TALKS
             amounts += ("actualTT", max(0, ended - answered_at - held_ms))
     elif ended:
         units |= _of_unanswered(call, first_ring, 0 if version > 1 else -_NO_LIMIT_MS)
@@ -88,10 +110,10 @@ def _of_unanswered(call: Call, first_ring: int, least_ms: int) -> int:
     the caller hung up ``least_ms`` to less than QUICK_HANG_UP_MS after the first ring.
     """
     if not first_ring:
-        return unit.GHC if all(is_left for _, _, is_left, _ in ivr_entries(call)) else unit.MC
+        return GHC if all(is_left for _, _, is_left, _ in ivr_entries(call)) else MC
     if call.ended_by == "caller" and least_ms <= call.end - first_ring < QUICK_HANG_UP_MS:
-        return unit.MC | unit.CHSR
-    return unit.MC
+        return MC | CHSR
+    return MC
 
 
 def _of_legs(legs: tuple[Leg, ...], ended: int, last_answer: int, amounts: list[Any]) -> tuple[int, int, int, int, int]:
@@ -129,9 +151,9 @@ def _of_legs(legs: tuple[Leg, ...], ended: int, last_answer: int, amounts: list[
             if outcome == _GHOST:
                 retry_ghosts += 1
     if outcomes:
-        units = unit.UC | _CLASSES[outcomes]
+        units = UC | _CLASSES[outcomes]
     if retries:
-        units |= unit.FR_UC | _RETRY_CLASSES[retry_outcomes]
+        units |= FR_UC | _RETRY_CLASSES[retry_outcomes]
         amounts += ("FR_UC_N", retries)
         if retry_outcomes != _GHOST:
             amounts += (_RETRY_LEGS[retry_outcomes], retries)
@@ -144,9 +166,9 @@ _ANSWERED: Final = 1
 _MISSED: Final = 2
 _GHOST: Final = 4
 """Bit flags: the outcome of a leg that is not open. _MISSED: it rang and was not answered. _GHOST: neither."""
-_CLASSES: Final = (0, unit.CA, unit.CM, unit.PM, unit.GH_UC, unit.CA, unit.CM, unit.PM)
+_CLASSES: Final = (0, CA, CM, PM, GH_UC, CA, CM, PM)
 """The class of a call, by the flags of all outcomes of its legs: ghosts beside other legs do not matter."""
-_RETRY_CLASSES: Final = (0, unit.FR_CA, unit.FR_CM, unit.FR_PM, unit.FR_GH_UC, unit.FR_CA, unit.FR_CM, unit.FR_PM)
+_RETRY_CLASSES: Final = (0, FR_CA, FR_CM, FR_PM, FR_GH_UC, FR_CA, FR_CM, FR_PM)
 _RETRY_LEGS: Final = ("", "FR_CA_N", "FR_CM_N", "FR_PM_N", "", "FR_CA_N", "FR_CM_N", "FR_PM_N")
 """The class by the retry legs alone, and the counter of retry legs of the calls in that class."""
 
@@ -178,7 +200,7 @@ def _of_holds(holds: Iterable[Hold], ended: int, answered_at: int, amounts: list
     if not intervals:
         return 0, after_ms
     amounts += ("holdTime", total_ms)
-    return unit.HOLDS, after_ms
+    return HOLDS, after_ms
 
 
 def live_key(call: Call, old: LiveKey | None) -> LiveKey:

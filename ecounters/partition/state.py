@@ -28,6 +28,7 @@ from ecounters.errors import BadEvent
 from ecounters.events.parse import parse
 from ecounters.events.partitioner import partition_of
 from ecounters.events.types import (
+    TYPES,
     AccountErased,
     AnyEvent,
     BalanceUpdated,
@@ -86,7 +87,8 @@ class PartitionState:
         self.timeouts = Timeouts(policy, self.users, self.changes, self.tally)
         self._linger_ms, self._max_call_ms = policy.linger_ms, policy.max_call_ms
         self._switch_events = SwitchEvents(policy, self.timeouts, self.changes)
-        self._joins = joins(Starts(policy, self.changes, self.timeouts), policy.dtmf_digits)
+        of_calls = joins(Starts(policy, self.changes, self.timeouts), policy.dtmf_digits)
+        self._joins = {row.cls: of_calls.get(row.cls) for row in TYPES.values()}  # None: it is not of a call
         self._applying = False
 
     @property
@@ -156,7 +158,7 @@ class PartitionState:
                 timestamp: int = record.timestamp
                 if ts > latest or (ts > timestamp and timestamp and ts > timestamp + ahead):
                     raise BadEvent("clock_ahead", "ts")
-                join = joins.get(type(event))
+                join = joins[type(event)]
                 if join is None or user is None:
                     long_step = self._apply_to_account_or_switch(event, user)
                     watermark = self.watermark

@@ -98,20 +98,24 @@ class Spans:
             span.retract(cell)
         counts = cell.counts
         kept = old_units & units
-        for slot in slots_of(old_units - kept):
-            add_to_slot(counts, slot, -1)
         for slot in slots_of(units - kept):
-            add_to_slot(counts, slot, 1)
+            counts[slot] = counts.get(slot, 0) + 1
+        if kept != old_units:
+            for slot in slots_of(old_units - kept):
+                add_to_slot(counts, slot, -1)
         if ring_ms:
             add_to_slot(counts, "ringTime", ring_ms)
         if rings:
             add_to_slot(counts, "rings", rings)
         if old_amounts != amounts:
-            add_amounts(cell, old_amounts, -1)
+            if old_amounts:
+                add_amounts(cell, old_amounts, -1)
             add_amounts(cell, amounts, 1)
         if len(counts) > WHOLE_SLOTS_MAX and cell.inputs is None:
             split(cell)
-        self.mark_dirty(cell)
+        if not cell.dirty:
+            cell.dirty = True
+            self.dirty[cell] = None
 
     def take_changes(self) -> Generator[Change]:
         """Yield all changes since the last ``take_changes``. Run it to its end, and change nothing meanwhile.
