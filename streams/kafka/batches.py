@@ -20,7 +20,7 @@ from streams.kafka.splitting import SMALL_RECORD_BYTES, split
 RECORDS_MAX: Final = 4_000
 """A Batch takes in record batches until it has at least this many offsets. The limit lets partitions take turns, as
 some brokers send more bytes of one partition than a fetch request allows."""
-STEP_RECORDS: Final = 50
+STEP_RECORDS: Final = 100
 STEP_BYTES: Final = 524_288
 """So many records, or so many bytes of records, are decoded and applied between two looks at the time slice: below 1 ms
 of work for usual events, a few ms for the largest."""

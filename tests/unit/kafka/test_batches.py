@@ -184,7 +184,7 @@ def test_large_records_are_taken_a_few_at_a_time() -> None:
         return [len(step) for step in iter(run.take, [])]
 
     for compression in (0, GZIP):
-        assert asyncio.run(steps(100, 250, compression)) == [STEP_RECORDS] * 5
+        assert asyncio.run(steps(100, STEP_RECORDS * 5, compression)) == [STEP_RECORDS] * 5
         assert asyncio.run(steps(40_000, 25, compression)) == [10, 10, 5]
         assert asyncio.run(steps(900_000, 3, compression)) == [1, 1, 1]
 
