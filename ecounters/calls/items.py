@@ -5,9 +5,10 @@ Times are ms since the Unix epoch. A time of 0 means that no such event has come
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
-from mypy_extensions import i32, mypyc_attr
+from mypy_extensions import i32, mypyc_attr, u8
 
 from ecounters.native import COMPILED, as_struct
 
@@ -54,6 +55,45 @@ Hold = tuple[int, str, bool]
 """(``ts``, event id, True if it is a call.resumed), so that holds sort by (ts, id, name of the type)."""
 IvrEntry = tuple[int, str, bool, str]
 """(``ts``, event id, True if it is an ivr.left, IVR): sorts as a Hold."""
+
+
+@mypyc_attr(acyclic=True)
+class IvrLink:
+    """One IvrEntry of a call that is not large. ``earlier`` is the one that sorts before it; None if it is the first.
+
+    Compiled, it needs less memory than a tuple; ``left``, which is True for an ivr.left, and ``count`` share 8 bytes.
+    ``count``: how many entries there are up to this one. There may be no more than a call has that is not large. Each
+    link is freed by the one after it, and CPython would put the 50th into a list that is for tracked objects alone.
+    """
+
+    ts: int = 0
+    id: str = ""
+    left: bool = False
+    count: u8 = 1
+    ivr: str = ""
+    earlier: IvrLink | None = None
+
+    def __init__(self, ts: int, id: str, left: bool, count: int, ivr: str, earlier: IvrLink | None) -> None:
+        self.ts = ts
+        self.id = id
+        self.left = left
+        self.count = count
+        self.ivr = ivr
+        self.earlier = earlier
+
+
+if not COMPILED:
+    IvrLink = as_struct(IvrLink)
+
+
+def linked(entries: Iterable[IvrEntry]) -> IvrLink | None:
+    """Link sorted entries. Returns the link of the last one; None if there are no entries."""
+    last: IvrLink | None = None
+    for ts, event_id, left, ivr in entries:
+        last = IvrLink(ts, event_id, left, 1 if last is None else last.count + 1, ivr, last)
+    return last
+
+
 Dtmf = tuple[int, str, bool, str]
 """(``ts``, digits, whether they are valid, IVR or "") of a DTMF input. Many digits are replaced: see ``join``."""
 

@@ -16,10 +16,9 @@ given the event's ``ts``, which its caller needs too.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import chain
 from typing import Any, Final
 
-from ecounters.calls.items import IvrEntry, Leg
+from ecounters.calls.items import IvrEntry, IvrLink, Leg, linked
 from ecounters.calls.large import LargeCall
 from ecounters.calls.record import FORWARDED, TRANSFERRED, Call
 from ecounters.calls.texts import forget_texts, same
@@ -176,25 +175,25 @@ class _Ivr(Join):
         self._left = left
 
     def join(self, call: Call, event: IvrEvent, ts: int, watermark: int) -> None:
-        """Add the 4 values of an IvrEntry to ``call.ivrs``. Its entries stay sorted and without duplicates."""
-        ivr = event.ivr_id
-        entry = (ts, event.id, self._left, same(ivr, ivr))
-        ivrs = call.ivrs
-        if ivrs is None:
+        """Add an IvrEntry to those of the call, which stay sorted and without duplicates."""
+        event_id, ivr = event.id, event.ivr_id
+        ivr = same(ivr, ivr)
+        last = call.last_ivr
+        if last is None:
             if call.large is not None:
-                call.large.add_ivr(entry)
+                call.large.add_ivr((ts, event_id, self._left, ivr))
             else:
-                call.ivrs = entry
-        elif len(ivrs) < 4 * SMALL_MAX and ts > ivrs[-4]:  # later than the last entry, as nearly always
-            call.ivrs = ivrs + entry
+                call.last_ivr = IvrLink(ts, event_id, self._left, 1, ivr, None)
+        elif ts > last.ts and last.count < SMALL_MAX:  # later than the last entry, as nearly always
+            call.last_ivr = IvrLink(ts, event_id, self._left, last.count + 1, ivr, last)
         else:
-            entries = list(ivr_entries(call))
+            entry, entries = (ts, event_id, self._left, ivr), list(ivr_entries(call))
             if entry in entries:
                 return
             if len(entries) == SMALL_MAX:
                 enlarge(call).add_ivr(entry)
             else:
-                call.ivrs = tuple(chain.from_iterable(sorted([*entries, entry])))
+                call.last_ivr = linked(sorted([*entries, entry]))
 
 
 class _Dtmf(Join):
@@ -284,38 +283,57 @@ def enlarge(call: Call) -> LargeCall:
     large.dtmfs = dict(call.dtmfs or {})
     large.unsaved = dict.fromkeys(large.items())
     large.uncounted = [(dtmf, 1) for dtmf in large.dtmfs.values()]
-    call.legs = call.holds = call.ivrs = call.dtmfs = None
+    call.legs = call.holds = call.last_ivr = call.dtmfs = None
     call.large = large
     return large
+
+
+def set_ivrs(call: Call, entries: list[IvrEntry]) -> None:
+    """Set the IVR entries of a call: of one that is not large, or of a saved one. They must be sorted.
+
+    A call of format 1 may have more of them than SMALL_MAX and not be large: see ``partition.format_1``. They are put
+    into ``call.large``, which has nothing else until ``enlarge`` is called.
+    """
+    if len(entries) <= SMALL_MAX:
+        call.last_ivr = linked(entries)
+    else:
+        call.large = large = LargeCall()
+        large.ivrs = entries
 
 
 # ------------------------------------------------------------------------- reading what a call has several of
 
 
 def ivr_entries(call: Call) -> Iterator[IvrEntry]:
-    """Yield the IvrEntry of each ivr.entered and ivr.left of the call, sorted.
-
-    ``call.ivrs`` is one flat tuple of their values: a tuple for each event would cost memory.
-    """
+    """The IvrEntry of each ivr.entered and ivr.left of the call, sorted."""
     if call.large is not None:
-        yield from call.large.ivrs
-    values = call.ivrs or ()
-    for begin in range(0, len(values), 4):
-        yield values[begin : begin + 4]
+        return iter(call.large.ivrs)
+    entries: list[IvrEntry] = []
+    link = call.last_ivr
+    while link is not None:
+        entries.append((link.ts, link.id, link.left, link.ivr))
+        link = link.earlier
+    return reversed(entries)
 
 
 def current_ivr(call: Call) -> str:
     """The IVR that the call is in: the one that it entered last and has not left since; "" if there is none."""
-    if call.large is not None:
-        return _current(call.large.ivrs)
-    if call.ivrs is None:
-        return ""
-    if not call.ivrs[-2]:  # the last entry is an ivr.entered, as for most calls in an IVR
-        return str(call.ivrs[-1])
-    return _current(list(ivr_entries(call)))
+    link = call.last_ivr
+    if link is None:
+        return "" if call.large is None else _current(call.large.ivrs)
+    if not link.left:  # the last entry is an ivr.entered, as for most calls in an IVR
+        return link.ivr
+    left = {link.ivr}
+    while (link := link.earlier) is not None:
+        if link.left:
+            left.add(link.ivr)
+        elif link.ivr not in left:
+            return link.ivr
+    return ""
 
 
 def _current(entries: list[IvrEntry]) -> str:
+    """``current_ivr`` of a large call with these IVR entries."""
     left: set[str] = set()
     for _, _, is_left, ivr in reversed(entries):
         if is_left:

@@ -6,12 +6,12 @@ Times are ms since the Unix epoch. A time of 0 means that no such event has come
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from mypy_extensions import i16, i32, mypyc_attr, u8
 
 from ecounters.calls.extras import Extras
-from ecounters.calls.items import Dtmf, Hold, Leg
+from ecounters.calls.items import Dtmf, Hold, IvrLink, Leg
 from ecounters.calls.large import LargeCall
 from ecounters.calls.live_key import LiveKey
 from ecounters.large_dict import LargeDict
@@ -121,10 +121,11 @@ class Call:
                     while nothing later is heard of the call
     redirects       TRANSFERRED, FORWARDED                                                 join                yes
     holds           the Holds, sorted                                                      join                yes
-    ivrs            flat, the 4 values of each IvrEntry: see ``join.ivr_entries``          join                yes
+    last_ivr        the IvrEntry that sorts last, linked with those before it: see         join                yes
+                    ``join.ivr_entries``
     dtmfs           event id -> Dtmf                                                       join                yes
     large           the legs, holds, IVR entries and inputs of a call with many of them;   join, restoring,    yes
-                    ``legs``, ``holds``, ``ivrs`` and ``dtmfs`` are None then              Changes, User
+                    ``legs``, ``holds``, ``last_ivr`` and ``dtmfs`` are None then          Changes, User
     cell, units,    the cell in which the call is counted now, and what it adds there,     User                no
     ring_ms, rings  see ``counters.contributions``. ``cell`` is None before the call is
     amounts         counted, and for a call.ended call that was restored, until its next
@@ -159,7 +160,7 @@ class Call:
     did: str = ""
     number: str = ""
     switch: str = ""
-    ivrs: tuple[Any, ...] | None = None
+    last_ivr: IvrLink | None = None
     extras: Extras | None = None
 
     cell: Cell | None = None

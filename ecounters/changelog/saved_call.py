@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ecounters.calls.items import Leg
+from ecounters.calls.items import IvrLink, Leg
+from ecounters.calls.join import set_ivrs
 from ecounters.calls.record import Call, CallOwner
 from ecounters.calls.texts import forget_texts, same
 from ecounters.changelog.saved import SavedCall, SavedLeg
@@ -21,8 +22,19 @@ def saved_form(call: Call) -> tuple[Any, ...]:
         call.last_ts, call.start, call.start_id, call.type, call.campaign, call.did, call.number, call.switch,
         call.end, call.end_id, call.status, call.ended_by, call.system_end, call.caller_class, call.redirects,
         None if legs is None else [saved_leg(leg) for leg in legs],
-        call.holds, call.ivrs, call.dtmfs, call.silence, call.start_ids, call.last_start,
+        call.holds, _saved_ivrs(call.last_ivr), call.dtmfs, call.silence, call.start_ids, call.last_start,
     )  # fmt: skip
+
+
+def _saved_ivrs(last: IvrLink | None) -> tuple[Any, ...] | None:
+    """The values of linked IVR entries in one tuple, the earliest entry first; None if there are none."""
+    if last is None:
+        return None
+    values: tuple[Any, ...] = (last.ts, last.id, last.left, last.ivr)
+    while (last := last.earlier) is not None:
+        entry = (last.ts, last.id, last.left, last.ivr)
+        values = entry + values
+    return values
 
 
 def saved_leg(leg: Leg) -> tuple[Any, ...]:
@@ -40,7 +52,7 @@ def restored_call(saved: SavedCall, call_id: str, user: CallOwner) -> Call:
     (
         call.last_ts, call.start, call.start_id, call_type, campaign, did, call.number, switch,
         call.end, call.end_id, call.status, call.ended_by, call.system_end, call.caller_class, call.redirects,
-        legs, call.holds, call.ivrs, call.dtmfs, call.silence, call.start_ids, call.last_start,
+        legs, call.holds, ivrs, call.dtmfs, call.silence, call.start_ids, call.last_start,
     ) = saved  # fmt: skip
     call.type = same(call_type, call_type)
     call.campaign = same(campaign, campaign)
@@ -48,6 +60,8 @@ def restored_call(saved: SavedCall, call_id: str, user: CallOwner) -> Call:
     call.switch = same(switch, switch)
     if legs is not None:
         call.legs = tuple([restored_leg(leg) for leg in legs])
+    if ivrs is not None:
+        set_ivrs(call, [ivrs[begin : begin + 4] for begin in range(0, len(ivrs), 4)])
     return call
 
 

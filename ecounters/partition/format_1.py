@@ -11,9 +11,8 @@ Everything that the conversion changes becomes dirty, so that the first flush wr
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import chain
 
-from ecounters.calls.join import SMALL_MAX, enlarge, ivr_entries, shown_digits
+from ecounters.calls.join import SMALL_MAX, enlarge, ivr_entries, set_ivrs, shown_digits
 from ecounters.calls.record import Call
 from ecounters.counters.contributions import contributions
 from ecounters.events.numbers import number_of
@@ -56,9 +55,9 @@ def convert_call(user: User, call: Call, changes: Changes, dtmf_digits: int) -> 
     if call.holds is not None:
         call.holds = tuple(sorted((ts, event_id, not held) for ts, event_id, held in call.holds))
         changed = True
-    if call.ivrs is not None:
-        entries = sorted((ts, event_id, not entered, ivr) for ts, event_id, entered, ivr in ivr_entries(call))
-        call.ivrs = tuple(chain.from_iterable(entries))
+    entries = sorted((ts, event_id, not entered, ivr) for ts, event_id, entered, ivr in ivr_entries(call))
+    if entries:
+        set_ivrs(call, entries)
         changed = True
     if call.dtmfs is not None:
         call.dtmfs = {
@@ -66,7 +65,7 @@ def convert_call(user: User, call: Call, changes: Changes, dtmf_digits: int) -> 
             for event_id, (ts, digits, valid, ivr) in call.dtmfs.items()
         }
         changed = True
-    if max(len(call.legs or ()), len(call.holds or ()), len(call.ivrs or ()) // 4, len(call.dtmfs or ())) > SMALL_MAX:
+    if max(len(call.legs or ()), len(call.holds or ()), len(entries), len(call.dtmfs or ())) > SMALL_MAX:
         enlarge(call).uncounted.clear()  # the cell has the inputs
         changed = True
     call.number = number_of(call.number)

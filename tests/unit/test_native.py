@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ecounters.calls.items import Leg
+from ecounters.calls.items import IvrLink, Leg
 from ecounters.calls.large import LargeCall
 from ecounters.calls.record import Call
 from ecounters.large_dict import LargeDict
@@ -53,7 +53,7 @@ def test_a_struct_has_the_attributes_defaults_and_methods_of_its_class() -> None
 
 MAKES = [
     lambda: Leg("1"), LargeCall, lambda: Call("c", User("u")), LargeDict, lambda: User("u"), lambda: Span(0, 1),
-    lambda: Cell(0, 1, DIMS, {}),
+    lambda: Cell(0, 1, DIMS, {}), lambda: IvrLink(1, "e", False, 1, "i", None),
 ]  # fmt: skip
 
 

@@ -75,8 +75,20 @@ def test_messages_with_one_id_are_one_event() -> None:
     """A redelivered event adds no hold, no step in an IVR and no input."""
     script = call().held(1).resumed(2).entered(3, "menu").left(4, "menu").dtmf(5, "1", ivr="menu")
     once, thrice = of(script), joined(*script.events * 3)
-    assert (thrice.holds, thrice.ivrs, thrice.dtmfs) == (once.holds, once.ivrs, once.dtmfs)
+    assert (thrice.holds, thrice.dtmfs) == (once.holds, once.dtmfs)
+    assert list(ivr_entries(thrice)) == list(ivr_entries(once))
     assert (len(once.holds or ()), len(list(ivr_entries(once))), len(once.dtmfs or ())) == (2, 2, 1)
+
+
+def test_entries_of_ivrs_are_sorted_whatever_their_order() -> None:
+    """By (ts, id); of one id and time the ivr.entered comes first. The last one knows how many there are."""
+    script = call().entered(1, "a").left(2, "a").entered(2, "b").entered(3, "c")
+    script.events[1]["id"] = script.events[2]["id"] = "same"
+    expected = [(ms(1), False, "a"), (ms(2), False, "b"), (ms(2), True, "a"), (ms(3), False, "c")]
+    for order in permutations(script.events):
+        record = joined(*order, *order)
+        assert [(ts, left, ivr) for ts, _, left, ivr in ivr_entries(record)] == expected
+        assert record.last_ivr is not None and record.last_ivr.count == 4
 
 
 def test_of_two_inputs_with_one_id_the_smallest_counts() -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from ecounters.calls.items import Leg
+from ecounters.calls.items import IvrLink, Leg
+from ecounters.calls.join import ivr_entries, set_ivrs
 from ecounters.calls.record import FORWARDED, REPEAT, STATUS_RESTARTED, SUSPECTED, Call
 from ecounters.changelog.saved import SavedCall
 from ecounters.changelog.saved_call import restored_call, saved_form, saved_leg
@@ -19,7 +20,7 @@ for name, value in {
     "legs": (Leg("1", ringing=4, answered=5, ended=6, elsewhere=True),),
     "start": 2, "start_id": "S", "type": "IBD", "campaign": "7", "did": "d", "number": "n", "switch": "w",
     "end": 8, "end_id": "E", "status": 9, "ended_by": "caller", "system_end": (10, STATUS_RESTARTED),
-    "redirects": FORWARDED, "holds": ((11, "H", True),), "ivrs": (12, "I", True, "menu"),
+    "redirects": FORWARDED, "holds": ((11, "H", True),), "last_ivr": IvrLink(12, "I", True, 1, "menu", None),
     "dtmfs": {"D": (13, "1#", True, "menu")}, "start_ids": ("S", "T"), "last_start": 14,
 }.items():  # fmt: skip
     setattr(RECORD, name, value)
@@ -41,10 +42,28 @@ def test_the_saved_form_is_the_whole_record() -> None:
     assert saved_form(again) == form
     assert len(form) == len(SavedCall._fields)
     for name, value in zip(SavedCall._fields, form, strict=True):
-        if name != "legs":
+        if name not in ("legs", "ivrs"):
             assert getattr(RECORD, name) == value == getattr(again, name)
     assert RECORD.legs is not None and again.legs is not None
     assert [saved_leg(leg) for leg in again.legs] == [saved_leg(leg) for leg in RECORD.legs] == form[15]
+    assert list(ivr_entries(again)) == list(ivr_entries(RECORD)) == [(12, "I", True, "menu")]
+
+
+def test_entries_of_ivrs_are_saved_one_after_the_other() -> None:
+    """The values of all of them in one array, the earliest first."""
+    record, entries = Call("c1", RECORD.user), [(at, f"e{at}", at % 2 == 0, f"menu{at}") for at in range(1, 17)]
+    set_ivrs(record, entries)
+    form = saved_form(record)
+    assert form[17] == tuple(value for entry in entries for value in entry)
+    again = restored_call(saved(form), "c1", RECORD.user)
+    assert list(ivr_entries(again)) == entries
+    assert (again.last_ivr is not None and again.last_ivr.count, again.large) == (16, None)
+
+
+def test_a_part_of_an_entry_of_an_ivr_is_not_read() -> None:
+    """Other values than four for each are damage."""
+    with pytest.raises((ValueError, TypeError)):
+        restored_call(saved(saved_form(RECORD))._replace(ivrs=(12, "I", True)), "c1", RECORD.user)
 
 
 @pytest.mark.parametrize("status", [-(2**31), -113, 0, 2**31 - 1])

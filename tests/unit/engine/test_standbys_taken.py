@@ -11,8 +11,8 @@ import msgspec
 import pytest
 from faust.types import TP
 
-from ecounters.calls.record import REAPED
-from ecounters.changelog.entries import CALL, Entry, read_call
+from ecounters.changelog.entries import CALL, Entry, UnreadableEntries, read_call
+from ecounters.partition.following import FollowedState
 from ecounters.partition.state import PartitionState
 from streams.app import build
 from streams.engine import restore
@@ -316,19 +316,23 @@ def test_who_asks_asks_those_that_were_standbys_too() -> None:
     assert asked[-1] == "http://a"
 
 
-def test_a_call_that_cannot_be_counted_makes_the_partition_wait() -> None:
+def test_a_call_that_cannot_be_counted_makes_the_partition_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """As after a restore of all: the error that says so ended the worker, and then the next one that took over."""
 
     def damaged(entry: Entry) -> Entry:
         key, value = entry
         if key[:1] != CALL or value is None:
             return entry
-        saved = read_call(key, value)[2]._replace(silence=REAPED, ivrs=(1,))
-        return key, msgspec.msgpack.encode(saved)
+        return key, msgspec.msgpack.encode(read_call(key, value)[2]._replace(ivrs=(1,)))
+
+    def finishing(_: FollowedState) -> Iterator[None]:
+        raise UnreadableEntries({key: "it cannot be counted" for key, _ in entries()})
 
     async def run() -> None:
-        taken = Taken([damaged(entry) for entry in entries()], len(entries()))
+        taken = Taken(entries(), len(entries()))
         changelog = await taken.follow()
+        taken.readers.changelog = [damaged(entry) for entry in entries()]
+        monkeypatch.setattr(FollowedState, "finishing", finishing)
         with pytest.raises(MustWait, match="call"):
             await changelog.restore()
 

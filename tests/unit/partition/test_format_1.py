@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from ecounters.changelog.entries import CALL, CELL, FORMAT, NUMBER, POSITION, SLOT, Entry
+from ecounters.changelog.entries import CALL, CELL, FORMAT, ITEM, NUMBER, POSITION, SLOT, Entry
 from ecounters.partition.moving import position_in, settle_due
 from ecounters.partition.policy import Policy
 from tests.support.builders import T0_MS, LogRecord, answer_of, call, encoded, restored
@@ -122,6 +122,19 @@ def test_its_large_calls_become_large() -> None:
     assert isinstance(inputs, dict)
     assert answer_of(state)["DTMF"] == inputs | {"5": 4}
     assert answer_of(restored(list(state.take_changes()))) == answer_of(state)
+
+
+def test_its_calls_with_many_ivr_entries_become_large() -> None:
+    """However many there are, ended or not; each is an item from the first flush on."""
+    menu = [value for n in range(60) for value in (T0_MS + 1000 + n, f"e{n}", n % 2 == 0, f"menu{n // 2}")]
+    last = [T0_MS + 2000, "f", True, "late"]
+    calls = saved("c1", ivrs=menu + last), saved("c2", ivrs=menu, end=T0_MS + 9000, status=16)
+    entries = [*calls, cell({"TC": 1}), cell({"TC": 1, "MC": 1}, 16), position()]
+    state = restored(entries)
+    assert (answer_of(state)["LIVR"], answer_of(state)["MC"]) == ({"late": 1}, 1)
+    written = list(state.take_changes())
+    assert sum(key[:1] == ITEM for key, _ in written) == 121
+    assert answer_of(restored([*entries, *written])) == answer_of(state)
 
 
 def test_an_import_makes_it_one_of_today() -> None:
