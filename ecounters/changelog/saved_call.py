@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ecounters.calls.items import IvrLink, Leg
+import msgspec
+
+from ecounters.calls.items import IvrEntry, IvrLink, Leg
 from ecounters.calls.join import set_ivrs
 from ecounters.calls.record import Call, CallOwner
 from ecounters.calls.texts import forget_texts, same
@@ -45,7 +47,7 @@ def saved_leg(leg: Leg) -> tuple[Any, ...]:
 def restored_call(saved: SavedCall, call_id: str, user: CallOwner) -> Call:
     """The record that was saved, without flags, in no timer wheel and counted nowhere yet.
 
-    Its type, campaign, DID and switch are interned, see ``calls.texts``.
+    Its type, campaign, DID and switch are interned, see ``calls.texts``. Raises ValueError for damaged IVR entries.
     """
     forget_texts()
     call = Call(call_id, user)
@@ -61,7 +63,8 @@ def restored_call(saved: SavedCall, call_id: str, user: CallOwner) -> Call:
     if legs is not None:
         call.legs = tuple([restored_leg(leg) for leg in legs])
     if ivrs is not None:
-        set_ivrs(call, [ivrs[begin : begin + 4] for begin in range(0, len(ivrs), 4)])
+        entries = [ivrs[begin : begin + 4] for begin in range(0, len(ivrs), 4)]
+        set_ivrs(call, msgspec.convert(entries, list[IvrEntry]))
     return call
 
 

@@ -99,7 +99,7 @@ class Spans:
         counts = cell.counts
         kept = old_units & units
         for slot in slots_of(units - kept):
-            counts[slot] = counts.get(slot, 0) + 1
+            add_to_slot(counts, slot, 1)
         if kept != old_units:
             for slot in slots_of(old_units - kept):
                 add_to_slot(counts, slot, -1)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ecounters.calls.extras import Extras
 from ecounters.calls.items import IvrLink, Leg
 from ecounters.calls.large import LargeCall
 from ecounters.calls.record import Call
@@ -49,6 +50,18 @@ def test_a_struct_has_the_attributes_defaults_and_methods_of_its_class() -> None
     assert (one.name, one.count, one.doubled(), other.count, other.table, len(other.inner)) == ("one", 2, 4, 0, {}, 0)
     assert (made.__doc__, made.__name__, made.__module__) == (Thing.__doc__, "Thing", __name__)
     assert one != made("one", 2) and len({one, other}) == 2
+
+
+def test_a_call_has_the_fields_of_its_extras() -> None:
+    """A field without a property would be there in one build alone. To set a default makes no extras."""
+    made, extras = Call("c", User("u")), Extras()
+    for name in dir(extras):
+        if not name.startswith("_"):
+            assert getattr(made, name) == getattr(extras, name)
+            setattr(made, name, getattr(extras, name))
+            assert made.extras is None
+    made.end = 5
+    assert (made.end, made.end_id, made.large) == (5, "", None)
 
 
 MAKES = [

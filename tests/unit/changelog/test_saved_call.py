@@ -60,10 +60,11 @@ def test_entries_of_ivrs_are_saved_one_after_the_other() -> None:
     assert (again.last_ivr is not None and again.last_ivr.count, again.large) == (16, None)
 
 
-def test_a_part_of_an_entry_of_an_ivr_is_not_read() -> None:
-    """Other values than four for each are damage."""
-    with pytest.raises((ValueError, TypeError)):
-        restored_call(saved(saved_form(RECORD))._replace(ivrs=(12, "I", True)), "c1", RECORD.user)
+@pytest.mark.parametrize("ivrs", [(12, "I", True), (12, 5, True, "menu"), (1,) * 65])
+def test_damaged_entries_of_ivrs_are_refused(ivrs: tuple[Any, ...]) -> None:
+    """Other values than four for each, or of other types; also more of them than a call has that is not large."""
+    with pytest.raises(ValueError):
+        restored_call(saved(saved_form(RECORD))._replace(ivrs=ivrs), "c1", RECORD.user)
 
 
 @pytest.mark.parametrize("status", [-(2**31), -113, 0, 2**31 - 1])
