@@ -62,8 +62,9 @@ class IvrLink:
     """One IvrEntry of a call that is not large. ``earlier`` is the one that sorts before it; None if it is the first.
 
     Compiled, it needs less memory than a tuple; ``left``, which is True for an ivr.left, and ``count`` share 8 bytes.
-    ``count``: how many entries there are up to this one. There may be no more than a call has that is not large. Each
-    link is freed by the one after it, and CPython would put the 50th into a list that is for tracked objects alone.
+    ``count``: how many entries there are up to this one, at most ``join.SMALL_MAX``. A longer chain is not safe: to
+    free a link frees the one before it, and CPython handles the 50th such step in a way that only objects of its
+    garbage collector stand.
     """
 
     ts: int = 0

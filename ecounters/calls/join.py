@@ -318,22 +318,18 @@ def ivr_entries(call: Call) -> Iterator[IvrEntry]:
 
 def current_ivr(call: Call) -> str:
     """The IVR that the call is in: the one that it entered last and has not left since; "" if there is none."""
-    link = call.last_ivr
-    if link is None:
-        return "" if call.large is None else _current(call.large.ivrs)
-    if not link.left:  # the last entry is an ivr.entered, as for most calls in an IVR
-        return link.ivr
-    left = {link.ivr}
-    while (link := link.earlier) is not None:
-        if link.left:
-            left.add(link.ivr)
-        elif link.ivr not in left:
-            return link.ivr
-    return ""
+    if call.large is not None:
+        return _current(call.large.ivrs)
+    last = call.last_ivr
+    if last is None:
+        return ""
+    if not last.left:  # as for most calls in an IVR
+        return last.ivr
+    return _current(list(ivr_entries(call)))
 
 
 def _current(entries: list[IvrEntry]) -> str:
-    """``current_ivr`` of a large call with these IVR entries."""
+    """``current_ivr`` of a call with these entries, which are sorted."""
     left: set[str] = set()
     for _, _, is_left, ivr in reversed(entries):
         if is_left:

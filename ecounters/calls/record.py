@@ -98,7 +98,7 @@ class CallOwner:
 class Call:
     """The record of one call, from its first event until the record is dropped.
 
-    Several classes write to this one record: a second object for each call would cost memory.
+    Several classes write to this one record: a second object for each live call would cost memory.
 
     ==============  =====================================================================  ==================  =====
     field           meaning                                                                written by          saved

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from ecounters.calls.items import IvrEntry, IvrLink, Leg
 from ecounters.calls.join import set_ivrs
 from ecounters.calls.record import Call, CallOwner
@@ -63,9 +61,16 @@ def restored_call(saved: SavedCall, call_id: str, user: CallOwner) -> Call:
     if legs is not None:
         call.legs = tuple([restored_leg(leg) for leg in legs])
     if ivrs is not None:
-        entries = [ivrs[begin : begin + 4] for begin in range(0, len(ivrs), 4)]
-        set_ivrs(call, msgspec.convert(entries, list[IvrEntry]))
+        set_ivrs(call, [_ivr_entry(ivrs[begin : begin + 4]) for begin in range(0, len(ivrs), 4)])
     return call
+
+
+def _ivr_entry(values: tuple[Any, ...]) -> IvrEntry:
+    """The entry that was saved as these values. Raises ValueError if it is damaged: no decoder has looked at them."""
+    ts, event_id, left, ivr = values
+    if not (isinstance(ts, int) and isinstance(event_id, str) and isinstance(left, bool) and isinstance(ivr, str)):
+        raise ValueError("an IVR entry has values of other types")
+    return ts, event_id, left, ivr
 
 
 def restored_leg(saved: SavedLeg) -> Leg:

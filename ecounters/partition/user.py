@@ -107,7 +107,7 @@ class User(CallOwner):
                 call, _ = self.touched.popitem()
                 call.flags &= ~TOUCHED
                 self._recount(call)
-                slots += 10 + len(call.amounts)
+                slots += 10 + len(call.amounts)  # 10: more than the units of most calls
                 if call.large is not None:
                     slots += len(call.large.holds) + len(call.large.dtmfs)
             yield

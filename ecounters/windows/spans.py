@@ -84,9 +84,10 @@ class Spans:
         ring_ms: int = 0,
         rings: int = 0,
     ) -> None:
-        """Count a call otherwise in a cell: replace its units and amounts, and add to its ring time and its rings.
+        """Replace what a call adds to a cell: its old units and amounts by new ones.
 
-        All that is old is 0 and () for a call that the cell has not yet; all that is new, for one that it has no more.
+        To add a call, pass 0 and () as the old ones; to take it back, pass them as the new ones. ``ring_ms`` (ms) and
+        ``rings`` are differences, below 0 if they are taken back.
 
         If the cell has been rolled up, the day's cell is changed instead. Slots that become 0 are removed from the
         counts. The changed cell is retracted from its span's ``cached_sum``, and becomes dirty. A cell that has got

@@ -55,7 +55,7 @@ _WRITER: Final = "streams.kafka.changelog_writer:ChangelogWriter"
 _TAKEOVER: Final = "streams.kafka.changelog_writer:ChangelogTakeover"
 
 POINTS: Final = {
-    "apply": Point("streams.engine.applying:BatchApplier._apply_step", True, 60, "events applied, no flush begun"),
+    "apply": Point("streams.engine.applying:BatchApplier._apply_step", True, 60, "events applied, not flushed"),
     "cut": Point(f"{_FLUSHER}._collect_changes", True, 20, "changes collected for a flush, nothing sent of them"),
     "begin": Point("aiokafka:AIOKafkaProducer.begin_transaction", True, 20, "a transaction begun, nothing sent in it"),
     "sent": Point(_SEND, True, 20, "a flush sent, its acknowledgement not waited for", _request("ProduceRequest")),
