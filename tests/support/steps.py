@@ -3,39 +3,53 @@
 from __future__ import annotations
 
 import gc
+import random
 import time
 from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Final
 
-STEP_MS: Final = 20.0
-"""No step of the domain may take so long, of 100,000 things. Most take less than 1 ms, and some 5 ms, in which a dict
-of so many keys grows."""
+MANY_KEYS: Final = [str(key) for key in random.Random(1).sample(range(1_000_000), 100_000)]
+STEP_MAX: Final = 2.0
+"""No step of the domain may take so long, of 100,000 things. The unit is what this machine needs at the time to make a
+dict of MANY_KEYS, some 7 ms; so a slow machine fails no test. Most steps take 0.1; 0.4 if a dict grows or is copied.
+"""
 TIMES: Final = 2
 
 
 class Steps:
-    """What is run in steps, once. ``took_s``: the processor time of each stretch without a pause, in s."""
+    """What is run in steps, once. ``took``: the processor time of each stretch without a pause; unit of STEP_MAX."""
 
     def __init__(self) -> None:
-        self.took_s: list[float] = []
+        self.took: list[float] = []
 
     def run(self, steps: Iterable[object], at_once: int = 1) -> None:
         """Run all steps, ``at_once`` of them without a pause; without the garbage collector."""
         iterator, size = iter(steps), at_once
+        took_s: list[float] = []
         gc.collect()
         gc.disable()
         try:
+            unit_s = _unit_s()
             while size == at_once:
                 began = time.thread_time()
                 size = sum(1 for _ in islice(iterator, at_once))
-                self.took_s.append(time.thread_time() - began)
+                took_s.append(time.thread_time() - began)
+            unit_s = max(unit_s, _unit_s())
         finally:
             gc.enable()
+        self.took.extend(step_s / unit_s for step_s in took_s)
 
 
-def longest_step_ms(once: Callable[[Steps], None]) -> float:
-    """The longest step of ``once``, in ms. It is called twice, and must run the same steps each time.
+def _unit_s() -> float:
+    """How long it takes now to make a dict of MANY_KEYS, in s of processor time."""
+    began = time.thread_time()
+    dict.fromkeys(MANY_KEYS)
+    return time.thread_time() - began
+
+
+def longest_step(once: Callable[[Steps], None]) -> float:
+    """The longest step of ``once``, in the unit of STEP_MAX. It is called twice, and must run the same steps each time.
 
     Of each step the shortest time counts: a virtual machine may lose its processor for some 10 ms now and then, and
     counts that time as the step's, but it hardly loses it in the same step each time.
@@ -43,5 +57,4 @@ def longest_step_ms(once: Callable[[Steps], None]) -> float:
     tried = [Steps() for _ in range(TIMES)]
     for steps in tried:
         once(steps)
-    shortest_s: list[float] = [min(times) for times in zip(*(steps.took_s for steps in tried), strict=True)]
-    return max(shortest_s) * 1000
+    return max(min(times) for times in zip(*(steps.took for steps in tried), strict=True))

@@ -18,7 +18,7 @@ from streams.engine.applying import CALLS_PER_STEP
 from streams.engine.flushing import ENTRIES_PER_STEP
 from tests.support.builders import T0_MS, Feed, call, event, ms
 from tests.support.spans import count_call
-from tests.support.steps import STEP_MS, Steps, longest_step_ms
+from tests.support.steps import STEP_MAX, Steps, longest_step
 
 MANY: Final = 100_000
 DAY: Final = 86_400.0
@@ -64,7 +64,7 @@ def test_no_step_of_a_roll_up_and_its_flush_is_long(what: str) -> None:
         assert not user.spans.windows and len(user.spans.days) <= 2
         steps.run(state.take_changes(), ENTRIES_PER_STEP)
 
-    assert longest_step_ms(once) < STEP_MS
+    assert longest_step(once) < STEP_MAX
 
 
 @pytest.mark.parametrize("what", ["cells", "slots", "numbers"])
@@ -88,7 +88,7 @@ def test_no_step_of_forgetting_and_its_flush_is_long(what: str) -> None:
         steps.run(counted(), ENTRIES_PER_STEP)
         assert entries > MANY
 
-    assert longest_step_ms(once) < STEP_MS
+    assert longest_step(once) < STEP_MAX
 
 
 def test_no_step_of_settling_is_long() -> None:
@@ -106,4 +106,4 @@ def test_no_step_of_settling_is_long() -> None:
         steps.run(feed.state.users["u1"].settling())
         assert feed.answer()["DTMF"] == {str(n): 60 for n in range(1_000)}
 
-    assert longest_step_ms(once) < STEP_MS
+    assert longest_step(once) < STEP_MAX
