@@ -57,4 +57,5 @@ def longest_step(once: Callable[[Steps], None]) -> float:
     tried = [Steps() for _ in range(TIMES)]
     for steps in tried:
         once(steps)
-    return max(min(times) for times in zip(*(steps.took for steps in tried), strict=True))
+    shortest: list[float] = [min(times) for times in zip(*(steps.took for steps in tried), strict=True)]
+    return max(shortest)

@@ -31,7 +31,13 @@ def test_no_entry_takes_long() -> None:
 
     def once(steps: Steps) -> None:
         large: LargeDict[str, int] = LargeDict()
-        steps.run((large.__setitem__(key, 1) for key in keys), 50)
+
+        def fill() -> Iterator[None]:
+            for key in keys:
+                large[key] = 1
+                yield
+
+        steps.run(fill(), 50)
         assert len(large) == ENTRIES
 
     assert longest_step(once) < STEP_MAX
