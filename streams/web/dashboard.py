@@ -151,7 +151,8 @@ class Dashboard:
     async def login(self, request: web.Request) -> web.Response:
         """POST /dashboard/login: open a session with userId and token, and set the cookie to its ssid.
 
-        Closes the session that the cookie held. Raises RequestRefused: 1002 without userId and token, 1010 if Redis
+        Closes the session that the cookie held. If the new session ends meanwhile, the response is the same: that the
+        session is over, the next request shows. Raises RequestRefused: 1002 without userId and token, 1010 if Redis
         cannot be reached, and as ``_own_body`` and ``Responder.authorize``.
         """
         query = read_request(await _own_body(request))
@@ -167,7 +168,14 @@ class Dashboard:
             raise RequestRefused(DENIED) from stop
         # Puts the new ssid into the cache of Sessions, past the throttle. Credentials that are not in the cache are
         # throttled while somebody else guesses from the same address.
-        response = _account_response(await self._sessions.authorize(Query(ssid=ssid)))
+        try:
+            account = await self._sessions.authorize(Query(ssid=ssid))
+        except RequestRefused as refused:
+            if refused.code != DENIED:
+                raise
+            # It has ended already: the user has opened as many others since. The token was right all the same.
+            log.debug("a session was over before its log-in was answered")
+        response = _account_response(account)
         self._cookie.set(request, response, ssid, SESSION_S)
         return response
 

@@ -174,7 +174,7 @@ def test_many_log_ins_with_one_token_leave_no_more_sessions_than_the_bound(
     body = json.dumps({"userId": user, "token": TOKEN}).encode()
     with Worker(deployment).wait_ready() as one, Worker(deployment).wait_ready() as other:
         oldest = one.request("POST", "/dashboard/login", body, JSON).headers["Set-Cookie"].partition(";")[0]
-        asyncio.run(_log_in([one.port, other.port], body))
+        asyncio.run(_log_in([one.port, other.port], body, LOG_INS))
         newest = other.request("POST", "/dashboard/login", body, JSON).headers["Set-Cookie"].partition(";")[0]
         assert count_sessions(redis, user) == deployment.loaded().sessions_per_user == 100
 
@@ -184,15 +184,24 @@ def test_many_log_ins_with_one_token_leave_no_more_sessions_than_the_bound(
             assert (reply.json["message"] is not None) is is_open
 
 
-async def _log_in(ports: list[int], body: bytes) -> None:
-    """Log in LOG_INS times, AT_ONCE at a time, at the workers in turns. Each log-in must succeed."""
-    left = iter(range(LOG_INS))
+def test_a_log_in_succeeds_also_if_others_end_its_session_before_the_answer(deployment: Deployment) -> None:
+    """Of 60 log-ins at once one session is left. The token of each is right, so that none may be told it is wrong."""
+    deployment = deployment.with_settings(SESSIONS_PER_USER=1)
+    add_users(deployment, [deployment.name])
+    body = json.dumps({"userId": deployment.name, "token": TOKEN}).encode()
+    with Worker(deployment).wait_ready() as worker:
+        asyncio.run(_log_in([worker.port], body, 5 * AT_ONCE))
+
+
+async def _log_in(ports: list[int], body: bytes, log_ins: int) -> None:
+    """Log in so many times, AT_ONCE at a time, at the workers in turns. Each log-in must succeed."""
+    left = iter(range(log_ins))
     async with aiohttp.ClientSession(headers=JSON, cookie_jar=aiohttp.DummyCookieJar()) as client:
 
-        async def log_ins() -> None:
+        async def some() -> None:
             for at in left:
                 url = f"http://127.0.0.1:{ports[at % len(ports)]}/dashboard/login"
                 async with client.post(url, data=body) as response:
                     assert response.status == 200, await response.text()
 
-        await asyncio.gather(*(log_ins() for _ in range(AT_ONCE)))
+        await asyncio.gather(*(some() for _ in range(AT_ONCE)))
