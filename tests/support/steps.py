@@ -30,19 +30,19 @@ class Steps:
         gc.collect()
         gc.disable()
         try:
-            unit_s = _unit_s()
+            unit = unit_s()
             while size == at_once:
                 began = time.thread_time()
                 size = sum(1 for _ in islice(iterator, at_once))
                 took_s.append(time.thread_time() - began)
-            unit_s = max(unit_s, _unit_s())
+            unit = max(unit, unit_s())
         finally:
             gc.enable()
-        self.took.extend(step_s / unit_s for step_s in took_s)
+        self.took.extend(step_s / unit for step_s in took_s)
 
 
-def _unit_s() -> float:
-    """How long it takes now to make a dict of MANY_KEYS, in s of processor time."""
+def unit_s() -> float:
+    """The unit of STEP_MAX, measured now: s of processor time."""
     began = time.thread_time()
     dict.fromkeys(MANY_KEYS)
     return time.thread_time() - began
