@@ -11,7 +11,8 @@ from tests.support.replies import CREDENTIALS
 from tests.support.request_attacks import attacks
 from tests.support.workers import Deployment, Worker
 
-BUSY_MS_MAX = 20
+BUSY_MAX = 2.0
+"""In units of ``Step.busy``, of some 13 ms: 20 ms of a core of one's own are promised."""
 TIMES = 3
 """How often a request is sent. The shortest of the longest steps counts: a virtual machine's host may take the
 processor for some 10 ms now and then, and the garbage collector works now and then, but hardly each time."""
@@ -48,7 +49,7 @@ def test_no_request_keeps_the_loop_busy_for_20_ms(deployment: Deployment) -> Non
         for name, content in attacks():
             begin, step = min((sent_and_measured(worker, content) for _ in range(TIMES)), key=lambda tried: tried[1])
             print(f"{step.busy_ms:6.1f} ms  {len(content):9,} bytes  {name}  {begin[:40]!r}")
-            if step.busy_ms > BUSY_MS_MAX:
+            if step.busy > BUSY_MAX:
                 slow[name] = step
             assert not begin.startswith((b"HTTP/1.1 5", b"HTTP/1.0 5")), (name, begin)
         assert not slow
