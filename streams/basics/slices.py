@@ -10,12 +10,15 @@ Once all tasks together have used about ``length_ms``, no heavy work runs for FR
 
 If each task had a limit of its own instead, all of them could work in the same iteration, and a request would wait for
 all of them.
+
+A task gets the next slice after those that have waited longer. Work that a request waits for comes ``first``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from types import TracebackType
 from typing import Final, Self
 
@@ -25,7 +28,7 @@ request is read, in the second its handler runs."""
 
 
 class TimeSlices:
-    """The time slices of one event loop. Tasks use them through ``Slice``, first come, first served.
+    """The time slices of one event loop. Tasks use them through ``Slice``, one after the other.
 
     The time that all tasks use is added up. The sum is set to 0 after FREE_ITERATIONS iterations of the event loop,
     counted from the first task that added to it. When the sum reaches ``length_ms``, the iterations are counted anew,
@@ -34,20 +37,41 @@ class TimeSlices:
 
     def __init__(self, length_ms: int) -> None:
         self._length_s = length_ms / 1000
-        self._lock = asyncio.Lock()  # held by the task that works; the task that has waited longest gets it next
+        self._is_held = False  # a task works, or is the next to work
+        self._first: deque[asyncio.Future[None]] = deque()  # those that wait for their turn: these before the others
+        self._others: deque[asyncio.Future[None]] = deque()
         self._may_begin = asyncio.Event()  # cleared from when a slice is used up until the free iterations have passed
         self._may_begin.set()
         self._used_s = 0.0
         self._free_iterations_left = 0  # above 0: _count_iteration is scheduled
 
-    async def begin(self) -> None:
-        """Wait until the calling task may work. Call ``end`` after the work."""
-        await self._lock.acquire()
+    async def begin(self, *, first: bool = False) -> None:
+        """Wait until the calling task may work. Call ``end`` after the work. ``first``: before the tasks without it."""
+        if self._is_held:
+            turn = asyncio.get_running_loop().create_future()
+            (self._first if first else self._others).append(turn)
+            try:
+                await turn
+            except BaseException:
+                if not turn.cancelled():  # its turn had come when it was cancelled
+                    self._hand_on()
+                raise
+        self._is_held = True
         try:
             await self._may_begin.wait()
         except BaseException:
-            self._lock.release()
+            self._hand_on()
             raise
+
+    def _hand_on(self) -> None:
+        """Let the next task have its turn, if one waits."""
+        for waiting in (self._first, self._others):
+            while waiting:
+                turn = waiting.popleft()
+                if not turn.done():  # a task that was cancelled waits no more
+                    turn.set_result(None)
+                    return
+        self._is_held = False
 
     def end(self, used_s: float) -> None:
         """Note that the calling task has worked for ``used_s``, and let the next task work."""
@@ -59,7 +83,7 @@ class TimeSlices:
         if not is_counting:
             self._free_iterations_left = FREE_ITERATIONS
             asyncio.get_running_loop().call_soon(self._count_iteration)
-        self._lock.release()
+        self._hand_on()
 
     def is_used_up(self, used_s: float) -> bool:
         """Whether the slice is used up, if the task that works now has worked for ``used_s`` since ``begin``."""
@@ -83,12 +107,16 @@ class Slice:
 
     Within the block call ``await time_slice.yield_if_used_up()`` about every 0.5 ms, and await nothing else: all
     other heavy work waits while the block holds its slice.
+
+    ``first``: it has its slices before all work that is not. Only for work that has to be done anyway and is bounded:
+    nothing else is done before its end.
     """
 
-    __slots__ = ("_began", "_is_held", "_slices")
+    __slots__ = ("_began", "_first", "_is_held", "_slices")
 
-    def __init__(self, slices: TimeSlices) -> None:
+    def __init__(self, slices: TimeSlices, *, first: bool = False) -> None:
         self._slices = slices
+        self._first = first
         self._is_held = False
         self._began = 0.0
 
@@ -111,7 +139,7 @@ class Slice:
             await self._begin()
 
     async def _begin(self) -> None:
-        await self._slices.begin()
+        await self._slices.begin(first=self._first)
         self._is_held = True
         self._began = time.perf_counter()
 

@@ -123,7 +123,7 @@ class LargeReplies:
     ) -> Finished:
         try:
             async with self._turn_of(user_id), self._worker_turn:
-                await self._take(large.look_at(_again(view).state.account(user_id)))
+                await self._take(large.look_at(again(view).state.account(user_id)))
                 async with _locked(view) as view:
                     user = view.state.account(user_id)
                     moment = Moment.of(view, user)
@@ -175,16 +175,16 @@ class LargeReplies:
 
 @asynccontextmanager
 async def _locked(view: PartitionView) -> AsyncIterator[PartitionView]:
-    """Hold the ``state_lock`` of the user's partition. Yields the view of then. Raises RequestRefused as ``_again``."""
+    """Hold the ``state_lock`` of the user's partition. Yields the view of then. Raises RequestRefused as ``again``."""
     while True:
-        view = _again(view)
+        view = again(view)
         async with view.state_lock:
-            if _again(view).state is view.state:
-                yield _again(view)
+            if again(view).state is view.state:
+                yield again(view)
                 return
 
 
-def _again(view: PartitionView) -> PartitionView:
+def again(view: PartitionView) -> PartitionView:
     """The view of the user's partition as it is now. Raises RequestRefused (503) if this worker has no state of it."""
     now = view.again()
     if now is None:

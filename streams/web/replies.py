@@ -21,17 +21,18 @@ from ecounters.reports.payload import etag, message
 from ecounters.reports.series import Series
 from ecounters.reports.totals import totals_of
 from streams.access.sessions import Account
-from streams.basics.slices import TimeSlices
+from streams.basics.slices import Slice, TimeSlices
 from streams.basics.times import utc_text
 from streams.engine.view import PartitionView
-from streams.web.large_replies import Body, LargeReplies, Moment
+from streams.web.large_replies import Body, LargeReplies, Moment, again
 
 CACHED_REPLIES_MAX: Final = 4_096
 """How many bodies are cached: of different users, ranges, filters, fields and intervals, usually of some 1 KB."""
 CACHED_BYTES_MAX: Final = 64_000_000
 """Limit of all cached bodies together, because a long series can have 1 MB."""
-TOUCHED_MAX: Final = 500
-"""So many changed calls of an account are settled at once, in some 2 ms; more are settled in steps."""
+TOUCHED_MAX: Final = 1_000
+"""So many changed calls of an account are settled at once, in some 2 ms, or 4 by interpreted code. More are settled in
+steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class ReplyCache:
 
     def __init__(self, keep_ms: int, slices: TimeSlices) -> None:
         self._keep_ms = keep_ms
+        self._slices = slices
         self._large = LargeReplies(slices)
         self._cache: OrderedDict[Hashable, Body] = OrderedDict()  # least recently used first
         self._cached_bytes = 0
@@ -59,14 +61,18 @@ class ReplyCache:
     async def reply(self, view: PartitionView, account: Account, query: Query, now_ms: int) -> Reply:
         """The reply to a query, which is for a series if it has an interval. ``view``: the account's partition.
 
-        A small reply is made at once, a large one in time slices. Settles the user's changed calls first. Raises
+        A small reply is made at once, a large one in time slices. Settles the user's changed calls before. Raises
         RequestRefused (1000) for a range that cannot be counted, or that cannot be divided into steps of the interval;
-        503 if this worker gives the partition up before a large reply is read.
+        503 if this worker gives the partition up before a large reply is read, or while many calls are settled.
         """
         span = time_range(query.dates, account.zone, now_ms, self._keep_ms)
         zone = account.zone.key if query.interval is not None else None
         key = (account.user_id, span, query.filter, query.fields, query.interval, zone)
         user = view.state.account(account.user_id)
+        if user is not None and len(user.touched) > TOUCHED_MAX:
+            await self._settle_most(view, user)
+            view = again(view)
+            user = view.state.account(account.user_id)
         if user is None or len(user.touched) <= TOUCHED_MAX:
             if user is not None:
                 user.settle()
@@ -81,6 +87,18 @@ class ReplyCache:
 
         body, moment = await self._large.make(view, account.user_id, key, new, partial(self._cached, key))
         return _reply(self._add(key, body), moment)
+
+    async def _settle_most(self, view: PartitionView, user: User) -> None:
+        """Settle changed calls of the user in time slices, until at most TOUCHED_MAX are left.
+
+        Before all other work, since the next flush would have to do it anyway. Ends earlier if the state is replaced or
+        given up: it is emptied then.
+        """
+        steps = user.settling()
+        async with Slice(self._slices, first=True) as time_slice:
+            while len(user.touched) > TOUCHED_MAX and (now := view.again()) is not None and now.state is view.state:
+                next(steps, None)
+                await time_slice.yield_if_used_up()
 
     def _cached(self, key: Hashable, user: User | None) -> Body | None:
         """The cached body of a query, if the user, who is settled, has not changed since it was made."""

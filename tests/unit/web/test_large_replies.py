@@ -218,15 +218,63 @@ def test_accounts_take_turns(partition: OnePartition) -> None:
     assert begun[1::3] == ["parts"] * 5 and begun[2::3] == ["end"] * 5
 
 
-def test_many_changed_calls_are_settled_in_steps(partition: OnePartition, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even of an account whose reply is cached or small."""
+@pytest.fixture
+def few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All accounts are small, and more than five changed calls are settled in steps."""
     monkeypatch.setattr(ecounters.reports.reading, "SMALL_US", 1_000_000)
     monkeypatch.setattr(streams.web.replies, "TOUCHED_MAX", 5)
-    assert counters(partition.run(partition.ask()))["TC"] == 20
-    assert partition.made == ["new", "u1 read", "parts", "end"]
-    partition.feed.take(*(call(f"c{n}").ended(99) for n in range(5)))
-    assert sum(counters(partition.run(partition.ask()))["CST"].values()) == 5
-    assert len(partition.made) == 4
+
+
+async def half_settled(partition: OnePartition) -> asyncio.Task[Reply]:
+    """A query that has settled some of 200 changed calls."""
+    partition.feed.take(*(call(f"more{n}").started(n) for n in range(200)))
+    touched = partition.feed.state.users["u1"].touched
+    asking = asyncio.create_task(partition.ask())
+    async with asyncio.timeout(5):
+        while len(touched) == 220:  # noqa: ASYNC110 - the query goes on in between
+            await asyncio.sleep(0)
+    assert len(touched) > 5
+    return asking
+
+
+@pytest.mark.usefixtures("few_at_once")
+def test_many_changed_calls_are_settled_in_steps_for_a_reply_that_is_small(partition: OnePartition) -> None:
+    """Other work goes on in between, and also events of the account: the reply has all that came before it was made."""
+
+    async def run() -> Reply:
+        asking = await half_settled(partition)
+        partition.feed.take(call("last").started(300))
+        return await asking
+
+    assert counters(partition.run(run()))["TC"] == 221
+    assert partition.made == []
+
+
+@pytest.mark.usefixtures("few_at_once")
+def test_changed_calls_are_not_settled_any_more_once_the_state_is_replaced(partition: OnePartition) -> None:
+    """It is emptied meanwhile. The reply is of the new state."""
+
+    async def run() -> Reply:
+        asking = await half_settled(partition)
+        await replace(partition, restored_with(call("c1").started(0, did="7")))
+        return await asking
+
+    assert counters(partition.run(run()))["DID"] == {"7": 1}
+
+
+@pytest.mark.usefixtures("few_at_once")
+def test_a_reply_whose_calls_are_being_settled_is_refused_once_the_partition_is_given_up(
+    partition: OnePartition,
+) -> None:
+    """503, as for a large one."""
+
+    async def run() -> None:
+        asking = await half_settled(partition)
+        await replace(partition, None)
+        await asking
+
+    with pytest.raises(Moving):
+        partition.run(run())
 
 
 def test_a_refusal_reaches_everybody_who_shares_the_reply(partition: OnePartition) -> None:
