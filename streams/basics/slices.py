@@ -48,19 +48,31 @@ class TimeSlices:
     async def begin(self, *, first: bool = False) -> None:
         """Wait until the calling task may work. Call ``end`` after the work. ``first``: before the tasks without it."""
         if self._is_held:
-            turn = asyncio.get_running_loop().create_future()
-            (self._first if first else self._others).append(turn)
-            try:
-                await turn
-            except BaseException:
-                if not turn.cancelled():  # its turn had come when it was cancelled
-                    self._hand_on()
-                raise
-        self._is_held = True
+            await self._until(self._queue(first))
+        else:
+            self._is_held = True
+            await self._until(None)
+
+    async def renew(self, used_s: float, *, first: bool = False) -> None:
+        """``end``, then ``begin``. A task that comes ``first`` is next again, unless others of these wait."""
+        turn = self._queue(first)  # before ``end`` hands the slice on
+        self.end(used_s)
+        await self._until(turn)
+
+    def _queue(self, first: bool) -> asyncio.Future[None]:
+        turn = asyncio.get_running_loop().create_future()
+        (self._first if first else self._others).append(turn)
+        return turn
+
+    async def _until(self, turn: asyncio.Future[None] | None) -> None:
+        """Wait for the turn, None if it has come, and until work may begin. Hands it on if the task is cancelled."""
         try:
+            if turn is not None:
+                await turn
             await self._may_begin.wait()
         except BaseException:
-            self._hand_on()
+            if turn is None or (turn.done() and not turn.cancelled()):
+                self._hand_on()
             raise
 
     def _hand_on(self) -> None:
@@ -108,8 +120,8 @@ class Slice:
     Within the block call ``await time_slice.yield_if_used_up()`` about every 0.5 ms, and await nothing else: all
     other heavy work waits while the block holds its slice.
 
-    ``first``: it has its slices before all work that is not. Only for work that has to be done anyway and is bounded:
-    nothing else is done before its end.
+    ``first``: it has its slices before all heavy work that is not, which waits until this is at its end. Only for work
+    that is bounded. Work that has its turn already ends its slice before.
     """
 
     __slots__ = ("_began", "_first", "_is_held", "_slices")
@@ -122,7 +134,8 @@ class Slice:
 
     async def __aenter__(self) -> Self:
         """Wait for a slice."""
-        await self._begin()
+        await self._slices.begin(first=self._first)
+        self._hold()
         return self
 
     async def __aexit__(
@@ -130,19 +143,16 @@ class Slice:
     ) -> None:
         """Give the slice back. A task that was cancelled while it waited for a new slice holds none."""
         if self._is_held:
-            self._end()
+            self._is_held = False
+            self._slices.end(time.perf_counter() - self._began)
 
     async def yield_if_used_up(self) -> None:
         """If the slice is used up, give it back and wait for a new one; the event loop runs other tasks meanwhile."""
         if self._slices.is_used_up(time.perf_counter() - self._began):
-            self._end()
-            await self._begin()
+            self._is_held = False
+            await self._slices.renew(time.perf_counter() - self._began, first=self._first)
+            self._hold()
 
-    async def _begin(self) -> None:
-        await self._slices.begin(first=self._first)
+    def _hold(self) -> None:
         self._is_held = True
         self._began = time.perf_counter()
-
-    def _end(self) -> None:
-        self._is_held = False
-        self._slices.end(time.perf_counter() - self._began)

@@ -64,7 +64,8 @@ class PartitionStatus:
     ``state_lock`` is held while a batch is applied, while the clock advances, while one user's windows are rolled up,
     while changes are collected for a flush, while ``state.position`` is set back, and while a large reply or the
     metrics of an account copy what they count. The holder's steps have awaits between them: without the lock a flush
-    could save half a batch. Small replies read ``state`` without the lock, and must not await while they do. A restore
+    could save half a batch. Small replies read ``state`` without the lock, and must not await while they do; what they
+    do before, which is to settle the user's calls, may be done at any await of a holder. A restore
     or the release replaces ``state`` without the lock: tasks that apply a batch compare ``status.state`` with their own
     state at each step, and stop. Once all that held the lock then have let it go, the old state is emptied, see
     ``discarding``. So who gets the lock must compare: a state that is not ``status.state`` any more may have lost its

@@ -23,7 +23,8 @@ class PartitionView(NamedTuple):
     """One partition's state on this worker at this moment; ``GroupDirectory`` makes one for each reply.
 
     ``state``: the partition's own state, not a copy. Use it before the next ``await``. Or take ``state_lock``, and go
-    on only if ``again()`` has the same state then: it may have been replaced and emptied.
+    on only if ``again()`` has the same state then: it may have been replaced and emptied. Without the lock, the calls
+    of a user may be settled across awaits, if each step is preceded by this check, and by one of ``user.erased``.
     ``lag_ms``: how old the last event read is, in ms; see ``PartitionFeed.lag_ms``.
     ``fresh``: False if events may be missing in the reply, because the partition is not live, the group is being
     rebalanced, the broker has been silent for too long, or a topic was deleted, made anew or grown; and if the worker

@@ -173,7 +173,8 @@ class Dashboard:
         except RequestRefused as refused:
             if refused.code != DENIED:
                 raise
-            # It has ended already: the user has opened as many others since. The token was right all the same.
+            # It is over already: the user has opened as many others since, or was removed. The token was right all the
+            # same, and the next request shows it.
             log.debug("a session was over before its log-in was answered")
         response = _account_response(account)
         self._cookie.set(request, response, ssid, SESSION_S)

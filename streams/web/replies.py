@@ -30,9 +30,8 @@ CACHED_REPLIES_MAX: Final = 4_096
 """How many bodies are cached: of different users, ranges, filters, fields and intervals, usually of some 1 KB."""
 CACHED_BYTES_MAX: Final = 64_000_000
 """Limit of all cached bodies together, because a long series can have 1 MB."""
-TOUCHED_MAX: Final = 1_000
-"""So many changed calls of an account are settled at once, in some 2 ms, or 4 by interpreted code. More are settled in
-steps."""
+TOUCHED_MAX: Final = 500
+"""So many changed calls of an account are settled at once, in some 2 ms; more are settled in steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +90,16 @@ class ReplyCache:
     async def _settle_most(self, view: PartitionView, user: User) -> None:
         """Settle changed calls of the user in time slices, until at most TOUCHED_MAX are left.
 
-        Before all other work, since the next flush would have to do it anyway. Ends earlier if the state is replaced or
-        given up: it is emptied then.
+        Before all other work: that is what touches calls, so that this ends. No lock is taken, as for a small reply.
+        But the state may be replaced or given up between two steps, and is emptied then, or the user may be erased: no
+        step comes after that.
         """
         steps = user.settling()
         async with Slice(self._slices, first=True) as time_slice:
-            while len(user.touched) > TOUCHED_MAX and (now := view.again()) is not None and now.state is view.state:
+            while len(user.touched) > TOUCHED_MAX and not user.erased:
+                now = view.again()
+                if now is None or now.state is not view.state:
+                    return
                 next(steps, None)
                 await time_slice.yield_if_used_up()
 

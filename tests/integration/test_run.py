@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.error import HTTPError
@@ -79,10 +80,12 @@ class Running:
     def __init__(self, data_dir: Path, *options: str) -> None:
         self._output = data_dir.with_suffix(f".{secrets.token_hex(4)}.out")
         own = {name: value for name, value in os.environ.items() if not name.startswith("ECOUNTERS_")}
+        # A zone where it is noon, so that the calls of the last hours are of today. Etc/GMT-5 is UTC+5.
+        zone = f"Etc/GMT{datetime.now(UTC).hour - 12:+d}"
         with self._output.open("wb") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", PARENT, "run", "--data-dir", data_dir, *options],
-                env={**own, "PYTHONPATH": str(ROOT), "ECOUNTERS_ZONE": "Asia/Kolkata"},
+                env={**own, "PYTHONPATH": str(ROOT), "ECOUNTERS_ZONE": zone},
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,

@@ -184,13 +184,16 @@ def test_many_log_ins_with_one_token_leave_no_more_sessions_than_the_bound(
             assert (reply.json["message"] is not None) is is_open
 
 
-def test_a_log_in_succeeds_also_if_others_end_its_session_before_the_answer(deployment: Deployment) -> None:
+def test_a_log_in_succeeds_also_if_others_end_its_session_before_the_answer(
+    deployment: Deployment, redis: PlainRedis
+) -> None:
     """Of 60 log-ins at once one session is left. The token of each is right, so that none may be told it is wrong."""
     deployment = deployment.with_settings(SESSIONS_PER_USER=1)
     add_users(deployment, [deployment.name])
     body = json.dumps({"userId": deployment.name, "token": TOKEN}).encode()
     with Worker(deployment).wait_ready() as worker:
         asyncio.run(_log_in([worker.port], body, 5 * AT_ONCE))
+    assert count_sessions(redis, deployment.name) == 1
 
 
 async def _log_in(ports: list[int], body: bytes, log_ins: int) -> None:

@@ -30,7 +30,7 @@ ROLLING_UP: Final = (*LAUNCHER, "--roll-up-s", "1")
 MARK: Final = "longest step of the loop: "
 LIMIT_S: Final = 20.0
 UNITS: Final = 5
-"""The unit is measured so many times. The longest time counts, as of the steps: some 13 ms, and 7 of the others."""
+"""The unit is measured so many times, and the longest time counts, as of the steps: that of the first, some 13 ms."""
 
 
 class Step(NamedTuple):

@@ -100,31 +100,30 @@ def test_the_task_that_waits_longest_is_next(clock: Clock) -> None:
     assert order == list("aabcabcbc")  # when the first one was over, the others had not come yet
 
 
-def test_work_that_comes_first_has_its_slices_before_all_other_work(clock: Clock) -> None:
-    """Of two such tasks, the one that waits longest; what is at work ends its slice before."""
-    slices, order = TimeSlices(LENGTH_MS), []
+@pytest.mark.parametrize(("tasks", "order"), [("abC", "aaCCCbabb"), ("abCD", "aaCDCDCDbabb")])
+def test_work_that_comes_first_has_its_slices_before_all_other_work(clock: Clock, tasks: str, order: str) -> None:
+    """Alone, or in turns with another one. When the slice of a was over, the others had not come yet."""
+    slices, done = TimeSlices(LENGTH_MS), []
 
-    async def work(name: str, *, first: bool = False) -> None:
-        async with Slice(slices, first=first) as time_slice:
+    async def work(name: str) -> None:
+        async with Slice(slices, first=name.isupper()) as time_slice:
             for _ in range(3):
-                order.append(name)
+                done.append(name)
                 clock.work(LENGTH_MS)
                 await time_slice.yield_if_used_up()
 
-    all_of(work("a"), work("b"), work("c", first=True), work("d", first=True))
-    assert order == list("aacdcdcdbabb")  # when the first slice was over, the others had not come yet
+    all_of(*map(work, tasks))
+    assert done == list(order)
 
 
-@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize("first", ["", "abc", "a", "c"])
 @pytest.mark.parametrize("iterations", range(8))
-def test_a_task_that_is_cancelled_while_it_waits_gives_back_no_slice(
-    clock: Clock, iterations: int, first: bool
-) -> None:
+def test_a_task_that_is_cancelled_while_it_waits_gives_back_no_slice(clock: Clock, iterations: int, first: str) -> None:
     """Whether it waits for its first slice or a later one: the other tasks go on, one at a time."""
     slices, busy, most, ended = TimeSlices(LENGTH_MS), [0], [0], []
 
     async def work(name: str) -> None:
-        async with Slice(slices, first=first) as time_slice:
+        async with Slice(slices, first=name in first) as time_slice:
             for _ in range(6):
                 busy[0] += 1
                 most[0] = max(most[0], busy[0])

@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Coroutine, Iterator
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
 import ecounters.reports.reading
-import streams.web.large_replies
-import streams.web.replies
 from ecounters.errors import RequestRefused
-from ecounters.query.request import parse_request
-from ecounters.reports.large import LargeReply
 from ecounters.windows.calendar import DAY_MS, HOUR_MS
-from streams.access.sessions import Account
-from streams.basics.slices import TimeSlices
-from streams.engine.view import PartitionView
 from streams.web.large_replies import Moving
-from streams.web.replies import Reply, ReplyCache
-from tests.support.builders import CallScript, Event, Feed, call, event, ms, roll_up
+from streams.web.replies import Reply
+from tests.support.builders import Feed, call, event, ms, roll_up
+from tests.support.one_partition import OnePartition, counters, replace
 
-T = TypeVar("T")
 UTC = ZoneInfo("UTC")
-USERS = ("u1", "u2")
 
 
 @pytest.fixture(autouse=True)
@@ -37,76 +28,11 @@ def _all_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ecounters.reports.reading, "CELLS_STEP", 1)
 
 
-class OnePartition:
-    """A cache of replies over one partition with the accounts of USERS. ``made``: the large replies that were begun."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, runner: asyncio.Runner) -> None:
-        self.runner = runner
-        self.feed = Feed()
-        for user in USERS:
-            self.feed.take(*(call(f"c{n}", user).started(n, did=str(n)).dtmf(n + 1, str(n)) for n in range(20)))
-        self.replies = ReplyCache(400 * DAY_MS, TimeSlices(0))
-        self.lock = asyncio.Lock()
-        self.owned = self.fresh = True
-        self.made: list[str] = []
-
-        def noted(*arguments: Any) -> LargeReply:
-            large = LargeReply(*arguments)
-            self.made.append("new")
-            read, parts = large.read, large.parts
-
-            def reading(user: Any) -> Iterator[None]:
-                self.made.append(f"{user.id} read")
-                yield from read(user)
-
-            def rendering() -> Iterator[bytes]:
-                self.made.append("parts")
-                yield from parts()
-                self.made.append("end")
-
-            large.read, large.parts = reading, rendering  # type: ignore[method-assign]
-            return large
-
-        monkeypatch.setattr(streams.web.replies, "LargeReply", noted)
-
-    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """The result of a coroutine, in the event loop of this object."""
-        return self.runner.run(coroutine)
-
-    def ask(self, user: str = "u1", **parameters: Any) -> Coroutine[Any, Any, Reply]:
-        """The reply to these parameters of a body, an hour after the calls."""
-        content = json.dumps({"ssid": "s"} | parameters).encode()
-        query = parse_request(content, series="interval" in parameters)
-        view = self.view()
-        assert view is not None
-        return self.replies.reply(view, Account(user, UTC), query, ms(3_600))
-
-    def view(self) -> PartitionView | None:
-        """The partition as it is now; None once it is given up."""
-        return PartitionView(self.feed.state, 0, self.fresh, self.lock, self.view) if self.owned else None
-
-    async def take(self, *events: Event | CallScript) -> None:
-        """Apply events as the engine does: while nobody reads."""
-        async with self.lock:
-            self.feed.take(*events)
-
-    async def until(self, what: str, times: int = 1) -> None:
-        """Let the others go on until that was noted so often."""
-        async with asyncio.timeout(5):
-            while self.made.count(what) < times:  # noqa: ASYNC110 - what is made goes on in between
-                await asyncio.sleep(0)
-
-
 @pytest.fixture
 def partition(monkeypatch: pytest.MonkeyPatch) -> Iterator[OnePartition]:
     """A partition whose replies are all large, with an event loop of its own."""
     with asyncio.Runner() as runner:
         yield OnePartition(monkeypatch, runner)
-
-
-def counters(reply: Reply) -> Any:
-    """The message of a reply."""
-    return json.loads(reply.body)["message"]
 
 
 PARAMETERS: list[dict[str, Any]] = [
@@ -218,65 +144,6 @@ def test_accounts_take_turns(partition: OnePartition) -> None:
     assert begun[1::3] == ["parts"] * 5 and begun[2::3] == ["end"] * 5
 
 
-@pytest.fixture
-def few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All accounts are small, and more than five changed calls are settled in steps."""
-    monkeypatch.setattr(ecounters.reports.reading, "SMALL_US", 1_000_000)
-    monkeypatch.setattr(streams.web.replies, "TOUCHED_MAX", 5)
-
-
-async def half_settled(partition: OnePartition) -> asyncio.Task[Reply]:
-    """A query that has settled some of 200 changed calls."""
-    partition.feed.take(*(call(f"more{n}").started(n) for n in range(200)))
-    touched = partition.feed.state.users["u1"].touched
-    asking = asyncio.create_task(partition.ask())
-    async with asyncio.timeout(5):
-        while len(touched) == 220:  # noqa: ASYNC110 - the query goes on in between
-            await asyncio.sleep(0)
-    assert len(touched) > 5
-    return asking
-
-
-@pytest.mark.usefixtures("few_at_once")
-def test_many_changed_calls_are_settled_in_steps_for_a_reply_that_is_small(partition: OnePartition) -> None:
-    """Other work goes on in between, and also events of the account: the reply has all that came before it was made."""
-
-    async def run() -> Reply:
-        asking = await half_settled(partition)
-        partition.feed.take(call("last").started(300))
-        return await asking
-
-    assert counters(partition.run(run()))["TC"] == 221
-    assert partition.made == []
-
-
-@pytest.mark.usefixtures("few_at_once")
-def test_changed_calls_are_not_settled_any_more_once_the_state_is_replaced(partition: OnePartition) -> None:
-    """It is emptied meanwhile. The reply is of the new state."""
-
-    async def run() -> Reply:
-        asking = await half_settled(partition)
-        await replace(partition, restored_with(call("c1").started(0, did="7")))
-        return await asking
-
-    assert counters(partition.run(run()))["DID"] == {"7": 1}
-
-
-@pytest.mark.usefixtures("few_at_once")
-def test_a_reply_whose_calls_are_being_settled_is_refused_once_the_partition_is_given_up(
-    partition: OnePartition,
-) -> None:
-    """503, as for a large one."""
-
-    async def run() -> None:
-        asking = await half_settled(partition)
-        await replace(partition, None)
-        await asking
-
-    with pytest.raises(Moving):
-        partition.run(run())
-
-
 def test_a_refusal_reaches_everybody_who_shares_the_reply(partition: OnePartition) -> None:
     """Such as that of a series over rolled-up days; the next query is tried anew."""
     partition.feed.clock(5 * DAY_MS / 1000)
@@ -296,24 +163,6 @@ def test_a_refusal_reaches_everybody_who_shares_the_reply(partition: OnePartitio
         assert partition.made.count("new") == expected
 
 
-def restored_with(*events: Event | CallScript) -> Feed:
-    """Another state of the partition, which has counted these events."""
-    return Feed().take(*events)
-
-
-async def replace(partition: OnePartition, feed: Feed | None) -> None:
-    """Replace the state, by none if the partition is given up, and empty the old one once nobody holds the lock."""
-    old = partition.feed.state
-    if feed is None:
-        partition.owned = False
-    else:
-        partition.feed = feed
-    async with partition.lock:
-        pass
-    for _ in old.discarding():
-        await asyncio.sleep(0)
-
-
 def test_a_large_reply_that_waits_is_made_from_the_state_that_is_there_then(partition: OnePartition) -> None:
     """The one that it was asked of was replaced by a restore, and has lost its counters."""
 
@@ -321,7 +170,7 @@ def test_a_large_reply_that_waits_is_made_from_the_state_that_is_there_then(part
         async with partition.lock:
             asking = asyncio.create_task(partition.ask())
             await asyncio.sleep(0.01)
-            replacing = asyncio.create_task(replace(partition, restored_with(call("c1").started(0, did="7"))))
+            replacing = asyncio.create_task(replace(partition, Feed().take(call("c1").started(0, did="7"))))
             partition.fresh = False
             await asyncio.sleep(0)
         await replacing
@@ -352,7 +201,7 @@ def test_a_large_reply_that_waits_is_refused_once_the_partition_is_given_up(
     refused = partition.run(run())
     assert [(type(one), one.http_status) for one in refused] == [(Moving, 503)] * 2
     assert "u1 read" not in partition.made
-    partition.owned, partition.feed = True, restored_with(call("c1").started(0))
+    partition.owned, partition.feed = True, Feed().take(call("c1").started(0))
     assert counters(partition.run(partition.ask()))["TC"] == 1
 
 
@@ -367,7 +216,7 @@ def test_a_large_reply_that_is_being_made_is_right_though_the_state_is_replaced(
     async def run() -> tuple[Reply, Reply]:
         asking = asyncio.create_task(replaced.ask(**parameters))
         await replaced.until("u1 read")
-        replacing = asyncio.create_task(replace(replaced, restored_with(call("c1").started(0, did="3").dtmf(1, "1"))))
+        replacing = asyncio.create_task(replace(replaced, Feed().take(call("c1").started(0, did="3").dtmf(1, "1"))))
         await asyncio.sleep(0)
         reply = await asking
         await replacing
