@@ -11,8 +11,8 @@ from tests.support.replies import CREDENTIALS
 from tests.support.request_attacks import attacks
 from tests.support.workers import Deployment, Worker
 
-BUSY_MAX = 2.0
-"""In units of ``Step.busy``, of some 13 ms: 20 ms of a core of one's own are promised."""
+BUSY_MAX = 1.5
+"""In units of ``Step.busy``, of some 13 ms: the 20 ms of a core of one's own that are promised."""
 TIMES = 3
 """How often a request is sent. The shortest of the longest steps counts: a virtual machine's host may take the
 processor for some 10 ms now and then, and the garbage collector works now and then, but hardly each time."""

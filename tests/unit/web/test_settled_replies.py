@@ -54,6 +54,15 @@ def test_many_changed_calls_are_settled_in_steps_for_a_reply_that_is_small(parti
 
 
 @pytest.mark.usefixtures("few_at_once")
+def test_many_changed_calls_are_settled_also_of_an_account_whose_reply_is_cached(partition: OnePartition) -> None:
+    """The cached reply is of before they changed."""
+    assert counters(partition.run(partition.ask()))["TC"] == 20
+    partition.feed.take(*(call(f"c{n}").ended(99) for n in range(6)))
+    assert sum(counters(partition.run(partition.ask()))["CST"].values()) == 6
+    assert partition.made == []
+
+
+@pytest.mark.usefixtures("few_at_once")
 def test_changed_calls_are_not_settled_any_more_once_the_state_is_replaced(partition: OnePartition) -> None:
     """It is emptied meanwhile. The reply is of the new state."""
 
