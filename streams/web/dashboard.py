@@ -151,8 +151,8 @@ class Dashboard:
     async def login(self, request: web.Request) -> web.Response:
         """POST /dashboard/login: open a session with userId and token, and set the cookie to its ssid.
 
-        Closes the session that the cookie held. If the new session ends meanwhile, the response is the same: that the
-        session is over, the next request shows. Raises RequestRefused: 1002 without userId and token, 1010 if Redis
+        Closes the session that the cookie held. If the new session ends before the response, the response is the
+        same, and the next request is refused. Raises RequestRefused: 1002 without userId and token, 1010 if Redis
         cannot be reached, and as ``_own_body`` and ``Responder.authorize``.
         """
         query = read_request(await _own_body(request))
@@ -173,8 +173,8 @@ class Dashboard:
         except RequestRefused as refused:
             if refused.code != DENIED:
                 raise
-            # It is over already: the user has opened as many others since, or was removed. The token was right all the
-            # same, and the next request shows it.
+            # The session is over already: the user has opened as many others since, was removed, or was denied the
+            # counters. The token was right all the same, and the next request is refused.
             log.debug("a session was over before its log-in was answered")
         response = _account_response(account)
         self._cookie.set(request, response, ssid, SESSION_S)
