@@ -50,7 +50,7 @@ from ecounters.windows.units import (
 QUICK_HANG_UP_MS: Final = 5_000
 """CHSR counts unanswered calls whose caller hung up less than this after the first ring."""
 
-_NO_LIMIT_MS: Final = 2**62
+_NO_LIMIT_MS: Final = 2**60
 
 
 def contributions(call: Call, ended: int, version: int = 2) -> tuple[int, int, int, Amounts]:

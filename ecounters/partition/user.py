@@ -24,7 +24,7 @@ from ecounters.windows.spans import Spans
 SETTLE_STEP: Final = 200
 """About how many slots one step of ``User.settling`` counts, in some 0.1 ms."""
 
-_FOREVER_MS: Final = 2**62
+_FOREVER_MS: Final = 2**60
 
 
 @mypyc_attr(acyclic=True)

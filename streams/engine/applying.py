@@ -24,8 +24,9 @@ log = logging.getLogger(__name__)
 CALLS_PER_STEP: Final = 5
 """So many calls and accounts are handled between two checks of the time slice, while the clock advances: some 0.01 ms
 of work, but some 10 ms if each is dropped and has 1,000 DTMF inputs that are not counted yet."""
-NO_WALL_CLOCK_MS: Final = 2**62
-"""Passed to the state in place of this worker's clock where the clock must not matter: no event is later than this."""
+NO_WALL_CLOCK_MS: Final = 2**60
+"""Passed to the state in place of this worker's clock where the clock must not matter: no event is later than this.
+Compiled code compares integers below 2**62 without making objects of them."""
 MISSING_MAX: Final = 100
 """More missing offsets than this, in one batch, are logged as an error."""
 
