@@ -7,7 +7,7 @@ from typing import Final
 
 from ecounters.events.types import TEXT_MAX
 
-_SCHEME: Final = re.compile(r"(?:sips?|tel):", re.IGNORECASE | re.ASCII)
+_SCHEMES: Final = ("tel:", "sip:", "sips:")
 _FILLERS: Final = re.compile(r"[\s.()\[\]{}\-\u2010-\u2015\u2212]+")
 """White space, dots, brackets and dashes: they stand between the digits for people."""
 HIDDEN: Final = frozenset(("", "anonymous", "unknown", "restricted", "private", "unavailable", "withheld", "blocked"))
@@ -25,11 +25,22 @@ def number_of(text: str) -> str:
     digits = number.removeprefix("+")
     if digits.isdigit() and digits.isascii() and digits[0] != "0" and len(digits) < TEXT_MAX:
         return number  # as nearly always; what follows would give the same
-    text = text.strip()
-    scheme = _SCHEME.match(text)
-    if scheme is not None:
-        text = text[scheme.end() :]
-    text = _FILLERS.sub("", text.split("@", 1)[0].split(";", 1)[0])
+    text = _behind_scheme(text.strip())
+    text = text.split("@", 1)[0].split(";", 1)[0]
+    # The common ones first: a regular expression takes as long as all else here.
+    text = text.replace(" ", "").replace("-", "").replace("(", "").replace(")", "").replace(".", "")
+    if not (text.isascii() and text.removeprefix("+").isalnum()):
+        text = _FILLERS.sub("", text)
     if text.startswith("00"):
         text = "+" + text[2:]
     return "" if text.removeprefix("+").lower() in HIDDEN else text[:TEXT_MAX]
+
+
+def _behind_scheme(text: str) -> str:
+    """The text without the scheme of a SIP or tel URI, if it begins with one."""
+    if ":" in text[:5]:
+        beginning = text[:5].lower()
+        for scheme in _SCHEMES:
+            if beginning.startswith(scheme):
+                return text[len(scheme) :]
+    return text
