@@ -44,7 +44,10 @@ class LiveBySwitch:
             calls = users.get(call.user.id)
         if calls is None:
             return
-        calls.pop(call, None)
+        if call in calls.first:  # as nearly always; compiled, ``pop`` takes four times as long
+            del calls.first[call]
+        else:
+            calls.pop(call, None)
         if not calls:
             del users[call.user.id]
             if not users:

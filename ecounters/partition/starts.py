@@ -21,7 +21,8 @@ class Starts(Join):
     changes_limits = True
 
     def __init__(self, policy: Policy, changes: Changes, timeouts: Timeouts) -> None:
-        self._policy = policy
+        self._max_call_ms, self._repeat_within_ms = policy.max_call_ms, policy.repeat_within_ms
+        self._remember_number_ms = policy.remember_number_ms
         self._changes = changes
         self._timeouts = timeouts
 
@@ -66,7 +67,7 @@ class Starts(Join):
         """
         if call.end or call.system_end is not None:
             return call.ended
-        return call.last_ts if call.last_ts + self._policy.max_call_ms <= now else 0
+        return call.last_ts if call.last_ts + self._max_call_ms <= now else 0
 
     def _classify_caller(self, call: Call, watermark: int) -> None:
         """Set ``call.caller_class`` for good, and remember the start for the call's number if it is the latest.
@@ -78,9 +79,9 @@ class Starts(Join):
             call.caller_class = NEITHER
             return
         last_start = user.numbers.get(number)
-        if last_start is not None and watermark > last_start + self._policy.remember_number_ms:
+        if last_start is not None and watermark > last_start + self._remember_number_ms:
             last_start = None  # due to be forgotten: Timeouts does that once an hour
-        is_repeat = last_start is not None and abs(ts - last_start) <= self._policy.repeat_within_ms
+        is_repeat = last_start is not None and abs(ts - last_start) <= self._repeat_within_ms
         call.caller_class = REPEAT if is_repeat else FRESH
         if last_start is None or ts > last_start:
             user.numbers[number] = user.new_numbers[number] = ts
