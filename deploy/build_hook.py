@@ -33,6 +33,7 @@ HOT: Final = (
     "ecounters/events/numbers.py",
     "ecounters/events/parse.py",
     "ecounters/events/partitioner.py",
+    "ecounters/events/readers.py",
     "ecounters/calls/extras.py",
     "ecounters/calls/items.py",
     "ecounters/calls/join.py",

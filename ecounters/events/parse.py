@@ -17,7 +17,9 @@ from typing import Any, Final
 import msgspec
 
 from ecounters.errors import BadEvent
-from ecounters.events.fields import FIELDS, UNREADABLE, Field, LongInteger
+from ecounters.events.fields import FIELDS, UNREADABLE
+from ecounters.events.long_integer import LongInteger
+from ecounters.events.readers import Reader
 from ecounters.events.types import TEXT_MAX, TYPES, AnyEvent, EventType, SwitchSnapshot, attribute
 
 VALUE_BYTES_MAX: Final = 65_536
@@ -100,14 +102,14 @@ def _parse_carefully(value: bytes | None) -> AnyEvent:
     known = _object(value)
     event_type = _event_type(known.type)
     attributes: dict[str, Any] = {}
-    for field, attribute_name, required in _PLANS[event_type.name]:
+    for field in _PLANS[event_type.name]:
         json_value = getattr(known, field.name)
-        if required:
-            attributes[attribute_name] = _required(json_value, field)
+        if field.required:
+            attributes[field.attribute] = _required(json_value, field)
         elif json_value is not None:
             optional = _optional(json_value, field)
             if optional is not None:
-                attributes[attribute_name] = optional
+                attributes[field.attribute] = optional
     # The constructor of a msgspec class does not check values. The readers return what the class declares.
     event: AnyEvent = event_type.cls(**attributes)  # type: ignore[assignment]
     return event
@@ -177,7 +179,7 @@ def _event_type(name: Any) -> EventType:
     return event_type
 
 
-def _required(json_value: Any, field: Field) -> Any:
+def _required(json_value: Any, field: _PlannedField) -> Any:
     """The value of a required field. Raises BadEvent if it is absent, null, "" or bad."""
     if json_value is None:
         raise BadEvent("missing", field.name)
@@ -189,7 +191,7 @@ def _required(json_value: Any, field: Field) -> Any:
     return value
 
 
-def _optional(json_value: Any, field: Field) -> Any:
+def _optional(json_value: Any, field: _PlannedField) -> Any:
     """The value of an optional field that is not null; None if it is "" and so not given. Raises BadEvent.
 
     A "" is refused as ``empty_id`` unless the field has ``may_be_empty``.
@@ -202,11 +204,23 @@ def _optional(json_value: Any, field: Field) -> Any:
     return value
 
 
-def _plan(event_type: EventType) -> tuple[tuple[Field, str, bool], ...]:
-    required = {"id", "ts", *event_type.required}
-    known = {"switchId", *required, *event_type.optional}
-    return tuple([(field, attribute(name), name in required) for name, field in FIELDS.items() if name in known])
+class _PlannedField:
+    """A row of FIELDS as one type of event has it, for compiled code. ``attribute``: of the event."""
+
+    def __init__(self, name: str, event_type: EventType) -> None:
+        field = FIELDS[name]
+        self.name = name
+        self.attribute = attribute(name)
+        self.required = name in {"id", "ts", *event_type.required}
+        self.read: Reader = field.read
+        self.is_id = field.is_id
+        self.may_be_empty = field.may_be_empty
+
+
+def _plan(event_type: EventType) -> tuple[_PlannedField, ...]:
+    known = {"id", "ts", "switchId", *event_type.required, *event_type.optional}
+    return tuple([_PlannedField(name, event_type) for name in FIELDS if name in known])
 
 
 _PLANS: Final = {event_type.name: _plan(event_type) for event_type in TYPES.values()}
-"""Type -> its fields in the order of the checks: (row of FIELDS, attribute of the event, whether it is required)."""
+"""Type -> its fields in the order of the checks."""

@@ -57,6 +57,21 @@ def test_times_out_of_range_or_of_no_calendar_are_refused(value: object) -> None
     assert refusal(least("call.heartbeat") | {"ts": value}) == ("bad_ts", "ts")
 
 
+def test_a_time_behind_another_of_its_minute() -> None:
+    """The minute is remembered, for its offset; second and fraction are read and checked each time."""
+    for text, expected in (
+        ("2026-03-10T12:00:59.999+00:00", TS + 59_999),
+        ("2026-03-10T12:00:00.000+00:00", TS),
+        ("2026-03-10T12:00:07.25+00:00", TS + 7_250),
+        ("2026-03-10T12:00:07.2509+00:00", TS + 7_250),
+        ("2026-03-10T12:00:07.250-00:00", TS + 7_250),
+        ("2026-03-10T12:00:07.250+01:00", TS + 7_250 - 3_600_000),
+    ):
+        assert read(least("call.heartbeat") | {"ts": text}).ts == expected
+    for bad in ("60.000", "0a.000", "07.0a0", "07,000", "07.+10", "07.\u0663\u0663\u0663", "\u06630.000", "7.0000"):
+        assert refusal(least("call.heartbeat") | {"ts": f"2026-03-10T12:00:{bad}+00:00"}) == ("bad_ts", "ts"), bad
+
+
 def test_a_time_with_a_fraction_of_a_ms_is_refused() -> None:
     """A JSON float is a time only if it is whole, and huge numbers are refused like any others of a bad value."""
     assert refusal(least("call.heartbeat") | {"ts": TS + 0.5}) == ("wrong_type", "ts")
