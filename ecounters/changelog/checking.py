@@ -33,14 +33,23 @@ from ecounters.changelog.entries import (
     read_user,
     user_of,
 )
+from ecounters.changelog.saved_call import restored_ivrs
 from ecounters.text import masked
 
 UNREADABLE: Final = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError)
 """What decoding, and making a state, raises for an entry that is none of ours. msgspec's errors are ValueErrors."""
 
+
+def _read_call(key: bytes, value: bytes) -> tuple[str]:
+    """Read a call, and its IVR entries, which msgspec takes whatever they are. Returns the account alone."""
+    user_id, _, saved = read_call(key, value)
+    restored_ivrs(saved.ivrs or ())
+    return (user_id,)
+
+
 _any = msgspec.msgpack.Decoder(Any).decode
 _read: Final[dict[bytes, Any]] = {
-    CALL: read_call,
+    CALL: _read_call,
     ITEM: read_item,
     CELL: read_cell,
     SLOT: read_slot,

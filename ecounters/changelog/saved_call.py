@@ -61,8 +61,13 @@ def restored_call(saved: SavedCall, call_id: str, user: CallOwner) -> Call:
     if legs is not None:
         call.legs = tuple([restored_leg(leg) for leg in legs])
     if ivrs is not None:
-        set_ivrs(call, [_ivr_entry(ivrs[begin : begin + 4]) for begin in range(0, len(ivrs), 4)])
+        set_ivrs(call, restored_ivrs(ivrs))
     return call
+
+
+def restored_ivrs(values: tuple[Any, ...]) -> list[IvrEntry]:
+    """The IVR entries that were saved as these values. Raises ValueError if one is damaged."""
+    return [_ivr_entry(values[begin : begin + 4]) for begin in range(0, len(values), 4)]
 
 
 def _ivr_entry(values: tuple[Any, ...]) -> IvrEntry:

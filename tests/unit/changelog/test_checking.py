@@ -6,9 +6,16 @@ import msgspec
 import pytest
 
 from ecounters.changelog.checking import account_read, shown_key, why_unreadable
-from ecounters.changelog.entries import number_entry, position_entry, shown_entry, user_entry, user_of
-from ecounters.changelog.saved import Position
-from tests.support.builders import Feed, event
+from ecounters.changelog.entries import (
+    UnreadableEntries,
+    number_entry,
+    position_entry,
+    shown_entry,
+    user_entry,
+    user_of,
+)
+from ecounters.changelog.saved import Position, SavedCall
+from tests.support.builders import Feed, call, event, restored
 
 encode = msgspec.msgpack.encode
 
@@ -25,6 +32,19 @@ def test_what_a_state_writes_can_be_read() -> None:
     for key, value in entries:
         assert value is not None and why_unreadable(key, value) == ""
         assert user_of(key) == account_read(key, value) == ("" if key == b"p" else "u1")
+
+
+@pytest.mark.parametrize("damaged", [["12", "e1", False, "menu"], [12, "e1", False], [12, "e1", False, "menu", 13]])
+def test_a_call_with_damaged_ivr_entries(damaged: list[object]) -> None:
+    """A restore cannot read it, and so says who looks at the entry alone."""
+    feed = Feed().take(call().started(0).entered(1, "menu"))
+    key, value = next((key, value) for key, value in feed.state.take_changes() if key[:1] == b"c")
+    assert value is not None and why_unreadable(key, value) == ""
+    fields = msgspec.msgpack.decode(value)
+    fields[SavedCall._fields.index("ivrs")] = damaged
+    assert why_unreadable(key, encode(fields)) != ""
+    with pytest.raises(UnreadableEntries):
+        restored([(key, encode(fields)), position_entry(Position(2, 9, 9, 9))])
 
 
 @pytest.mark.parametrize("length", [0, 1, 31, 32, 128, 255, 256, 512])
