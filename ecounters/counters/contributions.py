@@ -93,6 +93,14 @@ def contributions(call: Call, ended: int, version: int = 2) -> tuple[int, int, i
     return units, ring_ms, rings, tuple(amounts)
 
 
+def slots_to_count(call: Call) -> int:
+    """About how many slots are changed to count a call, by what it was counted with before and by its size."""
+    slots = 10 + len(call.amounts)  # 10: more than the units of most calls
+    if call.large is not None:
+        slots += len(call.large.holds) + len(call.large.dtmfs)
+    return slots
+
+
 def input_amounts(dtmfs: Iterable[Dtmf]) -> list[Any]:
     """The amounts of DTMF inputs: each adds to DTMF, to DTMFV or DTMFINV and, if it was made in an IVR, to DTMFI."""
     amounts: list[Any] = []

@@ -11,7 +11,7 @@ from ecounters.calls.large import LargeCall
 from ecounters.calls.live_key import LiveKey
 from ecounters.calls.record import REAPED, SUSPECTED, TOUCHED, Call, CallOwner
 from ecounters.changelog.entries import Balance, Entry, cell_entry, number_entry, slot_entry, user_entry
-from ecounters.counters.contributions import contributions, input_amounts, live_key
+from ecounters.counters.contributions import contributions, input_amounts, live_key, slots_to_count
 from ecounters.events.types import BalanceUpdated
 from ecounters.large_dict import LargeDict
 from ecounters.native import COMPILED, as_struct
@@ -87,13 +87,12 @@ class User(CallOwner):
     def settle(self) -> None:
         """Count all touched calls: replace what each was counted with, in its cell and in ``live``."""
         touched = self.touched
-        if not touched:
-            return
-        self.touched = LargeDict()
-        self.version += 1
-        for call in touched:
-            call.flags &= ~TOUCHED
-            self._recount(call)
+        if touched:
+            self.touched = LargeDict()
+            self.version += 1
+            for call in touched:
+                call.flags &= ~TOUCHED
+                self._recount(call)
 
     def settling(self) -> Iterator[None]:
         """``settle`` in steps, with a yield after each.
@@ -107,10 +106,17 @@ class User(CallOwner):
                 call, _ = self.touched.popitem()
                 call.flags &= ~TOUCHED
                 self._recount(call)
-                slots += 10 + len(call.amounts)  # 10: more than the units of most calls
-                if call.large is not None:
-                    slots += len(call.large.holds) + len(call.large.dtmfs)
+                slots += slots_to_count(call)
             yield
+
+    def unsettled_slots(self, most: int) -> int:
+        """About how many slots ``settle`` would count; any number above ``most`` if there are more."""
+        slots = 0
+        for call in self.touched:
+            slots += slots_to_count(call)
+            if slots > most:
+                break
+        return slots
 
     def settle_one(self, call: Call) -> None:
         """Count one call if it is touched."""

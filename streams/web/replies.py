@@ -30,8 +30,9 @@ CACHED_REPLIES_MAX: Final = 4_096
 """How many bodies are cached: of different users, ranges, filters, fields and intervals, usually of some 1 KB."""
 CACHED_BYTES_MAX: Final = 64_000_000
 """Limit of all cached bodies together, because a long series can have 1 MB."""
-TOUCHED_MAX: Final = 500
-"""So many changed calls of an account are settled at once, in some 2 ms; more are settled in steps."""
+SLOTS_MAX: Final = 5_000
+"""To settle so many slots of an account's changed calls at once takes some 2 ms: as many as 500 calls have, or five
+calls with 1,000 inputs each. More are settled in steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +69,11 @@ class ReplyCache:
         zone = account.zone.key if query.interval is not None else None
         key = (account.user_id, span, query.filter, query.fields, query.interval, zone)
         user = view.state.account(account.user_id)
-        if user is not None and len(user.touched) > TOUCHED_MAX:
+        if user is not None and not _settles_at_once(user):
             await self._settle_most(view, user)
             view = again(view)
             user = view.state.account(account.user_id)
-        if user is None or len(user.touched) <= TOUCHED_MAX:
+        if user is None or _settles_at_once(user):
             if user is not None:
                 user.settle()
             body = self._cached(key, user)
@@ -88,7 +89,7 @@ class ReplyCache:
         return _reply(self._add(key, body), moment)
 
     async def _settle_most(self, view: PartitionView, user: User) -> None:
-        """Settle changed calls of the user in time slices, until at most TOUCHED_MAX are left.
+        """Settle changed calls of the user in time slices, until the rest can be settled at once.
 
         Before all other work: that is what touches calls, so that this ends. No lock is taken, as for a small reply.
         But the state may be replaced or given up between two steps, and is emptied then, or the user may be erased: no
@@ -96,7 +97,7 @@ class ReplyCache:
         """
         steps = user.settling()
         async with Slice(self._slices, first=True) as time_slice:
-            while len(user.touched) > TOUCHED_MAX and not user.erased:
+            while not _settles_at_once(user) and not user.erased:
                 now = view.again()
                 if now is None or now.state is not view.state:
                     return
@@ -120,6 +121,10 @@ class ReplyCache:
         while len(self._cache) > CACHED_REPLIES_MAX or self._cached_bytes > CACHED_BYTES_MAX:
             self._cached_bytes -= len(self._cache.popitem(last=False)[1].content)
         return body
+
+
+def _settles_at_once(user: User) -> bool:
+    return user.unsettled_slots(SLOTS_MAX) <= SLOTS_MAX
 
 
 def _body_at_once(user: User | None, account: Account, span: tuple[int, int], query: Query) -> Body:

@@ -24,7 +24,7 @@ def partition(monkeypatch: pytest.MonkeyPatch) -> Iterator[OnePartition]:
 @pytest.fixture
 def few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """More than five changed calls are settled in steps."""
-    monkeypatch.setattr(streams.web.replies, "TOUCHED_MAX", 5)
+    monkeypatch.setattr(streams.web.replies, "SLOTS_MAX", 50)
 
 
 async def half_settled(partition: OnePartition) -> asyncio.Task[Reply]:
@@ -50,6 +50,29 @@ def test_many_changed_calls_are_settled_in_steps_for_a_reply_that_is_small(parti
         return await asking
 
     assert counters(partition.run(run()))["TC"] == 221
+    assert partition.made == []
+
+
+def test_few_changed_calls_with_many_inputs_are_settled_in_steps(partition: OnePartition) -> None:
+    """A thousand inputs take as long to count as a hundred calls."""
+    calls = [call(f"large{n}").started(0) for n in range(6)]
+    for one in calls:
+        for n in range(1_000):
+            one.dtmf(1 + n / 10, str(n % 10))
+    partition.feed.take(*calls)
+    touched = partition.feed.state.users["u1"].touched
+    assert len(touched) == 26
+
+    async def run() -> Reply:
+        asking, left = asyncio.create_task(partition.ask()), set()
+        async with asyncio.timeout(20):
+            while not asking.done():
+                left.add(len(touched))
+                await asyncio.sleep(0)
+        assert len(left) > 2
+        return await asking
+
+    assert counters(partition.run(run()))["DTMF"]["1"] >= 600
     assert partition.made == []
 
 
