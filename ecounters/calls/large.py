@@ -2,24 +2,21 @@
 
 An ordinary call keeps these in tuples of ``Call``, which need little memory and are saved as part of the call's entry.
 For a call with many of them, each new one would copy the tuple, and each flush would write them all. So from the first
-kind that exceeds SMALL_MAX on, ``Call.large`` holds all four kinds in containers whose cost of an insertion does not
-grow with their length, and each leg, hold, IVR entry and input becomes an entry of its own in the changelog.
+kind that exceeds ``join.SMALL_MAX`` on, ``Call.large`` holds all four kinds in containers whose cost of an insertion
+does not grow with their length, and each leg, hold, IVR entry and input becomes an entry of its own in the changelog.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
 from mypy_extensions import mypyc_attr
 
 from ecounters.calls.items import DTMF, ENTRIES_MAX, HOLD, IVR, LEG, LEGS_MAX, Dtmf, Hold, Item, IvrEntry, Leg
 from ecounters.errors import BadEvent
 from ecounters.native import COMPILED, as_struct
-
-SMALL_MAX: Final = 16
-"""The most legs, holds, IVR entries or DTMF inputs of a call that is not large, of each kind."""
 
 
 @mypyc_attr(acyclic=True)

@@ -94,11 +94,16 @@ def contributions(call: Call, ended: int, version: int = 2) -> tuple[int, int, i
 
 
 def slots_to_count(call: Call) -> int:
-    """About how many slots are changed to count a call, by what it was counted with before and by its size."""
-    slots = 10 + len(call.amounts)  # 10: more than the units of most calls
-    if call.large is not None:
-        slots += len(call.large.holds) + len(call.large.dtmfs)
-    return slots
+    """About how many slots are changed to count a call that has changed; call this before it is counted.
+
+    10 is more than the units of most calls. An input has up to three slots, which are first taken back if the call is
+    in a cell already. The inputs of a large call are all counted anew if an end moves it to another cell.
+    """
+    large = call.large
+    if large is None:
+        return 10 if call.dtmfs is None else 10 + 6 * len(call.dtmfs)
+    inputs = len(large.dtmfs) if call.cell is None or call.ended else len(large.uncounted)
+    return 10 + len(large.legs) + len(large.holds) + len(large.ivrs) + 6 * inputs
 
 
 def input_amounts(dtmfs: Iterable[Dtmf]) -> list[Any]:

@@ -140,11 +140,11 @@ def read_boolean(value: Any, name: str) -> bool:
 # ------------------------------------------------------------------------------------------------- times
 
 _EPOCH_MS: Final = re.compile(r"[0-9]{1,15}", re.ASCII)
-_RFC3339: Final = re.compile(r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}):(\d{2})(\.\d+)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
+_RFC3339: Final = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:(\d{2})(\.\d+)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
 _SECONDS: Final = {f"{second:02}": second for second in range(60)}
 _MINUTES: Final[dict[str, int]] = {}
-"""A time in RFC 3339 with three digits of a fraction, without its second and fraction -> when that minute begins."""
-_MINUTES_MAX: Final = 1_000
+"""The beginning of a time in RFC 3339, up to its second, and its offset -> when that minute begins."""
+_MINUTES_MAX: int = 1_000
 """_MINUTES is emptied when it has so many entries: a switch sends many events in each minute, of few offsets."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -169,26 +169,38 @@ def _time_of_text(text: str, name: str) -> int:
 
     Raises BadEvent "bad_ts" for any other text, also for a second of 60.
     """
-    minute_text = text[:17] + text[23:]
-    minute = _MINUTES.get(minute_text)
-    if minute is not None and text[19] == ".":
-        second, fraction = _SECONDS.get(text[17:19]), text[20:23]
-        if second is not None and fraction.isdigit() and fraction.isascii():
-            return minute + second * 1000 + int(fraction)
+    if len(text) in _WITH_MS:  # the form that most programs write
+        minute, second, ms = _MINUTES.get(text[:17] + text[23:]), _SECONDS.get(text[17:19]), text[20:23]
+        if minute is not None and second is not None and text[19] == "." and ms.isdigit() and ms.isascii():
+            return minute + second * 1000 + int(ms)
     if _EPOCH_MS.fullmatch(text):
         return int(text)
     match = _RFC3339.fullmatch(text)
     if match is None:
         raise BadEvent("bad_ts", name)
-    day, clock, seconds, digits, offset = match.groups()
+    seconds, fraction, offset = match.groups()
     try:
-        begin = datetime.fromisoformat(f"{day}T{clock}:00{'+00:00' if offset in 'Zz' else offset}")
-        minute = (begin - _EPOCH) // timedelta(milliseconds=1)
-        ts = minute + _SECONDS[seconds] * 1000 + int((digits or ".0")[1:4].ljust(3, "0"))
+        minute = _minute(text[:17] + offset)
+        return minute + _SECONDS[seconds] * 1000 + int((fraction or ".0")[1:4].ljust(3, "0"))
     except (ValueError, OverflowError, KeyError):
         raise BadEvent("bad_ts", name) from None
-    if digits is not None and len(digits) == 4:
+
+
+_WITH_MS: Final = (24, 29)
+"""The lengths of a time in RFC 3339 with three digits behind the second, and Z or an offset. With such a length, and a
+text of _MINUTES around its second and fraction, it is one if these are digits."""
+
+
+def _minute(text: str) -> int:
+    """When a minute begins, in ms since the Unix epoch: of "2026-03-10T12:00:", and "Z" or an offset.
+
+    Raises ValueError or OverflowError if it does not exist. Remembers it, as ``fromisoformat`` is the slow part.
+    """
+    minute = _MINUTES.get(text)
+    if minute is None:
+        begin = datetime.fromisoformat(f"{text[:10]}T{text[11:17]}00{'+00:00' if text[17:] in 'Zz' else text[17:]}")
+        minute = (begin - _EPOCH) // timedelta(milliseconds=1)
         if len(_MINUTES) >= _MINUTES_MAX:
             _MINUTES.clear()
-        _MINUTES[minute_text] = minute
-    return ts
+        _MINUTES[text] = minute
+    return minute

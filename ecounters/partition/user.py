@@ -104,13 +104,13 @@ class User(CallOwner):
             slots = 0
             while self.touched and slots < SETTLE_STEP:
                 call, _ = self.touched.popitem()
+                slots += slots_to_count(call)
                 call.flags &= ~TOUCHED
                 self._recount(call)
-                slots += slots_to_count(call)
             yield
 
     def unsettled_slots(self, most: int) -> int:
-        """About how many slots ``settle`` would count; any number above ``most`` if there are more."""
+        """About how many slots ``settle`` would change; any number above ``most`` if there are more."""
         slots = 0
         for call in self.touched:
             slots += slots_to_count(call)

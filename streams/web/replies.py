@@ -31,8 +31,8 @@ CACHED_REPLIES_MAX: Final = 4_096
 CACHED_BYTES_MAX: Final = 64_000_000
 """Limit of all cached bodies together, because a long series can have 1 MB."""
 SLOTS_MAX: Final = 5_000
-"""To settle so many slots of an account's changed calls at once takes some 2 ms: as many as 500 calls have, or five
-calls with 1,000 inputs each. More are settled in steps."""
+"""So many slots of an account's changed calls are settled at once, in some 2 ms: those of 500 calls without inputs, or
+of one call with 800. More are settled in steps."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from ecounters.errors import BadEvent
+from ecounters.events import readers
 from ecounters.events.campaigns import campaign_of
 from ecounters.events.fields import FIELDS, UNREADABLE, Field
 from ecounters.events.parse import parse
@@ -66,10 +69,21 @@ def test_a_time_behind_another_of_its_minute() -> None:
         ("2026-03-10T12:00:07.2509+00:00", TS + 7_250),
         ("2026-03-10T12:00:07.250-00:00", TS + 7_250),
         ("2026-03-10T12:00:07.250+01:00", TS + 7_250 - 3_600_000),
+        ("2026-03-10 12:00:07.250z", TS + 7_250),
+        ("2026-03-10T12:00:07Z", TS + 7_000),
+        ("2026-03-10T12:00:07.250Z", TS + 7_250),
     ):
         assert read(least("call.heartbeat") | {"ts": text}).ts == expected
     for bad in ("60.000", "0a.000", "07.0a0", "07,000", "07.+10", "07.\u0663\u0663\u0663", "\u06630.000", "7.0000"):
         assert refusal(least("call.heartbeat") | {"ts": f"2026-03-10T12:00:{bad}+00:00"}) == ("bad_ts", "ts"), bad
+
+
+def test_times_of_ever_new_minutes_do_not_fill_the_memory() -> None:
+    """What is remembered of minutes is bounded, and times behind that are read as well."""
+    for minute in range(1_500):
+        text = datetime.fromtimestamp(TS / 1000 + 60 * minute, UTC).isoformat()
+        assert read(least("call.heartbeat") | {"ts": text}).ts == TS + 60_000 * minute
+        assert len(readers._MINUTES) <= 1_000
 
 
 def test_a_time_with_a_fraction_of_a_ms_is_refused() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from ecounters.calls.large import LargeCall
 from ecounters.changelog.entries import CALL, ITEM, POSITION, Entry
-from tests.support.builders import CallScript, Feed, answer_of, call, picked, restored
+from tests.support.builders import CallScript, Feed, answer_of, call, event, picked, restored
 
 
 def legs(count: int) -> CallScript:
@@ -60,6 +60,21 @@ def test_one_more_than_a_call_keeps_is_refused(script: Callable[[int], CallScrip
     feed.take(script(most))
     assert feed.answer() == before
     assert picked(feed.take(call().ended(20_000)), "CST") == ({"16": 1},)
+
+
+@pytest.mark.parametrize(("count", "kept"), [(1, 0), (16, 0), (17, 17), (1_000, 1_000)])
+def test_how_many_slots_a_changed_call_takes_to_count(count: int, kept: int) -> None:
+    """Three for each input that is new, and for each that the call's end moves to another cell twice as many."""
+    feed = Feed().take(inputs(count))
+    user = feed.state.users["u1"]
+    assert 3 * count <= user.unsettled_slots(10**6) <= 20 + 6 * count
+    user.settle()
+    assert user.unsettled_slots(10**6) == 0
+    feed.take(event("call.transferred", 1_500, callId="c1"))
+    assert user.unsettled_slots(10**6) <= 20 + 6 * (count - kept)
+    feed.take(call().ended(1_501))
+    assert user.unsettled_slots(10**6) >= 6 * count
+    assert user.unsettled_slots(50) > 50 or 6 * count < 50
 
 
 @pytest.mark.parametrize(("script", "most", "field"), KINDS)

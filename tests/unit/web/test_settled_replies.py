@@ -23,7 +23,7 @@ def partition(monkeypatch: pytest.MonkeyPatch) -> Iterator[OnePartition]:
 
 @pytest.fixture
 def few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """More than five changed calls are settled in steps."""
+    """More than five changed calls without inputs are settled in steps."""
     monkeypatch.setattr(streams.web.replies, "SLOTS_MAX", 50)
 
 
