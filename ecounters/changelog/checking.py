@@ -41,7 +41,7 @@ UNREADABLE: Final = (ValueError, TypeError, LookupError, ArithmeticError, Recurs
 
 
 def _read_call(key: bytes, value: bytes) -> tuple[str]:
-    """Read a call, and its IVR entries, which msgspec takes whatever they are. Returns the account alone."""
+    """Read a call and its IVR entries, whose values msgspec does not check. Returns the account alone."""
     user_id, _, saved = read_call(key, value)
     restored_ivrs(saved.ivrs or ())
     return (user_id,)
