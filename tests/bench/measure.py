@@ -28,6 +28,7 @@ SAMPLE_LEAST_S: Final = 0.005
 SAMPLE_MOST_S: Final = 0.25
 """The longest time between two requests for /metrics; they come faster near the end."""
 LOG_LOOK_S: Final = 0.005
+COUNTED_LOOK_S: Final = 0.02
 OFFSETS_LOOK_S: Final = 0.05
 START_LIMIT_S: Final = 60.0
 COMMIT_LIMIT_S: Final = 30.0
@@ -176,6 +177,35 @@ def until_accepted(events: int, *workers: Worker) -> float:
     finally:
         for asker in askers:
             asker.close()
+
+
+class Counted(NamedTuple):
+    """How far a process was at a time: ``events`` counted, ``cpu_s`` used. ``at`` is as time.time()."""
+
+    at: float
+    events: int
+    cpu_s: float
+
+
+def until_counted(events: int, messages: int, worker: Worker) -> Counted:
+    """Wait until a worker has counted so many events of a topic with so many messages.
+
+    How many these are is told by its lags, as the metric of accepted events grows once for each batch. Time and CPU
+    time are the means of those before and behind the request for them.
+    """
+    asker, pid = Asker(worker), worker.process.pid
+    deadline = time.monotonic() + START_LIMIT_S + events / SLOWEST
+    try:
+        while True:
+            sent, used_s = time.time(), cpu_s(pid)
+            metrics, received = asker.metrics(), time.time()
+            if metrics["ecounters_events_accepted_total"] >= events:
+                counted = messages - round(metrics["ecounters_partition_lag_events"])
+                return Counted((sent + received) / 2, counted, (used_s + cpu_s(pid)) / 2)
+            _check(worker, deadline, f"{events:,} events were not counted")
+            time.sleep(COUNTED_LOOK_S)
+    finally:
+        asker.close()
 
 
 # ---------------------------------------------------------------------------------------------- its group

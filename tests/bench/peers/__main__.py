@@ -24,8 +24,7 @@ PARTS: Final = ("throughput", "latency", "kill")
 OURS: Final = "ecounters"
 NOTES: Final = (
     f"events/s: of a process that is started on the full topic, from {WARM_SHARE:.0%} of its events on until the "
-    "last one is counted (of Ecounters: from its first restored partition on); the median of the rounds, in which "
-    "engines take turns",
+    "last one is counted; the median of the rounds, in which engines take turns",
     "CPU µs: user and system time for each event, in the same span: of all processes of the engine, with its Redis and "
     "without the broker",
     "MB: the most memory in RAM, summed over these processes, in the round that had most",

@@ -29,7 +29,7 @@ ENGINES: Final = (
         guarantee="exactly_once",
     ),
     Engine("redis", "aiokafka and Redis", python_engine("redis_counters"), readable="redis"),
-    Engine("raw-aiokafka", "aiokafka, only reading", own_python("raw_aiokafka"), readable="", why_not=LIMIT),
+    Engine("raw-aiokafka", "aiokafka, only reading", own_python("raw_aiokafka"), readable="", share=3.0, why_not=LIMIT),
     Engine(
         "raw-confluent", "confluent-kafka, only reading", python_engine("raw_confluent"), readable="", why_not=LIMIT
     ),

@@ -21,7 +21,7 @@ from redis import Redis
 
 from ecounters.errors import Stop
 from tests.bench.latency import RATE
-from tests.bench.measure import cpu_s
+from tests.bench.measure import Counted, cpu_s
 from tests.bench.peers.compare import Values, of_cells
 from tests.bench.peers.job import BEGAN, END, ENDED, RESULTS, VARIABLE, Job
 from tests.support.kafka_jars import java
@@ -45,7 +45,8 @@ class Engine:
     command    how its process starts
     readable   where its counters can be read while it runs: "http", "redis", "topic", or "" if nowhere
     guarantee  for the job
-    share      of the log that it counts in the throughput; less than 1 for an engine that would take minutes
+    share      of the log that it counts in the throughput; less than 1 for an engine that would take minutes, more
+               for one that would count it between two flushes, or in less than a second
     kill_rate  events a second that are published while it is killed: fewer than it can count
     why_not    why latency and kill are not measured; "" if they are
     setting    more of the environment
@@ -79,8 +80,8 @@ class Running(Protocol):
 
     process: subprocess.Popen[bytes]
 
-    def wait_began(self, limit_s: float) -> float:
-        """Wait until it has got the events of the warm-up; returns when, as time.time()."""
+    def wait_began(self, limit_s: float) -> Counted:
+        """Wait until it has got the events of the warm-up; returns how far it was then."""
 
     def wait_ended(self, limit_s: float) -> float:
         """Wait until it has counted the last event; returns when, as time.time()."""
@@ -119,9 +120,9 @@ class Started:
 
     # ------------------------------------------------------------------------------------------ its marks
 
-    def wait_began(self, limit_s: float) -> float:
-        """When it had got the events of the warm-up, as time.time()."""
-        return float(self._wait(BEGAN, limit_s))
+    def wait_began(self, limit_s: float) -> Counted:
+        """How far it was when it had got the events of the warm-up."""
+        return Counted(float(self._wait(BEGAN, limit_s)), self.job.warm_up, self.cpu_s())
 
     def wait_ended(self, limit_s: float) -> float:
         """When it had counted the last event, as time.time()."""

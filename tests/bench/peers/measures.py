@@ -96,14 +96,12 @@ class Bench:
         full = self.published(round(events * engine.share))
         with self._site(engine, full.deployment, full.log.messages) as site, self._started(engine, site) as running:
             limit_s = START_LIMIT_S + full.log.messages / SLOWEST
-            began = running.wait_began(limit_s)
-            used = running.cpu_s()
-            ended = running.wait_ended(limit_s)
-            used, peak = running.cpu_s() - used, running.peak_bytes()
+            began, ended = running.wait_began(limit_s), running.wait_ended(limit_s)
+            used_s, peak = running.cpu_s() - began.cpu_s, running.peak_bytes()
             counts = isinstance(engine, Ours) or engine.readable
             apart = difference(full.expected, running.values()) if counts else None
-            events = full.log.messages - site.job.warm_up
-        return Work(events / (ended - began), used / events * US, peak, apart)
+            events = full.log.messages - began.events
+        return Work(events / (ended - began.at), used_s / events * US, peak, apart)
 
     def latency(self, engine: Engine | Ours, seconds: float) -> tuple[float, float]:
         """p50 and p99 of publish to readable in ms, beside the events of ``Load``."""
@@ -169,7 +167,7 @@ class Bench:
         job = Job(
             broker=self._testbed.broker, topic=deployment.name, output=f"{group}-output", group=group,
             partitions=PARTITIONS, events=messages,
-            warm_up=0 if isinstance(engine, Ours) else round(messages * WARM_SHARE),
+            warm_up=round(messages * WARM_SHARE),
             folder=str(folder), port=free_ports(1)[0], redis=self._redis,
             guarantee="" if isinstance(engine, Ours) else engine.guarantee,
         )  # fmt: skip

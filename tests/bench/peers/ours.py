@@ -11,7 +11,15 @@ from typing import Final
 
 from ecounters.errors import Stop
 from tests.bench.latency import RATE
-from tests.bench.measure import cpu_s, ends_of, until_accepted, until_committed, until_first_restored
+from tests.bench.measure import (
+    Counted,
+    cpu_s,
+    ends_of,
+    until_accepted,
+    until_committed,
+    until_counted,
+    until_first_restored,
+)
 from tests.bench.peers.compare import USERS, Values, of_answer
 from tests.bench.peers.counting import WINDOW_MS
 from tests.bench.peers.engine import HOME, Running, Site, peak_bytes
@@ -45,7 +53,7 @@ class Ours:
     """An install of this project, as an ``Engine``."""
 
     readable: Final = "http"
-    share: Final = 1.0
+    share: Final = 3.0
     kill_rate: Final = RATE
     why_not: Final = ""
 
@@ -67,9 +75,12 @@ class StartedWorker:
         self._worker = worker
         self.process = worker.process
 
-    def wait_began(self, limit_s: float) -> float:
-        """When its first partition was restored: it reads events from then on. It needs no warm-up."""
-        return until_first_restored(self._worker).first
+    def wait_began(self, limit_s: float) -> Counted:
+        """How far it was behind the warm-up. Without one, when its first partition was restored: it reads then."""
+        restored, job = until_first_restored(self._worker), self._site.job
+        if job.warm_up:
+            return until_counted(job.warm_up, job.events, self._worker)
+        return Counted(restored.first, 0, self.cpu_s())
 
     def wait_ended(self, limit_s: float) -> float:
         """When it had accepted the last event; after a kill, when all offsets were committed."""
