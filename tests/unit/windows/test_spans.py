@@ -16,7 +16,7 @@ from ecounters.windows.dims import Dims
 from ecounters.windows.restoring import restore_cell
 from ecounters.windows.span import FEW
 from ecounters.windows.spans import Spans
-from ecounters.windows.units import MC, TC
+from ecounters.windows.units import CHSR, CNC, MC, TC
 from tests.support.builders import T0_MS
 from tests.support.spans import count_call, take_back
 
@@ -78,6 +78,18 @@ def test_counts_hold_no_zeros_and_cells_that_empty_are_gone() -> None:
     count_call(spans, cell, TC)
     take_back(spans, cell, TC)
     assert changes(spans) == []
+
+
+def test_a_change_replaces_what_a_call_added() -> None:
+    """Units that it had and has are left, others are added or taken back; ring times are differences."""
+    spans = Spans()
+    cell = spans.cell(T0_MS, DIMS)
+    spans.change(cell, 0, TC | MC | CHSR, (), ("DTMF/1", 1, "holdTime", 500), 4_000, 2)
+    spans.change(cell, 0, TC | MC, (), (), 1_000, 1)
+    spans.change(cell, TC | MC | CHSR, TC | CNC, ("DTMF/1", 1, "holdTime", 500), ("holdTime", 700), -1_500, -1)
+    assert cell.counts == {"TC": 2, "MC": 1, "CNC": 1, "ringTime": 3_500, "rings": 2, "holdTime": 700}
+    spans.change(cell, TC | CNC, 0, ("holdTime", 700), (), -2_500, -1)
+    assert cell.counts == {"TC": 1, "MC": 1, "ringTime": 1_000, "rings": 1}
 
 
 def test_changes_are_taken_once() -> None:
