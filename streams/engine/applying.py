@@ -99,7 +99,7 @@ class BatchApplier:
         if state is None or not status.live or status.frozen or self._context.topics.stopped is not None:
             raise _NotLive
         if offset > state.position:
-            raise _MustReadAgain(f"events before offset {offset} are missing")
+            raise _MustReadAgain(f"it was fetched from offset {offset} on, and its state ends at {state.position}")
         return state
 
     def _note_skipped(self, batch: Batch) -> None:
