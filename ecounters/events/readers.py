@@ -98,14 +98,19 @@ def _integer(value: Any, name: str, low: int, high: int) -> int:
     """A whole number in [low, high], from a JSON number (7 or 7.0) or from text of at most 15 digits."""
     if type(value) is str and _WHOLE.fullmatch(value):
         value = int(value)
+    return _whole(value, name, low, high, "bad_value")
+
+
+def _whole(value: Any, name: str, low: int, high: int, beyond: str) -> int:
+    """A whole number in [low, high], from a JSON number (7 or 7.0). ``beyond``: the reason to refuse any other one."""
     if type(value) is float and value.is_integer():
         value = int(value)
     if type(value) is LongInteger:
-        raise BadEvent("bad_value", name)
+        raise BadEvent(beyond, name)
     if type(value) is not int:
         raise BadEvent("wrong_type", name)
     if not low <= value <= high:
-        raise BadEvent("bad_value", name)
+        raise BadEvent(beyond, name)
     return value
 
 
@@ -142,9 +147,12 @@ def read_boolean(value: Any, name: str) -> bool:
 _EPOCH_MS: Final = re.compile(r"[0-9]{1,15}", re.ASCII)
 _RFC3339: Final = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:(\d{2})(\.\d+)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
 _SECONDS: Final = {f"{second:02}": second for second in range(60)}
+_WITH_MS: Final = (24, 29)
+"""How long a time in RFC 3339 with three digits of a fraction is: with "Z", and with an offset."""
 _MINUTES: Final[dict[str, int]] = {}
-"""The beginning of a time in RFC 3339, up to its second, and its offset -> when that minute begins."""
-_MINUTES_MAX: int = 1_000
+"""A time in RFC 3339 without its second and fraction, as "2026-03-10T12:00:+05:30" -> when that minute begins, in ms
+since the Unix epoch."""
+_MINUTES_MAX: Final = 1_000
 """_MINUTES is emptied when it has so many entries: a switch sends many events in each minute, of few offsets."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -153,15 +161,7 @@ def read_time(value: Any, name: str) -> int:
     """ms since the Unix epoch, from a whole JSON number, its digits as text, or RFC 3339 with an offset."""
     if type(value) is str:
         value = _time_of_text(value, name)
-    if type(value) is float and value.is_integer():
-        value = int(value)
-    if type(value) is LongInteger:
-        raise BadEvent("bad_ts", name)
-    if type(value) is not int:
-        raise BadEvent("wrong_type", name)
-    if not TS_MIN_MS <= value < TS_MAX_MS:
-        raise BadEvent("bad_ts", name)
-    return value
+    return _whole(value, name, TS_MIN_MS, TS_MAX_MS - 1, "bad_ts")
 
 
 def _time_of_text(text: str, name: str) -> int:
@@ -169,7 +169,8 @@ def _time_of_text(text: str, name: str) -> int:
 
     Raises BadEvent "bad_ts" for any other text, also for a second of 60.
     """
-    if len(text) in _WITH_MS:  # the form that most programs write
+    if len(text) in _WITH_MS:
+        # If the rest of the text is a key of _MINUTES, only the second and the fraction are left to be checked.
         minute, second, ms = _MINUTES.get(text[:17] + text[23:]), _SECONDS.get(text[17:19]), text[20:23]
         if minute is not None and second is not None and text[19] == "." and ms.isdigit() and ms.isascii():
             return minute + second * 1000 + int(ms)
@@ -186,15 +187,10 @@ def _time_of_text(text: str, name: str) -> int:
         raise BadEvent("bad_ts", name) from None
 
 
-_WITH_MS: Final = (24, 29)
-"""The lengths of a time in RFC 3339 with three digits behind the second, and Z or an offset. With such a length, and a
-text of _MINUTES around its second and fraction, it is one if these are digits."""
-
-
 def _minute(text: str) -> int:
-    """When a minute begins, in ms since the Unix epoch: of "2026-03-10T12:00:", and "Z" or an offset.
+    """When a minute begins, in ms since the Unix epoch. ``text``: in the form of a key of _MINUTES, which it becomes.
 
-    Raises ValueError or OverflowError if it does not exist. Remembers it, as ``fromisoformat`` is the slow part.
+    Raises ValueError or OverflowError if there is no such minute. ``fromisoformat`` is the slow part.
     """
     minute = _MINUTES.get(text)
     if minute is None:
