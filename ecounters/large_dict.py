@@ -136,6 +136,12 @@ class LargeDict(Generic[K, V]):
         part = self._part(key) if self.parts else self.first
         return part.pop(key) if default is _MISSING else part.pop(key, cast(V, default))
 
+    def discard(self, key: K) -> None:
+        """Remove the key if it is there. Compiled, faster than ``pop``, which calls a dict's method by its name."""
+        table = self._part(key) if self.parts else self.first
+        if key in table:
+            del table[key]
+
     def popitem(self) -> tuple[K, V]:
         """Remove and return one (key, value). Raises KeyError if there is none."""
         if self.parts:

@@ -85,7 +85,7 @@ class Changes:
         Sets ``user.erased``. The account must be in no partition state any more, and nothing may change it.
         """
         user.erased = True
-        self._users.pop(user, None)
+        self._users.discard(user)
         self._erased.append(user)
 
     def add_forgotten(self, user: CallOwner) -> None:

@@ -138,7 +138,7 @@ class Timeouts:
             self._changes.add_user(user)
         if call.switch:
             self.live_by_switch.discard(call)
-        self._silent.pop(call, None)
+        self._silent.discard(call)
         del user.calls[call.id]
         self._changes.add_dropped(call)
 
@@ -159,7 +159,7 @@ class Timeouts:
                 if call.timer_slot:
                     (self._silence_timers if call.timer_slot > 0 else self._drop_timers).remove(call)
                 self.live_by_switch.discard(call)
-                self._silent.pop(call, None)
+                self._silent.discard(call)
                 self._changes.add_dropped(call)
                 yield
             yield from user.forgetting()
@@ -220,7 +220,7 @@ class Timeouts:
         if silence == REAPED:
             self._tally.reaped += 1
         if silence == LIVE:
-            self._silent.pop(call, None)
+            self._silent.discard(call)
         else:
             self._silent[call] = None
 

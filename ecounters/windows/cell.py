@@ -60,7 +60,7 @@ class Inputs:
         if old + amount:
             self.counts[slot] = old + amount
         else:
-            self.counts.pop(slot, None)
+            self.counts.discard(slot)
 
     def saved_slots(self) -> Iterator[str]:
         """Yield the slots that have an entry in the changelog, if the cell has one."""

@@ -46,7 +46,7 @@ def restore_slot(spans: Spans, begin: int, end: int, dims: Dims, slot: str, amou
         span = _span(spans, begin, end)
         cell = span.cells.get(dims) if span is not None else None
         if cell is not None and cell.inputs is not None:
-            cell.inputs.counts.pop(slot, None)
+            cell.inputs.counts.discard(slot)
             if not cell.inputs.counts:  # there is no entry any more by which it is known as split
                 cell.inputs = None
         return

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ecounters.large_dict import LargeDict
 
 KEYS: Final = st.integers(0, 12) | st.text("ab", max_size=2) | st.tuples(st.text("ab", max_size=1), st.integers(0, 2))
-ACTIONS: Final = st.sampled_from(("set", "delete", "get", "pop", "setdefault", "take", "clear"))
+ACTIONS: Final = st.sampled_from(("set", "delete", "get", "pop", "discard", "setdefault", "take", "clear"))
 
 
 @given(st.lists(st.tuples(ACTIONS, KEYS, st.integers()), max_size=60))
@@ -27,6 +27,9 @@ def test_any_use_gives_what_a_dict_gives(steps: list[tuple[str, Any, int]]) -> N
             assert large[key] == plain[key]
         elif action == "pop":
             assert large.pop(key, None) == plain.pop(key, None)
+        elif action == "discard":
+            large.discard(key)
+            plain.pop(key, None)
         elif action == "setdefault":
             assert large.setdefault(key, value) == plain.setdefault(key, value)
         elif action == "take" and plain:
