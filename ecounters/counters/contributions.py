@@ -22,6 +22,7 @@ from ecounters.calls.items import Dtmf, Hold, Leg
 from ecounters.calls.join import current_ivr, ivr_entries
 from ecounters.calls.live_key import LiveKey
 from ecounters.calls.record import FORWARDED, FRESH, REPEAT, TRANSFERRED, Call
+from ecounters.windows.calendar import FOREVER_MS
 from ecounters.windows.cell import Amounts
 from ecounters.windows.units import (
     CA,
@@ -50,8 +51,6 @@ from ecounters.windows.units import (
 QUICK_HANG_UP_MS: Final = 5_000
 """CHSR counts unanswered calls whose caller hung up less than this after the first ring."""
 
-_NO_LIMIT_MS: Final = 2**60
-
 
 def contributions(call: Call, ended: int, version: int = 2) -> tuple[int, int, int, Amounts]:
     """(units, ring_ms, rings, amounts) of a call with a call.started. ``ended``: ``call.ended``, 0 if it lives.
@@ -74,7 +73,7 @@ def contributions(call: Call, ended: int, version: int = 2) -> tuple[int, int, i
     if call.large is not None:
         legs, holds = tuple(call.large.legs.values()), call.large.holds
     if legs is not None:
-        last_answer = call.end if call.end and version > 1 else _NO_LIMIT_MS
+        last_answer = call.end if call.end and version > 1 else FOREVER_MS
         of_legs, ring_ms, rings, answered_at, first_ring = _of_legs(legs, ended, last_answer, amounts)
         units |= of_legs
     held_ms = 0
@@ -87,23 +86,27 @@ def contributions(call: Call, ended: int, version: int = 2) -> tuple[int, int, i
             units |= TALKS
             amounts += ("actualTT", max(0, ended - answered_at - held_ms))
     elif ended:
-        units |= _of_unanswered(call, first_ring, 0 if version > 1 else -_NO_LIMIT_MS)
+        units |= _of_unanswered(call, first_ring, 0 if version > 1 else -FOREVER_MS)
     if call.dtmfs is not None:
         amounts += input_amounts(call.dtmfs.values())
     return units, ring_ms, rings, tuple(amounts)
 
 
+SLOTS_LEAST: Final = 10
+"""What ``slots_to_count`` is at least: more than the units of most calls."""
+
+
 def slots_to_count(call: Call) -> int:
     """About how many slots are changed to count a call that has changed; call this before it is counted.
 
-    10 is more than the units of most calls. An input has up to three slots, which are first taken back if the call is
+    An input has up to three slots, which are first taken back if the call is
     in a cell already. The inputs of a large call are all counted anew if an end moves it to another cell.
     """
     large = call.large
     if large is None:
-        return 10 if call.dtmfs is None else 10 + 6 * len(call.dtmfs)
+        return SLOTS_LEAST if call.dtmfs is None else SLOTS_LEAST + 6 * len(call.dtmfs)
     inputs = len(large.dtmfs) if call.cell is None or call.ended else len(large.uncounted)
-    return 10 + len(large.legs) + len(large.holds) + len(large.ivrs) + 6 * inputs
+    return SLOTS_LEAST + len(large.legs) + len(large.holds) + len(large.ivrs) + 6 * inputs
 
 
 def input_amounts(dtmfs: Iterable[Dtmf]) -> list[Any]:

@@ -11,20 +11,18 @@ from ecounters.calls.large import LargeCall
 from ecounters.calls.live_key import LiveKey
 from ecounters.calls.record import REAPED, SUSPECTED, TOUCHED, Call, CallOwner
 from ecounters.changelog.entries import Balance, Entry, cell_entry, number_entry, slot_entry, user_entry
-from ecounters.counters.contributions import contributions, input_amounts, live_key, slots_to_count
+from ecounters.counters.contributions import SLOTS_LEAST, contributions, input_amounts, live_key, slots_to_count
 from ecounters.events.types import BalanceUpdated
 from ecounters.large_dict import LargeDict
 from ecounters.native import COMPILED, as_struct
 from ecounters.partition.emptying import emptying
-from ecounters.windows.calendar import WINDOW_MS, window_of
+from ecounters.windows.calendar import FOREVER_MS, WINDOW_MS, window_of
 from ecounters.windows.cell import Cell
 from ecounters.windows.dims import Dims
 from ecounters.windows.spans import Spans
 
 SETTLE_STEP: Final = 200
 """About how many slots one step of ``User.settling`` counts, in some 0.1 ms."""
-
-_FOREVER_MS: Final = 2**60
 
 
 @mypyc_attr(acyclic=True)
@@ -111,11 +109,9 @@ class User(CallOwner):
 
     def unsettled_slots(self, most: int) -> int:
         """About how many slots ``settle`` would change; any number above ``most`` if there are more."""
-        slots = 0
-        for call in self.touched:
-            slots += slots_to_count(call)
-            if slots > most:
-                break
+        slots = SLOTS_LEAST * len(self.touched)
+        if slots <= most:  # else there are more already, and too many calls to look at each
+            slots = sum([slots_to_count(call) for call in self.touched])
         return slots
 
     def settle_one(self, call: Call) -> None:
@@ -230,7 +226,7 @@ class User(CallOwner):
         Its calls must have been forgotten. ``tombstones`` may come before or after.
         """
         yield from emptying(self.touched, self.spans.dirty)
-        yield from self.spans.forget(_FOREVER_MS)
+        yield from self.spans.forget(FOREVER_MS)
         yield from emptying(self.live, self._live_keys)
 
     def discarding(self) -> Iterator[None]:

@@ -18,6 +18,8 @@ HOUR_MS: Final = 60 * MINUTE_MS
 DAY_MS: Final = 24 * HOUR_MS
 WINDOW_MS: Final = 15 * MINUTE_MS
 """15 minutes: every zone in use is a whole number of windows away from UTC, so its days are whole windows too."""
+FOREVER_MS: Final = 2**60
+"""Later than every time of an event. Compiled code makes objects of integers from 2**62 on, also of a sum of this."""
 
 
 def window_of(ts_ms: int) -> int:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from ecounters.changelog.holes import closed, is_open
 from ecounters.partition.records import Uncounted
 from ecounters.partition.state import PartitionState
+from ecounters.windows.calendar import FOREVER_MS
 from streams.basics.slices import Slice
 from streams.basics.times import now_ms
 from streams.engine.context import WorkerContext
@@ -24,9 +25,6 @@ log = logging.getLogger(__name__)
 CALLS_PER_STEP: Final = 5
 """So many calls and accounts are handled between two checks of the time slice, while the clock advances: some 0.01 ms
 of work, but some 10 ms if each is dropped and has 1,000 DTMF inputs that are not counted yet."""
-NO_WALL_CLOCK_MS: Final = 2**60
-"""Passed to the state in place of this worker's clock where the clock must not matter: no event is later than this.
-Compiled code compares integers below 2**62 without making objects of them."""
 MISSING_MAX: Final = 100
 """More missing offsets than this, in one batch, are logged as an error."""
 
@@ -155,7 +153,7 @@ class BatchApplier:
         uncounted: list[Uncounted] = []
         if is_open(state.holes) and run.by_broker:
             state.holes = closed(state.holes, records[0].timestamp)
-        for _ in state.applying(records, NO_WALL_CLOCK_MS if run.by_broker else now_ms(), uncounted):
+        for _ in state.applying(records, FOREVER_MS if run.by_broker else now_ms(), uncounted):
             await self._yield(state, time_slice)
         if uncounted:
             self._uncounted.add(uncounted)

@@ -69,11 +69,13 @@ class ReplyCache:
         zone = account.zone.key if query.interval is not None else None
         key = (account.user_id, span, query.filter, query.fields, query.interval, zone)
         user = view.state.account(account.user_id)
-        if user is not None and not _settles_at_once(user):
+        at_once = _settles_at_once(user)
+        if user is not None and not at_once:
             await self._settle_most(view, user)
             view = again(view)
             user = view.state.account(account.user_id)
-        if user is None or _settles_at_once(user):
+            at_once = _settles_at_once(user)
+        if at_once:
             if user is not None:
                 user.settle()
             body = self._cached(key, user)
@@ -123,8 +125,8 @@ class ReplyCache:
         return body
 
 
-def _settles_at_once(user: User) -> bool:
-    return user.unsettled_slots(SLOTS_MAX) <= SLOTS_MAX
+def _settles_at_once(user: User | None) -> bool:
+    return user is None or user.unsettled_slots(SLOTS_MAX) <= SLOTS_MAX
 
 
 def _body_at_once(user: User | None, account: Account, span: tuple[int, int], query: Query) -> Body:
