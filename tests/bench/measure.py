@@ -28,7 +28,6 @@ SAMPLE_LEAST_S: Final = 0.005
 SAMPLE_MOST_S: Final = 0.25
 """The longest time between two requests for /metrics; they come faster near the end."""
 LOG_LOOK_S: Final = 0.005
-COUNTED_LOOK_S: Final = 0.02
 OFFSETS_LOOK_S: Final = 0.05
 START_LIMIT_S: Final = 60.0
 COMMIT_LIMIT_S: Final = 30.0
@@ -188,22 +187,17 @@ class Counted(NamedTuple):
 
 
 def until_counted(events: int, messages: int, worker: Worker) -> Counted:
-    """Wait until a worker has counted so many events of a topic with so many messages.
+    """Wait until a worker has counted so many events of a topic with so many messages; returns how many it has then.
 
-    How many these are is told by its lags, as the metric of accepted events grows once for each batch. Time and CPU
-    time are the means of those before and behind the request for them.
+    Its lags tell how many: the metric of accepted events grows only at the end of each batch. Time and CPU time are the
+    means of those before and after the request for the lags.
     """
+    until_accepted(events, worker)
     asker, pid = Asker(worker), worker.process.pid
-    deadline = time.monotonic() + START_LIMIT_S + events / SLOWEST
     try:
-        while True:
-            sent, used_s = time.time(), cpu_s(pid)
-            metrics, received = asker.metrics(), time.time()
-            if metrics["ecounters_events_accepted_total"] >= events:
-                counted = messages - round(metrics["ecounters_partition_lag_events"])
-                return Counted((sent + received) / 2, counted, (used_s + cpu_s(pid)) / 2)
-            _check(worker, deadline, f"{events:,} events were not counted")
-            time.sleep(COUNTED_LOOK_S)
+        sent, used_s = time.time(), cpu_s(pid)
+        lag, received = asker.metrics()["ecounters_partition_lag_events"], time.time()
+        return Counted((sent + received) / 2, messages - round(lag), (used_s + cpu_s(pid)) / 2)
     finally:
         asker.close()
 

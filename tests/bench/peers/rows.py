@@ -32,7 +32,7 @@ class Row:
         if engine.share < 1:
             self.notes.append(f"{engine.title}: its log is {engine.share:.0%} of the others'; all would take minutes")
         if engine.share > 1:
-            self.notes.append(f"{engine.title}: its log is {engine.share:.0%} of the others', which take it a second")
+            self.notes.append(f"{engine.title}: its log is {engine.share:.0%} of the others': theirs takes it a second")
         if engine.kill_rate != RATE:
             self.notes.append(f"{engine.title}: the log in which it is killed has {engine.kill_rate} events/s")
         self.failed = False
