@@ -12,7 +12,7 @@ from typing import Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Dialog, expect
+from playwright.sync_api import Browser, Dialog, Page, Route, expect
 
 from streams.local.embedded import Embedded
 from tests.support.accounts import TOKEN
@@ -45,6 +45,23 @@ def stopped(pid: int) -> Iterator[None]:
         yield
     finally:
         os.kill(pid, signal.SIGCONT)
+
+
+@contextmanager
+def held(page: Page, address: str) -> Iterator[None]:
+    """Let the page wait for its requests to ``address``, a pattern of playwright, until the block ends."""
+    waiting: list[Route] = []
+
+    def hold(route: Route) -> None:
+        waiting.append(route)
+
+    page.route(address, hold)
+    try:
+        yield
+    finally:
+        for route in waiting:
+            route.continue_()
+        page.unroute(address)
 
 
 def test_a_published_call_appears_on_the_page_within_a_second_or_so(dashboard: DashboardPage) -> None:
@@ -226,14 +243,22 @@ def test_the_page_can_be_used_with_the_keyboard_alone(dashboard: DashboardPage) 
 def test_the_page_has_no_accessibility_faults(
     browser: Browser, worker: Worker, theme: str, width: int, height: int
 ) -> None:
-    """axe finds nothing in either theme at the size of a wall and of a phone, and nothing is wider than the page."""
+    """axe finds nothing while the page connects, at the log-in and on the board, in either theme, on wall and phone.
+
+    And nothing is wider than the page.
+    """
     deployment = worker.deployment
     publish(deployment, *started(deployment, "c1").dtmf(2, "1").values())
     scheme: Literal["dark", "light"] = "dark" if theme == "dark" else "light"
     with browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme) as context:
         # axe is injected into the page, which its Content-Security-Policy would forbid.
         page = context.new_page()
-        dashboard = DashboardPage(page, worker).open()
+        dashboard = DashboardPage(page, worker)
+        with held(page, "**/dashboard/session"):
+            dashboard.open()
+            expect(page.get_by_text("Connecting …")).to_be_visible()
+            assert not _violations(dashboard)
+        expect(page.get_by_label("User")).to_be_visible()
         assert not _violations(dashboard)
         dashboard.log_in().live().tile("total", "1")
         expect(page.locator("#chart-table tbody tr")).not_to_have_count(0)

@@ -199,7 +199,7 @@ async function begin() {
   const session = await currentSession();
   if (session.denied) showLogin();
   else if (session.problem) {
-    say(byId("waiting"), `${session.problem} Trying again …`);
+    say(byId("waiting-text"), `${session.problem} Trying again …`);
     setTimeout(begin, BEGIN_AGAIN_MS);
   } else showBoard(session);
 }
