@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from ecounters.errors import DENIED
 from streams.local.simulated import USER
 from streams.settings.table import Settings
 from streams.web.paths import COUNTERS_PATHS, DASHBOARD_PATH
@@ -50,6 +51,8 @@ def counters_line(reply: dict[str, Any], lag_ms: str) -> str:
 
     The least important counters come last, because a narrow terminal truncates the line.
     """
+    if reply.get("code") == DENIED:
+        return f"no answer: the token above is no longer that of {USER}; to see counters here, start again"
     if reply.get("status") != "success":
         return f"no answer: {reply.get('message')}"
     counters = reply["message"]

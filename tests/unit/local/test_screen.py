@@ -15,7 +15,16 @@ def test_an_answer_as_a_line() -> None:
     assert counters_line({"status": "success", "message": message}, "61500") == (
         "calls 1,200  answered 900  missed 200  ghost 7  (61 s behind)  live 5  in IVR 2  CTC 3 BRD 1 IBD 1"
     )
-    assert counters_line({"status": "error", "message": "Permission denied"}, "0") == "no answer: Permission denied"
+    refused = {"status": "error", "message": "Internal server error", "code": 1032}
+    assert counters_line(refused, "0") == "no answer: Internal server error"
+
+
+def test_a_token_that_was_replaced() -> None:
+    """`ecounters user token` has made another one while the line was shown: the line says what to do."""
+    refused = {"status": "error", "message": "Permission denied", "code": 1015}
+    assert counters_line(refused, "0") == (
+        "no answer: the token above is no longer that of u1; to see counters here, start again"
+    )
 
 
 def test_the_export_line_makes_other_commands_use_the_embedded_broker_and_store() -> None:
