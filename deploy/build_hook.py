@@ -37,6 +37,7 @@ HOT: Final = (
     "ecounters/calls/extras.py",
     "ecounters/calls/items.py",
     "ecounters/calls/join.py",
+    "ecounters/calls/lists.py",
     "ecounters/calls/large.py",
     "ecounters/calls/record.py",
     "ecounters/calls/texts.py",

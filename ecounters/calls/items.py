@@ -27,6 +27,8 @@ class Leg:
     ``retry`` is the largest one of the leg's events; above 0 the leg is a failover retry. The three times are the
     smallest ``ts`` of the leg's leg.ringing, leg.answered and leg.ended events. ``elsewhere``: a leg.ended said that
     another leg of the ring group was answered; no counter counts the leg. Compiled, it and ``retry`` share 8 bytes.
+    ``later``: the call's leg that was joined after it, as an IvrLink has ``earlier``; None of the last leg, and of the
+    legs of a large call.
     """
 
     id: str
@@ -35,6 +37,7 @@ class Leg:
     ringing: int = 0
     answered: int = 0
     ended: int = 0
+    later: Leg | None = None
 
     def __init__(
         self, id: str, retry: int = 0, elsewhere: bool = False, ringing: int = 0, answered: int = 0, ended: int = 0
@@ -62,7 +65,7 @@ class IvrLink:
     """One IvrEntry of a call that is not large. ``earlier`` is the one that sorts before it; None if it is the first.
 
     Compiled, it needs less memory than a tuple; ``left``, which is True for an ivr.left, and ``count`` share 8 bytes.
-    ``count``: how many entries there are up to this one, at most ``join.SMALL_MAX``. A longer chain is not safe: to
+    ``count``: how many entries there are up to this one, at most ``lists.SMALL_MAX``. A longer chain is not safe: to
     free a link frees the one before it, and CPython handles the 50th such step in a way that only objects of its
     garbage collector stand.
     """

@@ -1,7 +1,7 @@
 """The join: what each type of event does to the record of its call.
 
 A ``Join`` changes the record in place and returns nothing. What it writes depends on the *set* of the call's events
-alone: events may be joined in any order and any number of times. Only the order of the entries of ``legs`` and
+alone: events may be joined in any order and any number of times. Only the order of the legs and of the entries of
 ``dtmfs`` depends on the order of events, and no counter depends on it. An event id is taken to name one event.
 
 An event that would add one more leg, hold, IVR entry or DTMF input than a call keeps is refused: its join raises
@@ -15,11 +15,10 @@ given the event's ``ts``, which its caller needs too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
-from ecounters.calls.items import IvrEntry, IvrLink, Leg, linked
-from ecounters.calls.large import LargeCall
+from ecounters.calls.items import IvrLink, Leg, linked
+from ecounters.calls.lists import SMALL_MAX, enlarge, ivr_entries
 from ecounters.calls.record import FORWARDED, TRANSFERRED, Call
 from ecounters.calls.texts import forget_texts, same
 from ecounters.events.campaigns import campaign_of
@@ -45,9 +44,6 @@ from ecounters.events.types import (
     Transferred,
 )
 
-SMALL_MAX: Final = 16
-"""The most legs of a call that is not large; and the most holds, IVR entries and DTMF inputs, each."""
-
 
 class Join:
     """What the events of one type do to the records of their calls. Compiled, a class with a method: it is called
@@ -69,23 +65,27 @@ def _leg(call: Call, event: LegEvent) -> Leg:
     Raises BadEvent if the call can have no further leg.
     """
     leg_id, retry = event.leg_id, event.retry
-    legs = call.legs
-    if legs is None:
-        if call.large is not None:
-            return call.large.leg(leg_id, retry)
-        leg = Leg(same(leg_id, leg_id), retry)
-        call.legs = (leg,)
-        return leg
-    for leg in legs:
+    leg = call.first_leg
+    last: Leg | None = None
+    legs = 0
+    while leg is not None:
         if leg.id == leg_id:
             if retry > leg.retry:
                 leg.retry = retry
             return leg
-    if len(legs) == SMALL_MAX:
+        last = leg
+        leg = leg.later
+        legs += 1
+    if call.large is not None:
+        return call.large.leg(leg_id, retry)
+    if legs == SMALL_MAX:
         return enlarge(call).leg(leg_id, retry)
-    leg = Leg(same(leg_id, leg_id), retry)
-    call.legs = (*legs, leg)
-    return leg
+    new = Leg(same(leg_id, leg_id), retry)
+    if last is None:
+        call.first_leg = new
+    else:
+        last.later = new
+    return new
 
 
 def join_start(call: Call, event: Started, ts: int) -> None:
@@ -269,71 +269,3 @@ def joins(starts: Join, dtmf_digits: int) -> dict[type[Event], Join]:
         Heartbeat: _Heartbeat(),
         Ended: _Ended(),
     }
-
-
-def enlarge(call: Call) -> LargeCall:
-    """Move the legs, holds, IVR entries and inputs of a call into a new ``call.large``, all of them as unsaved items.
-
-    The inputs are uncounted then: what the call was counted with so far has them in ``Call.amounts``.
-    """
-    large = LargeCall()
-    large.legs = {leg.id: leg for leg in call.legs or ()}
-    large.holds = list(call.holds or ())
-    large.ivrs = list(ivr_entries(call))
-    large.dtmfs = dict(call.dtmfs or {})
-    large.unsaved = dict.fromkeys(large.items())
-    large.uncounted = [(dtmf, 1) for dtmf in large.dtmfs.values()]
-    call.legs = call.holds = call.last_ivr = call.dtmfs = None
-    call.large = large
-    return large
-
-
-def set_ivrs(call: Call, entries: list[IvrEntry]) -> None:
-    """Set the IVR entries of a call: of one that is not large, or of a saved one. They must be sorted.
-
-    A call of format 1 may have more of them than SMALL_MAX and not be large: see ``partition.format_1``. They are put
-    into ``call.large``, which has nothing else until ``enlarge`` is called.
-    """
-    if len(entries) <= SMALL_MAX:
-        call.last_ivr = linked(entries)
-    else:
-        call.large = large = LargeCall()
-        large.ivrs = entries
-
-
-# ------------------------------------------------------------------------- reading what a call has several of
-
-
-def ivr_entries(call: Call) -> Iterator[IvrEntry]:
-    """The IvrEntry of each ivr.entered and ivr.left of the call, sorted."""
-    if call.large is not None:
-        return iter(call.large.ivrs)
-    entries: list[IvrEntry] = []
-    link = call.last_ivr
-    while link is not None:
-        entries.append((link.ts, link.id, link.left, link.ivr))
-        link = link.earlier
-    return reversed(entries)
-
-
-def current_ivr(call: Call) -> str:
-    """The IVR that the call is in: the one that it entered last and has not left since; "" if there is none."""
-    if call.large is not None:
-        return _current(call.large.ivrs)
-    last = call.last_ivr
-    if last is None:
-        return ""
-    if not last.left:  # as for most calls in an IVR
-        return last.ivr
-    return _current(list(ivr_entries(call)))
-
-
-def _current(entries: list[IvrEntry]) -> str:
-    """``current_ivr`` of a call with these entries, which are sorted."""
-    left: set[str] = set()
-    for _, _, is_left, ivr in reversed(entries):
-        if is_left:
-            left.add(ivr)
-        elif ivr not in left:
-            return ivr
-    return ""

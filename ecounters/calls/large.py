@@ -2,7 +2,7 @@
 
 An ordinary call keeps these in tuples of ``Call``, which need little memory and are saved as part of the call's entry.
 For a call with many of them, each new one would copy the tuple, and each flush would write them all. So from the first
-kind that exceeds ``join.SMALL_MAX`` on, ``Call.large`` holds all four kinds in containers whose cost of an insertion
+kind that exceeds ``lists.SMALL_MAX`` on, ``Call.large`` holds all four kinds in containers whose cost of an insertion
 does not grow with their length, and each leg, hold, IVR entry and input becomes an entry of its own in the changelog.
 """
 

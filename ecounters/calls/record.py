@@ -110,7 +110,8 @@ class Call:
     silence         LIVE, SUSPECTED or REAPED                                              User, for Timeouts  yes
     flags           SAVED, TOUCHED, DIRTY                                                  Changes, User,      no
                                                                                            restoring
-    legs            in the order in which their first events were joined                   join                yes
+    first_leg       the Leg that was joined first, linked with the others: see             join                yes
+                    ``lists.legs_of``
     start, ...,     the call.started with the smallest (ts, id): ``ts``, ``id``, type,     join                yes
     switch          campaign, DID, number and switch; "" for a field that it has not
     start_ids       the ids of all call.started that were joined, if there are several     Starts              yes
@@ -122,10 +123,10 @@ class Call:
     redirects       TRANSFERRED, FORWARDED                                                 join                yes
     holds           the Holds, sorted                                                      join                yes
     last_ivr        the IvrEntry that sorts last, linked with those before it: see         join                yes
-                    ``join.ivr_entries``
+                    ``lists.ivr_entries``
     dtmfs           event id -> Dtmf                                                       join                yes
     large           the legs, holds, IVR entries and inputs of a call with many of them;   join, restoring,    yes
-                    ``legs``, ``holds``, ``last_ivr`` and ``dtmfs`` are None then          Changes, User
+                    ``first_leg``, ``holds``, ``last_ivr`` and ``dtmfs`` are None then          Changes, User
     cell, units,    the cell in which the call is counted now, and what it adds there,     User                no
     ring_ms, rings  see ``counters.contributions``. ``cell`` is None before the call is
     amounts         counted, and for a call.ended call that was restored, until its next
@@ -151,7 +152,7 @@ class Call:
     units: i32 = 0
     rings: i16 = 0
     redirects: u8 = 0
-    legs: tuple[Leg, ...] | None = None
+    first_leg: Leg | None = None
 
     start: int = 0
     start_id: str = ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ecounters.calls.items import IvrEntry, IvrLink, Leg
-from ecounters.calls.join import set_ivrs
+from ecounters.calls.lists import set_ivrs, set_legs
 from ecounters.calls.record import Call, CallOwner
 from ecounters.calls.texts import forget_texts, same
 from ecounters.changelog.saved import SavedCall, SavedLeg
@@ -17,13 +17,22 @@ from ecounters.changelog.saved import SavedCall, SavedLeg
 
 def saved_form(call: Call) -> tuple[Any, ...]:
     """The fields of a call that the changelog keeps, in the order of ``SavedCall``."""
-    legs = call.legs
     return (
         call.last_ts, call.start, call.start_id, call.type, call.campaign, call.did, call.number, call.switch,
         call.end, call.end_id, call.status, call.ended_by, call.system_end, call.caller_class, call.redirects,
-        None if legs is None else [saved_leg(leg) for leg in legs],
+        _saved_legs(call.first_leg),
         call.holds, _saved_ivrs(call.last_ivr), call.dtmfs, call.silence, call.start_ids, call.last_start,
     )  # fmt: skip
+
+
+def _saved_legs(leg: Leg | None) -> list[tuple[Any, ...]] | None:
+    """The saved forms of linked legs, the first leg first; None if there are none."""
+    if leg is None:
+        return None
+    forms = [saved_leg(leg)]
+    while (leg := leg.later) is not None:
+        forms.append(saved_leg(leg))
+    return forms
 
 
 def _saved_ivrs(last: IvrLink | None) -> tuple[Any, ...] | None:
@@ -59,7 +68,7 @@ def restored_call(saved: SavedCall, call_id: str, user: CallOwner) -> Call:
     call.did = same(did, did)
     call.switch = same(switch, switch)
     if legs is not None:
-        call.legs = tuple([restored_leg(leg) for leg in legs])
+        set_legs(call, [restored_leg(leg) for leg in legs])
     if ivrs is not None:
         set_ivrs(call, restored_ivrs(ivrs))
     return call

@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from ecounters.calls.items import Dtmf, Hold, Leg
-from ecounters.calls.join import current_ivr, ivr_entries
+from ecounters.calls.lists import current_ivr, ivr_entries, legs_of
 from ecounters.calls.live_key import LiveKey
 from ecounters.calls.record import FORWARDED, FRESH, REPEAT, TRANSFERRED, Call
 from ecounters.windows.calendar import FOREVER_MS
@@ -68,11 +68,9 @@ def contributions(call: Call, ended: int, version: int = 2) -> tuple[int, int, i
     if call.redirects & FORWARDED:
         units |= FWC
     answered_at = first_ring = ring_ms = rings = 0
-    legs = call.legs
-    holds: Iterable[Hold] | None = call.holds
-    if call.large is not None:
-        legs, holds = tuple(call.large.legs.values()), call.large.holds
-    if legs is not None:
+    legs = legs_of(call)
+    holds: Iterable[Hold] | None = call.holds if call.large is None else call.large.holds
+    if legs:
         last_answer = call.end if call.end and version > 1 else FOREVER_MS
         of_legs, ring_ms, rings, answered_at, first_ring = _of_legs(legs, ended, last_answer, amounts)
         units |= of_legs
@@ -132,7 +130,7 @@ def _of_unanswered(call: Call, first_ring: int, least_ms: int) -> int:
     return MC
 
 
-def _of_legs(legs: tuple[Leg, ...], ended: int, last_answer: int, amounts: list[Any]) -> tuple[int, int, int, int, int]:
+def _of_legs(legs: list[Leg], ended: int, last_answer: int, amounts: list[Any]) -> tuple[int, int, int, int, int]:
     """(units, ring_ms, rings, first answer, first ring) of a call's legs. Adds the counts of retry legs to ``amounts``.
 
     The units are the class of the call, by its legs that are not open, and the class for FR_..., by the retry legs

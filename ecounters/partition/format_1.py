@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from ecounters.calls.join import SMALL_MAX, enlarge, ivr_entries, set_ivrs, shown_digits
+from ecounters.calls.join import shown_digits
+from ecounters.calls.lists import SMALL_MAX, enlarge, ivr_entries, legs_of, set_ivrs
 from ecounters.calls.record import Call
 from ecounters.counters.contributions import contributions
 from ecounters.events.numbers import number_of
@@ -65,7 +66,7 @@ def convert_call(user: User, call: Call, changes: Changes, dtmf_digits: int) -> 
             for event_id, (ts, digits, valid, ivr) in call.dtmfs.items()
         }
         changed = True
-    if max(len(call.legs or ()), len(call.holds or ()), len(entries), len(call.dtmfs or ())) > SMALL_MAX:
+    if max(len(legs_of(call)), len(call.holds or ()), len(entries), len(call.dtmfs or ())) > SMALL_MAX:
         enlarge(call).uncounted.clear()  # the cell has the inputs
         changed = True
     call.number = number_of(call.number)

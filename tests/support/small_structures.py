@@ -8,13 +8,13 @@ from typing import Final
 
 import pytest
 
-from ecounters.calls import join, large
+from ecounters.calls import large, lists
 from ecounters.large_dict import LIMITS
 from ecounters.recount.call import Limits
 from ecounters.windows import cell, span, spans
 
 FEW: Final = 18
-"""The most legs, inputs, holds and IVR entries of a call in ``small_calls``: more than a call keeps in tuples."""
+"""The most legs, inputs, holds and IVR entries of a call in ``small_calls``: more than a call has that is not large."""
 
 
 @contextmanager
@@ -34,7 +34,7 @@ def small_steps() -> Iterator[None]:
 @contextmanager
 def small_calls() -> Iterator[Limits]:
     """Let the state keep FEW legs, inputs, holds and IVR entries of a call. Yields the same limits for the recount."""
-    assert FEW > join.SMALL_MAX
+    assert FEW > lists.SMALL_MAX
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(large, "LEGS_MAX", FEW)
         patch.setattr(large, "ENTRIES_MAX", FEW)

@@ -6,7 +6,8 @@ from itertools import permutations
 
 import pytest
 
-from ecounters.calls.join import Join, current_ivr, ivr_entries, join_start, joins
+from ecounters.calls.join import Join, join_start, joins
+from ecounters.calls.lists import current_ivr, ivr_entries, legs_of
 from ecounters.calls.record import FORWARDED, STATUS_REAPED, STATUS_RESTARTED, TRANSFERRED, Call
 from ecounters.events.parse import parse
 from ecounters.events.types import TYPES, Started
@@ -65,7 +66,7 @@ def test_a_leg_keeps_the_smallest_time_of_each_type_and_the_largest_retry() -> N
         call().dialed(1).ringing(4).ringing(3, leg="1").answered(9).answered(8, retry=2).leg_ended(20).leg_ended(19)
     ).ringing(7, leg="2", retry=1)
     for turned in (script.events, script.events[::-1]):
-        legs = {leg.id: leg for leg in joined(*turned).legs or ()}
+        legs = {leg.id: leg for leg in legs_of(joined(*turned))}
         assert set(legs) == {"1", "2"}
         assert (legs["1"].ringing, legs["1"].answered, legs["1"].ended) == (ms(3), ms(8), ms(19))
         assert (legs["1"].retry, legs["2"].retry, legs["2"].answered) == (2, 1, 0)

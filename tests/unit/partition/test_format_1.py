@@ -137,6 +137,23 @@ def test_its_calls_with_many_ivr_entries_become_large() -> None:
     assert answer_of(restored([*entries, *written])) == answer_of(state)
 
 
+def test_its_calls_with_many_legs_become_large() -> None:
+    """With many IVR entries besides or not; each leg is an item from the first flush on, and changes as before."""
+    legs = [[str(n), 0, T0_MS + 1000 * n, 0, T0_MS + 1000 * n + 500] for n in range(1, 61)]
+    menu = [value for n in range(60) for value in (T0_MS + 1000 + n, f"e{n}", n % 2 == 0, f"menu{n // 2}")]
+    calls = saved("c1", legs=legs), saved("c2", legs=legs, ivrs=menu)
+    entries = [*calls, cell({"TC": 2, "UC": 2, "CM": 2, "ringTime": 60_000, "rings": 120}), position(0)]
+    state = restored(entries)
+    assert (answer_of(state)["CM"], answer_of(state)["ringTime"]) == (2, 60)
+    log = [LogRecord(0, T0_MS + 90_000, encoded(call("c1").answered(80, leg="60").events[0]))]
+    assert state.apply(log, T0_MS + 90_000) == []
+    answer = answer_of(state)
+    assert (answer["CM"], answer["PM"], answer["CNC"]) == (1, 1, 1)
+    written = list(state.take_changes())
+    assert sum(key[:1] == ITEM for key, _ in written) == 60 + 120
+    assert answer_of(restored([*entries, *written])) == answer
+
+
 def test_an_import_makes_it_one_of_today() -> None:
     """With the counters that a worker restores of it."""
     held = [[T0_MS + 1000, "h", True], [T0_MS + 3000, "r", False]]
