@@ -111,10 +111,37 @@ def input_amounts(dtmfs: Iterable[Dtmf]) -> list[Any]:
     """The amounts of DTMF inputs: each adds to DTMF, to DTMFV or DTMFINV and, if it was made in an IVR, to DTMFI."""
     amounts: list[Any] = []
     for _, digits, valid, ivr in dtmfs:
-        amounts += ("DTMF/" + digits, 1, ("DTMFV/" if valid else "DTMFINV/") + digits, 1)
+        slot, valid_slot, invalid_slot = _SLOTS_OF_DIGITS.get(digits) or _slots_of_digits(digits)
+        amounts += (slot, 1, valid_slot if valid else invalid_slot, 1)
         if ivr:
-            amounts += ("DTMFI/" + ivr, 1)
+            amounts += (_SLOT_OF_IVR.get(ivr) or _slot_of_ivr(ivr), 1)
     return amounts
+
+
+# Slots of inputs are made once: to make and hash the names anew for each count takes longer than to add to the slots.
+
+_SLOTS_OF_DIGITS: Final[dict[str, tuple[str, str, str]]] = {}
+"""Digits -> their slots of DTMF, DTMFV and DTMFINV."""
+_SLOT_OF_IVR: Final[dict[str, str]] = {}
+"""IVR -> its slot of DTMFI."""
+_NAMES_MAX: Final = 16_384
+"""A table of so many names is emptied: a switch may send ever new ones."""
+
+
+def _slots_of_digits(digits: str) -> tuple[str, str, str]:
+    """Put the slots of digits into their table, and return them."""
+    if len(_SLOTS_OF_DIGITS) >= _NAMES_MAX:
+        _SLOTS_OF_DIGITS.clear()
+    slots = _SLOTS_OF_DIGITS[digits] = ("DTMF/" + digits, "DTMFV/" + digits, "DTMFINV/" + digits)
+    return slots
+
+
+def _slot_of_ivr(ivr: str) -> str:
+    """Put the slot of an IVR into its table, and return it."""
+    if len(_SLOT_OF_IVR) >= _NAMES_MAX:
+        _SLOT_OF_IVR.clear()
+    slot = _SLOT_OF_IVR[ivr] = "DTMFI/" + ivr
+    return slot
 
 
 def _of_unanswered(call: Call, first_ring: int, least_ms: int) -> int:
