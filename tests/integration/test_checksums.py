@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.protocol.fetch import FetchRequest
 
 from streams.kafka import internals
 from streams.kafka.batches import next_batch, next_result
 from streams.kafka.fetched import prepare
 from streams.kafka.log_reader import LogReader, LogRow, Unreadable, log_rows
+from tests.support.bad_wire import BadWire
 from tests.support.topics import filled_topic
 
 RECORDS = 50
@@ -24,31 +24,6 @@ LENGTH = 8
 """The byte at which the first batch's length begins."""
 LIMIT_S = 30.0
 WRONG = "it is not what its checksum says"
-
-
-class BadWire:
-    """Wraps a client and flips a bit in what it fetches of partition 0, as a broken network does."""
-
-    def __init__(self, client: Any, times: int, position: int) -> None:
-        self._client = client
-        self.left = times
-        self.position = position
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._client, name)
-
-    async def send(self, node_id: int, request: Any, **options: Any) -> Any:
-        """Send a request; the first ``times`` replies to fetches are corrupted."""
-        response = await self._client.send(node_id, request, **options)
-        if isinstance(request, FetchRequest):
-            for _, partitions in response.topics:
-                for at, (partition, *head, records) in enumerate(partitions):
-                    if partition == 0 and records and self.left:
-                        self.left -= 1
-                        corrupted = bytearray(records)
-                        corrupted[self.position] ^= 0x80
-                        partitions[at] = (partition, *head, bytes(corrupted))
-        return response
 
 
 async def with_reader(broker: str, times: int, position: int, use: Callable[[LogReader[LogRow], BadWire], Any]) -> Any:
