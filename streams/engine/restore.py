@@ -23,7 +23,7 @@ from streams.engine.context import WorkerContext
 from streams.engine.discarding import discard
 from streams.engine.standby import Standby
 from streams.engine.status import MustWait
-from streams.kafka.changelog_reader import DAMAGE_HELPS, entry_of
+from streams.kafka.changelog_reader import DAMAGE_HELPS
 from streams.kafka.changelog_writer import ChangelogTakeover, ChangelogWriter, LeftOut
 from streams.kafka.log_reader import Unreadable
 from streams.kafka.outbox import Outbox
@@ -211,7 +211,7 @@ class PartitionChangelog:
         may not fit in memory. Replies are made of it meanwhile. Returns how many entries the changelog has there.
         """
         readers, slices, fetched, read = self._context.readers, self._context.slices, list[Entry](), 0
-        async with aclosing(readers.read(self._changelog, slices, entry_of, self._note_read, begin)) as reading:
+        async with aclosing(readers.read(self._changelog, slices, self._note_read, begin)) as reading:
             async for entries in reading:
                 read += len(entries)
                 self._context.metrics.restored_entries.inc(len(entries))
@@ -308,7 +308,7 @@ class PartitionChangelog:
         """
         readers, slices = self._context.readers, self._context.slices
         if not self._is_doubtful:
-            async with aclosing(readers.read(changelog, slices, entry_of, self._note_read)) as reading:
+            async with aclosing(readers.read(changelog, slices, self._note_read)) as reading:
                 async for entries in reading:
                     yield entries
             return

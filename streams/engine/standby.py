@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import aclosing
 from typing import Final
 
 from ecounters.changelog.entries import POSITION, Entry
@@ -133,7 +134,7 @@ class Standby:
     async def read(self, fetched: Fetched) -> None:
         """Take in what was fetched: apply whole flushes, and let the rest wait. Hold ``lock``.
 
-        Raises CannotFollow, UnreadableEntries, or CorruptRecordException as ``Fetched.lists``.
+        Raises CannotFollow, UnreadableEntries, or CorruptRecordException as ``Fetched.runs``.
         """
         followed = self._followed
         if followed is None:
@@ -141,11 +142,13 @@ class Standby:
         if self.is_stale:
             raise Stale("this worker has not been at the end of its changelog for too long")
         before = followed.entries
-        async with Slice(self._context.slices) as time_slice:
-            for entries in fetched.lists():
-                for _ in self._taking_in(followed, entries):
-                    await time_slice.yield_if_used_up()
-                await time_slice.yield_if_used_up()
+        async with aclosing(fetched.runs()) as runs:
+            async for run in runs:
+                async with Slice(self._context.slices) as time_slice:
+                    for entries in run:
+                        for _ in self._taking_in(followed, entries):
+                            await time_slice.yield_if_used_up()
+                        await time_slice.yield_if_used_up()
         if followed.entries > before:
             self.flushed_ms = now_ms()
             self._context.metrics.standbys.entries.inc(followed.entries - before)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import AsyncGenerator, Collection, Iterator, Mapping
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -12,8 +12,10 @@ from aiokafka.errors import KafkaError
 
 from ecounters.changelog.entries import Entry
 from streams.kafka import internals
-from streams.kafka.changelog_reader import LIMIT_S, decoded, entry_of
+from streams.kafka.batches import next_batch
+from streams.kafka.changelog_reader import LIMIT_S, entries_of
 from streams.kafka.clients import Kafka
+from streams.kafka.fetched import prepare
 
 FETCH_BYTES: Final = 524_288
 """How much is fetched of a partition at once. While one is decoded, as much of each of the others waits in memory:
@@ -25,9 +27,10 @@ FETCH_WAIT_MS: Final = 500
 
 
 class Fetched:
-    """What was fetched of one partition. Take all of ``lists``, then call ``done``.
+    """What was fetched of one partition. Take all of ``runs`` or nothing, then call ``done``.
 
-    ``error``: why nothing was fetched; then there are no lists.
+    ``next_offset``: the offset after all that ``runs`` has yielded; call ``runs`` first. ``error``: why nothing was
+    fetched; then there are no runs.
     """
 
     def __init__(self, tp: TopicPartition, result: Any, consumer: AIOKafkaConsumer) -> None:
@@ -35,32 +38,31 @@ class Fetched:
         self._tp = tp
         self._consumer = consumer
         self._result: FetchResult | None = None
-        self._source: Any = None
-        self._records: Iterator[Entry] = iter(())
+        self.next_offset = 0
         self.error: KafkaError | None = None
         if isinstance(result, FetchResult):
             self._result = result
-            self._source, self._records = internals.converted(result, entry_of)
             return
         try:
             result.check_raise()
         except KafkaError as error:
             self.error = error
 
-    def lists(self) -> Iterator[list[Entry]]:
-        """The entries in order, as lists. Raises CorruptRecordException at a record batch that cannot be decoded."""
-        while entries := decoded(self._records, self._tp):
-            yield entries
+    async def runs(self) -> AsyncGenerator[Iterator[list[Entry]]]:
+        """Yield runs: the entries in order, each run as lists of at most STEP_RECORDS.
 
-    @property
-    def next_offset(self) -> int:
-        """The offset after all that ``lists`` has yielded."""
-        return int(self._source.next_fetch_offset)
+        Hold no time slice between two runs: what is packed is unpacked then, in a thread. Hold one while you take the
+        lists of a run: they are decoded then. A run raises CorruptRecordException, which names the partition, at a
+        record batch that cannot be decoded.
+        """
+        while self._result is not None and self._result.has_more():
+            batch = next_batch(self._result, None)
+            async for run in batch.runs():
+                yield entries_of(run, self._tp)
+            self.next_offset = batch.end
 
     def done(self) -> None:
-        """Let the partition be fetched again."""
-        if self._result is not None and self.error is None:
-            internals.set_position(self._result)
+        """Let the partition be fetched again: behind what was taken of ``runs``, or the same if nothing was."""
         internals.fetch_again(internals.open_fetcher(self._consumer), self._tp)
 
 
@@ -84,9 +86,11 @@ class ChangelogFollower:
             max_partition_fetch_bytes=FETCH_BYTES,
             fetch_max_bytes=RESPONSE_BYTES,
             fetch_max_wait_ms=FETCH_WAIT_MS,
+            check_crcs=False,
         )
         async with asyncio.timeout(LIMIT_S):
             await self._consumer.start()
+        prepare(self._consumer, raise_broken=True)
 
     async def stop(self) -> None:
         """Close the connections."""

@@ -8,8 +8,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import CorruptRecordException, KafkaError
@@ -17,10 +16,10 @@ from aiokafka.errors import CorruptRecordException, KafkaError
 from ecounters.changelog.entries import Entry
 from ecounters.errors import Stop
 from streams.basics.slices import Slice, TimeSlices
-from streams.basics.text import named
 from streams.kafka import internals
-from streams.kafka.batches import next_result
+from streams.kafka.batches import Run, next_batch, next_result
 from streams.kafka.clients import Kafka
+from streams.kafka.fetched import prepare
 from streams.kafka.log_reader import KeyedRow, Unreadable, keyed_reader
 from streams.kafka.topics import CHANGELOG_STALE_MS
 
@@ -51,21 +50,11 @@ DAMAGE_HELPS: Final = (
     "anew from the topic of events (deploy/README.md, Damaged records)"
 )
 """What helps against damaged records of a changelog. What they held is not known, so nothing can take them out."""
-READ_STEP: Final = 1_000
-"""How many entries a list has at most. To decode them takes well below 1 ms."""
-
-
-T = TypeVar("T")
-
-
-def entry_of(_: TopicPartition, record: Any) -> Entry:
-    """(key, value) of a record as aiokafka has decoded it from a batch, before it makes a ConsumerRecord."""
-    return record.key, record.value
 
 
 async def read_changelog(kafka: Kafka, tp: TopicPartition, slices: TimeSlices) -> AsyncGenerator[list[Entry]]:
     """Yield all committed entries of a partition, as ``ChangelogReaders.read`` does."""
-    async with aclosing(ChangelogReaders(kafka).read(tp, slices, entry_of)) as reading:
+    async with aclosing(ChangelogReaders(kafka).read(tp, slices)) as reading:
         async for entries in reading:
             yield entries
 
@@ -131,24 +120,23 @@ class ChangelogReaders:
         self,
         tp: TopicPartition,
         slices: TimeSlices,
-        convert: Callable[[TopicPartition, Any], T],
         progress: Callable[[float], None] = lambda _: None,
         begin: int = 0,
-    ) -> AsyncGenerator[list[T]]:
-        """Yield ``convert`` of all committed records of a partition in order, as lists of at most READ_STEP, and after
-        each fetch an empty list.
+    ) -> AsyncGenerator[list[Entry]]:
+        """Yield the entries of all committed records of a partition in order, as lists of at most STEP_RECORDS, and
+        after each fetch an empty list.
 
         ``begin``: the first offset to read.
 
         Call ``ChangelogTakeover.open`` first, so that no other worker writes to the partition while it is read. This
         generator holds a time slice of ``slices`` while it decodes, and still holds the slice while the caller handles
-        a list. So the caller must not await anything between two lists, but at an empty one it may. ``progress`` is
-        told after each fetch how much was read, 0 to 1.
+        a list. So the caller must not await anything between two lists, but at an empty one it may. It holds none while
+        a thread unpacks record batches. ``progress`` is told after each fetch how much was read, 0 to 1.
 
         Waits for its turn without a limit. After a fetch that took too long the partition is read on over a new
-        connection, by the next of PACES. Raises CorruptRecordException at a record batch that cannot be decoded,
-        another KafkaError if the partition cannot be read, TimeoutError if connecting takes LIMIT_S, the smallest
-        fetch too long, or all of it READ_LIMIT_S.
+        connection, by the next of PACES. Raises CorruptRecordException at a record batch that cannot be decoded, or
+        at bytes that are none, another KafkaError if the partition cannot be read, TimeoutError if connecting takes
+        LIMIT_S, the smallest fetch too long, or all of it READ_LIMIT_S.
         """
         self._reading += 1
         try:
@@ -160,9 +148,10 @@ class ChangelogReaders:
                         if not consumer.assignment():  # a new one: those that have read keep their last partition
                             async with asyncio.timeout(LIMIT_S):
                                 await consumer.start()
-                        async with aclosing(_records(consumer, reading, slices, convert, progress)) as lists:
-                            async for records in lists:
-                                yield records
+                            prepare(consumer, raise_broken=True)
+                        async with aclosing(_entries(consumer, reading, slices, progress)) as lists:
+                            async for entries in lists:
+                                yield entries
                     except _FetchTimedOut:
                         await consumer.stop()  # what is still on its way would be in the way of the next fetch
                         reading.timed_out()
@@ -210,17 +199,14 @@ class ChangelogReaders:
             auto_offset_reset="earliest",
             fetch_max_wait_ms=FETCH_WAIT_MS,
             request_timeout_ms=round(1000 * (PACES[-1].limit_s + LIMIT_S)),  # PACES limits fetches before
+            check_crcs=False,
         )
 
 
-async def _records(
-    consumer: AIOKafkaConsumer,
-    reading: _Reading,
-    slices: TimeSlices,
-    convert: Callable[[TopicPartition, Any], T],
-    progress: Callable[[float], None],
-) -> AsyncGenerator[list[T]]:
-    """Yield the records of one partition as ``ChangelogReaders.read`` does. Raises _FetchTimedOut: then read on."""
+async def _entries(
+    consumer: AIOKafkaConsumer, reading: _Reading, slices: TimeSlices, progress: Callable[[float], None]
+) -> AsyncGenerator[list[Entry]]:
+    """Yield the entries of one partition as ``ChangelogReaders.read`` does. Raises _FetchTimedOut: then read on."""
     tp = reading.tp
     async with asyncio.timeout(LIMIT_S):
         consumer.assign([tp])
@@ -242,24 +228,29 @@ async def _records(
         except TimeoutError:
             raise _FetchTimedOut from None
         reading.took(time.monotonic() - began_s)
-        source, records = internals.converted(result, convert)
-        async with Slice(slices) as time_slice:
-            while some := decoded(records, tp):
-                yield some
-                await time_slice.yield_if_used_up()
-        # ``next_fetch_offset`` counts transaction markers too. The last one is right before ``end``.
-        reading.position = source.next_fetch_offset
+        while result.has_more():
+            batch = next_batch(result, None)
+            async for run in batch.runs():
+                async with Slice(slices) as time_slice:
+                    for entries in entries_of(run, tp):
+                        yield entries
+                        await time_slice.yield_if_used_up()
+            reading.position = batch.end  # behind transaction markers too: the last one is right before ``end``
         progress((reading.position - first) / (end - first))
-        internals.set_position(result)
         yield []
         if not reading.is_done:
             internals.set_next_fetch_bytes(consumer, PACES[reading.pace].fetch_bytes)
             internals.fetch_again(internals.open_fetcher(consumer), tp)
 
 
-def decoded(records: Iterator[T], tp: TopicPartition) -> list[T]:
-    """The next records, at most READ_STEP. Raises CorruptRecordException: codecs raise errors of many kinds."""
-    try:
-        return list(islice(records, READ_STEP))
-    except Exception as error:
-        raise CorruptRecordException(f"{tp.topic}, partition {tp.partition}: {named(error)}") from error
+def entries_of(run: Run, tp: TopicPartition) -> Iterator[list[Entry]]:
+    """Yield the entries of a run in order, as lists of at most STEP_RECORDS. To decode one takes well below 1 ms.
+
+    Raises CorruptRecordException, which names the partition ``tp``, at a record batch that cannot be decoded: behind
+    the entries before it.
+    """
+    while (records := run.take()) or run.faulty is not None:
+        if records:
+            yield [(record.key, record.value) for record in records]
+        if run.faulty is not None:
+            raise CorruptRecordException(f"{tp.topic}, partition {tp.partition}: {run.faulty.fault}")

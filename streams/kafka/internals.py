@@ -15,7 +15,7 @@ What a started AIOKafkaConsumer holds, as far as these functions use it::
        │   └─ FetchResult or FetchError
        │      └─ _partition_records: PartitionRecords    None once everything is read
        │         ├─ _records: MemoryRecords              the producers' batches; see ``set_undecoded``
-       │         ├─ _records_iterator                    decodes them to ConsumerRecords
+       │         ├─ _records_iterator                    decodes them to ConsumerRecords; see ``undecoded``
        │         └─ next_fetch_offset                    the offset behind the last record read
        ├─ _wait_consume_future              resolved by a reader that has emptied a partition: fetch it again
        └─ _fetch_waiters                    resolved by the fetcher when it has put something into _records
@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from typing import Any, cast
 
@@ -34,7 +34,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.consumer.fetcher import Fetcher, FetchResult, PartitionRecords
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import TopicPartitionState
-from aiokafka.errors import ConsumerStoppedError
+from aiokafka.errors import ConsumerStoppedError, KafkaError
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.default_records import DefaultRecordBatch
 from mode.types import ServiceT
@@ -150,8 +150,8 @@ def partition_state(consumer: AIOKafkaConsumer, tp: TopicPartition) -> TopicPart
 
 
 # ------------------------------------------------------------------------------------------------- what was fetched
-# Remove these functions once ``getmany()`` can return the producers' batches, or records that are not decoded to
-# ConsumerRecords. To make a ConsumerRecord, of 11 fields, costs as much as to count an event.
+# Remove these functions once ``getmany()`` can return the producers' batches. It returns ConsumerRecords: of 11 fields,
+# to make one costs as much as to count an event.
 
 
 def open_fetcher(consumer: AIOKafkaConsumer) -> Fetcher:
@@ -211,6 +211,17 @@ def fetch_again(fetcher: Fetcher, tp: TopicPartition) -> None:
     fetcher._notify(fetcher._wait_consume_future)
 
 
+def set_error(fetcher: Fetcher, state: TopicPartitionState, tp: TopicPartition, offset: int, error: KafkaError) -> bool:
+    """Let whoever reads a partition get an error, as a FetchError. ``state``: aiokafka's of the partition.
+
+    Returns False, and does nothing, if the partition is not read from ``offset`` on any more, or has something to read.
+    """
+    if state._position != offset or tp in fetcher._records:
+        return False
+    fetcher._set_error(tp, error)
+    return True
+
+
 def set_undecoded(result: FetchResult, record_batches: deque[Any]) -> None:
     """Put ``record_batches`` in place of the bytes that were fetched. Call it before anything is read.
 
@@ -223,8 +234,8 @@ def undecoded(result: FetchResult) -> tuple[PartitionRecords, Any]:
     """(a FetchResult's PartitionRecords, the record batches of ``set_undecoded``). The caller reads batch by batch, and
     moves ``next_fetch_offset`` itself.
 
-    Drops aiokafka's iterator, so ``converted`` must not have been called. The iterator and the PartitionRecords refer
-    to each other: if it stayed, the fetched bytes would live until the next garbage collection.
+    Drops aiokafka's iterator. It and the PartitionRecords refer to each other: if it stayed, the fetched bytes would
+    live until the next garbage collection.
     """
     source = result._partition_records
     source._records_iterator = None
@@ -245,20 +256,6 @@ def is_left_out(source: PartitionRecords, batch: Any) -> bool:
         aborted.discard(batch.producer_id)
         return True
     return bool(aborted) and batch.is_transactional and batch.producer_id in aborted
-
-
-def converted(
-    result: FetchResult, convert: Callable[[TopicPartition, Any], Any]
-) -> tuple[PartitionRecords, Iterator[Any]]:
-    """(a FetchResult's PartitionRecords, an iterator over ``convert(partition, record)`` of each record).
-
-    No ConsumerRecord is made. The iterator moves ``next_fetch_offset``. It skips transaction markers, and records of
-    aborted transactions that a ``read_committed`` consumer has fetched. The PartitionRecords are an iterator too, but
-    raise TypeError when ``next`` is called after their end.
-    """
-    source = result._partition_records
-    source._consumer_record = convert
-    return source, source._records_iterator
 
 
 def set_position(result: FetchResult) -> None:

@@ -15,7 +15,7 @@ from aiokafka import TopicPartition
 
 from ecounters.recount.recount import Recount
 from streams.basics.slices import Slice, TimeSlices
-from streams.kafka.changelog_reader import ChangelogReaders, entry_of
+from streams.kafka.changelog_reader import ChangelogReaders
 from streams.kafka.publisher import publisher
 from tests.faults.kill_at_step import launcher_at
 from tests.support.accounts import TOKEN, add_users
@@ -97,7 +97,7 @@ def test_other_work_goes_on_after_a_fetch_of_a_changelog(deployment: Deployment)
         async with publisher(deployment.kafka, deployment.name) as publishing:
             for _ in range(9):
                 await publishing.put_to(0, b"key", b"value")
-        reading = ChangelogReaders(deployment.kafka).read(tp, slices, entry_of)
+        reading = ChangelogReaders(deployment.kafka).read(tp, slices)
         async with asyncio.timeout(LIMIT_S), aclosing(reading):
             async for entries in reading:
                 read += len(entries)

@@ -53,9 +53,9 @@ class FakeFetched:
         self._entries = entries
         self.next_offset = next_offset
 
-    def lists(self) -> Iterator[list[Entry]]:
-        """One list for each entry."""
-        return ([entry] for entry in self._entries)
+    async def runs(self) -> AsyncGenerator[Iterator[list[Entry]]]:
+        """One run, with a list for each entry."""
+        yield ([entry] for entry in self._entries)
 
 
 def position(offset: int, binding: Binding | None = BINDING) -> Entry:
@@ -149,7 +149,7 @@ class FakeReaders:
 
     async def read(self, *args: Any) -> AsyncGenerator[list[Entry]]:
         """Yields the entries from an offset on."""
-        self.begins.append(args[4] if len(args) > 4 else 0)
+        self.begins.append(args[3] if len(args) > 3 else 0)
         for begin in range(self.begins[-1], len(self.entries), self._fetch):
             yield self.entries[begin : begin + self._fetch]
             yield []

@@ -63,9 +63,9 @@ class Fetched:
         self._entries = entries
         self.next_offset = begin + len(entries)
 
-    def lists(self) -> Iterator[list[Entry]]:
-        """All of them."""
-        return iter([self._entries])
+    async def runs(self) -> AsyncGenerator[Iterator[list[Entry]]]:
+        """One run, with all of them in one list."""
+        yield iter([self._entries])
 
 
 class Readers:
@@ -80,10 +80,10 @@ class Readers:
         self.answers = False
 
     async def read(self, *arguments: object) -> AsyncGenerator[list[Entry]]:
-        """Yields all from the offset on, which the last argument is if there are five."""
+        """Yields all from the offset on, which the last argument is if there are four."""
         await asyncio.sleep(0)
         self.answers = self.standby is not None and self.standby.state is not None and not self.standby.lock.locked()
-        yield self.changelog[int(str(arguments[4])) if len(arguments) > 4 else 0 :]
+        yield self.changelog[int(str(arguments[3])) if len(arguments) > 3 else 0 :]
 
     async def read_again(self, *_: object) -> AsyncGenerator[list[tuple[int, bytes, bytes | None]]]:
         """Yields all with their offsets."""
