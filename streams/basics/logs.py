@@ -37,6 +37,9 @@ _NUMBER: Final = re.compile(r"(?:(?<=['\"+:])|(?<=['\"]: ))\+?[0-9]{7,}")
 Offsets and times in messages of Kafka's clients stand behind blanks and equals signs."""
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 """What a terminal that shows the log would obey."""
+_RAISED_TOO: Final = {"aiokafka.consumer.group_coordinator": "OffsetCommit failed for"}
+"""Logger -> the beginning of messages that are dropped: aiokafka raises the same error, and
+``streams.kafka.consumer_thread`` logs it. Each planned move of a partition would look like a fault."""
 _LOGGED: Final = "_ecounters_logged"
 """The attribute of an exception that has been logged."""
 
@@ -92,7 +95,7 @@ def without_request() -> Context:
 
 
 class RateLimitedLog(logging.Filter):
-    """Drops a library's message if the same one was logged within LOG_REPEAT_S, or if its exception was logged before.
+    """Drops a library's message if the same one was logged within LOG_REPEAT_S, or if its exception is logged anyway.
 
     While a broker is away, the libraries log 600 lines a minute. Two messages are the same if logger and format string
     are equal. Messages of libraries below WARNING also need the level DEBUG. Messages of this project always pass.
@@ -110,6 +113,8 @@ class RateLimitedLog(logging.Filter):
             _mark(error)
             return True
         if record.levelno < logging.WARNING and not logging.getLogger().isEnabledFor(logging.DEBUG):
+            return False
+        if record.name in _RAISED_TOO and str(record.msg).startswith(_RAISED_TOO[record.name]):
             return False
         key = record.name, str(record.msg)
         if hasattr(error, _LOGGED) or record.created < self._next.get(key, 0.0):

@@ -220,7 +220,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         try:
             await consumer.commit({driver.ensure_aiokafka_TP(tp): offset for tp, offset in offsets.items()})
         except (KafkaError, IllegalStateError) as error:
-            self.log.warning("Offsets were not committed: %s", one_line(error))
+            self.log.warning("Offsets were not committed, the group's lag looks larger than it is: %s", one_line(error))
             return False
         return True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import json
 import logging
@@ -9,6 +10,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
+from aiokafka.consumer import group_coordinator
 
 from streams.basics.logs import REQUEST_ID, JsonLine, LifeLines, RateLimitedLog, TextLine, masked_numbers
 
@@ -83,6 +85,15 @@ def test_one_failure_is_one_entry(written: dict[str, io.StringIO]) -> None:
     logging.getLogger("streams.test").warning("ours")
     logging.getLogger("streams.test").warning("ours")
     assert len(written["text"].getvalue().splitlines()) == 4
+
+
+def test_a_commit_that_failed_is_logged_by_this_project_alone() -> None:
+    """aiokafka logs the error of a commit and raises it too; what it only logs stays."""
+    limit, name = RateLimitedLog(), "aiokafka.consumer.group_coordinator"
+    raised = "OffsetCommit failed for group %s due to group error (%s), will rejoin"
+    assert f'"{raised[:29]}' in inspect.getsource(group_coordinator)
+    for message, is_logged in ((raised, False), ("OffsetCommit failed before join, ignoring: %s", True)):
+        assert limit.filter(logging.LogRecord(name, logging.ERROR, "", 0, message, ("g", "e"), None)) == is_logged
 
 
 def test_a_librarys_words_have_no_telephone_number(written: dict[str, io.StringIO]) -> None:
