@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import pytest
@@ -70,10 +71,11 @@ def test_a_redis_that_hangs_delays_one_request_only(redis_url: str, monkeypatch:
         relay.hang()
         began = time.monotonic()
         assert await refusal_code(sessions, Query(user_id=user, token=token)) == 1010
-        assert 0.2 < time.monotonic() - began < 0.95
-        began = time.monotonic()
-        answers = [await refusal_code(sessions, Query(user_id=user, token=token)) for _ in range(100)]
-        assert (set(answers), time.monotonic() - began < 0.2) == ({1010}, True)
+        assert 0.2 < time.monotonic() - began < 1.9
+        monkeypatch.setattr(module, "BATCH_LIMIT_S", 60.0)  # so that one that waited would be seen on any machine
+        async with asyncio.timeout(30):
+            answers = [await refusal_code(sessions, Query(user_id=user, token=token)) for _ in range(100)]
+        assert set(answers) == {1010}
 
     run_through_relay(redis_url, clock, test)
 
