@@ -160,10 +160,23 @@ def add_to_slot(counts: dict[str, int], slot: str, amount: int) -> None:
         counts.pop(slot, None)
 
 
-def add_amounts(cell: Cell, amounts: Amounts, sign: int) -> None:
-    """Add amounts (sign 1), or take them back (sign -1). The input slots of a split cell are in its ``inputs``."""
+def replace_amounts(cell: Cell, old: Amounts, new: Amounts) -> None:
+    """Take back what a call has added to a cell, and add the new amounts.
+
+    What both begin with stays: most often a call has one input more.
+    """
+    same, size = 0, min(len(old), len(new))
+    while same < size and old[same] == new[same] and old[same + 1] == new[same + 1]:
+        same += 2
+    _add_amounts(cell, old, same, -1)
+    _add_amounts(cell, new, same, 1)
+
+
+def _add_amounts(cell: Cell, amounts: Amounts, begin: int, sign: int) -> None:
+    """Add the amounts from ``begin`` on (sign 1), or take them back (sign -1). The input slots of a split cell are in
+    its ``inputs``."""
     inputs = cell.inputs
-    for index in range(0, len(amounts), 2):
+    for index in range(begin, len(amounts), 2):
         slot: str = amounts[index]
         amount: int = amounts[index + 1]
         if inputs is None or "/" not in slot:

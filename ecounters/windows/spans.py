@@ -21,7 +21,7 @@ from mypy_extensions import mypyc_attr
 from ecounters.large_dict import LargeDict
 from ecounters.native import COMPILED, as_struct
 from ecounters.windows.calendar import WINDOW_MS, day_of
-from ecounters.windows.cell import Amounts, Cell, add_amounts, add_to_slot, has_many_inputs, split
+from ecounters.windows.cell import Amounts, Cell, add_to_slot, has_many_inputs, replace_amounts, split
 from ecounters.windows.dims import Dims
 from ecounters.windows.span import Span
 from ecounters.windows.units import slots_of
@@ -109,9 +109,7 @@ class Spans:
         if rings:
             add_to_slot(counts, "rings", rings)
         if old_amounts != amounts:
-            if old_amounts:
-                add_amounts(cell, old_amounts, -1)
-            add_amounts(cell, amounts, 1)
+            replace_amounts(cell, old_amounts, amounts)
         if len(counts) > WHOLE_SLOTS_MAX and cell.inputs is None:
             split(cell)
         if not cell.dirty:
