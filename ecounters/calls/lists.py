@@ -93,16 +93,19 @@ def current_ivr(call: Call) -> str:
     """The IVR that the call is in: the one that it entered last and has not left since; "" if there is none."""
     if call.large is not None:
         return _current(call.large.ivrs)
-    last = call.last_ivr
-    if last is None:
-        return ""
-    if not last.left:  # as for most calls in an IVR
-        return last.ivr
-    return _current(list(ivr_entries(call)))
+    link = call.last_ivr
+    left: list[str] = []
+    while link is not None:
+        if link.left:
+            left.append(link.ivr)
+        elif link.ivr not in left:
+            return link.ivr
+        link = link.earlier
+    return ""
 
 
 def _current(entries: list[IvrEntry]) -> str:
-    """``current_ivr`` of a call with these entries, which are sorted."""
+    """``current_ivr`` of a large call with these entries, which are sorted."""
     left: set[str] = set()
     for _, _, is_left, ivr in reversed(entries):
         if is_left:
