@@ -1,9 +1,10 @@
 """LargeCall: the legs, holds, IVR entries and DTMF inputs of a call that has many of them.
 
-An ordinary call keeps these in tuples of ``Call``, which need little memory and are saved as part of the call's entry.
-For a call with many of them, each new one would copy the tuple, and each flush would write them all. So from the first
-kind that exceeds ``lists.SMALL_MAX`` on, ``Call.large`` holds all four kinds in containers whose cost of an insertion
-does not grow with their length, and each leg, hold, IVR entry and input becomes an entry of its own in the changelog.
+An ordinary call keeps these in forms that need little memory: legs and IVR entries are linked, holds are in a tuple.
+They are saved as part of the call's entry. For a call with many of them, each new one would go through all of them, and
+each flush would write them all. So from the first kind that exceeds ``lists.SMALL_MAX`` on, ``Call.large`` holds all
+four kinds in containers whose cost of an insertion does not grow with their length, and each leg, hold, IVR entry and
+input becomes an entry of its own in the changelog.
 """
 
 from __future__ import annotations

@@ -23,24 +23,30 @@ def enlarge(call: Call) -> LargeCall:
     The inputs are uncounted then: what the call was counted with so far has them in ``Call.amounts``.
     """
     large = LargeCall()
-    for leg in legs_of(call):
-        large.legs[leg.id] = leg
-        leg.later = None
+    _move_legs(call, large)
     large.holds = list(call.holds or ())
     large.ivrs = list(ivr_entries(call))
     large.dtmfs = dict(call.dtmfs or {})
     large.unsaved = dict.fromkeys(large.items())
     large.uncounted = [(dtmf, 1) for dtmf in large.dtmfs.values()]
-    call.first_leg = call.holds = call.last_ivr = call.dtmfs = None
+    call.holds = call.last_ivr = call.dtmfs = None
     call.large = large
     return large
+
+
+def _move_legs(call: Call, large: LargeCall) -> None:
+    """Move the legs of a call into what is to be its ``large``."""
+    for leg in legs_of(call):
+        large.legs[leg.id] = leg
+        leg.later = None
+    call.first_leg = None
 
 
 def set_legs(call: Call, legs: list[Leg]) -> None:
     """Set the legs of a saved call, in their order.
 
     A call of format 1 may have more of them than SMALL_MAX and not be large: see ``partition.format_1``. They are put
-    into ``call.large``, which has nothing but legs and IVR entries until ``enlarge`` is called.
+    into ``call.large``, which has nothing but legs and IVR entries until ``enlarge`` is called: all that there are.
     """
     if len(legs) > SMALL_MAX:
         call.large = LargeCall()
@@ -61,7 +67,9 @@ def set_ivrs(call: Call, entries: list[IvrEntry]) -> None:
         call.last_ivr = linked(entries)
         return
     if call.large is None:
-        call.large = LargeCall()
+        large = LargeCall()
+        _move_legs(call, large)
+        call.large = large
     call.last_ivr, call.large.ivrs = None, entries
 
 

@@ -126,7 +126,7 @@ class Call:
                     ``lists.ivr_entries``
     dtmfs           event id -> Dtmf                                                       join                yes
     large           the legs, holds, IVR entries and inputs of a call with many of them;   join, restoring,    yes
-                    ``first_leg``, ``holds``, ``last_ivr`` and ``dtmfs`` are None then          Changes, User
+                    ``first_leg``, ``holds``, ``last_ivr`` and ``dtmfs`` are None then     Changes, User
     cell, units,    the cell in which the call is counted now, and what it adds there,     User                no
     ring_ms, rings  see ``counters.contributions``. ``cell`` is None before the call is
     amounts         counted, and for a call.ended call that was restored, until its next

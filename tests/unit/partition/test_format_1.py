@@ -138,19 +138,23 @@ def test_its_calls_with_many_ivr_entries_become_large() -> None:
 
 
 def test_its_calls_with_many_legs_become_large() -> None:
-    """With many IVR entries besides or not; each leg is an item from the first flush on, and changes as before."""
+    """With many IVR entries besides or not, and so do those with few legs and many IVR entries.
+
+    Each leg is an item from the first flush on, and changes as before.
+    """
     legs = [[str(n), 0, T0_MS + 1000 * n, 0, T0_MS + 1000 * n + 500] for n in range(1, 61)]
     menu = [value for n in range(60) for value in (T0_MS + 1000 + n, f"e{n}", n % 2 == 0, f"menu{n // 2}")]
-    calls = saved("c1", legs=legs), saved("c2", legs=legs, ivrs=menu)
-    entries = [*calls, cell({"TC": 2, "UC": 2, "CM": 2, "ringTime": 60_000, "rings": 120}), position(0)]
+    calls = saved("c1", legs=legs), saved("c2", legs=legs, ivrs=menu), saved("c3", legs=legs[:2], ivrs=menu)
+    entries = [*calls, cell({"TC": 3, "UC": 3, "CM": 3, "ringTime": 61_000, "rings": 122}), position(0)]
     state = restored(entries)
-    assert (answer_of(state)["CM"], answer_of(state)["ringTime"]) == (2, 60)
-    log = [LogRecord(0, T0_MS + 90_000, encoded(call("c1").answered(80, leg="60").events[0]))]
+    assert (answer_of(state)["CM"], answer_of(state)["ringTime"]) == (3, 61)
+    script = call("c1").answered(80, leg="60").events + call("c3").answered(80, leg="2").events
+    log = [LogRecord(offset, T0_MS + 90_000, encoded(one)) for offset, one in enumerate(script)]
     assert state.apply(log, T0_MS + 90_000) == []
     answer = answer_of(state)
-    assert (answer["CM"], answer["PM"], answer["CNC"]) == (1, 1, 1)
+    assert (answer["UC"], answer["CM"], answer["PM"], answer["CNC"]) == (3, 1, 2, 2)
     written = list(state.take_changes())
-    assert sum(key[:1] == ITEM for key, _ in written) == 60 + 120
+    assert sum(key[:1] == ITEM for key, _ in written) == 60 + 120 + 62
     assert answer_of(restored([*entries, *written])) == answer
 
 
