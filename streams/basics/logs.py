@@ -37,9 +37,10 @@ _NUMBER: Final = re.compile(r"(?:(?<=['\"+:])|(?<=['\"]: ))\+?[0-9]{7,}")
 Offsets and times in messages of Kafka's clients stand behind blanks and equals signs."""
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 """What a terminal that shows the log would obey."""
-_RAISED_TOO: Final = {"aiokafka.consumer.group_coordinator": "OffsetCommit failed for"}
-"""Logger -> the beginning of messages that are dropped: aiokafka raises the same error, and
-``streams.kafka.consumer_thread`` logs it. Each planned move of a partition would look like a fault."""
+_RAISED_TOO: Final = {"aiokafka.consumer.group_coordinator": "OffsetCommit failed for group %s due to group error"}
+"""Logger -> the beginning of messages that are dropped: aiokafka raises CommitFailedError of the same error, and
+``streams.kafka.consumer_thread`` logs both. Each planned move of a partition would look like a fault. Other errors of a
+commit may be retried for ever, and raise nothing."""
 _LOGGED: Final = "_ecounters_logged"
 """The attribute of an exception that has been logged."""
 

@@ -154,7 +154,8 @@ class Standby:
             self._context.metrics.standbys.entries.inc(followed.entries - before)
             if self._is_whole and not self._waiting:
                 self._check(followed)
-        self.next_offset = fetched.next_offset
+        if fetched.next_offset is not None:
+            self.next_offset = fetched.next_offset
 
     def look(self, end: int | None, told_ms: int | None) -> None:
         """Note the end of the changelog: from there on, at the end of a flush, the state is whole.

@@ -254,7 +254,7 @@ class Standbys:
             async with standby.lock:
                 if self._followed.get(fetched.partition) is standby:  # else it was taken while this waited
                     await standby.read(fetched)
-        except (CannotFollow, UnreadableEntries, KafkaError) as error:
+        except (CannotFollow, UnreadableEntries, KafkaError, OSError) as error:  # OSError: no memory to unpack into
             self._give_up(standby, error)
 
     def _look(self, follower: ChangelogFollower, standby: Standby) -> None:

@@ -29,8 +29,8 @@ FETCH_WAIT_MS: Final = 500
 class Fetched:
     """What was fetched of one partition. Take all of ``runs`` or nothing, then call ``done``.
 
-    ``next_offset``: the offset after all that ``runs`` has yielded; call ``runs`` first. ``error``: why nothing was
-    fetched; then there are no runs.
+    ``next_offset``: the offset behind all runs; None before ``runs`` has yielded the last one. ``error``: why nothing
+    was fetched; then there are no runs.
     """
 
     def __init__(self, tp: TopicPartition, result: Any, consumer: AIOKafkaConsumer) -> None:
@@ -38,7 +38,7 @@ class Fetched:
         self._tp = tp
         self._consumer = consumer
         self._result: FetchResult | None = None
-        self.next_offset = 0
+        self.next_offset: int | None = None
         self.error: KafkaError | None = None
         if isinstance(result, FetchResult):
             self._result = result
@@ -62,7 +62,10 @@ class Fetched:
             self.next_offset = batch.end
 
     def done(self) -> None:
-        """Let the partition be fetched again: behind what was taken of ``runs``, or the same if nothing was."""
+        """Let the partition be fetched again: behind all runs, or the same if ``runs`` was not called.
+
+        After a run that has raised an error ``assign`` must come next: what would be fetched is behind the error.
+        """
         internals.fetch_again(internals.open_fetcher(self._consumer), self._tp)
 
 

@@ -247,7 +247,7 @@ def entries_of(run: Run, tp: TopicPartition) -> Iterator[list[Entry]]:
     """Yield the entries of a run in order, as lists of at most STEP_RECORDS. To decode one takes well below 1 ms.
 
     Raises CorruptRecordException, which names the partition ``tp``, at a record batch that cannot be decoded: behind
-    the entries before it.
+    the entries before it. A value over PLAIN_VALUE_MAX may be cut short; whoever decodes such an entry finds that out.
     """
     while (records := run.take()) or run.faulty is not None:
         if records:

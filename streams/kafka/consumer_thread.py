@@ -220,7 +220,10 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         try:
             await consumer.commit({driver.ensure_aiokafka_TP(tp): offset for tp, offset in offsets.items()})
         except (KafkaError, IllegalStateError) as error:
-            self.log.warning("Offsets were not committed, the group's lag looks larger than it is: %s", one_line(error))
+            self.log.warning(
+                "Offsets were not committed, the group's lag looks larger than it is: %s",
+                named(error.__cause__) if error.__cause__ is not None else one_line(error),
+            )
             return False
         return True
 

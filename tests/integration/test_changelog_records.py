@@ -56,7 +56,7 @@ async def follow(broker: str, tp: TopicPartition, slices: TimeSlices, found: lis
                 async with Slice(slices):
                     for entries in run:
                         found += entries
-            reached = fetched.next_offset
+            reached = fetched.next_offset or reached
             fetched.done()
     finally:
         await follower.stop()

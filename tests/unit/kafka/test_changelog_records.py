@@ -13,7 +13,7 @@ from streams.basics.slices import TimeSlices
 from streams.kafka import changelog_reader
 from streams.kafka.changelog_follower import Fetched
 from streams.kafka.changelog_reader import _entries, _Reading
-from tests.support.fetch_results import TP, fetched
+from tests.support.fetch_results import TP, fetched, position_of
 from tests.support.record_batches import CONTROL, TRANSACTIONAL, batch
 
 ABORTED, COMMITTED = 3, 7
@@ -69,13 +69,18 @@ def test_a_restore_reads_what_is_committed_and_ends_behind_the_last_marker(monke
 
 
 def test_a_standby_reads_what_is_committed_and_goes_on_behind_the_last_marker() -> None:
-    """What it has not taken is fetched again: its result still has more."""
-    taken, left = result(), result()
-    consumer: Any = SimpleNamespace(_closed=False, _fetcher=SimpleNamespace())
-    of_both = [Fetched(TP, one, consumer) for one in (taken, left)]
+    """What it has not taken is fetched again, from the same offset."""
 
-    async def run() -> list[list[Entry]]:
-        return [entries async for some in of_both[0].runs() for entries in some]
+    async def lists(of_one: Fetched) -> list[list[Entry]]:
+        return [entries async for some in of_one.runs() for entries in some]
 
-    assert asyncio.run(run()) == [ENTRIES]
-    assert (of_both[0].next_offset, taken.has_more(), left.has_more()) == (10, False, True)
+    for is_taken, position in ((True, 10), (False, 0)):
+        one = result()
+        fetcher = SimpleNamespace(_closed=False, _records={TP: one}, _wait_consume_future=None, _notify=lambda _: None)
+        consumer: Any = SimpleNamespace(_closed=False, _fetcher=fetcher)
+        of_one = Fetched(TP, one, consumer)
+        if is_taken:
+            assert asyncio.run(lists(of_one)) == [ENTRIES]
+        assert of_one.next_offset == (10 if is_taken else None)
+        of_one.done()
+        assert (fetcher._records, position_of(one)) == ({}, position)
