@@ -27,8 +27,8 @@ class Leg:
     ``retry`` is the largest one of the leg's events; above 0 the leg is a failover retry. The three times are the
     smallest ``ts`` of the leg's leg.ringing, leg.answered and leg.ended events. ``elsewhere``: a leg.ended said that
     another leg of the ring group was answered; no counter counts the leg. Compiled, it and ``retry`` share 8 bytes.
-    ``later``: the call's leg that was joined after it, as an IvrLink has ``earlier``; None of the last leg, and of the
-    legs of a large call.
+    ``later``: the call's leg that was joined after it; None for the last leg, and for the legs of a large call. A chain
+    has ``lists.SMALL_MAX`` legs at most, for the reason that IvrLink gives.
     """
 
     id: str

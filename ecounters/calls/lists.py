@@ -45,8 +45,8 @@ def _move_legs(call: Call, large: LargeCall) -> None:
 def set_legs(call: Call, legs: list[Leg]) -> None:
     """Set the legs of a saved call, in their order.
 
-    A call of format 1 may have more of them than SMALL_MAX and not be large: see ``partition.format_1``. They are put
-    into ``call.large``, which has nothing but legs and IVR entries until ``enlarge`` is called: all that there are.
+    A call of format 1 may have more than SMALL_MAX legs, or IVR entries, and not be large: see ``partition.format_1``.
+    Then both are put into ``call.large``, and its holds and inputs stay where they are until ``enlarge`` is called.
     """
     if len(legs) > SMALL_MAX:
         call.large = LargeCall()
@@ -61,16 +61,16 @@ def set_legs(call: Call, legs: list[Leg]) -> None:
 def set_ivrs(call: Call, entries: list[IvrEntry]) -> None:
     """Set the IVR entries of a call: of one that is not large, or of a saved one. They must be sorted.
 
-    Those of format 1 may be more than SMALL_MAX too: see ``set_legs``.
+    A call of format 1 may have more than SMALL_MAX of them: see ``set_legs``.
     """
-    if call.large is None and len(entries) <= SMALL_MAX:
-        call.last_ivr = linked(entries)
-        return
-    if call.large is None:
+    if call.large is None and len(entries) > SMALL_MAX:
         large = LargeCall()
         _move_legs(call, large)
         call.large = large
-    call.last_ivr, call.large.ivrs = None, entries
+    if call.large is None:
+        call.last_ivr = linked(entries)
+    else:
+        call.last_ivr, call.large.ivrs = None, entries
 
 
 def legs_of(call: Call) -> list[Leg]:
@@ -113,7 +113,7 @@ def current_ivr(call: Call) -> str:
 
 
 def _current(entries: list[IvrEntry]) -> str:
-    """``current_ivr`` of a large call with these entries, which are sorted."""
+    """``current_ivr`` of a large call with these entries, which are sorted; of up to ENTRIES_MAX IVRs, so in a set."""
     left: set[str] = set()
     for _, _, is_left, ivr in reversed(entries):
         if is_left:

@@ -97,8 +97,8 @@ SLOTS_LEAST: Final = 10
 def slots_to_count(call: Call) -> int:
     """About how many slots are changed to count a call that has changed; call this before it is counted.
 
-    An input has up to three slots, which are first taken back if the call is
-    in a cell already. The inputs of a large call are all counted anew if an end moves it to another cell.
+    An input has up to three slots, which are first taken back if the call is in a cell already. The inputs of a large
+    call are all counted anew if an end moves it to another cell.
     """
     large = call.large
     if large is None:

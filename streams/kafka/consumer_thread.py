@@ -17,7 +17,7 @@ from aiokafka.protocol.group import LeaveGroupRequest
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
-from streams.basics.text import named, one_line
+from streams.basics.text import named
 from streams.kafka import internals
 from streams.kafka.batches import Batch, next_batch
 from streams.kafka.clients import Fetch, false_if_cancelled
@@ -220,10 +220,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         try:
             await consumer.commit({driver.ensure_aiokafka_TP(tp): offset for tp, offset in offsets.items()})
         except (KafkaError, IllegalStateError) as error:
-            self.log.warning(
-                "Offsets were not committed, the group's lag looks larger than it is: %s",
-                named(error.__cause__) if error.__cause__ is not None else one_line(error),
-            )
+            why = named(error.__cause__ or error)  # a CommitFailedError has the group's error as its cause
+            self.log.warning("Offsets were not committed, the group's lag looks larger than it is: %s", why)
             return False
         return True
 
