@@ -152,8 +152,9 @@ def test_run_prints_a_line_that_works_and_keeps_its_data(run: Callable[..., Runn
         message: dict[str, Any] = reply["message"]
         return message
 
-    told = until(lambda: (seen := counters())["TC"] > 500 and len(seen["LCT"]) >= 3 and seen)
-    assert told["CNC"] > 0 and told["MC"] > 0
+    # In the quiet hours (DAY_SHAPE) there can be as few as five live calls, of one or two types.
+    told = until(lambda: (seen := counters())["TC"] > 500 and sum(seen["LCT"].values()) > 0 and seen)
+    assert len(told["CT"]) >= 3 and told["CNC"] > 0 and told["MC"] > 0
     first.wait_for(r"^calls [\d,]+  answered [\d,]+  missed [\d,]+  ghost [\d,]+ ")
     refused = run("--no-simulate")
     assert refused.process.wait(LIMIT_S) == 1
