@@ -31,8 +31,11 @@ log = logging.getLogger(__name__)
 ENTRIES_PER_STEP: Final = 5
 """So many changelog entries are made between two checks of the time slice: about 0.05 ms of work, but some 10 ms if
 each is of a call with 1,000 DTMF inputs."""
-FAR_BEHIND_INTERVALS: Final = 5
-"""A partition that is far behind is flushed only every fifth interval, or when it has ``bytes_max`` unsaved bytes."""
+BUSY_INTERVALS: Final = 5
+"""A busy partition is flushed only every fifth interval, when it has ``bytes_max`` unsaved bytes, or when no event has
+come for an interval. The same calls change again soon, so fewer and larger flushes write less."""
+BUSY_SHARE: Final = 1 / 16
+"""A partition is busy with more unsaved bytes than this share of ``bytes_max``: 1 MB by default, some 4,000 entries."""
 TICKS_PER_INTERVAL: Final = 8
 """The flushes of all partitions begin at so many moments of an interval."""
 KEPT_RETRY_S: Final = 10.0
@@ -88,23 +91,34 @@ class PartitionFlusher:
         """Wait until the next flush is due, and return True; return False if the partition is not live when an interval
         begins.
 
-        After True the partition may have ceased to be live: a failed flush also ends the wait. The wait takes one
-        ``interval_ms``, and ends at once when a flush is requested. While the partition is far behind the log's end, it
-        takes up to FAR_BEHIND_INTERVALS intervals: the same calls change again soon, so fewer and larger flushes write
-        less. It does so only while there is something to flush, and ``status.following`` is True: else ``feed.follow``
-        is due before the next flush.
+        After True the partition may have ceased to be live: a failed flush also ends the wait. The wait ends at once
+        when a flush is requested. Otherwise it takes one ``interval_ms``, or up to BUSY_INTERVALS of them while the
+        partition is busy.
         """
-        intervals = 0
+        waited, position = 0, self._position()
         while self._status.live:
             await self._wait_for_interval()
-            if not self._requested:
-                intervals += 1
-                may_wait = self._status.following and intervals < FAR_BEHIND_INTERVALS and self._has_changes()
-                if may_wait and self._feed.is_far_behind():
-                    continue
-            self._requested = False
-            return True
+            waited += 1
+            before, position = position, self._position()
+            if self._requested or waited >= BUSY_INTERVALS or position == before or not self._is_busy():
+                self._requested = False
+                return True
         return False
+
+    def _position(self) -> int:
+        state = self._status.state
+        return 0 if state is None else state.position
+
+    def _is_busy(self) -> bool:
+        """Whether the partition has much to save or is far behind the log's end, if events came in the last interval.
+
+        False while the next flush must not wait: it sends misrouted events on, which nobody counts before, and
+        ``feed.follow`` is due before it if ``status.following`` is False.
+        """
+        state = self._status.state
+        if state is None or self._uncounted.misrouted or not self._status.following:
+            return False
+        return self._unsaved_bytes(state) > self._settings.bytes_max * BUSY_SHARE or self._feed.is_far_behind()
 
     async def _wait_for_interval(self) -> None:
         """Wait for ``interval_ms`` and up to a TICKS_PER_INTERVAL-th of it more, or until a flush is requested.
@@ -128,10 +142,6 @@ class PartitionFlusher:
         """Let ``wait_until_due`` return at once."""
         self._requested = True
         self._wake_up.set()
-
-    def _has_changes(self) -> bool:
-        state = self._status.state
-        return state is not None and (state.changed or state.position != self._status.flushed_offset)
 
     async def flush_if_large(self, state: PartitionState) -> None:
         """Request a flush if more than ``bytes_max`` bytes are unsaved. Called after each batch.

@@ -60,7 +60,7 @@ class ChangelogSettings:
 class FlushSettings:
     """When a partition is flushed: every ``interval_ms``, and sooner if more than ``bytes_max`` bytes are unsaved.
 
-    A partition that is far behind is flushed less often: see ``PartitionFlusher.wait_until_due``.
+    A busy partition is flushed less often: see ``PartitionFlusher.wait_until_due``.
     """
 
     interval_ms: int

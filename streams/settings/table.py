@@ -167,7 +167,10 @@ class Settings:
         "for `ecounters run` only: where the embedded broker and store keep their data",
     )
     flush_interval_ms: int = _setting(
-        "1000", "ms", whole(10, 60_000), "longer: fewer writes, more to read again after a crash"
+        "1000",
+        "ms",
+        whole(10, 60_000),
+        "longer: fewer writes, more to read again after a crash; a busy partition waits up to five intervals",
     )
     flush_bytes: int = _setting(
         "16000000",

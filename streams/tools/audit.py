@@ -23,6 +23,7 @@ from streams.access.accounts import Accounts, UserInfo
 from streams.access.store import OVERALL_COUNT
 from streams.basics.terminal import Progress
 from streams.basics.times import now_ms, zone_named
+from streams.engine.flushing import BUSY_INTERVALS
 from streams.kafka.clients import Kafka
 from streams.kafka.log_reader import LogReader, LogRow, Unreadable, log_reader
 from streams.settings.narrow import AuditSettings
@@ -137,8 +138,8 @@ class Audit:
         self._workers = workers
         self._accounts = accounts
         self._options = options
-        # How far a worker's clock can be behind: it advances once per flush interval, and flushing takes time.
-        self._slack_ms = 2 * settings.flush_interval_ms + 1_000
+        # How far a worker's clock can be behind: it advances before each flush, and flushing takes time.
+        self._slack_ms = (BUSY_INTERVALS + 1) * settings.flush_interval_ms + 1_000
         self._keep_ms = settings.keep_days_ms
         self._recounts = recounts
         self._read = dict(reader.begins)

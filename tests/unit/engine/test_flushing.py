@@ -8,9 +8,16 @@ import pytest
 from aiokafka.errors import KafkaError, NotLeaderForPartitionError, ProducerFenced
 
 from streams.engine import flushing
+from streams.engine.feed import FAR_BEHIND_EVENTS
+from streams.engine.flushing import BUSY_INTERVALS, BUSY_SHARE, PartitionFlusher
 from streams.kafka.changelog_writer import DEAD_LETTER, LeftOut, NotWritten
 from streams.metrics.catalogue import FLUSH_FAILURES
-from tests.support.engine_fakes import PARTITION, PartitionFixture, balances, batch, on_live, user_of
+from streams.settings.narrow import FlushSettings
+from tests.support.builders import event
+from tests.support.engine_fakes import PARTITION, USER, PartitionFixture, balances, batch, on_live, user_of
+
+BYTES_MAX = 100_000
+"""Unsaved bytes that are flushed at once: more than 100 calls have, fewer than 500."""
 
 
 def test_what_kafka_does_not_take_is_reported_and_the_flush_is_good(caplog: pytest.LogCaptureFixture) -> None:
@@ -112,5 +119,60 @@ def test_the_bytes_of_a_flush_are_counted() -> None:
         assert outbox.dlq_batches[0].size() > 0
         written = outbox.changelog_batches[0].size() + outbox.dlq_batches[0].size()
         assert fixture.metrics.flushed_bytes._value.get() - before == written
+
+    on_live(work)
+
+
+@pytest.mark.parametrize(
+    ("calls", "misrouted", "left", "moves", "intervals"),
+    [
+        (0, 0, 0, 0, 1),
+        (1, 0, 0, 9, 1),
+        (100, 0, 0, 9, BUSY_INTERVALS),
+        (100, 0, 0, 2, 3),
+        (100, 0, 0, 0, 1),
+        (1, 0, FAR_BEHIND_EVENTS + 9, 9, BUSY_INTERVALS),
+        (1, 0, FAR_BEHIND_EVENTS + 9, 0, 1),
+        (100, 1, FAR_BEHIND_EVENTS + 9, 9, 1),
+        (500, 0, 0, 9, 0),
+    ],
+)
+def test_after_how_many_intervals_a_flush_is_due(
+    calls: int, misrouted: int, left: int, moves: int, intervals: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than one, if much is unsaved or the partition is far behind; none, if more than the most is unsaved.
+
+    ``calls``: how many have started since the last flush. ``misrouted``: likewise events of another partition, which
+    must not wait. ``left``: offsets between the state and the log's end. ``moves``: in how many intervals events come.
+    """
+
+    async def work(fixture: PartitionFixture) -> None:
+        partition, state = fixture.partition, fixture.state
+        begun = 0
+        wait_for_interval = PartitionFlusher._wait_for_interval
+
+        async def counted(flusher: PartitionFlusher) -> None:
+            nonlocal begun
+            if not flusher._requested:
+                begun += 1
+                if begun <= moves:
+                    await partition.apply_batch(batch(state.position, balances(state.position, 1)))
+            await wait_for_interval(flusher)
+
+        # Another flusher than the partition's own, which would flush meanwhile.
+        flusher = PartitionFlusher(
+            partition.status, fixture.changelog, partition._uncounted, partition.feed, fixture.context
+        )
+        flusher._settings = FlushSettings(interval_ms=5, bytes_max=BYTES_MAX)
+        started = [event("call.started", at, USER, callId=f"c{at}", callType="IBD") for at in range(calls)]
+        elsewhere = balances(calls, misrouted, user_of(PARTITION + 1))
+        await partition.apply_batch(batch(0, [*started, *elsewhere]))
+        await flusher.flush_if_large(state)
+        assert (state.dirty_bytes > BYTES_MAX * BUSY_SHARE) == (calls >= 100)
+        assert (state.dirty_bytes > BYTES_MAX) == (calls == 500)
+        fixture.events.end = state.position + left
+        monkeypatch.setattr(PartitionFlusher, "_wait_for_interval", counted)
+        assert await flusher.wait_until_due()
+        assert begun == intervals
 
     on_live(work)
