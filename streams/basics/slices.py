@@ -3,15 +3,16 @@
 Applying events, restoring and flushing take the processor for long. Such work runs in a ``Slice``, one task at a time.
 Once all tasks together have used about ``length_ms``, no heavy work runs for FREE_ITERATIONS of the event loop::
 
-    loop iteration     1                       2       3       4
-    heavy work         [A: 6 ms] [B: 5 ms]                     [C: 10 ms]      length_ms = 10
-    everything else    .                       .       .       .
-                       used: 11 ms, used up    free    free    used: 0 again
+    loop iteration     1                       2       3       4       5       6
+    heavy work         [A: 6 ms] [B: 5 ms]                                     [C: 10 ms]      length_ms = 10
+    everything else    .                       .       .       .       .       .
+                       used: 11 ms, used up    free    free    free    free    used: 0 again
 
 If each task had a limit of its own instead, all of them could work in the same iteration, and a request would wait for
 all of them.
 
-A task gets the next slice after those that have waited longer. Work that a request waits for comes ``first``.
+A task gets the next slice after those that have waited longer. Work that a request waits for comes ``first``. Whose
+slice is next is decided after the free iterations: a request that is read in them need not wait for a slice more.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from collections import deque
 from types import TracebackType
 from typing import Final, Self
 
-FREE_ITERATIONS: Final = 2
-"""How many iterations of the event loop are free of heavy work once a slice is used up: in the first of them a waiting
-request is read, in the second its handler runs."""
+FREE_ITERATIONS: Final = 4
+"""How many iterations of the event loop are free of heavy work once a slice is used up. A waiting request is read in
+the first, aiohttp makes a task of it in the second, and its handler runs in the third, up to its own heavy work."""
 
 
 class TimeSlices:
@@ -32,16 +33,14 @@ class TimeSlices:
 
     The time that all tasks use is added up. The sum is set to 0 after FREE_ITERATIONS iterations of the event loop,
     counted from the first task that added to it. When the sum reaches ``length_ms``, the iterations are counted anew,
-    and no task may begin before they have passed.
+    and the next task has its turn when they have passed.
     """
 
     def __init__(self, length_ms: int) -> None:
         self._length_s = length_ms / 1000
-        self._is_held = False  # a task works, or is the next to work
+        self._is_held = False  # a task works, or is the next to work; or a slice is used up
         self._first: deque[asyncio.Future[None]] = deque()  # those that wait for their turn: these before the others
         self._others: deque[asyncio.Future[None]] = deque()
-        self._may_begin = asyncio.Event()  # cleared from when a slice is used up until the free iterations have passed
-        self._may_begin.set()
         self._used_s = 0.0
         self._free_iterations_left = 0  # above 0: _count_iteration is scheduled
 
@@ -51,7 +50,6 @@ class TimeSlices:
             await self._until(self._queue(first))
         else:
             self._is_held = True
-            await self._until(None)
 
     async def renew(self, used_s: float, *, first: bool = False) -> None:
         """``end``, then ``begin``. A task that comes ``first`` is next again, unless others of these wait."""
@@ -64,14 +62,12 @@ class TimeSlices:
         (self._first if first else self._others).append(turn)
         return turn
 
-    async def _until(self, turn: asyncio.Future[None] | None) -> None:
-        """Wait for the turn, None if it has come, and until work may begin. Hands it on if the task is cancelled."""
+    async def _until(self, turn: asyncio.Future[None]) -> None:
+        """Wait for the turn. Hands it on if the task is cancelled when it has come."""
         try:
-            if turn is not None:
-                await turn
-            await self._may_begin.wait()
+            await turn
         except BaseException:
-            if turn is None or (turn.done() and not turn.cancelled()):
+            if turn.done() and not turn.cancelled():
                 self._hand_on()
             raise
 
@@ -86,16 +82,16 @@ class TimeSlices:
         self._is_held = False
 
     def end(self, used_s: float) -> None:
-        """Note that the calling task has worked for ``used_s``, and let the next task work."""
+        """Note that the calling task has worked for ``used_s``, and let the next task work, now or when it may."""
         self._used_s += used_s
         is_counting = self._free_iterations_left > 0
-        if self._used_s >= self._length_s:
-            self._may_begin.clear()
+        is_used_up = self._used_s >= self._length_s
+        if is_used_up or not is_counting:
             self._free_iterations_left = FREE_ITERATIONS
         if not is_counting:
-            self._free_iterations_left = FREE_ITERATIONS
             asyncio.get_running_loop().call_soon(self._count_iteration)
-        self._hand_on()
+        if not is_used_up:
+            self._hand_on()
 
     def is_used_up(self, used_s: float) -> bool:
         """Whether the slice is used up, if the task that works now has worked for ``used_s`` since ``begin``."""
@@ -104,14 +100,16 @@ class TimeSlices:
     def _count_iteration(self) -> None:
         """Count down one iteration of the event loop, and schedule itself for the next one.
 
-        After the last of them, set the time used to 0, and let tasks begin again.
+        After the last of them, set the time used to 0. If the slice was used up, let the next task work.
         """
         self._free_iterations_left -= 1
         if self._free_iterations_left:
             asyncio.get_running_loop().call_soon(self._count_iteration)
             return
+        is_used_up = self._used_s >= self._length_s
         self._used_s = 0.0
-        self._may_begin.set()
+        if is_used_up:
+            self._hand_on()
 
 
 class Slice:

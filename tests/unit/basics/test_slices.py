@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Coroutine
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from streams.basics.slices import FREE_ITERATIONS, Slice, TimeSlices
 
@@ -100,7 +102,7 @@ def test_the_task_that_waits_longest_is_next(clock: Clock) -> None:
     assert order == list("aabcabcbc")  # when the first one was over, the others had not come yet
 
 
-@pytest.mark.parametrize(("tasks", "order"), [("abC", "aaCCCbabb"), ("abCD", "aaCDCDCDbabb")])
+@pytest.mark.parametrize(("tasks", "order"), [("abC", "aCCCababb"), ("abCD", "aCDCDCDababb")])
 def test_work_that_comes_first_has_its_slices_before_all_other_work(clock: Clock, tasks: str, order: str) -> None:
     """Alone, or in turns with another one. When the slice of a was over, the others had not come yet."""
     slices, done = TimeSlices(LENGTH_MS), []
@@ -144,3 +146,36 @@ def test_a_task_that_is_cancelled_while_it_waits_gives_back_no_slice(clock: Cloc
     asyncio.run(go())
     assert ended == ["c", "d"]
     assert most == [1]
+
+
+def test_a_request_that_is_read_after_a_slice_has_the_next_one(clock: Clock) -> None:
+    """Its handler is called, and asks for its slice, in the free iterations: as aiohttp reads and handles requests."""
+    slices, order = TimeSlices(LENGTH_MS), []
+
+    async def handle(request: web.Request) -> web.Response:
+        async with Slice(slices, first=True):
+            order.append("request")
+        return web.Response()
+
+    async def work(name: str, client: socket.socket) -> None:
+        async with Slice(slices) as time_slice:
+            for step in range(3):
+                order.append(name)
+                if (name, step) == ("b", 1):
+                    client.sendall(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")  # it is there when the slice is over
+                clock.work(LENGTH_MS)
+                await time_slice.yield_if_used_up()
+
+    async def go() -> None:
+        app = web.Application()
+        app.router.add_get("/", handle)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        with socket.create_connection(runner.addresses[0]) as client:
+            await asyncio.sleep(0.01)  # the connection is accepted
+            await asyncio.gather(*(work(name, client) for name in "abc"))
+        await runner.cleanup()
+
+    asyncio.run(go())
+    assert "".join(order).replace("request", "R") == "aabcabRcbc"
