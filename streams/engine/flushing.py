@@ -32,8 +32,10 @@ ENTRIES_PER_STEP: Final = 5
 """So many changelog entries are made between two checks of the time slice: about 0.05 ms of work, but some 10 ms if
 each is of a call with 1,000 DTMF inputs."""
 BUSY_INTERVALS: Final = 5
-"""A busy partition is flushed only every fifth interval, when it has ``bytes_max`` unsaved bytes, or when no event has
-come for an interval. The same calls change again soon, so fewer and larger flushes write less."""
+"""A busy partition is flushed only every fifth interval, or when it has ``bytes_max`` unsaved bytes. The same calls
+change again soon, so fewer and larger flushes write less."""
+BUSY_MS_MAX: Final = 10_000
+"""It waits for no further interval that would end later than so many ms after its last flush."""
 BUSY_SHARE: Final = 1 / 16
 """A partition is busy with more unsaved bytes than this share of ``bytes_max``: 1 MB by default, some 4,000 entries."""
 TICKS_PER_INTERVAL: Final = 8
@@ -93,14 +95,15 @@ class PartitionFlusher:
 
         After True the partition may have ceased to be live: a failed flush also ends the wait. The wait ends at once
         when a flush is requested. Otherwise it takes one ``interval_ms``, or up to BUSY_INTERVALS of them while the
-        partition is busy.
+        partition is busy, but not more than BUSY_MS_MAX for that.
         """
+        most = min(BUSY_INTERVALS, BUSY_MS_MAX // self._settings.interval_ms)
         waited, position = 0, self._position()
         while self._status.live:
             await self._wait_for_interval()
             waited += 1
             before, position = position, self._position()
-            if self._requested or waited >= BUSY_INTERVALS or position == before or not self._is_busy():
+            if self._requested or waited >= most or not self._is_busy(has_moved=position != before):
                 self._requested = False
                 return True
         return False
@@ -109,16 +112,20 @@ class PartitionFlusher:
         state = self._status.state
         return 0 if state is None else state.position
 
-    def _is_busy(self) -> bool:
-        """Whether the partition has much to save or is far behind the log's end, if events came in the last interval.
+    def _is_busy(self, *, has_moved: bool) -> bool:
+        """Whether the partition is far behind the log's end with something to save, or has much to save.
 
+        ``has_moved``: events have come in the last interval. If none has, what there is to save will not change soon.
         False while the next flush must not wait: it sends misrouted events on, which nobody counts before, and
         ``feed.follow`` is due before it if ``status.following`` is False.
         """
         state = self._status.state
         if state is None or self._uncounted.misrouted or not self._status.following:
             return False
-        return self._unsaved_bytes(state) > self._settings.bytes_max * BUSY_SHARE or self._feed.is_far_behind()
+        if has_moved and self._unsaved_bytes(state) > self._settings.bytes_max * BUSY_SHARE:
+            return True
+        has_changes = state.changed or state.position != self._status.flushed_offset
+        return has_changes and self._feed.is_far_behind()
 
     async def _wait_for_interval(self) -> None:
         """Wait for ``interval_ms`` and up to a TICKS_PER_INTERVAL-th of it more, or until a flush is requested.

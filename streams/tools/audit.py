@@ -23,7 +23,6 @@ from streams.access.accounts import Accounts, UserInfo
 from streams.access.store import OVERALL_COUNT
 from streams.basics.terminal import Progress
 from streams.basics.times import now_ms, zone_named
-from streams.engine.flushing import BUSY_INTERVALS
 from streams.kafka.clients import Kafka
 from streams.kafka.log_reader import LogReader, LogRow, Unreadable, log_reader
 from streams.settings.narrow import AuditSettings
@@ -43,8 +42,8 @@ SESSION_S: Final = 600
 """Lifetime of a session that the audit opens. The audit closes the session after use. The limit is for an audit that is
 killed before."""
 PASSES: Final = 3
-"""A user that differs in so many passes counts as different. A worker's clock stands still between two flushes and
-while the worker restores, so a difference in the first pass may come from the clock alone."""
+"""A user that differs in so many passes counts as different. Without events a worker's clock stands still between two
+flushes and while the worker restores, so a difference in the first pass may come from the clock alone."""
 
 Values = tuple[object, object]
 """(the worker's value, the recount's value)."""
@@ -138,8 +137,9 @@ class Audit:
         self._workers = workers
         self._accounts = accounts
         self._options = options
-        # How far a worker's clock can be behind: it advances before each flush, and flushing takes time.
-        self._slack_ms = (BUSY_INTERVALS + 1) * settings.flush_interval_ms + 1_000
+        # How far a worker's clock can be behind: it advances with each batch of events, and before each flush. A flush
+        # comes at the latest two intervals after the last event, and takes time.
+        self._slack_ms = 3 * settings.flush_interval_ms + 1_000
         self._keep_ms = settings.keep_days_ms
         self._recounts = recounts
         self._read = dict(reader.begins)

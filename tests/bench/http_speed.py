@@ -86,6 +86,7 @@ async def _beside(worker: Worker, seconds: float, body: str, table: Table) -> No
     result = await run_helper("tests.bench.http_client", HttpLoad(worker.port, body, seconds, PACED))
     events, used_s = worker.metric(ACCEPTED) - before[0], cpu_s(worker.process.pid) - before[1]
     _add(table, f"at a pace, {events / result['seconds']:,.0f} events/s", result, used_s, begins_at=round(PACED))
+    say(f"answers: the first one took {result['times'][0] * 1000:,.0f} ms")
 
 
 async def _token(redis_url: str) -> str:

@@ -1,4 +1,4 @@
-"""What a flush does with records that Kafka does not take, or refuses."""
+"""When a flush is due, and what it does with records that Kafka does not take, or refuses."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from streams.settings.narrow import FlushSettings
 from tests.support.builders import event
 from tests.support.engine_fakes import PARTITION, USER, PartitionFixture, balances, batch, on_live, user_of
 
+FAR = FAR_BEHIND_EVENTS + 9
 BYTES_MAX = 100_000
 """Unsaved bytes that are flushed at once: more than 100 calls have, fewer than 500."""
 
@@ -124,26 +125,28 @@ def test_the_bytes_of_a_flush_are_counted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("calls", "misrouted", "left", "moves", "intervals"),
+    ("calls", "misrouted", "following", "left", "moves", "intervals"),
     [
-        (0, 0, 0, 0, 1),
-        (1, 0, 0, 9, 1),
-        (100, 0, 0, 9, BUSY_INTERVALS),
-        (100, 0, 0, 2, 3),
-        (100, 0, 0, 0, 1),
-        (1, 0, FAR_BEHIND_EVENTS + 9, 9, BUSY_INTERVALS),
-        (1, 0, FAR_BEHIND_EVENTS + 9, 0, 1),
-        (100, 1, FAR_BEHIND_EVENTS + 9, 9, 1),
-        (500, 0, 0, 9, 0),
+        (0, 0, True, 0, 0, 1),
+        (1, 0, True, 0, 9, 1),
+        (100, 0, True, 0, 9, BUSY_INTERVALS),
+        (100, 0, True, 0, 2, 3),
+        (100, 0, True, 0, 0, 1),
+        (0, 0, True, FAR, 0, 1),
+        (1, 0, True, FAR, 0, BUSY_INTERVALS),
+        (100, 0, False, FAR, 9, 1),
+        (100, 1, True, FAR, 9, 1),
+        (500, 0, True, 0, 9, 0),
     ],
 )
 def test_after_how_many_intervals_a_flush_is_due(
-    calls: int, misrouted: int, left: int, moves: int, intervals: int, monkeypatch: pytest.MonkeyPatch
+    calls: int, misrouted: int, following: bool, left: int, moves: int, intervals: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More than one, if much is unsaved or the partition is far behind; none, if more than the most is unsaved.
 
     ``calls``: how many have started since the last flush. ``misrouted``: likewise events of another partition, which
-    must not wait. ``left``: offsets between the state and the log's end. ``moves``: in how many intervals events come.
+    must not wait. ``following``: of the partition's status. ``left``: offsets between the state and the log's end.
+    ``moves``: in how many intervals events come.
     """
 
     async def work(fixture: PartitionFixture) -> None:
@@ -171,7 +174,34 @@ def test_after_how_many_intervals_a_flush_is_due(
         assert (state.dirty_bytes > BYTES_MAX * BUSY_SHARE) == (calls >= 100)
         assert (state.dirty_bytes > BYTES_MAX) == (calls == 500)
         fixture.events.end = state.position + left
+        partition.status.following = following
         monkeypatch.setattr(PartitionFlusher, "_wait_for_interval", counted)
+        assert await flusher.wait_until_due()
+        assert begun == intervals
+
+    on_live(work)
+
+
+@pytest.mark.parametrize(("interval_ms", "intervals"), [(10, 5), (2_000, 5), (2_001, 4), (6_000, 1), (60_000, 1)])
+def test_a_busy_partition_waits_for_10_s_at_most(
+    interval_ms: int, intervals: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the age of its commit would be taken for a fault, with a long interval."""
+
+    async def work(fixture: PartitionFixture) -> None:
+        partition, begun = fixture.partition, 0
+
+        async def passes_at_once(_: PartitionFlusher) -> None:
+            nonlocal begun
+            begun += 1
+
+        flusher = PartitionFlusher(
+            partition.status, fixture.changelog, partition._uncounted, partition.feed, fixture.context
+        )
+        flusher._settings = FlushSettings(interval_ms, BYTES_MAX)
+        await partition.apply_batch(batch(0, balances(0, 1)))
+        fixture.events.end = FAR
+        monkeypatch.setattr(PartitionFlusher, "_wait_for_interval", passes_at_once)
         assert await flusher.wait_until_due()
         assert begun == intervals
 
