@@ -25,8 +25,8 @@ from typing import Final, Self
 
 FREE_ITERATIONS: Final = 4
 """How many iterations of the event loop are free of heavy work once a slice is used up. A waiting request is read in
-the first, aiohttp makes a task of it in the second, and its handler runs in the third, up to its own heavy work. (From
-Python 3.12 on the handler runs in the second.)"""
+the first, aiohttp makes a task of it in the second, and in the third its handler runs up to its own heavy work (from
+Python 3.12 on in the second). The fourth begins with the decision whose slice is next."""
 
 
 class TimeSlices:
@@ -39,7 +39,8 @@ class TimeSlices:
 
     def __init__(self, length_ms: int) -> None:
         self._length_s = length_ms / 1000
-        self._is_held = False  # a task works, or is the next to work; or a slice is used up
+        # A task works, or is the next to work; or a slice is used up and its free iterations have not passed.
+        self._is_held = False
         self._first: deque[asyncio.Future[None]] = deque()  # those that wait for their turn: these before the others
         self._others: deque[asyncio.Future[None]] = deque()
         self._used_s = 0.0
@@ -83,7 +84,7 @@ class TimeSlices:
         self._is_held = False
 
     def end(self, used_s: float) -> None:
-        """Note that the calling task has worked for ``used_s``, and let the next task work, now or when it may."""
+        """Note that the calling task has worked for ``used_s``. Let the next task work, unless the slice is used up."""
         self._used_s += used_s
         is_counting = self._free_iterations_left > 0
         is_used_up = self._used_s >= self._length_s

@@ -35,7 +35,7 @@ BUSY_INTERVALS: Final = 5
 """A busy partition is flushed only every fifth interval, or when it has ``bytes_max`` unsaved bytes. The same calls
 change again soon, so fewer and larger flushes write less."""
 BUSY_MS_MAX: Final = 10_000
-"""It waits for no further interval that would end later than so many ms after its last flush."""
+"""It waits for fewer intervals if five of them together are longer than this."""
 BUSY_SHARE: Final = 1 / 16
 """A partition is busy with more unsaved bytes than this share of ``bytes_max``: 1 MB by default, some 4,000 entries."""
 TICKS_PER_INTERVAL: Final = 8
@@ -94,8 +94,8 @@ class PartitionFlusher:
         begins.
 
         After True the partition may have ceased to be live: a failed flush also ends the wait. The wait ends at once
-        when a flush is requested. Otherwise it takes one ``interval_ms``, or up to BUSY_INTERVALS of them while the
-        partition is busy, but not more than BUSY_MS_MAX for that.
+        when a flush is requested. Otherwise it takes one interval; while the partition is busy, up to BUSY_INTERVALS
+        of them, or as many as BUSY_MS_MAX holds.
         """
         most = min(BUSY_INTERVALS, BUSY_MS_MAX // self._settings.interval_ms)
         waited, position = 0, self._position()

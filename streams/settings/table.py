@@ -170,13 +170,13 @@ class Settings:
         "1000",
         "ms",
         whole(10, 60_000),
-        "longer: fewer writes, more to read again after a crash; a busy partition waits for up to five, 10 s at most",
+        "longer: fewer writes, more to read again after a crash; a busy partition waits for five of them, up to 10 s",
     )
     flush_bytes: int = _setting(
         "16000000",
         "bytes",
         whole(100_000, 1_000_000_000),
-        "a partition with more unsaved bytes is flushed at once; it bounds memory; with a sixteenth of it one is busy",
+        "with more unsaved bytes a partition is flushed at once, with a sixteenth of them it is busy; bounds memory",
     )
     slice_ms: int = _setting("10", "ms", whole(1, 1_000), "work at a stretch before HTTP and heartbeats get their turn")
     linger_ms: int = _setting(

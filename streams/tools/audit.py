@@ -273,8 +273,8 @@ class Audit:
     async def _compare(self, user_id: str, ssid: str, dates: dict[str, Any]) -> _Comparison:
         """Query the counters of a range and compare them with the recount at the reply's position.
 
-        Live and silent calls depend on the worker's clock, which the reply does not name. The clock lies between the
-        time of the worker's last flush and the arrival of the reply. So the recount is made at both times and, if the
+        Live and silent calls depend on the worker's clock, which the reply does not name. The clock lies between
+        ``_slack_ms`` before the query and the arrival of the reply. So the recount is made at both times and, if the
         worker had not read the whole log, at the watermark. Returns the first comparison without a difference, else
         the one at the arrival.
         """

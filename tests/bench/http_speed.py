@@ -48,7 +48,7 @@ def http_speed(testbed: Testbed) -> Table:
             f"with the feed: {RATE:,} events/s of 50 users, of whom the one asked for is one",
             "the last rows: while it reads a log at half its full speed (measured before, without questions) "
             "and while it reads a backlog as fast as it can; asked for the one of the log's 50 users who has a fifth "
-            "of the calls; without the first second: its first answer counts all calls since the last flush",
+            "of the calls; times without the first second, which begins with all calls since the last flush",
             "CPU: of the worker, for all that it did, by the answers; different: answers, by their ETags",
         ],
     )
@@ -85,7 +85,7 @@ async def _beside(worker: Worker, seconds: float, body: str, table: Table) -> No
     before = worker.metric(ACCEPTED), cpu_s(worker.process.pid)
     result = await run_helper("tests.bench.http_client", HttpLoad(worker.port, body, seconds, PACED))
     events, used_s = worker.metric(ACCEPTED) - before[0], cpu_s(worker.process.pid) - before[1]
-    _add(table, f"at a pace, {events / result['seconds']:,.0f} events/s", result, used_s, begins_at=round(PACED))
+    _add(table, f"at a pace, {events / result['seconds']:,.0f} events/s", result, used_s, without_first=round(PACED))
     say(f"answers: the first one took {result['times'][0] * 1000:,.0f} ms")
 
 
@@ -113,9 +113,9 @@ async def _all(deployment: Deployment, worker: Worker, body: str, table: Table) 
         _add(table, name, result, used_s)
 
 
-def _add(table: Table, name: str, result: dict[str, Any], used_s: float, begins_at: int = 0) -> None:
-    """Add a row. ``begins_at``: the times of so many answers, the first ones, are left out."""
-    times, answers = [one * 1000 for one in result["times"][begins_at:]], len(result["times"])
+def _add(table: Table, name: str, result: dict[str, Any], used_s: float, without_first: int = 0) -> None:
+    """Add a row. ``without_first``: the times of so many answers are left out."""
+    times, answers = [one * 1000 for one in result["times"][without_first:]], len(result["times"])
     table.add(
         name, answers / result["seconds"], percentile(times, 0.5), percentile(times, 0.99),
         used_s / answers * 1e6, result["different"],

@@ -44,8 +44,7 @@ def test_20_kills_and_5_joins_change_no_counter(deployment: Deployment) -> None:
 
 @pytest.fixture
 def busy(broker: str, redis_url: str, tmp_path: Path) -> Iterator[Deployment]:
-    """Three partitions, which are busy with more than 19,000 unsaved bytes: with half a second of the test's load, or
-    a second."""
+    """Three partitions. Each is busy from 19,000 unsaved bytes on, which the test's load makes in a second at most."""
     settings = {"SESSION_TIMEOUT_S": 6, "FLUSH_BYTES": 300_000, "FLUSH_INTERVAL_MS": round(INTERVAL_S * 1_000)}
     made = Deployment(broker, redis_url, tmp_path, partitions=3, settings=settings)
     made.create_topics()

@@ -124,6 +124,16 @@ def test_the_bytes_of_a_flush_are_counted() -> None:
     on_live(work)
 
 
+def second_flusher(fixture: PartitionFixture, interval_ms: int) -> PartitionFlusher:
+    """A flusher of the partition besides its own, whose interval does not end: so nobody flushes meanwhile."""
+    partition = fixture.partition
+    flusher = PartitionFlusher(
+        partition.status, fixture.changelog, partition._uncounted, partition.feed, fixture.context
+    )
+    flusher._settings = FlushSettings(interval_ms, BYTES_MAX)
+    return flusher
+
+
 @pytest.mark.parametrize(
     ("calls", "misrouted", "following", "left", "moves", "intervals"),
     [
@@ -162,11 +172,7 @@ def test_after_how_many_intervals_a_flush_is_due(
                     await partition.apply_batch(batch(state.position, balances(state.position, 1)))
             await wait_for_interval(flusher)
 
-        # Another flusher than the partition's own, which would flush meanwhile.
-        flusher = PartitionFlusher(
-            partition.status, fixture.changelog, partition._uncounted, partition.feed, fixture.context
-        )
-        flusher._settings = FlushSettings(interval_ms=5, bytes_max=BYTES_MAX)
+        flusher = second_flusher(fixture, 5)
         started = [event("call.started", at, USER, callId=f"c{at}", callType="IBD") for at in range(calls)]
         elsewhere = balances(calls, misrouted, user_of(PARTITION + 1))
         await partition.apply_batch(batch(0, [*started, *elsewhere]))
@@ -195,10 +201,7 @@ def test_a_busy_partition_waits_for_10_s_at_most(
             nonlocal begun
             begun += 1
 
-        flusher = PartitionFlusher(
-            partition.status, fixture.changelog, partition._uncounted, partition.feed, fixture.context
-        )
-        flusher._settings = FlushSettings(interval_ms, BYTES_MAX)
+        flusher = second_flusher(fixture, interval_ms)
         await partition.apply_batch(batch(0, balances(0, 1)))
         fixture.events.end = FAR
         monkeypatch.setattr(PartitionFlusher, "_wait_for_interval", passes_at_once)
