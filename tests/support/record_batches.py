@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any, Final, cast
 
@@ -11,8 +12,9 @@ from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c
 
-STAMP_MS: Final = 1_773_144_000_000
-"""The timestamp of all records."""
+STAMP_MS: Final = time.time_ns() // 1_000_000
+"""The timestamp of all records: the present. A broker would remove older ones, by its retention, before they are read.
+"""
 BY_BROKER, TRANSACTIONAL, CONTROL = 0x08, 0x10, 0x20
 """Bits of a record batch's attributes."""
 ATTRIBUTES = 22
