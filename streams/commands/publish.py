@@ -63,6 +63,7 @@ def replay(file: BinaryIO, speed: float) -> None:
     "--users", type=click.IntRange(1), default=5, show_default=True, help="Number of users, u1, u2 and so on."
 )
 @click.option("--seed", type=int, default=1, show_default=True, help="Equal seeds give equal calls.")
+@click.option("--steady", is_flag=True, help="The same rate at all hours. Without it nights, by UTC, are quiet.")
 @click.option("--chaos", is_flag=True, help="Add duplicates, disorder, and lost, late and broken events.")
 @click.option("--out", type=click.File("wb"), help="Write a log to this file instead; needs --events.")
 @click.option("--events", type=click.IntRange(1), help="Stop after this number of events; never if not given.")
@@ -78,6 +79,7 @@ def simulate(
     rate: float,
     users: int,
     seed: int,
+    steady: bool,
     chaos: bool,
     out: BinaryIO | None,
     events: int | None,
@@ -95,7 +97,7 @@ def simulate(
         ecounters simulate --out calls.jsonl --events 100000
     """
     start_ms = now_ms() if start is None else start
-    plan = world.Plan(seed=seed, users=users, rate_per_s=rate, start_ms=start_ms, chaos=chaos)
+    plan = world.Plan(start_ms, seed, users, rate, day_shape=not steady, chaos=chaos)
     published = itertools.islice(world.simulate(plan), events)
     if out is not None:
         if events is None:

@@ -93,7 +93,9 @@ def _events_warnings(names: Names, found: Found) -> Iterator[str]:
             f"{topic}: warning: retention.ms={kept_ms}, less than a day: what comes while workers are down for longer "
             f"is lost; {_alter(topic, f'retention.ms={7 * DAY_MS}')}"
         )
-    if kept_bytes is not None and kept_bytes >= 0:
+    facts = found.facts.get(topic)
+    tells_ids = facts is None or facts.topic_id  # the embedded broker tells none, and `ecounters run` limits its memory
+    if kept_bytes is not None and kept_bytes >= 0 and tells_ids:
         yield (
             f"{topic}: warning: retention.bytes={kept_bytes}: Kafka deletes what is more than this in a partition, "
             f"however new it is; {_alter(topic, 'retention.bytes=-1')}"

@@ -18,7 +18,8 @@ USER: Final = "u1"
 """The first of the simulated users, who has the most calls. ``ecounters run`` shows this user's counters."""
 SIMULATED_USERS: Final = 3
 SIMULATED_RATE: Final = 1.0
-"""Calls per second, on average over a day. The embedded broker keeps their events in memory."""
+"""Calls per second, at all hours: whoever tries Ecounters at night sees it at work too. The embedded broker keeps their
+events in memory."""
 SIMULATED_BEFORE_MS: Final = 3 * 3_600_000
 """The first run also simulates so many ms of the past, so that there are counters to show at once."""
 
@@ -37,7 +38,7 @@ async def prepare_simulator(settings: Settings) -> list[str]:
         await _restart_switches(settings, at_ms)
     # The seed differs in each run. With equal seeds, each run would have the same calls at another hour.
     options = {"rate": SIMULATED_RATE, "users": SIMULATED_USERS, "start": start_ms, "seed": start_ms}
-    return [f"--{name}={value}" for name, value in options.items()]
+    return ["--steady", *(f"--{name}={value}" for name, value in options.items())]
 
 
 async def _has_events(settings: Settings) -> bool:

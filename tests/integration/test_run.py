@@ -152,7 +152,6 @@ def test_run_prints_a_line_that_works_and_keeps_its_data(run: Callable[..., Runn
         message: dict[str, Any] = reply["message"]
         return message
 
-    # In the quiet hours (DAY_SHAPE) there can be as few as five live calls, of one or two types.
     told = until(lambda: (seen := counters())["TC"] > 500 and sum(seen["LCT"].values()) > 0 and seen)
     assert len(told["CT"]) >= 3 and told["CNC"] > 0 and told["MC"] > 0
     first.wait_for(r"^calls [\d,]+  answered [\d,]+  missed [\d,]+  ghost [\d,]+ ")

@@ -96,6 +96,11 @@ def test_what_should_be_mended_is_warned_of(bad: Found, mends: str) -> None:
     assert mends in line
 
 
+def test_a_limit_in_bytes_is_no_matter_on_the_embedded_broker() -> None:
+    """It has all data in memory. `ecounters run` sets the limit."""
+    assert warnings(NAMES, found(topic_id="", retention_bytes="1000000")) == []
+
+
 def test_one_copy_is_no_matter_on_the_embedded_broker() -> None:
     """It tells no ids, and has one copy of everything."""
     assert warnings(NAMES, found(copies=1, topic_id="")) == []
