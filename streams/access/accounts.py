@@ -100,6 +100,14 @@ class Accounts:
             raise _no_user(user_id)
         return token
 
+    async def set_zone(self, user_id: str, zone: str) -> None:
+        """Give a user another time zone, an IANA name. What is a day already stays one.
+
+        Token and sessions stay valid. Raises Stop if there is no such user or no such zone.
+        """
+        if not await self._write_user(user_id, {"zone": str(_zone(zone))}, if_exists=True):
+            raise _no_user(user_id)
+
     async def _write_user(self, user_id: str, fields: Mapping[str, str], *, if_exists: bool) -> bool:
         """Write fields of a user in one transaction. Returns whether the fields were written.
 

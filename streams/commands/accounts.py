@@ -56,7 +56,7 @@ _TOKEN_FILE = click.option(
 
 @click.group()
 def user() -> None:
-    """Add, list, remove and erase users, and give them new tokens."""
+    """Add, list, remove and erase users, and give them new tokens and time zones."""
 
 
 @user.command("add")
@@ -97,6 +97,23 @@ def user_list() -> None:
         if info.deny:
             columns.append("denied: " + " ".join(info.deny))
         click.echo("\t".join(columns))
+
+
+@user.command("zone")
+@click.argument("user_id", metavar="USER")
+@click.argument("zone", metavar="ZONE")
+def user_zone(user_id: str, zone: str) -> None:
+    """Give USER another time zone: ZONE, such as Asia/Kolkata.
+
+    Workers know it within seconds: "today" and other dates of requests are then days of ZONE. Windows that become days
+    from now on become days of ZONE. What is a day already stays a day of the old zone, and keeps its counts. Token and
+    sessions stay valid.
+
+    \b
+        ecounters user zone acme Asia/Kolkata
+    """
+    _with_accounts(lambda accounts: accounts.set_zone(user_id, zone))
+    click.echo(f"{user_id} has days of {zone} now.", err=True)
 
 
 @user.command("remove")

@@ -50,6 +50,24 @@ def test_a_new_token_replaces_the_old_one(redis_url: str) -> None:
     run_with_sessions(redis_url, test)
 
 
+def test_another_zone_is_known_at_the_next_look_up(redis_url: str) -> None:
+    """After `user zone` the days of the user are of the new zone; token and session stay valid."""
+    clock = Clock()
+
+    async def test(sessions: Sessions, accounts: Accounts, user: str) -> None:
+        token = await accounts.add_user(user, "UTC")
+        ssid = await accounts.open_session(user, 60)
+        assert (await sessions.authorize(Query(ssid=ssid))).zone.key == "UTC"
+        await accounts.set_zone(user, INDIA)
+        clock.now += module.FRESH_S + 0.01
+        for credentials in (Query(ssid=ssid), Query(user_id=user, token=token)):
+            assert (await sessions.authorize(credentials)).zone.key == INDIA
+        zone = await sessions.zone_of(user)
+        assert zone is not None and zone.key == INDIA
+
+    run_with_sessions(redis_url, test, clock)
+
+
 def test_an_impossible_change_raises_stop_that_says_why(redis_url: str) -> None:
     """A user that exists or does not, or a bad name, zone, denial, token or lifetime raises Stop with one line."""
 
@@ -64,6 +82,8 @@ def test_an_impossible_change_raises_stop_that_says_why(redis_url: str) -> None:
             (accounts.add_user(user + "2", "UTC", deny=("all",)), "denied"),
             (accounts.add_user(user + "2", "UTC", token=""), "16 to 512"),
             (accounts.new_token(user + "2"), "no user"),
+            (accounts.set_zone(user + "2", "UTC"), "no user"),
+            (accounts.set_zone(user, "Mars"), "IANA"),
             (accounts.remove_user(user + "2"), "no user"),
             (accounts.open_session(user + "2", 60), "no user"),
             (accounts.open_session(user, 0), "a second at least"),

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from streams.cli import main
-from tests.support.workers import Deployment
+from tests.support.accounts import TOKEN
+from tests.support.workers import Deployment, Worker
 
 Ran = Callable[..., tuple[int, str, str]]
 
@@ -43,6 +45,22 @@ def test_secrets_come_from_files_and_standard_input(ran: Ran, deployment: Deploy
     for end in ("", "\n"):
         ssid = ran("session", "open", user)[1].strip()
         assert ran("session", "close", "--ssid-file", "-", typed=ssid + end) == (0, "", "Closed.\n")
+
+
+def test_another_zone_moves_the_midnight_of_today(ran: Ran, worker: Worker) -> None:
+    """A running worker replies for the new zone's today within a few seconds. `user list` shows the zone."""
+
+    def midnight() -> str:
+        return worker.ask({"userId": "u1", "token": TOKEN}).headers["X-Ecounters-Range"].split("/")[0][10:]
+
+    for zone, wanted in (("Asia/Kolkata", "T18:30:00.000Z"), ("Asia/Tokyo", "T15:00:00.000Z")):
+        assert ran("user", "zone", "u1", zone) == (0, "", f"u1 has days of {zone} now.\n")
+        deadline = time.monotonic() + 10
+        while midnight() != wanted:
+            assert time.monotonic() < deadline
+        assert f"u1\t{zone}\n" in ran("user", "list")[1]
+    exit_code, out, err = ran("user", "zone", "u1", "Asia/Calcuta")
+    assert (exit_code, out, err.count("\n")) == (1, "", 1)
 
 
 @pytest.mark.parametrize(
