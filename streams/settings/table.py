@@ -225,7 +225,7 @@ class Settings:
         "s",
         whole(0, 3_600),
         "how long it answers after that, at most, until other workers have restored its partitions; the process must "
-        "be given ECOUNTERS_DRAIN_S + 5 s + this to end",
+        "be given ECOUNTERS_DRAIN_S + 7 s + this to end",
     )
     standbys: int = _setting(
         "0",
