@@ -60,7 +60,8 @@ class BatchApplier:
         self._read_again = -1  # the offset of the faulty record batch that was read again last
 
     async def apply(self, batch: Batch) -> None:
-        """Apply a batch. If events before it are missing, follow the partition from the state's position on instead.
+        """Apply a batch. If events before it were not applied, follow the partition from the state's position on
+        instead; also if Kafka has deleted some of them while this worker read.
 
         Ignores the batch, or the rest of it, while the partition is not live or is frozen: its events are read again
         after the restore, or after the rebalance. Waits for a flush if very much is unsaved. Increments the metrics
@@ -71,6 +72,8 @@ class BatchApplier:
         reached = batch.begin
         try:
             self._state_at(reached)
+            if batch.missing and await self._feed.has_lost_events():  # then ``follow`` notes a hole
+                raise _MustReadAgain(f"{batch.missing} offsets are missing before {batch.end}")
             self._note_skipped(batch)
             async with aclosing(batch.runs()) as runs:
                 async for run in runs:

@@ -76,6 +76,19 @@ class PartitionFeed:
             status.following = False
             log.info("partition %s is not read yet: %s", status.partition, one_line(error))
 
+    async def has_lost_events(self) -> bool:
+        """Whether Kafka has deleted events from the state's position on. Asks a broker.
+
+        The consumer goes on at the first event that is left, and says nothing. True as well if no broker replies: then
+        it is not known.
+        """
+        try:
+            earliest, _ = await self._events.offsets(self._status.partition)
+        except (KafkaError, TimeoutError):
+            return True
+        state = self._status.state
+        return state is not None and earliest > state.position
+
     async def _go_back(self, state: PartitionState, counted: int, end: int, offset: int) -> None:
         """Set the position back to ``offset``, because the topic ends before ``counted``. Logs an error.
 

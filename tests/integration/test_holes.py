@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import time
 
 import pytest
@@ -24,6 +25,8 @@ pytestmark = pytest.mark.skipif(
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
 MAX_CALL_MS = 60_000
+FETCH_ENDS_S = 1.5
+"""A broker holds a fetch for less than this."""
 
 
 def delete_all(deployment: Deployment) -> None:
@@ -102,3 +105,25 @@ def test_what_was_deleted_while_no_worker_ran_is_a_hole(deployment: Deployment, 
         assert not is_complete(worker, before + MINUTE_MS, behind)
         if counted:
             assert is_complete(worker, before - 2 * HOUR_MS, before - HOUR_MS)
+
+
+def test_what_is_deleted_while_a_worker_is_too_slow_is_a_hole(deployment: Deployment) -> None:
+    """It stands still while events come and are deleted, and goes on at the first one that is left."""
+    add_users(deployment, ["u1"])
+    now = int(time.time() * 1000)
+    with Worker(deployment).wait_ready() as worker:
+        publish_values(deployment, "u1", balance(now, 1))
+        wait_for_counter(worker, "u1", "ucBl", 1)
+        assert is_complete(worker, now - HOUR_MS, now + MINUTE_MS)
+        os.kill(worker.process.pid, signal.SIGSTOP)
+        try:
+            time.sleep(FETCH_ENDS_S)  # what the fetch that is under way returns would be counted
+            publish_values(deployment, "u1", *(balance(now + at, 100 + at) for at in range(10)))
+            delete_all(deployment)
+        finally:
+            os.kill(worker.process.pid, signal.SIGCONT)
+        publish_values(deployment, "u1", balance(now + 20, 2))
+        wait_for_counter(worker, "u1", "ucBl", 2)
+        assert not is_complete(worker, now - HOUR_MS, now + MINUTE_MS)
+        assert worker.metric("ecounters_offsets_skipped_total") == 10
+        assert worker.metric("ecounters_holes") == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from aiokafka.errors import KafkaError
+
 from streams.basics.times import now_ms
 from streams.kafka.batches import Batch
 from streams.kafka.splitting import split
@@ -70,6 +72,37 @@ def test_more_than_fits_in_memory_is_flushed_amid_a_batch() -> None:
         assert max(letters) < 1_000
 
     on_live(work, bytes_max=50_000)
+
+
+def test_events_that_kafka_deletes_while_a_worker_reads_are_a_hole() -> None:
+    """The consumer goes on behind them by itself. Offsets that are missing amid the log are none: nothing was lost."""
+
+    async def work(fixture: PartitionFixture) -> None:
+        fixture.events.end = 1_100
+        await fixture.partition.apply_batch(batch(0, balances(0, 5)))
+        behind = batch(1_005, balances(1_005, 3))
+        gap = Batch(5, 1_008, 1_000, 1_000, behind.content)
+        fixture.events.earliest = 1_005
+        await fixture.partition.apply_batch(gap)
+        assert fixture.events.followed[-1] == (PARTITION, 1_005)
+        assert (fixture.state.position, len(fixture.state.holes)) == (1_005, 1)
+        assert fixture.metrics.skipped._value.get() == 1_000
+        await fixture.partition.apply_batch(behind)
+        await fixture.partition.apply_batch(Batch(1_008, 1_020, 7, 7, batch(1_015, balances(1_015, 5)).content))
+        assert (fixture.state.position, len(fixture.state.holes)) == (1_020, 1)
+
+    on_live(work)
+
+
+def test_a_gap_is_not_passed_while_no_broker_says_what_is_left() -> None:
+    """The partition is followed again later, from where its state ends."""
+
+    async def work(fixture: PartitionFixture) -> None:
+        fixture.events.fail = KafkaError()
+        await fixture.partition.apply_batch(Batch(0, 8, 5, 5, batch(5, balances(5, 3)).content))
+        assert (fixture.state.position, fixture.partition.status.following) == (0, False)
+
+    on_live(work)
 
 
 def test_the_lag_goes_by_the_watermark_where_producers_stamp_records() -> None:
