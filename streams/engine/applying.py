@@ -90,6 +90,9 @@ class BatchApplier:
         except _NotLive:
             return
         except _MustReadAgain as why:
+            if self._flusher.is_full():  # what is fetched meanwhile is dropped
+                self._status.following = False
+                return
             log.info("partition %s: %s, reading from the state's position on again", self._status.partition, why)
             await self._feed.follow()
 

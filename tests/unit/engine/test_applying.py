@@ -105,6 +105,23 @@ def test_a_gap_is_not_passed_while_no_broker_says_what_is_left() -> None:
     on_live(work)
 
 
+def test_a_full_partition_is_not_followed_again_and_again() -> None:
+    """It is fetched on, and what comes is dropped until there is room: else each fetch would begin anew at once."""
+
+    async def work(fixture: PartitionFixture) -> None:
+        fixture.writer.refused = "no right"
+        bad = [event("call.unheard-of", 0, USER)] * 2_000
+        await fixture.partition.apply_batch(batch(0, bad))
+        followed, position = list(fixture.events.followed), fixture.state.position
+        assert position < 2_000
+        for at in range(3):
+            await fixture.partition.apply_batch(batch(2_000 + at, balances(0, 1)))
+        assert (fixture.events.followed, fixture.state.position) == (followed, position)
+        assert not fixture.partition.status.following
+
+    on_live(work, bytes_max=50_000)
+
+
 def test_the_lag_goes_by_the_watermark_where_producers_stamp_records() -> None:
     """Their stamps may be in seconds: the lag would be 50 years."""
 
