@@ -43,6 +43,11 @@ def _kept(uncounted: Uncounted) -> Uncounted:
     return replace(uncounted, record=_KeptRecord(record.offset, record.key, record.value, size, record.timestamp))
 
 
+def _bytes_of(uncounted: Uncounted) -> int:
+    """About how many bytes of memory it takes."""
+    return DEAD_LETTER_BYTES + len(uncounted.record.value or b"")
+
+
 class UncountedBuffer:
     """The records that one partition did not count since its last flush or restore.
 
@@ -55,8 +60,8 @@ class UncountedBuffer:
     |              | transaction                                                                    |
     | bytes        | about how many bytes of memory both lists take                                 |
 
-    ``add`` fills the lists, ``drain`` empties them. ``add`` also increments the metrics ``refused`` and ``misrouted``,
-    and tells ``refusals``, which is of the whole worker.
+    ``add`` fills the lists, ``drain`` empties them, ``take_misrouted`` one of them. ``add`` also increments the metrics
+    ``refused`` and ``misrouted``, and tells ``refusals``, which is of the whole worker.
     """
 
     def __init__(self, topic: str, partition: int, metrics: Metrics, refusals: RefusalLog) -> None:
@@ -76,7 +81,7 @@ class UncountedBuffer:
         kinds: dict[tuple[str, str], list[Uncounted]] = {}
         for item in uncounted:
             kinds.setdefault((item.reason, item.field), []).append(item)
-            self.bytes += DEAD_LETTER_BYTES + len(item.record.value or b"")
+            self.bytes += _bytes_of(item)
             if item.reason == MISROUTED:
                 self.misrouted.append(_kept(item))
             else:
@@ -86,6 +91,22 @@ class UncountedBuffer:
                 self._metrics.misrouted.inc(len(items))
             else:
                 self._refused(reason, field, len(items), items[-1].record.offset)
+
+    def take_misrouted(self) -> list[Uncounted]:
+        """Return the misrouted events, and keep them no longer."""
+        taken, self.misrouted = self.misrouted, []
+        self.bytes -= sum(map(_bytes_of, taken))
+        return taken
+
+    def put_back(self, misrouted: list[Uncounted]) -> None:
+        """Keep misrouted events that ``take_misrouted`` has returned again. Counts nothing."""
+        self.misrouted[:0] = misrouted
+        self.bytes += sum(map(_bytes_of, misrouted))
+
+    def add_refused(self, misrouted: list[Uncounted]) -> None:
+        """Keep misrouted events that cannot be sent to their partitions as dead letters. Counts them."""
+        self.dead_letters += self.dead_letters_of(misrouted)
+        self.bytes += sum(map(_bytes_of, misrouted))
 
     def dead_letters_of(self, uncounted: list[Uncounted]) -> list[DeadLetter]:
         """Make dead letters of records that were misrouted, and cannot be sent to their partitions. Counts them."""

@@ -15,13 +15,13 @@ from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
 from ecounters.changelog.entries import POSITION
 from ecounters.partition.records import Uncounted
 from ecounters.partition.state import PartitionState
-from streams.basics.repeated import LogAgain
 from streams.basics.slices import Slice
 from streams.engine.context import WorkerContext
 from streams.engine.dead_letters import UncountedBuffer
 from streams.engine.feed import PartitionFeed
 from streams.engine.restore import Changelog, Writer
-from streams.engine.status import PartitionStatus, Waiting
+from streams.engine.sending import UncountedSender
+from streams.engine.status import PartitionStatus
 from streams.kafka.changelog_writer import LeftOut, NotWritten
 from streams.kafka.outbox import Outbox
 from streams.metrics.catalogue import FAILED, FENCED, UNCONFIRMED
@@ -40,8 +40,6 @@ BUSY_SHARE: Final = 1 / 16
 """A partition is busy with more unsaved bytes than this share of ``bytes_max``: 1 MB by default, some 4,000 entries."""
 TICKS_PER_INTERVAL: Final = 8
 """The flushes of all partitions begin at so many moments of an interval."""
-KEPT_RETRY_S: Final = 10.0
-"""A topic of dead letters that has refused them is asked again after this time."""
 UNSAVED_FLUSHES_MAX: Final = 4
 """If a partition has more unsaved bytes than so many times ``bytes_max``, applying a batch flushes and waits for the
 end of the flush. This bounds the memory."""
@@ -52,10 +50,10 @@ class PartitionFlusher:
 
     One flush is one transaction: the changed entries, the position last, and the dead letters of the same events.
     Misrouted events are sent to their partitions before the transaction: once its position is committed, this
-    partition never reads them again.
+    partition never reads them again. Those that come while others are sent go right before the transaction.
 
-        state_lock |-- collect changes --|
-        flush_lock |-- collect changes --|-- republish misrouted --|-- write the transaction --|
+        state_lock                         |-- collect changes --|
+        flush_lock |-- republish misrouted --|-- collect changes --|-- republish more --|-- write the transaction --|
 
     ``flush_lock`` allows one flush at a time. ``state_lock`` (see ``PartitionStatus``) is taken inside ``flush_lock``
     and is held only while changes are collected. So events are applied while the flush waits for the broker.
@@ -81,9 +79,7 @@ class PartitionFlusher:
         self._context = context
         self._settings = context.settings.flush
         self._flush_lock = asyncio.Lock()
-        self._refused = ""  # why the topic of dead letters refuses them; "" if it does not
-        self._ask_again_s = 0.0  # monotonic
-        self._log_again = LogAgain()  # that it refuses them
+        self._sender = UncountedSender(status, uncounted, context, self._confirm_topics, self.is_overdue)
         self._requested = False  # True: wait_until_due returns before its interval is over
         self._wake_up = asyncio.Event()
 
@@ -200,7 +196,7 @@ class PartitionFlusher:
 
     async def _flush(self, state: PartitionState, writer: Writer, *, always: bool) -> bool:
         status = self._status
-        if not await self._takes_dead_letters(writer, always=always):
+        if not await self._sender.send(state, writer, always=always):
             return False
         async with status.state_lock:
             if status.state is not state:
@@ -214,14 +210,7 @@ class PartitionFlusher:
             outbox = writer.outbox()
             misrouted = await self._collect_changes(state, outbox)
             position, is_bound = state.position, state.binding is not None
-        if not await self._context.topics.confirm():  # what was read may be of another topic
-            if self._context.topics.stopped is None:
-                log.warning(
-                    "partition %s is not flushed: Kafka does not say that topics are the same", status.partition
-                )
-            status.live = False
-            self._context.metrics.flush_failures.labels(UNCONFIRMED).inc()
-            self._request()
+        if not await self._confirm_topics():
             return False
         began = time.perf_counter()
         for dead_letter in self._uncounted.dead_letters_of(await self._context.events.republish(misrouted)):
@@ -237,45 +226,22 @@ class PartitionFlusher:
         self._context.metrics.flushed_bytes.inc(size)
         return True
 
-    async def _takes_dead_letters(self, writer: Writer, *, always: bool) -> bool:
-        """Whether the next transaction can be written: its dead letters, if it may have any, have a topic that takes
-        them. Begins the transaction then.
-
-        If the topic refuses them, nothing is flushed: a position without them would lose them. The state counts on, its
-        changes and the dead letters stay in memory, and after a crash their events are read again. The topic is asked
-        again every KEPT_RETRY_S, and at each flush that is to prove the ownership.
-        """
-        kept = len(self._uncounted.dead_letters) + len(self._uncounted.misrouted)
-        if not kept:
-            if self._status.kept_letters:  # a restore has emptied the buffer: their events are read again
-                self._refused = ""
-                self._keep(0)
+    async def _confirm_topics(self) -> bool:
+        """Whether a broker says that the topics are the same: what was read may be of others. If not, restore."""
+        status, topics = self._status, self._context.topics
+        if await topics.confirm():
             return True
-        now_s = time.monotonic()
-        if self._refused and now_s < self._ask_again_s and not always:
-            self._keep(kept)
-            return False
-        self._refused = await writer.begin_with_dead_letters()
-        self._ask_again_s = now_s + KEPT_RETRY_S
-        self._keep(kept if self._refused else 0)
-        return not self._refused
-
-    def _keep(self, kept: int) -> None:
-        """Note in the status how many uncounted records are kept, and whether there is room for more."""
-        status, topic = self._status, self._context.settings.changelog.dlq_topic
-        status.kept_letters = kept
-        text = f"topic {topic} refuses dead letters: {self._refused}"
-        status.waiting = None
-        if kept and self.is_full():
-            why = f"partition {status.partition} cannot count further; the operator of this service has to act"
-            status.waiting = Waiting(why, f"partition {status.partition} waits: {text}")
-        if kept and self._log_again.is_due():
-            log.error("partition %s keeps %s dead letters and saves nothing: %s", status.partition, kept, text)
+        if topics.stopped is None:
+            log.warning("partition %s is not flushed: Kafka does not say that topics are the same", status.partition)
+        status.live = False
+        self._context.metrics.flush_failures.labels(UNCONFIRMED).inc()
+        self._request()
+        return False
 
     def is_full(self) -> bool:
-        """Whether the topic of dead letters refuses them, and so much is unsaved that nothing more may be applied."""
+        """Whether uncounted records cannot be sent away, and so much is unsaved that nothing more may be applied."""
         state = self._status.state
-        return bool(self._refused) and state is not None and self.is_overdue(state)
+        return bool(self._sender.why_kept) and state is not None and self.is_overdue(state)
 
     def _report(self, left_out: Sequence[LeftOut]) -> None:
         """Log what Kafka did not take, each kind once with its largest, and count all in a metric."""

@@ -43,8 +43,8 @@ class PartitionStatus:
     |                  | does not pass, and nothing more is flushed                           |                        |
     | answering        | replies are made from the state: who had the partition before does   | restore, release       |
     |                  | not answer any more                                                  |                        |
-    | kept_letters     | how many uncounted records wait because the topic of dead letters    | flush                  |
-    |                  | refuses them; nothing is saved meanwhile                             |                        |
+    | kept_letters     | how many uncounted records wait because they cannot be sent away:    | flush                  |
+    |                  | dead letters, misrouted events; nothing is saved meanwhile           |                        |
     | following        | False: the consumer does not read from state.position on yet, so     | feed; the table when a |
     |                  | ``feed.follow`` is due before the next flush                         | batch was dropped      |
     | flushed_offset   | the changelog holds the effect of all events before this offset      | restore, flush         |

@@ -64,6 +64,7 @@ DEAD_LETTERS_LIMIT_S: Final = 5.0
 
 DLQ_MISSING: Final = "it is not there, and `ecounters topics` makes it"
 DLQ_REFUSED: Final = "this worker needs the right Write on it"
+DLQ_AWAY: Final = "its partition {} has no leader: the broker that has it is away"
 """Why a topic refuses dead letters, and what helps."""
 DEAD_LETTER: Final = "dead letter"
 """The ``kind`` of a dead letter that is left out."""
@@ -241,6 +242,8 @@ class ChangelogWriter:
                     topic = await self._dead_letter_topic()
                     if topic is None:
                         return DLQ_MISSING
+                    if (partition := self._changelog.partition % topic.partitions) in topic.away:
+                        return DLQ_AWAY.format(partition)
                     await self._settle_before(dead_letters=True)
                 except TopicAuthorizationFailedError:
                     return DLQ_REFUSED

@@ -273,7 +273,7 @@ class Metrics(NamedTuple):
             topics_changed=Gauge(
                 "ecounters_topics_changed", "1 if a topic was deleted, made anew or grown", registry=registry
             ),
-            kept_letters=Gauge("ecounters_dead_letters_kept", "Kept while their topic refuses them", registry=registry),
+            kept_letters=Gauge("ecounters_dead_letters_kept", "Kept until they can be written", registry=registry),
             flushes=Histogram(
                 "ecounters_flush_seconds", "Time of one flush until acknowledged", buckets=_BUCKETS_S, registry=registry
             ),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from itertools import cycle
@@ -21,7 +22,8 @@ from streams.kafka.topics import CHANGELOG_CONFIG, DLQ_CONFIG, EVENTS_CONFIG, To
 from tests.support.accounts import TOKEN, add_users
 from tests.support.kafka_cluster import Cluster
 from tests.support.log_publisher import USERS, LogPublisher, chaos_plan, first_messages
-from tests.support.recount_check import assert_recounted
+from tests.support.published_calls import RecentCall, publish_values, wait_for_counter
+from tests.support.recount_check import assert_recounted, dead_letters
 from tests.support.topics import wait_until_flushed
 from tests.support.workers import Deployment, Reply, Worker
 
@@ -119,21 +121,56 @@ def test_restored_partitions_reply_while_others_wait_for_a_broker(deployment: De
     assert_recounted(here, [worker.wait_ready(120)])
 
 
+def test_a_bad_event_whose_dead_letter_has_no_broker_stops_no_counting(
+    deployment: Deployment, cluster: Cluster
+) -> None:
+    """It is kept, what follows it is counted, and the partition is not restored. Its letter comes later, once."""
+    here = in_one_copy(deployment, cluster)
+    add_users(here, ["u1"])
+    partition = partition_of("u1", here.partitions)
+    gone = leaders(cluster, here.loaded().dlq_topic)[partition]
+    assert gone not in (leaders(cluster, name)[partition] for name in (here.name, f"{here.name}-state-changelog"))
+    with Worker(here, named=False).wait_ready() as worker:
+        cluster.kill(gone)
+        cluster.wait()
+        publish_values(
+            here, "u1", b"no event", *RecentCall("c1", "u1").started(0, "CTC", number="+15550000001").values()
+        )
+        wait_for_counter(worker, "u1", "TC", 1)
+        wait_until(lambda: worker.metric("ecounters_dead_letters_kept") == 1, 30 * BUSY, worker)
+        assert f"partition {partition} could not be flushed" not in worker.log.read_text()
+        cluster.restart(gone)
+        cluster.wait_in_sync()
+        wait_until(lambda: worker.metric("ecounters_dead_letters_kept") == 0, 30 * BUSY, worker)
+        wait_until_flushed(here)
+        assert len(dead_letters(here)) == 1
+
+
+def wait_until(condition: Callable[[], bool], limit_s: float, worker: Worker) -> None:
+    """Wait until the condition holds. AssertionError with the worker's log after ``limit_s``."""
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < deadline, worker.log_tail()
+        time.sleep(0.1)
+
+
 def in_one_copy(deployment: Deployment, cluster: Cluster) -> Deployment:
     """A deployment whose topics have one copy, so that partitions are away while their only broker is.
 
-    Partitions 0 to 3 of each topic are on nodes 1, 2, 3, 1: Kafka's own choice may put all users on one node.
+    Partitions 0 to 3 of each topic are on nodes 1, 2, 3, 1: Kafka's own choice may put all users on one node. Those of
+    the topic of dead letters are on the next node.
     """
     here = replace(deployment, name=f"{deployment.name}-one", settings={**deployment.settings, "REPLICATION": 1})
     settings = here.loaded()
     configs = {here.name: EVENTS_CONFIG, settings.changelog_topic: CHANGELOG_CONFIG, settings.dlq_topic: DLQ_CONFIG}
-    nodes = {partition: [node] for partition, node in zip(range(here.partitions), cycle(cluster.nodes))}
+    nodes = {partition: [node] for partition, node in zip(range(here.partitions + 1), cycle(cluster.nodes))}
 
     async def make() -> None:
         async with admin_client(Kafka.of(settings)) as admin:
             for topic, config in configs.items():
-                alone = {**config, "min.insync.replicas": "1"}
-                await admin.create_topics([NewTopic(topic, -1, -1, replica_assignments=nodes, topic_configs=alone)])
+                alone, next_node = {**config, "min.insync.replicas": "1"}, int(topic == settings.dlq_topic)
+                on = {partition: nodes[partition + next_node] for partition in range(here.partitions)}
+                await admin.create_topics([NewTopic(topic, -1, -1, replica_assignments=on, topic_configs=alone)])
         await ensure_topics(Kafka.of(settings), TopicsSpec.of(settings))
 
     asyncio.run(make())

@@ -77,6 +77,7 @@ class FakeEvents:
         self.followed: list[tuple[int, int]] = []
         self.republished: list[Uncounted] = []
         self.takes_bytes = 2**31
+        self.takes_nothing: Exception | None = None
         self.fail: Exception | None = None
 
     async def offsets(self, partition: int) -> tuple[int, int]:
@@ -95,7 +96,10 @@ class FakeEvents:
         return self.end, self.age_s
 
     async def republish(self, misrouted: list[Uncounted]) -> list[Uncounted]:
-        """Notes the events, and says that those with more than ``takes_bytes`` are too large."""
+        """Notes the events, and says that those with more than ``takes_bytes`` are too large. Or ``takes_nothing``."""
+        await asyncio.sleep(0)
+        if self.takes_nothing is not None:
+            raise self.takes_nothing
         self.republished += misrouted
         large = [one for one in misrouted if len(one.record.value or b"") > self.takes_bytes]
         return [replace(one, reason="too_large") for one in large]

@@ -7,7 +7,7 @@ import logging
 import pytest
 from aiokafka.errors import KafkaError, NotLeaderForPartitionError, ProducerFenced
 
-from streams.engine import flushing
+from streams.engine import sending
 from streams.engine.feed import FAR_BEHIND_EVENTS
 from streams.engine.flushing import BUSY_INTERVALS, BUSY_SHARE, PartitionFlusher
 from streams.kafka.changelog_writer import DEAD_LETTER, LeftOut, NotWritten
@@ -67,7 +67,7 @@ def test_a_misrouted_event_that_is_too_large_to_be_sent_on_is_a_dead_letter() ->
 
 def test_refused_dead_letters_are_kept_until_their_topic_takes_them(monkeypatch: pytest.MonkeyPatch) -> None:
     """Counting goes on, and nothing is saved. When too much is unsaved, the partition waits; then all is saved."""
-    monkeypatch.setattr(flushing, "KEPT_RETRY_S", 0.0)
+    monkeypatch.setattr(sending, "KEPT_RETRY_S", 0.0)
 
     async def work(fixture: PartitionFixture) -> None:
         status = fixture.partition.status
@@ -90,6 +90,45 @@ def test_refused_dead_letters_are_kept_until_their_topic_takes_them(monkeypatch:
         assert (status.kept_letters, status.flushed_offset) == (0, position)
 
     on_live(work, bytes_max=2_000)
+
+
+def test_misrouted_events_do_not_wait_for_dead_letters_that_are_refused() -> None:
+    """They are of other accounts. With none but them, all is saved; a dead letter holds back its own partition."""
+
+    async def work(fixture: PartitionFixture) -> None:
+        elsewhere = user_of(PARTITION + 1)
+        fixture.writer.refused = "TopicAuthorizationFailedError"
+        await fixture.partition.apply_batch(batch(0, balances(0, 2, elsewhere)))
+        assert await fixture.partition.flush()
+        assert (len(fixture.events.republished), len(fixture.writer.written)) == (2, 1)
+        await fixture.partition.apply_batch(batch(2, [{"type": "unknown"}, *balances(2, 1, elsewhere)]))
+        assert not await fixture.partition.flush()
+        assert (len(fixture.events.republished), len(fixture.writer.written)) == (3, 1)
+        assert (fixture.partition.status.kept_letters, fixture.partition.status.live) == (1, True)
+
+    on_live(work)
+
+
+def test_misrouted_events_that_cannot_be_sent_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As while a broker is away: the partition counts on, begins no transaction, and saves all later, each once."""
+    monkeypatch.setattr(sending, "KEPT_RETRY_S", 0.0)
+
+    async def work(fixture: PartitionFixture) -> None:
+        fixture.events.takes_nothing = NotLeaderForPartitionError()
+        bad = [{"type": "unknown"}, *balances(0, 2, user_of(PARTITION + 1))]
+        await fixture.partition.apply_batch(batch(0, [*balances(0, 2), *bad]))
+        fixture.writer.refused = "it was asked"
+        assert not await fixture.partition.flush()
+        assert (fixture.partition.status.kept_letters, fixture.partition.status.live) == (3, True)
+        await fixture.partition.apply_batch(batch(5, balances(5, 2)))
+        fixture.writer.refused, fixture.events.takes_nothing = "", None
+        assert await fixture.partition.flush()
+        assert (fixture.state.position, fixture.partition.status.flushed_offset) == (7, 7)
+        assert (len(fixture.events.republished), fixture.partition.status.kept_letters) == (2, 0)
+        (outbox,) = fixture.writer.written
+        assert len(outbox.dlq_batches[0].messages) == 1
+
+    on_live(work)
 
 
 @pytest.mark.parametrize(("cause", "reason"), [(ProducerFenced(), "fenced"), (NotLeaderForPartitionError(), "failed")])
