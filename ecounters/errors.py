@@ -23,8 +23,8 @@ class EcountersError(Exception):
 
 REASONS: Final = {
     "empty": "the message has no value",
-    "too_large": "more than 64 KiB, or 1 MiB for a switch.snapshot",
-    "not_json": "not JSON in UTF-8",
+    "too_large": "over 64 KiB; a switch.snapshot: over 1 MiB, or over 64 KiB with more than 200 arrays and objects",
+    "not_json": "not JSON in UTF-8, or nested deeper than 200 arrays and objects",
     "not_object": "JSON, but no object",
     "missing": "a field that this type needs is not there, or null",
     "wrong_type": "a field is of another type of JSON than it must be",

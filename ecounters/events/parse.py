@@ -12,6 +12,9 @@ The careful way is the definition. A property test checks that the quick way agr
 
 from __future__ import annotations
 
+import re
+from array import array
+from itertools import accumulate
 from typing import Any, Final
 
 import msgspec
@@ -27,6 +30,12 @@ VALUE_BYTES_MAX: Final = 65_536
 this length, and the time to read one message must be bounded."""
 SNAPSHOT_BYTES_MAX: Final = 1_048_576
 """The longest value of a switch.snapshot in bytes: about 27,000 call ids that are UUIDs."""
+DEPTH_MAX: Final = 200
+"""So deep may arrays and objects of a value be nested; a switch.snapshot over VALUE_BYTES_MAX may have so many in all.
+Decoders go on to some 970, less what is on the stack when they are called: two workers would not agree on a value."""
+_STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_STEPS: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[{]}"))
 _SNAPSHOT: Final = SwitchSnapshot.__struct_config__.tag
 
 _decode: Final = msgspec.json.Decoder(AnyEvent).decode
@@ -49,9 +58,11 @@ _check_json: Final = msgspec.json.Decoder(msgspec.Raw).decode
 def parse(value: Any) -> AnyEvent:
     """The event in the value of a Kafka message, which is bytes or None. Raises BadEvent and nothing else."""
     try:
-        if len(value) > VALUE_BYTES_MAX:
-            _check_large(value)
-            return _parse_carefully(value)  # once, and no quick way before it: each takes long
+        if len(value) > DEPTH_MAX:  # what is shorter cannot be deeper
+            if len(value) > VALUE_BYTES_MAX:
+                _check_large(value)
+                return _parse_carefully(value)  # once, and no quick way before it: each takes long
+            _check_depth(value)
         event: AnyEvent = _decode(value)
     except (msgspec.MsgspecError, ValueError, RecursionError, TypeError):
         return _parse_carefully(value)
@@ -71,17 +82,31 @@ _decode_type: Final = msgspec.json.Decoder(_Typed).decode
 
 
 def _check_large(value: bytes) -> None:
-    """Raise BadEvent "too_large" for a value over VALUE_BYTES_MAX, unless it is a switch.snapshot within its bound.
+    """Raise BadEvent "too_large" for a value over VALUE_BYTES_MAX, unless it is a switch.snapshot within its bounds.
 
     A value that is no JSON in UTF-8 is no switch.snapshot.
     """
     if len(value) <= SNAPSHOT_BYTES_MAX:
         try:
-            if _decode_type(value).type == _SNAPSHOT and _is_utf8(value):
+            is_snapshot = _decode_type(value).type == _SNAPSHOT and _is_utf8(value)
+            if is_snapshot and _openings(_STRING.sub(b"", value)) <= DEPTH_MAX:
                 return
         except (msgspec.MsgspecError, ValueError, RecursionError):
             pass  # what is wrong with the value is not looked for: it is too large for all that it could be
     raise BadEvent("too_large", "")
+
+
+def _check_depth(value: bytes) -> None:
+    """Raise BadEvent "not_json" for a value that is nested deeper than DEPTH_MAX."""
+    if _openings(value) > DEPTH_MAX:
+        # +1 for each opening bracket and -1 for each closing one, outside of strings
+        steps = array("b", _STRING.sub(b"", value).translate(_STEPS, _NO_BRACKETS))
+        if max(accumulate(steps), default=0) > DEPTH_MAX:
+            raise BadEvent("not_json", "")
+
+
+def _openings(text: bytes) -> int:
+    return text.count(b"[") + text.count(b"{")
 
 
 def _is_utf8(value: bytes) -> bool:

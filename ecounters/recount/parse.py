@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from ecounters.recount.nesting import DEPTH_MAX, nesting
 from ecounters.recount.texts import spelled
 
 Event = dict[str, Any]
@@ -90,12 +91,14 @@ def parse(value: bytes | None) -> Event:
 
 
 def _is_snapshot(value: bytes) -> bool:
-    """Whether the value is a JSON object whose type is switch.snapshot."""
+    """Whether the value is a JSON object whose type is switch.snapshot, with few enough arrays and objects."""
     try:
         message = _json(value)
     except Bad:
         return False
-    return type(message) is dict and message.get("type") == "switch.snapshot"
+    if type(message) is not dict or message.get("type") != "switch.snapshot":
+        return False
+    return nesting(value.decode())[0] <= DEPTH_MAX
 
 
 def _take(event: Event, message: dict[str, Any], field: str) -> None:
@@ -127,6 +130,8 @@ def _json(value: bytes) -> Any:
         decoded = json.loads(text, parse_int=_whole, parse_constant=_no_number)
     except (ValueError, RecursionError):
         raise Bad("not_json") from None
+    if text.count("[") + text.count("{") > DEPTH_MAX and nesting(text)[1] > DEPTH_MAX:
+        raise Bad("not_json")
     if LONE_SURROGATE.search(text.replace("\\\\", "xx")):
         raise Bad("not_json")  # json.loads accepts half a surrogate pair, but a reply cannot hold it in UTF-8
     return decoded

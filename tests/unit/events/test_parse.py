@@ -12,6 +12,7 @@ import pytest
 from ecounters.errors import BadEvent
 from ecounters.events.parse import parse
 from ecounters.events.types import CALL_TYPES, TYPES
+from tests.support.both_parsers import counted, recounted
 from tests.support.builders import T0_MS as TS
 from tests.support.event_messages import OWN, least, raw, read, refusal
 from tests.support.steps import STEP_MAX, unit_s
@@ -157,6 +158,39 @@ def test_a_restart_may_name_a_user_but_not_an_empty_one() -> None:
     assert read(least("switch.restarted")).user_id is None
     assert read(least("switch.restarted") | {"userId": "u1"}).user_id == "u1"
     assert refusal(least("switch.restarted") | {"userId": ""}) == ("empty_id", "userId")
+
+
+def nested(levels: int, inside: str = "") -> str:
+    """An array in an array in an array, with something in the innermost."""
+    return "[" * levels + inside + "]" * levels
+
+
+def after(frames: int, value: bytes) -> tuple[str, str]:
+    """What both parsers make of a value, called with so many frames more on the stack."""
+    return (counted(value), recounted(value)) if not frames else after(frames - 1, value)
+
+
+@pytest.mark.parametrize("frames", [0, 200, 500])
+def test_how_deep_a_value_may_be_nested_does_not_go_by_the_stack(frames: int) -> None:
+    """200 levels are taken and 201 are not, by both parsers. Brackets in texts are no levels, closed ones neither."""
+    closed = ",".join(["[]", "{}"] * 200)
+    texts = ('"[[[{{{"', '"\\\\"', '"\\"["', f'"{"[" * 300}"', '{"]]":"}}"}')
+    for inside, more in (("", ""), (closed, ""), (",".join(texts), f",{closed}")):
+        taken = raw("call.heartbeat", x=nested(199 - bool(inside), inside + more))
+        assert len(set(after(frames, taken))) == 1
+        assert "not_json" not in after(frames, taken)[0]
+        refused = raw("call.heartbeat", x=nested(200, inside + more))
+        assert after(frames, refused) == ("('not_json', '')",) * 2
+
+
+def test_a_long_snapshot_has_few_arrays_and_objects() -> None:
+    """Else to find out how deep they are would take long. Brackets in its ids are none."""
+    ids = ",".join(f'"{{{at:036}}}"' for at in range(2_000))
+    for more, taken in ((198, True), (199, False)):
+        value = raw("switch.snapshot", callIds=f"[{ids}]", x=f"[{','.join(['[]'] * (more - 1))}]")
+        assert len(value) > 65_536
+        assert ("too_large" not in counted(value)) == taken
+        assert counted(value) == recounted(value)
 
 
 LONG: Final = 4 * STEP_MAX
