@@ -35,8 +35,8 @@ def _steps(metric: Metric) -> Iterator[bytes]:
     yield generate_latest(_Alone(metric))
     for begin in range(SERIES_PER_STEP, len(samples), SERIES_PER_STEP):
         metric.samples = samples[begin : begin + SERIES_PER_STEP]
-        lines = generate_latest(_Alone(metric)).splitlines(keepends=True)
-        yield b"".join(line for line in lines if not line.startswith(b"# "))
+        lines = generate_latest(_Alone(metric)).split(b"\n")  # ``splitlines`` would also end one at a \r in a label
+        yield b"".join(line + b"\n" for line in lines if line and not line.startswith(b"# "))
 
 
 class _Alone(Collector):

@@ -10,7 +10,7 @@ import asyncio
 from typing import Any, Final
 
 from aiohttp import web
-from aiohttp.http import HttpVersion10, RawRequestMessage
+from aiohttp.http import HttpVersion10, HttpVersion11, RawRequestMessage
 from aiohttp.http_exceptions import (
     BadHttpMessage,
     HttpProcessingError,
@@ -181,11 +181,12 @@ def _with_served_path(message: RawRequestMessage, prefix: str) -> RawRequestMess
 
 
 def _of_a_known_version(message: RawRequestMessage) -> RawRequestMessage:
-    """The same request as one of HTTP/1.0 if its first line has no version, which the parser takes for HTTP/0.9.
+    """The same request as one of HTTP/1.0 if its first line has no version, which the parser takes for HTTP/0.9, or one
+    above 1.1.
 
-    Its response would begin with "HTTP/0.9 200 OK", which no client understands.
+    Its response would begin with "HTTP/0.9 200 OK" or "HTTP/2.0 200 OK", which no client understands.
     """
-    if message.version >= HttpVersion10:
+    if HttpVersion10 <= message.version <= HttpVersion11:
         return message
     return message._replace(version=HttpVersion10, should_close=True)
 

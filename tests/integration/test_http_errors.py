@@ -176,9 +176,10 @@ def test_a_request_that_is_no_http_gets_a_400_in_the_documented_form(worker: Wor
     assert "ERROR" not in worker.log.read_text()
 
 
-def test_a_request_without_a_version_gets_a_response_of_http_1_0(worker: Worker) -> None:
-    """And the connection is closed. The response was of HTTP/0.9, which clients take for no HTTP."""
-    for line in (b"GET /healthz\r\n", b"GET /healthz?toRHTTP/1.1\r\nHost: h\r\n"):
+def test_a_request_of_another_version_gets_a_response_of_http_1_0(worker: Worker) -> None:
+    """And the connection is closed. The response was of HTTP/0.9 or HTTP/2.0, which clients take for no HTTP."""
+    lines = (b"GET /healthz\r\n", b"GET /healthz?toRHTTP/1.1\r\nHost: h\r\n", b"GET /healthz HTTP/2.0\r\nHost: h\r\n")
+    for line in lines:
         with socket.create_connection(("127.0.0.1", worker.port), timeout=20) as connection:
             connection.sendall(line + b"\r\n")
             reply = b"".join(iter(lambda: connection.recv(65_536), b""))

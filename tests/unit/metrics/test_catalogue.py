@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from ecounters.errors import REASONS
 from streams.metrics.catalogue import FLUSH_FAILURES, Metrics
@@ -60,3 +60,12 @@ def test_256_partitions_are_written_in_short_steps() -> None:
     series = [len(metric.samples) for metric in registry.collect()]
     steps = sum(math.ceil(count / SERIES_PER_STEP) for count in series)
     assert turns >= steps > len(series)
+
+
+def test_labels_from_events_do_not_end_a_line() -> None:
+    """A DID may have a carriage return, with what looks like a comment behind it."""
+    registry = CollectorRegistry()
+    gauge = Gauge("live", "Live calls", ["did"], registry=registry)
+    for at in range(3 * SERIES_PER_STEP):
+        gauge.labels(f"{at}\r# x\x0b\x85\n# y").set(at)
+    assert asyncio.run(exposition(registry)) == generate_latest(registry)
