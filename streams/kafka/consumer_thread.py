@@ -32,6 +32,8 @@ LEAVE_LIMIT_S: Final = 1.5
 EMPTY_FETCH_S: Final = 0.01
 """The least time that a fetch without records takes. A broker may reply at once, although a fetch request lets it wait
 for records. Such a broker would get 2,000 requests a second for nothing."""
+REFUSED_PAUSE_S: Final = 1.0
+"""After this time a partition that a broker has refused to send is fetched again. It replies at once too."""
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
@@ -49,6 +51,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         # partition -> the end of its last batch, at which its next batch begins
         self._batch_ends: dict[TP, int] = {}
         self._unfetched: dict[TP, str] = {}  # partition -> why its last fetch failed
+        self._fetch_again_s: dict[TP, float] = {}  # partition -> when it is fetched again after that, monotonic
         self._rejoin_requested = False
         self._idle: IdleFetches | None = None  # of the started consumer
 
@@ -178,7 +181,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         Drops what was fetched of partitions that are not assigned any more, or from another offset than ``follow`` has
         set. Lets the fetcher fetch more of partitions that are read to their end.
 
-        A partition that cannot be fetched is logged, once, and fetched again; the others are none the worse. Replies
+        A partition that cannot be fetched is logged, once, and fetched again after REFUSED_PAUSE_S; the others are none
+        the worse. Replies
         for its users become incomplete, as no broker has replied to its fetches.
         """
         batches: dict[TP, Batch] = {}
@@ -190,10 +194,13 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
                     internals.discard(fetcher, tp)
                 continue
             if not isinstance(result, FetchResult):
-                internals.fetch_again(fetcher, tp)
                 self._log_unfetched(tp, result)
+                if time.monotonic() >= self._fetch_again_s.setdefault(tp, time.monotonic() + REFUSED_PAUSE_S):
+                    del self._fetch_again_s[tp]
+                    internals.fetch_again(fetcher, tp)
                 continue
             self._unfetched.pop(tp, None)
+            self._fetch_again_s.pop(tp, None)
             if result.check_assignment(tp) and result.has_more():
                 batches[tp] = batch = next_batch(result, self._batch_ends.get(tp))
                 self._batch_ends[tp] = batch.end

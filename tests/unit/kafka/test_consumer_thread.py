@@ -13,7 +13,7 @@ from aiokafka.consumer.fetcher import FetchError
 from aiokafka.errors import TopicAuthorizationFailedError
 from faust.types import TP
 
-from streams.kafka.consumer_thread import EMPTY_FETCH_S, ConsumerThread, IdleFetches, at_least
+from streams.kafka.consumer_thread import EMPTY_FETCH_S, REFUSED_PAUSE_S, ConsumerThread, IdleFetches, at_least
 from tests.support.fetch_results import fetched
 from tests.support.record_batches import batch
 
@@ -74,7 +74,7 @@ def test_a_fetch_that_is_cancelled_has_no_records(where: str) -> None:
 
 
 def test_a_partition_that_cannot_be_fetched_leaves_the_others_alone(caplog: pytest.LogCaptureFixture) -> None:
-    """Their batches are handed on; it is fetched again, and logged once until it has been fetched."""
+    """Their batches are handed on; it is fetched again after a while, and logged once until it has been fetched."""
     bad, good = TP("events", 0), TP("events", 1)
     refused = FetchError(error=TopicAuthorizationFailedError("events"), backoff=0)
     fetched_again: list[TP] = []
@@ -86,8 +86,9 @@ def test_a_partition_that_cannot_be_fetched_leaves_the_others_alone(caplog: pyte
         _notify=lambda _: fetched_again.extend({bad, good} - results.keys()),
     )
     thread: Any = SimpleNamespace(
-        consumer=SimpleNamespace(flow_active=True), log=logging.getLogger(__name__), _batch_ends={}, _unfetched={}
-    )
+        consumer=SimpleNamespace(flow_active=True), log=logging.getLogger(__name__), _batch_ends={}, _unfetched={},
+        _fetch_again_s={},
+    )  # fmt: skip
     thread._log_unfetched = lambda tp, result: ConsumerThread._log_unfetched(thread, tp, result)
 
     def take(first: object) -> list[TP]:
@@ -97,6 +98,9 @@ def test_a_partition_that_cannot_be_fetched_leaves_the_others_alone(caplog: pyte
 
     with caplog.at_level(logging.ERROR):
         assert take(refused) == take(refused) == [good]
+        assert bad not in fetched_again
+        thread._fetch_again_s[bad] -= REFUSED_PAUSE_S
+        assert take(refused) == [good]
         assert bad in fetched_again
         assert take(fetched(bytes(batch(0, [b"a"])), 0)) == [bad, good]
         assert take(refused) == [good]
