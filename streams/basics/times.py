@@ -13,6 +13,10 @@ _MS: Final = timedelta(milliseconds=1)
 _EPOCH_MS: Final = re.compile(r"[0-9]{1,15}")
 _DURATION: Final = re.compile(r"([1-9][0-9]{0,8})([smhd])")
 _UNIT_S: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_NO_PLACES: Final = {"localtime", "posixrules", "Factory"}
+"""Files beside the time zones that are none of a place: the first two are what this machine is set to."""
+_COPIES: Final = ("posix/", "right/")
+"""Folders that some machines have: copies of all time zones, those in right/ with leap seconds."""
 
 
 def now_ms() -> int:
@@ -57,8 +61,13 @@ def duration_s(text: str) -> int | None:
 
 
 def zone_named(name: str) -> ZoneInfo:
-    """A time zone by its IANA name. Raises ValueError, which says what the name must be, if there is no such zone."""
+    """A time zone by its IANA name. Raises ValueError, which says what the name must be, if there is no such zone.
+
+    Refuses what is a file beside the zones on some machines: others know no such zone, and browsers refuse it.
+    """
     try:
+        if name in _NO_PLACES or name.startswith(_COPIES):
+            raise ZoneInfoNotFoundError(name)
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ValueError("must be the IANA name of a time zone, such as UTC or Asia/Kolkata") from None

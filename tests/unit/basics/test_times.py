@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from streams.basics.times import duration_s, epoch_ms, local_time, moment_ms, utc_text
+from streams.basics.times import duration_s, epoch_ms, local_time, moment_ms, utc_text, zone_named
 
 
 @pytest.mark.parametrize(
@@ -52,3 +52,19 @@ def test_a_moment_is_printed_in_utc_or_in_a_zone() -> None:
     assert utc_text(at_ms, "seconds") == "2026-09-21T14:13:21Z"
     assert utc_text(at_ms, "milliseconds") == "2026-09-21T14:13:21.250Z"
     assert local_time(at_ms, ZoneInfo("Asia/Kolkata")).isoformat() == "2026-09-21T19:43:21.250000+05:30"
+
+
+@pytest.mark.parametrize("name", ["UTC", "Asia/Kolkata", "Etc/GMT-5", "EST5EDT", "America/Argentina/Salta"])
+def test_a_zone_has_its_iana_name(name: str) -> None:
+    """Of places, of offsets, and old ones that are still in use."""
+    assert zone_named(name) == ZoneInfo(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "Asia", "Asia/Calcuta", "../UTC", "\udcff", "localtime", "posixrules", "Factory", "right/UTC", "posix/UTC"],
+)
+def test_what_is_no_zone_everywhere_is_refused(name: str) -> None:
+    """Also names of files that this machine may have: the message says what a name must be."""
+    with pytest.raises(ValueError, match="must be the IANA name of a time zone, such as UTC or Asia/Kolkata"):
+        zone_named(name)
