@@ -19,15 +19,14 @@ from ecounters.recount.counters import BALANCES, GAUGES, KEYS, PAYLOAD
 from ecounters.recount.parse import partition_of
 from ecounters.recount.recount import Recount
 from ecounters.windows.calendar import HOUR_MS, WINDOW_MS, day_of
-from streams.access.accounts import Accounts, UserInfo
-from streams.access.store import OVERALL_COUNT
+from streams.access.accounts import Accounts
 from streams.basics.terminal import Progress
-from streams.basics.times import now_ms, zone_named
+from streams.basics.times import now_ms
 from streams.kafka.clients import Kafka
 from streams.kafka.log_reader import LogReader, LogRow, Unreadable, log_reader
 from streams.settings.narrow import AuditSettings
 from streams.settings.table import Settings
-from streams.tools.audit_report import Difference, Options, Outcome, Range
+from streams.tools.audit_report import Difference, Options, Outcome, Range, known_zones, why_not_queried
 from streams.tools.segments import EARLIER_MS, lineage_of, reading, recount_segments
 from streams.tools.workers import CountersReply, Workers, http_client
 
@@ -155,10 +154,10 @@ class Audit:
             await self._read_to(partition, end)
         self._progress.end()
         accounts = {info.user_id: info for info in await self._accounts.list_users()}
-        outcome = Outcome(zones={info.user_id: zone_named(info.zone) for info in accounts.values()})
+        outcome = Outcome(zones=known_zones(accounts.values()))
         counted = {user_id for recount in self._recounts for user_id in recount.users()}
         for user_id in sorted(counted | accounts.keys()):
-            if why := _why_not_queried(accounts.get(user_id)):
+            if why := why_not_queried(accounts.get(user_id), outcome.zones):
                 outcome.not_queried[user_id] = why
         queried = accounts.keys() - outcome.not_queried.keys()
         left = sorted(queried, key=lambda user_id: (self._partition(user_id), user_id))
@@ -305,13 +304,6 @@ class Audit:
             is_current = key.partition("/")[0] in CURRENT
             where = None if is_current else span
             yield Difference(user_id, where, key, worker_value, recount_value, calls.get(key, []))
-
-
-def _why_not_queried(info: UserInfo | None) -> str:
-    """Why a user's counters cannot be queried; "" if they can. ``info``: None if only the log has the user."""
-    if info is None:
-        return "no account"
-    return f"{OVERALL_COUNT} is denied" if OVERALL_COUNT in info.deny else ""
 
 
 def _differing(replied: dict[str, Any], recounted: dict[str, Any], keys: Iterable[str]) -> dict[str, Values]:

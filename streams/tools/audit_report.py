@@ -1,14 +1,17 @@
-"""An audit's options, its outcome, whether it succeeded, and the lines that ``ecounters audit`` prints."""
+"""An audit's options, whom it cannot query, its outcome, and the lines that ``ecounters audit`` prints."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 from zoneinfo import ZoneInfo
 
 from ecounters.windows.calendar import DAY_MS, day_of
-from streams.basics.times import local_time
+from streams.access.accounts import UserInfo
+from streams.access.store import OVERALL_COUNT
+from streams.basics.times import local_time, zone_named
 
 CALLS_SHOWN: Final = 20
 """The line of a difference names so many calls at most. An ellipsis stands for further calls."""
@@ -62,6 +65,27 @@ class Outcome:
     differences: list[Difference] = field(default_factory=list)
     zones: dict[str, ZoneInfo] = field(default_factory=dict)
     positions: dict[int, tuple[int, int]] = field(default_factory=dict)
+
+
+def known_zones(infos: Iterable[UserInfo]) -> dict[str, ZoneInfo]:
+    """User -> time zone, of those users whose zone this machine knows. ``why_not_queried`` names the others."""
+    zones = {}
+    for info in infos:
+        with suppress(ValueError):
+            zones[info.user_id] = zone_named(info.zone)
+    return zones
+
+
+def why_not_queried(info: UserInfo | None, zones: Container[str]) -> str:
+    """Why a user's counters cannot be queried; "" if they can.
+
+    ``info``: None if only the log has the user. ``zones``: the users whose time zone is known.
+    """
+    if info is None:
+        return "no account"
+    if info.user_id not in zones:
+        return f"its time zone {info.zone} is not known on this machine"
+    return f"{OVERALL_COUNT} is denied" if OVERALL_COUNT in info.deny else ""
 
 
 def lines_of(outcome: Outcome, options: Options) -> Iterator[str]:

@@ -15,6 +15,7 @@ import pytest
 from ecounters.counters.definitions import FIELDS, PAYLOAD
 from ecounters.recount.counters import BALANCES, GAUGES
 from ecounters.simulator.world import Plan, Published, simulate
+from streams.access.store import connect, user_key
 from streams.kafka.log_reader import log_reader
 from tests.support.accounts import add_users
 from tests.support.audits import audited, ran
@@ -106,8 +107,10 @@ def test_an_audit_compares_while_the_log_grows(deployment: Deployment) -> None:
 
 
 def test_an_audit_names_users_that_cannot_be_asked(deployment: Deployment) -> None:
-    """A user without an account and one without permission count as differences, unless an option says otherwise."""
+    """A user without account, permission or a zone that is known counts as a difference, unless an option is given."""
     ran(deployment, "user", "add", "denied", "--deny", "overallCount")
+    ran(deployment, "user", "add", "martian")
+    asyncio.run(set_zone(deployment, "martian", "Mars/Phobos"))
     log = [call("c1", "unknown"), call("c2", "denied"), call("c3", "known")]
     ran(deployment, "user", "add", "known")
     publish_all(deployment, *(script.started(since_t0()) for script in log))
@@ -117,9 +120,17 @@ def test_an_audit_names_users_that_cannot_be_asked(deployment: Deployment) -> No
         differences = set(lines[:-1])
         assert "unknown\tnot asked: no account" in differences
         assert "denied\tnot asked: overallCount is denied" in differences
+        assert "martian\tnot asked: its time zone Mars/Phobos is not known on this machine" in differences
         assert lines[-1].startswith("not known to be equal: ")
         exit_code, lines, err = audited(deployment, worker, options=("--skip-unknown",))
         assert exit_code == 0, (lines, err)
+
+
+async def set_zone(deployment: Deployment, user: str, zone: str) -> None:
+    """Write a user's time zone as a machine with other time zones might have done."""
+    redis = connect(deployment.redis_url)
+    await redis.hset(user_key(user).decode(), "zone", zone)
+    await redis.aclose()
 
 
 @pytest.mark.parametrize(

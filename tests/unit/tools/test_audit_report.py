@@ -6,7 +6,17 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from streams.tools.audit_report import Difference, Options, Outcome, is_equal, lines_of, shown_span
+from streams.access.accounts import UserInfo
+from streams.tools.audit_report import (
+    Difference,
+    Options,
+    Outcome,
+    is_equal,
+    known_zones,
+    lines_of,
+    shown_span,
+    why_not_queried,
+)
 
 UTC = ZoneInfo("UTC")
 T0_MS = 1_772_323_200_000
@@ -50,6 +60,20 @@ def test_a_user_that_was_not_queried_has_a_line() -> None:
     assert lines[1].startswith("not known to be equal: ") and lines[1].endswith(", 1 users not asked")
     assert not is_equal(outcome(u2="no account"), Options())
     assert is_equal(outcome(u2="no account"), Options(skip_unknown=True))
+
+
+def test_a_user_whose_zone_is_not_known_cannot_be_queried() -> None:
+    """The others can, unless they have no account or no permission."""
+    known = UserInfo("u1", "Asia/Kolkata", ())
+    users = [known, UserInfo("u2", "Mars/Phobos", ()), UserInfo("u3", "UTC", ("overallCount",))]
+    zones = known_zones(users)
+    assert zones == {"u1": ZoneInfo("Asia/Kolkata"), "u3": UTC}
+    assert [why_not_queried(info, zones) for info in (*users, None)] == [
+        "",
+        "its time zone Mars/Phobos is not known on this machine",
+        "overallCount is denied",
+        "no account",
+    ]
 
 
 def test_an_audit_of_nobody_has_not_succeeded() -> None:
