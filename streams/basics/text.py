@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import sys
 from pathlib import Path
 
 
@@ -26,3 +28,17 @@ def is_path(text: str) -> bool:
         return text.startswith("/") or Path(text).exists() or ("/" in text and Path(text).parent.exists())
     except OSError:  # it is too long
         return False
+
+
+def printable(data: bytes, *, truncated: bool = False) -> str:
+    """Bytes of unknown origin as one line that cannot control a terminal.
+
+    What is no UTF-8, not printable or not in the encoding of stdout becomes an escape. ``truncated``: the bytes are the
+    beginning of a text, so that an incomplete last character is left out.
+    """
+    text = codecs.getincrementaldecoder("utf-8")("backslashreplace").decode(data, final=not truncated)
+    escaped = "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )
+    encoding = sys.stdout.encoding or "utf-8"
+    return escaped.encode(encoding, "backslashreplace").decode(encoding)

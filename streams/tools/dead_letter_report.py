@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import codecs
 import heapq
 import re
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 import orjson
 
+from streams.basics.text import printable
 from streams.basics.times import utc_text
 
 SHOWN_BYTES: Final = 200
@@ -191,17 +190,3 @@ def sample_lines(groups: Groups) -> Iterator[str]:
 
 def _largest_first(groups: Groups) -> list[tuple[tuple[str, str], Group]]:
     return sorted(groups.items(), key=lambda item: (-item[1].count, item[0]))
-
-
-def printable(data: bytes, *, truncated: bool = False) -> str:
-    """Bytes of unknown origin as one line that cannot control a terminal.
-
-    What is no UTF-8, not printable or not in the encoding of stdout becomes an escape. ``truncated``: the bytes are the
-    beginning of a text, so that an incomplete last character is left out.
-    """
-    text = codecs.getincrementaldecoder("utf-8")("backslashreplace").decode(data, final=not truncated)
-    escaped = "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
-    )
-    encoding = sys.stdout.encoding or "utf-8"
-    return escaped.encode(encoding, "backslashreplace").decode(encoding)

@@ -16,11 +16,12 @@ from aiokafka import TopicPartition
 from ecounters.errors import Stop
 from ecounters.events.partitioner import partition_of
 from streams.basics.terminal import Progress
+from streams.basics.text import printable
 from streams.kafka.clients import Kafka
 from streams.kafka.publisher import publisher
 from streams.kafka.topics import count_partitions, largest_message
 from streams.settings.table import Settings
-from streams.tools.dead_letter_report import Group, Groups, StoredDeadLetter, printable
+from streams.tools.dead_letter_report import Group, Groups, StoredDeadLetter
 
 Span = dict[Any, tuple[int, int]]
 """aiokafka's TopicPartition -> (first offset, offset after the last one)."""

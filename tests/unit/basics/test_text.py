@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streams.basics.text import named, one_line
+from streams.basics.text import named, one_line, printable
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,19 @@ def test_an_error_is_told_on_one_line(error: Exception, text: str) -> None:
 def test_an_error_is_named_once(error: Exception, text: str) -> None:
     """The class stands before the message, and alone where there is no message."""
     assert named(error) == text
+
+
+@pytest.mark.parametrize(
+    ("data", "shown"),
+    [
+        (b"plain", "plain"),
+        ("é€😀".encode(), "é€😀"),
+        ("€".encode()[:2], ""),
+        (b"\xc3(", r"\xc3("),
+        ("a\u2028b\u200b\ufeff".encode(), r"a\u2028b\u200b\ufeff"),
+        (b"\x7f\x08\t", r"\x7f\x08\t"),
+    ],
+)
+def test_printable_text(data: bytes, shown: str) -> None:
+    """Letters stay, all else is an escape; a character that was cut in two is left out."""
+    assert printable(data, truncated=True) == shown

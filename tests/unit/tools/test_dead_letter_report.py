@@ -10,7 +10,6 @@ from streams.tools.dead_letter_report import (
     Group,
     Groups,
     StoredDeadLetter,
-    printable,
     sample_lines,
     table_lines,
 )
@@ -116,19 +115,3 @@ def test_a_sample_is_the_beginning_of_a_message(value: bytes | None, shown: str)
     """At most 200 bytes and no half character, with the size of a longer one."""
     (line,) = list(sample_lines(grouped(dead_letter(value=value))))[2:]
     assert line.endswith(f"Z  {shown}")
-
-
-@pytest.mark.parametrize(
-    ("data", "shown"),
-    [
-        (b"plain", "plain"),
-        ("é€😀".encode(), "é€😀"),
-        ("€".encode()[:2], ""),
-        (b"\xc3(", r"\xc3("),
-        ("a\u2028b\u200b\ufeff".encode(), r"a\u2028b\u200b\ufeff"),
-        (b"\x7f\x08\t", r"\x7f\x08\t"),
-    ],
-)
-def test_printable_text(data: bytes, shown: str) -> None:
-    """Letters stay, all else is an escape; a character that was cut in two is left out."""
-    assert printable(data, truncated=True) == shown
