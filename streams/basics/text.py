@@ -30,15 +30,16 @@ def is_path(text: str) -> bool:
         return False
 
 
-def printable(data: bytes, *, truncated: bool = False) -> str:
-    """Bytes of unknown origin as one line that cannot control a terminal.
+def printable(data: bytes | str, *, truncated: bool = False) -> str:
+    """Bytes or a text of unknown origin as one line that cannot control a terminal.
 
     What is no UTF-8, not printable or not in the encoding of stdout becomes an escape. ``truncated``: the bytes are the
     beginning of a text, so that an incomplete last character is left out.
     """
-    text = codecs.getincrementaldecoder("utf-8")("backslashreplace").decode(data, final=not truncated)
+    if isinstance(data, bytes):
+        data = codecs.getincrementaldecoder("utf-8")("backslashreplace").decode(data, final=not truncated)
     escaped = "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in data
     )
     encoding = sys.stdout.encoding or "utf-8"
     return escaped.encode(encoding, "backslashreplace").decode(encoding)

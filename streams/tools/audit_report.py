@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from ecounters.windows.calendar import DAY_MS, day_of
 from streams.access.accounts import UserInfo
 from streams.access.store import OVERALL_COUNT
+from streams.basics.text import printable
 from streams.basics.times import local_time, zone_named
 
 CALLS_SHOWN: Final = 20
@@ -89,11 +90,14 @@ def why_not_queried(info: UserInfo | None, zones: Container[str]) -> str:
 
 
 def lines_of(outcome: Outcome, options: Options) -> Iterator[str]:
-    """The lines to print: differences, users that were not queried, and at last a line that sums the audit up."""
+    """The lines to print: differences, users that were not queried, and at last a line that sums the audit up.
+
+    Users, calls and entries of maps may have any characters in their names: see ``printable``.
+    """
     for difference in outcome.differences:
         yield _difference_line(difference, outcome.zones[difference.user_id])
     for user_id, why in outcome.not_queried.items():
-        yield f"{user_id}\tnot asked: {why}"
+        yield f"{printable(user_id)}\tnot asked: {printable(why)}"
     positions = " ".join(
         f"{partition}:{lowest}" + (f"..{highest}" if highest > lowest else "")
         for partition, (lowest, highest) in sorted(outcome.positions.items())
@@ -121,12 +125,12 @@ def _difference_line(difference: Difference, zone: ZoneInfo) -> str:
     count = len(difference.calls)
     calls = f"{count} calls"
     if count:
-        calls += ": " + " ".join(difference.calls[:CALLS_SHOWN])
+        calls += ": " + " ".join(map(printable, difference.calls[:CALLS_SHOWN]))
     if count > CALLS_SHOWN:
         calls += " …"
     span = "now" if difference.span is None else shown_span(*difference.span, zone)
     values = [f"worker {difference.worker_value}", f"recount {difference.recount_value}"]
-    return "\t".join([difference.user_id, span, difference.key, *values, calls])
+    return "\t".join([*map(printable, (difference.user_id, span, difference.key, *values)), calls])
 
 
 def shown_span(begin: int, end: int, zone: ZoneInfo) -> str:

@@ -107,7 +107,7 @@ class Sample(NamedTuple):
 
     def line(self) -> str:
         """The sample as a line: topic/partition/offset of the event, when it was refused, and how it begins."""
-        return f"  {printable(self.origin.encode())}  {utc_text(self.at_ms, 'milliseconds')}  {self._beginning()}"
+        return f"  {printable(self.origin)}  {utc_text(self.at_ms, 'milliseconds')}  {self._beginning()}"
 
     def _beginning(self) -> str:
         if self.value is None:
@@ -164,7 +164,7 @@ def table_lines(groups: Groups) -> Iterator[str]:
     rows = [("REASON", "FIELD", "COUNT", "FIRST SEEN", "LAST SEEN")]
     for (reason, name), group in _largest_first(groups):
         times = utc_text(group.first_ms, "seconds"), utc_text(group.last_ms, "seconds")
-        rows.append((printable(reason.encode()), printable(name.encode()) or "-", f"{group.count:,}", *times))
+        rows.append((printable(reason), printable(name) or "-", f"{group.count:,}", *times))
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     for reason, name, count, first, last in rows:
         cells = [
@@ -183,7 +183,7 @@ def sample_lines(groups: Groups) -> Iterator[str]:
         if group.samples:
             title = f"{reason}: {name}" if name else reason
             yield ""
-            yield f"{printable(title.encode())}, the last {len(group.samples)} of {group.count:,}"
+            yield f"{printable(title)}, the last {len(group.samples)} of {group.count:,}"
         for sample in sorted(group.samples, reverse=True):
             yield sample.line()
 

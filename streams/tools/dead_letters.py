@@ -182,7 +182,7 @@ async def survey(settings: Settings, selection: Selection, samples_max: int, out
 def nothing_selected(topic: str, result: Survey, selection: Selection) -> str:
     """The line to print if no dead letter is selected. If a reason was selected, the line lists the other reasons."""
     if selection.reason is not None and result.reasons:
-        reasons = ", ".join(sorted(printable(reason.encode()) for reason in result.reasons))
+        reasons = ", ".join(sorted(printable(reason) for reason in result.reasons))
         return f"Nothing in {topic} was refused as {selection.reason}; there is: {reasons}."
     narrowed = "" if selection == Selection() else " of that user, event, time or place"
     return f"Nothing{narrowed} in {topic}."

@@ -16,6 +16,7 @@ from ecounters.recount.parse import parse, partition_of
 from ecounters.recount.recount import Recount
 from streams.access.sessions import Sessions
 from streams.basics.terminal import Progress
+from streams.basics.text import printable
 from streams.basics.times import local_time, now_ms
 from streams.kafka.clients import Kafka
 from streams.kafka.log_reader import LogRow, log_reader
@@ -144,21 +145,21 @@ class Explained:
 
     def lines(self, zone: ZoneInfo) -> Iterator[str]:
         """A line for each call: id, start, and type, time, id and offset of the event that counted it. Times are of
-        ``zone``.
+        ``zone``. Ids may hold anything: see ``printable``.
         """
         for call in self.calls:
             event = call.counted_by.event
             kind = f"silence after {event['type']}" if call.silent else event["type"]
-            counted_by = [kind, _time_text(event["ts"], zone), event["id"], str(call.counted_by.offset)]
-            yield "\t".join([call.call_id, _time_text(call.start_ms, zone), *counted_by])
+            counted_by = [kind, _time_text(event["ts"], zone), printable(event["id"]), str(call.counted_by.offset)]
+            yield "\t".join([printable(call.call_id), _time_text(call.start_ms, zone), *counted_by])
 
     def total(self, zone: ZoneInfo) -> str:
         """A line with the counter's value, the range, and the part of the log that was read."""
         question = self.question
         return (
-            f"{question.key} of {question.user_id} is {self.value}, of {len(self.calls)} calls, from "
-            f"{_time_text(question.begin, zone)} to {_time_text(question.end, zone)}, partition {self.partition} up to "
-            f"offset {self.end_offset}"
+            f"{printable(question.key)} of {printable(question.user_id)} is {self.value}, of {len(self.calls)} calls, "
+            f"from {_time_text(question.begin, zone)} to {_time_text(question.end, zone)}, "
+            f"partition {self.partition} up to offset {self.end_offset}"
         )
 
 

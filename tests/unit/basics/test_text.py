@@ -44,3 +44,8 @@ def test_an_error_is_named_once(error: Exception, text: str) -> None:
 def test_printable_text(data: bytes, shown: str) -> None:
     """Letters stay, all else is an escape; a character that was cut in two is left out."""
     assert printable(data, truncated=True) == shown
+
+
+def test_a_text_is_printable_like_bytes() -> None:
+    """Also one with half a surrogate pair, which no bytes in UTF-8 can be."""
+    assert printable("a\n\u202eé\ud800") == r"a\n\u202eé\ud800"

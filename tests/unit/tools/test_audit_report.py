@@ -46,6 +46,16 @@ def test_a_difference_is_a_line_with_values_and_calls() -> None:
     assert lines[1].startswith("different: 1 values of 1 users; 60 counters of 2 users")
 
 
+def test_names_cannot_forge_lines() -> None:
+    """What would control the terminal, or end a line or column, is shown as an escape."""
+    wrong = "a\tb\nc\x1b[2J\u202e"
+    found = Outcome(1, 1, {wrong: wrong}, [Difference(wrong, None, wrong, wrong, 2, [wrong])], {wrong: UTC})
+    first, second, _ = lines_of(found, Options())
+    shown = r"a\tb\nc\x1b[2J\u202e"
+    assert first == f"{shown}\tnow\t{shown}\tworker {shown}\trecount 2\t1 calls: {shown}"
+    assert second == f"{shown}\tnot asked: {shown}"
+
+
 def test_only_some_calls_of_many_are_shown() -> None:
     """20, and a sign that there are more; where there are none, nothing but their number."""
     many = next(lines_of(outcome(difference(21)), Options())).rpartition("\t")[2]

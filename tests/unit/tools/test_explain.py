@@ -97,3 +97,17 @@ def test_an_explanation_as_lines() -> None:
     assert start[:-13] == at[:-13] and start.endswith("+00:00")
     total = found.total(ZoneInfo("UTC"))
     assert total.startswith("MC of u1 is 1, of 1 calls, from ") and total.endswith(", partition 0 up to offset 3")
+
+
+def test_ids_of_events_cannot_forge_lines() -> None:
+    """Line breaks, tabs, escapes and marks that turn text round are shown as escapes."""
+    name = "a\tb\nc\x1b[2J\u202e"
+    explanation = read(call(name, USER).started(0).ringing(1).ended(9))
+    asked = Question("u\n1", "DID/\x1b", QUESTION.begin, QUESTION.end)
+    found = Explained(asked, calls(explanation, T0_MS), 1, 0, 3)
+    (line,) = found.lines(ZoneInfo("UTC"))
+    shown = r"a\tb\nc\x1b[2J\u202e"
+    columns = line.split("\t")
+    assert columns[0] == shown and shown in columns[4] and len(columns) == 6
+    assert line.replace("\t", "").isprintable()
+    assert found.total(ZoneInfo("UTC")).startswith(r"DID/\x1b of u\n1 is 1, of 1 calls, from ")
