@@ -16,12 +16,15 @@ _DIGITS: Final = re.compile(r"\d{5,}")
 def shown(value: object) -> str:
     """The JSON text of a value for a message. A text of more than SHOWN_MAX characters is shortened and ends in "...".
 
-    The content of an object or array is not shown: they are {...} and [...].
+    The content of an object or array is not shown: they are {...} and [...]. Half of a surrogate pair, as in an
+    argument that is not UTF-8, becomes an escape.
     """
     if type(value) is dict:
         return "{...}"
     if type(value) is list:
         return "[...]"
+    if isinstance(value, str):
+        value = value.encode(errors="backslashreplace").decode()
     return _shortened(msgspec.json.encode(value).decode())
 
 

@@ -30,6 +30,15 @@ def is_path(text: str) -> bool:
         return False
 
 
+def is_unicode(text: str) -> bool:
+    """Whether a text can be encoded: it has no bytes of the command line that are no UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def printable(data: bytes | str, *, truncated: bool = False) -> str:
     """Bytes or a text of unknown origin as one line that cannot control a terminal.
 

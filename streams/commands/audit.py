@@ -10,7 +10,9 @@ import click
 from ecounters.errors import RequestRefused
 from ecounters.query.dates import DateCondition, time_range
 from ecounters.recount.recount import Recount
+from ecounters.text import shown
 from streams.basics.addresses import local_url
+from streams.basics.text import is_unicode
 from streams.basics.times import epoch_ms, now_ms
 from streams.commands.common import settings_with
 from streams.settings.table import Settings
@@ -41,7 +43,7 @@ def _addresses(context: click.Context, option: click.Parameter, urls: tuple[str,
     for url in urls:
         try:
             parts = urlsplit(url)
-            valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+            valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and is_unicode(url)
         except ValueError:
             valid = False
         if not valid:
@@ -116,8 +118,15 @@ def _known_key(context: click.Context, option: click.Parameter, key: str) -> str
     return key
 
 
+def _possible_user(context: click.Context, option: click.Parameter, user_id: str) -> str:
+    """click callback: refuse a user id that no event can have, because it is not UTF-8."""
+    if not is_unicode(user_id):
+        raise click.BadParameter(f"no event can have the user id {shown(user_id)}")
+    return user_id
+
+
 @click.command()
-@click.option("--user", "user_id", required=True, help="The user whose counter it is.")
+@click.option("--user", "user_id", required=True, callback=_possible_user, help="The user whose counter it is.")
 @click.option(
     "--counter", required=True, callback=_known_key, help="A counter such as MC, or an entry of a map such as CST/16."
 )

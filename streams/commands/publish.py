@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 import click
 
@@ -16,6 +16,9 @@ from streams.kafka.clients import Kafka
 from streams.kafka.publisher import Outgoing
 from streams.tools import publish as publishing
 from streams.tools.run_to_end import run_to_end
+
+RATE_MAX: Final = 100_000
+"""The most calls a second. Each 25 have a switch of their own, so with very many the first event never comes."""
 
 
 def _moment(context: click.Context, option: click.Parameter, text: str | None) -> int | None:
@@ -58,7 +61,13 @@ def replay(file: BinaryIO, speed: float) -> None:
 
 
 @click.command()
-@click.option("--rate", type=click.FloatRange(0, min_open=True), default=5.0, show_default=True, help="Calls a second.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(0, RATE_MAX, min_open=True),
+    default=5.0,
+    show_default=True,
+    help="Calls a second.",
+)
 @click.option(
     "--users", type=click.IntRange(1), default=5, show_default=True, help="Number of users, u1, u2 and so on."
 )
@@ -97,7 +106,10 @@ def simulate(
         ecounters simulate --out calls.jsonl --events 100000
     """
     start_ms = now_ms() if start is None else start
-    plan = world.Plan(start_ms, seed, users, rate, day_shape=not steady, chaos=chaos)
+    try:
+        plan = world.Plan(start_ms, seed, users, rate, day_shape=not steady, chaos=chaos)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
     published = itertools.islice(world.simulate(plan), events)
     if out is not None:
         if events is None:

@@ -11,6 +11,7 @@ import orjson
 from ecounters.errors import Stop
 from ecounters.text import shown
 from streams.access.accounts import TEXT_MAX, Accounts
+from streams.basics.text import is_unicode
 from streams.basics.times import now_ms
 from streams.kafka.clients import Kafka
 from streams.kafka.publisher import publish_one
@@ -57,7 +58,7 @@ async def erase(settings: Settings, user_id: str) -> Erasure:
     publish the event twice changes nothing. Raises Stop if no event can have this user id, if a topic is missing, or if
     workers would refuse the event; KafkaError; RedisError.
     """
-    if not 1 <= len(user_id) <= TEXT_MAX or not _is_unicode(user_id):
+    if not 1 <= len(user_id) <= TEXT_MAX or not is_unicode(user_id):
         raise Stop(
             f"no event can have the user id {shown(user_id[:TEXT_MAX])}, so nothing is counted of it; `ecounters user "
             "remove` removes its account"
@@ -78,15 +79,6 @@ async def erase(settings: Settings, user_id: str) -> Erasure:
         await accounts.close()
     left = list(remains(settings, configs))
     return Erasure(user_id, settings.topic, published.partition, published.offset, had_account, sessions, left)
-
-
-def _is_unicode(text: str) -> bool:
-    """Whether a text can be encoded: it has no bytes of the command line that are no UTF-8."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def remains(settings: Settings, configs: Mapping[str, Mapping[str, str]]) -> Iterator[str]:

@@ -131,7 +131,13 @@ def test_an_erasure_that_workers_would_refuse_removes_no_account(
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("", "no event can have"), ("u" * 129, "no event can have"), ("x", "there is no topic")]
+    ("name", "words"),
+    [
+        ("", "no event can have"),
+        ("u" * 129, "no event can have"),
+        ("\udcff", "no event can have"),
+        ("x", "there is no topic"),
+    ],
 )
 def test_what_cannot_be_erased_is_refused_before_anything_is_done(
     deployment: Deployment, name: str, words: str

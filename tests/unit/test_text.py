@@ -13,6 +13,7 @@ from ecounters.text import SHOWN_MAX, shown
         (None, "null"), (True, "true"), (7, "7"), (2.5, "2.5"), ("", '""'), ('a"b', '"a\\"b"'), ("\N{SNOWMAN}", '"☃"'),
         ({}, "{...}"), ({"a": [1]}, "{...}"), ([], "[...]"), ([[1]], "[...]"),
         ("x" * 58, '"' + "x" * 58 + '"'), ("x" * 59, '"' + "x" * 56 + "..."), (10**100, "1" + "0" * 56 + "..."),
+        ("a\udcff", '"a\\\\udcff"'),
     ],
 )  # fmt: skip
 def test_a_value_is_shown_as_json_that_is_cut(value: object, expected: str) -> None:
