@@ -49,7 +49,9 @@ COMMANDS: Final = {
         "streams.commands.state:state", "Look into the saved state, check and repair it, copy it into a file and back."
     ),
     "topics": Row("streams.commands.topics:topics", "Create the missing topics, and check the others."),
-    "user": Row("streams.commands.accounts:user", "Add, list, remove and erase users, and give them new tokens."),
+    "user": Row(
+        "streams.commands.accounts:user", "Add, list, remove and erase users, and give them new tokens and time zones."
+    ),
     "worker": Row("streams.commands.worker:worker", "Run one worker: read events, keep counters, answer requests."),
 }
 """name -> row, sorted by name. Each line repeats the first sentence of the command's own help; a test compares them."""
