@@ -6,10 +6,11 @@ from typing import BinaryIO
 
 import click
 
+from ecounters.errors import REASONS
 from streams.basics.times import duration_s, moment_ms, now_ms
 from streams.commands.common import settings_with
 from streams.settings.table import Settings
-from streams.tools.dead_letter_report import sample_lines, table_lines
+from streams.tools.dead_letter_report import UNKNOWN, sample_lines, table_lines
 from streams.tools.dead_letters import Selection, Survey, nothing_selected, replay, survey
 from streams.tools.run_to_end import run_to_end
 
@@ -26,9 +27,16 @@ def _since(context: click.Context, option: click.Parameter, text: str | None) ->
     return max(0, moment)
 
 
+def _reason(context: click.Context, option: click.Parameter, text: str | None) -> str | None:
+    """click callback: refuse a reason that no worker gives, so that a mistyped one does not look like good news."""
+    if text is not None and text not in (*REASONS, UNKNOWN):
+        raise click.BadParameter(f"{text!r} is no reason; there are {', '.join(REASONS)}")
+    return text
+
+
 @click.command()
 @click.option("--since", callback=_since, help="Refused since then: 30m, 2h or 1d ago, or RFC 3339.  [default: all]")
-@click.option("--reason", help="Only those that were refused for this reason.")
+@click.option("--reason", callback=_reason, help="Only those that were refused for this reason.")
 @click.option("--user", help="Only those of this user's events.")
 @click.option("--id", "event_id", help="Only those of the event with this id.")
 @click.option("--partition", type=click.IntRange(0), help="Only those whose events came from this partition.")

@@ -19,6 +19,10 @@ SEARCHED_BYTES: Final = 65_536
 """How many of the first bytes of a message that is no JSON are searched for a user or an id."""
 
 
+UNKNOWN: Final = "?"
+"""The reason, topic or offset of a dead letter that does not say it: a worker did not write it."""
+
+
 class StoredDeadLetter(NamedTuple):
     """A dead letter as it was read from its topic.
 
@@ -76,7 +80,7 @@ class StoredDeadLetter(NamedTuple):
     def of(cls, record: Any) -> StoredDeadLetter:
         """Read an aiokafka record. Other programs can write to the topic too, so any header may be missing or wrong.
 
-        A missing reason, topic or offset becomes "?", a missing field "". A missing or wrong partition becomes the
+        A missing reason, topic or offset becomes UNKNOWN, a missing field "". A missing or wrong partition becomes the
         partition of the record itself.
         """
         headers = {name: value.decode("utf-8", "replace") for name, value in record.headers if value is not None}
@@ -84,8 +88,8 @@ class StoredDeadLetter(NamedTuple):
         size = headers.get("size", "")
         partition = int(text) if re.fullmatch(r"[0-9]{1,9}", text) else record.partition
         return cls(
-            headers.get("reason", "?"), headers.get("field", ""), headers.get("topic", "?"), partition,
-            headers.get("offset", "?"), record.timestamp, record.key, record.value, headers.get("last_offset", ""),
+            headers.get("reason", UNKNOWN), headers.get("field", ""), headers.get("topic", UNKNOWN), partition,
+            headers.get("offset", UNKNOWN), record.timestamp, record.key, record.value, headers.get("last_offset", ""),
             int(size) if re.fullmatch(r"[0-9]{1,12}", size) else len(record.value or b""),
         )  # fmt: skip
 

@@ -180,12 +180,12 @@ async def survey(settings: Settings, selection: Selection, samples_max: int, out
 
 
 def nothing_selected(topic: str, result: Survey, selection: Selection) -> str:
-    """The line to print if no dead letter is selected. If a reason was selected, the line lists the other reasons."""
-    if selection.reason is not None and result.reasons:
-        reasons = ", ".join(sorted(printable(reason) for reason in result.reasons))
-        return f"Nothing in {topic} was refused as {selection.reason}; there is: {reasons}."
-    narrowed = "" if selection == Selection() else " of that user, event, time or place"
-    return f"Nothing{narrowed} in {topic}."
+    """The line to print if no dead letter is selected. If a reason was selected, it names that and others."""
+    narrowed = "" if selection._replace(reason=None) == Selection() else " of that user, event, time or place"
+    if selection.reason is None:
+        return f"Nothing{narrowed} in {topic}."
+    others = f"; there is: {', '.join(sorted(map(printable, result.reasons)))}" if result.reasons else ""
+    return f"Nothing{narrowed} in {topic} was refused as {selection.reason}{others}."
 
 
 # ---------------------------------------------------------------------------------------------- replaying

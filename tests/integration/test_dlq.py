@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from ecounters.errors import REASONS
 from ecounters.events.partitioner import partition_of
 from streams.engine.dead_letters import DEAD_LETTER_VALUE_MAX
 from tests.support.accounts import TOKEN, add_users
@@ -133,6 +134,8 @@ def test_dlq_shows_counts_and_samples_of_dead_letters(here: Deployment, worker: 
     assert counts(ran(here, "--since", "1h").stdout) == expected
     nothing = ran(here, "--since", "2099-01-01T00:00:00Z")
     assert nothing.stdout == f"Nothing of that user, event, time or place in {here.name}.dlq.\n"
+    foreign = ran(here, "--reason", "?")
+    assert foreign.stdout.startswith(f"Nothing in {here.name}.dlq was refused as ?; there is: empty, missing, ")
     other = ran(here, "--reason", "late").stdout
     assert other.endswith("refused as late; there is: empty, missing, not_json, too_long, unknown_type.\n")
 
@@ -196,6 +199,7 @@ def test_dlq_explains_wrong_use_in_one_line(here: Deployment) -> None:
         (["--since", "soon"], 2, "no time such as 30m, 2h, 1d or 2026-03-01T09:00:00+05:30"),
         (["--since", "2026-03-01T09:00:00"], 2, "no time such as"),
         (["--yes"], 2, "--yes is for --replay"),
+        (["--reason", "lat"], 2, f"'lat' is no reason; there are {', '.join(REASONS)}\n"),
         (["--partition", "4"], 1, f"ecounters: there is no partition 4: {here.name}.dlq has 0 to 3\n"),
     ):
         found = ran(here, *args)

@@ -77,6 +77,10 @@ def test_nothing_is_explained() -> None:
     survey = Survey({}, reasons={"late", "empty"})
     assert nothing_selected("t", Survey({}), Selection()) == "Nothing in t."
     assert nothing_selected("t", survey, Selection(partition=1)) == "Nothing of that user, event, time or place in t."
-    assert (
-        nothing_selected("t", survey, Selection("nope")) == "Nothing in t was refused as nope; there is: empty, late."
+    assert nothing_selected("t", Survey({}), Selection("late")) == "Nothing in t was refused as late."
+    assert nothing_selected("t", survey, Selection("nope")) == (
+        "Nothing in t was refused as nope; there is: empty, late."
+    )
+    assert nothing_selected("t", survey, Selection("nope", user="u1")) == (
+        "Nothing of that user, event, time or place in t was refused as nope; there is: empty, late."
     )
