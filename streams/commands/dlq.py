@@ -61,9 +61,9 @@ def dlq(
 ) -> None:
     """Show the dead letters by reason and field; --replay publishes them again.
 
-    A dead letter is an event that a worker refused. Below the counts come the newest messages of each reason and
-    field: topic/partition/offset of the event, when it was refused, and its beginning. Control characters are shown as
-    escapes.
+    A dead letter is an event that a worker refused. Below the counts come, for each reason and field, what the reason
+    means and the newest messages: topic/partition/offset of the event, when it was refused, and its beginning. Control
+    characters are shown as escapes.
 
     \b
         ecounters dlq

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
+from ecounters.errors import REASONS
 from streams.basics.text import printable
 from streams.basics.times import utc_text
 
@@ -182,12 +183,13 @@ def table_lines(groups: Groups) -> Iterator[str]:
 
 
 def sample_lines(groups: Groups) -> Iterator[str]:
-    """The samples of each group, the newest first, below an empty line and a title."""
+    """The samples of each group, the newest first, below an empty line and a title with the meaning of the reason."""
     for (reason, name), group in _largest_first(groups):
         if group.samples:
             title = f"{reason}: {name}" if name else reason
             yield ""
-            yield f"{printable(title)}, the last {len(group.samples)} of {group.count:,}"
+            meaning = f": {REASONS[reason]}" if reason in REASONS else ""
+            yield f"{printable(title)}, the last {len(group.samples)} of {group.count:,}{meaning}"
         for sample in sorted(group.samples, reverse=True):
             yield sample.line()
 

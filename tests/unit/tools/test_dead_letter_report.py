@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from ecounters.errors import REASONS
 from streams.tools.dead_letter_report import (
     Group,
     Groups,
@@ -90,9 +91,15 @@ def test_the_newest_are_samples_whatever_the_order() -> None:
     """Partitions are read in any order, so that a new one may be read before an old one."""
     groups = grouped(*(dead_letter(T0_MS + at) for at in (5, 1, 9, 3, 7)), samples_max=2)
     lines = list(sample_lines(groups))
-    assert lines[:2] == ["", "missing: callId, the last 2 of 5"]
+    assert lines[:2] == ["", f"missing: callId, the last 2 of 5: {REASONS['missing']}"]
     assert [line.split()[0] for line in lines[2:]] == ["events/3/9", "events/3/7"]
     assert lines[2] == "  events/3/9  2026-09-21T14:13:20.009Z  {}"
+
+
+def test_a_reason_of_another_program_has_no_meaning() -> None:
+    """It is shown as it is, with its control characters as escapes."""
+    lines = list(sample_lines(grouped(dead_letter(reason="o\bdd", name=""))))
+    assert lines[:2] == ["", r"o\x08dd, the last 1 of 1"]
 
 
 def test_there_may_be_no_samples() -> None:
