@@ -25,7 +25,7 @@ from streams.basics.collector import collect_in_short_steps, leave_out_what_is_t
 from streams.basics.logs import LifeLines, set_up
 from streams.basics.service_manager import ServiceManager
 from streams.basics.tasks import end_tasks
-from streams.basics.text import one_line
+from streams.basics.text import why_failed
 from streams.kafka.clients import Kafka
 from streams.kafka.first_look import FirstLook, first_look
 from streams.kafka.internals import until_crashed
@@ -211,7 +211,7 @@ async def _wait_for_look(settings: Settings, stop: asyncio.Event) -> FirstLook |
         except (KafkaError, OSError) as error:
             if refused := await access_refused(Kafka.of(settings)):
                 raise refused from error
-            log.warning("Kafka at %s cannot be used yet, trying again: %s", settings.broker, one_line(error))
+            log.warning("Kafka at %s cannot be used yet, trying again: %s", settings.broker, why_failed(error))
         try:
             async with asyncio.timeout(BROKER_RETRY_S):
                 await stop.wait()

@@ -16,3 +16,8 @@ def host_port(host: str, port: int) -> str:
 def local_url(host: str, port: int, scheme: str = "http") -> str:
     """The URL at which this machine reaches a server that listens on ``host`` and ``port``."""
     return f"{scheme}://{host_port(_LOOPBACK.get(host, host), port)}"
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether a host is a name or a loopback address of the machine that this process runs on."""
+    return host in ("localhost", "::1") or host.startswith("127.")

@@ -3,13 +3,35 @@
 from __future__ import annotations
 
 import codecs
+import os
+import re
 import sys
 from pathlib import Path
+from typing import Final
+
+NO_CONNECTION: Final = "no connection can be made"
+"""What ``why_failed`` says of a server that does not run or cannot be reached."""
 
 
 def one_line(error: BaseException) -> str:
     """An error's message on one line, with single blanks for white space; the name of its class if there is none."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def why_failed(error: BaseException) -> str:
+    """``one_line`` of an error of a client. Where no connection was made, it begins with NO_CONNECTION.
+
+    The libraries show the addresses that they have tried as tuples of Python. Messages name the server anyway.
+    """
+    text = one_line(error)
+    if "Unable to bootstrap from" in text:  # aiokafka's; it does not say why
+        return NO_CONNECTION
+    if "Connect call failed" not in text:  # asyncio's
+        return text
+    number = error.errno if isinstance(error, OSError) else None
+    if number is None and (found := re.search(r"Err(?:or|no) (\d+)", text)):
+        number = int(found[1])
+    return NO_CONNECTION if number is None else f"{NO_CONNECTION} ({os.strerror(number).lower()})"
 
 
 def named(error: BaseException) -> str:

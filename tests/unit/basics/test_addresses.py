@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streams.basics.addresses import host_port, local_url
+from streams.basics.addresses import host_port, is_this_machine, local_url
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,9 @@ def test_a_host_and_its_port(host: str, text: str) -> None:
 def test_a_server_on_this_machine(host: str, url: str) -> None:
     """Who listens on all addresses of a family is reached at its loopback address."""
     assert local_url(host, 80) == url
+
+
+def test_hosts_of_this_machine() -> None:
+    """Its name for itself, and loopback addresses of both families."""
+    hosts = ["localhost", "127.0.0.1", "127.0.1.1", "::1", "10.0.0.7", "kafka-1", ""]
+    assert [is_this_machine(host) for host in hosts] == [True] * 4 + [False] * 3

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from streams.basics.text import named, one_line, printable
+from streams.basics.text import named, one_line, printable, why_failed
+
+REFUSED = "connection refused"
 
 
 @pytest.mark.parametrize(
@@ -19,6 +21,21 @@ from streams.basics.text import named, one_line, printable
 def test_an_error_is_told_on_one_line(error: Exception, text: str) -> None:
     """Its message with single blanks; its class if it has no message."""
     assert one_line(error) == text
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ValueError("no\n such zone"), "no such zone"),
+        (ValueError("Unable to bootstrap from [('h', 9, <AddressFamily.AF_INET: 2>)]"), "no connection can be made"),
+        (ValueError("Error 111 connecting. Connect call failed ('h', 9)."), f"no connection can be made ({REFUSED})"),
+        (OSError(111, "Connect call failed ('h', 9)"), f"no connection can be made ({REFUSED})"),
+        (ValueError("Connect call failed ('h', 9)."), "no connection can be made"),
+    ],
+)
+def test_a_connection_that_fails_shows_no_tuple(error: Exception, text: str) -> None:
+    """Other errors are told on one line."""
+    assert why_failed(error) == text
 
 
 @pytest.mark.parametrize(

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pytest
+from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaConnectionError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from ecounters.errors import Stop
+from streams.access.store import connect
 from streams.basics.collector import GC_THRESHOLDS
 from streams.settings.table import Settings
-from streams.tools.run_to_end import run_to_end
+from streams.tools.run_to_end import LOCAL_HINT, run_to_end
 
+NOWHERE = "127.0.0.1:1"
+"""An address at which nothing listens."""
 SETTINGS = Settings(broker="kafka-1:9092", redis="redis://me:hunter2@redis-1:6379/0")
 
 
@@ -50,3 +56,34 @@ def test_a_failure_is_one_line_without_a_password(error: Exception, line: str) -
     with pytest.raises(Stop) as stop:
         run_to_end(SETTINGS, work(error))
     assert str(stop.value) == line
+
+
+async def ask_kafka() -> None:
+    """Connect to where no broker is."""
+    client = AIOKafkaClient(bootstrap_servers=NOWHERE)
+    await client.bootstrap()
+
+
+async def ask_redis() -> None:
+    """Connect to where no Redis is."""
+    redis = connect(f"redis://{NOWHERE}/0")
+    try:
+        await redis.get("x")
+    finally:
+        await redis.aclose()
+
+
+@pytest.mark.parametrize(("ask", "server"), [(ask_kafka, "Kafka"), (ask_redis, "Redis")])
+def test_a_server_of_this_machine_that_does_not_run_is_hinted_at(
+    ask: Callable[[], Coroutine[Any, Any, None]], server: str
+) -> None:
+    """In words, and with what may help; of another machine's server there is no hint."""
+    here = Settings(broker=NOWHERE, redis=f"redis://{NOWHERE}/0")
+    with pytest.raises(Stop) as stop:
+        run_to_end(here, ask())
+    assert str(stop.value).startswith(f"{server} at ") and "no connection can be made" in str(stop.value)
+    assert str(stop.value).endswith(f": {LOCAL_HINT}")
+    assert not any(sign in str(stop.value) for sign in ("[", "('", "<"))
+    with pytest.raises(Stop) as stop:
+        run_to_end(SETTINGS, ask())
+    assert "no connection can be made" in str(stop.value) and LOCAL_HINT not in str(stop.value)
