@@ -67,8 +67,8 @@ def run_worker(settings: Settings) -> NoReturn:
     """Run until SIGTERM or SIGINT (exit code 0) or an unexpected error (EXIT_CRASHED); then end the process.
 
     Sets up the process first: logging, garbage collector, file limit, malloc. If the app does not stop within
-    STOP_LIMIT_S, the process exits here. Raises Stop if topics or saved states cannot be used, OSError if the port
-    cannot; with logs as JSON it logs these and ends with the exit code. Any other error is logged.
+    STOP_LIMIT_S, the process exits here. Raises Stop if topics, saved states or the port cannot be used, OSError if
+    the host cannot; with logs as JSON it logs these and ends with the exit code. Any other error is logged.
     """
     set_up(settings.log_level, settings.log_format, settings.instance)
     faulthandler.enable()  # systemd's watchdog ends a worker whose loop hangs by SIGABRT: the log then says where

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from typing import Final
 
 from aiohttp import web
 
+from ecounters.errors import Stop
 from streams.settings.narrow import HttpSettings
 from streams.web.api import Api
 from streams.web.server import Runner
@@ -41,19 +43,28 @@ class Ports:
     async def open(self) -> None:
         """Serve health, metrics and documents, if they have a port of their own, and see whether the other one is free.
 
-        Raises OSError if a port cannot be listened on; then ``close`` too.
+        Raises Stop if a port is in use, OSError if it cannot be listened on for another reason; then ``close`` too.
         """
         api, *apart = self._runners
         for port, runner in apart:
-            await (await self._site(port, runner)).start()
-        site = await self._site(*api)
-        await site.start()
-        await site.stop()
+            await self._serve(port, runner)
+        await (await self._serve(*api)).stop()
 
     async def open_api(self) -> None:
-        """Serve the API. Raises OSError if another process listens there by now; then ``close`` too."""
-        port, runner = self._runners[0]
-        await (await self._site(port, runner)).start()
+        """Serve the API. Raises Stop if another process listens there by now; then ``close`` too."""
+        await self._serve(*self._runners[0])
+
+    async def _serve(self, port: int, runner: Runner) -> web.BaseSite:
+        """Serve on a port, and return where. Raises Stop if another process listens there, and OSError."""
+        try:
+            site = await self._site(port, runner)
+            await site.start()
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            another = "--port (ECOUNTERS_PORT)" if port == self._settings.port else "ECOUNTERS_ADMIN_PORT"
+            raise Stop(f"port {port} is in use: give another {another}") from error
+        return site
 
     async def _site(self, port: int, runner: Runner) -> web.BaseSite:
         """Where a runner serves, which is set up if it is not yet."""
