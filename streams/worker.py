@@ -54,6 +54,8 @@ NEEDED_POLL_S: Final = 0.2
 """How often a worker that has left the group looks whether the others answer for its partitions."""
 EXIT_CRASHED: Final = 70
 """Exit code after an unexpected error (EX_SOFTWARE of sysexits.h)."""
+TOLD_TO_END: Final = "told to end: it answers for %g s more (ECOUNTERS_DRAIN_S); a second signal ends the wait"
+"""The log's entry at the first signal: nothing else would be seen to happen for that time."""
 BROKER_RETRY_S: Final = 2.0
 """Pause between two attempts to reach Kafka at the start."""
 M_TRIM_THRESHOLD: Final = -1
@@ -266,6 +268,8 @@ class _Life:
             if parts.table.joined.is_set():
                 again = asyncio.create_task(self._signals.again.wait())
                 drain_s = self._settings.drain_s
+                if drain_s and not crash.done():
+                    log.info(TOLD_TO_END, drain_s)
                 await asyncio.wait([crash, again], timeout=drain_s, return_when=asyncio.FIRST_COMPLETED)
                 again.cancel()
         crashed = crash.done() or failure is not None

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from streams.web.paths import READY_PATH
+from streams.worker import TOLD_TO_END
 from tests.support.accounts import TOKEN, add_users
 from tests.support.audits import audited
 from tests.support.moves import Asker, Calls, restart_in_turn, users_of
@@ -85,12 +86,13 @@ def test_a_worker_that_is_told_to_end_answers_until_others_do(deployment: Deploy
 
 
 def test_a_second_signal_ends_the_drain(deployment: Deployment) -> None:
-    """The worker still ends in order."""
+    """The worker says at the first signal that it will, and still ends in order."""
     with Worker(deployment.with_settings(DRAIN_S=600)).wait_ready() as worker:
         worker.process.send_signal(signal.SIGTERM)
         while worker.request("GET", READY_PATH).status == 200:
             time.sleep(0.02)
         assert worker.request("GET", "/healthz").status == 200
+        assert worker.log.read_text().count(TOLD_TO_END % 600) == 1
         began = time.monotonic()
         worker.process.send_signal(signal.SIGINT)
         worker.wait_ended_in_order()
