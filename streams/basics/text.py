@@ -11,6 +11,8 @@ from typing import Final
 
 NO_CONNECTION: Final = "no connection can be made"
 """What ``why_failed`` says of a server that does not run or cannot be reached."""
+_AIOHTTP_TLS: Final = re.compile(r" ssl:(default|True|False|None|<[^>]*>)")
+"""What aiohttp says of TLS behind an address, whether the server has TLS or not."""
 
 
 def one_line(error: BaseException) -> str:
@@ -27,7 +29,7 @@ def why_failed(error: BaseException) -> str:
     if "Unable to bootstrap from" in text:  # aiokafka's; it does not say why
         return NO_CONNECTION
     if "Connect call failed" not in text:  # asyncio's
-        return text
+        return _AIOHTTP_TLS.sub("", text)
     number = error.errno if isinstance(error, OSError) else None
     if number is None and (found := re.search(r"Err(?:or|no) (\d+)", text)):
         number = int(found[1])

@@ -17,7 +17,7 @@ import aiohttp
 import orjson
 
 from ecounters.errors import Stop
-from streams.basics.text import one_line
+from streams.basics.text import why_failed
 from streams.basics.times import moment_ms, now_ms
 from streams.basics.tls import client_context
 from streams.settings.table import Settings
@@ -89,7 +89,7 @@ class Workers:
                     furthest, deadline = reply.position, time.monotonic() + NO_PROGRESS_LIMIT_S
             if time.monotonic() > notice_at:
                 notice_at = deadline + NO_PROGRESS_LIMIT_S  # not again, unless progress moves the deadline
-                sys.stderr.write(f"waiting for an answer: {why}\n")
+                sys.stderr.write(f"waiting up to {NO_PROGRESS_LIMIT_S:g} s for an answer: {why}\n")
             await asyncio.sleep(RETRY_PAUSE_S)
         raise Stop(f"no answer that can be compared in {NO_PROGRESS_LIMIT_S:.0f} s: {why}")
 
@@ -113,7 +113,7 @@ class Workers:
             async with self._client.post(url, data=content) as response:
                 raw = await response.read()
         except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
-            return f"{url}: {one_line(error)}"
+            return f"{url}: {why_failed(error)}"
         try:
             message = orjson.loads(raw)["message"]
         except (ValueError, TypeError, KeyError):

@@ -31,6 +31,11 @@ def test_an_error_is_told_on_one_line(error: Exception, text: str) -> None:
         (ValueError("Error 111 connecting. Connect call failed ('h', 9)."), f"no connection can be made ({REFUSED})"),
         (OSError(111, "Connect call failed ('h', 9)"), f"no connection can be made ({REFUSED})"),
         (ValueError("Connect call failed ('h', 9)."), "no connection can be made"),
+        (
+            ValueError("Cannot connect to host h:9 ssl:default [Name unknown]"),
+            "Cannot connect to host h:9 [Name unknown]",
+        ),
+        (ValueError("Cannot connect to host h:9 ssl:<Context at 0x7> [no]"), "Cannot connect to host h:9 [no]"),
     ],
 )
 def test_a_connection_that_fails_shows_no_tuple(error: Exception, text: str) -> None:

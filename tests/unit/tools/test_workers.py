@@ -12,8 +12,9 @@ import orjson
 import pytest
 
 from ecounters.errors import Stop
+from streams.settings.table import Settings
 from streams.tools import workers
-from streams.tools.workers import CountersReply, Workers
+from streams.tools.workers import CountersReply, Workers, http_client
 from streams.web.paths import COUNTERS_PATHS
 
 RANGE = "2026-03-01T00:00:00Z/2026-03-02T00:00:00Z"
@@ -105,6 +106,23 @@ def test_no_progress_ends_in_an_error_that_says_why() -> None:
         query(Client(lambda worker, nth: Response(position="3:9")))
     with pytest.raises(Stop, match="restoring"):
         query(Client(lambda worker, nth: Response(503, "restoring")))
+
+
+def test_a_wait_says_how_long_it_is_and_what_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At an address where no worker listens, with the address and no tuple of Python."""
+    monkeypatch.setattr(workers, "NOTICE_AFTER_S", 0)
+
+    async def ask() -> None:
+        async with http_client(Settings()) as client:
+            await Workers(client, ["http://127.0.0.1:1"]).query(3, 10, {"ssid": "s"})
+
+    why = f"http://127.0.0.1:1{COUNTERS_PATHS[0]}: no connection can be made (connection refused)"
+    with pytest.raises(Stop) as stop:
+        asyncio.run(ask())
+    assert str(stop.value).endswith(f": {why}")
+    assert capsys.readouterr().err == f"waiting up to 0.2 s for an answer: {why}\n"
 
 
 @pytest.mark.parametrize(
