@@ -54,9 +54,8 @@ def replay(file: BinaryIO, speed: float) -> None:
     """
     settings = settings_with()
     progress = Progress("published")
-    messages = publishing.read_log(file)
     pace = publishing.at_speed(speed)
-    run_to_end(settings, publishing.publish(messages, Kafka.of(settings), settings.topic, pace, progress))
+    run_to_end(settings, publishing.publish_log(file, Kafka.of(settings), settings.topic, pace, progress))
     progress.end()
 
 

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from contextlib import aclosing
+from typing import BinaryIO, Final
 
 import orjson
 
+from streams.basics.blocks import BlockReader
 from streams.basics.terminal import Progress
 from streams.basics.times import epoch_ms, moment_ms
 from streams.kafka.clients import Kafka
-from streams.kafka.publisher import Outgoing, publisher
+from streams.kafka.publisher import Outgoing, Publisher, publisher
+
+SEND_AFTER_S: Final = 0.1
+"""So long a batch waits at most for a log's lines that have not come yet: a batch for each line would be slow."""
 
 
 async def publish(
@@ -23,11 +29,57 @@ async def publish(
     published at once too. ``progress`` counts the records. Raises KafkaError.
     """
     async with publisher(kafka, topic) as publishing:
-        for message in messages:
-            if message.due_ms is not None and (seconds := wait_s(message.due_ms)) > 0:
-                await publishing.send()
-                await asyncio.sleep(seconds)
-            progress.add(await publishing.put(message))
+        await _put(messages, publishing, wait_s, progress)
+
+
+async def publish_log(
+    file: BinaryIO, kafka: Kafka, topic: str, wait_s: Callable[[int], float], progress: Progress
+) -> None:
+    """Publish the lines of a file or pipe as ``publish`` does.
+
+    If lines come slowly, each is published SEND_AFTER_S later at most. Raises KafkaError, and OSError if the file
+    cannot be read.
+    """
+    async with publisher(kafka, topic) as publishing, aclosing(_lines(file, publishing)) as parts:
+        async for lines in parts:
+            await _put(read_log(lines), publishing, wait_s, progress)
+
+
+async def _lines(file: BinaryIO, publishing: Publisher) -> AsyncGenerator[list[bytes]]:
+    """Yield the lines of a file in lists. Sends what was published if it has to wait for more lines."""
+    reader, begun, sent_at = BlockReader(file), list[bytes](), time.monotonic()
+    try:
+        asked = reader.ask()
+        while True:
+            await asyncio.sleep(0)  # a block that has come is known in the loop's next round
+            if not asked.done():
+                await asyncio.wait([asked], timeout=SEND_AFTER_S)
+                if not asked.done() or time.monotonic() - sent_at > SEND_AFTER_S:
+                    await publishing.send()
+                    sent_at = time.monotonic()
+            block = await asked
+            if not block:
+                break
+            asked = reader.ask()  # it is read while this one is published
+            whole, line_break, rest = block.rpartition(b"\n")
+            if line_break:
+                yield b"".join([*begun, whole]).split(b"\n")
+                begun = []
+            begun.append(rest)
+        yield [b"".join(begun)]
+    finally:
+        reader.close()
+
+
+async def _put(
+    messages: Iterable[Outgoing], publishing: Publisher, wait_s: Callable[[int], float], progress: Progress
+) -> None:
+    """Publish messages, each when it is due. What was published before is sent before a wait."""
+    for message in messages:
+        if message.due_ms is not None and (seconds := wait_s(message.due_ms)) > 0:
+            await publishing.send()
+            await asyncio.sleep(seconds)
+        progress.add(await publishing.put(message))
 
 
 def read_log(lines: Iterable[bytes]) -> Iterator[Outgoing]:
