@@ -57,6 +57,7 @@ def replay(file: BinaryIO, speed: float) -> None:
     pace = publishing.at_speed(speed)
     run_to_end(settings, publishing.publish_log(file, Kafka.of(settings), settings.topic, pace, progress))
     progress.end()
+    click.echo("`ecounters dlq` shows what workers refuse of them.", err=True)
 
 
 @click.command()

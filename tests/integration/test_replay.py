@@ -47,7 +47,7 @@ def wait_for(deployment: Deployment, *expected: bytes) -> None:
 def test_what_has_come_is_published_while_the_pipe_is_open(
     deployment: Deployment, replay: subprocess.Popen[bytes]
 ) -> None:
-    """Whole lines at once, the begun one with its end."""
+    """Whole lines at once, the begun one with its end; then it says where refused events are found."""
     feed(replay, b"[1]\n[2]\n[3")
     wait_for(deployment, b"[1]", b"[2]")
     feed(replay, b"33]\n\n[4]")
@@ -55,8 +55,9 @@ def test_what_has_come_is_published_while_the_pipe_is_open(
     _, err = replay.communicate(timeout=LIMIT_S)
     wait_for(deployment, b"[1]", b"[2]", b"[333]", b"[4]")
     assert replay.returncode == 0
-    (total,) = err.decode().splitlines()
+    total, hint = err.decode().splitlines()
     assert total.startswith("published 4 events in ")
+    assert hint == "`ecounters dlq` shows what workers refuse of them."
 
 
 def test_one_signal_ends_it_while_it_waits_for_input(deployment: Deployment, replay: subprocess.Popen[bytes]) -> None:
