@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
+from ecounters.errors import Stop
 from ecounters.recount.parse import parse, partition_of
 from ecounters.recount.recount import Recount
 from streams.access.sessions import Sessions
@@ -164,10 +165,14 @@ class Explained:
 
 
 async def zone_of(settings: Settings, user_id: str) -> ZoneInfo | None:
-    """A user's time zone; None if Redis has no such user or cannot be reached."""
+    """A user's time zone; None if Redis has no such user or cannot be reached. Raises Stop if it is not known here."""
     sessions = Sessions.connect(settings.redis, settings.session_cache_s, settings.redis_ca)
     try:
         return await sessions.zone_of(user_id)
+    except ValueError as error:
+        raise Stop(
+            f"the time zone of {printable(user_id)} is not known on this machine; `ecounters user zone` gives another"
+        ) from error
     finally:
         await sessions.close()
 

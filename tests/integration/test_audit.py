@@ -124,6 +124,9 @@ def test_an_audit_names_users_that_cannot_be_asked(deployment: Deployment) -> No
         assert lines[-1].startswith("not known to be equal: ")
         exit_code, lines, err = audited(deployment, worker, options=("--skip-unknown",))
         assert exit_code == 0, (lines, err)
+    exit_code, lines, err = ran(deployment, "explain", "--user", "martian", "--counter", "TC")
+    assert (exit_code, lines, err.count("\n")) == (1, [], 1)
+    assert err.startswith("ecounters: the time zone of martian is not known on this machine; ")
 
 
 async def set_zone(deployment: Deployment, user: str, zone: str) -> None:
