@@ -37,7 +37,7 @@ change again soon, so fewer and larger flushes write less."""
 BUSY_MS_MAX: Final = 10_000
 """It waits for fewer intervals if five of them together are longer than this."""
 BUSY_SHARE: Final = 1 / 16
-"""A partition is busy with more unsaved bytes than this share of ``bytes_max``: 1 MB by default, some 4,000 entries."""
+"""This share of ``bytes_max`` is much to save: 1 MB by default, some 4,000 entries. See ``_is_busy``."""
 TICKS_PER_INTERVAL: Final = 8
 """The flushes of all partitions begin at so many moments of an interval."""
 UNSAVED_FLUSHES_MAX: Final = 4
@@ -109,11 +109,11 @@ class PartitionFlusher:
         return 0 if state is None else state.position
 
     def _is_busy(self, *, has_moved: bool) -> bool:
-        """Whether the partition is far behind the log's end with something to save, or has much to save.
+        """Whether the partition is busy: its next flush may wait.
 
-        ``has_moved``: events have come in the last interval. If none has, what there is to save will not change soon.
-        False while the next flush must not wait: it sends misrouted events on, which nobody counts before, and
-        ``feed.follow`` is due before it if ``status.following`` is False.
+        It is if events came in the last interval (``has_moved``) and more than BUSY_SHARE is unsaved; or if it is far
+        behind the log's end, with anything to save. It never is while the flush has to send misrouted events on, which
+        nobody counts before, or while ``feed.follow`` is due before the flush (``status.following`` is False).
         """
         state = self._status.state
         if state is None or self._uncounted.misrouted or not self._status.following:
@@ -205,7 +205,8 @@ class PartitionFlusher:
             collected_s = time.monotonic()
             if saved and max(status.committed_offset, 0) == status.flushed_offset:
                 status.commit_due_s = collected_s
-            if saved and not always and not (status.unbound and state.binding is not None):
+            must_bind = status.unbound and state.binding is not None  # the changelog does not say yet of which topic
+            if saved and not always and not must_bind:
                 return True
             outbox = writer.outbox()
             misrouted = await self._collect_changes(state, outbox)
