@@ -35,7 +35,7 @@ REASONS: Final = {
     "unknown_type": "no such type of event",
     "clock_ahead": "the time is more than 5 minutes later than the broker's clock (the worker's, if producers stamp)",
     "late": "of an unknown call, 15 minutes or more behind the newest event of the partition",
-    "call_id_reused": "a new call.started of a call id, later than the end of the call that has this id",
+    "call_id_reused": "a second call with the id of one that has ended: its call.started, and all that follows",
     "call_too_large": "more of a call than is kept: 200 starts, 200 legs, 1,000 each of inputs, holds and IVR entries",
     "not_forwarded": "of another partition's user, and the worker may not write to the topic of events",
     "unreadable": "a record batch with a wrong checksum, or that cannot be unpacked; stands for all of its messages",

@@ -24,5 +24,6 @@ class Extras:
     dtmfs: dict[str, Dtmf] | None = None
     start_ids: tuple[str, ...] | None = None
     last_start: int = 0
+    reused_at: int = 0
     large: LargeCall | None = None
     amounts: Amounts = ()

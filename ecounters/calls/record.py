@@ -105,7 +105,7 @@ class Call:
     ==============  =====================================================================  ==================  =====
     id, user        ``callId``, and the account that the call belongs to                   PartitionState      key
     last_ts         largest ``ts`` of the call's events and of snapshots that name it      PartitionState      yes
-    timer_slot      the bucket in a timer wheel; the sign tells which, 0 is none           TimerWheel          no
+    timer_slot      the bucket in a timer wheel, and which wheel; 0: in none               TimerWheel          no
     caller_class    NEITHER, FRESH or REPEAT; 0 before the first call.started              PartitionState      yes
     silence         LIVE, SUSPECTED or REAPED                                              User, for Timeouts  yes
     flags           SAVED, TOUCHED, DIRTY                                                  Changes, User,      no
@@ -116,6 +116,8 @@ class Call:
     switch          campaign, DID, number and switch; "" for a field that it has not
     start_ids       the ids of all call.started that were joined, if there are several     Starts              yes
     last_start      the largest ``ts`` of these; 0 as long as it is ``start``              Starts              yes
+    reused_at       the smallest ``ts`` of the call.started that were refused because      Starts              yes
+                    they begin another call of this id; 0: there is none
     end, ...,       the call.ended with the smallest (ts, id): ``ts``, ``id``,             join                yes
     ended_by        status and who hung up
     system_end      (``ts``, status) of the end that a switch's restart or snapshot gave,  PartitionState      yes
@@ -269,6 +271,15 @@ class Call:
     def last_start(self, value: int) -> None:
         if value or self.extras is not None:
             self._own_extras().last_start = value
+
+    @property
+    def reused_at(self) -> int:
+        return 0 if self.extras is None else self.extras.reused_at
+
+    @reused_at.setter
+    def reused_at(self, value: int) -> None:
+        if value or self.extras is not None:
+            self._own_extras().reused_at = value
 
     @property
     def large(self) -> LargeCall | None:

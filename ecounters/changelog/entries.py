@@ -51,7 +51,8 @@ spoil counters.
 
 2  a call with many legs, holds, IVR entries or inputs has entries of its own for them; holds and IVR entries say
    whether they are an end, not whether they are a begin; legs may be ``elsewhere``; a call with several
-   call.started has their ids and the time of the last one. ``partition.format_1`` reads 1.
+   call.started has their ids and the time of the last one; one whose id was used again has the time of that.
+   ``partition.format_1`` reads 1.
 """
 FORMATS: Final = (1, FORMAT)
 """The formats that can be read."""

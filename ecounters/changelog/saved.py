@@ -32,7 +32,11 @@ class SavedLeg(NamedTuple):
 
 
 class SavedCall(NamedTuple):
-    """A call. The last two fields are those that format 1 and older entries of format 2 do not have."""
+    """A call. The last three fields are those that format 1 and older entries of format 2 do not have.
+
+    ``reused_at`` is written only where it is not 0, which is seldom. So nearly all entries are what they were before
+    this field; a version from before refuses the others, as they have one field too many.
+    """
 
     last_ts: int
     start: int
@@ -56,6 +60,7 @@ class SavedCall(NamedTuple):
     silence: _U8
     start_ids: tuple[str, ...] | None = None
     last_start: int = 0
+    reused_at: int = 0
 
 
 class Position(Struct, array_like=True, frozen=True):

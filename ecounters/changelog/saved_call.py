@@ -16,13 +16,14 @@ from ecounters.changelog.saved import SavedCall, SavedLeg
 
 
 def saved_form(call: Call) -> tuple[Any, ...]:
-    """The fields of a call that the changelog keeps, in the order of ``SavedCall``."""
-    return (
+    """The fields of a call that the changelog keeps, in the order of ``SavedCall``; without a ``reused_at`` of 0."""
+    form = (
         call.last_ts, call.start, call.start_id, call.type, call.campaign, call.did, call.number, call.switch,
         call.end, call.end_id, call.status, call.ended_by, call.system_end, call.caller_class, call.redirects,
         _saved_legs(call.first_leg),
         call.holds, _saved_ivrs(call.last_ivr), call.dtmfs, call.silence, call.start_ids, call.last_start,
     )  # fmt: skip
+    return (*form, call.reused_at) if call.reused_at else form
 
 
 def _saved_legs(leg: Leg | None) -> list[tuple[Any, ...]] | None:
@@ -61,7 +62,7 @@ def restored_call(saved: SavedCall, call_id: str, user: CallOwner) -> Call:
     (
         call.last_ts, call.start, call.start_id, call_type, campaign, did, call.number, switch,
         call.end, call.end_id, call.status, call.ended_by, call.system_end, call.caller_class, call.redirects,
-        legs, call.holds, ivrs, call.dtmfs, call.silence, call.start_ids, call.last_start,
+        legs, call.holds, ivrs, call.dtmfs, call.silence, call.start_ids, call.last_start, call.reused_at,
     ) = saved  # fmt: skip
     call.type = same(call_type, call_type)
     call.campaign = same(campaign, campaign)

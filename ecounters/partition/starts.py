@@ -48,11 +48,17 @@ class Starts(Join):
         """Remember id and time of a further call.started of a call, or refuse the event. Call this before it is joined.
 
         One whose id was accepted before is a duplicate, also after the call's end. Raises BadEvent: "call_id_reused" if
-        it came after the call's end, and so is the start of another call; "call_too_large" if the call has STARTS_MAX.
+        it came after the call's end, and so is the start of another call, or not before a start that was refused so;
+        "call_too_large" if the call has STARTS_MAX.
         """
         ids = call.start_ids or (call.start_id,)
         if event.id not in ids:
+            if 0 < call.reused_at <= event.ts:
+                raise BadEvent("call_id_reused", "callId")
             if 0 < self._end_by(call, max(watermark, event.ts)) < event.ts:
+                call.reused_at = event.ts
+                self._timeouts.place(call)  # the wheel shows that the call's further events must be looked at
+                self._changes.touch(call)
                 raise BadEvent("call_id_reused", "callId")
             if len(ids) >= STARTS_MAX:
                 raise BadEvent("call_too_large", "callId")

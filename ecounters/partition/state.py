@@ -32,6 +32,7 @@ from ecounters.events.types import (
     AccountErased,
     AnyEvent,
     BalanceUpdated,
+    Started,
     SwitchRestarted,
     SwitchSnapshot,
 )
@@ -213,11 +214,12 @@ class PartitionState:
         return User(user_id)
 
     def _record_for(self, event: Any, user: User, call: Call | None) -> Call:
-        """The record to join the event to, if the call is new, waits to be dropped, or has been silent for max_call.
+        """The record to join the event to, if the call is new, in no plain silence wheel, or silent for max_call.
 
         ``call``: its record in ``user.calls.first``, if any. Drops a record that is due by the watermark: so the result
         does not depend on when ``advance`` runs. Makes a record, and adds the account to ``users``, if there is none;
-        raises BadEvent "late" instead if the event is too far behind the watermark.
+        raises BadEvent "late" instead if the event is too far behind the watermark, and "call_id_reused" if it is of
+        another call of this id. Such a one is known by its call.started, which ``Starts`` refused: ``Call.reused_at``.
         """
         watermark = self.watermark
         if call is None and user.calls.parts:
@@ -235,6 +237,8 @@ class PartitionState:
             call = user.calls[event.call_id] = Call(event.call_id, user)
             if user.id not in self.users.first:
                 self.users.setdefault(user.id, user)
+        elif 0 < call.reused_at <= event.ts and type(event) is not Started:  # ``Starts`` looks at a call.started
+            raise BadEvent("call_id_reused", "callId")
         elif call.cell is None and not call.flags & TOUCHED:
             user.rebuild_contribution(call)  # of a restored call that has ended: ``restore_call`` did not compute it
         return call

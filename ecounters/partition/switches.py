@@ -37,7 +37,7 @@ class SwitchEvents:
 
         A switch.restarted ends the live calls of its switch that started no later than the event and were not heard of
         after it: those of the account or, if it names none, of all accounts. A switch.snapshot does so for its account,
-        but spares the calls that it lists: for their records it is a heartbeat.
+        but spares the calls that it lists: for their records it is a heartbeat, see ``_hear_of``.
         """
         watermark = max(watermark_before, event.ts)
         listed, status = frozenset[str](), STATUS_RESTARTED
@@ -77,10 +77,11 @@ class SwitchEvents:
     def _hear_of(self, call: Call, ts: int, watermark_before: int) -> None:
         """Move ``last_ts`` of a call on to ``ts``, unless its record is due to be dropped.
 
+        Nor if a call.started with this id, of ``ts`` or before, was refused: then the snapshot names that other call.
         Not for a call that has both a start and an end: then nothing goes by ``last_ts``.
         """
         if call.timer_slot <= 0 or call.last_ts + self._policy.max_call_ms <= watermark_before:
-            if self._timeouts.drop_time(call) <= watermark_before:
+            if self._timeouts.drop_time(call) <= watermark_before or 0 < call.reused_at <= ts:
                 return
             if call.cell is None and not call.flags & TOUCHED:
                 call.user.rebuild_contribution(call)

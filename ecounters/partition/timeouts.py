@@ -28,7 +28,7 @@ from ecounters.partition.emptying import emptying
 from ecounters.partition.live_by_switch import LiveBySwitch
 from ecounters.partition.policy import Policy
 from ecounters.partition.records import Tally
-from ecounters.partition.timer_wheel import DROP, SILENCE, TimerWheel
+from ecounters.partition.timer_wheel import DROP, REUSED, SILENCE, TimerWheel
 from ecounters.partition.user import User
 from ecounters.windows.calendar import HOUR_MS, MINUTE_MS
 
@@ -39,8 +39,9 @@ NUMBERS_STEP: Final = 20
 class Timeouts:
     """The timers of one partition's calls, and what is done when a time limit passes.
 
-    Each call is in one of two timer wheels: in the silence wheel from its start until it ends or is REAPED, and in the
-    drop wheel before and after. Call ``place`` for a new record, when a call starts or ends, and for each event of a
+    Each call is in one of three timer wheels: in a silence wheel from its start until it ends or is REAPED, and in the
+    drop wheel before and after. The few live calls with ``reused_at`` have a silence wheel of their own.
+    Call ``place`` for a new record, when a call starts or ends, and for each event of a
     call that is SUSPECTED or REAPED. A later ``last_ts`` of another call needs no ``place``: the call is judged anew
     when its old minute is taken.
 
@@ -61,6 +62,7 @@ class Timeouts:
         self._tally = tally
         self.live_by_switch = LiveBySwitch()
         self._silence_timers = TimerWheel(SILENCE)
+        self._reused_timers = TimerWheel(REUSED)
         self._drop_timers = TimerWheel(DROP)
         self._silent: LargeDict[Call, None] = LargeDict()  # calls that are SUSPECTED or REAPED
         self._erased: list[User] = []  # accounts whose calls have timers still
@@ -82,8 +84,11 @@ class Timeouts:
         Lifts a system end that is older than ``last_ts``. If that is lifted, or if the call becomes REAPED or ceases to
         be, its counters change: it is touched.
         """
-        if call.timer_slot:
-            (self._silence_timers if call.timer_slot > 0 else self._drop_timers).remove(call)
+        slot = call.timer_slot
+        if slot > 0:
+            self._silence_timers.remove(call)
+        elif slot:
+            self._take_out(call)
         if call.system_end is not None and call.last_ts > call.system_end[0]:
             call.system_end = None
             self._changes.touch(call)
@@ -102,9 +107,17 @@ class Timeouts:
         if silence != call.silence:
             self._set_silence(call, silence)
         if limit:
-            self._silence_timers.put(call, call.last_ts + limit)
+            (self._reused_timers if call.reused_at else self._silence_timers).put(call, call.last_ts + limit)
         else:
             self._drop_timers.put(call, self.drop_time(call))
+
+    def _take_out(self, call: Call) -> None:
+        """Take a call out of its timer wheel, if it is in one."""
+        slot = call.timer_slot
+        if slot > 0:
+            self._silence_timers.remove(call)
+        elif slot:
+            (self._reused_timers if slot & 1 else self._drop_timers).remove(call)
 
     def drop_time(self, call: Call) -> int:
         """The watermark, in ms, from which on the call's record is dropped.
@@ -127,8 +140,7 @@ class Timeouts:
         counted.
         """
         user = call.user
-        if call.timer_slot:
-            (self._silence_timers if call.timer_slot > 0 else self._drop_timers).remove(call)
+        self._take_out(call)
         if not call.start:
             self._tally.orphaned += 1
         elif not call.end and call.system_end is None and call.silence != REAPED:
@@ -156,8 +168,7 @@ class Timeouts:
         for user in erased:
             while user.calls:
                 _, call = user.calls.popitem()
-                if call.timer_slot:
-                    (self._silence_timers if call.timer_slot > 0 else self._drop_timers).remove(call)
+                self._take_out(call)
                 self.live_by_switch.discard(call)
                 self._silent.discard(call)
                 self._changes.add_dropped(call)
@@ -167,6 +178,7 @@ class Timeouts:
     def discarding(self) -> Iterator[None]:
         """Remove all timers, and yield after each step: the partition's state is discarded."""
         yield from self._silence_timers.discarding()
+        yield from self._reused_timers.discarding()
         yield from self._drop_timers.discarding()
         yield from self.live_by_switch.discarding()
         yield from emptying(self._silent)
@@ -200,9 +212,10 @@ class Timeouts:
                 for call in list(table):
                     self.place(call)
                     yield
-        for call in self._silence_timers.take(self.clock // MINUTE_MS + 1):
-            self.place(call)
-            yield
+        for wheel in (self._silence_timers, self._reused_timers):
+            for call in wheel.take(self.clock // MINUTE_MS + 1):
+                self.place(call)
+                yield
         for call in self._drop_timers.take(watermark // MINUTE_MS):
             if self.drop_time(call) <= watermark:
                 self.drop(call)

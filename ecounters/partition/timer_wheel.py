@@ -1,11 +1,14 @@
 """TimerWheel: calls in buckets of one minute, by the minute in which their next time limit falls.
 
-A partition has two wheels, and a call is in at most one of them. Both use the field ``call.timer_slot``: it holds the
-number of the call's bucket, with the sign of the wheel, or 0 if the call is in no wheel:
+A partition has three wheels, and a call is in at most one of them. All use the field ``call.timer_slot``: it holds the
+number of the call's bucket, which tells the wheel too, or 0 if the call is in no wheel:
 
-    timer_slot   -(bucket) ............. 0 ............. +(bucket)
-                 drop wheel          in no wheel      silence wheel
-                 all other calls                      live calls
+    -2 -4 -6 ...       drop wheel            all calls that do not live
+    -1 -3 -5 ...       reused silence wheel  live calls of which a start was refused: ``Call.reused_at``
+     0                 no wheel
+    +1 +3 +5 ...       silence wheel         all other live calls
+
+So the events of nearly all live calls see by the sign that there is nothing to look at but the call itself.
 
 Removing a call only clears ``call.timer_slot``. The bucket keeps a stale entry, which is skipped when the bucket is
 taken. A bucket is compacted when more than half of it is stale: otherwise a call with a limit of 4 hours would stay in
@@ -27,8 +30,9 @@ from ecounters.partition.emptying import emptying
 from ecounters.windows.calendar import MINUTE_MS
 
 SILENCE: Final = 1
-DROP: Final = -1
-"""The signs of the two wheels. Numbers of buckets are positive, so the sign of a slot tells its wheel."""
+REUSED: Final = -1
+DROP: Final = -2
+"""The first slots of the wheels. The others follow in steps of two, away from 0."""
 BUCKET_MAX: Final = 250
 """The most entries of a bucket. Compacting as many takes about 0.03 ms."""
 
@@ -58,17 +62,17 @@ if not COMPILED:
 
 
 class TimerWheel:
-    """The calls of a partition that wait for a time limit of one kind: ``sign`` is SILENCE or DROP.
+    """The calls of a partition that wait for a time limit of one kind: ``first`` is SILENCE, REUSED or DROP.
 
     Only the wheels change ``call.timer_slot``. The number of a bucket is used once, so a slot that is stale never
     names another bucket.
     """
 
-    __slots__ = ("_buckets", "_by_minute", "_minutes", "_numbers", "_sign")
+    __slots__ = ("_buckets", "_by_minute", "_minutes", "_slot", "_step")
 
-    def __init__(self, sign: int) -> None:
-        self._sign = sign
-        self._numbers = 0
+    def __init__(self, first: int) -> None:
+        self._step = 2 if first > 0 else -2
+        self._slot = first  # of the next bucket
         self._buckets: dict[int, _Bucket] = {}  # slot -> bucket
         self._by_minute: dict[int, list[_Bucket]] = {}  # the last one of a minute takes further calls
         self._minutes: list[int] = []  # a heap of the keys of _by_minute
@@ -96,8 +100,8 @@ class TimerWheel:
             bucket.calls = tuple(calls)
 
     def _new_bucket(self) -> _Bucket:
-        self._numbers += 1
-        bucket = _Bucket(self._sign * self._numbers)
+        bucket = _Bucket(self._slot)
+        self._slot += self._step
         self._buckets[bucket.slot] = bucket
         return bucket
 

@@ -1,7 +1,8 @@
 """The record that the recount keeps of one call: its events, and what follows from them about its end.
 
-Each function computes its result anew from the call's events, and is one definition of the specification. Three facts
-depend on the order of the log, so ``Recount`` sets them: ``known``, ``system_end`` and what snapshots add to ``heard``.
+Each function computes its result anew from the call's events, and is one definition of the specification. Four facts
+depend on the order of the log, so ``Recount`` sets them: ``known``, ``system_end``, ``next_call``, and what snapshots
+add to ``heard``.
 
 Times are ms since the Unix epoch. ``clock`` is the watermark, or what ``Recount.clock_at`` gives: the watermark plus
 the wall time since the last accepted record arrived.
@@ -71,7 +72,7 @@ class Limits:
 
 @dataclass
 class Call:
-    """The events of a call, each one once, and three facts that depend on the order of the log: Recount sets them."""
+    """The events of a call, each one once, and four facts that depend on the order of the log: Recount sets them."""
 
     id: str
     events: dict[str, list[Event]] = field(default_factory=dict)
@@ -85,6 +86,9 @@ class Call:
     system_end: tuple[int, int] | None = None
     """(ts, status) of the end that a switch.restarted or switch.snapshot gave last; None if none did. Later events may
     have lifted the end: see ``standing_end``."""
+    next_call: int | None = None
+    """When another call began under the id of this one: the smallest ts of the call.started that were refused because
+    they came after this call's end. None if there was none."""
     _seen: set[Hashable] = field(default_factory=set)
 
     def add(self, event: Event) -> None:
@@ -192,12 +196,25 @@ def reuses_id(call: Call, event: Event, watermark: int, limits: Limits) -> bool:
     It is a call.started that the call does not have yet, by its id, and with a ts after the call's end. ``watermark``
     is the one before the event; the event's own ts may be what shows that the call has been silent for max_call.
     """
-    if event["type"] != "call.started" or start_of(call) is None:
-        return False
-    if any(start["id"] == event["id"] for start in of_types(call, "call.started")):
+    if event["type"] != "call.started" or start_of(call) is None or _is_own_start(call, event):
         return False
     end = end_of(call, max(watermark, event["ts"]), limits)
     return end is not None and event["ts"] > end[0]
+
+
+def is_of_next_call(call: Call, event: Event) -> bool:
+    """Whether the event belongs to a further call under this id, which has begun by then: see ``Call.next_call``.
+
+    For a call.started that the call has already it is False: that is told apart by its id. A snapshot that names the id
+    names the further call too, from that time on.
+    """
+    return call.next_call is not None and event["ts"] >= call.next_call and not _is_own_start(call, event)
+
+
+def _is_own_start(call: Call, event: Event) -> bool:
+    """Whether the event is a call.started with the id of one that the call has."""
+    starts = of_types(call, "call.started") if event["type"] == "call.started" else []
+    return any(start["id"] == event["id"] for start in starts)
 
 
 def part_of(event: Event) -> tuple[str, Hashable] | None:

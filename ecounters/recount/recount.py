@@ -28,6 +28,7 @@ from ecounters.recount.call import (
     Limits,
     drop_time,
     is_ended_by,
+    is_of_next_call,
     is_one_too_many,
     is_suspected,
     reuses_id,
@@ -120,7 +121,7 @@ class Recount:
     def _accept(self, event: Event) -> None:
         """Apply an event that belongs to this partition, and move the watermark on to its ts.
 
-        Raises Bad for an event that its call or the lack of a record refuses; then nothing is changed.
+        Raises Bad for an event that its call or the lack of a record refuses; then nothing that is counted is changed.
         """
         kind = event["type"]
         if "userId" in event:
@@ -149,7 +150,10 @@ class Recount:
             if event["ts"] <= self.watermark - self.limits.linger:
                 raise Bad("late", "ts")
             call = Call(event["callId"])
+        if is_of_next_call(call, event):
+            raise Bad("call_id_reused", "callId")
         if reuses_id(call, event, self.watermark, self.limits):
+            call.next_call = event["ts"]
             raise Bad("call_id_reused", "callId")
         if is_one_too_many(call, event, self.limits):
             raise Bad("call_too_large", "legId" if event["type"].startswith("leg.") else "callId")
@@ -176,8 +180,8 @@ class Recount:
     def _apply_switch(self, event: Event) -> None:
         """Apply a switch.snapshot or switch.restarted to the calls of its user or, without one, of all users.
 
-        A snapshot is a heartbeat for the calls that it names and that have a record by the watermark before it. The
-        other calls may be over: see ``is_ended_by``.
+        A snapshot is a heartbeat for the calls that it names and that have a record by the watermark before it, unless
+        it names a further call under the id of one. Calls that it does not name may be over: see ``is_ended_by``.
         """
         before, after = self.watermark, max(self.watermark, event["ts"])
         status = SNAPSHOT if event["type"] == "switch.snapshot" else RESTARTED
@@ -185,7 +189,7 @@ class Recount:
         for user_id in [event["userId"]] if "userId" in event else list(self._users):
             for call in self._users.get(user_id, User()).calls.values():
                 if call.id in named:
-                    if drop_time(call, self.limits) > before:
+                    if drop_time(call, self.limits) > before and not is_of_next_call(call, event):
                         call.heard = max(call.heard, event["ts"])
                 elif is_ended_by(call, event, after, self.limits):
                     call.system_end = event["ts"], status

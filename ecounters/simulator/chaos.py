@@ -64,7 +64,7 @@ class ChaosShares:
     the same switch. A ``lateness_ms`` of 11 minutes or more lowers the bound: both together stay below LINGER_MS."""
     reused: float = 0.002
     """Share of calls that have the id of an earlier call of their user. If that is over and has a record, a worker
-    refuses the call.started as call_id_reused."""
+    refuses the call as call_id_reused."""
     erased: float = 0.003
     """Share of the calls of the last of several users that an account.erased of this user follows at once."""
     jitter: float = 1.0

@@ -132,6 +132,44 @@ def test_a_start_after_the_end_is_refused(how: str, end: int, again: int, same: 
     assert after["CT"] == {"CTC": 1}
 
 
+further_kinds = st.sampled_from(
+    ("leg.ringing", "leg.answered", "dtmf.received", "call.held", "call.transferred", "call.heartbeat", "call.ended",
+     "ivr.entered", "call.started", "switch.snapshot", "switch.restarted")
+)  # fmt: skip
+
+
+@settings(max_examples=400)
+@given(
+    st.sampled_from(("call.ended", "switch.restarted", "switch.snapshot")),
+    st.integers(1, 9),
+    st.lists(st.tuples(further_kinds, SHORT), max_size=9),
+    st.integers(0, 12),
+)
+def test_a_second_call_with_the_id_of_one_that_has_ended_changes_nothing(
+    how: str, end: int, further: list[tuple[str, int]], crash: int
+) -> None:
+    """Its events are refused from its start on: it is as if they were not there, nor the snapshots that name it."""
+    second = end + 2
+    both, expected = StateAndRecount(), StateAndRecount()
+    first = call().started(0, switchId="s", campaignId=1).events
+    first.append(event(how, end, callId="c1", status=3, switchId="s", callIds=[]))
+    told(first, both)
+    told(first, expected)
+    told([{**event("call.started", second, callId="c1", callType="OBD"), "id": "second"}], both)
+    for at, (kind, ts) in enumerate(further):
+        own: dict[str, Any] = {"callId": "c1", "callType": "OBD", "status": 16, "digits": "1", "ivrId": "menu"}
+        if kind.startswith("switch."):
+            own = {"switchId": "s", "callIds": ["c1"]}
+        one = {**event(kind, 2 * ts, **own), "id": f"{at}"}
+        if at == crash:
+            both.crash()
+        if 2 * ts < second or kind == "switch.restarted":
+            told([one], expected)
+        assert told([one], both) == told([], expected)
+    refused = [kind for kind, ts in further if 2 * ts >= second and not kind.startswith("switch.")]
+    assert len(both.refused) == 1 + len(refused) + len(expected.refused)
+
+
 # ------------------------------------------------------------------------------------------------------- legs
 
 leg_events = st.lists(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ecounters.recount import parse as recount_parse
+from ecounters.recount.call import lives
 from ecounters.recount.recount import Recount
 from tests.support.builders import LogRecord
 from tests.support.log_strategies import PARTITIONS, Step
@@ -81,6 +82,7 @@ class _Watch:
         calls = recount.answer(user, *EVER)["TC"]
         recount.read([(record.offset, record.timestamp, record.value)])
         yield from (reason for _, reason, _ in recount.refused[refused:])
+        yield from self._second_call(event, recount.refused[refused:])
         if len(recount.refused) > refused or len(recount.misrouted) > misrouted:
             return
         if not record.timestamp:
@@ -99,6 +101,22 @@ class _Watch:
         elif "callId" in event:
             yield from (f"{kind if kind == 'call.ended' else 'an event'} lifts {status}" for status in fewer)
             yield from self._of_event(event, json.loads(record.value or b""))
+
+    def _second_call(self, event: dict[str, Any], refused: list[tuple[int, str, str]]) -> Iterator[str]:
+        recount, kind = self._recount, event.get("type", "")
+        account = recount._users.get(event.get("userId", ""))
+        for call_id in event.get("callIds", (event.get("callId"),)):
+            call = account.calls.get(call_id) if account is not None else None
+            if call is None or call.next_call is None:
+                continue
+            if [reason for _, reason, _ in refused] == ["call_id_reused"] and kind != "call.started":
+                yield "an event of a second call"
+                if lives(call, recount.watermark, recount.limits):
+                    yield "an event of a second call while the first lives"
+            elif not refused and "callIds" in event:
+                yield f"a snapshot {'names' if event['ts'] >= call.next_call else 'of before'} a second call"
+            elif not refused:
+                yield "a late event of a first call"
 
     def _snapshot(self, event: dict[str, Any]) -> Iterator[str]:
         for (user, call_id), call in self._calls.items():
@@ -165,6 +183,7 @@ FEATURES = (
     "a ring after the caller's hang-up", "repeatCall", "freshCall", "a hidden number",
     "one number in several spellings", "digits that are replaced", "a text that is cut", "call_id_reused", "late",
     "clock_ahead", "an unread field that holds anything", "an erasure of calls", "an event of an erased call",
-    "without a stamp of the broker",
+    "without a stamp of the broker", "an event of a second call", "an event of a second call while the first lives",
+    "a snapshot names a second call", "a snapshot of before a second call", "a late event of a first call",
 )  # fmt: skip
 """What drawn logs must have, each in some of them."""

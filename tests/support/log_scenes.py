@@ -134,6 +134,29 @@ SCENES: Final[dict[str, tuple[SceneEvent, ...]]] = {
     "a call id used again": (_START, _END, E("call.started", _MINUTE, _ON_S1), E("leg.ringing")),
     "a call id used again after a system end": (_START, _NONE_LEFT, E("call.started", 0), E("call.started", _SECOND)),
     "a call id used again after silence": (_START, E("call.started", 4 * _HOUR), E("call.started", _SECOND)),
+    "a second call under one id": (
+        _START, _END, E("call.started", _MINUTE, _ON_S1), E("ivr.entered", own={"ivrId": "5"}), E("dtmf.received"),
+        _leg("answered", "2"), E("call.transferred"), E("call.ended", _SECOND, {"status": 3}),
+    ),
+    "a second call after a restart": (
+        _START, _RESTARTED, E("call.started", _MINUTE, _ON_S1), _leg("ringing", "1"), _leg("answered", "1"),
+        _leg("ringing", "2", 0)._replace(back_ms=30 * _SECOND), E("dtmf.received"), E("call.ended", 9 * _SECOND),
+    ),
+    "a second call beside the first": (
+        _START, _RESTARTED, E("call.started", _MINUTE), E("call.heartbeat", 0, back_ms=30 * _SECOND),
+        _leg("ringing", "1"), E("call.started", 0), E("dtmf.received"), E("call.held"),
+        E("balance.updated", 2 * _HOUR, {"balance": 1}), E("call.forwarded", 0),
+    ),
+    "a second call after silence": (
+        _START, E("call.started", 4 * _HOUR), E("dtmf.received", 1), E("call.heartbeat", 0, back_ms=_HOUR),
+        _leg("answered", "1"), E("call.ended", _SECOND, {"status": 3}),
+    ),
+    "a snapshot names a second call": (
+        _START, _RESTARTED, E("call.started", _MINUTE, _ON_S1), E("ivr.entered", 0, {"ivrId": "5"}),
+        E("switch.snapshot", _SECOND, {"switchId": "s1", "callIds": ["c0", "c1", "c2", "c3"]}),
+        E("switch.snapshot", _SECOND, {"switchId": "s1", "callIds": ["c0", "c1", "c2", "c3"]}, back_ms=_MINUTE),
+        E("switch.snapshot", _SECOND, {"switchId": "s2", "callIds": ["c0", "c1", "c2", "c3"]}), _END,
+    ),
     "a second start before the end": (
         _START, E("call.started", _SECOND), _END, E("call.started", 0, back_ms=10 * _SECOND),
     ),

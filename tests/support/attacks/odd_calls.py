@@ -54,12 +54,13 @@ def a_snapshot_amid_a_start(one: Round) -> Iterator[bytes]:
     yield from one.encoded(later, named)
 
 
-@row(7, {"TC": 1, "CST": {"-2": 1}, "ringTime": 0, "MC": 1}, refused={"call_id_reused": 1})
+@row(7, {"TC": 1, "CST": {"-2": 1}, "ringTime": 0, "MC": 1, "DTMF": {}}, refused={"call_id_reused": 5})
 def a_call_id_after_a_restart(one: Round) -> Iterator[bytes]:
     """After a restart, a switch begins anew with the ids of its calls."""
     script = one.call().started(0, "IBD", switchId=one.switch()).ringing(60)
     yield from one.encoded(script, one.event("switch.restarted", 60, switchId=one.switch()))
-    yield from one.encoded(one.call().started(70, "IBD", switchId=one.switch()))
+    again = one.call().started(70, "IBD", switchId=one.switch()).ringing(72).answered(75).dtmf(80, "1").ended(100)
+    yield from one.encoded(again)
 
 
 @row(10, {"CA": 1, "PM": 0, "UC": 1, "CNC": 1, "ringTime": 5})

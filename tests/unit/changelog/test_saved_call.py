@@ -21,7 +21,7 @@ for name, value in {
     "start": 2, "start_id": "S", "type": "IBD", "campaign": "7", "did": "d", "number": "n", "switch": "w",
     "end": 8, "end_id": "E", "status": 9, "ended_by": "caller", "system_end": (10, STATUS_RESTARTED),
     "redirects": FORWARDED, "holds": ((11, "H", True),), "last_ivr": IvrLink(12, "I", True, 1, "menu", None),
-    "dtmfs": {"D": (13, "1#", True, "menu")}, "start_ids": ("S", "T"), "last_start": 14,
+    "dtmfs": {"D": (13, "1#", True, "menu")}, "start_ids": ("S", "T"), "last_start": 14, "reused_at": 15,
 }.items():  # fmt: skip
     setattr(RECORD, name, value)
 """Every saved field holds a value that is not the default."""
@@ -95,13 +95,20 @@ def test_a_call_that_is_read_back_is_new_to_this_process() -> None:
 def test_the_bytes_of_a_saved_call_are_those_of_format_2() -> None:
     """Changelogs hold these bytes: whoever must change them must change FORMAT too."""
     assert msgspec.msgpack.encode(saved_form(RECORD)) == (
-        b"\xdc\x00\x16\x01\x02\xa1S\xa3IBD\xa17\xa1d\xa1n\xa1w\x08\xa1E\t\xa6caller\x92\n\xfe\x03\x02\x91\x96"
+        b"\xdc\x00\x17\x01\x02\xa1S\xa3IBD\xa17\xa1d\xa1n\xa1w\x08\xa1E\t\xa6caller\x92\n\xfe\x03\x02\x91\x96"
         b"\xa11\x00\x04\x05\x06\xc3\x91\x93\x0b\xa1H\xc3\x94\x0c\xa1I\xc3\xa4menu\x81\xa1D\x94\r\xa21#\xc3\xa4menu\x01"
-        b"\x92\xa1S\xa1T\x0e"
+        b"\x92\xa1S\xa1T\x0e\x0f"
     )
 
 
 def test_a_call_without_the_last_fields_is_read() -> None:
     """Format 1 and older entries of format 2 have neither the ids of starts nor the time of the last one."""
-    again = restored_call(saved(saved_form(RECORD)[:-2]), "c1", RECORD.user)
-    assert (again.start_ids, again.last_start, again.dtmfs) == (None, 0, RECORD.dtmfs)
+    again = restored_call(saved(saved_form(RECORD)[:-3]), "c1", RECORD.user)
+    assert (again.start_ids, again.last_start, again.reused_at, again.dtmfs) == (None, 0, 0, RECORD.dtmfs)
+
+
+def test_the_time_of_a_refused_start_is_saved_only_where_there_is_one() -> None:
+    """So the entry of any other call is what it was before there was this field, and can be read by what is older."""
+    again = restored_call(saved(saved_form(RECORD)[:-1]), "c1", RECORD.user)
+    assert again.reused_at == 0
+    assert saved_form(again) == saved_form(RECORD)[:-1]

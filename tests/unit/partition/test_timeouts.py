@@ -79,10 +79,11 @@ def test_a_dropped_call_stays_counted_and_leaves_nothing_else() -> None:
     assert not any(left)
     assert (
         len(state.timeouts._silence_timers),
+        len(state.timeouts._reused_timers),
         len(state.timeouts._drop_timers),
         user.suspected,
         state.tally.orphaned,
-    ) == (0, 0, 0, 1)
+    ) == (0, 0, 0, 0, 1)
 
 
 def test_a_call_is_counted_once_however_late_it_comes_again() -> None:

@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ecounters.calls.record import Call
-from ecounters.partition.timer_wheel import BUCKET_MAX, DROP, SILENCE, TimerWheel
+from ecounters.partition.timer_wheel import BUCKET_MAX, DROP, REUSED, SILENCE, TimerWheel
 from ecounters.partition.user import User
 from ecounters.windows.calendar import MINUTE_MS
 
 USER = User("u1")
-SIGNS = st.sampled_from((SILENCE, DROP))
+FIRST_SLOTS = st.sampled_from((SILENCE, REUSED, DROP))
 
 
 def calls(count: int) -> list[Call]:
@@ -32,12 +32,15 @@ def test_calls_are_taken_in_whole_minutes_the_earliest_first() -> None:
     assert [len(wheel), first.timer_slot, second.timer_slot, third.timer_slot] == [0, 0, 0, 0]
 
 
-def test_the_sign_of_the_slot_names_the_wheel() -> None:
-    """The bucket's number with the wheel's sign: so a call knows which of the two it is in."""
-    silent, ended = calls(2)
-    TimerWheel(SILENCE).put(silent, 7 * MINUTE_MS)
-    TimerWheel(DROP).put(ended, 7 * MINUTE_MS)
-    assert (silent.timer_slot, ended.timer_slot) == (1, -1)
+def test_the_slot_names_the_wheel() -> None:
+    """No two wheels have a slot in common: so a call knows which of the three it is in."""
+    slots = []
+    for first in (SILENCE, REUSED, DROP):
+        wheel, members = TimerWheel(first), calls(3)
+        for minute, one in enumerate(members):
+            wheel.put(one, minute * MINUTE_MS)
+        slots.append([one.timer_slot for one in members])
+    assert slots == [[1, 3, 5], [-1, -3, -5], [-2, -4, -6]]
 
 
 def test_a_bucket_that_is_more_than_half_stale_is_compacted() -> None:
@@ -69,10 +72,10 @@ def test_a_minute_with_many_calls_has_many_buckets() -> None:
     assert len(wheel) == 2 * BUCKET_MAX
 
 
-@given(SIGNS, st.lists(st.tuples(st.sampled_from("pmt"), st.integers(0, 5), st.integers(1, 4)), max_size=60))
-def test_a_wheel_is_a_table_of_minutes(sign: int, steps: list[tuple[str, int, int]]) -> None:
+@given(FIRST_SLOTS, st.lists(st.tuples(st.sampled_from("pmt"), st.integers(0, 5), st.integers(1, 4)), max_size=60))
+def test_a_wheel_is_a_table_of_minutes(first: int, steps: list[tuple[str, int, int]]) -> None:
     """Whatever is put, moved and taken: each call is taken once, and len counts those that are left."""
-    wheel, members = TimerWheel(sign), calls(6)
+    wheel, members = TimerWheel(first), calls(6)
     minute_of: dict[str, int] = {}
     for step, index, minute in steps:
         call = members[index]
@@ -87,5 +90,5 @@ def test_a_wheel_is_a_table_of_minutes(sign: int, steps: list[tuple[str, int, in
             if step == "p":
                 wheel.put(call, minute * MINUTE_MS)
                 minute_of[call.id] = minute
-        assert {member.id for member in members if member.timer_slot * sign > 0} == set(minute_of)
+        assert {member.id for member in members if member.timer_slot * first > 0} == set(minute_of)
         assert len(wheel) == len(minute_of)
