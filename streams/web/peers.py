@@ -214,8 +214,9 @@ class PeerRouter:
         """The reply of the first worker that has one, this one included; see ``GroupDirectory.route_to``.
 
         A worker that does not own the partition may name the owner: that one is asked next. It is asked again if it was
-        asked before, as it may have restored the partition since. ASKED_MAX are asked. A worker that has left the group
-        knows no owners of now, and asks whoever is left.
+        asked before, as it may have restored the partition since. If a rebalance has ended meanwhile, those are asked
+        that have the partition by it. ASKED_MAX are asked. A worker that has left the group knows no owners of now, and
+        asks whoever is left.
         """
         partitions, user_id = self._partitions, account.user_id
         asked: Counter[str] = Counter()
@@ -225,7 +226,10 @@ class PeerRouter:
         forwarded = Forwarded(user_id, str(account.zone), now_ms, query.forwarded(), new_nonce())
         standbys, began_s = partitions.standbys_for(user_id), time.monotonic()
         content, deadline = msgspec.json.encode(forwarded), began_s + (OWNER_LIMIT_S if standbys else HOP_LIMIT_S)
-        while waiting and asked.total() < ASKED_MAX and (left_s := deadline - time.monotonic()) > 0:
+        while asked.total() < ASKED_MAX and (left_s := deadline - time.monotonic()) > 0:
+            waiting = waiting or [url for url in partitions.route_to(user_id) if url not in asked]
+            if not waiting:
+                break
             url = waiting.pop(0)
             asked[url] += 1
             if url == HERE:

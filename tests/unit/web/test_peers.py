@@ -123,6 +123,22 @@ class Replies:
         return self.REPLY
 
 
+def test_an_owner_that_a_rebalance_makes_while_another_is_asked_is_asked_next() -> None:
+    """The one that was asked first was ending, and cut the connection: there was a 503 in an orderly rebalance."""
+    new, asked = "http://new:1", list[str]()
+    directory, client = Directory(1_000), Client()
+
+    async def ask(url: str, *_: object) -> PeerReply | None:
+        asked.append(url)
+        directory.route_to = lambda _: [new]  # type: ignore[method-assign]
+        return PeerReply(200, {"ETag": "e", REPLY_HEADERS + "Position": "0:0"}, b"{}") if url == new else None
+
+    client.ask = ask  # type: ignore[assignment,method-assign]
+    router = PeerRouter(Replies(), directory, client)  # type: ignore[arg-type]
+    assert asyncio.run(router.reply(Account("u1", ZoneInfo("UTC")), Query(), 0)).body == b"{}"
+    assert asked == [OTHER, new]
+
+
 @pytest.mark.parametrize(("answers_at", "names", "replies"), [(2, "", True), (4, OWN, True), (4, "", False)])
 def test_a_partition_that_becomes_this_workers_while_others_are_asked_is_answered_here(
     answers_at: int, names: str, replies: bool
