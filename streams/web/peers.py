@@ -214,9 +214,10 @@ class PeerRouter:
         """The reply of the first worker that has one, this one included; see ``GroupDirectory.route_to``.
 
         A worker that does not own the partition may name the owner: that one is asked next. It is asked again if it was
-        asked before, as it may have restored the partition since. If a rebalance has ended meanwhile, those are asked
-        that have the partition by it. ASKED_MAX are asked. A worker that has left the group knows no owners of now, and
-        asks whoever is left.
+        asked before, as it may have restored the partition since. If none has a reply, those are asked whom a rebalance
+        has made owners meanwhile; and all once more if one gave no response: it has ended amid the question, perhaps
+        because the owner has restored the partition by now. ASKED_MAX are asked. A worker that has left the group knows
+        no owners of now, and asks whoever is left.
         """
         partitions, user_id = self._partitions, account.user_id
         asked: Counter[str] = Counter()
@@ -225,11 +226,15 @@ class PeerRouter:
             waiting += sorted(partitions.others - set(waiting))
         forwarded = Forwarded(user_id, str(account.zone), now_ms, query.forwarded(), new_nonce())
         standbys, began_s = partitions.standbys_for(user_id), time.monotonic()
+        times = 1
         content, deadline = msgspec.json.encode(forwarded), began_s + (OWNER_LIMIT_S if standbys else HOP_LIMIT_S)
         while asked.total() < ASKED_MAX and (left_s := deadline - time.monotonic()) > 0:
-            waiting = waiting or [url for url in partitions.route_to(user_id) if url not in asked]
             if not waiting:
-                break
+                waiting = [url for url in partitions.route_to(user_id) if asked[url] < times]
+                if not waiting:
+                    break
+                await asyncio.sleep(SUCCESSOR_PAUSE_S)
+                continue
             url = waiting.pop(0)
             asked[url] += 1
             if url == HERE:
@@ -241,6 +246,8 @@ class PeerRouter:
             answer = await self._hop(url, content, left_s)
             if isinstance(answer, Reply):
                 return answer
+            if answer is None and not standbys:  # else standbys are asked in place of a second time
+                times = 2
             if not answer and partitions.has_successor(user_id):
                 answer = partitions.successor_for(user_id) or ""
                 await asyncio.sleep(SUCCESSOR_PAUSE_S)
@@ -294,14 +301,15 @@ class PeerRouter:
         """Close the connections to other workers."""
         await self._client.close()
 
-    async def _hop(self, url: str, content: bytes, limit_s: float) -> Reply | str:
-        """The reply of the worker at ``url``; else the URL of the owner that it names, or "". Counts the hop.
+    async def _hop(self, url: str, content: bytes, limit_s: float) -> Reply | str | None:
+        """The reply of the worker at ``url``; else the URL of the owner that it names, or ""; None without a response.
+        Counts the hop.
 
         Raises the RequestRefused that the worker sent.
         """
         response = await self._client.ask(url, PEER_PATH, content, limit_s)
         if response is None:
-            return ""
+            return None
         if response.status == NOT_OWNED:
             self._client.failed(url, "not_mine")
             return response.headers.get(OWNER_HEADER, "")

@@ -123,6 +123,26 @@ class Replies:
         return self.REPLY
 
 
+def test_an_owner_that_was_restoring_is_asked_again_when_the_one_before_has_ended() -> None:
+    """The owner had not got the partition yet; the one before told it all, and ended with the question unanswered."""
+    owner, asked = "http://owner:1", list[str]()
+    directory, client = Directory(1_000), Client()
+    directory.route_to = lambda _: [owner, OTHER]  # type: ignore[method-assign]
+
+    async def ask(url: str, *_: object) -> PeerReply | None:
+        asked.append(url)
+        if url == OTHER:
+            return None
+        if len(asked) == 1:
+            return PeerReply(NOT_OWNED, {}, b"")
+        return PeerReply(200, {"ETag": "e", REPLY_HEADERS + "Position": "0:0"}, b"{}")
+
+    client.ask = ask  # type: ignore[assignment,method-assign]
+    router = PeerRouter(Replies(), directory, client)  # type: ignore[arg-type]
+    assert asyncio.run(router.reply(Account("u1", ZoneInfo("UTC")), Query(), 0)).body == b"{}"
+    assert asked == [owner, OTHER, owner]
+
+
 def test_an_owner_that_a_rebalance_makes_while_another_is_asked_is_asked_next() -> None:
     """The one that was asked first was ending, and cut the connection: there was a 503 in an orderly rebalance."""
     new, asked = "http://new:1", list[str]()
