@@ -183,6 +183,20 @@ def test_how_deep_a_value_may_be_nested_does_not_go_by_the_stack(frames: int) ->
         assert after(frames, refused) == ("('not_json', '')",) * 2
 
 
+@pytest.mark.parametrize("escaped", [b'\\"', b'"', b'"\\', b"[]", b"[" * 200 + b"]" * 200])
+@pytest.mark.parametrize("begin", [b"[" * 201, b"[" * 201 + b'"', b'{"x":' + b"[" * 201 + b'"'])
+def test_to_find_out_how_deep_a_value_is_takes_no_long(begin: bytes, escaped: bytes) -> None:
+    """Nor if a text in it is not closed: each quote in it may be escaped, and may begin one."""
+    value = (begin + escaped * 65_536)[:65_536]
+    assert after(0, value) == ("('not_json', '')",) * 2
+    best = 1e9
+    for _ in range(3):
+        began = time.thread_time()
+        refusal(value)
+        best = min(best, time.thread_time() - began)
+    assert best / unit_s() < LONG
+
+
 def test_a_long_snapshot_has_few_arrays_and_objects() -> None:
     """Else to find out how deep they are would take long. Brackets in its ids are none."""
     ids = ",".join(f'"{{{at:036}}}"' for at in range(2_000))
