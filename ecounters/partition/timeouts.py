@@ -40,10 +40,9 @@ class Timeouts:
     """The timers of one partition's calls, and what is done when a time limit passes.
 
     Each call is in one of three timer wheels: in a silence wheel from its start until it ends or is REAPED, and in the
-    drop wheel before and after. The few live calls with ``reused_at`` have a silence wheel of their own.
-    Call ``place`` for a new record, when a call starts or ends, and for each event of a
-    call that is SUSPECTED or REAPED. A later ``last_ts`` of another call needs no ``place``: the call is judged anew
-    when its old minute is taken.
+    drop wheel before and after. The few live calls with ``reused_at`` have a silence wheel of their own. Call ``place``
+    for a new record, when a call starts or ends, and for each event of a call that is SUSPECTED or REAPED. A later
+    ``last_ts`` of another call needs no ``place``: the call is judged anew when its old minute is taken.
 
     Changes calls, ``users`` (drops records, forgets accounts) and ``tally``, and notes in ``changes`` what the next
     flush must write.
@@ -84,11 +83,7 @@ class Timeouts:
         Lifts a system end that is older than ``last_ts``. If that is lifted, or if the call becomes REAPED or ceases to
         be, its counters change: it is touched.
         """
-        slot = call.timer_slot
-        if slot > 0:
-            self._silence_timers.remove(call)
-        elif slot:
-            self._take_out(call)
+        self._take_out(call)
         if call.system_end is not None and call.last_ts > call.system_end[0]:
             call.system_end = None
             self._changes.touch(call)

@@ -68,6 +68,7 @@ class UncountedBuffer:
         self.bytes = 0
         self.dead_letters: deque[DeadLetter] = deque()
         self.misrouted: list[Uncounted] = []
+        self._misrouted_bytes = 0  # counted along: there may be 100,000 of them
         self._origin = topic, str(partition)
         self._metrics = metrics
         self._refusals = refusals
@@ -81,9 +82,11 @@ class UncountedBuffer:
         kinds: dict[tuple[str, str], list[Uncounted]] = {}
         for item in uncounted:
             kinds.setdefault((item.reason, item.field), []).append(item)
-            self.bytes += _bytes_of(item)
+            size = _bytes_of(item)
+            self.bytes += size
             if item.reason == MISROUTED:
                 self.misrouted.append(_kept(item))
+                self._misrouted_bytes += size
             else:
                 self.dead_letters.append(self._dead_letter(item))
         for (reason, field), items in kinds.items():
@@ -92,16 +95,18 @@ class UncountedBuffer:
             else:
                 self._refused(reason, field, len(items), items[-1].record.offset)
 
-    def take_misrouted(self) -> list[Uncounted]:
-        """Return the misrouted events, and keep them no longer."""
-        taken, self.misrouted = self.misrouted, []
-        self.bytes -= sum(map(_bytes_of, taken))
-        return taken
+    def take_misrouted(self) -> tuple[list[Uncounted], int]:
+        """Return the misrouted events and about how many bytes they take, and keep them no longer."""
+        taken, size = self.misrouted, self._misrouted_bytes
+        self.misrouted, self._misrouted_bytes = [], 0
+        self.bytes -= size
+        return taken, size
 
-    def put_back(self, misrouted: list[Uncounted]) -> None:
-        """Keep misrouted events that ``take_misrouted`` has returned again. Counts nothing."""
+    def put_back(self, misrouted: list[Uncounted], size: int) -> None:
+        """Keep again what ``take_misrouted`` has returned. Counts nothing in the metrics."""
         self.misrouted[:0] = misrouted
-        self.bytes += sum(map(_bytes_of, misrouted))
+        self._misrouted_bytes += size
+        self.bytes += size
 
     def add_refused(self, misrouted: list[Uncounted]) -> None:
         """Keep misrouted events that cannot be sent to their partitions as dead letters. Counts them."""
@@ -131,7 +136,7 @@ class UncountedBuffer:
         Take the dead letters out one by one: to free all of a flood at once takes 20 ms.
         """
         drained = self.dead_letters, self.misrouted
-        self.dead_letters, self.misrouted, self.bytes = deque(), [], 0
+        self.dead_letters, self.misrouted, self.bytes, self._misrouted_bytes = deque(), [], 0, 0
         return drained
 
     def _refused(self, reason: str, field: str, count: int, last: int) -> None:

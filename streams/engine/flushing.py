@@ -52,7 +52,7 @@ class PartitionFlusher:
     Misrouted events are sent to their partitions before the transaction: once its position is committed, this
     partition never reads them again. Those that come while others are sent go right before the transaction.
 
-        state_lock                         |-- collect changes --|
+        state_lock                           |-- collect changes --|
         flush_lock |-- republish misrouted --|-- collect changes --|-- republish more --|-- write the transaction --|
 
     ``flush_lock`` allows one flush at a time. ``state_lock`` (see ``PartitionStatus``) is taken inside ``flush_lock``
@@ -242,7 +242,7 @@ class PartitionFlusher:
     def is_full(self) -> bool:
         """Whether uncounted records cannot be sent away, and so much is unsaved that nothing more may be applied."""
         state = self._status.state
-        return bool(self._sender.why_kept) and state is not None and self.is_overdue(state)
+        return self._status.kept_letters > 0 and state is not None and self.is_overdue(state)
 
     def _report(self, left_out: Sequence[LeftOut]) -> None:
         """Log what Kafka did not take, each kind once with its largest, and count all in a metric."""

@@ -42,9 +42,8 @@ class UncountedSender:
     """Sends misrouted events to their partitions, and begins the transaction that will have dead letters.
 
     If one of both cannot be done, nothing may be flushed: a position without these records would lose them. The state
-    counts on, its changes and the records stay in memory, and after a crash their events are read again.
-
-    ``why_kept``: why uncounted records cannot be sent away; "" if they can.
+    counts on, its changes and the records stay in memory (``status.kept_letters``), and after a crash their events are
+    read again.
     """
 
     def __init__(
@@ -57,7 +56,6 @@ class UncountedSender:
     ) -> None:
         """``confirm``: whether the topics are the same. ``is_overdue``: whether nothing more may be applied before a
         flush."""
-        self.why_kept = ""
         self._status = status
         self._uncounted = uncounted
         self._context = context
@@ -100,7 +98,7 @@ class UncountedSender:
         """
         if not await self._confirm():
             return False
-        misrouted, why, refused = self._uncounted.take_misrouted(), "", []
+        (misrouted, size), why, refused = self._uncounted.take_misrouted(), "", []
         try:
             refused = await self._context.events.republish(misrouted)
         except KafkaError as error:
@@ -109,7 +107,7 @@ class UncountedSender:
             return False
         self._misrouted.note(why)
         if why:
-            self._uncounted.put_back(misrouted)
+            self._uncounted.put_back(misrouted, size)
         else:
             self._uncounted.add_refused(refused)
         return True
@@ -119,8 +117,8 @@ class UncountedSender:
         status = self._status
         if not kept and not status.kept_letters:
             return
-        self.why_kept = why = (self._misrouted.why or self._dead_letters.why) if kept else ""
         status.kept_letters, status.waiting = kept, None
+        why = self._misrouted.why or self._dead_letters.why
         if kept and self._is_overdue(state):
             text = f"partition {status.partition} cannot count further; the operator of this service has to act"
             status.waiting = Waiting(text, f"partition {status.partition} waits: {why}")

@@ -182,8 +182,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         set. Lets the fetcher fetch more of partitions that are read to their end.
 
         A partition that cannot be fetched is logged, once, and fetched again after REFUSED_PAUSE_S; the others are none
-        the worse. Replies
-        for its users become incomplete, as no broker has replied to its fetches.
+        the worse. Replies for its users become incomplete, as no broker has replied to its fetches.
         """
         batches: dict[TP, Batch] = {}
         if not self.consumer.flow_active or internals.is_rebalancing(fetcher):

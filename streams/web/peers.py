@@ -226,7 +226,7 @@ class PeerRouter:
             waiting += sorted(partitions.others - set(waiting))
         forwarded = Forwarded(user_id, str(account.zone), now_ms, query.forwarded(), new_nonce())
         standbys, began_s = partitions.standbys_for(user_id), time.monotonic()
-        times = 1
+        times = 1  # so often each is asked at most, unless another one names it
         content, deadline = msgspec.json.encode(forwarded), began_s + (OWNER_LIMIT_S if standbys else HOP_LIMIT_S)
         while asked.total() < ASKED_MAX and (left_s := deadline - time.monotonic()) > 0:
             if not waiting:
